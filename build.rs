@@ -1,0 +1,36 @@
+//! Compiles the gRPC contract without a system `protoc`.
+//!
+//! Three outputs, all in `OUT_DIR`: the server's code (in which `Event` is a newtype over bytes that
+//! were encoded once), a plain client's code, and the descriptor set that reflection serves.
+
+use std::path::{Path, PathBuf};
+
+use prost::Message as _;
+
+const PROTO: &str = "proto/vidette/v1/vidette.proto";
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed={PROTO}");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let files = protox::compile([PROTO], ["proto"])?;
+    std::fs::write(out.join("vidette_descriptors.bin"), files.encode_to_vec())?;
+
+    tonic_prost_build::configure()
+        .build_client(false)
+        .bytes(".")
+        .extern_path(".vidette.v1.Event", "crate::transport::grpc::EncodedEvent")
+        .out_dir(subfolder(&out, "server")?)
+        .compile_fds(files.clone())?;
+    tonic_prost_build::configure()
+        .build_server(false)
+        .bytes(".")
+        .out_dir(subfolder(&out, "client")?)
+        .compile_fds(files)?;
+    Ok(())
+}
+
+fn subfolder(out: &Path, name: &str) -> std::io::Result<PathBuf> {
+    let folder = out.join(name);
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}

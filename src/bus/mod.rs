@@ -1,0 +1,197 @@
+//! Who is told, and when?
+//!
+//! Publish → sequencer → engine → tail → subscription. Invariants:
+//! - an event is visible only after the engine has made it durable;
+//! - the tail moves in one place, [`Bus::show`], after the ring and the marks of those events are in place;
+//! - nothing here knows a transport.
+
+mod interest;
+mod retention;
+mod ring;
+mod sequencer;
+mod subscription;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use crate::cursor::{Cursor, Vid};
+use crate::engine::{Bounds, Engine, Page, ReadRequest, Retention};
+use crate::error::{Error, Kind, Result};
+use crate::event::Event;
+use crate::limits;
+use crate::metrics::{Gauges, Metrics};
+use interest::Interest;
+use ring::Ring;
+
+pub use sequencer::Publishing;
+pub use subscription::{OnGap, Step, SubscribeRequest, Subscription};
+
+/// What of the bus can be configured.
+#[derive(Debug, Clone)]
+pub struct BusOptions {
+    /// A subscription yields something at least this often.
+    pub heartbeat: Duration,
+    /// Subscriptions open at once.
+    pub max_subscribers: usize,
+    /// An event's data in bytes.
+    pub max_event_bytes: usize,
+    /// When events leave the log.
+    pub retention: Retention,
+}
+
+/// One totally ordered log of events and everybody who reads it. Clones share it.
+#[derive(Clone)]
+pub struct Bus(Arc<Shared>);
+
+struct Shared {
+    engine: Arc<dyn Engine>,
+    options: BusOptions,
+    metrics: Metrics,
+    ring: Ring,
+    interest: Arc<Interest>,
+    /// The newest visible vid. Stored after ring and marks, loaded before them.
+    tail: AtomicU64,
+    /// The same, for the few who wait for a certain vid.
+    tail_watch: watch::Sender<Vid>,
+    closing: AtomicBool,
+    subscriber_permits: Arc<Semaphore>,
+    queue: mpsc::Sender<sequencer::Job>,
+    queue_bytes: Arc<Semaphore>,
+}
+
+impl Bus {
+    /// Starts a bus on a log: its sequencer and its retention run as tasks until the bus is dropped.
+    pub fn start(engine: Arc<dyn Engine>, options: BusOptions) -> Self {
+        let last = engine.bounds().last;
+        let (queue, jobs) = mpsc::channel(limits::PUBLISH_QUEUE_REQUESTS);
+        let bus = Bus(Arc::new(Shared {
+            ring: Ring::new(last),
+            interest: Arc::new(Interest::new(last)),
+            tail: AtomicU64::new(last),
+            tail_watch: watch::Sender::new(last),
+            closing: AtomicBool::new(false),
+            subscriber_permits: Arc::new(Semaphore::new(options.max_subscribers)),
+            queue,
+            queue_bytes: Arc::new(Semaphore::new(limits::PUBLISH_QUEUE_BYTES)),
+            metrics: Metrics::default(),
+            engine,
+            options,
+        }));
+        // Both tasks hold the bus weakly, so that it ends when its last user has gone.
+        tokio::spawn(sequencer::run(Arc::downgrade(&bus.0), jobs));
+        tokio::spawn(retention::run(Arc::downgrade(&bus.0)));
+        bus
+    }
+
+    /// The engine that keeps the log.
+    pub fn engine(&self) -> &dyn Engine {
+        &*self.0.engine
+    }
+
+    /// What was configured.
+    pub fn options(&self) -> &BusOptions {
+        &self.0.options
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The oldest retained and the newest visible vid.
+    pub fn bounds(&self) -> Bounds {
+        // The tail first: events may be trimmed meanwhile, but never become invisible.
+        let last = self.tail();
+        Bounds { first: self.0.engine.bounds().first.min(last + 1), last }
+    }
+
+    /// The present values for `/metrics`.
+    pub fn gauges(&self) -> Gauges {
+        let (bounds, sizes) = (self.bounds(), self.0.engine.sizes());
+        Gauges {
+            first: bounds.first,
+            last: bounds.last,
+            events: sizes.events,
+            bytes: sizes.bytes,
+            subscribers: self.subscribers() as u64,
+        }
+    }
+
+    /// Subscriptions open now.
+    pub fn subscribers(&self) -> usize {
+        self.0.interest.subscribers()
+    }
+
+    /// The full cursor of a vid of this log.
+    pub fn cursor(&self, vid: Vid) -> Cursor {
+        Cursor { vid, epoch: Some(self.0.engine.epoch().clone()) }
+    }
+
+    /// Ends all subscriptions with `closing` and refuses new ones, and new publishes.
+    pub fn close(&self) {
+        self.0.closing.store(true, Ordering::SeqCst);
+        interest::wake(&self.0.interest.all());
+        self.0.tail_watch.send_modify(|_| ()); // wakes those who wait for a vid
+    }
+
+    /// Is the bus shutting down?
+    pub fn is_closing(&self) -> bool {
+        self.0.closing.load(Ordering::SeqCst)
+    }
+
+    /// Can events be published? The reason where not.
+    pub fn writable(&self) -> Result<()> {
+        if self.is_closing() { Err(Error::closing()) } else { self.0.engine.writable() }
+    }
+
+    fn tail(&self) -> Vid {
+        self.0.tail.load(Ordering::Acquire)
+    }
+
+    /// A page from the ring, or from the engine when the reader is further back than the ring reaches.
+    async fn read(&self, request: ReadRequest) -> Result<Page> {
+        if let Some(page) = self.0.ring.read(&request) {
+            return Ok(Page { events: page.events, through: page.through, first: 0 });
+        }
+        self.0.metrics.cold_reads.inc();
+        self.0.engine.read(request).await
+    }
+
+    /// Waits until the tail has come to this vid, at most so long. False when it has not.
+    async fn wait_for(&self, vid: Vid, at_most: Duration) -> bool {
+        let mut tail = self.0.tail_watch.subscribe();
+        let reached = tail.wait_for(|tail| *tail >= vid || self.is_closing());
+        let _ = tokio::time::timeout(at_most, reached).await;
+        self.tail() >= vid
+    }
+
+    fn subscriber_permit(&self) -> Result<OwnedSemaphorePermit> {
+        self.0.subscriber_permits.clone().try_acquire_owned().map_err(|_| {
+            let bound = self.0.options.max_subscribers;
+            Error::new(Kind::Busy, format!("{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again later or elsewhere"))
+        })
+    }
+}
+
+impl Shared {
+    /// Makes durable events visible, and wakes those who wait for them. Only the sequencer calls this.
+    fn show(&self, events: &[Arc<Event>]) {
+        let Some(newest) = events.last() else { return };
+        let before = self.tail.load(Ordering::Relaxed);
+        assert!(events[0].vid > before, "the tail cannot fall back: {} after {before}", events[0].vid);
+        self.ring.push(events);
+        let to_wake = self.interest.mark(events);
+        self.tail.store(newest.vid, Ordering::Release);
+        self.tail_watch.send_replace(newest.vid);
+        interest::wake(&to_wake);
+    }
+}
+
+/// Milliseconds since 1970, as the machine's clock has it.
+pub(crate) fn now_ms() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,354 @@
+//! A cursor and a filter that are read to the end, and beyond it as events come.
+//!
+//! The one place for waiting, paging, gaps and progress; a transport only shows what [`Subscription::next`] yields.
+//!
+//! Invariants:
+//! - steps come in the order of the log; a position is told only after every matching event up to it;
+//! - `next` may be dropped while it waits, and called again: nothing is lost by that;
+//! - the subscription is registered before it reads, and takes the tail before it reads, so no wake-up is missed.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Bus;
+use super::interest::{Registration, Slot};
+use crate::cursor::{Cursor, Epoch, Gap, GapReason, Start, Vid};
+use crate::engine::{PageBudget, ReadRequest};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::limits;
+use crate::topic::Filter;
+
+/// What to do when events that the subscriber has not seen are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnGap {
+    /// Tell it and read on.
+    #[default]
+    Continue,
+    /// End with an error.
+    Fail,
+}
+
+/// What to read, from where, and how much (contract §3, §5).
+#[derive(Debug, Clone)]
+pub struct SubscribeRequest {
+    /// Which topics.
+    pub filter: Filter,
+    /// From where.
+    pub start: Start,
+    /// What to do about a gap.
+    pub on_gap: OnGap,
+    /// End after so many events.
+    pub limit: Option<u32>,
+}
+
+/// What a subscription yields (contract §4). A vid here is a position: everything up to it has been yielded.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Once, first.
+    Hello {
+        /// The epoch of the log.
+        epoch: Epoch,
+        /// The oldest retained vid.
+        first: Vid,
+        /// The newest vid.
+        last: Vid,
+        /// Something is yielded at least this often.
+        heartbeat: Duration,
+    },
+    /// One or more events in vid order, and the position behind them.
+    Events(Vec<Arc<Event>>, Vid),
+    /// The live end has been reached.
+    CaughtUp(Vid),
+    /// A heartbeat; the position may have moved without an event.
+    Progress(Vid),
+    /// Something that was not seen is gone.
+    Gap(Gap),
+    /// The gateway goes away; the last step.
+    Closing {
+        /// Wait so long before the next try.
+        retry_ms: u32,
+    },
+}
+
+/// An open subscription.
+pub struct Subscription {
+    bus: Bus,
+    filter: Filter,
+    on_gap: OnGap,
+    /// Steps that were ready at the start.
+    ready: VecDeque<Step>,
+    /// Everything that matches up to here has been yielded.
+    position: Vid,
+    /// Up to this vid only the newest event of each topic is wanted.
+    snapshot_through: Option<Vid>,
+    /// Nothing has been read yet and everything retained is wanted: trimming is no gap then.
+    from_earliest: bool,
+    /// The live end has been told and not been lost since.
+    is_live: bool,
+    has_ended: bool,
+    /// Events that may still be yielded.
+    left: Option<u32>,
+    heartbeat: Heartbeat,
+    registration: Registration,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Where a start leads.
+struct Place {
+    position: Vid,
+    gap: Option<Gap>,
+    from_earliest: bool,
+    snapshot_through: Option<Vid>,
+}
+
+impl Place {
+    fn at(position: Vid) -> Self {
+        Place { position, gap: None, from_earliest: false, snapshot_through: None }
+    }
+}
+
+impl Subscription {
+    /// Opens a subscription. A cursor from the future is waited for, up to [`limits::AHEAD_WAIT`].
+    ///
+    /// # Errors
+    /// Closing, busy (too many subscriptions), or a gap when the request says so.
+    pub async fn open(bus: &Bus, request: SubscribeRequest) -> Result<Self> {
+        if bus.is_closing() {
+            return Err(Error::closing());
+        }
+        let permit = bus.subscriber_permit()?;
+        let place = place_of(bus, &request.start).await?;
+        if let Some(gap) = &place.gap {
+            bus.metrics().gaps.inc();
+            if request.on_gap == OnGap::Fail {
+                return Err(Error::gap(gap.clone()));
+            }
+        }
+        let live_from = place.snapshot_through.unwrap_or(place.position);
+        let registration = bus.0.interest.register(&request.filter, live_from);
+        bus.metrics().subscriptions.inc();
+        Ok(Subscription {
+            ready: [Some(hello(bus)), place.gap.map(Step::Gap)].into_iter().flatten().collect(),
+            filter: request.filter,
+            on_gap: request.on_gap,
+            position: place.position,
+            snapshot_through: place.snapshot_through,
+            from_earliest: place.from_earliest,
+            is_live: false,
+            has_ended: false,
+            left: request.limit,
+            heartbeat: Heartbeat::new(bus.options().heartbeat),
+            registration,
+            bus: bus.clone(),
+            _permit: permit,
+        })
+    }
+
+    /// The next step, or none when the subscription has ended.
+    ///
+    /// # Errors
+    /// A gap when the request says so, or a fault of the engine.
+    pub async fn next(&mut self) -> Result<Option<Step>> {
+        if let Some(step) = self.ready.pop_front() {
+            return Ok(Some(step));
+        }
+        if self.has_ended || self.left == Some(0) {
+            return Ok(None);
+        }
+        let step = self.find_step().await;
+        self.has_ended = matches!(step, Err(_) | Ok(Step::Closing { .. }));
+        self.heartbeat.restart();
+        step.map(Some)
+    }
+
+    /// Everything that matches up to this vid has been yielded.
+    pub fn position(&self) -> Vid {
+        self.position
+    }
+
+    /// Has the position come to the newest event?
+    pub fn is_up_to_date(&self) -> bool {
+        self.snapshot_through.is_none() && self.position >= self.bus.tail()
+    }
+
+    async fn find_step(&mut self) -> Result<Step> {
+        loop {
+            if self.bus.is_closing() {
+                return Ok(Step::Closing { retry_ms: limits::RETRY_MS + fastrand::u32(..=limits::RETRY_JITTER_MS) });
+            }
+            if let Some(step) = self.read_on().await? {
+                return Ok(step);
+            }
+            if self.heartbeat.is_due() {
+                return Ok(Step::Progress(self.position));
+            }
+            if !self.is_up_to_date() {
+                continue;
+            }
+            if !self.is_live {
+                self.is_live = true;
+                return Ok(Step::CaughtUp(self.position));
+            }
+            self.heartbeat.or_earlier(self.registration.slot().woken()).await;
+        }
+    }
+
+    /// Reads one page. None when nothing in it matched, or there was nothing to read.
+    async fn read_on(&mut self) -> Result<Option<Step>> {
+        self.slot().rearm();
+        let tail = self.bus.tail();
+        if let Some(through) = self.snapshot_through {
+            return self.read_snapshot(through).await;
+        }
+        // What is before the first match was looked at when it was marked.
+        let after = self.position.max(tail.min(self.slot().first_match() - 1));
+        if after >= tail {
+            self.position = self.position.max(tail);
+            return Ok(None);
+        }
+        let page = self.bus.read(self.request(after, tail)).await?;
+        let kept_from = page.first.saturating_sub(1);
+        if kept_from > after && !self.from_earliest {
+            return self.gap(page.first).map(Some);
+        }
+        self.from_earliest = false;
+        self.slot().read_through(page.through);
+        self.position = page.through;
+        self.is_live &= page.through >= tail;
+        Ok(self.events(page.events))
+    }
+
+    async fn read_snapshot(&mut self, through: Vid) -> Result<Option<Step>> {
+        let page = self.bus.engine().read_newest(self.request(self.position, through)).await?;
+        self.position = page.through;
+        if page.through >= through {
+            self.snapshot_through = None;
+        }
+        Ok(self.events(page.events))
+    }
+
+    fn events(&mut self, events: Vec<Arc<Event>>) -> Option<Step> {
+        if events.is_empty() {
+            return None;
+        }
+        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        self.left = self.left.map(|left| left.saturating_sub(count));
+        self.bus.metrics().deliveries.inc_by(u64::from(count));
+        Some(Step::Events(events, self.position))
+    }
+
+    fn gap(&mut self, first: Vid) -> Result<Step> {
+        let gap = gap_at(&self.bus, GapReason::Expired, &self.bus.cursor(self.position));
+        self.bus.metrics().gaps.inc();
+        if self.on_gap == OnGap::Fail {
+            return Err(Error::gap(gap));
+        }
+        self.position = first - 1;
+        self.is_live = false;
+        Ok(Step::Gap(gap))
+    }
+
+    fn request(&self, after: Vid, through: Vid) -> ReadRequest {
+        let events = self.left.map_or(usize::MAX, |left| left as usize);
+        ReadRequest { after, through, filter: self.filter.clone(), budget: PageBudget::of_events(events) }
+    }
+
+    fn slot(&self) -> &Slot {
+        self.registration.slot()
+    }
+}
+
+fn hello(bus: &Bus) -> Step {
+    let bounds = bus.bounds();
+    Step::Hello {
+        epoch: bus.engine().epoch().clone(),
+        first: bounds.first,
+        last: bounds.last,
+        heartbeat: bus.options().heartbeat,
+    }
+}
+
+/// Finds the position of a start (the table of contract §3).
+async fn place_of(bus: &Bus, start: &Start) -> Result<Place> {
+    let bounds = bus.bounds();
+    Ok(match start {
+        Start::Latest => Place::at(bounds.last),
+        Start::Earliest => Place { from_earliest: true, ..Place::at(bounds.first - 1) },
+        Start::Since(time_ms) => Place::at(bus.engine().vid_before(*time_ms).await?.min(bounds.last)),
+        Start::Snapshot => Place { snapshot_through: Some(bounds.last), ..Place::at(bounds.first - 1) },
+        Start::After(cursor) => place_after(bus, cursor).await?,
+    })
+}
+
+async fn place_after(bus: &Bus, cursor: &Cursor) -> Result<Place> {
+    if cursor.epoch.as_ref().is_some_and(|epoch| epoch != bus.engine().epoch()) {
+        let gap = gap_at(bus, GapReason::Reset, cursor);
+        return Ok(Place { gap: Some(gap), from_earliest: true, ..Place::at(bus.bounds().first - 1) });
+    }
+    if cursor.vid > bus.tail() && !bus.wait_for(cursor.vid, limits::AHEAD_WAIT).await {
+        if bus.is_closing() {
+            return Err(Error::closing());
+        }
+        let gap = gap_at(bus, GapReason::Ahead, cursor);
+        return Ok(Place { position: gap.last, ..Place { gap: Some(gap), ..Place::at(0) } });
+    }
+    let first = bus.bounds().first;
+    if cursor.vid < first - 1 {
+        return Ok(Place { gap: Some(gap_at(bus, GapReason::Expired, cursor)), ..Place::at(first - 1) });
+    }
+    Ok(Place::at(cursor.vid))
+}
+
+fn gap_at(bus: &Bus, reason: GapReason, requested: &Cursor) -> Gap {
+    let bounds = bus.bounds();
+    Gap {
+        reason,
+        requested: requested.to_string(),
+        first: bounds.first,
+        last: bounds.last,
+        epoch: bus.engine().epoch().clone(),
+    }
+}
+
+/// Falls due when nothing has been yielded for a while.
+///
+/// A step costs one look at the clock here and no work on the timer, which is set again only when it has run out.
+struct Heartbeat {
+    period: Duration,
+    last_step: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Heartbeat {
+    fn new(period: Duration) -> Self {
+        Heartbeat { period, last_step: Instant::now(), timer: None }
+    }
+
+    fn restart(&mut self) {
+        self.last_step = Instant::now();
+    }
+
+    fn is_due(&self) -> bool {
+        self.last_step.elapsed() >= self.period
+    }
+
+    /// Waits for the other thing, but no longer than until the heartbeat may be due.
+    async fn or_earlier(&mut self, other: impl Future<Output = ()>) {
+        let due = self.last_step + self.period;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.is_elapsed() {
+            timer.as_mut().reset(due);
+        }
+        tokio::select! {
+            biased;
+            () = other => {}
+            () = timer.as_mut() => {}
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! A log in memory, for tests and throw-away runs.
+//!
+//! Invariants:
+//! - a restart begins a new log with a new epoch;
+//! - `events` is in vid order, and `topics` has exactly the topics of `events`.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Appended, Bounds, Engine, Page, ReadRequest, Receipt, Retention, Sizes, TrimStep, millis};
+use crate::cursor::{Epoch, Vid};
+use crate::error::{Error, Kind, Result};
+use crate::event::{Event, NewEvent};
+use crate::limits;
+use crate::topic::{Filter, Topic};
+
+/// A log in memory.
+pub struct MemoryEngine {
+    epoch: Epoch,
+    dedupe_window: Duration,
+    /// Held for one short operation at a time, never across an await.
+    log: Mutex<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    events: VecDeque<Arc<Event>>,
+    topics: BTreeMap<Topic, TopicState>,
+    ids: HashMap<Arc<str>, (Vid, i64)>,
+    /// The ids in the order they came, to forget the oldest.
+    id_order: VecDeque<(i64, Vid, Arc<str>)>,
+    last: Vid,
+    last_time_ms: i64,
+    bytes: u64,
+}
+
+struct TopicState {
+    newest: Vid,
+    retained: u64,
+}
+
+impl MemoryEngine {
+    /// An empty log with a new epoch.
+    pub fn new(dedupe_window: Duration) -> Self {
+        MemoryEngine { epoch: Epoch::random(), dedupe_window, log: Mutex::default() }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        // No operation leaves the log half changed when it panics: each checks before it writes.
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    fn first(&self) -> Vid {
+        self.events.front().map_or(self.last + 1, |e| e.vid)
+    }
+
+    /// The index of the first event after this vid.
+    fn index_after(&self, vid: Vid) -> usize {
+        self.events.partition_point(|e| e.vid <= vid)
+    }
+
+    fn append_one(&mut self, sent: NewEvent, now_ms: i64, remembered_since_ms: i64) -> (Receipt, Option<Arc<Event>>) {
+        if let Some(id) = &sent.id
+            && let Some(&(vid, time_ms)) = self.ids.get(id)
+            && time_ms >= remembered_since_ms
+        {
+            return (Receipt { vid, duplicate: true }, None);
+        }
+        self.last += 1;
+        let vid = self.last;
+        if let Some(id) = &sent.id {
+            self.ids.insert(id.clone(), (vid, now_ms));
+            self.id_order.push_back((now_ms, vid, id.clone()));
+        }
+        let topic = self.topics.entry(sent.topic.clone()).or_insert(TopicState { newest: vid, retained: 0 });
+        topic.newest = vid;
+        topic.retained += 1;
+        let event = Arc::new(Event::new(vid, now_ms, sent));
+        self.bytes += event.size_bytes() as u64;
+        self.events.push_back(event.clone());
+        (Receipt { vid, duplicate: false }, Some(event))
+    }
+
+    fn is_due(&self, retention: &Retention, now_ms: i64) -> bool {
+        let Some(oldest) = self.events.front() else { return false };
+        self.events.len() as u64 > retention.max_events
+            || self.bytes > retention.max_bytes
+            || oldest.time_ms < retention.oldest_time_ms(now_ms)
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(event) = self.events.pop_front() else { return };
+        self.bytes -= event.size_bytes() as u64;
+        if let Some(topic) = self.topics.get_mut(&event.sent.topic) {
+            topic.retained -= 1;
+            if topic.retained == 0 {
+                self.topics.remove(&event.sent.topic);
+            }
+        }
+    }
+
+    fn forget_ids(&mut self, before_ms: i64) {
+        while self.id_order.front().is_some_and(|(time_ms, ..)| *time_ms < before_ms) {
+            let Some((_, vid, id)) = self.id_order.pop_front() else { return };
+            // The id may have been used again since; then a younger entry keeps it.
+            if self.ids.get(&id).is_some_and(|(newest, _)| *newest == vid) {
+                self.ids.remove(&id);
+            }
+        }
+    }
+
+    fn read(&self, request: &ReadRequest, wanted: impl Fn(&Event) -> bool) -> Page {
+        let mut page = Page { events: Vec::new(), through: request.through, first: self.first() };
+        let mut bytes = 0;
+        let start = self.index_after(request.after);
+        for (looked_at, event) in self.events.range(start..).take_while(|e| e.vid <= request.through).enumerate() {
+            if looked_at == request.budget.scan
+                || page.events.len() == request.budget.events
+                || bytes >= request.budget.bytes
+            {
+                page.through = event.vid - 1;
+                break;
+            }
+            if wanted(event) {
+                bytes += event.size_bytes();
+                page.events.push(event.clone());
+            }
+        }
+        page
+    }
+}
+
+#[async_trait]
+impl Engine for MemoryEngine {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn durability(&self) -> &'static str {
+        "in memory only: events are lost when the gateway stops"
+    }
+
+    fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    fn bounds(&self) -> Bounds {
+        let log = self.log();
+        Bounds { first: log.first(), last: log.last }
+    }
+
+    fn sizes(&self) -> Sizes {
+        let log = self.log();
+        Sizes { events: log.events.len() as u64, bytes: log.bytes }
+    }
+
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
+        let mut log = self.log();
+        let now_ms = now_ms.max(log.last_time_ms);
+        let remembered_since_ms = now_ms.saturating_sub(millis(self.dedupe_window));
+        log.forget_ids(remembered_since_ms);
+        let ids = batches.iter().flatten().filter(|e| e.id.is_some()).count() as u64;
+        if log.ids.len() as u64 + ids > limits::MAX_DEDUPE_IDS {
+            return Err(too_many_ids());
+        }
+        log.last_time_ms = now_ms;
+        let mut events = Vec::new();
+        let mut receipts = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let placed = batch.into_iter().map(|sent| {
+                let (receipt, event) = log.append_one(sent, now_ms, remembered_since_ms);
+                events.extend(event);
+                receipt
+            });
+            receipts.push(placed.collect());
+        }
+        Ok(Appended { events, receipts })
+    }
+
+    async fn read(&self, request: ReadRequest) -> Result<Page> {
+        Ok(self.log().read(&request, |event| request.filter.matches(&event.sent.topic)))
+    }
+
+    async fn read_newest(&self, request: ReadRequest) -> Result<Page> {
+        let log = self.log();
+        let is_newest = |event: &Event| log.topics.get(&event.sent.topic).is_some_and(|t| t.newest == event.vid);
+        Ok(log.read(&request, |event| is_newest(event) && request.filter.matches(&event.sent.topic)))
+    }
+
+    async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
+        let log = self.log();
+        let index = log.events.partition_point(|e| e.time_ms < time_ms);
+        Ok(log.events.get(index).map_or(log.last, |e| e.vid - 1))
+    }
+
+    async fn topics(&self, filter: Filter, after: Option<Topic>, limit: usize) -> Result<Vec<(Topic, Vid)>> {
+        let log = self.log();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let topics = log.topics.range((from, Bound::Unbounded)).filter(|(topic, _)| filter.matches(topic));
+        Ok(topics.take(limit).map(|(topic, state)| (topic.clone(), state.newest)).collect())
+    }
+
+    async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {
+        let mut log = self.log();
+        let now_ms = now_ms.max(log.last_time_ms);
+        let mut trimmed = 0;
+        while trimmed < limits::TRIM_STEP_EVENTS && log.is_due(&retention, now_ms) {
+            log.drop_oldest();
+            trimmed += 1;
+        }
+        log.forget_ids(retention.oldest_id_ms(now_ms));
+        Ok(TrimStep { trimmed, more: log.is_due(&retention, now_ms) })
+    }
+}
+
+pub(super) fn too_many_ids() -> Error {
+    let bound = limits::MAX_DEDUPE_IDS;
+    Error::new(
+        Kind::Busy,
+        format!(
+            "{bound} event ids are being remembered already; publish without id, or shorten retention.dedupe_window"
+        ),
+    )
+}

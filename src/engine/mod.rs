@@ -1,0 +1,214 @@
+//! Where are events kept?
+//!
+//! An engine keeps one log. Its promises, which the conformance suite checks on each:
+//! - vids strictly rise, and one that was returned by [`Engine::append`] is never given again in its epoch;
+//! - `append` returns once the events are as durable as the engine says, and either all of them are or none;
+//! - `read` never returns an event that `append` has not returned, and tells the oldest vid of the very moment it read;
+//! - nothing here waits for an event: that is the bus's part.
+
+mod memory;
+pub(crate) mod sqlite;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::cursor::{Epoch, Vid};
+use crate::error::Result;
+use crate::event::{Event, NewEvent};
+use crate::limits;
+use crate::topic::{Filter, Topic};
+
+pub use memory::MemoryEngine;
+pub use sqlite::{OpenError, SqliteEngine};
+
+/// The oldest and the newest retained vid. An empty log has `first == last + 1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The oldest retained vid.
+    pub first: Vid,
+    /// The newest vid that was ever given.
+    pub last: Vid,
+}
+
+/// How much a log holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sizes {
+    /// Retained events.
+    pub events: u64,
+    /// Their bytes, as retention counts them.
+    pub bytes: u64,
+}
+
+/// Where a published event stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its vid; that of the first one when it is a duplicate.
+    pub vid: Vid,
+    /// An event with this id was published within the dedupe window.
+    pub duplicate: bool,
+}
+
+/// What an append did.
+#[derive(Debug)]
+pub struct Appended {
+    /// The events that are new on the log, in vid order.
+    pub events: Vec<Arc<Event>>,
+    /// One receipt an event, batch by batch, as they were given.
+    pub receipts: Vec<Vec<Receipt>>,
+}
+
+/// How much one page may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct PageBudget {
+    /// Matching events.
+    pub events: usize,
+    /// Bytes of matching events; one event is returned however large it is.
+    pub bytes: usize,
+    /// Events looked at.
+    pub scan: usize,
+}
+
+impl PageBudget {
+    /// A page of at most so many events, within the bounds of [`limits`].
+    pub fn of_events(events: usize) -> Self {
+        PageBudget {
+            events: events.clamp(1, limits::PAGE_EVENTS),
+            bytes: limits::PAGE_BYTES,
+            scan: limits::PAGE_SCAN_EVENTS,
+        }
+    }
+}
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub struct ReadRequest {
+    /// Events after this vid …
+    pub after: Vid,
+    /// … up to and with this one …
+    pub through: Vid,
+    /// … that match this.
+    pub filter: Filter,
+    /// How much at once.
+    pub budget: PageBudget,
+}
+
+/// A part of the log.
+#[derive(Debug)]
+pub struct Page {
+    /// Matching events in vid order.
+    pub events: Vec<Arc<Event>>,
+    /// Everything that matches up to this vid is in `events`.
+    pub through: Vid,
+    /// The oldest retained vid at the moment of reading.
+    pub first: Vid,
+}
+
+/// When events leave the log: by whichever comes first.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Older events are trimmed.
+    pub max_age: Duration,
+    /// More events than this are trimmed, the oldest first.
+    pub max_events: u64,
+    /// More bytes than this are trimmed, the oldest events first.
+    pub max_bytes: u64,
+    /// Publishers' ids are remembered for this long.
+    pub dedupe_window: Duration,
+}
+
+impl Retention {
+    /// Events older than this are too old, in milliseconds since 1970.
+    fn oldest_time_ms(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(millis(self.max_age))
+    }
+
+    /// Ids older than this are forgotten, in milliseconds since 1970.
+    fn oldest_id_ms(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(millis(self.dedupe_window))
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What one step of trimming did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrimStep {
+    /// Events deleted.
+    pub trimmed: u32,
+    /// There is more to trim.
+    pub more: bool,
+}
+
+/// A log of events.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// Its kind, as configured.
+    fn kind(&self) -> &'static str;
+
+    /// What an acknowledged event survives, for a person to read.
+    fn durability(&self) -> &'static str;
+
+    /// The epoch of the log.
+    fn epoch(&self) -> &Epoch;
+
+    /// Oldest and newest vid.
+    fn bounds(&self) -> Bounds;
+
+    /// How much it holds.
+    fn sizes(&self) -> Sizes;
+
+    /// Can events be appended? The reason where not.
+    fn writable(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Appends batches, each with neighbouring vids in its order; all of them or none.
+    ///
+    /// # Errors
+    /// Storage full (nothing was written, later appends may succeed), busy (too many ids to remember), or broken
+    /// (nothing will be written any more).
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended>;
+
+    /// Reads a page.
+    async fn read(&self, request: ReadRequest) -> Result<Page>;
+
+    /// Reads a page of those events that are the newest retained of their topic.
+    async fn read_newest(&self, request: ReadRequest) -> Result<Page>;
+
+    /// The vid after which reading yields all retained events of this time or later.
+    async fn vid_before(&self, time_ms: i64) -> Result<Vid>;
+
+    /// Topics that match, after this one, in byte order, with their newest vid.
+    async fn topics(&self, filter: Filter, after: Option<Topic>, limit: usize) -> Result<Vec<(Topic, Vid)>>;
+
+    /// Deletes at most [`limits::TRIM_STEP_EVENTS`] of the events that are due.
+    async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep>;
+}
+
+/// Which engine to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineKind {
+    /// One machine, on disk.
+    Sqlite {
+        /// The data folder.
+        data_dir: PathBuf,
+    },
+    /// Tests and throw-away runs.
+    Memory,
+}
+
+/// Opens the engine.
+///
+/// # Errors
+/// When the data folder cannot be used; the text says why and what to do.
+pub fn open(kind: &EngineKind, dedupe_window: Duration) -> std::result::Result<Arc<dyn Engine>, OpenError> {
+    Ok(match kind {
+        EngineKind::Sqlite { data_dir } => Arc::new(SqliteEngine::open(data_dir, dedupe_window)?),
+        EngineKind::Memory => Arc::new(MemoryEngine::new(dedupe_window)),
+    })
+}

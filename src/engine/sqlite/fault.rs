@@ -1,0 +1,53 @@
+//! What SQLite's errors mean for clients.
+//!
+//! Invariant: only an error after which the database is known to be as before lets later appends go on.
+
+use rusqlite::ErrorCode;
+
+use crate::error::{Error, Kind};
+
+/// A failed append or trim, and whether the log can still be trusted with writes.
+pub(super) struct WriteFault {
+    pub(super) error: Error,
+    pub(super) breaks: bool,
+}
+
+/// What a failed write means.
+pub(super) fn of_writing(fault: &rusqlite::Error) -> WriteFault {
+    match fault.sqlite_error_code() {
+        // Raised before the commit record is complete; SQLite has rolled back.
+        Some(ErrorCode::DiskFull) => WriteFault { error: storage_full(), breaks: false },
+        Some(ErrorCode::TooBig) => {
+            WriteFault { error: Error::too_large("the event is larger than SQLite can keep"), breaks: false }
+        }
+        _ => {
+            tracing::error!(fault = %fault, "the log cannot be written any more");
+            WriteFault { error: broken(), breaks: true }
+        }
+    }
+}
+
+/// What a failed read means.
+pub(super) fn of_reading(fault: &rusqlite::Error) -> Error {
+    tracing::error!(fault = %fault, "the log could not be read");
+    match fault.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::internal(
+            "the log on disk is damaged here; the gateway's own log says where, and a copy of the data folder may be restored",
+        ),
+        _ => Error::internal(format!("the log could not be read: {fault}")),
+    }
+}
+
+pub(super) fn broken() -> Error {
+    Error::new(
+        Kind::Broken,
+        "the log failed to sync, so nothing is written until the gateway has been restarted; reading goes on",
+    )
+}
+
+fn storage_full() -> Error {
+    Error::new(
+        Kind::StorageFull,
+        "the disk with the data folder is full; nothing was written. Make room or shorten retention, then publish again",
+    )
+}

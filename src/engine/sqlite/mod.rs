@@ -1,0 +1,161 @@
+//! A log in SQLite, for one machine.
+//!
+//! Invariants:
+//! - one gateway at a time holds a data folder, by a lock on `vidette.lock`;
+//! - all writes go through one thread, which commits with `synchronous=FULL`: the write-ahead log is synced before
+//!   an append returns;
+//! - readers have connections of their own and never wait for the writer;
+//! - after a failed sync nothing is written any more until a restart has read back what the disk really holds.
+
+mod fault;
+mod open;
+mod reader;
+mod row;
+mod schema;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::{Appended, Bounds, Engine, Page, ReadRequest, Retention, Sizes, TrimStep};
+use crate::cursor::{Epoch, Vid};
+use crate::error::{Error, Result};
+use crate::event::NewEvent;
+use crate::limits;
+use crate::topic::{Filter, Topic};
+
+pub use open::OpenError;
+use writer::{Status, Writer};
+
+/// A log in SQLite.
+pub struct SqliteEngine {
+    epoch: Epoch,
+    writer: Writer,
+    readers: Readers,
+    /// Held for as long as the engine lives.
+    _lock: std::fs::File,
+}
+
+/// A bounded set of connections that only read.
+struct Readers {
+    permits: Semaphore,
+    /// As many as there are permits; taken out while in use, so the lock is held for a push or a pop only.
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl SqliteEngine {
+    /// Opens the log in a data folder, or makes a new one where there is none.
+    ///
+    /// # Errors
+    /// When another process holds the folder, or it cannot be written, has no room, or is damaged.
+    pub fn open(data_dir: &Path, dedupe_window: Duration) -> std::result::Result<Self, OpenError> {
+        let opened = open::open(data_dir)?;
+        let readers =
+            Readers { permits: Semaphore::new(opened.readers.len()), idle: Arc::new(Mutex::new(opened.readers)) };
+        let epoch = opened.epoch;
+        let writer = Writer::start(opened.writer, opened.state, dedupe_window)?;
+        Ok(SqliteEngine { epoch, writer, readers, _lock: opened.lock })
+    }
+
+    fn status(&self) -> Status {
+        self.writer.status()
+    }
+}
+
+impl Readers {
+    /// Runs a read on a thread that may block; waits for its turn when all readers are busy.
+    async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = self.permits.acquire().await.map_err(|_| Error::closing())?;
+        let idle = self.idle.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let connection = idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()
+                .expect("a permit stands for an idle connection");
+            let done = read(&connection);
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            done
+        });
+        let done = done.await.map_err(|fault| Error::internal(format!("reading the log failed: {fault}")))?;
+        drop(permit);
+        done.map_err(|e| fault::of_reading(&e))
+    }
+}
+
+#[async_trait]
+impl Engine for SqliteEngine {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn durability(&self) -> &'static str {
+        "on disk: an acknowledged event has been synced and survives a power cut"
+    }
+
+    fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    fn bounds(&self) -> Bounds {
+        self.status().bounds
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.status().sizes
+    }
+
+    fn writable(&self) -> Result<()> {
+        if self.status().broken { Err(fault::broken()) } else { Ok(()) }
+    }
+
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
+        self.writer.append(batches, now_ms).await
+    }
+
+    async fn read(&self, request: ReadRequest) -> Result<Page> {
+        self.readers.run(move |connection| reader::read(connection, &request)).await
+    }
+
+    async fn read_newest(&self, request: ReadRequest) -> Result<Page> {
+        self.readers.run(move |connection| reader::read_newest(connection, &request)).await
+    }
+
+    async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
+        self.readers.run(move |connection| reader::vid_before(connection, time_ms)).await
+    }
+
+    async fn topics(&self, filter: Filter, after: Option<Topic>, limit: usize) -> Result<Vec<(Topic, Vid)>> {
+        self.readers.run(move |connection| reader::topics(connection, &filter, after.as_ref(), limit)).await
+    }
+
+    async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {
+        self.writer.trim(retention, now_ms).await
+    }
+}
+
+/// Blocks of vids by which topics are indexed: one index row a topic and block, not one an event.
+const BLOCK_VIDS: u64 = 4096;
+
+fn block_of(vid: Vid) -> u64 {
+    vid / BLOCK_VIDS
+}
+
+/// SQLite's integers are signed; a vid is at most 2^53-1, so it always fits.
+fn to_sql(vid: Vid) -> i64 {
+    i64::try_from(vid).expect("a vid is at most 2^53-1")
+}
+
+fn from_sql(value: i64) -> Vid {
+    u64::try_from(value).unwrap_or(0)
+}
+
+const _: () = assert!(limits::MAX_VID <= i64::MAX as u64);

@@ -1,0 +1,223 @@
+//! Reading the log, on connections of its own.
+//!
+//! Invariants:
+//! - a page and the `first` in it come from one read transaction;
+//! - a read looks at no more rows than its budget says, whatever the filter.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+
+use super::{BLOCK_VIDS, block_of, from_sql, row, to_sql};
+use crate::cursor::Vid;
+use crate::engine::{Page, ReadRequest};
+use crate::limits;
+use crate::topic::{Filter, Topic};
+
+/// A page that is being filled.
+struct Filling<'r> {
+    request: &'r ReadRequest,
+    page: Page,
+    bytes: usize,
+    looked_at: usize,
+}
+
+impl Filling<'_> {
+    fn is_full(&self) -> bool {
+        let budget = &self.request.budget;
+        self.page.events.len() >= budget.events || self.bytes >= budget.bytes || self.looked_at >= budget.scan
+    }
+
+    /// Takes the rows of a statement with [`row::COLUMNS`] in vid order. True when it came to the end of them.
+    fn take(
+        &mut self,
+        statement: &mut Statement<'_>,
+        from: Vid,
+        to: Vid,
+        names: &mut row::TopicNames<'_>,
+    ) -> rusqlite::Result<bool> {
+        let mut rows = statement.query(params![to_sql(from), to_sql(to)])?;
+        while let Some(found) = rows.next()? {
+            let vid = from_sql(found.get(0)?);
+            if self.is_full() {
+                self.page.through = vid - 1;
+                return Ok(false);
+            }
+            self.looked_at += 1;
+            if let Some(topic) = names.wanted(found.get(2)?, |topic| self.request.filter.matches(topic))? {
+                let event = row::read(found, &topic)?;
+                self.bytes += event.size_bytes();
+                self.page.events.push(Arc::new(event));
+            }
+        }
+        Ok(true)
+    }
+}
+
+pub(super) fn read(connection: &Connection, request: &ReadRequest) -> rusqlite::Result<Page> {
+    let snapshot = connection.unchecked_transaction()?;
+    let first = first_vid(&snapshot)?;
+    let from = request.after.max(first.saturating_sub(1));
+    let mut filling =
+        Filling { request, page: Page { events: Vec::new(), through: request.through, first }, bytes: 0, looked_at: 0 };
+    match topic_ids(&snapshot, &request.filter)? {
+        Some(topic_ids) => read_blocks(&snapshot, &mut filling, from, &topic_ids)?,
+        None => read_all(&snapshot, &mut filling, from)?,
+    }
+    Ok(filling.page)
+}
+
+fn read_all(connection: &Connection, filling: &mut Filling<'_>, from: Vid) -> rusqlite::Result<()> {
+    let sql = format!("SELECT {} FROM events WHERE vid > ?1 AND vid <= ?2 ORDER BY vid", row::COLUMNS);
+    let mut names = row::TopicNames::new(connection)?;
+    let through = filling.request.through;
+    filling.take(&mut *connection.prepare_cached(&sql)?, from, through, &mut names)?;
+    Ok(())
+}
+
+/// Reads only blocks in which one of the topics has events.
+fn read_blocks(
+    connection: &Connection,
+    filling: &mut Filling<'_>,
+    from: Vid,
+    topic_ids: &[i64],
+) -> rusqlite::Result<()> {
+    let sql = format!(
+        "SELECT {} FROM events WHERE vid > ?1 AND vid <= ?2 AND topic_id IN ({}) ORDER BY vid",
+        row::COLUMNS,
+        list(topic_ids)
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut names = row::TopicNames::new(connection)?;
+    let through = filling.request.through;
+    let mut next = next_block(connection, topic_ids, block_of(from + 1))?;
+    while let Some(block) = next {
+        let start = block * BLOCK_VIDS;
+        if start > through {
+            break;
+        }
+        let (low, high) = (from.max(start.saturating_sub(1)), through.min(start + BLOCK_VIDS - 1));
+        if !filling.take(&mut statement, low, high, &mut names)? {
+            break;
+        }
+        // SQLite has looked at the whole block, though only matching rows came out.
+        filling.looked_at += usize::try_from(BLOCK_VIDS).unwrap_or(usize::MAX) / 4;
+        if filling.is_full() {
+            filling.page.through = high;
+            break;
+        }
+        next = next_block(connection, topic_ids, block + 1)?;
+    }
+    Ok(())
+}
+
+/// The first block from this one on in which one of the topics has events.
+fn next_block(connection: &Connection, topic_ids: &[i64], from: u64) -> rusqlite::Result<Option<u64>> {
+    let mut statement = connection
+        .prepare_cached("SELECT block FROM topic_blocks WHERE topic_id = ?1 AND block >= ?2 ORDER BY block LIMIT 1")?;
+    let mut nearest: Option<i64> = None;
+    for topic_id in topic_ids {
+        let block: Option<i64> = statement.query_row(params![topic_id, to_sql(from)], |r| r.get(0)).optional()?;
+        nearest = nearest.into_iter().chain(block).min();
+    }
+    Ok(nearest.map(from_sql))
+}
+
+/// The numbers of the topics that the filter takes in, or none when they are so many that a scan is better.
+fn topic_ids(connection: &Connection, filter: &Filter) -> rusqlite::Result<Option<Vec<i64>>> {
+    let mut ids = Vec::new();
+    for pattern in filter.patterns() {
+        let prefix = pattern.literal_prefix();
+        if prefix.is_empty() {
+            return Ok(None);
+        }
+        let mut statement = connection
+            .prepare_cached("SELECT topic_id, topic FROM topics WHERE topic >= ?1 AND topic <= ?2 ORDER BY topic")?;
+        let mut rows = statement.query([prefix.to_owned(), last_text(pattern.exact(), prefix)])?;
+        let mut looked_at = 0;
+        while let Some(found) = rows.next()? {
+            looked_at += 1;
+            if looked_at > limits::MAX_EXPANDED_TOPICS {
+                return Ok(None);
+            }
+            if pattern.matches(found.get_ref(1)?.as_str()?) {
+                ids.push(found.get(0)?);
+            }
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok((ids.len() <= limits::MAX_EXPANDED_TOPICS).then_some(ids))
+}
+
+/// The last text in byte order that a pattern can match: itself, or whatever begins with its prefix.
+fn last_text(exact: Option<&str>, prefix: &str) -> String {
+    exact.map_or_else(|| format!("{prefix}{}", "\u{10FFFF}".repeat(limits::MAX_TOPIC_BYTES / 4 + 1)), str::to_owned)
+}
+
+fn list(ids: &[i64]) -> String {
+    ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+}
+
+pub(super) fn read_newest(connection: &Connection, request: &ReadRequest) -> rusqlite::Result<Page> {
+    let snapshot = connection.unchecked_transaction()?;
+    let first = first_vid(&snapshot)?;
+    let mut filling =
+        Filling { request, page: Page { events: Vec::new(), through: request.through, first }, bytes: 0, looked_at: 0 };
+    let sql = format!(
+        "SELECT {} FROM topics CROSS JOIN events ON vid = newest_vid
+         WHERE newest_vid > ?1 AND newest_vid <= ?2 ORDER BY newest_vid",
+        row::COLUMNS.replace("topic_id", "events.topic_id")
+    );
+    let from = request.after.max(first.saturating_sub(1));
+    let mut names = row::TopicNames::new(&snapshot)?;
+    filling.take(&mut *snapshot.prepare_cached(&sql)?, from, request.through, &mut names)?;
+    Ok(filling.page)
+}
+
+pub(super) fn vid_before(connection: &Connection, time_ms: i64) -> rusqlite::Result<Vid> {
+    let snapshot = connection.unchecked_transaction()?;
+    let (first, last) = snapshot
+        .query_row("SELECT first_vid, last_vid FROM bus", [], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?)))?;
+    let mut statement =
+        snapshot.prepare_cached("SELECT vid, time_ms FROM events WHERE vid >= ?1 ORDER BY vid LIMIT 1")?;
+    let (mut low, mut high) = (first, last + 1);
+    // Times never fall, so the first vid that is late enough can be found by halving.
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, i64)> = statement.query_row([middle], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
+        match found {
+            Some((vid, time)) if time < time_ms => low = vid + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(from_sql(low - 1))
+}
+
+pub(super) fn topics(
+    connection: &Connection,
+    filter: &Filter,
+    after: Option<&Topic>,
+    limit: usize,
+) -> rusqlite::Result<Vec<(Topic, Vid)>> {
+    let snapshot = connection.unchecked_transaction()?;
+    let first = first_vid(&snapshot)?;
+    let mut statement = snapshot
+        .prepare_cached("SELECT topic, newest_vid FROM topics WHERE topic > ?1 AND newest_vid >= ?2 ORDER BY topic")?;
+    let mut rows = statement.query(params![after.map_or("", Topic::as_str), to_sql(first)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let topic = Topic::trusted(row.get_ref(0)?.as_str()?);
+        if filter.matches(&topic) {
+            found.push((topic, from_sql(row.get(1)?)));
+        }
+        if found.len() == limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn first_vid(connection: &Connection) -> rusqlite::Result<Vid> {
+    connection.prepare_cached("SELECT first_vid FROM bus")?.query_row([], |r| r.get(0)).map(from_sql)
+}

@@ -1,0 +1,122 @@
+//! Every bound that is not configurable, named with its unit.
+//!
+//! Invariants:
+//! - nothing in vidette grows without a bound from here or from [`crate::config`];
+//! - bounds that depend on each other are asserted at compile time, below them.
+
+use std::time::Duration;
+
+/// The largest vid: exact as a JavaScript number (contract §1).
+pub const MAX_VID: u64 = (1 << 53) - 1;
+
+/// A topic's length in bytes (contract §1).
+pub const MAX_TOPIC_BYTES: usize = 255;
+/// A topic's tokens (contract §1).
+pub const MAX_TOPIC_TOKENS: usize = 16;
+/// A type's length in bytes (contract §1).
+pub const MAX_TYPE_BYTES: usize = 64;
+/// An event id's length in bytes.
+pub const MAX_ID_BYTES: usize = 255;
+/// A content type's length in bytes.
+pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
+/// Headers an event.
+pub const MAX_HEADERS: usize = 32;
+/// Bytes of all names and values of an event's headers.
+pub const MAX_HEADERS_BYTES: usize = 4 * 1024;
+
+/// Topics one subscription may ask for.
+pub const MAX_FILTER_TOPICS: usize = 100;
+/// Events one answer or stream may be limited to.
+pub const MAX_LIMIT: u32 = 1_000_000;
+
+/// The largest event data that the configuration may allow, in bytes. A gRPC client refuses messages over 4 MiB
+/// by default; an event has to fit with room to spare.
+pub const MAX_EVENT_BYTES_CEILING: usize = 3 * 1024 * 1024;
+/// Events one atomic batch may hold.
+pub const MAX_BATCH_EVENTS: usize = 10_000;
+/// The body of a publish request in bytes; a batch's data has to fit in it.
+pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Publish requests waiting for the sequencer.
+pub const PUBLISH_QUEUE_REQUESTS: usize = 4096;
+/// Bytes of publish requests that are waiting or being written.
+pub const PUBLISH_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Events one group commit takes together, unless a single batch is larger.
+pub const GROUP_EVENTS: usize = 4096;
+/// Bytes one group commit takes together, unless a single batch is larger.
+pub const GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// Requests of one publish stream that may be on their way at once.
+pub const PUBLISH_STREAM_PIPELINE: usize = 256;
+
+/// Ids remembered within the dedupe window; more are refused until older ones leave it.
+pub const MAX_DEDUPE_IDS: u64 = 10_000_000;
+
+/// Events one page holds.
+pub const PAGE_EVENTS: usize = 1000;
+/// Bytes of events one page holds; a single larger event is a page of its own.
+pub const PAGE_BYTES: usize = 512 * 1024;
+/// Events one page looks at, whether they match or not.
+pub const PAGE_SCAN_EVENTS: usize = 8192;
+
+/// Events in the ring of recent ones.
+pub const RING_EVENTS: usize = 65_536;
+/// Bytes of events in the ring of recent ones.
+pub const RING_BYTES: usize = 32 * 1024 * 1024;
+
+/// Events deleted in one step of retention, so that publishing is never held up for long.
+pub const TRIM_STEP_EVENTS: u32 = 2000;
+
+/// Topics listed in one answer, at most and by default.
+pub const MAX_LISTED_TOPICS: u32 = 1000;
+/// Topics a filter's wildcards are expanded to before a read scans the log instead.
+pub const MAX_EXPANDED_TOPICS: usize = 256;
+
+/// Readers of the log on disk at once.
+pub const COLD_READERS: usize = 4;
+/// A database up to this size is checked whole at start, in bytes.
+pub const FULL_CHECK_BYTES: u64 = 256 * 1024 * 1024;
+
+/// How long a cursor from the future waits for this gateway to catch up (contract §3).
+pub const AHEAD_WAIT: Duration = Duration::from_secs(3);
+/// A long-poll's wait when none is given (contract §5).
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+/// A long-poll's longest wait (contract §5).
+pub const MAX_WAIT: Duration = Duration::from_secs(120);
+
+/// A request head has to be complete within this time.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request body that is not a stream has to be complete within this time.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of one line of an NDJSON stream.
+pub const MAX_LINE_BYTES: usize = 5 * 1024 * 1024;
+/// How long an unread NDJSON answer or a silent NDJSON sender is kept.
+pub const NDJSON_IDLE: Duration = Duration::from_secs(300);
+/// A request head's size in bytes; hyper's read buffer may not be smaller than 8 KiB.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// HTTP/2 streams on one connection.
+pub const MAX_H2_STREAMS: u32 = 1024;
+/// Bytes HTTP/2 buffers for one stream before its subscription has to wait.
+pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// HTTP/2 asks a silent peer whether it is there this often.
+pub const H2_KEEPALIVE: Duration = Duration::from_secs(20);
+/// How long a peer may take to answer that.
+pub const H2_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long streams may take to end at shutdown.
+pub const DRAIN: Duration = Duration::from_secs(8);
+
+/// Clients are asked to come back after this long, in milliseconds …
+pub const RETRY_MS: u32 = 1000;
+/// … plus a random part up to this, so that they do not come all at once.
+pub const RETRY_JITTER_MS: u32 = 2000;
+
+const _: () = {
+    assert!(
+        PAGE_BYTES + MAX_EVENT_BYTES_CEILING < 4 * 1024 * 1024,
+        "a gRPC message stays under a client's default limit"
+    );
+    assert!(MAX_LINE_BYTES > MAX_EVENT_BYTES_CEILING * 4 / 3, "a line holds the largest event in base64");
+    assert!(MAX_BODY_BYTES < PUBLISH_QUEUE_BYTES, "one request fits into the queue");
+    assert!(RING_EVENTS > PAGE_SCAN_EVENTS, "a page of the ring is a part of it");
+    assert!(DRAIN.as_secs() < 10, "shutdown ends within 10 s");
+};

@@ -1,0 +1,2 @@
+//! The `vidette` command.
+fn main() {}

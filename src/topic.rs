@@ -1,0 +1,276 @@
+//! Topics and the filters that choose among them (contract §1).
+//!
+//! Invariants:
+//! - a [`Topic`] is valid for as long as it exists, so nobody checks it twice;
+//! - a topic of the gateway's own (`vidette.…`) is matched only by a pattern that names that first token.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::cursor::shorten;
+use crate::error::{Error, Result};
+use crate::limits::{MAX_FILTER_TOPICS, MAX_TOPIC_BYTES, MAX_TOPIC_TOKENS};
+
+const OWN_PREFIX: &str = "vidette.";
+
+/// A valid topic without wildcards.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic(Arc<str>);
+
+impl Topic {
+    /// A topic that a publisher may publish to.
+    ///
+    /// # Errors
+    /// A bad request when the text breaks a rule of contract §1 or the topic is the gateway's own.
+    pub fn for_publisher(text: &str) -> Result<Self> {
+        check(text)?;
+        if text.contains(['*', '>']) {
+            return Err(Error::bad_request(format!(
+                "the topic {:?} has a wildcard; events are published to one topic",
+                shorten(text)
+            )));
+        }
+        if text.starts_with(OWN_PREFIX) {
+            return Err(Error::bad_request(format!(
+                "topics that begin with {OWN_PREFIX} belong to the gateway; choose another first token"
+            )));
+        }
+        Ok(Topic(text.into()))
+    }
+
+    /// A topic that this bus has checked before, as an engine reads it back.
+    pub fn trusted(text: &str) -> Self {
+        Topic(text.into())
+    }
+
+    /// The topic as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The rules that topics and patterns share.
+fn check(text: &str) -> Result<()> {
+    let bad = |why: String| Err(Error::bad_request(format!("the topic {:?} {why}", shorten(text))));
+    if text.is_empty() {
+        return Err(Error::bad_request(
+            "the topic is empty; it is made of tokens with dots between them, as door.3.opened",
+        ));
+    }
+    if text.len() > MAX_TOPIC_BYTES {
+        return bad(format!("is longer than {MAX_TOPIC_BYTES} bytes"));
+    }
+    if text.split('.').any(str::is_empty) {
+        return bad("has an empty token; tokens have one dot between them".into());
+    }
+    if text.split('.').count() > MAX_TOPIC_TOKENS {
+        return bad(format!("has more than {MAX_TOPIC_TOKENS} tokens"));
+    }
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return bad("has white space or a control character".into());
+    }
+    Ok(())
+}
+
+/// One topic of a filter, exact or with wildcards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    text: Arc<str>,
+    has_wildcard: bool,
+}
+
+impl Pattern {
+    /// Parses `door.3`, `door.*.opened` or `door.>`.
+    ///
+    /// # Errors
+    /// A bad request when the text is no topic or a wildcard is not a token of its own.
+    pub fn parse(text: &str) -> Result<Self> {
+        check(text)?;
+        let mut tokens = text.split('.').peekable();
+        let mut has_wildcard = false;
+        while let Some(token) = tokens.next() {
+            match token {
+                "*" => has_wildcard = true,
+                ">" if tokens.peek().is_none() => has_wildcard = true,
+                ">" => {
+                    return Err(Error::bad_request(format!(
+                        "in the topic {:?} the wildcard > is not the last token",
+                        shorten(text)
+                    )));
+                }
+                _ if token.contains(['*', '>']) => {
+                    return Err(Error::bad_request(format!(
+                        "in the topic {:?} a wildcard is part of a token; * and > stand for whole tokens",
+                        shorten(text)
+                    )));
+                }
+                _ => {}
+            }
+        }
+        Ok(Pattern { text: text.into(), has_wildcard })
+    }
+
+    /// The pattern as text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The one topic it stands for, when it has no wildcard.
+    pub fn exact(&self) -> Option<&str> {
+        (!self.has_wildcard).then_some(&*self.text)
+    }
+
+    /// What every topic it matches begins with; whole tokens, with the dot behind them.
+    pub fn literal_prefix(&self) -> &str {
+        let wildcard = self.text.split_inclusive('.').position(|t| matches!(t.trim_end_matches('.'), "*" | ">"));
+        let tokens = wildcard.unwrap_or(usize::MAX);
+        let length = self.text.split_inclusive('.').take(tokens).map(str::len).sum();
+        &self.text[..length]
+    }
+
+    /// Does this pattern take in the topic?
+    pub fn matches(&self, topic: &str) -> bool {
+        if !self.has_wildcard {
+            return *self.text == *topic;
+        }
+        if topic.starts_with(OWN_PREFIX) && !self.text.starts_with(OWN_PREFIX) {
+            return false;
+        }
+        let mut tokens = topic.split('.');
+        for pattern in self.text.split('.') {
+            match (pattern, tokens.next()) {
+                (">", Some(_)) => return true,
+                ("*", Some(_)) => {}
+                (literal, Some(token)) if literal == token => {}
+                _ => return false,
+            }
+        }
+        tokens.next().is_none()
+    }
+}
+
+/// Which topics a subscription reads: at least one pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter(Arc<[Pattern]>);
+
+impl Filter {
+    /// Every topic but the gateway's own.
+    pub fn all() -> Self {
+        Filter(Arc::new([Pattern { text: ">".into(), has_wildcard: true }]))
+    }
+
+    /// A filter of these topics; none stands for all.
+    ///
+    /// # Errors
+    /// A bad request when there are too many topics or one is wrong.
+    pub fn parse<'a>(topics: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let mut patterns: Vec<Pattern> = Vec::new();
+        for text in topics {
+            let pattern = Pattern::parse(text)?;
+            if patterns.contains(&pattern) {
+                continue;
+            }
+            if patterns.len() == MAX_FILTER_TOPICS {
+                return Err(Error::bad_request(format!(
+                    "more than {MAX_FILTER_TOPICS} topics in one subscription; use wildcards or a second subscription"
+                )));
+            }
+            patterns.push(pattern);
+        }
+        Ok(if patterns.is_empty() { Self::all() } else { Filter(patterns.into()) })
+    }
+
+    /// The patterns.
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.0
+    }
+
+    /// Does one of the patterns take in the topic?
+    pub fn matches(&self, topic: &Topic) -> bool {
+        self.0.iter().any(|p| p.matches(topic.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, topic: &str) -> bool {
+        Pattern::parse(pattern).expect(pattern).matches(topic)
+    }
+
+    #[test]
+    fn a_star_stands_for_one_token_and_an_arrow_for_one_or_more() {
+        assert!(matches("door.3.opened", "door.3.opened"));
+        assert!(matches("door.*.opened", "door.3.opened"));
+        assert!(matches("door.>", "door.3"));
+        assert!(matches("door.>", "door.3.opened"));
+        assert!(matches("*.*", "door.3"));
+        assert!(!matches("door.>", "door"));
+        assert!(!matches("door.*", "door.3.opened"));
+        assert!(!matches("door.*", "door"));
+        assert!(!matches("door", "doors"));
+    }
+
+    #[test]
+    fn the_gateways_own_topics_are_matched_only_by_name() {
+        assert!(!matches(">", "vidette.dead"));
+        assert!(!matches("*.dead", "vidette.dead"));
+        assert!(matches("vidette.>", "vidette.dead"));
+        assert!(matches(">", "vidette"));
+    }
+
+    #[test]
+    fn the_literal_prefix_ends_before_the_first_wildcard() {
+        for (pattern, prefix) in
+            [("door.3", "door.3"), ("door.*", "door."), (">", ""), ("a.b.>", "a.b."), ("a.*.c", "a.")]
+        {
+            assert_eq!(Pattern::parse(pattern).expect(pattern).literal_prefix(), prefix);
+        }
+    }
+
+    #[test]
+    fn bad_topics_are_refused() {
+        let long = "x".repeat(256);
+        let deep = vec!["a"; 17].join(".");
+        for text in [
+            "",
+            ".",
+            "a..b",
+            ".a",
+            "a.",
+            "a b",
+            "a\tb",
+            "a\u{3000}b",
+            "a\u{7f}b",
+            "a.*",
+            ">",
+            "a*",
+            "vidette.x",
+            &long,
+            &deep,
+        ] {
+            assert!(Topic::for_publisher(text).is_err(), "{text:?} was taken for a topic");
+        }
+        for text in ["a.>.b", "a*.b", ">>", "a.b>"] {
+            assert!(Pattern::parse(text).is_err(), "{text:?} was taken for a pattern");
+        }
+    }
+
+    #[test]
+    fn any_script_may_be_used_in_a_topic() {
+        assert!(Topic::for_publisher("门.三.🚪").is_ok());
+    }
+
+    #[test]
+    fn a_filter_of_no_topics_takes_in_all() {
+        let none: [&str; 0] = [];
+        assert_eq!(Filter::parse(none).expect("no topics"), Filter::all());
+    }
+}
