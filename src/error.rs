@@ -23,6 +23,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Kind {
     /// The request cannot be understood or breaks a rule of the contract.
     BadRequest,
+    /// Not for this caller.
+    Forbidden,
     /// There is nothing at this address.
     NotFound,
     /// The address knows no such method.
@@ -57,6 +59,7 @@ impl Kind {
         use tonic::Code;
         let (http_status, grpc_code, slug, title, retry_after_s) = match self {
             Kind::BadRequest => (400, Code::InvalidArgument, "bad-request", "Bad request", None),
+            Kind::Forbidden => (403, Code::PermissionDenied, "forbidden", "Not allowed", None),
             Kind::NotFound => (404, Code::NotFound, "not-found", "Not found", None),
             Kind::MethodNotAllowed => (405, Code::Unimplemented, "method-not-allowed", "Method not allowed", None),
             Kind::Gap => (410, Code::OutOfRange, "gap", "The cursor cannot be served", None),

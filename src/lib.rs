@@ -15,3 +15,17 @@ pub mod engine;
 
 // Who is told, and when?
 pub mod bus;
+
+// What can be configured.
+pub mod config;
+
+// How does it look on the wire?
+mod transport;
+pub use transport::proto;
+
+// Bind, serve, drain.
+pub mod server;
+
+// What a person types, and what is logged for one.
+pub mod cli;
+mod telemetry;

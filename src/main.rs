@@ -1,2 +1,5 @@
-//! The `vidette` command.
-fn main() {}
+//! The `vidette` command; see [`vidette::cli`].
+
+fn main() -> std::process::ExitCode {
+    vidette::cli::main()
+}

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::Bus;
 use super::interest::{Registration, Slot};
@@ -175,6 +175,15 @@ impl Subscription {
     /// Has the position come to the newest event?
     pub fn is_up_to_date(&self) -> bool {
         self.snapshot_through.is_none() && self.position >= self.bus.tail()
+    }
+
+    /// The next step, or none when the subscription has ended or was still waiting at the live end at that time.
+    /// Until the live end has been told the log is read without regard to time.
+    ///
+    /// # Errors
+    /// As [`Subscription::next`].
+    pub async fn next_until(&mut self, until: Instant) -> Result<Option<Step>> {
+        if self.is_live { timeout_at(until, self.next()).await.unwrap_or(Ok(None)) } else { self.next().await }
     }
 
     async fn find_step(&mut self) -> Result<Step> {

@@ -1,0 +1,92 @@
+//! `vidette serve`: the gateway.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, Outcome, demo};
+use crate::config::{Config, Overrides};
+use crate::engine::EngineKind;
+use crate::server::Gateway;
+use crate::telemetry::{self, LogFormat};
+
+/// Run the gateway.
+///
+/// All transports are on one port: long-poll /v1/poll, Server-Sent Events /v1/sse, gRPC vidette.v1.EventBus (with
+/// reflection, also as gRPC-web), the legacy page /backend.php, and a start page at /.
+#[derive(Args)]
+pub(super) struct ServeArgs {
+    /// Address to listen on, may be repeated [default: 127.0.0.1:8080]
+    #[arg(long, env = "VIDETTE_LISTEN", value_delimiter = ',')]
+    listen: Vec<SocketAddr>,
+    /// Folder of the log [default: ./vidette-data]
+    #[arg(long, env = "VIDETTE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where events are kept: sqlite (on disk) or memory (lost at the end) [default: sqlite]
+    #[arg(long, env = "VIDETTE_ENGINE", value_name = "sqlite|memory")]
+    engine: Option<String>,
+    /// Configuration file (TOML); flags win over it
+    #[arg(long, env = "VIDETTE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of your own pages, served where nothing else is
+    #[arg(long, env = "VIDETTE_PAGES_DIR")]
+    pages_dir: Option<PathBuf>,
+    /// Publish a believable door event on door.N about every second
+    #[arg(long)]
+    demo: bool,
+    /// How logs look
+    #[arg(long, env = "VIDETTE_LOG_FORMAT", value_enum, default_value = "text")]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, or as in `RUST_LOG`
+    #[arg(long, env = "VIDETTE_LOG", default_value = "info")]
+    log: String,
+}
+
+pub(super) async fn run(args: ServeArgs) -> Outcome {
+    telemetry::init(args.log_format, &args.log);
+    let overrides =
+        Overrides { listen: args.listen, engine: args.engine, data_dir: args.data_dir, pages_dir: args.pages_dir };
+    let config = Config::load(args.config.as_deref(), overrides).map_err(Failure::usage)?;
+    // Each reader is an open file; a refused raise leaves the limit as it was.
+    let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_default();
+
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
+    let gateway = Gateway::start(&config).await.map_err(Failure::new)?;
+    announce(&gateway, &config, open_files);
+    let demo = args.demo.then(|| tokio::spawn(demo::run(gateway.bus().clone())));
+    gateway
+        .run(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+        .await;
+    if let Some(demo) = demo {
+        demo.abort();
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
+    let engine = gateway.bus().engine();
+    let bounds = gateway.bus().bounds();
+    if let EngineKind::Sqlite { data_dir } = &config.engine {
+        tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");
+    }
+    tracing::info!(engine = engine.kind(), epoch = %engine.epoch(), first = bounds.first, last = bounds.last, "{}", engine.durability());
+    if (open_files as usize) < config.max_connections {
+        tracing::info!(
+            open_files,
+            max_connections = config.max_connections,
+            "the limit of open files bounds connections before max_connections does"
+        );
+    }
+    for address in gateway.addresses() {
+        tracing::info!("listening on http://{address}");
+    }
+}

@@ -1,0 +1,151 @@
+//! `vidette tail`: reads the bus on any transport, and resumes by itself.
+//!
+//! Invariant: the cursor moves only behind what has been printed, so a break repeats and loses nothing.
+
+mod grpc;
+mod poll;
+mod print;
+mod sse;
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use futures_util::StreamExt as _;
+use tokio_stream::Stream;
+
+use super::{DEFAULT_URL, Failure, Outcome};
+use print::Printer;
+
+/// Read the bus: what is retained, then live. Resumes by itself after a break.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  vidette tail                                  everything from now on
+  vidette tail 'door.>' --after earliest        all doors, from the oldest event kept
+  vidette tail --since 15m --via grpc           the last quarter of an hour, over gRPC
+  vidette tail --after 1042 --limit 10 --json   ten events after vid 1042, a JSON object a line")]
+pub(super) struct TailArgs {
+    /// Topics; * stands for one token, a last > for one or more [default: >]
+    topics: Vec<String>,
+    /// Start after this cursor, or earliest, or latest [default: latest]
+    #[arg(long, group = "start")]
+    after: Option<String>,
+    /// Start at this time (RFC 3339) or so long ago (15m)
+    #[arg(long, group = "start")]
+    since: Option<String>,
+    /// Start with the newest event of every topic
+    #[arg(long, group = "start")]
+    snapshot: bool,
+    /// Stop after so many events
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Transport
+    #[arg(long, value_enum, default_value = "sse")]
+    via: Via,
+    /// Print the JSON object of each event, for machines
+    #[arg(long)]
+    json: bool,
+    /// Address of the gateway
+    #[arg(long, env = "VIDETTE_URL", default_value = DEFAULT_URL)]
+    url: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Via {
+    Sse,
+    Poll,
+    Grpc,
+}
+
+/// What a transport brought.
+enum Item {
+    /// An event's JSON object, and the cursor behind it.
+    Event { json: Box<[u8]>, cursor: String },
+    /// The position moved.
+    Position(String),
+    /// A gap, in words.
+    Gap(String),
+    /// The gateway is going away.
+    Closing,
+}
+
+/// Why reading ended.
+enum Break {
+    /// Coming back makes sense.
+    Retry(String),
+    /// It does not.
+    Final(String),
+}
+
+type Items = Pin<Box<dyn Stream<Item = Result<Item, Break>> + Send>>;
+
+/// Where to begin, as the wire has it.
+#[derive(Clone)]
+struct Position {
+    topics: Vec<String>,
+    after: Option<String>,
+    since: Option<String>,
+    snapshot: bool,
+}
+
+impl Position {
+    /// The query parameters of a subscription from here.
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query: Vec<_> = self.topics.iter().map(|t| ("topic", t.clone())).collect();
+        query.extend(self.after.clone().map(|a| ("after", a)));
+        query.extend(self.since.clone().map(|s| ("since", s)));
+        query.extend(self.snapshot.then(|| ("snapshot", "true".to_owned())));
+        query
+    }
+
+    fn resume_after(&mut self, cursor: String) {
+        self.after = Some(cursor);
+        self.since = None;
+        self.snapshot = false;
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+pub(super) async fn run(args: TailArgs) -> Outcome {
+    let mut position = Position { topics: args.topics, after: args.after, since: args.since, snapshot: args.snapshot };
+    let mut printer = Printer::new(args.json, args.limit);
+    let url = args.url.trim_end_matches('/').to_owned();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let mut items = match args.via {
+            Via::Sse => sse::read(url.clone(), position.clone()),
+            Via::Poll => poll::read(url.clone(), position.clone()),
+            Via::Grpc => grpc::read(url.clone(), position.clone()),
+        };
+        let why = loop {
+            match items.next().await {
+                Some(Ok(item)) => {
+                    pause = FIRST_PAUSE;
+                    if printer.take(item, &mut position).map_err(Failure::new)? {
+                        return Ok(());
+                    }
+                }
+                Some(Err(Break::Final(why))) => return Err(Failure::new(why)),
+                Some(Err(Break::Retry(why))) => break why,
+                None => break "the stream ended".to_owned(),
+            }
+        };
+        let from = position.after.as_deref().unwrap_or("the start");
+        eprintln!("vidette: {why}; resuming after {from} in {} ms", pause.as_millis());
+        tokio::time::sleep(pause + Duration::from_millis(fastrand::u64(..250))).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// What a refused request means: a fault of the request is final, one of the moment is not.
+async fn refused(response: reqwest::Response) -> Break {
+    let is_final = matches!(response.status().as_u16(), 400 | 401 | 403 | 404 | 405 | 410);
+    let text = super::problem_text(response).await;
+    if is_final { Break::Final(text) } else { Break::Retry(text) }
+}
+
+fn gap_text(reason: &str, requested: &str, first: u64, last: u64) -> String {
+    format!("gap ({reason}): the cursor {requested} cannot be served, the gateway has vid {first} to {last}")
+}

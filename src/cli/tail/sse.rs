@@ -1,0 +1,62 @@
+//! Reading by Server-Sent Events.
+
+use async_stream::stream;
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use sse_stream::{Sse, SseStream};
+
+use super::{Break, Item, Items, Position, gap_text, refused};
+
+pub(super) fn read(url: String, position: Position) -> Items {
+    Box::pin(stream! {
+        let request = reqwest::Client::new().get(format!("{url}/v1/sse")).query(&position.query());
+        let response = match request.send().await {
+            Ok(response) if response.status().is_success() => response,
+            Ok(response) => {
+                yield Err(refused(response).await);
+                return;
+            }
+            Err(fault) => {
+                yield Err(Break::Retry(format!("no gateway at {url}: {fault}")));
+                return;
+            }
+        };
+        let mut blocks = SseStream::from_bytes_stream(response.bytes_stream());
+        while let Some(block) = blocks.next().await {
+            match block {
+                Ok(block) => {
+                    for item in items(block) {
+                        yield Ok(item);
+                    }
+                }
+                Err(fault) => {
+                    yield Err(Break::Retry(format!("the stream broke: {fault}")));
+                    return;
+                }
+            }
+        }
+    })
+}
+
+fn items(block: Sse) -> Vec<Item> {
+    let data = block.data.unwrap_or_default();
+    match block.event.as_deref().and_then(|name| name.strip_prefix("vidette.")) {
+        Some("gap") => {
+            let gap: Value = serde_json::from_str(&data).unwrap_or_default();
+            let text = |name: &str| gap[name].as_str().unwrap_or_default().to_owned();
+            vec![Item::Gap(gap_text(
+                &text("reason"),
+                &text("requested"),
+                gap["first"].as_u64().unwrap_or(0),
+                gap["last"].as_u64().unwrap_or(0),
+            ))]
+        }
+        Some("closing") => vec![Item::Closing],
+        Some(_) => block.id.map(Item::Position).into_iter().collect(),
+        None => match block.id {
+            Some(cursor) if data.is_empty() => vec![Item::Position(cursor)],
+            Some(cursor) => vec![Item::Event { json: data.into_bytes().into(), cursor }],
+            None => Vec::new(),
+        },
+    }
+}

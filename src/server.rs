@@ -1,0 +1,240 @@
+//! Bind, serve, drain.
+//!
+//! Invariants:
+//! - everything that can fail at start fails before the first connection is accepted;
+//! - a connection is bounded in what it may hold, and in how long it may send nothing or take nothing;
+//! - shutdown ends every stream with its closing word and returns within [`limits::DRAIN`].
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_io_timeout::TimeoutWriter;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::engine;
+use crate::limits;
+use crate::transport;
+
+/// Why the gateway could not start, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The engine could not be opened.
+    #[error("{0}")]
+    Engine(#[from] engine::OpenError),
+    /// An address could not be bound.
+    #[error("cannot listen on {address}: {fault}. Is another gateway running there? --listen takes another address")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        fault: std::io::Error,
+    },
+}
+
+/// A gateway that has its log open and its addresses bound.
+pub struct Gateway {
+    bus: Bus,
+    listeners: Vec<TcpListener>,
+    router: Router,
+    health: HealthReporter,
+    max_connections: usize,
+    write_timeout: Duration,
+}
+
+impl Gateway {
+    /// Opens the log and binds the addresses; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let mut listeners = Vec::new();
+        for &address in &config.listen {
+            let bound = TcpListener::bind(address).await;
+            listeners.push(bound.map_err(|fault| StartError::Bind { address, fault })?);
+        }
+        let engine = engine::open(&config.engine, config.bus.retention.dedupe_window)?;
+        let bus = Bus::start(engine, config.bus.clone());
+        let (health, health_service) = tonic_health::server::health_reporter();
+        for service in transport::HEALTH_SERVICES {
+            health.set_service_status(service, ServingStatus::Serving).await;
+        }
+        Ok(Gateway {
+            router: transport::router(bus.clone(), config, health_service),
+            max_connections: config.max_connections,
+            write_timeout: config.write_timeout,
+            health,
+            listeners,
+            bus,
+        })
+    }
+
+    /// The addresses, with their ports.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// The bus.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Serves until `shutdown` is ready, then ends every stream and returns.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Gateway { bus, listeners, router, health, max_connections, write_timeout } = self;
+        let connections = Connections {
+            bus: bus.clone(),
+            router,
+            write_timeout,
+            permits: Arc::new(Semaphore::new(max_connections)),
+            tracker: TaskTracker::new(),
+            draining: CancellationToken::new(),
+        };
+        let accepting = CancellationToken::new();
+        for listener in listeners {
+            tokio::spawn(accept(listener, connections.clone(), accepting.clone()));
+        }
+
+        shutdown.await;
+        tracing::info!(subscribers = bus.subscribers(), "shutting down: streams are being ended");
+        for service in transport::HEALTH_SERVICES {
+            health.set_service_status(service, ServingStatus::NotServing).await;
+        }
+        // New connections are still taken meanwhile, to be told that the gateway is closing.
+        bus.close();
+        connections.draining.cancel();
+        connections.tracker.close();
+        if timeout(limits::DRAIN, connections.tracker.wait()).await.is_err() {
+            tracing::warn!(connections = connections.tracker.len(), "some connections did not end in time and are cut");
+        }
+        accepting.cancel();
+    }
+}
+
+/// What every connection needs. Clones share it.
+#[derive(Clone)]
+struct Connections {
+    bus: Bus,
+    router: Router,
+    write_timeout: Duration,
+    permits: Arc<Semaphore>,
+    tracker: TaskTracker,
+    draining: CancellationToken,
+}
+
+async fn accept(listener: TcpListener, connections: Connections, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connections = connections.clone();
+                let tracker = connections.tracker.clone();
+                tracker.spawn(async move { connections.serve(stream).await });
+            }
+            Err(fault) => {
+                // Out of file descriptors, for one: waiting lets some be given back.
+                tracing::warn!(%fault, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\n\
+    Content-Type: application/problem+json\r\nContent-Length: 128\r\n\r\n\
+    {\"type\":\"urn:vidette:problem:busy\",\"title\":\"Too much at once\",\"status\":503,\"detail\":\"limits.max_connections connections are open\"}";
+
+impl Connections {
+    async fn serve(self, mut stream: TcpStream) {
+        let Ok(_permit) = self.permits.clone().try_acquire_owned() else {
+            let _ = stream.write_all(TOO_MANY_CONNECTIONS).await;
+            return;
+        };
+        let _ = stream.set_nodelay(true);
+        // A peer that acknowledges nothing for this long is gone, whatever is in the socket's buffer.
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(self.write_timeout));
+        let Ok(Ok(protocol)) = timeout(limits::HEADER_TIMEOUT, sniff(&stream)).await else { return };
+
+        self.bus.metrics().connections.inc();
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(self.write_timeout));
+        let io = TokioIo::new(Box::pin(stream));
+        let served = match protocol {
+            Protocol::Http1 => self.serve_http1(io).await,
+            Protocol::Http2 => self.serve_http2(io).await,
+        };
+        self.bus.metrics().connections.dec();
+        if let Err(fault) = served {
+            tracing::debug!(%fault, "a connection ended early");
+        }
+    }
+
+    async fn serve_http1(&self, io: Io) -> hyper::Result<()> {
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits::HEADER_TIMEOUT)
+            .max_buf_size(limits::MAX_HEAD_BYTES);
+        let mut connection =
+            std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(self.router.clone())));
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = self.draining.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+
+    async fn serve_http2(&self, io: Io) -> hyper::Result<()> {
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(limits::H2_KEEPALIVE)
+            .keep_alive_timeout(limits::H2_KEEPALIVE_TIMEOUT)
+            .max_concurrent_streams(limits::MAX_H2_STREAMS)
+            .max_send_buf_size(limits::H2_SEND_BUFFER_BYTES)
+            .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX));
+        let mut connection =
+            std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(self.router.clone())));
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = self.draining.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+}
+
+type Io = TokioIo<Pin<Box<TimeoutWriter<TcpStream>>>>;
+
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// HTTP/2 begins with `PRI`; no method of HTTP/1.1 that is served here does.
+async fn sniff(stream: &TcpStream) -> std::io::Result<Protocol> {
+    let mut head = [0; 3];
+    loop {
+        match stream.peek(&mut head).await? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            3 => return Ok(if head == *b"PRI" { Protocol::Http2 } else { Protocol::Http1 }),
+            // The rest is on its way, and a socket with something to read is always ready: look again shortly.
+            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The gRPC face, `vidette.v1.EventBus`, with health and reflection (contract §5, §7).
+//!
+//! Invariants:
+//! - an event is encoded once; each subscriber's message copies those bytes;
+//! - a stream's last word is a status: `UNAVAILABLE` after `Closing`, `OUT_OF_RANGE` with the gap in its details.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_stream::try_stream;
+use axum::Router;
+use bytes::{Buf, BufMut, Bytes};
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use prost::encoding::{DecodeContext, WireType};
+use prost::{DecodeError, Message};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_server::{Health, HealthServer};
+
+use super::origin::check_origin;
+use super::request::StartTexts;
+use super::router::list_topics;
+use super::state::AppState;
+use crate::bus::{Bus, OnGap, Publishing, Step, SubscribeRequest, Subscription};
+use crate::cursor::Gap;
+use crate::engine::Receipt;
+use crate::error::{Error, Result};
+use crate::event::{Event, EventParts, NewEvent};
+use crate::limits;
+use crate::topic::Filter;
+
+/// The generated code of the server.
+#[allow(missing_docs, unreachable_pub, clippy::pedantic)]
+pub(crate) mod proto {
+    include!(concat!(env!("OUT_DIR"), "/server/vidette.v1.rs"));
+}
+
+/// The generated code of a client, in which an event is a message like any other.
+#[allow(missing_docs, unreachable_pub, clippy::pedantic)]
+pub mod client_proto {
+    include!(concat!(env!("OUT_DIR"), "/client/vidette.v1.rs"));
+}
+
+const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vidette_descriptors.bin"));
+
+/// A `vidette.v1.Event` that was encoded once for everybody.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct EncodedEvent(Bytes);
+
+impl EncodedEvent {
+    fn of(event: &Event) -> Self {
+        EncodedEvent(event.encodings.protobuf.get_or_init(|| encode_event(event).into()).clone())
+    }
+}
+
+impl Message for EncodedEvent {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        buf.put_slice(&self.0);
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        context: DecodeContext,
+    ) -> std::result::Result<(), DecodeError> {
+        // The server only ever sends events; what a request might hold of them is passed over.
+        prost::encoding::skip_field(wire_type, tag, buf, context)
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+fn encode_event(event: &Event) -> Vec<u8> {
+    let sent = &event.sent;
+    let (seconds, millis) = (event.time_ms.div_euclid(1000), event.time_ms.rem_euclid(1000));
+    client_proto::Event {
+        vid: event.vid,
+        topic: sent.topic.as_str().into(),
+        time: Some(prost_types::Timestamp { seconds, nanos: i32::try_from(millis).unwrap_or(0) * 1_000_000 }),
+        r#type: sent.kind.as_deref().unwrap_or_default().into(),
+        id: sent.id.as_deref().unwrap_or_default().into(),
+        content_type: sent.content_type.as_str().into(),
+        data: sent.data.clone(),
+        headers: sent.headers.iter().cloned().collect(),
+    }
+    .encode_to_vec()
+}
+
+/// What health is asked about: the gateway as a whole, and its service.
+pub(crate) const HEALTH_SERVICES: [&str; 2] = ["", "vidette.v1.EventBus"];
+
+/// The service, health and reflection, also for gRPC-web.
+pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Router {
+    let service = proto::event_bus_server::EventBusServer::new(EventBusService { state })
+        .max_decoding_message_size(limits::MAX_BODY_BYTES)
+        .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES);
+    let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
+    let mut routes = tonic::service::Routes::builder();
+    routes
+        .add_service(service)
+        .add_service(health)
+        .add_service(v1.expect("descriptors of our own"))
+        .add_service(v1alpha.expect("descriptors of our own"));
+    // The fallback goes last: the gRPC-web layer would turn it into a 400 for every unknown address.
+    routes.routes().into_axum_router().layer(tonic_web::GrpcWebLayer::new()).reset_fallback()
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+struct EventBusService {
+    state: AppState,
+}
+
+type BoxStream<T> = Pin<Box<dyn Stream<Item = std::result::Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl proto::event_bus_server::EventBus for EventBusService {
+    async fn publish(
+        &self,
+        request: Request<proto::PublishRequest>,
+    ) -> std::result::Result<Response<proto::PublishResponse>, Status> {
+        self.check_origin(&request)?;
+        let bus = &self.state.bus;
+        let receipts = bus.publish(batch(bus, request.into_inner())?).await?;
+        Ok(Response::new(published(bus, &receipts)))
+    }
+
+    type PublishStreamStream = BoxStream<proto::PublishResponse>;
+
+    async fn publish_stream(
+        &self,
+        request: Request<tonic::Streaming<proto::PublishRequest>>,
+    ) -> std::result::Result<Response<Self::PublishStreamStream>, Status> {
+        self.check_origin(&request)?;
+        let answers = publish_all(self.state.bus.clone(), request.into_inner());
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    type SubscribeStream = BoxStream<proto::SubscribeResponse>;
+
+    async fn subscribe(
+        &self,
+        request: Request<proto::SubscribeRequest>,
+    ) -> std::result::Result<Response<Self::SubscribeStream>, Status> {
+        let bus = self.state.bus.clone();
+        let subscription = Subscription::open(&bus, subscribe_request(request.into_inner())?).await?;
+        Ok(Response::new(Box::pin(responses(bus, subscription))))
+    }
+
+    async fn get_bus(
+        &self,
+        _: Request<proto::GetBusRequest>,
+    ) -> std::result::Result<Response<proto::GetBusResponse>, Status> {
+        let bus = &self.state.bus;
+        let gauges = bus.gauges();
+        Ok(Response::new(proto::GetBusResponse {
+            epoch: bus.engine().epoch().to_string(),
+            first: gauges.first,
+            last: gauges.last,
+            events: gauges.events,
+            bytes: gauges.bytes,
+            subscribers: gauges.subscribers,
+            engine: bus.engine().kind().into(),
+            cursor: bus.cursor(gauges.last).to_string(),
+        }))
+    }
+
+    async fn list_topics(
+        &self,
+        request: Request<proto::ListTopicsRequest>,
+    ) -> std::result::Result<Response<proto::ListTopicsResponse>, Status> {
+        let request = request.into_inner();
+        let filter = Filter::parse(request.topic.iter().map(String::as_str))?;
+        let page = list_topics(&self.state.bus, filter, request.limit, Some(&request.page_token)).await?;
+        Ok(Response::new(proto::ListTopicsResponse {
+            topics: page
+                .topics
+                .into_iter()
+                .map(|(topic, vid)| proto::Topic { topic: topic.to_string(), vid })
+                .collect(),
+            next_page_token: page.next_page_token.map(|t| t.to_string()).unwrap_or_default(),
+        }))
+    }
+}
+
+impl EventBusService {
+    fn check_origin<T>(&self, request: &Request<T>) -> Result<()> {
+        check_origin(&request.metadata().clone().into_headers(), &self.state.config.origins)
+    }
+}
+
+fn batch(bus: &Bus, request: proto::PublishRequest) -> Result<Vec<NewEvent>> {
+    let max_event_bytes = bus.options().max_event_bytes;
+    let checked = request.events.into_iter().enumerate().map(|(index, event)| {
+        let parts = EventParts {
+            topic: &event.topic,
+            kind: Some(&event.r#type),
+            id: Some(&event.id),
+            content_type: Some(&event.content_type),
+            headers: sorted(event.headers),
+            // Copied, so that a small event does not keep the whole request in memory.
+            data: Bytes::copy_from_slice(&event.data),
+        };
+        NewEvent::check(parts, max_event_bytes).map_err(|e| e.at(&format!("event {} of the batch", index + 1)))
+    });
+    checked.collect()
+}
+
+fn sorted(headers: std::collections::HashMap<String, String>) -> Vec<(String, String)> {
+    let mut headers: Vec<_> = headers.into_iter().collect();
+    headers.sort_unstable();
+    headers
+}
+
+fn published(bus: &Bus, receipts: &[Receipt]) -> proto::PublishResponse {
+    let last_vid = receipts.last().map_or(0, |r| r.vid);
+    let event = |r: &Receipt| proto::PublishedEvent {
+        vid: r.vid,
+        cursor: bus.cursor(r.vid).to_string(),
+        duplicate: r.duplicate,
+    };
+    proto::PublishResponse {
+        first_vid: receipts.first().map_or(0, |r| r.vid),
+        last_vid,
+        cursor: bus.cursor(last_vid).to_string(),
+        events: receipts.iter().map(event).collect(),
+    }
+}
+
+/// Queues batch after batch in the order they come, and answers each once it is durable.
+fn publish_all(
+    bus: Bus,
+    requests: tonic::Streaming<proto::PublishRequest>,
+) -> impl Stream<Item = std::result::Result<proto::PublishResponse, Status>> {
+    let queued = requests.then({
+        let bus = bus.clone();
+        move |request| enqueue(bus.clone(), request)
+    });
+    let answers = queued.map(move |publishing| {
+        let bus = bus.clone();
+        async move { Ok(published(&bus, &publishing?.done().await?)) }
+    });
+    // The first fault is the last answer: what was queued behind it is not acknowledged.
+    answers.buffered(limits::PUBLISH_STREAM_PIPELINE).scan(
+        false,
+        |has_failed, answer: std::result::Result<_, Status>| {
+            let item = (!*has_failed).then_some(answer);
+            *has_failed |= matches!(item, Some(Err(_)));
+            std::future::ready(item)
+        },
+    )
+}
+
+async fn enqueue(
+    bus: Bus,
+    request: std::result::Result<proto::PublishRequest, Status>,
+) -> std::result::Result<Publishing, Status> {
+    let batch = batch(&bus, request?)?;
+    Ok(bus.enqueue_when_there_is_room(batch).await?)
+}
+
+fn subscribe_request(request: proto::SubscribeRequest) -> Result<SubscribeRequest> {
+    let on_gap = match proto::OnGap::try_from(request.on_gap) {
+        Ok(proto::OnGap::Unspecified | proto::OnGap::Continue) => OnGap::Continue,
+        Ok(proto::OnGap::Fail) => OnGap::Fail,
+        Err(_) => return Err(Error::bad_request(format!("on_gap = {} is no value of OnGap", request.on_gap))),
+    };
+    if request.limit > limits::MAX_LIMIT {
+        return Err(Error::bad_request(format!("limit is more than {}", limits::MAX_LIMIT)));
+    }
+    let start = StartTexts {
+        after: Some(&*request.after).filter(|t| !t.is_empty()),
+        since: Some(&*request.since).filter(|t| !t.is_empty()),
+        snapshot: request.snapshot,
+    };
+    Ok(SubscribeRequest {
+        filter: Filter::parse(request.topic.iter().map(String::as_str))?,
+        start: start.parse(Timestamp::now())?,
+        on_gap,
+        limit: Some(request.limit).filter(|limit| *limit > 0),
+    })
+}
+
+fn responses(
+    bus: Bus,
+    mut subscription: Subscription,
+) -> impl Stream<Item = std::result::Result<proto::SubscribeResponse, Status>> {
+    try_stream! {
+        while let Some(step) = subscription.next().await? {
+            let is_closing = matches!(step, Step::Closing { .. });
+            yield proto::SubscribeResponse { message: Some(message(&bus, step)) };
+            if is_closing {
+                Err(Error::closing())?;
+            }
+        }
+    }
+}
+
+fn message(bus: &Bus, step: Step) -> proto::subscribe_response::Message {
+    use proto::subscribe_response::Message;
+    let cursor = |vid| bus.cursor(vid).to_string();
+    match step {
+        Step::Hello { epoch, first, last, heartbeat } => {
+            let heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX);
+            Message::Hello(proto::Hello { epoch: epoch.to_string(), first, last, heartbeat_ms })
+        }
+        Step::Events(events, position) => Message::Events(batch_of(&events, cursor(position))),
+        Step::CaughtUp(vid) => Message::CaughtUp(proto::CaughtUp { cursor: cursor(vid) }),
+        Step::Progress(vid) => Message::Progress(proto::Progress { cursor: cursor(vid) }),
+        Step::Gap(gap) => Message::Gap(gap.into()),
+        Step::Closing { retry_ms } => Message::Closing(proto::Closing { reason: "shutdown".into(), retry_ms }),
+    }
+}
+
+fn batch_of(events: &[Arc<Event>], cursor: String) -> proto::EventBatch {
+    proto::EventBatch { events: events.iter().map(|event| EncodedEvent::of(event)).collect(), cursor }
+}
+
+impl From<Gap> for proto::Gap {
+    fn from(gap: Gap) -> Self {
+        proto::Gap {
+            reason: gap.reason.as_str().into(),
+            requested: gap.requested,
+            first: gap.first,
+            last: gap.last,
+            epoch: gap.epoch.to_string(),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Events and answers as JSON (contract §5).
+//!
+//! Invariant: data whose content type is JSON is copied byte for byte, so numbers keep their digits.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cursor::Gap;
+use crate::event::{DataForm, Event};
+
+/// Bytes of an event object beside its texts and data, about.
+const OBJECT_OVERHEAD_BYTES: usize = 160;
+
+/// The JSON object of an event, made once and shared.
+pub(crate) fn event_json(event: &Event) -> &Bytes {
+    event.encodings.json.get_or_init(|| encode_event(event).into())
+}
+
+fn encode_event(event: &Event) -> Vec<u8> {
+    let sent = &event.sent;
+    let mut out = Vec::with_capacity(event.size_bytes() + OBJECT_OVERHEAD_BYTES);
+    out.extend_from_slice(b"{\"vid\":");
+    out.extend_from_slice(event.vid.to_string().as_bytes());
+    push_field(&mut out, "topic", sent.topic.as_str());
+    push_field(&mut out, "time", &rfc3339(event.time_ms));
+    if let Some(kind) = &sent.kind {
+        push_field(&mut out, "type", kind);
+    }
+    if let Some(id) = &sent.id {
+        push_field(&mut out, "id", id);
+    }
+    if !sent.headers.is_empty() {
+        out.extend_from_slice(b",\"headers\":{");
+        for (index, (name, value)) in sent.headers.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            push_text(&mut out, name);
+            out.push(b':');
+            push_text(&mut out, value);
+        }
+        out.push(b'}');
+    }
+    // JSON and plain text say what they are by their form.
+    if !matches!(sent.content_type.as_str(), "application/json" | "text/plain") {
+        push_field(&mut out, "content_type", sent.content_type.as_str());
+    }
+    out.push(b',');
+    push_data(&mut out, event);
+    out.push(b'}');
+    out
+}
+
+/// `"data":…` or `"data_base64":…`, by the content type.
+pub(super) fn push_data(out: &mut Vec<u8>, event: &Event) {
+    let data = &event.sent.data;
+    match (event.sent.content_type.form(), std::str::from_utf8(data)) {
+        (DataForm::Json, _) => {
+            out.extend_from_slice(b"\"data\":");
+            out.extend_from_slice(data);
+        }
+        (DataForm::Text, Ok(text)) => {
+            out.extend_from_slice(b"\"data\":");
+            push_text(out, text);
+        }
+        (DataForm::Text | DataForm::Binary, _) => {
+            out.extend_from_slice(b"\"data_base64\":");
+            push_text(out, &STANDARD.encode(data));
+        }
+    }
+}
+
+fn push_field(out: &mut Vec<u8>, name: &str, text: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    push_text(out, text);
+}
+
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("writing text to memory does not fail");
+}
+
+/// A time as `2026-11-22T10:00:00.123Z`.
+pub(super) fn rfc3339(time_ms: i64) -> String {
+    Timestamp::from_millisecond(time_ms).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
+}
+
+/// A long-poll's answer, without its events.
+#[derive(Serialize)]
+pub(super) struct PollHead<'a> {
+    pub(super) epoch: &'a str,
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) vid: u64,
+    pub(super) cursor: String,
+    pub(super) up_to_date: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gap: Option<&'a Gap>,
+}
+
+/// A long-poll's answer with the shared encodings of its events.
+pub(super) fn poll_answer(head: &PollHead<'_>, events: &[std::sync::Arc<Event>]) -> Vec<u8> {
+    let mut out = serde_json::to_vec(head).expect("texts and numbers are JSON");
+    out.reserve(events.iter().map(|event| event_json(event).len() + 1).sum::<usize>() + 16);
+    out.pop(); // the closing brace; events come last
+    out.extend_from_slice(b",\"events\":[");
+    for (index, event) in events.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(event_json(event));
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventParts, NewEvent};
+
+    fn json(content_type: &str, data: &'static [u8]) -> String {
+        let parts = EventParts {
+            topic: "door.3",
+            kind: Some("opened"),
+            content_type: Some(content_type),
+            data: Bytes::from_static(data),
+            ..EventParts::default()
+        };
+        let event = Event::new(1042, 1_763_805_600_123, NewEvent::check(parts, 1000).expect("an event"));
+        String::from_utf8(event_json(&event).to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn json_data_keeps_its_bytes() {
+        let text = json("application/json", b"{ \"n\": 12345678901234567890.10 }");
+        assert_eq!(
+            text,
+            r#"{"vid":1042,"topic":"door.3","time":"2025-11-22T10:00:00.123Z","type":"opened","data":{ "n": 12345678901234567890.10 }}"#
+        );
+    }
+
+    #[test]
+    fn text_is_a_string_and_the_rest_is_base64() {
+        assert!(json("text/plain", b"a\n\"b\"").ends_with(r#""data":"a\n\"b\""}"#));
+        assert!(json("image/png", b"\x89PNG").ends_with(r#""content_type":"image/png","data_base64":"iVBORw=="}"#));
+    }
+}

@@ -1,0 +1,24 @@
+//! How does it look on the wire?
+//!
+//! A transport parses a request and shows what a subscription yields; it knows the bus and no engine. Invariants:
+//! - an event's encoding is made at most once and shared by all who read it;
+//! - the same fault has the same meaning on every transport.
+
+pub(crate) mod grpc;
+mod json;
+mod legacy;
+mod long_poll;
+mod ndjson;
+mod origin;
+mod pages;
+mod problem;
+mod publish;
+mod request;
+mod router;
+mod sse;
+mod state;
+
+pub(crate) use grpc::HEALTH_SERVICES;
+pub use grpc::client_proto as proto;
+pub(crate) use json::event_json;
+pub(crate) use router::router;

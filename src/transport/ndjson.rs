@@ -1,0 +1,101 @@
+//! A stream of events, one a line, answered line by line (contract §5).
+//!
+//! Invariants:
+//! - lines are answered in their order, each once its event is durable; empty lines are passed over;
+//! - at most [`limits::PUBLISH_STREAM_PIPELINE`] lines are on their way; the sender is held back then;
+//! - a line that cannot be published is answered with its problem and number, and the next one is read.
+
+use std::convert::Infallible;
+use std::io;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use serde::Serialize;
+use tokio_stream::Stream;
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+use tokio_util::io::StreamReader;
+
+use super::problem::Problem;
+use super::publish::{Published, parse_event};
+use crate::bus::{Bus, Publishing};
+use crate::error::{Error, Result};
+use crate::limits;
+
+#[derive(Serialize)]
+struct LineFault<'e> {
+    line: u64,
+    error: Problem<'e>,
+}
+
+pub(super) fn publish(bus: Bus, body: Body) -> Response {
+    let answers = answers(bus, lines(body)).map(Ok::<_, Infallible>);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, Body::from_stream(answers)).into_response()
+}
+
+/// The body's lines. Ends at the first line that cannot be told from its neighbours.
+fn lines(body: Body) -> impl Stream<Item = Result<String>> {
+    let reader = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
+    let lines = FramedRead::new(reader, LinesCodec::new_with_max_length(limits::MAX_LINE_BYTES));
+    let timed = tokio_stream::StreamExt::timeout(lines, limits::NDJSON_IDLE);
+    timed.map(|line| match line {
+        Ok(Ok(line)) => Ok(line),
+        Ok(Err(LinesCodecError::MaxLineLengthExceeded)) => {
+            Err(Error::too_large(format!("the line has more than {} bytes", limits::MAX_LINE_BYTES)))
+        }
+        Ok(Err(LinesCodecError::Io(fault))) => {
+            Err(Error::bad_request(format!("the stream broke off or is not UTF-8: {fault}")))
+        }
+        Err(_) => Err(Error::bad_request(format!("no line came for {} s", limits::NDJSON_IDLE.as_secs()))),
+    })
+}
+
+/// One answer a line, in order, while up to a pipeline of events are being made durable.
+fn answers(bus: Bus, lines: impl Stream<Item = Result<String>>) -> impl Stream<Item = Bytes> {
+    let numbered = lines.zip(futures_util::stream::iter(1u64..));
+    let until_broken = numbered.scan(false, |is_broken, (line, number)| {
+        let item = (!*is_broken).then(|| (line.clone(), number));
+        *is_broken |= line.is_err();
+        std::future::ready(item)
+    });
+    let events =
+        until_broken.filter(|(line, _)| std::future::ready(!matches!(line, Ok(text) if text.trim().is_empty())));
+    // Queued one after the other, so that vids follow the order of lines; only the waiting overlaps.
+    let queued = events.then({
+        let bus = bus.clone();
+        move |(line, number)| enqueue(bus.clone(), line, number)
+    });
+    queued
+        .map(move |(publishing, number)| {
+            let bus = bus.clone();
+            async move { answer(&bus, publishing, number).await }
+        })
+        .buffered(limits::PUBLISH_STREAM_PIPELINE)
+}
+
+async fn enqueue(bus: Bus, line: Result<String>, number: u64) -> (Result<Publishing>, u64) {
+    let publishing = async {
+        let event = parse_event(line?.as_bytes(), bus.options().max_event_bytes)?;
+        bus.enqueue_when_there_is_room(vec![event]).await
+    };
+    (publishing.await, number)
+}
+
+async fn answer(bus: &Bus, publishing: Result<Publishing>, line: u64) -> Bytes {
+    let receipts = match publishing {
+        Ok(publishing) => publishing.done().await,
+        Err(fault) => Err(fault),
+    };
+    let mut text = match &receipts {
+        Ok(receipts) => serde_json::to_vec(&Published::of(bus, receipts[0])),
+        Err(fault) => serde_json::to_vec(&LineFault { line, error: Problem::of(fault) }),
+    }
+    .expect("texts and numbers are JSON");
+    text.push(b'\n');
+    text.into()
+}

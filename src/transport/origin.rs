@@ -1,0 +1,65 @@
+//! Which web pages may do what (the Fetch standard, "CORS protocol").
+//!
+//! Invariants:
+//! - without an allowlist any page may read, without credentials, and none of another origin may publish;
+//! - with one, the pages on it may read and publish, and no other page may read.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
+
+use crate::config::OriginsConfig;
+use crate::error::{Error, Kind, Result};
+
+/// Answers preflight requests and marks answers as readable.
+pub(super) fn cors(config: &OriginsConfig) -> CorsLayer {
+    let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin", "retry-after", "vidette-gap"];
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .expose_headers(ExposeHeaders::list(exposed.map(HeaderName::from_static)))
+        .max_age(std::time::Duration::from_secs(600));
+    if config.allow.is_empty() {
+        return layer.allow_origin(AllowOrigin::any()).allow_headers(AllowHeaders::any());
+    }
+    let origins = config.allow.iter().filter_map(|origin| HeaderValue::try_from(origin.as_str()).ok());
+    layer.allow_origin(AllowOrigin::list(origins)).allow_headers(AllowHeaders::mirror_request()).allow_credentials(true)
+}
+
+/// May the page that sends this publish? What is no page sends no `Origin`.
+///
+/// A browser sends simple POSTs across origins without asking first, so this cannot be left to CORS.
+pub(super) fn check_origin(headers: &HeaderMap, config: &OriginsConfig) -> Result<()> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
+    let is_same = host.is_some() && origin.split_once("://").map(|(_, authority)| authority) == host;
+    if is_same || config.allow.iter().any(|allowed| allowed == origin) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Forbidden,
+        format!("pages of {origin:?} may not publish here; add the origin to origins.allow in the configuration"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn may_publish(origin: Option<&str>, allow: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("gateway.test:8080"));
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, HeaderValue::from_str(origin).expect("a header"));
+        }
+        check_origin(&headers, &OriginsConfig { allow: allow.iter().map(ToString::to_string).collect() }).is_ok()
+    }
+
+    #[test]
+    fn pages_publish_to_their_own_gateway_and_where_they_are_allowed() {
+        assert!(may_publish(None, &[]));
+        assert!(may_publish(Some("http://gateway.test:8080"), &[]));
+        assert!(!may_publish(Some("https://elsewhere.test"), &[]));
+        assert!(!may_publish(Some("null"), &[]));
+        assert!(may_publish(Some("https://elsewhere.test"), &["https://elsewhere.test"]));
+    }
+}

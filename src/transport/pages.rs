@@ -1,0 +1,86 @@
+//! The pages under `clients/`, as the gateway serves them.
+//!
+//! Invariant: they are part of the program, so they work without internet and without files beside it.
+
+use std::path::PathBuf;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower_http::services::ServeDir;
+
+use super::state::AppState;
+use crate::config::PagesConfig;
+use crate::error::{Error, Kind, Result};
+
+struct Page {
+    path: &'static str,
+    content_type: &'static str,
+    body: &'static [u8],
+}
+
+macro_rules! page {
+    ($path:literal, $file:literal, $content_type:expr) => {
+        Page { path: $path, content_type: $content_type, body: include_bytes!(concat!("../../clients/", $file)) }
+    };
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+/// The page of the comet age names its own charset.
+const HTML_WITHOUT_CHARSET: &str = "text/html";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+const PAGES: [Page; 9] = [
+    page!("/", "start/index.html", HTML),
+    page!("/clients/style.css", "style.css", STYLE),
+    page!("/clients/page.js", "page.js", SCRIPT),
+    page!("/clients/longpoll/", "longpoll/index.html", HTML),
+    page!("/clients/longpoll/comet.js", "longpoll/comet.js", SCRIPT),
+    page!("/clients/longpoll/prototype.html", "longpoll/prototype.html", HTML_WITHOUT_CHARSET),
+    page!("/clients/eventsource/", "eventsource/index.html", HTML),
+    page!("/clients/eventsource/sse.js", "eventsource/sse.js", SCRIPT),
+    page!("/clients/grpcurl/", "grpcurl/index.html", HTML),
+];
+
+/// Where the page of the comet age finds prototype.js.
+const PROTOTYPE_JS: &str = "/clients/longpoll/prototype.js";
+
+pub(super) fn routes() -> Router<AppState> {
+    let with_script = Router::new().route(PROTOTYPE_JS, get(prototype_js));
+    PAGES.iter().fold(with_script, |routes, page| routes.route(page.path, get(move || async move { serve(page) })))
+}
+
+/// Files of the user's own, where the configuration names a folder.
+pub(super) fn own_files(config: &PagesConfig) -> Option<ServeDir> {
+    config.dir.as_ref().map(|dir| ServeDir::new(dir).append_index_html_on_directories(true))
+}
+
+fn serve(page: &'static Page) -> Response {
+    respond(page.content_type, page.body)
+}
+
+fn respond(content_type: &'static str, body: impl IntoResponse) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, body).into_response()
+}
+
+async fn prototype_js(State(state): State<AppState>) -> Result<Response> {
+    let path: PathBuf = state.config.pages.prototype_js.clone();
+    match tokio::fs::read(&path).await {
+        Ok(script) => Ok(respond(SCRIPT, script)),
+        Err(fault) => {
+            let path = path.display();
+            Err(Error::new(
+                Kind::NotFound,
+                format!("{path}: {fault}; install Debian's libjs-prototype or set pages.prototype_js"),
+            ))
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Publishing over HTTP: `POST /v1/events` and `POST /v1/topics/TOPIC` (contract §5).
+//!
+//! Invariants:
+//! - a request is one atomic batch (an NDJSON stream: one a line), answered once it is durable;
+//! - data is taken over byte for byte.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, Uri, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use super::ndjson;
+use super::origin::check_origin;
+use super::request::{Params, decode};
+use super::state::AppState;
+use crate::bus::Bus;
+use crate::engine::Receipt;
+use crate::error::{Error, Kind, Result};
+use crate::event::{ContentType, DataForm, EventParts, NewEvent};
+use crate::limits;
+
+/// An event as a publisher writes it in JSON; the same names as in the object that readers get.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventInput<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    #[serde(borrow)]
+    r#type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    content_type: Option<Cow<'a, str>>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data_base64: Option<Cow<'a, str>>,
+}
+
+/// Tells `"data":null`, which is data, from no data.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl EventInput<'_> {
+    fn check(self, max_event_bytes: usize) -> Result<NewEvent> {
+        let (data, content_type) = self.data()?;
+        let parts = EventParts {
+            topic: &self.topic,
+            kind: self.r#type.as_deref(),
+            id: self.id.as_deref(),
+            content_type: Some(&content_type),
+            headers: self.headers.into_iter().collect(),
+            data,
+        };
+        NewEvent::check(parts, max_event_bytes)
+    }
+
+    /// The data's bytes and their content type.
+    fn data(&self) -> Result<(Bytes, String)> {
+        let content_type = self.content_type.as_deref().filter(|t| !t.is_empty());
+        match (self.data, &self.data_base64) {
+            (Some(json), None) => data_of_json(json, content_type),
+            (None, Some(base64)) => {
+                let data = STANDARD
+                    .decode(&**base64)
+                    .map_err(|e| Error::bad_request(format!("data_base64 is not base64: {e}")))?;
+                Ok((data.into(), content_type.unwrap_or("application/octet-stream").to_owned()))
+            }
+            (None, None) => Err(Error::bad_request(
+                "the event has no data; give data, or data_base64 for bytes (\"data\":null for none)",
+            )),
+            (Some(_), Some(_)) => Err(Error::bad_request("the event has both data and data_base64; give one")),
+        }
+    }
+}
+
+fn data_of_json(json: &RawValue, content_type: Option<&str>) -> Result<(Bytes, String)> {
+    let content_type = content_type.unwrap_or("application/json");
+    match ContentType::trusted(content_type).form() {
+        DataForm::Json => Ok((Bytes::copy_from_slice(json.get().as_bytes()), content_type.to_owned())),
+        DataForm::Text => {
+            let text: String = serde_json::from_str(json.get()).map_err(|_| {
+                Error::bad_request(format!("data of the content type {content_type} has to be a JSON string"))
+            })?;
+            Ok((text.into(), content_type.to_owned()))
+        }
+        DataForm::Binary => {
+            Err(Error::bad_request(format!("data of the content type {content_type} cannot be JSON; give data_base64")))
+        }
+    }
+}
+
+/// One event of an NDJSON line.
+pub(super) fn parse_event(line: &[u8], max_event_bytes: usize) -> Result<NewEvent> {
+    let input: EventInput<'_> = serde_json::from_slice(line).map_err(|e| not_an_event(&e))?;
+    input.check(max_event_bytes)
+}
+
+fn not_an_event(fault: &serde_json::Error) -> Error {
+    Error::bad_request(format!("not an event as {{\"topic\":\"door.3\",\"data\":…}}: {fault}"))
+}
+
+/// Where one published event stands.
+#[derive(Serialize)]
+pub(super) struct Published {
+    vid: u64,
+    cursor: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+}
+
+impl Published {
+    pub(super) fn of(bus: &Bus, receipt: Receipt) -> Self {
+        Published { vid: receipt.vid, cursor: bus.cursor(receipt.vid).to_string(), duplicate: receipt.duplicate }
+    }
+}
+
+#[derive(Serialize)]
+struct PublishedBatch {
+    first_vid: u64,
+    last_vid: u64,
+    cursor: String,
+    events: Vec<Published>,
+}
+
+pub(super) async fn events(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Result<Response> {
+    check_origin(&headers, &state.config.origins)?;
+    Params::parse(query.as_deref())?.finish("none: an event's type and id are fields of its object")?;
+    if is_ndjson(&headers) {
+        return Ok(ndjson::publish(state.bus, body));
+    }
+    let body = read_body(body, limits::MAX_BODY_BYTES).await?;
+    let max_event_bytes = state.bus.options().max_event_bytes;
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return publish_batch(&state.bus, &body, max_event_bytes).await;
+    }
+    let receipts = state.bus.publish(vec![parse_event(&body, max_event_bytes)?]).await?;
+    Ok(Json(Published::of(&state.bus, receipts[0])).into_response())
+}
+
+fn is_ndjson(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    ["application/x-ndjson", "application/ndjson", "application/jsonl"].iter().any(|t| essence.eq_ignore_ascii_case(t))
+}
+
+async fn publish_batch(bus: &Bus, body: &[u8], max_event_bytes: usize) -> Result<Response> {
+    let inputs: Vec<EventInput<'_>> = serde_json::from_slice(body).map_err(|e| not_an_event(&e).at("the batch"))?;
+    let checked = inputs.into_iter().enumerate().map(|(index, input)| {
+        input.check(max_event_bytes).map_err(|e| e.at(&format!("event {} of the batch", index + 1)))
+    });
+    let receipts = bus.publish(checked.collect::<Result<_>>()?).await?;
+    let (first, last) = (receipts[0], receipts[receipts.len() - 1]);
+    Ok(Json(PublishedBatch {
+        first_vid: first.vid,
+        last_vid: last.vid,
+        cursor: bus.cursor(last.vid).to_string(),
+        events: receipts.into_iter().map(|receipt| Published::of(bus, receipt)).collect(),
+    })
+    .into_response())
+}
+
+pub(super) async fn topic(
+    State(state): State<AppState>,
+    uri: Uri,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Result<Response> {
+    check_origin(&headers, &state.config.origins)?;
+    let mut params = Params::parse(query.as_deref())?;
+    let (kind, id) = (params.take("type")?, params.take("id")?);
+    params.finish("type, id")?;
+    let topic = decode(uri.path().trim_start_matches("/v1/topics/"))?;
+    let max_event_bytes = state.bus.options().max_event_bytes;
+    let data = read_body(body, max_event_bytes).await?;
+    let parts = EventParts {
+        topic: &topic,
+        kind: kind.as_deref(),
+        id: id.as_deref(),
+        content_type: given_content_type(&headers)?,
+        headers: Vec::new(),
+        data,
+    };
+    let receipts = state.bus.publish(vec![NewEvent::check(parts, max_event_bytes)?]).await?;
+    Ok(Json(Published::of(&state.bus, receipts[0])).into_response())
+}
+
+/// The content type, where it says something: `curl -d` calls everything a form.
+fn given_content_type(headers: &HeaderMap) -> Result<Option<&str>> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Error::bad_request("the Content-Type has other than ASCII characters"))?;
+    Ok(Some(text).filter(|t| !t.starts_with("application/x-www-form-urlencoded")))
+}
+
+/// Reads a whole body, within its bounds of length and time.
+async fn read_body(body: Body, max_bytes: usize) -> Result<Bytes> {
+    let collected = tokio::time::timeout(limits::BODY_TIMEOUT, Limited::new(body, max_bytes).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(fault)) if fault.is::<LengthLimitError>() => {
+            Err(Error::too_large(format!("the body has more than {max_bytes} bytes; send less at once")))
+        }
+        Ok(Err(fault)) => Err(Error::bad_request(format!("the body broke off: {fault}"))),
+        Err(_) => {
+            let seconds = limits::BODY_TIMEOUT.as_secs();
+            Err(Error::new(
+                Kind::BadRequest,
+                format!("the body was not complete after {seconds} s; send it faster or in parts"),
+            ))
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What every handler gets.
+
+use std::sync::Arc;
+
+use crate::bus::Bus;
+use crate::config::{LegacyConfig, OriginsConfig, PagesConfig};
+
+/// Shared by all requests; a clone is two pointers.
+#[derive(Clone)]
+pub(crate) struct AppState {
+    pub(crate) bus: Bus,
+    pub(crate) config: Arc<TransportConfig>,
+}
+
+/// What of the transports can be configured.
+#[derive(Debug, Clone)]
+pub(crate) struct TransportConfig {
+    pub(crate) legacy: LegacyConfig,
+    pub(crate) origins: OriginsConfig,
+    pub(crate) pages: PagesConfig,
+}

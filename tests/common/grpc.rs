@@ -1,0 +1,111 @@
+//! gRPC server streaming, by the generated client.
+
+use std::collections::VecDeque;
+
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+use vidette::proto::event_bus_client::EventBusClient;
+use vidette::proto::subscribe_response::Message;
+use vidette::proto::{self, OnGap, SubscribeRequest, SubscribeResponse};
+
+use super::read::{Ask, Data, Gap, Refused, Seen, Step};
+
+pub struct GrpcReader {
+    responses: Streaming<SubscribeResponse>,
+    ready: VecDeque<Step>,
+}
+
+/// A client for other calls.
+pub async fn client(url: &str) -> EventBusClient<Channel> {
+    let channel = Endpoint::from_shared(url.to_owned()).expect("an address").connect().await.expect("a connection");
+    EventBusClient::new(channel).max_decoding_message_size(64 << 20).max_encoding_message_size(64 << 20)
+}
+
+impl GrpcReader {
+    pub async fn open(url: &str, ask: &Ask) -> Result<Self, Refused> {
+        let endpoint = Endpoint::from_shared(url.to_owned()).expect("an address");
+        let channel = endpoint.connect().await.map_err(|e| Refused::Unavailable(e.to_string()))?;
+        let request = SubscribeRequest {
+            topic: ask.topics.clone(),
+            after: ask.after.clone().unwrap_or_default(),
+            since: ask.since.clone().unwrap_or_default(),
+            snapshot: ask.snapshot,
+            on_gap: if ask.fail_on_gap { OnGap::Fail } else { OnGap::Unspecified }.into(),
+            limit: ask.limit.unwrap_or(0),
+        };
+        // The default bound of a client, 4 MiB, has to be enough.
+        let responses = EventBusClient::new(channel).subscribe(request).await.map_err(|s| refused(&s))?.into_inner();
+        Ok(GrpcReader { responses, ready: VecDeque::new() })
+    }
+
+    pub async fn next(&mut self) -> Result<Option<Step>, Refused> {
+        loop {
+            if let Some(step) = self.ready.pop_front() {
+                return Ok(Some(step));
+            }
+            match self.responses.message().await {
+                Ok(Some(response)) => self.ready.extend(steps(response)),
+                Ok(None) => return Ok(None),
+                Err(status) => return Err(refused(&status)),
+            }
+        }
+    }
+}
+
+fn steps(response: SubscribeResponse) -> Vec<Step> {
+    match response.message.expect("one of the messages") {
+        Message::Hello(hello) => vec![Step::Hello { epoch: hello.epoch, first: hello.first, last: hello.last }],
+        Message::Events(batch) => {
+            let epoch = batch.cursor.split_once('-').expect("a full cursor").1.to_owned();
+            batch.events.into_iter().map(|event| Step::Event(seen(&event), format!("{}-{epoch}", event.vid))).collect()
+        }
+        Message::CaughtUp(caught_up) => vec![Step::CaughtUp(caught_up.cursor)],
+        Message::Progress(progress) => vec![Step::Progress(progress.cursor)],
+        Message::Gap(told) => vec![Step::Gap(gap(told))],
+        Message::Closing(_) => vec![Step::Closing],
+    }
+}
+
+fn gap(gap: proto::Gap) -> Gap {
+    Gap { reason: gap.reason, requested: gap.requested, first: gap.first, last: gap.last, epoch: gap.epoch }
+}
+
+fn seen(event: &proto::Event) -> Seen {
+    let time = event.time.expect("a time");
+    let text = || String::from_utf8(event.data.to_vec()).expect("UTF-8");
+    let data = match event.content_type.as_str() {
+        t if t.contains("json") => Data::Json(text()),
+        t if t.starts_with("text/") => Data::Text(text()),
+        _ => Data::Bytes(event.data.to_vec()),
+    };
+    Seen {
+        vid: event.vid,
+        topic: event.topic.clone(),
+        time_ms: time.seconds * 1000 + i64::from(time.nanos / 1_000_000),
+        kind: event.r#type.clone(),
+        id: event.id.clone(),
+        data,
+    }
+}
+
+fn refused(status: &Status) -> Refused {
+    let detail = status.message().to_owned();
+    match status.code() {
+        Code::InvalidArgument => Refused::BadRequest(detail),
+        Code::OutOfRange => Refused::Gap(gap_of(status)),
+        Code::ResourceExhausted => Refused::TooMuch(detail),
+        Code::Unavailable => Refused::Unavailable(detail),
+        // What a client makes of a connection that broke.
+        Code::Unknown | Code::Internal | Code::Cancelled => Refused::Unavailable(format!("{status:?}")),
+        _ => Refused::Other(format!("{status:?}")),
+    }
+}
+
+/// The gap in a status's details.
+fn gap_of(status: &Status) -> Gap {
+    use prost::Message as _;
+    let details = tonic_types::pb::Status::decode(status.details()).expect("google.rpc.Status");
+    let any = details.details.first().expect("a detail");
+    assert_eq!(any.type_url, "type.googleapis.com/vidette.v1.Gap");
+    gap(proto::Gap::decode(any.value.as_slice()).expect("a gap"))
+}

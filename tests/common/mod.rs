@@ -1,0 +1,9 @@
+//! What all tests share: a real gateway as a process of its own, and one reader for each transport.
+
+#![allow(dead_code)] // each test program uses a part of it
+
+pub mod gateway;
+pub mod grpc;
+pub mod poll;
+pub mod read;
+pub mod sse;
