@@ -127,10 +127,18 @@ impl Gateway {
         self.child.wait().expect("it ends");
     }
 
-    /// SIGTERM; waits for the end.
-    pub fn terminate(&mut self) -> ExitStatus {
+    /// SIGTERM; waits for the end, while the test's own connections go on.
+    pub async fn terminate(&mut self) -> ExitStatus {
         self.ask_to_end();
-        self.child.wait().expect("it ends")
+        let ending = async {
+            loop {
+                if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ending).await.expect("it ends in time")
     }
 
     /// SIGTERM, without waiting.

@@ -1,6 +1,6 @@
 //! What all tests share: a real gateway as a process of its own, and one reader for each transport.
 
-#![allow(dead_code)] // each test program uses a part of it
+#![allow(dead_code, unreachable_pub)] // each test program uses a part of it
 
 pub mod gateway;
 pub mod grpc;

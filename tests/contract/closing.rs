@@ -17,7 +17,7 @@ async fn a_stream_is_told_that_the_gateway_closes_and_resumes_after_it_is_back()
             Via::Grpc => assert!(matches!(reader.next().await, Err(Refused::Unavailable(_)))),
             _ => assert_eq!(reader.next().await.expect("an end"), None),
         }
-        assert!(gateway.terminate().success(), "{}", gateway.log());
+        assert!(gateway.terminate().await.success(), "{}", gateway.log());
 
         gateway.start_again();
         gateway.publish_numbers("door.1", 1).await;
@@ -39,7 +39,7 @@ async fn a_waiting_poll_is_answered_early_with_its_cursor() {
     let answer = poll.await.expect("the poll");
     assert_eq!(answer["cursor"], cursor);
     assert_eq!(answer["events"], serde_json::json!([]));
-    assert!(gateway.terminate().success());
+    assert!(gateway.terminate().await.success());
 }
 
 #[tokio::test]
