@@ -139,16 +139,11 @@ impl Interest {
     /// Adds a subscription that has everything up to `position`.
     pub(super) fn register(self: &Arc<Self>, filter: &Filter, position: Vid) -> Registration {
         let mut index = self.index();
-        // What was marked before this moment was not marked here: all of it may match.
-        let slot = Arc::new(Slot {
-            state: Mutex::new(SlotState {
-                first_match: position + 1,
-                last_match: index.marked_through,
-                queued: false,
-                woken: true,
-                waker: None,
-            }),
-        });
+        // What was marked before this moment was not marked here: all of it may match, if there is any.
+        let last_match = index.marked_through;
+        let first_match = if last_match > position { position + 1 } else { Vid::MAX };
+        let state = SlotState { first_match, last_match, queued: false, woken: true, waker: None };
+        let slot = Arc::new(Slot { state: Mutex::new(state) });
         for pattern in filter.patterns() {
             index.slots_of(pattern).push(slot.clone());
         }

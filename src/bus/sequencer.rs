@@ -50,15 +50,11 @@ impl Bus {
     pub fn enqueue(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         let bytes = self.check_batch(&batch)?;
         let room = self.0.queue_bytes.clone().try_acquire_many_owned(permits(bytes));
-        let (room, place) = match (room, self.0.queue.try_reserve()) {
-            (Ok(room), Ok(place)) => (room, place),
-            _ => {
-                self.0.metrics.publishes_refused.inc();
-                return Err(Error::new(
-                    Kind::Busy,
-                    "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any",
-                ));
-            }
+        let (Ok(room), Ok(place)) = (room, self.0.queue.try_reserve()) else {
+            self.0.metrics.publishes_refused.inc();
+            let detail =
+                "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any";
+            return Err(Error::new(Kind::Busy, detail));
         };
         let (job, publishing) = Job::new(batch, bytes, room);
         place.send(job);

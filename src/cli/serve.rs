@@ -79,7 +79,7 @@ fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
         tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");
     }
     tracing::info!(engine = engine.kind(), epoch = %engine.epoch(), first = bounds.first, last = bounds.last, "{}", engine.durability());
-    if (open_files as usize) < config.max_connections {
+    if open_files < config.max_connections as u64 {
         tracing::info!(
             open_files,
             max_connections = config.max_connections,

@@ -156,7 +156,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
         request: Request<proto::SubscribeRequest>,
     ) -> std::result::Result<Response<Self::SubscribeStream>, Status> {
         let bus = self.state.bus.clone();
-        let subscription = Subscription::open(&bus, subscribe_request(request.into_inner())?).await?;
+        let subscription = Subscription::open(&bus, subscribe_request(&request.into_inner())?).await?;
         Ok(Response::new(Box::pin(responses(bus, subscription))))
     }
 
@@ -272,7 +272,7 @@ async fn enqueue(
     Ok(bus.enqueue_when_there_is_room(batch).await?)
 }
 
-fn subscribe_request(request: proto::SubscribeRequest) -> Result<SubscribeRequest> {
+fn subscribe_request(request: &proto::SubscribeRequest) -> Result<SubscribeRequest> {
     let on_gap = match proto::OnGap::try_from(request.on_gap) {
         Ok(proto::OnGap::Unspecified | proto::OnGap::Continue) => OnGap::Continue,
         Ok(proto::OnGap::Fail) => OnGap::Fail,

@@ -14,7 +14,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::json::push_data;
+use super::json::{push_data, push_text};
 use super::long_poll::wait_for_events;
 use super::problem::no_store;
 use super::request::{Params, parse_after};
@@ -89,19 +89,16 @@ fn respond(body: Vec<u8>, callback: Option<&str>, gap: Option<&Gap>) -> Response
 /// The fields of the event's data with the bus's vid, or `{"vid":…,"data":…}`.
 fn flat_json(event: &Event) -> Vec<u8> {
     let mut out = format!("{{\"vid\":{}", event.vid).into_bytes();
-    match object_fields(event) {
-        Some(Fields(fields)) => {
-            for (name, value) in fields.iter().filter(|(name, _)| name != "vid") {
-                out.push(b',');
-                out.extend_from_slice(serde_json::to_string(name).expect("text is JSON").as_bytes());
-                out.push(b':');
-                out.extend_from_slice(value.get().as_bytes());
-            }
-        }
-        None => {
+    if let Some(Fields(fields)) = object_fields(event) {
+        for (name, value) in fields.iter().filter(|(name, _)| name != "vid") {
             out.push(b',');
-            push_data(&mut out, event);
+            push_text(&mut out, name);
+            out.push(b':');
+            out.extend_from_slice(value.get().as_bytes());
         }
+    } else {
+        out.push(b',');
+        push_data(&mut out, event);
     }
     out.push(b'}');
     escape_line_separators(out)

@@ -79,6 +79,7 @@ fn sse_headers() -> HeaderMap {
 }
 
 /// How this stream differs from others.
+#[derive(Clone, Copy)]
 struct Rendering {
     format: Format,
     on_gap: OnGap,
@@ -157,7 +158,7 @@ fn push_data_lines(out: &mut Vec<u8>, data: &[u8]) {
 fn step_block(bus: &Bus, step: Step) -> Bytes {
     match step {
         Step::Hello { epoch, first, last, heartbeat } => {
-            let heartbeat_ms = heartbeat.as_millis() as u64;
+            let heartbeat_ms = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
             named_block("hello", &json!({ "epoch": epoch, "first": first, "last": last, "heartbeat_ms": heartbeat_ms }))
         }
         Step::CaughtUp(vid) => {

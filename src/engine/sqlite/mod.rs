@@ -7,11 +7,13 @@
 //! - readers have connections of their own and never wait for the writer;
 //! - after a failed sync nothing is written any more until a restart has read back what the disk really holds.
 
+mod append;
 mod fault;
 mod open;
 mod reader;
 mod row;
 mod schema;
+mod trim;
 mod writer;
 
 use std::path::Path;

@@ -8,16 +8,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
+use super::append::{Appending, CachedTopic};
 use super::open::OpenError;
-use super::{block_of, fault, from_sql, row, to_sql};
+use super::trim::{Due, ids_expired};
+use super::{fault, to_sql};
 use crate::cursor::Vid;
 use crate::engine::memory::too_many_ids;
-use crate::engine::{Appended, Bounds, Receipt, Retention, Sizes, TrimStep, millis};
+use crate::engine::{Appended, Bounds, Retention, Sizes, TrimStep};
 use crate::error::Result;
-use crate::event::{Event, NewEvent};
+use crate::event::NewEvent;
 use crate::limits;
 use crate::topic::Topic;
 
@@ -106,7 +108,7 @@ impl State {
         }
     }
 
-    fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(
             "UPDATE bus SET first_vid = ?1, last_vid = ?2, last_time_ms = ?3, events = ?4, bytes = ?5",
         )?;
@@ -128,11 +130,6 @@ struct WriterThread {
     topics: HashMap<Topic, CachedTopic>,
     broken: bool,
     status: Arc<Mutex<Status>>,
-}
-
-struct CachedTopic {
-    topic_id: i64,
-    newest_block: u64,
 }
 
 impl WriterThread {
@@ -213,7 +210,7 @@ impl WriterThread {
     fn trim(&mut self, state: &mut State, retention: &Retention, now_ms: i64) -> rusqlite::Result<Result<TrimStep>> {
         let now_ms = now_ms.max(state.last_time_ms);
         let mut due = Due::find(&self.connection, state, retention, now_ms)?;
-        if due.step.trimmed == 0 && !due.ids_expired(&self.connection, retention, now_ms)? {
+        if due.step.trimmed == 0 && !ids_expired(&self.connection, retention, now_ms)? {
             return Ok(Ok(due.step));
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -221,186 +218,5 @@ impl WriterThread {
         transaction.commit()?;
         self.topics.clear(); // some may have gone
         Ok(Ok(due.step))
-    }
-}
-
-/// One append transaction.
-struct Appending<'t> {
-    state: &'t mut State,
-    topics: &'t mut HashMap<Topic, CachedTopic>,
-    remembered_since_ms: i64,
-    /// The newest vid of each topic that has been appended to, written once a transaction.
-    newest: HashMap<i64, Vid>,
-    events: Vec<Arc<Event>>,
-    insert_event: CachedStatement<'t>,
-    insert_block: CachedStatement<'t>,
-    find_topic: CachedStatement<'t>,
-    insert_topic: CachedStatement<'t>,
-    find_id: CachedStatement<'t>,
-    insert_id: CachedStatement<'t>,
-    update_newest: CachedStatement<'t>,
-}
-
-impl<'t> Appending<'t> {
-    fn new(
-        connection: &'t Connection,
-        state: &'t mut State,
-        topics: &'t mut HashMap<Topic, CachedTopic>,
-        dedupe_window: Duration,
-    ) -> rusqlite::Result<Self> {
-        Ok(Appending {
-            remembered_since_ms: state.last_time_ms.saturating_sub(millis(dedupe_window)),
-            state,
-            topics,
-            newest: HashMap::new(),
-            events: Vec::new(),
-            insert_event: connection.prepare_cached(row::INSERT)?,
-            insert_block: connection.prepare_cached("INSERT OR IGNORE INTO topic_blocks VALUES (?1, ?2)")?,
-            find_topic: connection.prepare_cached("SELECT topic_id FROM topics WHERE topic = ?1")?,
-            insert_topic: connection
-                .prepare_cached("INSERT INTO topics (topic, newest_vid) VALUES (?1, ?2) RETURNING topic_id")?,
-            find_id: connection.prepare_cached("SELECT vid, time_ms FROM dedupe WHERE id = ?1")?,
-            insert_id: connection.prepare_cached("INSERT OR REPLACE INTO dedupe VALUES (?1, ?2, ?3)")?,
-            update_newest: connection.prepare_cached("UPDATE topics SET newest_vid = ?2 WHERE topic_id = ?1")?,
-        })
-    }
-
-    fn append(&mut self, sent: NewEvent) -> rusqlite::Result<Receipt> {
-        if let Some(vid) = self.duplicate_of(&sent)? {
-            return Ok(Receipt { vid, duplicate: true });
-        }
-        let vid = self.state.last + 1;
-        self.state.last = vid;
-        let topic_id = self.topic_id(&sent.topic, vid)?;
-        self.newest.insert(topic_id, vid);
-        if let Some(id) = &sent.id {
-            self.insert_id.execute(params![to_sql(vid), self.state.last_time_ms, &**id])?;
-            self.state.ids += 1;
-        }
-        let event = Arc::new(Event::new(vid, self.state.last_time_ms, sent));
-        row::insert(&mut self.insert_event, &event, topic_id)?;
-        self.state.events += 1;
-        self.state.bytes += event.size_bytes() as u64;
-        self.events.push(event);
-        Ok(Receipt { vid, duplicate: false })
-    }
-
-    fn duplicate_of(&mut self, sent: &NewEvent) -> rusqlite::Result<Option<Vid>> {
-        let Some(id) = &sent.id else { return Ok(None) };
-        let found: Option<(i64, i64)> = self.find_id.query_row([&**id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
-        Ok(found.filter(|(_, time_ms)| *time_ms >= self.remembered_since_ms).map(|(vid, _)| from_sql(vid)))
-    }
-
-    fn topic_id(&mut self, topic: &Topic, vid: Vid) -> rusqlite::Result<i64> {
-        let block = block_of(vid);
-        if let Some(cached) = self.topics.get_mut(topic) {
-            if cached.newest_block != block {
-                self.insert_block.execute(params![cached.topic_id, to_sql(block)])?;
-                cached.newest_block = block;
-            }
-            return Ok(cached.topic_id);
-        }
-        let known: Option<i64> = self.find_topic.query_row([topic.as_str()], |r| r.get(0)).optional()?;
-        let topic_id = match known {
-            Some(topic_id) => topic_id,
-            None => self.insert_topic.query_row(params![topic.as_str(), to_sql(vid)], |r| r.get(0))?,
-        };
-        self.insert_block.execute(params![topic_id, to_sql(block)])?;
-        self.topics.insert(topic.clone(), CachedTopic { topic_id, newest_block: block });
-        Ok(topic_id)
-    }
-
-    fn finish(mut self) -> rusqlite::Result<Vec<Arc<Event>>> {
-        for (topic_id, vid) in &self.newest {
-            self.update_newest.execute(params![topic_id, to_sql(*vid)])?;
-        }
-        Ok(self.events)
-    }
-}
-
-/// The oldest events, as far as they are due.
-struct Due {
-    step: TrimStep,
-    /// Events up to this vid are deleted.
-    through: Vid,
-    bytes: u64,
-    /// The topic and block of each of them, once.
-    blocks: Vec<(i64, u64)>,
-}
-
-impl Due {
-    fn find(connection: &Connection, state: &State, retention: &Retention, now_ms: i64) -> rusqlite::Result<Self> {
-        let oldest_ms = retention.oldest_time_ms(now_ms);
-        let mut due = Due {
-            step: TrimStep { trimmed: 0, more: false },
-            through: state.first.saturating_sub(1),
-            bytes: 0,
-            blocks: Vec::new(),
-        };
-        let mut statement =
-            connection.prepare_cached("SELECT vid, time_ms, topic_id, bytes FROM events ORDER BY vid LIMIT ?1")?;
-        let mut rows = statement.query([limits::TRIM_STEP_EVENTS + 1])?;
-        while let Some(row) = rows.next()? {
-            let is_over = state.events - u64::from(due.step.trimmed) > retention.max_events
-                || state.bytes - due.bytes > retention.max_bytes;
-            if !is_over && row.get::<_, i64>(1)? >= oldest_ms {
-                break;
-            }
-            if due.step.trimmed == limits::TRIM_STEP_EVENTS {
-                due.step.more = true;
-                break;
-            }
-            due.through = from_sql(row.get(0)?);
-            due.bytes += from_sql(row.get(3)?);
-            due.step.trimmed += 1;
-            due.blocks.push((row.get(2)?, block_of(due.through)));
-        }
-        due.blocks.sort_unstable();
-        due.blocks.dedup();
-        Ok(due)
-    }
-
-    fn ids_expired(&self, connection: &Connection, retention: &Retention, now_ms: i64) -> rusqlite::Result<bool> {
-        let oldest: Option<i64> = connection
-            .prepare_cached("SELECT time_ms FROM dedupe ORDER BY vid LIMIT 1")?
-            .query_row([], |r| r.get(0))
-            .optional()?;
-        Ok(oldest.is_some_and(|time_ms| time_ms < retention.oldest_id_ms(now_ms)))
-    }
-
-    fn delete(
-        &mut self,
-        connection: &Connection,
-        state: &mut State,
-        retention: &Retention,
-        now_ms: i64,
-    ) -> rusqlite::Result<()> {
-        let through = to_sql(self.through);
-        connection.prepare_cached("DELETE FROM events WHERE vid <= ?1")?.execute([through])?;
-        let whole_block = block_of(self.through + 1);
-        let mut delete_block =
-            connection.prepare_cached("DELETE FROM topic_blocks WHERE topic_id = ?1 AND block = ?2")?;
-        for (topic_id, block) in self.blocks.iter().filter(|(_, block)| *block < whole_block) {
-            delete_block.execute(params![topic_id, to_sql(*block)])?;
-        }
-        connection
-            .prepare_cached(
-                "DELETE FROM topic_blocks WHERE topic_id IN (SELECT topic_id FROM topics WHERE newest_vid <= ?1)",
-            )?
-            .execute([through])?;
-        connection.prepare_cached("DELETE FROM topics WHERE newest_vid <= ?1")?.execute([through])?;
-        let ids = connection
-            .prepare_cached(
-                "DELETE FROM dedupe WHERE time_ms < ?1 AND vid IN (SELECT vid FROM dedupe ORDER BY vid LIMIT ?2)",
-            )?
-            .execute(params![retention.oldest_id_ms(now_ms), limits::TRIM_STEP_EVENTS])?;
-        self.step.more |= ids == limits::TRIM_STEP_EVENTS as usize;
-        state.events -= u64::from(self.step.trimmed);
-        state.bytes -= self.bytes;
-        state.ids = state.ids.saturating_sub(ids as u64);
-        if self.step.trimmed > 0 {
-            state.first = self.through + 1;
-        }
-        state.save(connection)
     }
 }

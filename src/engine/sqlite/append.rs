@@ -1,0 +1,117 @@
+//! One append transaction.
+//!
+//! Invariant: whatever the transaction changes is in the draft of the state that it was given, and counts once the
+//! transaction has committed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+
+use super::writer::State;
+use super::{block_of, from_sql, row, to_sql};
+use crate::cursor::Vid;
+use crate::engine::{Receipt, millis};
+use crate::event::{Event, NewEvent};
+use crate::topic::Topic;
+
+/// What is remembered of a topic, so that an append need not look it up.
+pub(super) struct CachedTopic {
+    topic_id: i64,
+    newest_block: u64,
+}
+
+/// One append transaction.
+pub(super) struct Appending<'t> {
+    state: &'t mut State,
+    topics: &'t mut HashMap<Topic, CachedTopic>,
+    remembered_since_ms: i64,
+    /// The newest vid of each topic that has been appended to, written once a transaction.
+    newest: HashMap<i64, Vid>,
+    events: Vec<Arc<Event>>,
+    insert_event: CachedStatement<'t>,
+    insert_block: CachedStatement<'t>,
+    find_topic: CachedStatement<'t>,
+    insert_topic: CachedStatement<'t>,
+    find_id: CachedStatement<'t>,
+    insert_id: CachedStatement<'t>,
+    update_newest: CachedStatement<'t>,
+}
+
+impl<'t> Appending<'t> {
+    pub(super) fn new(
+        connection: &'t Connection,
+        state: &'t mut State,
+        topics: &'t mut HashMap<Topic, CachedTopic>,
+        dedupe_window: Duration,
+    ) -> rusqlite::Result<Self> {
+        Ok(Appending {
+            remembered_since_ms: state.last_time_ms.saturating_sub(millis(dedupe_window)),
+            state,
+            topics,
+            newest: HashMap::new(),
+            events: Vec::new(),
+            insert_event: connection.prepare_cached(row::INSERT)?,
+            insert_block: connection.prepare_cached("INSERT OR IGNORE INTO topic_blocks VALUES (?1, ?2)")?,
+            find_topic: connection.prepare_cached("SELECT topic_id FROM topics WHERE topic = ?1")?,
+            insert_topic: connection
+                .prepare_cached("INSERT INTO topics (topic, newest_vid) VALUES (?1, ?2) RETURNING topic_id")?,
+            find_id: connection.prepare_cached("SELECT vid, time_ms FROM dedupe WHERE id = ?1")?,
+            insert_id: connection.prepare_cached("INSERT OR REPLACE INTO dedupe VALUES (?1, ?2, ?3)")?,
+            update_newest: connection.prepare_cached("UPDATE topics SET newest_vid = ?2 WHERE topic_id = ?1")?,
+        })
+    }
+
+    pub(super) fn append(&mut self, sent: NewEvent) -> rusqlite::Result<Receipt> {
+        if let Some(vid) = self.duplicate_of(&sent)? {
+            return Ok(Receipt { vid, duplicate: true });
+        }
+        let vid = self.state.last + 1;
+        self.state.last = vid;
+        let topic_id = self.topic_id(&sent.topic, vid)?;
+        self.newest.insert(topic_id, vid);
+        if let Some(id) = &sent.id {
+            self.insert_id.execute(params![to_sql(vid), self.state.last_time_ms, &**id])?;
+            self.state.ids += 1;
+        }
+        let event = Arc::new(Event::new(vid, self.state.last_time_ms, sent));
+        row::insert(&mut self.insert_event, &event, topic_id)?;
+        self.state.events += 1;
+        self.state.bytes += event.size_bytes() as u64;
+        self.events.push(event);
+        Ok(Receipt { vid, duplicate: false })
+    }
+
+    fn duplicate_of(&mut self, sent: &NewEvent) -> rusqlite::Result<Option<Vid>> {
+        let Some(id) = &sent.id else { return Ok(None) };
+        let found: Option<(i64, i64)> = self.find_id.query_row([&**id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
+        Ok(found.filter(|(_, time_ms)| *time_ms >= self.remembered_since_ms).map(|(vid, _)| from_sql(vid)))
+    }
+
+    fn topic_id(&mut self, topic: &Topic, vid: Vid) -> rusqlite::Result<i64> {
+        let block = block_of(vid);
+        if let Some(cached) = self.topics.get_mut(topic) {
+            if cached.newest_block != block {
+                self.insert_block.execute(params![cached.topic_id, to_sql(block)])?;
+                cached.newest_block = block;
+            }
+            return Ok(cached.topic_id);
+        }
+        let known: Option<i64> = self.find_topic.query_row([topic.as_str()], |r| r.get(0)).optional()?;
+        let topic_id = match known {
+            Some(topic_id) => topic_id,
+            None => self.insert_topic.query_row(params![topic.as_str(), to_sql(vid)], |r| r.get(0))?,
+        };
+        self.insert_block.execute(params![topic_id, to_sql(block)])?;
+        self.topics.insert(topic.clone(), CachedTopic { topic_id, newest_block: block });
+        Ok(topic_id)
+    }
+
+    pub(super) fn finish(mut self) -> rusqlite::Result<Vec<Arc<Event>>> {
+        for (topic_id, vid) in &self.newest {
+            self.update_newest.execute(params![topic_id, to_sql(*vid)])?;
+        }
+        Ok(self.events)
+    }
+}

@@ -1,0 +1,106 @@
+//! One step of trimming.
+//!
+//! Invariants:
+//! - a step deletes at most [`limits::TRIM_STEP_EVENTS`] events, the oldest first;
+//! - a topic without events, and a block without events of a topic, leave no row behind.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::writer::State;
+use super::{block_of, from_sql, to_sql};
+use crate::cursor::Vid;
+use crate::engine::{Retention, TrimStep};
+use crate::limits;
+
+/// The oldest events, as far as they are due.
+pub(super) struct Due {
+    pub(super) step: TrimStep,
+    /// Events up to this vid are deleted.
+    through: Vid,
+    bytes: u64,
+    /// The topic and block of each of them, once.
+    blocks: Vec<(i64, u64)>,
+}
+
+impl Due {
+    pub(super) fn find(
+        connection: &Connection,
+        state: &State,
+        retention: &Retention,
+        now_ms: i64,
+    ) -> rusqlite::Result<Self> {
+        let oldest_ms = retention.oldest_time_ms(now_ms);
+        let mut due = Due {
+            step: TrimStep { trimmed: 0, more: false },
+            through: state.first.saturating_sub(1),
+            bytes: 0,
+            blocks: Vec::new(),
+        };
+        let mut statement =
+            connection.prepare_cached("SELECT vid, time_ms, topic_id, bytes FROM events ORDER BY vid LIMIT ?1")?;
+        let mut rows = statement.query([limits::TRIM_STEP_EVENTS + 1])?;
+        while let Some(row) = rows.next()? {
+            let is_over = state.events - u64::from(due.step.trimmed) > retention.max_events
+                || state.bytes - due.bytes > retention.max_bytes;
+            if !is_over && row.get::<_, i64>(1)? >= oldest_ms {
+                break;
+            }
+            if due.step.trimmed == limits::TRIM_STEP_EVENTS {
+                due.step.more = true;
+                break;
+            }
+            due.through = from_sql(row.get(0)?);
+            due.bytes += from_sql(row.get(3)?);
+            due.step.trimmed += 1;
+            due.blocks.push((row.get(2)?, block_of(due.through)));
+        }
+        due.blocks.sort_unstable();
+        due.blocks.dedup();
+        Ok(due)
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        connection: &Connection,
+        state: &mut State,
+        retention: &Retention,
+        now_ms: i64,
+    ) -> rusqlite::Result<()> {
+        let through = to_sql(self.through);
+        connection.prepare_cached("DELETE FROM events WHERE vid <= ?1")?.execute([through])?;
+        let whole_block = block_of(self.through + 1);
+        let mut delete_block =
+            connection.prepare_cached("DELETE FROM topic_blocks WHERE topic_id = ?1 AND block = ?2")?;
+        for (topic_id, block) in self.blocks.iter().filter(|(_, block)| *block < whole_block) {
+            delete_block.execute(params![topic_id, to_sql(*block)])?;
+        }
+        connection
+            .prepare_cached(
+                "DELETE FROM topic_blocks WHERE topic_id IN (SELECT topic_id FROM topics WHERE newest_vid <= ?1)",
+            )?
+            .execute([through])?;
+        connection.prepare_cached("DELETE FROM topics WHERE newest_vid <= ?1")?.execute([through])?;
+        let ids = connection
+            .prepare_cached(
+                "DELETE FROM dedupe WHERE time_ms < ?1 AND vid IN (SELECT vid FROM dedupe ORDER BY vid LIMIT ?2)",
+            )?
+            .execute(params![retention.oldest_id_ms(now_ms), limits::TRIM_STEP_EVENTS])?;
+        self.step.more |= ids == limits::TRIM_STEP_EVENTS as usize;
+        state.events -= u64::from(self.step.trimmed);
+        state.bytes -= self.bytes;
+        state.ids = state.ids.saturating_sub(ids as u64);
+        if self.step.trimmed > 0 {
+            state.first = self.through + 1;
+        }
+        state.save(connection)
+    }
+}
+
+/// Are there ids that have left the dedupe window?
+pub(super) fn ids_expired(connection: &Connection, retention: &Retention, now_ms: i64) -> rusqlite::Result<bool> {
+    let oldest: Option<i64> = connection
+        .prepare_cached("SELECT time_ms FROM dedupe ORDER BY vid LIMIT 1")?
+        .query_row([], |r| r.get(0))
+        .optional()?;
+    Ok(oldest.is_some_and(|time_ms| time_ms < retention.oldest_id_ms(now_ms)))
+}

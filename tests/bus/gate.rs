@@ -1,0 +1,95 @@
+//! An engine whose appends wait for the test, or fail when it says so.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use vidette::cursor::{Epoch, Vid};
+use vidette::engine::{Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep};
+use vidette::error::{Error, Result};
+use vidette::event::NewEvent;
+use vidette::topic::{Filter, Topic};
+
+/// Appends reach the memory engine one by one, as the test opens the gate.
+pub(crate) struct GateEngine {
+    inner: MemoryEngine,
+    gate: Semaphore,
+    fault: Mutex<Option<Error>>,
+    appends: AtomicUsize,
+}
+
+impl GateEngine {
+    pub(crate) fn new() -> Self {
+        let inner = MemoryEngine::new(std::time::Duration::from_secs(120));
+        GateEngine { inner, gate: Semaphore::new(0), fault: Mutex::default(), appends: AtomicUsize::new(0) }
+    }
+
+    /// Lets so many appends through.
+    pub(crate) fn open(&self, appends: usize) {
+        self.gate.add_permits(appends);
+    }
+
+    /// Appends that come through the gate fail from now on.
+    pub(crate) fn fail_with(&self, fault: Option<Error>) {
+        *self.fault.lock().expect("the fault") = fault;
+    }
+
+    /// Appends that have come through the gate.
+    pub(crate) fn appends(&self) -> usize {
+        self.appends.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Engine for GateEngine {
+    fn kind(&self) -> &'static str {
+        "gate"
+    }
+
+    fn durability(&self) -> &'static str {
+        "as the test says"
+    }
+
+    fn epoch(&self) -> &Epoch {
+        self.inner.epoch()
+    }
+
+    fn bounds(&self) -> Bounds {
+        self.inner.bounds()
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.inner.sizes()
+    }
+
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
+        self.gate.acquire().await.expect("the gate").forget();
+        self.appends.fetch_add(1, Ordering::SeqCst);
+        let fault = self.fault.lock().expect("the fault").clone();
+        match fault {
+            Some(fault) => Err(fault),
+            None => self.inner.append(batches, now_ms).await,
+        }
+    }
+
+    async fn read(&self, request: ReadRequest) -> Result<Page> {
+        self.inner.read(request).await
+    }
+
+    async fn read_newest(&self, request: ReadRequest) -> Result<Page> {
+        self.inner.read_newest(request).await
+    }
+
+    async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
+        self.inner.vid_before(time_ms).await
+    }
+
+    async fn topics(&self, filter: Filter, after: Option<Topic>, limit: usize) -> Result<Vec<(Topic, Vid)>> {
+        self.inner.topics(filter, after, limit).await
+    }
+
+    async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {
+        self.inner.trim(retention, now_ms).await
+    }
+}

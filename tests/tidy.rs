@@ -1,0 +1,156 @@
+//! Style that clippy cannot see: which module may know which, how long files and functions are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use syn::spanned::Spanned as _;
+use syn::visit::{self, Visit};
+
+/// Modules in the order data flows: each may use itself and what stands before it in its row's list.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("limits", &[]),
+    ("cursor", &["error", "limits"]),
+    ("error", &["cursor"]),
+    ("topic", &["cursor", "error", "limits"]),
+    ("event", &["cursor", "error", "limits", "topic"]),
+    ("metrics", &[]),
+    ("engine", &["cursor", "error", "event", "limits", "topic"]),
+    ("bus", &["cursor", "engine", "error", "event", "limits", "metrics", "topic"]),
+    ("config", &["bus", "engine", "limits", "topic"]),
+    ("transport", &["bus", "config", "cursor", "engine", "error", "event", "limits", "topic"]),
+    ("server", &["bus", "config", "engine", "limits", "transport"]),
+    ("telemetry", &[]),
+    ("cli", &["bus", "config", "cursor", "engine", "event", "limits", "server", "telemetry", "topic", "transport"]),
+    ("lib", &["transport"]),
+    ("main", &[]),
+];
+
+/// Words that a module may not have in its code, with the reason.
+const BANNED: &[(&str, &str, &str)] = &[
+    ("engine", "axum", "an engine knows no transport"),
+    ("engine", "tonic", "an engine knows no transport"),
+    ("bus", "axum", "the bus knows no transport"),
+    ("bus", "tonic", "the bus knows no transport"),
+    ("transport", "rusqlite", "a transport knows no engine"),
+    ("transport", "SqliteEngine", "a transport knows no engine"),
+];
+
+const MAX_FILE_LINES: usize = 400;
+const MAX_FUNCTION_LINES: usize = 60;
+
+struct SourceFile {
+    path: PathBuf,
+    module: String,
+    text: String,
+}
+
+fn source_files() -> Vec<SourceFile> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder").map(|e| e.expect("an entry").path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|e| e == "rs") {
+                let relative = entry.strip_prefix(&root).expect("below src");
+                let first = relative.components().next().expect("a name").as_os_str().to_string_lossy();
+                let module = first.trim_end_matches(".rs").to_owned();
+                files.push(SourceFile {
+                    module,
+                    text: fs::read_to_string(&entry).expect("text"),
+                    path: relative.to_owned(),
+                });
+            }
+        }
+    }
+    assert!(files.len() > 20, "the sources have not been found");
+    files
+}
+
+/// The code without its in-file tests and comments.
+fn code_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split("#[cfg(test)]").next().unwrap_or_default().lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+#[test]
+fn modules_use_only_what_stands_before_them() {
+    let mut wrong = Vec::new();
+    for SourceFile { path, module, text } in source_files() {
+        let allowed = MAY_USE.iter().find(|(name, _)| *name == module);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("the module {module} has no row in MAY_USE"));
+        for line in code_lines(&text) {
+            for used in line.split("crate::").skip(1) {
+                let name: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let is_visibility = line.contains("pub(in crate::");
+                if !name.is_empty() && name != module && !allowed.contains(&name.as_str()) && !is_visibility {
+                    wrong.push(format!("{}: {module} uses {name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn engines_and_transports_do_not_know_each_other() {
+    for SourceFile { path, module, text } in source_files() {
+        for (_, word, reason) in BANNED.iter().filter(|(name, ..)| *name == module) {
+            let found = code_lines(&text).any(|line| line.contains(word));
+            assert!(!found, "{} has {word}, but {reason}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_module_opens_with_its_purpose() {
+    for SourceFile { path, text, .. } in source_files() {
+        assert!(text.starts_with("//! "), "{} does not say what it is for", path.display());
+    }
+}
+
+#[test]
+fn files_stay_short() {
+    for SourceFile { path, text, .. } in source_files() {
+        let lines = text.lines().count();
+        assert!(lines <= MAX_FILE_LINES, "{} has {lines} lines, more than {MAX_FILE_LINES}", path.display());
+    }
+}
+
+#[derive(Default)]
+struct FunctionLengths(Vec<(String, usize)>);
+
+impl FunctionLengths {
+    fn note(&mut self, name: &syn::Ident, block: &syn::Block) {
+        let span = block.span();
+        self.0.push((name.to_string(), span.end().line - span.start().line + 1));
+    }
+}
+
+impl<'ast> Visit<'ast> for FunctionLengths {
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        self.note(&item.sig.ident, &item.block);
+        visit::visit_item_fn(self, item);
+    }
+
+    fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
+        self.note(&item.sig.ident, &item.block);
+        visit::visit_impl_item_fn(self, item);
+    }
+}
+
+#[test]
+fn functions_stay_short() {
+    let mut lengths = FunctionLengths::default();
+    for SourceFile { path, text, .. } in source_files() {
+        let file = syn::parse_file(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        lengths.visit_file(&file);
+    }
+    let long: Vec<_> = lengths.0.iter().filter(|(_, lines)| *lines > MAX_FUNCTION_LINES).collect();
+    assert!(long.is_empty(), "longer than {MAX_FUNCTION_LINES} lines: {long:?}");
+    let mut lines: Vec<usize> = lengths.0.iter().map(|(_, lines)| *lines).collect();
+    lines.sort_unstable();
+    let median = lines[lines.len() / 2];
+    println!("{} functions, median {median} lines, longest {}", lines.len(), lines[lines.len() - 1]);
+    assert!(median <= 10, "the median function has {median} lines");
+}
