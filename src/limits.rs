@@ -59,9 +59,9 @@ pub const PAGE_BYTES: usize = 512 * 1024;
 pub const PAGE_SCAN_EVENTS: usize = 8192;
 
 /// Events in the ring of recent ones.
-pub const RING_EVENTS: usize = 65_536;
+pub const RING_EVENTS: usize = 32_768;
 /// Bytes of events in the ring of recent ones.
-pub const RING_BYTES: usize = 32 * 1024 * 1024;
+pub const RING_BYTES: usize = 16 * 1024 * 1024;
 
 /// Events deleted in one step of retention, so that publishing is never held up for long.
 pub const TRIM_STEP_EVENTS: u32 = 2000;

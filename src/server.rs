@@ -25,7 +25,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::bus::Bus;
 use crate::config::Config;
-use crate::engine;
+use crate::engine::{self, Engine};
 use crate::limits;
 use crate::transport;
 
@@ -61,25 +61,33 @@ impl Gateway {
     /// # Errors
     /// When one of them cannot be had.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let mut listeners = Vec::new();
-        for &address in &config.listen {
-            let bound = TcpListener::bind(address).await;
-            listeners.push(bound.map_err(|fault| StartError::Bind { address, fault })?);
-        }
+        let listeners = bind(config).await?;
         let engine = engine::open(&config.engine, config.bus.retention.dedupe_window)?;
+        Ok(Self::assemble(config, listeners, engine).await)
+    }
+
+    /// The same on an engine that is open already, whatever the configuration says of one.
+    ///
+    /// # Errors
+    /// When an address cannot be bound.
+    pub async fn start_on(engine: Arc<dyn Engine>, config: &Config) -> Result<Self, StartError> {
+        Ok(Self::assemble(config, bind(config).await?, engine).await)
+    }
+
+    async fn assemble(config: &Config, listeners: Vec<TcpListener>, engine: Arc<dyn Engine>) -> Self {
         let bus = Bus::start(engine, config.bus.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         for service in transport::HEALTH_SERVICES {
             health.set_service_status(service, ServingStatus::Serving).await;
         }
-        Ok(Gateway {
+        Gateway {
             router: transport::router(bus.clone(), config, health_service),
             max_connections: config.max_connections,
             write_timeout: config.write_timeout,
             health,
             listeners,
             bus,
-        })
+        }
     }
 
     /// The addresses, with their ports.
@@ -122,6 +130,15 @@ impl Gateway {
         }
         accepting.cancel();
     }
+}
+
+async fn bind(config: &Config) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for &address in &config.listen {
+        let bound = TcpListener::bind(address).await;
+        listeners.push(bound.map_err(|fault| StartError::Bind { address, fault })?);
+    }
+    Ok(listeners)
 }
 
 /// What every connection needs. Clones share it.

@@ -57,6 +57,8 @@ struct Shared {
     /// The same, for the few who wait for a certain vid.
     tail_watch: watch::Sender<Vid>,
     closing: AtomicBool,
+    /// The same, for those who wait for it.
+    closed: Semaphore,
     subscriber_permits: Arc<Semaphore>,
     queue: mpsc::Sender<sequencer::Job>,
     queue_bytes: Arc<Semaphore>,
@@ -73,6 +75,7 @@ impl Bus {
             tail: AtomicU64::new(last),
             tail_watch: watch::Sender::new(last),
             closing: AtomicBool::new(false),
+            closed: Semaphore::new(0),
             subscriber_permits: Arc::new(Semaphore::new(options.max_subscribers)),
             queue,
             queue_bytes: Arc::new(Semaphore::new(limits::PUBLISH_QUEUE_BYTES)),
@@ -133,6 +136,7 @@ impl Bus {
     /// Ends all subscriptions with `closing` and refuses new ones, and new publishes.
     pub fn close(&self) {
         self.0.closing.store(true, Ordering::SeqCst);
+        self.0.closed.close();
         interest::wake(&self.0.interest.all());
         self.0.tail_watch.send_modify(|_| ()); // wakes those who wait for a vid
     }
@@ -140,6 +144,12 @@ impl Bus {
     /// Is the bus shutting down?
     pub fn is_closing(&self) -> bool {
         self.0.closing.load(Ordering::SeqCst)
+    }
+
+    /// Ready once the bus is shutting down.
+    pub async fn closed(&self) {
+        // The semaphore has no permits: this ends only when it is closed.
+        let _ = self.0.closed.acquire().await;
     }
 
     /// Can events be published? The reason where not.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Shared, now_ms};
+use super::{Bus, Shared, now_ms};
+use crate::engine::Retention;
+use crate::error::Result;
 
 /// How often retention looks whether something is due.
 const TRIM_INTERVAL: Duration = Duration::from_millis(250);
@@ -20,7 +22,8 @@ pub(super) async fn run(bus: Weak<Shared>) {
     loop {
         ticks.tick().await;
         let Some(bus) = bus.upgrade() else { return };
-        match trim_what_is_due(&bus).await {
+        let retention = bus.options.retention;
+        match trim_what_is_due(&bus, retention).await {
             Ok(()) => failing = false,
             Err(fault) if !failing => {
                 tracing::warn!(%fault, "retention could not trim; it goes on trying");
@@ -31,9 +34,19 @@ pub(super) async fn run(bus: Weak<Shared>) {
     }
 }
 
-async fn trim_what_is_due(bus: &Shared) -> crate::error::Result<()> {
+impl Bus {
+    /// Trims at once what is due by these rules, which may be stricter than the configured ones.
+    ///
+    /// # Errors
+    /// What the engine's `trim` says.
+    pub async fn trim(&self, retention: Retention) -> Result<()> {
+        trim_what_is_due(&self.0, retention).await
+    }
+}
+
+async fn trim_what_is_due(bus: &Shared, retention: Retention) -> Result<()> {
     loop {
-        let step = bus.engine.trim(bus.options.retention, now_ms()).await?;
+        let step = bus.engine.trim(retention, now_ms()).await?;
         if step.trimmed > 0 {
             bus.metrics.trimmed.inc_by(u64::from(step.trimmed));
             bus.ring.trim_below(bus.engine.bounds().first);

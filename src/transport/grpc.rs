@@ -245,7 +245,7 @@ fn publish_all(
     bus: Bus,
     requests: tonic::Streaming<proto::PublishRequest>,
 ) -> impl Stream<Item = std::result::Result<proto::PublishResponse, Status>> {
-    let queued = requests.then({
+    let queued = until_closed(bus.clone(), requests).then({
         let bus = bus.clone();
         move |request| enqueue(bus.clone(), request)
     });
@@ -262,6 +262,16 @@ fn publish_all(
             std::future::ready(item)
         },
     )
+}
+
+/// The requests, until the gateway closes: then what was taken is still acknowledged, and the last word says why.
+fn until_closed<T>(
+    bus: Bus,
+    requests: impl Stream<Item = std::result::Result<T, Status>>,
+) -> impl Stream<Item = std::result::Result<T, Status>> {
+    let (closing, closed) = (bus.clone(), async move { bus.closed().await });
+    let last_word = async move { closing.is_closing().then(|| Err(Error::closing().into())) };
+    requests.take_until(Box::pin(closed)).chain(futures_util::stream::once(last_word).filter_map(std::future::ready))
 }
 
 async fn enqueue(

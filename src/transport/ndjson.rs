@@ -30,7 +30,9 @@ struct LineFault<'e> {
 }
 
 pub(super) fn publish(bus: Bus, body: Body) -> Response {
-    let answers = answers(bus, lines(body)).map(Ok::<_, Infallible>);
+    let closed = bus.clone();
+    let lines = lines(body).take_until(Box::pin(async move { closed.closed().await }));
+    let answers = answers(bus, lines).map(Ok::<_, Infallible>);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

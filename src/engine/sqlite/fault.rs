@@ -17,6 +17,8 @@ pub(super) fn of_writing(fault: &rusqlite::Error) -> WriteFault {
     match fault.sqlite_error_code() {
         // Raised before the commit record is complete; SQLite has rolled back.
         Some(ErrorCode::DiskFull) => WriteFault { error: storage_full(), breaks: false },
+        // Somebody holds the write lock, with sqlite3 for one; nothing was begun.
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => WriteFault { error: locked(), breaks: false },
         Some(ErrorCode::TooBig) => {
             WriteFault { error: Error::too_large("the event is larger than SQLite can keep"), breaks: false }
         }
@@ -49,5 +51,12 @@ fn storage_full() -> Error {
     Error::new(
         Kind::StorageFull,
         "the disk with the data folder is full; nothing was written. Make room or shorten retention, then publish again",
+    )
+}
+
+fn locked() -> Error {
+    Error::new(
+        Kind::Busy,
+        "another program holds the write lock of the database; nothing was written. End its transaction, then publish again",
     )
 }
