@@ -55,6 +55,8 @@ pub const MAX_DEDUPE_IDS: u64 = 10_000_000;
 pub const PAGE_EVENTS: usize = 1000;
 /// Bytes of events one page holds; a single larger event is a page of its own.
 pub const PAGE_BYTES: usize = 512 * 1024;
+/// Bytes of the snapshot that one long-poll answers; what is beyond comes as plain events with the next polls.
+pub const SNAPSHOT_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// Events one page looks at, whether they match or not.
 pub const PAGE_SCAN_EVENTS: usize = 8192;
 

@@ -29,6 +29,9 @@ use crate::engine::{self, Engine};
 use crate::limits;
 use crate::transport;
 
+/// How long to wait for the rest of a connection's first bytes before looking again.
+const SNIFF_PAUSE: Duration = Duration::from_millis(10);
+
 /// Why the gateway could not start, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -243,15 +246,24 @@ enum Protocol {
     Http2,
 }
 
-/// HTTP/2 begins with `PRI`; no method of HTTP/1.1 that is served here does.
+/// What a connection of HTTP/2 begins with (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Waits until the first bytes tell the protocol. The whole preface is waited for: hyper would do so without a bound.
 async fn sniff(stream: &TcpStream) -> std::io::Result<Protocol> {
-    let mut head = [0; 3];
+    let mut head = [0; HTTP2_PREFACE.len()];
     loop {
-        match stream.peek(&mut head).await? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            3 => return Ok(if head == *b"PRI" { Protocol::Http2 } else { Protocol::Http1 }),
-            // The rest is on its way, and a socket with something to read is always ready: look again shortly.
-            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+        let there = stream.peek(&mut head).await?;
+        if there == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
+        if !HTTP2_PREFACE.starts_with(&head[..there]) {
+            return Ok(Protocol::Http1);
+        }
+        if there == HTTP2_PREFACE.len() {
+            return Ok(Protocol::Http2);
+        }
+        // The rest is on its way, and a socket with something to read is always ready: look again shortly.
+        tokio::time::sleep(SNIFF_PAUSE).await;
     }
 }

@@ -177,6 +177,16 @@ impl Subscription {
         self.snapshot_through.is_none() && self.position >= self.bus.tail()
     }
 
+    /// Has the live end been told, and nothing been missed since?
+    pub fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// Is only the newest event of each topic being yielded still?
+    pub fn is_in_snapshot(&self) -> bool {
+        self.snapshot_through.is_some()
+    }
+
     /// The next step, or none when the subscription has ended or was still waiting at the live end at that time.
     /// Until the live end has been told the log is read without regard to time.
     ///
@@ -198,6 +208,8 @@ impl Subscription {
                 return Ok(Step::Progress(self.position));
             }
             if !self.is_up_to_date() {
+                // A long log without a match is read page by page; others are let through in between.
+                tokio::task::consume_budget().await;
                 continue;
             }
             if !self.is_live {

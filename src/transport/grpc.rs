@@ -110,8 +110,25 @@ pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Rout
         .add_service(health)
         .add_service(v1.expect("descriptors of our own"))
         .add_service(v1alpha.expect("descriptors of our own"));
+    let calls = routes.routes().into_axum_router().layer(axum::middleware::map_response(name_too_large));
     // The fallback goes last: the gRPC-web layer would turn it into a 400 for every unknown address.
-    routes.routes().into_axum_router().layer(tonic_web::GrpcWebLayer::new()).reset_fallback()
+    calls.layer(tonic_web::GrpcWebLayer::new()).reset_fallback()
+}
+
+/// tonic calls a request over its bound `OUT_OF_RANGE`, which is a gap here; too much is `RESOURCE_EXHAUSTED`.
+async fn name_too_large(response: axum::response::Response) -> axum::response::Response {
+    match Status::from_header_map(response.headers()) {
+        Some(status) if is_over_bound(&status) => too_large().into_http(),
+        _ => response,
+    }
+}
+
+fn is_over_bound(status: &Status) -> bool {
+    status.code() == tonic::Code::OutOfRange && status.details().is_empty() // a gap has details
+}
+
+fn too_large() -> Status {
+    Error::too_large(format!("the request has more than {} bytes; send less at once", limits::MAX_BODY_BYTES)).into()
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -278,7 +295,8 @@ async fn enqueue(
     bus: Bus,
     request: std::result::Result<proto::PublishRequest, Status>,
 ) -> std::result::Result<Publishing, Status> {
-    let batch = batch(&bus, request?)?;
+    let request = request.map_err(|status| if is_over_bound(&status) { too_large() } else { status })?;
+    let batch = batch(&bus, request)?;
     Ok(bus.enqueue_when_there_is_room(batch).await?)
 }
 

@@ -21,9 +21,11 @@ use crate::event::Event;
 use crate::limits;
 
 /// What a poll came back with.
+#[derive(Default)]
 pub(super) struct Polled {
     pub(super) events: Vec<Arc<Event>>,
     pub(super) gap: Option<Gap>,
+    bytes: usize,
 }
 
 pub(super) async fn poll(State(state): State<AppState>, RawQuery(query): RawQuery) -> Result<Response> {
@@ -55,19 +57,43 @@ fn answer(state: &AppState, subscription: &Subscription, polled: &Polled) -> Vec
     poll_answer(&head, &polled.events)
 }
 
-/// Reads until there are events or the wait is over. A gap is not waited behind: it is told at once, with the events
-/// that are there already.
+/// Reads until there are events or the wait is over. What is there already is taken together, up to a page; only what
+/// is not there yet is waited for. A gap is not waited behind: it is told at once.
 pub(super) async fn wait_for_events(subscription: &mut Subscription, wait: Duration) -> Result<Polled> {
     let until = Instant::now() + wait;
-    let mut gap = None;
+    let mut polled = Polled::default();
     while let Some(step) = subscription.next_until(until).await? {
         match step {
-            Step::Events(events, _) => return Ok(Polled { events, gap }),
-            Step::Gap(told) => gap = Some(told),
-            Step::CaughtUp(_) if gap.is_some() => break,
+            Step::Events(events, _) => {
+                polled.take(events);
+                if subscription.is_live() || polled.is_full(subscription.is_in_snapshot()) {
+                    break;
+                }
+            }
+            Step::Gap(told) => polled.gap = Some(told),
+            Step::CaughtUp(_) | Step::Progress(_) if !polled.is_empty() => break,
             Step::Closing { .. } => break,
             Step::Hello { .. } | Step::CaughtUp(_) | Step::Progress(_) => {}
         }
     }
-    Ok(Polled { events: Vec::new(), gap })
+    Ok(polled)
+}
+
+impl Polled {
+    fn take(&mut self, events: Vec<Arc<Event>>) {
+        self.bytes += events.iter().map(|event| event.size_bytes()).sum::<usize>();
+        self.events.extend(events);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.gap.is_none()
+    }
+
+    /// A snapshot comes whole, as far as it can: a cursor inside it would bring what it has left out.
+    fn is_full(&self, in_snapshot: bool) -> bool {
+        if in_snapshot {
+            return self.bytes >= limits::SNAPSHOT_ANSWER_BYTES;
+        }
+        self.events.len() >= limits::PAGE_EVENTS || self.bytes >= limits::PAGE_BYTES
+    }
 }

@@ -4,7 +4,7 @@
 //! - without an allowlist any page may read, without credentials, and none of another origin may publish;
 //! - with one, the pages on it may read and publish, and no other page may read.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
 use crate::config::OriginsConfig;
@@ -22,6 +22,15 @@ pub(super) fn cors(config: &OriginsConfig) -> CorsLayer {
     }
     let origins = config.allow.iter().filter_map(|origin| HeaderValue::try_from(origin.as_str()).ok());
     layer.allow_origin(AllowOrigin::list(origins)).allow_headers(AllowHeaders::mirror_request()).allow_credentials(true)
+}
+
+/// HTTP/2 has the host in `:authority` and no `Host` header; here it is named the same for both.
+pub(super) async fn name_host<B>(mut request: Request<B>) -> Request<B> {
+    let authority = request.uri().authority().and_then(|a| HeaderValue::try_from(a.as_str()).ok());
+    if let (Some(host), false) = (authority, request.headers().contains_key(header::HOST)) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    request
 }
 
 /// May the page that sends this publish? What is no page sends no `Origin`.

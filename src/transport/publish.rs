@@ -102,13 +102,17 @@ fn data_of_json(json: &RawValue, content_type: Option<&str>) -> Result<(Bytes, S
     }
 }
 
-/// One event of an NDJSON line.
-pub(super) fn parse_event(line: &[u8], max_event_bytes: usize) -> Result<NewEvent> {
-    let input: EventInput<'_> = serde_json::from_slice(line).map_err(|e| not_an_event(&e))?;
+/// One event: a request's, an element's of a batch, or a line's.
+pub(super) fn parse_event(json: &[u8], max_event_bytes: usize) -> Result<NewEvent> {
+    // Serde would take a list of the fields' values, too.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err(not_an_event("it is no JSON object"));
+    }
+    let input: EventInput<'_> = serde_json::from_slice(json).map_err(not_an_event)?;
     input.check(max_event_bytes)
 }
 
-fn not_an_event(fault: &serde_json::Error) -> Error {
+fn not_an_event(fault: impl std::fmt::Display) -> Error {
     Error::bad_request(format!("not an event as {{\"topic\":\"door.3\",\"data\":…}}: {fault}"))
 }
 
@@ -162,9 +166,10 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
 }
 
 async fn publish_batch(bus: &Bus, body: &[u8], max_event_bytes: usize) -> Result<Response> {
-    let inputs: Vec<EventInput<'_>> = serde_json::from_slice(body).map_err(|e| not_an_event(&e).at("the batch"))?;
-    let checked = inputs.into_iter().enumerate().map(|(index, input)| {
-        input.check(max_event_bytes).map_err(|e| e.at(&format!("event {} of the batch", index + 1)))
+    let elements: Vec<&RawValue> = serde_json::from_slice(body).map_err(|e| not_an_event(e).at("the batch"))?;
+    let checked = elements.iter().enumerate().map(|(index, element)| {
+        let event = parse_event(element.get().as_bytes(), max_event_bytes);
+        event.map_err(|e| e.at(&format!("event {} of the batch", index + 1)))
     });
     let receipts = bus.publish(checked.collect::<Result<_>>()?).await?;
     let (first, last) = (receipts[0], receipts[receipts.len() - 1]);
@@ -177,6 +182,9 @@ async fn publish_batch(bus: &Bus, body: &[u8], max_event_bytes: usize) -> Result
     .into_response())
 }
 
+/// What a topic's address begins with.
+const TOPICS: &str = "/v1/topics/";
+
 pub(super) async fn topic(
     State(state): State<AppState>,
     uri: Uri,
@@ -188,7 +196,7 @@ pub(super) async fn topic(
     let mut params = Params::parse(query.as_deref())?;
     let (kind, id) = (params.take("type")?, params.take("id")?);
     params.finish("type, id")?;
-    let topic = decode(uri.path().trim_start_matches("/v1/topics/"))?;
+    let topic = decode(uri.path().strip_prefix(TOPICS).unwrap_or_default())?;
     let max_event_bytes = state.bus.options().max_event_bytes;
     let data = read_body(body, max_event_bytes).await?;
     let parts = EventParts {

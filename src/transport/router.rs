@@ -37,6 +37,7 @@ pub(crate) fn router(bus: Bus, config: &Config, health: HealthServer<impl Health
         .with_state(state.clone())
         .merge(grpc::routes(state, health))
         .layer(origin::cors(&config.origins))
+        .layer(axum::middleware::map_request(origin::name_host))
 }
 
 fn http_routes(legacy_path: &str) -> Router<AppState> {

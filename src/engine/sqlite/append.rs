@@ -36,6 +36,7 @@ pub(super) struct Appending<'t> {
     insert_topic: CachedStatement<'t>,
     find_id: CachedStatement<'t>,
     insert_id: CachedStatement<'t>,
+    forget_id: CachedStatement<'t>,
     update_newest: CachedStatement<'t>,
 }
 
@@ -58,7 +59,8 @@ impl<'t> Appending<'t> {
             insert_topic: connection
                 .prepare_cached("INSERT INTO topics (topic, newest_vid) VALUES (?1, ?2) RETURNING topic_id")?,
             find_id: connection.prepare_cached("SELECT vid, time_ms FROM dedupe WHERE id = ?1")?,
-            insert_id: connection.prepare_cached("INSERT OR REPLACE INTO dedupe VALUES (?1, ?2, ?3)")?,
+            insert_id: connection.prepare_cached("INSERT INTO dedupe VALUES (?1, ?2, ?3)")?,
+            forget_id: connection.prepare_cached("DELETE FROM dedupe WHERE vid = ?1")?,
             update_newest: connection.prepare_cached("UPDATE topics SET newest_vid = ?2 WHERE topic_id = ?1")?,
         })
     }
@@ -85,8 +87,14 @@ impl<'t> Appending<'t> {
 
     fn duplicate_of(&mut self, sent: &NewEvent) -> rusqlite::Result<Option<Vid>> {
         let Some(id) = &sent.id else { return Ok(None) };
-        let found: Option<(i64, i64)> = self.find_id.query_row([&**id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
-        Ok(found.filter(|(_, time_ms)| *time_ms >= self.remembered_since_ms).map(|(vid, _)| from_sql(vid)))
+        let found = self.find_id.query_row([&**id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
+        let Some((vid, time_ms)): Option<(i64, i64)> = found else { return Ok(None) };
+        if time_ms >= self.remembered_since_ms {
+            return Ok(Some(from_sql(vid)));
+        }
+        self.forget_id.execute([vid])?;
+        self.state.ids = self.state.ids.saturating_sub(1);
+        Ok(None)
     }
 
     fn topic_id(&mut self, topic: &Topic, vid: Vid) -> rusqlite::Result<i64> {

@@ -46,7 +46,7 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(data_dir: &Path) -> OpenResult<Opened> {
-    fs::create_dir_all(data_dir).map_err(|e| unusable(data_dir, "cannot be made", &e))?;
+    make_folder(data_dir).map_err(|e| unusable(data_dir, "cannot be made", &e))?;
     let lock = lock(data_dir)?;
     let path = data_dir.join(DATABASE);
     if !path.exists() {
@@ -56,10 +56,22 @@ pub(super) fn open(data_dir: &Path) -> OpenResult<Opened> {
     recognise(&path)?;
     let writer = connect_writer(&path).map_err(|e| of_opening(data_dir, e))?;
     check(&writer, &path)?;
+    settle(&writer, &path).map_err(|e| of_opening(data_dir, e))?;
     let (epoch, state) = load(&writer).map_err(|e| of_opening(data_dir, e))?;
     let readers = (0..limits::COLD_READERS).map(|_| connect_reader(&path)).collect::<rusqlite::Result<_>>();
     let readers = readers.map_err(|e| of_opening(data_dir, e))?;
     Ok(Opened { lock, epoch, writer, readers, state })
+}
+
+/// Makes a folder and those above it, and syncs each name: a power cut must not take the folder with its events.
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(parent)?;
+    fs::create_dir(folder)?;
+    File::open(parent)?.sync_all()
 }
 
 fn lock(data_dir: &Path) -> OpenResult<File> {
@@ -153,6 +165,18 @@ fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
+}
+
+/// Makes durable what SQLite has just recovered. A commit whose sync was cut off or failed may have come back from the
+/// page cache; copying it into the database, which is synced then, makes it as durable as it is about to be visible.
+/// A mere sync of the write-ahead log would not do: after a failed one the kernel takes its pages for clean.
+fn settle(connection: &Connection, path: &Path) -> Result<(), OpenFault> {
+    let is_busy: i64 = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |r| r.get(0))?;
+    if is_busy != 0 {
+        let fault = format!("another program reads {}; the write-ahead log could not be settled", path.display());
+        return Err(std::io::Error::other(fault).into());
+    }
+    Ok(())
 }
 
 fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {

@@ -47,6 +47,7 @@ CREATE TABLE topic_blocks (
     block     INTEGER NOT NULL,
     PRIMARY KEY (topic_id, block)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX topic_blocks_by_block ON topic_blocks (block); -- for trimming
 
 -- Publishers' ids within the dedupe window, by the vid of the event that had them first.
 CREATE TABLE dedupe (

@@ -18,8 +18,6 @@ pub(super) struct Due {
     /// Events up to this vid are deleted.
     through: Vid,
     bytes: u64,
-    /// The topic and block of each of them, once.
-    blocks: Vec<(i64, u64)>,
 }
 
 impl Due {
@@ -34,10 +32,9 @@ impl Due {
             step: TrimStep { trimmed: 0, more: false },
             through: state.first.saturating_sub(1),
             bytes: 0,
-            blocks: Vec::new(),
         };
         let mut statement =
-            connection.prepare_cached("SELECT vid, time_ms, topic_id, bytes FROM events ORDER BY vid LIMIT ?1")?;
+            connection.prepare_cached("SELECT vid, time_ms, bytes FROM events ORDER BY vid LIMIT ?1")?;
         let mut rows = statement.query([limits::TRIM_STEP_EVENTS + 1])?;
         while let Some(row) = rows.next()? {
             let is_over = state.events - u64::from(due.step.trimmed) > retention.max_events
@@ -50,12 +47,9 @@ impl Due {
                 break;
             }
             due.through = from_sql(row.get(0)?);
-            due.bytes += from_sql(row.get(3)?);
+            due.bytes += from_sql(row.get(2)?);
             due.step.trimmed += 1;
-            due.blocks.push((row.get(2)?, block_of(due.through)));
         }
-        due.blocks.sort_unstable();
-        due.blocks.dedup();
         Ok(due)
     }
 
@@ -67,17 +61,12 @@ impl Due {
         now_ms: i64,
     ) -> rusqlite::Result<()> {
         let through = to_sql(self.through);
+        let first_block = to_sql(block_of(self.through + 1));
+        let trimmed_topics = "SELECT topic_id FROM topics WHERE newest_vid <= ?1";
         connection.prepare_cached("DELETE FROM events WHERE vid <= ?1")?.execute([through])?;
-        let whole_block = block_of(self.through + 1);
-        let mut delete_block =
-            connection.prepare_cached("DELETE FROM topic_blocks WHERE topic_id = ?1 AND block = ?2")?;
-        for (topic_id, block) in self.blocks.iter().filter(|(_, block)| *block < whole_block) {
-            delete_block.execute(params![topic_id, to_sql(*block)])?;
-        }
+        connection.prepare_cached("DELETE FROM topic_blocks WHERE block < ?1")?.execute([first_block])?;
         connection
-            .prepare_cached(
-                "DELETE FROM topic_blocks WHERE topic_id IN (SELECT topic_id FROM topics WHERE newest_vid <= ?1)",
-            )?
+            .prepare_cached(&format!("DELETE FROM topic_blocks WHERE topic_id IN ({trimmed_topics})"))?
             .execute([through])?;
         connection.prepare_cached("DELETE FROM topics WHERE newest_vid <= ?1")?.execute([through])?;
         let ids = connection

@@ -1,0 +1,168 @@
+//! What a case is, and what it can do in its cell.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use crate::common::read::{Ask, Reader, Refused, Step, Via};
+use crate::target::{Kind, Own, Setup};
+use crate::{bounds, cursors, filters, paging, publishing, starts};
+
+/// How long a cell may take.
+pub const CELL_PATIENCE: Duration = Duration::from_secs(40);
+
+/// What a case needs beside a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Only topics of its own.
+    Nothing,
+    /// A log that nobody else writes to, and to trim it.
+    OwnLog,
+    /// To stop the gateway and start it again on the same log.
+    Restart,
+}
+
+type Run = fn(Arc<Cell>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One row of the table.
+#[derive(Clone)]
+pub struct Case {
+    pub section: &'static str,
+    pub name: &'static str,
+    pub needs: Needs,
+    pub setup: Setup,
+    pub run: Run,
+}
+
+/// Builds a [`Case`] from an async function.
+#[macro_export]
+macro_rules! case {
+    ($section:literal, $name:literal, $needs:ident, $run:path) => {
+        $crate::case!($section, $name, $needs, $run, $crate::target::Setup::default())
+    };
+    ($section:literal, $name:literal, $needs:ident, $run:path, $setup:expr) => {
+        $crate::cases::Case {
+            section: $section,
+            name: $name,
+            needs: $crate::cases::Needs::$needs,
+            setup: $setup,
+            run: |cell| Box::pin($run(cell)),
+        }
+    };
+}
+
+/// Every case.
+pub fn all() -> Vec<Case> {
+    [cursors::cases(), bounds::cases(), starts::cases(), filters::cases(), paging::cases(), publishing::cases()]
+        .concat()
+}
+
+/// One case on one engine and one transport.
+pub struct Cell {
+    pub via: Via,
+    own: Mutex<Option<Own>>,
+    url: String,
+    /// A first part of topics that no other cell uses.
+    pub topic: String,
+}
+
+impl Cell {
+    pub async fn new(kind: &Kind, via: Via, setup: Setup) -> Self {
+        static CELLS: AtomicU64 = AtomicU64::new(0);
+        let number = CELLS.fetch_add(1, Ordering::Relaxed);
+        let topic = format!("conformance.{}.{number}", std::process::id());
+        let (own, url) = if let Kind::Running(url) = kind {
+            (None, url.clone())
+        } else {
+            let own = Own::start(kind, setup).await;
+            let url = own.url();
+            (Some(own), url)
+        };
+        Cell { via, url, topic, own: Mutex::new(own) }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// All topics of this cell.
+    pub fn all_topics(&self) -> String {
+        format!("{}.>", self.topic)
+    }
+
+    /// Asks for everything of this cell.
+    pub fn ask(&self, after: impl Into<String>) -> Ask {
+        Ask::after(after).topic(&self.all_topics())
+    }
+
+    pub async fn open(&self, ask: &Ask) -> Reader {
+        self.try_open(ask).await.unwrap_or_else(|refused| panic!("refused: {refused:?}"))
+    }
+
+    pub async fn try_open(&self, ask: &Ask) -> Result<Reader, Refused> {
+        Reader::open_at(self.via, &self.url, ask).await
+    }
+
+    pub async fn open_via(&self, via: Via, ask: &Ask) -> Reader {
+        Reader::open_at(via, &self.url, ask).await.unwrap_or_else(|refused| panic!("refused: {refused:?}"))
+    }
+
+    /// Publishes a body to `/v1/events`; any answer.
+    pub async fn post(&self, body: &Value) -> (u16, Value) {
+        let request = reqwest::Client::new().post(format!("{}/v1/events", self.url)).json(body);
+        let response = request.send().await.expect("an answer");
+        (response.status().as_u16(), response.json().await.expect("JSON"))
+    }
+
+    /// Publishes so many events below this cell's topic in one batch; their vids.
+    pub async fn publish(&self, leaf: &str, count: u64) -> Vec<u64> {
+        let event = |n| json!({ "topic": format!("{}.{leaf}", self.topic), "data": n });
+        let (status, answer) = self.post(&(1..=count).map(event).collect()).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["events"].as_array().expect("events").iter().map(|e| e["vid"].as_u64().expect("a vid")).collect()
+    }
+
+    /// The bus as it stands: epoch, first, last.
+    pub async fn bus(&self) -> (String, u64, u64) {
+        let bus: Value =
+            reqwest::get(format!("{}/v1/bus", self.url)).await.expect("an answer").json().await.expect("JSON");
+        let number = |name: &str| bus[name].as_u64().expect("a number");
+        (bus["epoch"].as_str().expect("an epoch").to_owned(), number("first"), number("last"))
+    }
+
+    pub async fn keep(&self, max_events: u64) {
+        self.own.lock().await.as_ref().expect("a log of its own").keep(max_events).await;
+    }
+
+    pub async fn expire_all(&self) {
+        self.own.lock().await.as_ref().expect("a log of its own").expire_all().await;
+    }
+
+    pub async fn restart(&self) {
+        let mut own = self.own.lock().await;
+        let running = own.take().expect("a log of its own");
+        *own = Some(running.restart().await);
+    }
+
+    /// The vids that a subscription brings until it has caught up; no gap may be told.
+    pub async fn vids(&self, ask: &Ask) -> Vec<u64> {
+        let (steps, _) = self.open(ask).await.until_caught_up().await;
+        assert!(gaps(&steps).is_empty(), "a gap was told: {steps:?}");
+        vids(&steps)
+    }
+}
+
+pub fn vids(steps: &[Step]) -> Vec<u64> {
+    steps.iter().filter_map(|step| if let Step::Event(seen, _) = step { Some(seen.vid) } else { None }).collect()
+}
+
+/// Reason, first and last of each gap.
+pub fn gaps(steps: &[Step]) -> Vec<(String, u64, u64)> {
+    let gap =
+        |step: &Step| if let Step::Gap(gap) = step { Some((gap.reason.clone(), gap.first, gap.last)) } else { None };
+    steps.iter().filter_map(gap).collect()
+}

@@ -1,0 +1,119 @@
+//! The vid contract as a table: every case on every transport and every engine.
+//!
+//! `cargo test --test conformance` runs it on engines of its own, and on engines that break one promise each, which
+//! some case has to catch. `cargo test --test conformance -- --url http://127.0.0.1:8080` runs the cases that need no
+//! control of the engine against a running gateway; it publishes to topics below `conformance.`.
+
+#![allow(unreachable_pub)] // a program of its own
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bounds;
+mod cases;
+mod cursors;
+mod filters;
+mod paging;
+mod publishing;
+mod report;
+mod starts;
+mod target;
+mod wrong;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+
+use cases::{Case, Cell, Needs};
+use common::read::{ALL, Via};
+use report::Report;
+use target::Kind;
+
+/// Cells run at once; most of them wait for something.
+const AT_ONCE: usize = 8;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // A cell that fails panics; its message is shown in the report.
+    std::panic::set_hook(Box::new(|_| ()));
+    let cases: Vec<Case> = cases::all().into_iter().filter(|c| c.name.contains(&arguments.only)).collect();
+    let report = match &arguments.url {
+        Some(url) => run(&cases, &[Kind::Running(url.clone())]).await,
+        None => run(&cases, &[Kind::Memory, Kind::Sqlite]).await,
+    };
+    report.print();
+    let mut failed = report.failed();
+    if arguments.url.is_none() && arguments.only.is_empty() {
+        failed += wrong::all_are_caught(&cases).await;
+    }
+    println!("\n{} passed, {failed} failed", report.passed());
+    ExitCode::from(u8::from(failed > 0))
+}
+
+struct Arguments {
+    url: Option<String>,
+    only: String,
+}
+
+impl Arguments {
+    fn parse() -> Self {
+        let mut arguments = Arguments { url: None, only: String::new() };
+        let mut given = std::env::args().skip(1);
+        while let Some(argument) = given.next() {
+            match argument.as_str() {
+                "--url" => arguments.url = given.next(),
+                flag if flag.starts_with('-') => {} // those of the usual test runner
+                name => name.clone_into(&mut arguments.only),
+            }
+        }
+        arguments
+    }
+}
+
+/// Runs each case on each kind and transport.
+async fn run(cases: &[Case], kinds: &[Kind]) -> Report {
+    let mut cells = Vec::new();
+    for case in cases {
+        for kind in kinds.iter().filter(|kind| is_possible(case.needs, kind)) {
+            cells.extend(ALL.map(|via| (case.clone(), kind.clone(), via)));
+        }
+    }
+    let columns = kinds.iter().flat_map(|kind| ALL.map(|via| (kind.name().to_owned(), via))).collect();
+    let outcomes = futures_util::stream::iter(cells).map(|(case, kind, via)| async move {
+        let outcome = run_cell(&case, &kind, via, cases::CELL_PATIENCE).await;
+        ((case.name, kind.name().to_owned(), via), outcome)
+    });
+    Report::new(cases, columns, outcomes.buffer_unordered(AT_ONCE).collect().await)
+}
+
+fn is_possible(needs: Needs, kind: &Kind) -> bool {
+    match (needs, kind) {
+        (Needs::Nothing, _) => true,
+        (Needs::OwnLog, Kind::Running(_)) => false,
+        (Needs::OwnLog, _) => true,
+        (Needs::Restart, kind) => kind.survives_a_restart(),
+    }
+}
+
+async fn run_cell(case: &Case, kind: &Kind, via: Via, patience: Duration) -> Result<(), String> {
+    let cell = Arc::new(Cell::new(kind, via, case.setup).await);
+    let run = tokio::spawn((case.run)(cell));
+    let stop = run.abort_handle();
+    match tokio::time::timeout(patience, run).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(panic)) => Err(message(panic)),
+        Err(_) => {
+            stop.abort();
+            Err("it did not end in time".to_owned())
+        }
+    }
+}
+
+fn message(fault: tokio::task::JoinError) -> String {
+    let Ok(payload) = fault.try_into_panic() else { return "it was cancelled".to_owned() };
+    let text = payload.downcast_ref::<String>().cloned();
+    text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "it panicked".to_owned())
+}
