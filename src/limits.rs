@@ -85,6 +85,8 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 /// A long-poll's longest wait (contract §5).
 pub const MAX_WAIT: Duration = Duration::from_secs(120);
 
+/// Connections that wait to be accepted, as after a restart; the kernel may allow fewer (`net.core.somaxconn`).
+pub const ACCEPT_BACKLOG: u32 = 4096;
 /// A request head has to be complete within this time.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request body that is not a stream has to be complete within this time.

@@ -14,7 +14,7 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_io_timeout::TimeoutWriter;
@@ -64,7 +64,7 @@ impl Gateway {
     /// # Errors
     /// When one of them cannot be had.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let listeners = bind(config).await?;
+        let listeners = bind(config)?;
         let engine = engine::open(&config.engine, config.bus.retention.dedupe_window)?;
         Ok(Self::assemble(config, listeners, engine).await)
     }
@@ -74,7 +74,7 @@ impl Gateway {
     /// # Errors
     /// When an address cannot be bound.
     pub async fn start_on(engine: Arc<dyn Engine>, config: &Config) -> Result<Self, StartError> {
-        Ok(Self::assemble(config, bind(config).await?, engine).await)
+        Ok(Self::assemble(config, bind(config)?, engine).await)
     }
 
     async fn assemble(config: &Config, listeners: Vec<TcpListener>, engine: Arc<dyn Engine>) -> Self {
@@ -135,13 +135,19 @@ impl Gateway {
     }
 }
 
-async fn bind(config: &Config) -> Result<Vec<TcpListener>, StartError> {
+fn bind(config: &Config) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for &address in &config.listen {
-        let bound = TcpListener::bind(address).await;
-        listeners.push(bound.map_err(|fault| StartError::Bind { address, fault })?);
+        listeners.push(listen(address).map_err(|fault| StartError::Bind { address, fault })?);
     }
     Ok(listeners)
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?; // or a restart would have to wait for the connections of the last run
+    socket.bind(address)?;
+    socket.listen(limits::ACCEPT_BACKLOG)
 }
 
 /// What every connection needs. Clones share it.

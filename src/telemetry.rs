@@ -1,7 +1,10 @@
 //! Logs, for a person or as JSON, on standard error.
 
+use std::io::IsTerminal as _;
+
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -13,12 +16,16 @@ pub(crate) enum LogFormat {
 }
 
 /// Starts logging. `filter` is as in `RUST_LOG`, for example `info` or `vidette=debug`.
-pub(crate) fn init(format: LogFormat, filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+///
+/// # Errors
+/// When the filter cannot be read.
+pub(crate) fn init(format: LogFormat, filter: &str) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(filter)?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second call, as in tests, keeps what the first one set.
     let _ = match format {
-        LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => logs.json().flatten_event(true).try_init(),
     };
+    Ok(())
 }

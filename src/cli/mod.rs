@@ -92,6 +92,17 @@ fn run(command: Command) -> Outcome {
     outcome
 }
 
+/// Takes the address of a gateway, without a slash at its end.
+fn gateway_url(text: &str) -> Result<String, String> {
+    if text.starts_with("https://") {
+        return Err("this command speaks no TLS; give the http:// address behind the proxy".to_owned());
+    }
+    match reqwest::Url::parse(text) {
+        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("not an address as http://127.0.0.1:8080".to_owned()),
+    }
+}
+
 /// What a gateway's problem+json says, for a person.
 async fn problem_text(response: reqwest::Response) -> String {
     let status = response.status();

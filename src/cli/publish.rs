@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use super::{DEFAULT_URL, Failure, Outcome, problem_text};
+use super::{DEFAULT_URL, Failure, Outcome, gateway_url, problem_text};
 use crate::limits;
 
 /// Publish one event, or a stream of events from standard input.
@@ -42,7 +42,7 @@ pub(super) struct PublishArgs {
     #[arg(long)]
     ndjson: bool,
     /// Address of the gateway
-    #[arg(long, env = "VIDETTE_URL", default_value = DEFAULT_URL)]
+    #[arg(long, env = "VIDETTE_URL", default_value = DEFAULT_URL, value_parser = gateway_url)]
     url: String,
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn run(args: PublishArgs) -> Outcome {
 async fn publish_one(args: PublishArgs) -> Outcome {
     let topic = args.topic.unwrap_or_default();
     let topic = percent_encoding::utf8_percent_encode(&topic, percent_encoding::NON_ALPHANUMERIC);
-    let url = format!("{}/v1/topics/{topic}", args.url.trim_end_matches('/'));
+    let url = format!("{}/v1/topics/{topic}", args.url);
     let named = [("type", &args.kind), ("id", &args.id)];
     let query: Vec<_> = named.iter().filter_map(|(name, value)| value.as_ref().map(|v| (name, v))).collect();
     let mut request = reqwest::Client::new().post(url).query(&query).body(data(&args.data).await?);
@@ -86,7 +86,7 @@ fn unreachable(url: &str, fault: &reqwest::Error) -> Failure {
 
 async fn publish_stream(url: &str) -> Outcome {
     let body = reqwest::Body::wrap_stream(ReaderStream::new(tokio::io::stdin()));
-    let request = reqwest::Client::new().post(format!("{}/v1/events", url.trim_end_matches('/')));
+    let request = reqwest::Client::new().post(format!("{url}/v1/events"));
     let response = request
         .header("content-type", "application/x-ndjson")
         .body(body)

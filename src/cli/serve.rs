@@ -45,7 +45,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) async fn run(args: ServeArgs) -> Outcome {
-    telemetry::init(args.log_format, &args.log);
+    telemetry::init(args.log_format, &args.log).map_err(|e| Failure::usage(format!("--log {:?}: {e}", args.log)))?;
     let overrides =
         Overrides { listen: args.listen, engine: args.engine, data_dir: args.data_dir, pages_dir: args.pages_dir };
     let config = Config::load(args.config.as_deref(), overrides).map_err(Failure::usage)?;

@@ -8,14 +8,14 @@ use std::fmt;
 use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::json::{push_data, push_text};
-use super::long_poll::wait_for_events;
+use super::long_poll::{wait_for_events, wait_of};
 use super::problem::no_store;
 use super::request::{Params, parse_after};
 use super::state::AppState;
@@ -32,7 +32,11 @@ const MAX_CALLBACK_BYTES: usize = 64;
 /// Tells a gap to a page that looks for it; the flat object has no place for one.
 const GAP_HEADER: HeaderName = HeaderName::from_static("vidette-gap");
 
-pub(super) async fn backend(State(state): State<AppState>, RawQuery(query): RawQuery) -> Result<Response> {
+pub(super) async fn backend(
+    State(state): State<AppState>,
+    method: Method,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
     // Parameters that nobody knows are let pass here: pages of this age add their own.
     let mut params = Params::parse(query.as_deref())?;
     let start = params.take("maxvid")?.map_or(Ok(Start::Earliest), |text| parse_maxvid(&text))?;
@@ -41,10 +45,11 @@ pub(super) async fn backend(State(state): State<AppState>, RawQuery(query): RawQ
     let filter = state.config.legacy.filter.clone();
     let request = SubscribeRequest { filter, start, on_gap: OnGap::Continue, limit: Some(1) };
     let mut subscription = Subscription::open(&state.bus, request).await?;
-    let mut polled = wait_for_events(&mut subscription, WAIT).await?;
+    let wait = wait_of(&method, WAIT);
+    let mut polled = wait_for_events(&mut subscription, wait).await?;
     if polled.events.is_empty() && polled.gap.is_some() {
         // A gap alone is nothing this page could show; its wait goes on.
-        polled.events = wait_for_events(&mut subscription, WAIT).await?.events;
+        polled.events = wait_for_events(&mut subscription, wait).await?.events;
     }
     let body = polled.events.first().map(|event| flat_json(event)).unwrap_or_default();
     Ok(respond(body, callback.as_deref(), polled.gap.as_ref()))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
@@ -28,14 +28,20 @@ pub(super) struct Polled {
     bytes: usize,
 }
 
-pub(super) async fn poll(State(state): State<AppState>, RawQuery(query): RawQuery) -> Result<Response> {
+pub(super) async fn poll(State(state): State<AppState>, method: Method, RawQuery(query): RawQuery) -> Result<Response> {
     let mut params = Params::parse(query.as_deref())?;
     let request = HttpSubscribe::take(&mut params, None)?;
     params.finish(SUBSCRIBE_PARAMS)?;
 
     let mut subscription = Subscription::open(&state.bus, request.subscribe).await?;
-    let polled = wait_for_events(&mut subscription, request.wait.unwrap_or(limits::DEFAULT_WAIT)).await?;
+    let wait = wait_of(&method, request.wait.unwrap_or(limits::DEFAULT_WAIT));
+    let polled = wait_for_events(&mut subscription, wait).await?;
     Ok((headers(), answer(&state, &subscription, &polled)).into_response())
+}
+
+/// HEAD gets no events, so it has none to wait for.
+pub(super) fn wait_of(method: &Method, wait: Duration) -> Duration {
+    if method == Method::HEAD { Duration::ZERO } else { wait }
 }
 
 fn headers() -> HeaderMap {

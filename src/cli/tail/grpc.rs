@@ -1,5 +1,7 @@
 //! Reading by gRPC.
 
+use std::time::Duration;
+
 use async_stream::stream;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
@@ -67,7 +69,7 @@ fn break_of(status: &Status) -> Break {
 
 fn items(message: Message) -> Vec<Item> {
     match message {
-        Message::Hello(_) => Vec::new(),
+        Message::Hello(hello) => vec![Item::Hello { heartbeat: Duration::from_millis(hello.heartbeat_ms.into()) }],
         Message::Events(batch) => {
             let epoch = batch.cursor.split_once('-').map_or("", |(_, epoch)| epoch).to_owned();
             let mut items: Vec<Item> = batch.events.into_iter().map(|event| event_item(event, &epoch)).collect();

@@ -7,14 +7,16 @@ mod poll;
 mod print;
 mod sse;
 
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
+use tokio::time::timeout;
 use tokio_stream::Stream;
 
-use super::{DEFAULT_URL, Failure, Outcome};
+use super::{DEFAULT_URL, Failure, Outcome, gateway_url};
 use print::Printer;
 
 /// Read the bus: what is retained, then live. Resumes by itself after a break.
@@ -46,7 +48,7 @@ pub(super) struct TailArgs {
     #[arg(long)]
     json: bool,
     /// Address of the gateway
-    #[arg(long, env = "VIDETTE_URL", default_value = DEFAULT_URL)]
+    #[arg(long, env = "VIDETTE_URL", default_value = DEFAULT_URL, value_parser = gateway_url)]
     url: String,
 }
 
@@ -59,6 +61,8 @@ enum Via {
 
 /// What a transport brought.
 enum Item {
+    /// Something comes at least this often.
+    Hello { heartbeat: Duration },
     /// An event's JSON object, and the cursor behind it.
     Event { json: Box<[u8]>, cursor: String },
     /// The position moved.
@@ -105,37 +109,60 @@ impl Position {
     }
 }
 
+/// A connection is given up after this many heartbeats without a byte.
+const MISSED_HEARTBEATS: u32 = 3;
+/// How long a connection may be silent before its heartbeat is known; longer than a poll waits.
+const FIRST_SILENCE: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(args: TailArgs) -> Outcome {
     let mut position = Position { topics: args.topics, after: args.after, since: args.since, snapshot: args.snapshot };
     let mut printer = Printer::new(args.json, args.limit);
-    let url = args.url.trim_end_matches('/').to_owned();
     let mut pause = FIRST_PAUSE;
     loop {
-        let mut items = match args.via {
-            Via::Sse => sse::read(url.clone(), position.clone()),
-            Via::Poll => poll::read(url.clone(), position.clone()),
-            Via::Grpc => grpc::read(url.clone(), position.clone()),
+        let url = args.url.clone();
+        let items = match args.via {
+            Via::Sse => sse::read(url, position.clone()),
+            Via::Poll => poll::read(url, position.clone()),
+            Via::Grpc => grpc::read(url, position.clone()),
         };
-        let why = loop {
-            match items.next().await {
-                Some(Ok(item)) => {
-                    pause = FIRST_PAUSE;
-                    if printer.take(item, &mut position).map_err(Failure::new)? {
-                        return Ok(());
-                    }
-                }
-                Some(Err(Break::Final(why))) => return Err(Failure::new(why)),
-                Some(Err(Break::Retry(why))) => break why,
-                None => break "the stream ended".to_owned(),
-            }
-        };
+        let was_at = position.after.clone();
+        let Some(why) = print_until_break(items, &mut printer, &mut position).await? else { return Ok(()) };
+        if position.after != was_at {
+            pause = FIRST_PAUSE;
+        }
         let from = position.after.as_deref().unwrap_or("the start");
         eprintln!("vidette: {why}; resuming after {from} in {} ms", pause.as_millis());
         tokio::time::sleep(pause + Duration::from_millis(fastrand::u64(..250))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Prints what comes. None when all that was asked for has been printed, or else why reading ended.
+async fn print_until_break(
+    mut items: Items,
+    printer: &mut Printer,
+    position: &mut Position,
+) -> Result<Option<String>, Failure> {
+    let mut silence = FIRST_SILENCE;
+    loop {
+        let Ok(next) = timeout(silence, items.next()).await else {
+            return Ok(Some(format!("nothing came for {} s", silence.as_secs_f32())));
+        };
+        match next {
+            Some(Ok(Item::Hello { heartbeat })) => silence = heartbeat * MISSED_HEARTBEATS,
+            Some(Ok(item)) => match printer.take(item, position) {
+                Ok(is_done) if is_done => return Ok(None),
+                Ok(_) => {}
+                // Whoever read the output has seen enough.
+                Err(fault) if fault.kind() == ErrorKind::BrokenPipe => return Ok(None),
+                Err(fault) => return Err(Failure::new(fault)),
+            },
+            Some(Err(Break::Final(why))) => return Err(Failure::new(why)),
+            Some(Err(Break::Retry(why))) => return Ok(Some(why)),
+            None => return Ok(Some("the stream ended".to_owned())),
+        }
     }
 }
 

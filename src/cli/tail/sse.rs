@@ -1,5 +1,7 @@
 //! Reading by Server-Sent Events.
 
+use std::time::Duration;
+
 use async_stream::stream;
 use futures_util::StreamExt as _;
 use serde_json::Value;
@@ -50,6 +52,11 @@ fn items(block: Sse) -> Vec<Item> {
                 gap["first"].as_u64().unwrap_or(0),
                 gap["last"].as_u64().unwrap_or(0),
             ))]
+        }
+        Some("hello") => {
+            let hello: Value = serde_json::from_str(&data).unwrap_or_default();
+            let heartbeat = hello["heartbeat_ms"].as_u64().map(Duration::from_millis);
+            heartbeat.map(|heartbeat| Item::Hello { heartbeat }).into_iter().collect()
         }
         Some("closing") => vec![Item::Closing],
         Some(_) => block.id.map(Item::Position).into_iter().collect(),

@@ -9,6 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::writer::State;
@@ -56,6 +57,7 @@ pub(super) fn open(data_dir: &Path) -> OpenResult<Opened> {
     recognise(&path)?;
     let writer = connect_writer(&path).map_err(|e| of_opening(data_dir, e))?;
     check(&writer, &path)?;
+    check_version(&path, version_of(&writer).map_err(|e| of_opening(data_dir, e))?)?;
     settle(&writer, &path).map_err(|e| of_opening(data_dir, e))?;
     let (epoch, state) = load(&writer).map_err(|e| of_opening(data_dir, e))?;
     let readers = (0..limits::COLD_READERS).map(|_| connect_reader(&path)).collect::<rusqlite::Result<_>>();
@@ -146,20 +148,31 @@ fn recognise(path: &Path) -> OpenResult<()> {
             path.display()
         )));
     }
-    if version != schema::VERSION {
-        return Err(OpenError(format!(
-            "{} has schema version {version}, this vidette knows {}. Use the vidette that wrote it, or a newer one",
-            path.display(),
-            schema::VERSION
-        )));
+    check_version(path, version)
+}
+
+fn check_version(path: &Path, version: i64) -> OpenResult<()> {
+    if version == schema::VERSION {
+        return Ok(());
     }
-    Ok(())
+    Err(OpenError(format!(
+        "{} has schema version {version}, this vidette knows {}. Use the vidette that wrote it, or a newer one",
+        path.display(),
+        schema::VERSION
+    )))
+}
+
+/// The version as it is with what stands in the write-ahead log only.
+fn version_of(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |r| r.get(0))
 }
 
 fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(Duration::from_secs(5))?; // somebody may look with sqlite3
+    // A database that is refused keeps its write-ahead log; closing would copy it in and delete it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
@@ -171,6 +184,7 @@ fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
 /// page cache; copying it into the database, which is synced then, makes it as durable as it is about to be visible.
 /// A mere sync of the write-ahead log would not do: after a failed one the kernel takes its pages for clean.
 fn settle(connection: &Connection, path: &Path) -> Result<(), OpenFault> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     let is_busy: i64 = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |r| r.get(0))?;
     if is_busy != 0 {
         let fault = format!("another program reads {}; the write-ahead log could not be settled", path.display());

@@ -28,11 +28,8 @@ impl Due {
         now_ms: i64,
     ) -> rusqlite::Result<Self> {
         let oldest_ms = retention.oldest_time_ms(now_ms);
-        let mut due = Due {
-            step: TrimStep { trimmed: 0, more: false },
-            through: state.first.saturating_sub(1),
-            bytes: 0,
-        };
+        let mut due =
+            Due { step: TrimStep { trimmed: 0, more: false }, through: state.first.saturating_sub(1), bytes: 0 };
         let mut statement =
             connection.prepare_cached("SELECT vid, time_ms, bytes FROM events ORDER BY vid LIMIT ?1")?;
         let mut rows = statement.query([limits::TRIM_STEP_EVENTS + 1])?;

@@ -18,7 +18,7 @@ use super::{fault, to_sql};
 use crate::cursor::Vid;
 use crate::engine::memory::too_many_ids;
 use crate::engine::{Appended, Bounds, Retention, Sizes, TrimStep};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::event::NewEvent;
 use crate::limits;
 use crate::topic::Topic;
@@ -141,7 +141,7 @@ impl WriterThread {
                     let _ = reply.send(done);
                 }
                 Command::Trim { retention, now_ms, reply } => {
-                    let done = self.write(|thread, state| thread.trim(state, &retention, now_ms));
+                    let done = self.trim_even_if_full(&retention, now_ms);
                     let _ = reply.send(done);
                 }
             }
@@ -205,6 +205,20 @@ impl WriterThread {
         }
         transaction.commit()?;
         Ok(Ok(Appended { events, receipts }))
+    }
+
+    /// Trimming makes room, but takes some in the write-ahead log first. Where there is none, what stands in that log is
+    /// copied into the database, and the log begun again.
+    fn trim_even_if_full(&mut self, retention: &Retention, now_ms: i64) -> Result<TrimStep> {
+        let done = self.write(|thread, state| thread.trim(state, retention, now_ms));
+        if !matches!(&done, Err(fault) if fault.kind() == Kind::StorageFull) {
+            return done;
+        }
+        let restarted = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if restarted.is_err() {
+            return done;
+        }
+        self.write(|thread, state| thread.trim(state, retention, now_ms))
     }
 
     fn trim(&mut self, state: &mut State, retention: &Retention, now_ms: i64) -> rusqlite::Result<Result<TrimStep>> {
