@@ -68,6 +68,9 @@ pub const RING_BYTES: usize = 16 * 1024 * 1024;
 /// Events deleted in one step of retention, so that publishing is never held up for long.
 pub const TRIM_STEP_EVENTS: u32 = 2000;
 
+/// The same on a full disk, where each deletion needs some of a small reserve.
+pub const TRIM_STEP_EVENTS_IF_FULL: u32 = 100;
+
 /// Topics listed in one answer, at most and by default.
 pub const MAX_LISTED_TOPICS: u32 = 1000;
 /// Topics a filter's wildcards are expanded to before a read scans the log instead.

@@ -130,6 +130,11 @@ impl Gateway {
     /// SIGTERM; waits for the end, while the test's own connections go on.
     pub async fn terminate(&mut self) -> ExitStatus {
         self.ask_to_end();
+        self.ended().await
+    }
+
+    /// Waits for the end, which the test has brought about in some other way.
+    pub async fn ended(&mut self) -> ExitStatus {
         let ending = async {
             loop {
                 if let Some(status) = self.child.try_wait().expect("it can be waited for") {
@@ -233,7 +238,8 @@ fn wait_for_address(lines: &Receiver<String>, log: &Mutex<String>, child: &mut C
         match lines.recv_timeout(PATIENCE) {
             Ok(line) => {
                 if let Some((_, address)) = line.split_once("listening on http://") {
-                    return address.trim().parse().expect("an address");
+                    // In a log of JSON the text's closing quote follows.
+                    return address.split('"').next().unwrap_or_default().trim().parse().expect("an address");
                 }
             }
             Err(_) => {

@@ -91,9 +91,14 @@ struct EventObject<'a> {
     #[serde(default)]
     id: String,
     content_type: Option<String>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "given")]
     data: Option<&'a RawValue>,
     data_base64: Option<String>,
+}
+
+/// Tells `"data":null`, which is data, from no data.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl Seen {

@@ -11,6 +11,7 @@ mod append;
 mod fault;
 mod open;
 mod reader;
+mod reserve;
 mod row;
 mod schema;
 mod trim;
@@ -32,6 +33,7 @@ use crate::limits;
 use crate::topic::{Filter, Topic};
 
 pub use open::OpenError;
+use reserve::Reserve;
 use writer::{Status, Writer};
 
 /// A log in SQLite.
@@ -60,7 +62,7 @@ impl SqliteEngine {
         let readers =
             Readers { permits: Semaphore::new(opened.readers.len()), idle: Arc::new(Mutex::new(opened.readers)) };
         let epoch = opened.epoch;
-        let writer = Writer::start(opened.writer, opened.state, dedupe_window)?;
+        let writer = Writer::start(opened.writer, opened.state, Reserve::take(data_dir), dedupe_window)?;
         Ok(SqliteEngine { epoch, writer, readers, _lock: opened.lock })
     }
 

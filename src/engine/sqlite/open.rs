@@ -185,12 +185,20 @@ fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
 /// A mere sync of the write-ahead log would not do: after a failed one the kernel takes its pages for clean.
 fn settle(connection: &Connection, path: &Path) -> Result<(), OpenFault> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    let is_busy: i64 = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |r| r.get(0))?;
-    if is_busy != 0 {
-        let fault = format!("another program reads {}; the write-ahead log could not be settled", path.display());
-        return Err(std::io::Error::other(fault).into());
+    let is_busy: rusqlite::Result<i64> = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |r| r.get(0));
+    match is_busy.map_err(OpenFault::from) {
+        Ok(0) => Ok(()),
+        Ok(_) => {
+            let fault = format!("another program reads {}; the write-ahead log could not be settled", path.display());
+            Err(std::io::Error::other(fault).into())
+        }
+        // No room to copy it: synced where it is, it is as durable as before, and readers can be served.
+        Err(fault) if fault.is_full_disk() => {
+            tracing::warn!("the disk with the data folder is full: nothing can be published until there is room");
+            Ok(File::open(path.with_extension("db-wal"))?.sync_all()?)
+        }
+        Err(fault) => Err(fault),
     }
-    Ok(())
 }
 
 fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {

@@ -26,20 +26,21 @@ impl Due {
         state: &State,
         retention: &Retention,
         now_ms: i64,
+        at_most: u32,
     ) -> rusqlite::Result<Self> {
         let oldest_ms = retention.oldest_time_ms(now_ms);
         let mut due =
             Due { step: TrimStep { trimmed: 0, more: false }, through: state.first.saturating_sub(1), bytes: 0 };
         let mut statement =
             connection.prepare_cached("SELECT vid, time_ms, bytes FROM events ORDER BY vid LIMIT ?1")?;
-        let mut rows = statement.query([limits::TRIM_STEP_EVENTS + 1])?;
+        let mut rows = statement.query([at_most + 1])?;
         while let Some(row) = rows.next()? {
             let is_over = state.events - u64::from(due.step.trimmed) > retention.max_events
                 || state.bytes - due.bytes > retention.max_bytes;
             if !is_over && row.get::<_, i64>(1)? >= oldest_ms {
                 break;
             }
-            if due.step.trimmed == limits::TRIM_STEP_EVENTS {
+            if due.step.trimmed == at_most {
                 due.step.more = true;
                 break;
             }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::append::{Appending, CachedTopic};
 use super::open::OpenError;
+use super::reserve::Reserve;
 use super::trim::{Due, ids_expired};
 use super::{fault, to_sql};
 use crate::cursor::Vid;
@@ -63,6 +64,7 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         state: State,
+        reserve: Reserve,
         dedupe_window: Duration,
     ) -> std::result::Result<Self, OpenError> {
         let (commands, queue) = mpsc::channel(QUEUED_COMMANDS);
@@ -70,6 +72,7 @@ impl Writer {
         let mut thread = WriterThread {
             connection,
             state,
+            reserve,
             dedupe_window,
             topics: HashMap::new(),
             broken: false,
@@ -126,6 +129,7 @@ impl State {
 struct WriterThread {
     connection: Connection,
     state: State,
+    reserve: Reserve,
     dedupe_window: Duration,
     topics: HashMap<Topic, CachedTopic>,
     broken: bool,
@@ -207,23 +211,28 @@ impl WriterThread {
         Ok(Ok(Appended { events, receipts }))
     }
 
-    /// Trimming makes room, but takes some in the write-ahead log first. Where there is none, what stands in that log is
-    /// copied into the database, and the log begun again.
+    /// Trimming makes room, but takes some in the write-ahead log first. Where there is none, the reserve is given up
+    /// for it, and the step is a small one.
     fn trim_even_if_full(&mut self, retention: &Retention, now_ms: i64) -> Result<TrimStep> {
-        let done = self.write(|thread, state| thread.trim(state, retention, now_ms));
-        if !matches!(&done, Err(fault) if fault.kind() == Kind::StorageFull) {
-            return done;
+        let done = self.write(|thread, state| thread.trim(state, retention, now_ms, limits::TRIM_STEP_EVENTS));
+        if matches!(&done, Err(fault) if fault.kind() == Kind::StorageFull) && self.reserve.give_up() {
+            return self.write(|thread, state| thread.trim(state, retention, now_ms, limits::TRIM_STEP_EVENTS_IF_FULL));
         }
-        let restarted = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        if restarted.is_err() {
-            return done;
+        if done.is_ok() {
+            self.reserve.take_again();
         }
-        self.write(|thread, state| thread.trim(state, retention, now_ms))
+        done
     }
 
-    fn trim(&mut self, state: &mut State, retention: &Retention, now_ms: i64) -> rusqlite::Result<Result<TrimStep>> {
+    fn trim(
+        &mut self,
+        state: &mut State,
+        retention: &Retention,
+        now_ms: i64,
+        at_most: u32,
+    ) -> rusqlite::Result<Result<TrimStep>> {
         let now_ms = now_ms.max(state.last_time_ms);
-        let mut due = Due::find(&self.connection, state, retention, now_ms)?;
+        let mut due = Due::find(&self.connection, state, retention, now_ms, at_most)?;
         if due.step.trimmed == 0 && !ids_expired(&self.connection, retention, now_ms)? {
             return Ok(Ok(due.step));
         }

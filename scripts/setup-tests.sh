@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside the Rust toolchain, on Debian, as root or with sudo. What is there already stays as
+# it is, so it can be run at any time: bash scripts/setup-tests.sh
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+GRPCURL_VERSION=v1.9.3
+PROTOTYPE_JS=/usr/share/javascript/prototype/prototype.js
+REQUIREMENTS=tests/clients/python/requirements.txt
+LOG=.tools/setup.log
+
+step() { printf '%-10s %s\n' "$1" "$2"; }
+fail() { printf 'setup-tests: %s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command quietly; shows what it said only when it fails.
+quietly() {
+  local what=$1
+  shift
+  "$@" >"$LOG" 2>&1 || { tail -n 30 "$LOG" >&2; fail "$what failed: $*"; }
+}
+
+check_toolchain() {
+  local missing=()
+  has cargo || missing+=('cargo (https://rustup.rs)')
+  has cc || missing+=('cc (apt-get install build-essential)')
+  [ -x .tools/bin/grpcurl ] || has go || missing+=('go (https://go.dev/dl, to build grpcurl)')
+  if [ ${#missing[@]} -gt 0 ]; then
+    fail "missing: $(printf '%s; ' "${missing[@]}" | sed 's/; $//')"
+  fi
+  step toolchain ready
+}
+
+missing_packages() {
+  has chromium || echo chromium
+  has chromedriver || echo chromium-driver
+  [ -r "$PROTOTYPE_JS" ] || echo libjs-prototype
+  has curl || echo curl
+  has sqlite3 || echo sqlite3
+  has python3 || echo python3
+  python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+}
+
+install_packages() {
+  local packages as_root=()
+  mapfile -t packages < <(missing_packages)
+  if [ ${#packages[@]} -eq 0 ]; then
+    step packages ready
+    return
+  fi
+  has apt-get || fail "missing: ${packages[*]}, and there is no apt-get to install them with"
+  if [ "$(id -u)" -ne 0 ]; then
+    has sudo || fail "missing: ${packages[*]}; install them as root"
+    as_root=(sudo)
+  fi
+  step packages "installing ${packages[*]}"
+  quietly 'apt-get update' "${as_root[@]}" apt-get update -qq
+  quietly 'apt-get install' "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${packages[@]}"
+  mapfile -t packages < <(missing_packages)
+  [ ${#packages[@]} -eq 0 ] || fail "still missing after apt-get install: ${packages[*]}"
+}
+
+install_grpcurl() {
+  if [ -x .tools/bin/grpcurl ]; then
+    step grpcurl ready
+    return
+  fi
+  step grpcurl "building $GRPCURL_VERSION"
+  quietly 'go install' env GOBIN="$PWD/.tools/bin" \
+    go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL_VERSION"
+}
+
+make_venv() {
+  # The copy is written last, so a venv that was not finished is made anew.
+  if cmp -s "$REQUIREMENTS" .tools/venv/requirements.txt && .tools/venv/bin/python -c 'import grpc' 2>/dev/null; then
+    step python ready
+    return
+  fi
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' || fail "$(python3 --version) is too old; 3.9 is needed"
+  step python "installing into .tools/venv"
+  rm -rf .tools/venv
+  quietly 'python3 -m venv' python3 -m venv .tools/venv
+  quietly 'pip install' .tools/venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$REQUIREMENTS"
+  cp "$REQUIREMENTS" .tools/venv/requirements.txt
+}
+
+mkdir -p .tools/bin
+check_toolchain
+install_packages
+install_grpcurl
+make_venv
+step done 'cargo test'

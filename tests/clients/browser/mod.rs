@@ -1,0 +1,15 @@
+//! Chromium, driven by chromedriver: what a person at a page sees, on the pages of `clients/` and on an old one.
+
+mod chromium;
+mod comet;
+mod eventsource;
+mod legacy;
+mod progress;
+mod prototype;
+mod quiet;
+mod start;
+
+/// 1 to so many.
+fn vids(count: u64) -> Vec<u64> {
+    (1..=count).collect()
+}

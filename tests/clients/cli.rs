@@ -1,0 +1,70 @@
+//! The `vidette` command, as a person or a script uses it.
+
+mod publish;
+mod serve;
+mod tail;
+
+use crate::tools::{Output, run_with_input};
+
+const VIDETTE: &str = env!("CARGO_BIN_EXE_vidette");
+
+async fn vidette(args: &[&str]) -> Output {
+    vidette_with_input(args, "").await
+}
+
+async fn vidette_with_input(args: &[&str], input: &str) -> Output {
+    run_with_input(VIDETTE, args, input.as_bytes()).await
+}
+
+#[tokio::test]
+async fn help_is_there_for_each_command_and_exits_with_0() {
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&["--help"], &["serve", "publish", "tail", "Examples:"]),
+        (&["serve", "--help"], &["--listen", "--data-dir", "--engine", "--config", "--demo", "VIDETTE_LISTEN"]),
+        (&["publish", "--help"], &["--ndjson", "--type", "--id", "Examples:"]),
+        (&["tail", "--help"], &["--via", "--after", "--since", "--snapshot", "--limit", "--json", "Examples:"]),
+        (&["--version"], &[env!("CARGO_PKG_VERSION")]),
+    ];
+    for (args, texts) in cases {
+        let help = vidette(args).await.ok();
+        for text in texts {
+            assert!(help.contains(text), "{args:?}: {text} is missing in {help}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_flags_exit_with_64() {
+    let cases: [&[&str]; 11] = [
+        &[],
+        &["sreve"],
+        &["serve", "--nonsense"],
+        &["serve", "--listen", "nowhere"],
+        &["serve", "--engine", "paper"],
+        &["tail", "--via", "pigeon"],
+        &["tail", "--after", "1", "--since", "1m"],
+        &["tail", "--limit", "0"],
+        &["publish"],
+        &["publish", "--ndjson", "door.3", "{}"],
+        &["publish", "--ndjson", "--type", "opened"],
+    ];
+    for args in cases {
+        let output = vidette(args).await;
+        assert_eq!(output.code(), 64, "{args:?} {output:?}");
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{args:?} {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_url_exits_with_64_instead_of_being_tried_for_ever() {
+    let cases: [&[&str]; 4] = [
+        &["publish", "a", "1", "--url", "127.0.0.1:9"],
+        &["tail", "--url", "127.0.0.1:9"],
+        &["tail", "--via", "poll", "--url", "ftp://127.0.0.1:9"],
+        &["tail", "--via", "grpc", "--url", "127.0.0.1:9"],
+    ];
+    for args in cases {
+        let output = vidette(args).await;
+        assert_eq!(output.code(), 64, "{args:?} {output:?}");
+    }
+}

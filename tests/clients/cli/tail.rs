@@ -1,0 +1,176 @@
+//! `vidette tail`.
+
+use serde_json::{Value, json};
+
+use super::{VIDETTE, vidette};
+use crate::common::gateway::{Gateway, Setup};
+use crate::network::Network;
+use crate::tools::Running;
+
+const TRANSPORTS: [&str; 3] = ["sse", "poll", "grpc"];
+
+fn vid_of(line: &str) -> u64 {
+    let event: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    event["vid"].as_u64().expect("a vid")
+}
+
+#[tokio::test]
+async fn all_transports_print_the_same_objects() {
+    let gateway = Gateway::start();
+    let events = json!([
+        { "topic": "door.1", "data": { "n": 1 } },
+        { "topic": "door.2", "type": "opened", "id": "one", "data": [true, null, "门"] },
+        { "topic": "gate.1", "content_type": "text/plain", "data": "two\nlines" },
+        { "topic": "gate.1", "content_type": "image/png", "data_base64": "AAECAw==" },
+        { "topic": "门.1", "headers": { "b": "2", "a": "1" }, "data": "" },
+    ]);
+    gateway.publish(&events).await;
+    let mut printed = Vec::new();
+    for via in TRANSPORTS {
+        let args = ["tail", "--after", "earliest", "--limit", "5", "--json", "--via", via, "--url", &gateway.url()];
+        printed.push(vidette(&args).await.ok());
+    }
+    assert_eq!(printed[0], printed[1]);
+    assert_eq!(printed[0], printed[2]);
+    let objects: Vec<Value> = printed[0].lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let poll = gateway.get("/v1/poll?after=earliest&wait=0").await;
+    assert_eq!(Value::from(objects), poll["events"]);
+}
+
+#[tokio::test]
+async fn tail_resumes_by_itself_after_a_crash_and_after_an_orderly_end() {
+    for via in TRANSPORTS {
+        let mut gateway = Gateway::start();
+        gateway.publish_numbers("door.1", 50).await;
+        let url = gateway.url();
+        let args = ["tail", "door.>", "--after", "earliest", "--json", "--limit", "150", "--via", via, "--url", &url];
+        let mut tail = Running::start(VIDETTE, &args);
+        let mut vids = Vec::new();
+        for round in 1..=3 {
+            while vids.len() < 50 * round {
+                vids.push(vid_of(&tail.line().await.expect("an event")));
+            }
+            match round {
+                1 => gateway.kill(),
+                2 => assert!(gateway.terminate().await.success(), "{}", gateway.log()),
+                _ => break,
+            }
+            gateway.start_again();
+            gateway.publish_numbers("door.1", 50).await;
+        }
+        assert_eq!(vids, (1..=150).collect::<Vec<_>>(), "{via}");
+        let output = tail.end().await;
+        assert!(output.status.success() && output.stdout.is_empty(), "{via} {output:?}");
+        assert!(output.stderr.contains("resuming after 50-"), "{via} {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_has_the_vid_the_topic_the_type_and_the_data() {
+    let gateway = Gateway::start();
+    gateway.publish(&json!({ "topic": "door.3", "type": "opened", "data": { "a": [1, 2] } })).await;
+    for via in TRANSPORTS {
+        let args = ["tail", "--after", "0", "--limit", "1", "--via", via, "--url", &gateway.url()];
+        let line = vidette(&args).await.ok();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!((words[0], words[2], words[3], words[4]), ("1", "door.3", "opened", "{\"a\":[1,2]}"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn every_start_is_taken() {
+    let gateway = Gateway::start();
+    let cursor = gateway.publish_numbers("door.1", 3).await;
+    let epoch = cursor.split_once('-').expect("an epoch").1;
+    gateway.publish_numbers("door.2", 3).await;
+    let second = format!("2-{epoch}");
+    let cases: [(&[&str], u64); 5] = [
+        (&["--after", "earliest"], 1),
+        (&["--after", &second], 3),
+        (&["--after", "5"], 6),
+        (&["--since", "1h", "door.2"], 4),
+        (&["--snapshot"], 3),
+    ];
+    for via in TRANSPORTS {
+        for (start, expected) in cases {
+            let common = ["--limit", "1", "--json", "--via", via, "--url", &gateway.url()];
+            let line = vidette(&[&["tail"], start, &common].concat()).await.ok();
+            assert_eq!(vid_of(&line), expected, "{via} {start:?}");
+        }
+        // Without a start it is what comes from now on.
+        let tail = Running::start(VIDETTE, &["tail", "--limit", "1", "--json", "--via", via, "--url", &gateway.url()]);
+        gateway.until("tail waits", || async { gateway.get("/v1/bus").await["subscribers"] == 1 }).await;
+        let expected = gateway.publish(&json!({ "topic": "gate.1", "data": 1 })).await["vid"].as_u64();
+        assert_eq!(Some(vid_of(&tail.end().await.ok())), expected, "{via}");
+        gateway.until("tail has gone", || async { gateway.get("/v1/bus").await["subscribers"] == 0 }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_gap_is_told_on_standard_error_and_reading_goes_on() {
+    let gateway = Gateway::in_memory();
+    gateway.publish_numbers("door.1", 2).await;
+    for via in TRANSPORTS {
+        let args = ["tail", "--after", "1-otherlog", "--limit", "2", "--json", "--via", via, "--url", &gateway.url()];
+        let output = vidette(&args).await;
+        assert_eq!(output.stdout.lines().map(vid_of).collect::<Vec<_>>(), [1, 2], "{via}");
+        assert!(output.stderr.contains("gap (reset)") && output.status.success(), "{via} {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_ends_it_with_1_and_its_reason() {
+    let gateway = Gateway::in_memory();
+    for via in TRANSPORTS {
+        let output = vidette(&["tail", "a..b", "--via", via, "--url", &gateway.url()]).await;
+        assert_eq!(output.code(), 1, "{via} {output:?}");
+        assert!(output.stderr.contains("a..b"), "{via} {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn tail_comes_back_when_its_network_has_gone() {
+    for via in TRANSPORTS {
+        let gateway = Gateway::start();
+        let network = Network::before(gateway.address()).await;
+        let url = network.url();
+        let args = ["tail", "--after", "earliest", "--json", "--limit", "4", "--via", via, "--url", &url];
+        let mut tail = Running::start(VIDETTE, &args);
+        gateway.publish_numbers("door.1", 2).await;
+        for vid in [1, 2] {
+            assert_eq!(vid_of(&tail.line().await.expect("an event")), vid, "{via}");
+        }
+        network.cut().await;
+        gateway.publish_numbers("door.1", 2).await;
+        network.mend();
+        let rest: Vec<u64> = tail.end().await.ok().lines().map(vid_of).collect();
+        assert_eq!(rest, [3, 4], "{via}");
+    }
+}
+
+/// A gateway writes at least once a heartbeat (contract §4); silence for much longer means that the connection is dead.
+async fn comes_back_after_silence(via: &str) {
+    let config = "[bus]\nheartbeat = \"1s\"".to_owned();
+    let gateway = Gateway::start_with(Setup { config, ..Setup::default() });
+    let network = Network::before(gateway.address()).await;
+    let url = network.url();
+    let args = ["tail", "--after", "earliest", "--json", "--limit", "2", "--via", via, "--url", &url];
+    let mut tail = Running::start(VIDETTE, &args);
+    gateway.publish_numbers("door.1", 1).await;
+    assert_eq!(vid_of(&tail.line().await.expect("an event")), 1);
+    network.silence();
+    gateway.publish_numbers("door.1", 1).await;
+    gateway.until("it has tried again", || async { network.connections() > 1 }).await;
+    network.mend();
+    assert_eq!(vid_of(&tail.end().await.ok()), 2);
+}
+
+#[tokio::test]
+async fn tail_by_sse_comes_back_when_its_connection_has_gone_silent() {
+    comes_back_after_silence("sse").await;
+}
+
+#[tokio::test]
+async fn tail_by_grpc_comes_back_when_its_connection_has_gone_silent() {
+    comes_back_after_silence("grpc").await;
+}

@@ -1,0 +1,14 @@
+//! Clients that nobody wrote for vidette: a browser, curl, grpcurl, Python's grpcio, and the `vidette` command itself.
+//!
+//! What they need beside cargo is installed by `scripts/setup-tests.sh`.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod browser;
+mod cli;
+mod curl;
+mod grpcurl;
+mod network;
+mod python;
+mod tools;

@@ -1,0 +1,88 @@
+//! Python: grpcio with stubs of its own, with reflection only, and gRPC-web by hand over HTTP/1.1.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::common::gateway::{Gateway, Setup};
+use crate::tools::{Running, root};
+
+fn python() -> PathBuf {
+    let python = root().join(".tools/venv/bin/python");
+    assert!(python.is_file(), "Python's grpcio is missing; run scripts/setup-tests.sh");
+    python
+}
+
+/// The folder of the stubs, generated from `proto/` once.
+fn stubs() -> &'static str {
+    static STUBS: OnceLock<String> = OnceLock::new();
+    STUBS.get_or_init(|| {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("python-stubs");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let (proto, out) = (root().join("proto"), folder.display().to_string());
+        let mut command = Command::new(python());
+        command.args(["-m", "grpc_tools.protoc", "-I"]).arg(&proto);
+        command.args([&format!("--python_out={out}"), &format!("--grpc_python_out={out}")]);
+        let made = command.arg(proto.join("vidette/v1/vidette.proto")).output().expect("protoc runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        out
+    })
+}
+
+/// Starts a script of `tests/clients/python` with the stubs and the gateway's address.
+fn start(script: &str, gateway: &Gateway, more: &[&str]) -> Running {
+    let script = root().join("tests/clients/python").join(script).display().to_string();
+    let address = gateway.address().to_string();
+    Running::start(python(), &[&["-u", &script, stubs(), &address], more].concat())
+}
+
+/// Runs a script, which checks what it sees by itself.
+async fn run(script: &str, gateway: &Gateway) {
+    let output = start(script, gateway, &[]).end().await;
+    assert!(output.status.success(), "{script} failed:\n{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.ends_with("ok\n"), "{script} ended early: {output:?}");
+}
+
+#[tokio::test]
+async fn grpcio_publishes_subscribes_and_resumes() {
+    run("roundtrip.py", &Gateway::start()).await;
+}
+
+#[tokio::test]
+async fn grpcio_reads_large_batches_within_the_limits_that_a_client_has_by_default() {
+    let config = "[limits]\nmax_event_bytes = 3145728".to_owned();
+    run("large.py", &Gateway::start_with(Setup { config, ..Setup::default() })).await;
+}
+
+#[tokio::test]
+async fn grpcio_needs_nothing_but_reflection() {
+    run("reflection.py", &Gateway::start()).await;
+}
+
+#[tokio::test]
+async fn grpc_web_works_over_http_1() {
+    run("web.py", &Gateway::start()).await;
+}
+
+#[tokio::test]
+async fn grpcio_resumes_after_a_crash_and_after_an_orderly_end_with_its_last_cursor() {
+    let mut gateway = Gateway::start();
+    gateway.publish_numbers("door.1", 30).await;
+    let mut reader = start("follow.py", &gateway, &["90"]);
+    let mut vids = Vec::new();
+    for round in 1..=3 {
+        while vids.len() < 30 * round {
+            let line = reader.line().await.expect("a vid");
+            vids.push(line.parse::<u64>().unwrap_or_else(|e| panic!("{e}: {line}")));
+        }
+        match round {
+            1 => gateway.kill(),
+            2 => assert!(gateway.terminate().await.success(), "{}", gateway.log()),
+            _ => break,
+        }
+        gateway.start_again();
+        gateway.publish_numbers("door.1", 30).await;
+    }
+    assert_eq!(vids, (1..=90).collect::<Vec<_>>());
+    assert!(reader.end().await.status.success());
+}

@@ -1,0 +1,112 @@
+//! The layer between a gateway and its disk's syncs (`sync_shim.c`), from the test's side.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+use crate::common::gateway::{Gateway, PATIENCE, Setup};
+
+/// Controls the syncs of one data folder.
+pub(crate) struct Shim {
+    folder: TempDir,
+}
+
+/// The compiled layer.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, library) = LIBRARY.get_or_init(|| {
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let library = folder.path().join("sync_shim.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/sync_shim.c");
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]).arg(&library).arg(source);
+        let done = cc.args(["-ldl"]).output().expect("a C compiler, `cc`, is needed for these tests");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        (folder, library)
+    });
+    library
+}
+
+impl Shim {
+    pub(crate) fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        std::fs::create_dir(folder.path().join("control")).expect("a folder");
+        std::fs::create_dir(folder.path().join("control/shadow")).expect("a folder");
+        Shim { folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().canonicalize().expect("a path")
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// The data folder as a power cut would leave it.
+    pub(crate) fn shadow(&self) -> PathBuf {
+        self.control("shadow")
+    }
+
+    fn control(&self, name: &str) -> PathBuf {
+        self.path().join("control").join(name)
+    }
+
+    /// A gateway whose syncs go through this.
+    pub(crate) fn start(&self) -> Gateway {
+        self.start_with(String::new())
+    }
+
+    pub(crate) fn start_with(&self, config: String) -> Gateway {
+        let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        let env = vec![
+            ("LD_PRELOAD".to_owned(), text(library())),
+            ("SYNC_SHIM_FOLDER".to_owned(), text(&self.data_dir())),
+            ("SYNC_SHIM_CONTROL".to_owned(), text(&self.control(""))),
+        ];
+        Gateway::start_at(Setup { config, env, ..Setup::default() }, &self.data_dir())
+    }
+
+    /// Switches `hold`, `fail` or `lie` on, for files whose names end so.
+    pub(crate) fn on(&self, name: &str, names_end: &str) {
+        // Whole at once: an empty file would be for all names.
+        std::fs::write(self.control("next"), names_end).expect("a file");
+        std::fs::rename(self.control("next"), self.control(name)).expect("a file");
+    }
+
+    pub(crate) fn off(&self, name: &str) {
+        std::fs::remove_file(self.control(name)).expect("it was on");
+    }
+
+    /// Waits until a sync is being held.
+    pub(crate) async fn holds_a_sync(&self) {
+        self.appears("held").await;
+    }
+
+    pub(crate) async fn has_failed_a_sync(&self) {
+        self.appears("failed").await;
+    }
+
+    async fn appears(&self, name: &str) {
+        let path = self.control(name);
+        let waiting = async {
+            while !path.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "no sync was there to be {name}");
+    }
+
+    /// The paths of all syncs that were done, in order.
+    pub(crate) fn syncs(&self) -> Vec<PathBuf> {
+        let text = std::fs::read_to_string(self.control("syncs")).unwrap_or_default();
+        text.lines().map(PathBuf::from).collect()
+    }
+
+    /// Syncs of the write-ahead log.
+    pub(crate) fn log_syncs(&self) -> usize {
+        self.syncs().iter().filter(|path| path.ends_with("vidette.db-wal")).count()
+    }
+}
