@@ -26,6 +26,7 @@ use tonic_health::server::HealthReporter;
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::engine::{self, Engine};
+use crate::error::{Error, Kind};
 use crate::limits;
 use crate::transport;
 
@@ -182,14 +183,11 @@ async fn accept(listener: TcpListener, connections: Connections, stop: Cancellat
     }
 }
 
-const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\n\
-    Content-Type: application/problem+json\r\nContent-Length: 128\r\n\r\n\
-    {\"type\":\"urn:vidette:problem:busy\",\"title\":\"Too much at once\",\"status\":503,\"detail\":\"limits.max_connections connections are open\"}";
-
 impl Connections {
     async fn serve(self, mut stream: TcpStream) {
         let Ok(_permit) = self.permits.clone().try_acquire_owned() else {
-            let _ = stream.write_all(TOO_MANY_CONNECTIONS).await;
+            let refusal = "as many connections are open as may be (limits.max_connections); try again shortly";
+            let _ = stream.write_all(&transport::bare_refusal(&Error::new(Kind::Busy, refusal))).await;
             return;
         };
         let _ = stream.set_nodelay(true);

@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bus", &["cursor", "engine", "error", "event", "limits", "metrics", "topic"]),
     ("config", &["bus", "engine", "limits", "topic"]),
     ("transport", &["bus", "config", "cursor", "engine", "error", "event", "limits", "topic"]),
-    ("server", &["bus", "config", "engine", "limits", "transport"]),
+    ("server", &["bus", "config", "engine", "error", "limits", "transport"]),
     ("telemetry", &[]),
     ("cli", &["bus", "config", "cursor", "engine", "event", "limits", "server", "telemetry", "topic", "transport"]),
     ("lib", &["transport"]),

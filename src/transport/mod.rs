@@ -21,4 +21,5 @@ mod state;
 pub(crate) use grpc::HEALTH_SERVICES;
 pub use grpc::client_proto as proto;
 pub(crate) use json::event_json;
+pub(crate) use problem::bare_refusal;
 pub(crate) use router::router;

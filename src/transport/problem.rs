@@ -50,6 +50,19 @@ impl IntoResponse for Error {
     }
 }
 
+/// A whole HTTP/1.1 answer, for a connection that no router will see.
+pub(crate) fn bare_refusal(error: &Error) -> Vec<u8> {
+    let body = serde_json::to_string(&Problem::of(error)).expect("texts and numbers are JSON");
+    let status = StatusCode::from_u16(error.kind().http_status()).expect("a status of our own");
+    let retry_after_s = error.kind().retry_after_s().unwrap_or(1);
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\nRetry-After: {retry_after_s}\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
 impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
         let (code, message) = (error.kind().grpc_code(), error.to_string());

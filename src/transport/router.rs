@@ -110,8 +110,10 @@ pub(super) async fn list_topics(bus: &Bus, filter: Filter, limit: u32, page_toke
         }
     } as usize;
     let after = page_token.filter(|t| !t.is_empty()).map(Topic::trusted);
-    let topics = bus.engine().topics(filter, after, limit).await?;
-    let next_page_token = (topics.len() == limit).then(|| topics.last().map(|(topic, _)| topic.clone())).flatten();
+    let mut topics = bus.engine().topics(filter, after, limit + 1).await?; // one more tells whether there is a next page
+    let is_last = topics.len() <= limit;
+    topics.truncate(limit);
+    let next_page_token = topics.last().filter(|_| !is_last).map(|(topic, _)| topic.clone());
     Ok(TopicPage { topics, next_page_token })
 }
 

@@ -1,6 +1,23 @@
 //! The contract, on every transport and both engines, against a gateway that is a process of its own.
 
+#![allow(unreachable_pub)] // modules of one program
+
 #[path = "../common/mod.rs"]
 mod common;
+mod samples;
+mod support;
+mod ways;
 
+mod bad_bytes;
+mod bad_input;
+mod bounds;
 mod closing;
+mod gaps;
+mod leaving;
+mod origins;
+mod other;
+mod publishing;
+mod same_events;
+mod slow_readers;
+mod snapshots;
+mod starts;

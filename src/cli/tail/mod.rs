@@ -119,7 +119,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 pub(super) async fn run(args: TailArgs) -> Outcome {
     let mut position = Position { topics: args.topics, after: args.after, since: args.since, snapshot: args.snapshot };
     let mut printer = Printer::new(args.json, args.limit);
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut silence) = (FIRST_PAUSE, FIRST_SILENCE);
     loop {
         let url = args.url.clone();
         let items = match args.via {
@@ -128,7 +128,9 @@ pub(super) async fn run(args: TailArgs) -> Outcome {
             Via::Grpc => grpc::read(url, position.clone()),
         };
         let was_at = position.after.clone();
-        let Some(why) = print_until_break(items, &mut printer, &mut position).await? else { return Ok(()) };
+        let Some(why) = print_until_break(items, &mut printer, &mut position, &mut silence).await? else {
+            return Ok(());
+        };
         if position.after != was_at {
             pause = FIRST_PAUSE;
         }
@@ -144,14 +146,14 @@ async fn print_until_break(
     mut items: Items,
     printer: &mut Printer,
     position: &mut Position,
+    silence: &mut Duration,
 ) -> Result<Option<String>, Failure> {
-    let mut silence = FIRST_SILENCE;
     loop {
-        let Ok(next) = timeout(silence, items.next()).await else {
+        let Ok(next) = timeout(*silence, items.next()).await else {
             return Ok(Some(format!("nothing came for {} s", silence.as_secs_f32())));
         };
         match next {
-            Some(Ok(Item::Hello { heartbeat })) => silence = heartbeat * MISSED_HEARTBEATS,
+            Some(Ok(Item::Hello { heartbeat })) => *silence = heartbeat * MISSED_HEARTBEATS,
             Some(Ok(item)) => match printer.take(item, position) {
                 Ok(is_done) if is_done => return Ok(None),
                 Ok(_) => {}
