@@ -73,11 +73,11 @@ impl Gateway {
     }
 
     /// Tries to start where that must fail: its exit code and what it said.
-    pub fn fails_to_start(setup: Setup, data_dir: &Path) -> (i32, String) {
+    pub fn fails_to_start(setup: &Setup, data_dir: &Path) -> (i32, String) {
         let folder = TempDir::new().expect("a folder");
         let config = folder.path().join("vidette.toml");
         std::fs::write(&config, &setup.config).expect("a configuration file");
-        let mut command = command(&setup, &config, data_dir, "127.0.0.1:0".parse().expect("an address"));
+        let mut command = command(setup, &config, data_dir, "127.0.0.1:0".parse().expect("an address"));
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the gateway is run");
         let (log, lines) = follow(child.stderr.take().expect("a pipe"));
         loop {
@@ -226,7 +226,7 @@ fn follow(stderr: std::process::ChildStderr) -> (Arc<Mutex<String>>, Receiver<St
     let kept = log.clone();
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            kept.lock().expect("the log").push_str(&format!("{line}\n"));
+            kept.lock().expect("the log").extend([line.as_str(), "\n"]);
             let _ = sender.send(line);
         }
     });
@@ -234,18 +234,12 @@ fn follow(stderr: std::process::ChildStderr) -> (Arc<Mutex<String>>, Receiver<St
 }
 
 fn wait_for_address(lines: &Receiver<String>, log: &Mutex<String>, child: &mut Child) -> SocketAddr {
-    loop {
-        match lines.recv_timeout(PATIENCE) {
-            Ok(line) => {
-                if let Some((_, address)) = line.split_once("listening on http://") {
-                    // In a log of JSON the text's closing quote follows.
-                    return address.split('"').next().unwrap_or_default().trim().parse().expect("an address");
-                }
-            }
-            Err(_) => {
-                let _ = child.kill();
-                panic!("the gateway did not start: {}", log.lock().expect("the log"));
-            }
+    while let Ok(line) = lines.recv_timeout(PATIENCE) {
+        if let Some((_, address)) = line.split_once("listening on http://") {
+            // In a log of JSON the text's closing quote follows.
+            return address.split('"').next().unwrap_or_default().trim().parse().expect("an address");
         }
     }
+    let _ = child.kill();
+    panic!("the gateway did not start: {}", log.lock().expect("the log"));
 }

@@ -55,7 +55,7 @@ impl Parser {
         match field {
             "event" => value.clone_into(&mut self.block.event),
             "data" => match &mut self.block.data {
-                Some(data) => data.push_str(&format!("\n{value}")),
+                Some(data) => data.extend(["\n", value]),
                 none => *none = Some(value.to_owned()),
             },
             "id" if !value.contains('\0') => {

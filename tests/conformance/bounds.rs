@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::case;
 use crate::cases::{Case, Cell, gaps, vids};
-use crate::common::read::{Ask, Refused, Step, Via};
+use crate::common::read::{Ask, Reader, Refused, Step, Via};
 use crate::target::Setup;
 
 pub fn cases() -> Vec<Case> {
@@ -168,15 +168,21 @@ async fn restart_is_no_gap(cell: Arc<Cell>) {
     let (_, cursor) = reader.until_caught_up().await;
     cell.restart().await;
     // A poll is over before the restart and sees nothing of it; a stream is ended, and not by a gap.
-    while cell.via != Via::Poll {
-        match reader.next().await {
-            Ok(Some(Step::Gap(gap))) | Err(Refused::Gap(gap)) => panic!("{gap:?}"),
-            Ok(Some(_)) => {}
-            Ok(None) | Err(_) => break,
-        }
+    if cell.via != Via::Poll {
+        until_it_ends_without_gap(&mut reader).await;
     }
     let published = cell.publish("a", 2).await;
     assert_eq!(cell.vids(&cell.ask(cursor)).await, published);
+}
+
+async fn until_it_ends_without_gap(reader: &mut Reader) {
+    loop {
+        match reader.next().await {
+            Ok(Some(Step::Gap(gap))) | Err(Refused::Gap(gap)) => panic!("{gap:?}"),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return,
+        }
+    }
 }
 
 async fn ids_over_restart(cell: Arc<Cell>) {

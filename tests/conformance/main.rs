@@ -91,9 +91,8 @@ async fn run(cases: &[Case], kinds: &[Kind]) -> Report {
 
 fn is_possible(needs: Needs, kind: &Kind) -> bool {
     match (needs, kind) {
-        (Needs::Nothing, _) => true,
         (Needs::OwnLog, Kind::Running(_)) => false,
-        (Needs::OwnLog, _) => true,
+        (Needs::Nothing | Needs::OwnLog, _) => true,
         (Needs::Restart, kind) => kind.survives_a_restart(),
     }
 }

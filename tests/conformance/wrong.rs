@@ -70,11 +70,10 @@ pub async fn all_are_caught(cases: &[Case]) -> usize {
 /// Cases that are about this promise; all others would only take time.
 fn suspects(wrongness: Wrongness, case: &Case) -> bool {
     let parts: &[&str] = match wrongness {
-        Wrongness::OutOfOrder | Wrongness::DropsTheRest => &["far behind", "few matches"],
+        Wrongness::OutOfOrder | Wrongness::DropsTheRest | Wrongness::CriesGap => &["far behind", "few matches"],
         Wrongness::NotDurable => &["restart"],
         Wrongness::SilentLoss => &["first-2", "trimmed while"],
         Wrongness::StandsStill => &["no match in a long log"],
-        Wrongness::CriesGap => &["far behind", "few matches"],
         Wrongness::ForgetsIds => &["known id"],
     };
     parts.iter().any(|part| case.name.contains(part))

@@ -19,7 +19,7 @@ fn is_refused(data_dir: &Path, what: &str, says: &[&str]) {
 }
 
 fn fails(data_dir: &Path, what: &str, says: &[&str]) -> String {
-    let (code, said) = Gateway::fails_to_start(Setup::default(), data_dir);
+    let (code, said) = Gateway::fails_to_start(&Setup::default(), data_dir);
     assert_eq!(code, 1, "{what}: {said}");
     let path = data_dir.to_str().expect("UTF-8");
     for part in says.iter().chain([&path]) {
