@@ -76,6 +76,8 @@ pub const MAX_LISTED_TOPICS: u32 = 1000;
 /// Topics a filter's wildcards are expanded to before a read scans the log instead.
 pub const MAX_EXPANDED_TOPICS: usize = 256;
 
+/// Bytes of old events that are kept for the next reader of the same part of the log.
+pub const COLD_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Readers of the log on disk at once.
 pub const COLD_READERS: usize = 4;
 /// A database up to this size is checked whole at start, in bytes.

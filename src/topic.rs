@@ -191,6 +191,11 @@ impl Filter {
         &self.0
     }
 
+    /// Does one of the patterns begin with a wildcard, so that no index by topic helps?
+    pub fn is_broad(&self) -> bool {
+        self.0.iter().any(|p| p.literal_prefix().is_empty())
+    }
+
     /// Does one of the patterns take in the topic?
     pub fn matches(&self, topic: &Topic) -> bool {
         self.0.iter().any(|p| p.matches(topic.as_str()))

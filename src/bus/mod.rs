@@ -5,6 +5,7 @@
 //! - the tail moves in one place, [`Bus::show`], after the ring and the marks of those events are in place;
 //! - nothing here knows a transport.
 
+mod cold;
 mod interest;
 mod retention;
 mod ring;
@@ -23,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::limits;
 use crate::metrics::{Gauges, Metrics};
+use cold::ColdBlocks;
 use interest::Interest;
 use ring::Ring;
 
@@ -51,6 +53,7 @@ struct Shared {
     options: BusOptions,
     metrics: Metrics,
     ring: Ring,
+    cold: ColdBlocks,
     interest: Arc<Interest>,
     /// The newest visible vid. Stored after ring and marks, loaded before them.
     tail: AtomicU64,
@@ -71,6 +74,7 @@ impl Bus {
         let (queue, jobs) = mpsc::channel(limits::PUBLISH_QUEUE_REQUESTS);
         let bus = Bus(Arc::new(Shared {
             ring: Ring::new(last),
+            cold: ColdBlocks::new(),
             interest: Arc::new(Interest::new(last)),
             tail: AtomicU64::new(last),
             tail_watch: watch::Sender::new(last),
@@ -167,7 +171,7 @@ impl Bus {
             return Ok(Page { events: page.events, through: page.through, first: 0 });
         }
         self.0.metrics.cold_reads.inc();
-        self.0.engine.read(request).await
+        self.0.cold.read(self.engine(), request).await
     }
 
     /// Waits until the tail has come to this vid, at most so long. False when it has not.

@@ -253,3 +253,13 @@ async fn the_legacy_address_answers_one_flat_record() {
     let (problem, status) = ask_for_status(&[&format!("{}/backend.php?maxvid=0&callback=show", gateway.url())]).await;
     assert!(status.starts_with("403"), "{status} {problem}");
 }
+
+#[tokio::test]
+async fn a_wildcard_may_stand_in_an_address_as_it_is() {
+    let gateway = Gateway::in_memory();
+    gateway.publish_numbers("door.1", 1).await;
+    let url = format!("{}/v1/poll?topic=door.>&after=0&wait=0", gateway.url());
+    let (body, status) = ask_for_status(&["--http1.1", &url]).await;
+    assert!(status.starts_with("200 "), "{status} {body}");
+    assert_eq!(serde_json::from_str::<Value>(&body).expect("JSON")["events"][0]["vid"], 1);
+}

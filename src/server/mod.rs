@@ -5,6 +5,8 @@
 //! - a connection is bounded in what it may hold, and in how long it may send nothing or take nothing;
 //! - shutdown ends every stream with its closing word and returns within [`limits::DRAIN`].
 
+mod target;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use crate::engine::{self, Engine};
 use crate::error::{Error, Kind};
 use crate::limits;
 use crate::transport;
+use target::MendedTarget;
 
 /// How long to wait for the rest of a connection's first bytes before looking again.
 const SNIFF_PAUSE: Duration = Duration::from_millis(10);
@@ -198,10 +201,10 @@ impl Connections {
         self.bus.metrics().connections.inc();
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(self.write_timeout));
-        let io = TokioIo::new(Box::pin(stream));
+        let stream = Box::pin(stream);
         let served = match protocol {
-            Protocol::Http1 => self.serve_http1(io).await,
-            Protocol::Http2 => self.serve_http2(io).await,
+            Protocol::Http1 => self.serve_http1(TokioIo::new(MendedTarget::new(stream))).await,
+            Protocol::Http2 => self.serve_http2(TokioIo::new(stream)).await,
         };
         self.bus.metrics().connections.dec();
         if let Err(fault) = served {
@@ -209,7 +212,7 @@ impl Connections {
         }
     }
 
-    async fn serve_http1(&self, io: Io) -> hyper::Result<()> {
+    async fn serve_http1(&self, io: TokioIo<MendedTarget<Stream>>) -> hyper::Result<()> {
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -224,7 +227,7 @@ impl Connections {
         connection.await
     }
 
-    async fn serve_http2(&self, io: Io) -> hyper::Result<()> {
+    async fn serve_http2(&self, io: TokioIo<Stream>) -> hyper::Result<()> {
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -243,7 +246,7 @@ impl Connections {
     }
 }
 
-type Io = TokioIo<Pin<Box<TimeoutWriter<TcpStream>>>>;
+type Stream = Pin<Box<TimeoutWriter<TcpStream>>>;
 
 enum Protocol {
     Http1,

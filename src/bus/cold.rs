@@ -1,0 +1,93 @@
+//! Old events, read from the engine once for many readers.
+//!
+//! Readers that come back after a while often ask for the same part of the log. Invariants:
+//! - a block holds every event of its vids that the log had when it was read, up to its `through`;
+//! - only vids that are visible are read into a block, so it is never out of date but for trimming, which is looked
+//!   at afresh for each page;
+//! - two readers of one block wait for one read; blocks are bounded by bytes.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::cursor::Vid;
+use crate::engine::{Engine, Page, PageBudget, ReadRequest};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::limits;
+use crate::topic::Filter;
+
+/// Vids of one block.
+const BLOCK_VIDS: u64 = 512;
+
+#[derive(Clone)]
+struct Block {
+    events: Arc<[Arc<Event>]>,
+    through: Vid,
+}
+
+#[derive(Clone)]
+struct BlockBytes;
+
+impl Weighter<u64, Block> for BlockBytes {
+    fn weight(&self, _: &u64, block: &Block) -> u64 {
+        1 + block.events.iter().map(|event| event.size_bytes() as u64).sum::<u64>()
+    }
+}
+
+pub(super) struct ColdBlocks {
+    blocks: Cache<u64, Block, BlockBytes>,
+    everything: Filter,
+}
+
+impl ColdBlocks {
+    pub(super) fn new() -> Self {
+        let bytes = limits::COLD_CACHE_BYTES as u64;
+        let everything = Filter::parse([">", "vidette.>"]).expect("a filter");
+        ColdBlocks {
+            blocks: Cache::with_weighter(limits::COLD_CACHE_BYTES / limits::PAGE_BYTES, bytes, BlockBytes),
+            everything,
+        }
+    }
+
+    /// A page, from a shared block where one fits: the filter has to read the log anyway, and the block has to be
+    /// visible as a whole. Everything else is the engine's.
+    pub(super) async fn read(&self, engine: &dyn Engine, request: ReadRequest) -> Result<Page> {
+        let number = request.after / BLOCK_VIDS;
+        if !request.filter.is_broad() || (number + 1) * BLOCK_VIDS > request.through {
+            return engine.read(request).await;
+        }
+        let block = self.blocks.get_or_insert_async(&number, self.load(engine, number)).await?;
+        if block.through <= request.after {
+            return engine.read(request).await; // its events are so large that the block ends early
+        }
+        Ok(page(&block, &request, engine.bounds().first))
+    }
+
+    async fn load(&self, engine: &dyn Engine, number: u64) -> Result<Block> {
+        let budget =
+            PageBudget { events: limits::PAGE_EVENTS, bytes: limits::PAGE_BYTES, scan: limits::PAGE_SCAN_EVENTS };
+        let (after, through) = (number * BLOCK_VIDS, (number + 1) * BLOCK_VIDS);
+        let page = engine.read(ReadRequest { after, through, filter: self.everything.clone(), budget }).await?;
+        Ok::<_, Error>(Block { events: page.events.into(), through: page.through })
+    }
+}
+
+fn page(block: &Block, request: &ReadRequest, first: Vid) -> Page {
+    let mut page = Page { events: Vec::new(), through: block.through.min(request.through), first };
+    let mut bytes = 0;
+    for event in block.events.iter().filter(|e| e.vid > request.after && e.vid <= request.through) {
+        if page.events.len() >= request.budget.events || bytes >= request.budget.bytes {
+            page.through = event.vid - 1;
+            break;
+        }
+        if request.filter.matches(&event.sent.topic) {
+            bytes += event.size_bytes();
+            page.events.push(event.clone());
+        }
+    }
+    page
+}
+
+const _: () = assert!(limits::PAGE_EVENTS as u64 >= BLOCK_VIDS, "a block is one page of the engine");
