@@ -120,9 +120,9 @@ fn live_reader(address: SocketAddr, epoch: Instant, measuring: Arc<AtomicBool>) 
             let Ok(Ok(count)) = tokio::time::timeout(Duration::from_millis(500), stream.read(&mut bytes)).await else {
                 continue;
             };
-            let now_us = u64::try_from(epoch.elapsed().as_micros()).expect("short");
+            let now_us = micros(epoch);
             numbers.feed(&bytes[..count], |sent_us| {
-                latencies.push(u32::try_from(now_us.saturating_sub(sent_us)).unwrap_or(u32::MAX))
+                latencies.push(u32::try_from(now_us.saturating_sub(sent_us)).unwrap_or(u32::MAX));
             });
         }
         latencies
@@ -137,7 +137,7 @@ async fn measure(gateway: &Gateway, epoch: Instant, seconds: u32) -> Vec<u32> {
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / EVENTS_PER_SECOND);
     for _ in 0..seconds * EVENTS_PER_SECOND {
         ticks.tick().await;
-        gateway.publish(&json!({ "topic": "live", "data": { "sent_us": epoch.elapsed().as_micros() as u64 } })).await;
+        gateway.publish(&json!({ "topic": "live", "data": { "sent_us": micros(epoch) } })).await;
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     measuring.store(false, Ordering::Relaxed);
@@ -147,6 +147,10 @@ async fn measure(gateway: &Gateway, epoch: Instant, seconds: u32) -> Vec<u32> {
     }
     latencies.sort_unstable();
     latencies
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).expect("a run is short")
 }
 
 fn percentile(sorted: &[u32], percent: usize) -> f64 {
