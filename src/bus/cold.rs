@@ -62,7 +62,10 @@ impl ColdBlocks {
         if block.through <= request.after {
             return engine.read(request).await; // its events are so large that the block ends early
         }
-        Ok(page(&block, &request, engine.bounds().first))
+        let first = engine.bounds().first;
+        Ok(Page::fill(block.events.iter(), &request, block.through, first, |event| {
+            request.filter.matches(&event.sent.topic)
+        }))
     }
 
     async fn load(&self, engine: &dyn Engine, number: u64) -> Result<Block> {
@@ -72,22 +75,6 @@ impl ColdBlocks {
         let page = engine.read(ReadRequest { after, through, filter: self.everything.clone(), budget }).await?;
         Ok::<_, Error>(Block { events: page.events.into(), through: page.through })
     }
-}
-
-fn page(block: &Block, request: &ReadRequest, first: Vid) -> Page {
-    let mut page = Page { events: Vec::new(), through: block.through.min(request.through), first };
-    let mut bytes = 0;
-    for event in block.events.iter().filter(|e| e.vid > request.after && e.vid <= request.through) {
-        if page.events.len() >= request.budget.events || bytes >= request.budget.bytes {
-            page.through = event.vid - 1;
-            break;
-        }
-        if request.filter.matches(&event.sent.topic) {
-            bytes += event.size_bytes();
-            page.events.push(event.clone());
-        }
-    }
-    page
 }
 
 const _: () = assert!(limits::PAGE_EVENTS as u64 >= BLOCK_VIDS, "a block is one page of the engine");

@@ -168,7 +168,7 @@ impl Bus {
     /// A page from the ring, or from the engine when the reader is further back than the ring reaches.
     async fn read(&self, request: ReadRequest) -> Result<Page> {
         if let Some(page) = self.0.ring.read(&request) {
-            return Ok(Page { events: page.events, through: page.through, first: 0 });
+            return Ok(page);
         }
         self.0.metrics.cold_reads.inc();
         self.0.cold.read(self.engine(), request).await

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::cursor::Vid;
-use crate::engine::{PageBudget, ReadRequest};
+use crate::engine::{Page, ReadRequest};
 use crate::event::Event;
 use crate::limits;
 
@@ -21,13 +21,6 @@ struct Held {
     events: VecDeque<Arc<Event>>,
     bytes: usize,
     base: Vid,
-}
-
-/// Events that were ready together, and how far that takes the reader.
-#[derive(Debug)]
-pub(super) struct RingPage {
-    pub(super) events: Vec<Arc<Event>>,
-    pub(super) through: Vid,
 }
 
 impl Ring {
@@ -57,7 +50,7 @@ impl Ring {
     }
 
     /// A page, or none when the ring no longer reaches back to where it begins.
-    pub(super) fn read(&self, request: &ReadRequest) -> Option<RingPage> {
+    pub(super) fn read(&self, request: &ReadRequest) -> Option<Page> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         (request.after >= held.base).then(|| held.read(request))
     }
@@ -71,22 +64,12 @@ impl Held {
         }
     }
 
-    fn read(&self, request: &ReadRequest) -> RingPage {
-        let ReadRequest { after, through, filter, budget: PageBudget { events: max_events, bytes: max_bytes, scan } } =
-            request;
-        let mut page = RingPage { events: Vec::new(), through: *through };
-        let mut bytes = 0;
-        let start = self.events.partition_point(|e| e.vid <= *after);
-        for (looked_at, event) in self.events.range(start..).take_while(|e| e.vid <= *through).enumerate() {
-            if looked_at == *scan || page.events.len() == *max_events || bytes >= *max_bytes {
-                page.through = event.vid - 1;
-                break;
-            }
-            if filter.matches(&event.sent.topic) {
-                bytes += event.size_bytes();
-                page.events.push(event.clone());
-            }
-        }
-        page
+    fn read(&self, request: &ReadRequest) -> Page {
+        let start = self.events.partition_point(|e| e.vid <= request.after);
+        // What has been trimmed is not in the ring, so there is no gap to be seen here.
+        let first = self.base + 1;
+        Page::fill(self.events.range(start..), request, request.through, first, |event| {
+            request.filter.matches(&event.sent.topic)
+        })
     }
 }

@@ -116,23 +116,8 @@ impl Log {
     }
 
     fn read(&self, request: &ReadRequest, wanted: impl Fn(&Event) -> bool) -> Page {
-        let mut page = Page { events: Vec::new(), through: request.through, first: self.first() };
-        let mut bytes = 0;
-        let start = self.index_after(request.after);
-        for (looked_at, event) in self.events.range(start..).take_while(|e| e.vid <= request.through).enumerate() {
-            if looked_at == request.budget.scan
-                || page.events.len() == request.budget.events
-                || bytes >= request.budget.bytes
-            {
-                page.through = event.vid - 1;
-                break;
-            }
-            if wanted(event) {
-                bytes += event.size_bytes();
-                page.events.push(event.clone());
-            }
-        }
-        page
+        let events = self.events.range(self.index_after(request.after)..);
+        Page::fill(events, request, request.through, self.first(), wanted)
     }
 }
 

@@ -106,6 +106,34 @@ pub struct Page {
     pub first: Vid,
 }
 
+impl Page {
+    /// A page of events that are in memory: those after `request.after` that are wanted, within the budget. `events`
+    /// are in vid order, and have everything from there up to `through`.
+    pub(crate) fn fill<'e>(
+        events: impl Iterator<Item = &'e Arc<Event>>,
+        request: &ReadRequest,
+        through: Vid,
+        first: Vid,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Page {
+        let (budget, through) = (&request.budget, through.min(request.through));
+        let mut page = Page { events: Vec::new(), through, first };
+        let mut bytes = 0;
+        let range = events.skip_while(|e| e.vid <= request.after).take_while(|e| e.vid <= through);
+        for (looked_at, event) in range.enumerate() {
+            if looked_at == budget.scan || page.events.len() == budget.events || bytes >= budget.bytes {
+                page.through = event.vid - 1;
+                break;
+            }
+            if wanted(event) {
+                bytes += event.size_bytes();
+                page.events.push(event.clone());
+            }
+        }
+        page
+    }
+}
+
 /// When events leave the log: by whichever comes first.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -212,19 +213,24 @@ impl Connections {
         }
     }
 
+    /// Drives a connection to its end, which it is asked for when the gateway drains.
+    async fn until_drained<C: GracefulConnection<Error = hyper::Error>>(&self, connection: C) -> hyper::Result<()> {
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = self.draining.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+
     async fn serve_http1(&self, io: TokioIo<MendedTarget<Stream>>) -> hyper::Result<()> {
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(limits::HEADER_TIMEOUT)
             .max_buf_size(limits::MAX_HEAD_BYTES);
-        let mut connection =
-            std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(self.router.clone())));
-        tokio::select! {
-            served = connection.as_mut() => return served,
-            () = self.draining.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        connection.await
+        let service = TowerToHyperService::new(self.router.clone());
+        self.until_drained(builder.serve_connection(io, service)).await
     }
 
     async fn serve_http2(&self, io: TokioIo<Stream>) -> hyper::Result<()> {
@@ -236,13 +242,8 @@ impl Connections {
             .max_concurrent_streams(limits::MAX_H2_STREAMS)
             .max_send_buf_size(limits::H2_SEND_BUFFER_BYTES)
             .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX));
-        let mut connection =
-            std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(self.router.clone())));
-        tokio::select! {
-            served = connection.as_mut() => return served,
-            () = self.draining.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        connection.await
+        let service = TowerToHyperService::new(self.router.clone());
+        self.until_drained(builder.serve_connection(io, service)).await
     }
 }
 
