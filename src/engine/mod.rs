@@ -51,6 +51,14 @@ pub struct Receipt {
     pub duplicate: bool,
 }
 
+impl Receipt {
+    /// The lowest and the highest vid of a batch, which has at least one event. A known id may stand anywhere in it.
+    pub fn range(receipts: &[Receipt]) -> (Vid, Vid) {
+        let vids = || receipts.iter().map(|r| r.vid);
+        (vids().min().unwrap_or(0), vids().max().unwrap_or(0))
+    }
+}
+
 /// What an append did.
 #[derive(Debug)]
 pub struct Appended {

@@ -79,7 +79,7 @@ impl Message for EncodedEvent {
     }
 }
 
-fn encode_event(event: &Event) -> Vec<u8> {
+pub(crate) fn encode_event(event: &Event) -> Vec<u8> {
     let sent = &event.sent;
     let (seconds, millis) = (event.time_ms.div_euclid(1000), event.time_ms.rem_euclid(1000));
     client_proto::Event {
@@ -222,7 +222,7 @@ impl EventBusService {
     }
 }
 
-fn batch(bus: &Bus, request: proto::PublishRequest) -> Result<Vec<NewEvent>> {
+pub(crate) fn batch(bus: &Bus, request: proto::PublishRequest) -> Result<Vec<NewEvent>> {
     let max_event_bytes = bus.options().max_event_bytes;
     let checked = request.events.into_iter().enumerate().map(|(index, event)| {
         let parts = EventParts {
@@ -246,14 +246,14 @@ fn sorted(headers: std::collections::HashMap<String, String>) -> Vec<(String, St
 }
 
 fn published(bus: &Bus, receipts: &[Receipt]) -> proto::PublishResponse {
-    let last_vid = receipts.last().map_or(0, |r| r.vid);
+    let (first_vid, last_vid) = Receipt::range(receipts);
     let event = |r: &Receipt| proto::PublishedEvent {
         vid: r.vid,
         cursor: bus.cursor(r.vid).to_string(),
         duplicate: r.duplicate,
     };
     proto::PublishResponse {
-        first_vid: receipts.first().map_or(0, |r| r.vid),
+        first_vid,
         last_vid,
         cursor: bus.cursor(last_vid).to_string(),
         events: receipts.iter().map(event).collect(),
@@ -303,7 +303,7 @@ async fn enqueue(
     Ok(bus.enqueue_when_there_is_room(batch).await?)
 }
 
-fn subscribe_request(request: &proto::SubscribeRequest) -> Result<SubscribeRequest> {
+pub(crate) fn subscribe_request(request: &proto::SubscribeRequest) -> Result<SubscribeRequest> {
     let on_gap = match proto::OnGap::try_from(request.on_gap) {
         Ok(proto::OnGap::Unspecified | proto::OnGap::Continue) => OnGap::Continue,
         Ok(proto::OnGap::Fail) => OnGap::Fail,

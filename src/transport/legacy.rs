@@ -62,7 +62,7 @@ fn parse_maxvid(text: &str) -> Result<Start> {
     }
 }
 
-fn check_callback(name: String, is_allowed: bool) -> Result<String> {
+pub(crate) fn check_callback(name: String, is_allowed: bool) -> Result<String> {
     if !is_allowed {
         return Err(Error::new(
             Kind::Forbidden,
@@ -78,6 +78,8 @@ fn check_callback(name: String, is_allowed: bool) -> Result<String> {
 
 fn respond(body: Vec<u8>, callback: Option<&str>, gap: Option<&Gap>) -> Response {
     let (content_type, body) = match callback {
+        // No event, no body: the page's script element is loaded and calls nothing.
+        Some(_) if body.is_empty() => ("text/javascript; charset=utf-8", body),
         // The comment keeps the answer from being taken for another file format.
         Some(name) => ("text/javascript; charset=utf-8", [b"/**/", name.as_bytes(), b"(", &body, b");"].concat()),
         None => ("application/json; charset=utf-8", body),
@@ -92,7 +94,7 @@ fn respond(body: Vec<u8>, callback: Option<&str>, gap: Option<&Gap>) -> Response
 }
 
 /// The fields of the event's data with the bus's vid, or `{"vid":…,"data":…}`.
-fn flat_json(event: &Event) -> Vec<u8> {
+pub(crate) fn flat_json(event: &Event) -> Vec<u8> {
     let mut out = format!("{{\"vid\":{}", event.vid).into_bytes();
     if let Some(Fields(fields)) = object_fields(event) {
         for (name, value) in fields.iter().filter(|(name, _)| name != "vid") {

@@ -103,7 +103,7 @@ fn data_of_json(json: &RawValue, content_type: Option<&str>) -> Result<(Bytes, S
 }
 
 /// One event: a request's, an element's of a batch, or a line's.
-pub(super) fn parse_event(json: &[u8], max_event_bytes: usize) -> Result<NewEvent> {
+pub(crate) fn parse_event(json: &[u8], max_event_bytes: usize) -> Result<NewEvent> {
     // Serde would take a list of the fields' values, too.
     if json.trim_ascii_start().first() != Some(&b'{') {
         return Err(not_an_event("it is no JSON object"));
@@ -165,18 +165,18 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
     ["application/x-ndjson", "application/ndjson", "application/jsonl"].iter().any(|t| essence.eq_ignore_ascii_case(t))
 }
 
-async fn publish_batch(bus: &Bus, body: &[u8], max_event_bytes: usize) -> Result<Response> {
+pub(crate) async fn publish_batch(bus: &Bus, body: &[u8], max_event_bytes: usize) -> Result<Response> {
     let elements: Vec<&RawValue> = serde_json::from_slice(body).map_err(|e| not_an_event(e).at("the batch"))?;
     let checked = elements.iter().enumerate().map(|(index, element)| {
         let event = parse_event(element.get().as_bytes(), max_event_bytes);
         event.map_err(|e| e.at(&format!("event {} of the batch", index + 1)))
     });
     let receipts = bus.publish(checked.collect::<Result<_>>()?).await?;
-    let (first, last) = (receipts[0], receipts[receipts.len() - 1]);
+    let (first_vid, last_vid) = Receipt::range(&receipts);
     Ok(Json(PublishedBatch {
-        first_vid: first.vid,
-        last_vid: last.vid,
-        cursor: bus.cursor(last.vid).to_string(),
+        first_vid,
+        last_vid,
+        cursor: bus.cursor(last_vid).to_string(),
         events: receipts.into_iter().map(|receipt| Published::of(bus, receipt)).collect(),
     })
     .into_response())
