@@ -230,6 +230,7 @@ impl Subscription {
         // What is before the first match was looked at when it was marked.
         let after = self.position.max(tail.min(self.slot().first_match() - 1));
         if after >= tail {
+            self.from_earliest = false;
             self.position = self.position.max(tail);
             return Ok(None);
         }

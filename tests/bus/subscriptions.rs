@@ -109,6 +109,18 @@ async fn what_was_trimmed_under_a_reader_is_told_as_a_gap_before_the_next_event(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_from_the_earliest_that_has_caught_up_is_told_what_it_missed_then() {
+    let bus = bus();
+    let mut reader = subscribe(&bus, ">", Start::Earliest).await;
+    assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
+    bus.publish(vec![event("door.1"); 3]).await.expect("receipts");
+    bus.trim(keep(0)).await.expect("trimmed");
+    publish(&bus, "door.1").await;
+    assert!(matches!(step(&mut reader).await, Step::Gap(gap) if (gap.first, gap.last) == (4, 4)));
+    assert_eq!(vids(&mut reader).await, [4]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn trimming_what_does_not_match_is_no_gap_for_a_connected_subscriber() {
     let bus = short_bus(10);
     let mut reader = subscribe(&bus, "window.1", Start::Latest).await;
