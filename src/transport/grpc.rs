@@ -20,8 +20,8 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::origin::check_origin;
 use super::request::StartTexts;
-use super::router::list_topics;
 use super::state::AppState;
+use super::status::list_topics;
 use crate::bus::{Bus, OnGap, Publishing, Step, SubscribeRequest, Subscription};
 use crate::cursor::Gap;
 use crate::engine::Receipt;

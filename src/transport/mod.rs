@@ -6,17 +6,18 @@
 
 pub(crate) mod grpc;
 mod json;
-mod legacy;
+pub(crate) mod legacy;
 mod long_poll;
-mod ndjson;
+pub(crate) mod ndjson;
 mod origin;
 mod pages;
 mod problem;
-mod publish;
-mod request;
+pub(crate) mod publish;
+pub(crate) mod request;
 mod router;
-mod sse;
+pub(crate) mod sse;
 mod state;
+mod status;
 
 pub(crate) use grpc::HEALTH_SERVICES;
 pub use grpc::client_proto as proto;

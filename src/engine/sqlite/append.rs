@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::writer::State;
+use super::state::State;
 use super::{block_of, from_sql, row, to_sql};
 use crate::cursor::Vid;
 use crate::engine::{Receipt, millis};

@@ -14,6 +14,7 @@ mod reader;
 mod reserve;
 mod row;
 mod schema;
+mod state;
 mod trim;
 mod writer;
 
@@ -34,7 +35,8 @@ use crate::topic::{Filter, Topic};
 
 pub use open::OpenError;
 use reserve::Reserve;
-use writer::{Status, Writer};
+use state::Status;
+use writer::Writer;
 
 /// A log in SQLite.
 pub struct SqliteEngine {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::writer::State;
+use super::state::State;
 use super::{from_sql, schema};
 use crate::cursor::Epoch;
 use crate::limits;

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::writer::State;
+use super::state::State;
 use super::{block_of, from_sql, to_sql};
 use crate::cursor::Vid;
 use crate::engine::{Retention, TrimStep};

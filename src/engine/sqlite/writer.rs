@@ -8,17 +8,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::append::{Appending, CachedTopic};
+use super::fault;
 use super::open::OpenError;
 use super::reserve::Reserve;
+use super::state::{State, Status};
 use super::trim::{Due, ids_expired};
-use super::{fault, to_sql};
-use crate::cursor::Vid;
 use crate::engine::memory::too_many_ids;
-use crate::engine::{Appended, Bounds, Retention, Sizes, TrimStep};
+use crate::engine::{Appended, Retention, TrimStep};
 use crate::error::{Kind, Result};
 use crate::event::NewEvent;
 use crate::limits;
@@ -28,25 +28,6 @@ use crate::topic::Topic;
 const CACHED_TOPICS: usize = 65_536;
 /// Commands waiting for the thread; the bus sends one append at a time.
 const QUEUED_COMMANDS: usize = 4;
-
-/// What anyone may know of the log at any time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Status {
-    pub(super) bounds: Bounds,
-    pub(super) sizes: Sizes,
-    pub(super) broken: bool,
-}
-
-/// The row of `bus`, and how many ids are remembered.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct State {
-    pub(super) first: Vid,
-    pub(super) last: Vid,
-    pub(super) last_time_ms: i64,
-    pub(super) events: u64,
-    pub(super) bytes: u64,
-    pub(super) ids: u64,
-}
 
 enum Command {
     Append { batches: Vec<Vec<NewEvent>>, now_ms: i64, reply: oneshot::Sender<Result<Appended>> },
@@ -99,30 +80,6 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| fault::broken())?;
         answer.await.map_err(|_| fault::broken())?
-    }
-}
-
-impl State {
-    fn status(&self, broken: bool) -> Status {
-        Status {
-            bounds: Bounds { first: self.first, last: self.last },
-            sizes: Sizes { events: self.events, bytes: self.bytes },
-            broken,
-        }
-    }
-
-    pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(
-            "UPDATE bus SET first_vid = ?1, last_vid = ?2, last_time_ms = ?3, events = ?4, bytes = ?5",
-        )?;
-        statement.execute(params![
-            to_sql(self.first),
-            to_sql(self.last),
-            self.last_time_ms,
-            to_sql(self.events),
-            to_sql(self.bytes)
-        ])?;
-        Ok(())
     }
 }
 

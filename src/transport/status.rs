@@ -1,0 +1,90 @@
+//! The bus as it stands: `/v1/bus`, `/v1/topics`, `/readyz`, `/metrics`.
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::request::Params;
+use super::state::AppState;
+use crate::bus::Bus;
+use crate::cursor::shorten;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::topic::{Filter, Topic};
+
+pub(super) async fn bus_state(
+    State(AppState { bus, .. }): State<AppState>,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
+    Params::parse(query.as_deref())?.finish("none here")?;
+    let (bounds, sizes) = (bus.bounds(), bus.engine().sizes());
+    Ok(axum::Json(json!({
+        "epoch": bus.engine().epoch(),
+        "first": bounds.first,
+        "last": bounds.last,
+        "cursor": bus.cursor(bounds.last).to_string(),
+        "events": sizes.events,
+        "bytes": sizes.bytes,
+        "subscribers": bus.subscribers(),
+        "engine": bus.engine().kind(),
+        "durability": bus.engine().durability(),
+    }))
+    .into_response())
+}
+
+pub(super) async fn topics(
+    State(AppState { bus, .. }): State<AppState>,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
+    let mut params = Params::parse(query.as_deref())?;
+    let filter = params.take_all("topic");
+    let filter = Filter::parse(filter.iter().map(String::as_str))?;
+    let limit = params.take("limit")?.map_or(Ok(0), |text| {
+        text.parse().map_err(|_| Error::bad_request(format!("limit={:?} is not a number", shorten(&text))))
+    })?;
+    let after = params.take("page_token")?;
+    params.finish("topic, limit, page_token")?;
+    let page = list_topics(&bus, filter, limit, after.as_deref()).await?;
+    let topics: Vec<_> =
+        page.topics.iter().map(|(topic, vid)| json!({ "topic": topic.as_str(), "vid": vid })).collect();
+    let mut answer = json!({ "topics": topics });
+    if let Some(token) = page.next_page_token {
+        answer["next_page_token"] = token.as_str().into();
+    }
+    Ok(axum::Json(answer).into_response())
+}
+
+/// A page of topics, over HTTP and gRPC.
+pub(super) struct TopicPage {
+    pub(super) topics: Vec<(Topic, u64)>,
+    pub(super) next_page_token: Option<Topic>,
+}
+
+/// Lists topics; a limit of 0 is the default.
+pub(super) async fn list_topics(bus: &Bus, filter: Filter, limit: u32, page_token: Option<&str>) -> Result<TopicPage> {
+    let limit = match limit {
+        0 => limits::MAX_LISTED_TOPICS,
+        1..=limits::MAX_LISTED_TOPICS => limit,
+        _ => {
+            return Err(Error::bad_request(format!(
+                "limit is more than {} topics; read on with page_token",
+                limits::MAX_LISTED_TOPICS
+            )));
+        }
+    } as usize;
+    let after = page_token.filter(|t| !t.is_empty()).map(Topic::trusted);
+    let mut topics = bus.engine().topics(filter, after, limit + 1).await?; // one more tells whether there is a next page
+    let is_last = topics.len() <= limit;
+    topics.truncate(limit);
+    let next_page_token = topics.last().filter(|_| !is_last).map(|(topic, _)| topic.clone());
+    Ok(TopicPage { topics, next_page_token })
+}
+
+pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Result<&'static str> {
+    bus.writable().map(|()| "ready\n")
+}
+
+pub(super) async fn metrics(State(AppState { bus, .. }): State<AppState>) -> Response {
+    let text = bus.metrics().render(bus.gauges());
+    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
