@@ -15,7 +15,7 @@ use super::problem::no_store;
 use super::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{Step, Subscription};
-use crate::cursor::Gap;
+use crate::cursor::{Gap, Vid};
 use crate::error::Result;
 use crate::event::Event;
 use crate::limits;
@@ -25,6 +25,9 @@ use crate::limits;
 pub(super) struct Polled {
     pub(super) events: Vec<Arc<Event>>,
     pub(super) gap: Option<Gap>,
+    /// Where this answer ends, when the subscription has gone further.
+    cut_at: Option<Vid>,
+    position: Option<Vid>,
     bytes: usize,
 }
 
@@ -50,14 +53,14 @@ fn headers() -> HeaderMap {
 
 fn answer(state: &AppState, subscription: &Subscription, polled: &Polled) -> Vec<u8> {
     let bounds = state.bus.bounds();
-    let vid = subscription.position();
+    let vid = polled.cut_at.unwrap_or(subscription.position());
     let head = PollHead {
         epoch: state.bus.engine().epoch().as_str(),
         first: bounds.first,
         last: bounds.last,
         vid,
         cursor: state.bus.cursor(vid).to_string(),
-        up_to_date: subscription.is_up_to_date(),
+        up_to_date: polled.cut_at.is_none() && subscription.is_up_to_date(),
         gap: polled.gap.as_ref(),
     };
     poll_answer(&head, &polled.events)
@@ -70,13 +73,18 @@ pub(super) async fn wait_for_events(subscription: &mut Subscription, wait: Durat
     let mut polled = Polled::default();
     while let Some(step) = subscription.next_until(until).await? {
         match step {
-            Step::Events(events, _) => {
-                polled.take(events);
+            Step::Events(events, position) => {
+                polled.take(events, position);
                 if subscription.is_live() || polled.is_full(subscription.is_in_snapshot()) {
                     break;
                 }
             }
-            Step::Gap(told) => polled.gap = Some(told),
+            // It lies behind the events, and an answer tells its gap before them: the next poll is told.
+            Step::Gap(_) if !polled.events.is_empty() => {
+                polled.cut_at = polled.position;
+                break;
+            }
+            Step::Gap(told) => polled.tell(told),
             Step::CaughtUp(_) | Step::Progress(_) if !polled.is_empty() => break,
             Step::Closing { .. } => break,
             Step::Hello { .. } | Step::CaughtUp(_) | Step::Progress(_) => {}
@@ -86,7 +94,16 @@ pub(super) async fn wait_for_events(subscription: &mut Subscription, wait: Durat
 }
 
 impl Polled {
-    fn take(&mut self, events: Vec<Arc<Event>>) {
+    /// Trimming may go on between a first gap and the events: one gap covers both.
+    fn tell(&mut self, told: Gap) {
+        match &mut self.gap {
+            Some(gap) => (gap.first, gap.last) = (told.first, told.last),
+            none => *none = Some(told),
+        }
+    }
+
+    fn take(&mut self, events: Vec<Arc<Event>>, position: Vid) {
+        self.position = Some(position);
         self.bytes += events.iter().map(|event| event.size_bytes()).sum::<usize>();
         self.events.extend(events);
     }
@@ -101,5 +118,40 @@ impl Polled {
             return self.bytes >= limits::SNAPSHOT_ANSWER_BYTES;
         }
         self.events.len() >= limits::PAGE_EVENTS || self.bytes >= limits::PAGE_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::{Bus, BusOptions, OnGap, SubscribeRequest};
+    use crate::cursor::{Cursor, Start};
+    use crate::engine::{MemoryEngine, Retention};
+    use crate::event::{EventParts, NewEvent};
+    use crate::topic::Filter;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn keep(max_events: u64) -> Retention {
+        Retention { max_age: HOUR, max_events, max_bytes: u64::MAX, dedupe_window: HOUR }
+    }
+
+    #[tokio::test]
+    async fn trimming_that_goes_on_behind_a_gap_is_told_with_it() {
+        let options =
+            BusOptions { heartbeat: HOUR, max_subscribers: 1, max_event_bytes: 100, retention: keep(u64::MAX) };
+        let bus = Bus::start(Arc::new(MemoryEngine::new(HOUR)), options);
+        let event = NewEvent::check(EventParts { topic: "door.1", ..EventParts::default() }, 100).expect("an event");
+        bus.publish(vec![event; 10]).await.expect("receipts");
+        bus.trim(keep(6)).await.expect("trimmed");
+        let start = Start::After(Cursor { vid: 1, epoch: None });
+        let request = SubscribeRequest { filter: Filter::all(), start, on_gap: OnGap::Continue, limit: None };
+        let mut subscription = Subscription::open(&bus, request).await.expect("a subscription");
+        bus.trim(keep(3)).await.expect("trimmed");
+
+        let polled = wait_for_events(&mut subscription, Duration::ZERO).await.expect("no fault");
+        let gap = polled.gap.expect("a gap");
+        assert_eq!((gap.requested.as_str(), gap.first, gap.last), ("1", 8, 10));
+        assert_eq!(polled.events.first().map(|e| e.vid), Some(8));
     }
 }
