@@ -1,6 +1,6 @@
 # What a person runs. Everything else is plain cargo.
 
-.PHONY: test quick lint setup demo
+.PHONY: test quick history-long model-long lint setup demo fuzz
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -9,6 +9,20 @@ test: setup lint
 # What needs no real client and no fault injection: seconds, for every change.
 quick:
 	cargo test --lib --test tidy --test bus --test engines
+
+# The history checker for ten minutes; VIDETTE_SEED chooses the run.
+history-long:
+	VIDETTE_HISTORY_SECONDS=600 cargo test --test history -- --nocapture
+
+# Each fuzz target for FUZZ_SECONDS, from its seeds; needs cargo-fuzz. What is found is kept in fuzz/corpus.
+FUZZ_SECONDS ?= 60
+fuzz:
+	@export RUSTC_BOOTSTRAP=1; set -e; for target in $$(cargo fuzz list); do mkdir -p fuzz/corpus/$$target; \
+	cargo fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS); done
+
+# The whole gateway against a plain list, on far more scripts than by default.
+model-long:
+	PROPTEST_CASES=5000 cargo test --test model
 
 lint:
 	cargo fmt --check

@@ -29,3 +29,7 @@ pub mod server;
 // What a person types, and what is logged for one.
 pub mod cli;
 mod telemetry;
+
+// What the fuzz targets check.
+#[cfg(fuzzing)]
+pub mod fuzzing;

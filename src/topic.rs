@@ -204,6 +204,9 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::Config;
+
     use super::*;
 
     fn matches(pattern: &str, topic: &str) -> bool {
@@ -277,5 +280,31 @@ mod tests {
     fn a_filter_of_no_topics_takes_in_all() {
         let none: [&str; 0] = [];
         assert_eq!(Filter::parse(none).expect("no topics"), Filter::all());
+    }
+
+    /// Contract §1, read a second time.
+    fn tokens_match(pattern: &[&str], topic: &[&str]) -> bool {
+        match (pattern, topic) {
+            ([], []) | ([">"], [_, ..]) => true,
+            ([p, pattern @ ..], [t, topic @ ..]) => (*p == "*" || p == t) && tokens_match(pattern, topic),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(Config { failure_persistence: None, ..Config::default() })]
+
+        #[test]
+        fn a_pattern_takes_in_what_the_contract_says(
+            pattern in "(a|b|vidette|\\*)(\\.(a|b|\\*)){0,3}(\\.>)?|>",
+            topic in "(a|b|vidette)(\\.(a|b)){0,4}",
+        ) {
+            let tokens: (Vec<&str>, Vec<&str>) = (pattern.split('.').collect(), topic.split('.').collect());
+            let is_hidden = topic.starts_with(OWN_PREFIX) && tokens.0[0] != "vidette";
+            let expected = !is_hidden && tokens_match(&tokens.0, &tokens.1);
+            prop_assert_eq!(matches(&pattern, &topic), expected);
+            let prefix = Pattern::parse(&pattern).expect("a pattern").literal_prefix().to_owned();
+            prop_assert!(!expected || topic.starts_with(&prefix), "{} is no prefix", prefix);
+        }
     }
 }

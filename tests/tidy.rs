@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("server", &["bus", "config", "engine", "error", "limits", "transport"]),
     ("telemetry", &[]),
     ("cli", &["bus", "config", "cursor", "engine", "event", "limits", "server", "telemetry", "topic", "transport"]),
+    ("fuzzing", &["bus", "cursor", "engine", "error", "event", "limits", "topic", "transport"]),
     ("lib", &["transport"]),
     ("main", &[]),
 ];

@@ -80,7 +80,7 @@ fn push_field(out: &mut Vec<u8>, name: &str, text: &str) {
     push_text(out, text);
 }
 
-pub(super) fn push_text(out: &mut Vec<u8>, text: &str) {
+fn push_text(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("writing text to memory does not fail");
 }
 

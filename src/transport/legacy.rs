@@ -14,7 +14,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::json::{push_data, push_text};
+use super::json::push_data;
 use super::long_poll::{wait_for_events, wait_of};
 use super::problem::no_store;
 use super::request::{Params, parse_after};
@@ -97,9 +97,9 @@ fn respond(body: Vec<u8>, callback: Option<&str>, gap: Option<&Gap>) -> Response
 pub(crate) fn flat_json(event: &Event) -> Vec<u8> {
     let mut out = format!("{{\"vid\":{}", event.vid).into_bytes();
     if let Some(Fields(fields)) = object_fields(event) {
-        for (name, value) in fields.iter().filter(|(name, _)| name != "vid") {
+        for (name, value) in fields.iter().filter(|(name, _)| !is_vid(name)) {
             out.push(b',');
-            push_text(&mut out, name);
+            out.extend_from_slice(name.get().as_bytes());
             out.push(b':');
             out.extend_from_slice(value.get().as_bytes());
         }
@@ -111,12 +111,17 @@ pub(crate) fn flat_json(event: &Event) -> Vec<u8> {
     escape_line_separators(out)
 }
 
+/// Names are compared without their escapes; one that is no text in Unicode (`"\ud800"`) is a name all the same.
+fn is_vid(name: &RawValue) -> bool {
+    serde_json::from_str::<String>(name.get()).is_ok_and(|name| name == "vid")
+}
+
 fn object_fields(event: &Event) -> Option<Fields<'_>> {
     (event.sent.content_type.form() == DataForm::Json).then(|| serde_json::from_slice(&event.sent.data).ok()).flatten()
 }
 
-/// An object's fields in their order, their values as they were written.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
+/// An object's fields in their order, as they were written.
+struct Fields<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
@@ -172,6 +177,14 @@ mod tests {
     fn the_fields_of_an_object_are_kept_and_its_vid_replaced() {
         let data = r#"{"vid":"old","doorno":3,"card":12345678901234567890,"name":"张"}"#;
         assert_eq!(flat("application/json", data), r#"{"vid":7,"doorno":3,"card":12345678901234567890,"name":"张"}"#);
+    }
+
+    #[test]
+    fn names_are_kept_as_they_were_written() {
+        assert_eq!(
+            flat("application/json", r#"{"\ud800":1,"\u0076id":2,"a\/b":3}"#),
+            r#"{"vid":7,"\ud800":1,"a\/b":3}"#
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ struct LineFault<'e> {
     error: Problem<'e>,
 }
 
-pub(super) fn publish(bus: Bus, body: Body) -> Response {
+pub(crate) fn publish(bus: Bus, body: Body) -> Response {
     let closed = bus.clone();
     let lines = lines(body).take_until(Box::pin(async move { closed.closed().await }));
     let answers = answers(bus, lines).map(Ok::<_, Infallible>);

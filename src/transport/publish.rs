@@ -236,3 +236,62 @@ async fn read_body(body: Body, max_bytes: usize) -> Result<Bytes> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::Config;
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::Event;
+    use crate::transport::event_json;
+
+    /// What readers get, as a publisher would send it again. The content type is added where the form stands for it.
+    fn sent_again(event: &NewEvent) -> NewEvent {
+        let event = Event::new(7, 0, event.clone());
+        let mut fields: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_slice(event_json(&event)).expect("an object");
+        let given = (fields.remove("vid"), fields.remove("time"));
+        assert!(matches!(given, (Some(_), Some(_))), "{given:?}");
+        let content_type = serde_json::value::to_raw_value(event.sent.content_type.as_str()).expect("a text");
+        fields.insert("content_type".into(), content_type);
+        parse_event(&serde_json::to_vec(&fields).expect("an object"), 10_000).expect("an event")
+    }
+
+    /// JSON as a person may write it: with white space, escapes, and numbers beyond what a machine counts with.
+    fn json_text() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof!["-?[1-9][0-9]{0,30}(\\.[0-9]{1,30})?", "\"(\\PC|\\\\u[dD]8[0-9]{2})*\""];
+        let leaf = leaf.prop_filter("JSON", |text| serde_json::from_str::<&RawValue>(text).is_ok());
+        leaf.prop_recursive(3, 8, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[ {}\r\n]", items.join(" ,"))),
+                inner.prop_map(|value| format!("{{\t\"a\\u0000\": {value}\n}}")),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(Config { failure_persistence: None, ..Config::default() })]
+
+        #[test]
+        fn json_data_is_kept_byte_for_byte(data in json_text(), id in "\\PC{0,9}", header in "\\PC{1,9}") {
+            let headers = json!({ header: "x" });
+            let body = format!("{{\"topic\":\"a\",\"id\":{},\"headers\":{headers},\"data\":{data} }}", json!(id));
+            let event = parse_event(body.as_bytes(), 10_000).expect("an event");
+            prop_assert_eq!(&event.data[..], data.as_bytes());
+            prop_assert_eq!(sent_again(&event), event);
+        }
+
+        #[test]
+        fn text_and_bytes_are_kept_too(text in any::<String>(), bytes in any::<Vec<u8>>()) {
+            let text_body = json!({ "topic": "a", "content_type": "text/plain", "data": text });
+            let bytes_body = json!({ "topic": "a", "data_base64": STANDARD.encode(&bytes) });
+            for (body, data) in [(text_body, text.as_bytes()), (bytes_body, &bytes)] {
+                let event = parse_event(body.to_string().as_bytes(), 10_000).expect("an event");
+                prop_assert_eq!(&event.data[..], data);
+                prop_assert_eq!(sent_again(&event), event);
+            }
+        }
+    }
+}

@@ -14,10 +14,10 @@ use crate::limits;
 use crate::topic::Filter;
 
 /// The parameters of a query string, until they are taken.
-pub(super) struct Params(Vec<(String, String)>);
+pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
-    pub(super) fn parse(query: Option<&str>) -> Result<Self> {
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self> {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         let decoded = pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -27,7 +27,7 @@ impl Params {
     }
 
     /// Every value of a repeatable parameter.
-    pub(super) fn take_all(&mut self, name: &str) -> Vec<String> {
+    pub(crate) fn take_all(&mut self, name: &str) -> Vec<String> {
         self.0.extract_if(.., |(n, _)| n == name).map(|(_, value)| value).collect()
     }
 
@@ -44,7 +44,7 @@ impl Params {
     }
 
     /// Refuses what was not taken. `_` is let pass: old pages add it to get around caches.
-    pub(super) fn finish(self, known: &str) -> Result<()> {
+    pub(crate) fn finish(self, known: &str) -> Result<()> {
         match self.0.into_iter().find(|(name, _)| name != "_") {
             Some((name, _)) => {
                 Err(Error::bad_request(format!("unknown parameter {:?}; there are {known}", shorten(&name))))
@@ -61,7 +61,7 @@ pub(super) fn decode(text: &str) -> Result<String> {
 }
 
 /// The parameters that all subscriptions share.
-pub(super) const SUBSCRIBE_PARAMS: &str = "topic, after, since, snapshot, on_gap, limit, wait";
+pub(crate) const SUBSCRIBE_PARAMS: &str = "topic, after, since, snapshot, on_gap, limit, wait";
 
 /// Where a request says to start, in the texts of the wire; empty counts as not given.
 #[derive(Debug, Default)]
@@ -124,15 +124,15 @@ fn ceiling_ms(time: Timestamp) -> i64 {
 }
 
 /// What a subscriber asked for over HTTP.
-pub(super) struct HttpSubscribe {
-    pub(super) subscribe: SubscribeRequest,
+pub(crate) struct HttpSubscribe {
+    pub(crate) subscribe: SubscribeRequest,
     /// How long to wait for an event at the live end.
-    pub(super) wait: Option<Duration>,
+    pub(crate) wait: Option<Duration>,
 }
 
 impl HttpSubscribe {
     /// Takes the shared parameters. `last_event_id` is the header of that name; it wins over `after`.
-    pub(super) fn take(params: &mut Params, last_event_id: Option<&str>) -> Result<Self> {
+    pub(crate) fn take(params: &mut Params, last_event_id: Option<&str>) -> Result<Self> {
         let topics = params.take_all("topic");
         let (after, since) = (params.take("after")?, params.take("since")?);
         let snapshot = take_bool(params, "snapshot")?;

@@ -32,7 +32,7 @@ use crate::event::{DataForm, Event};
 
 /// What the `data:` lines of an event hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(crate) enum Format {
     /// The JSON object, as a long-poll has it.
     Object,
     /// Only the event's data.
@@ -118,7 +118,7 @@ fn blocks(bus: Bus, mut subscription: Subscription, rendering: Rendering) -> imp
     }
 }
 
-fn event_block(bus: &Bus, event: &Arc<Event>, format: Format) -> Bytes {
+pub(crate) fn event_block(bus: &Bus, event: &Arc<Event>, format: Format) -> Bytes {
     match format {
         Format::Object => event.encodings.sse.get_or_init(|| encode_block(bus, event, event_json(event))).clone(),
         Format::Raw => match event.sent.content_type.form() {
@@ -177,7 +177,7 @@ fn step_block(bus: &Bus, step: Step) -> Bytes {
 }
 
 /// Moves the `lastEventId` of an `EventSource` and fires nothing.
-fn position_block(bus: &Bus, vid: Vid) -> Bytes {
+pub(crate) fn position_block(bus: &Bus, vid: Vid) -> Bytes {
     format!("id: {}\n\n", bus.cursor(vid)).into()
 }
 
@@ -196,7 +196,17 @@ fn fault_block(fault: &Error, on_gap: OnGap) -> io::Result<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::{FutureExt as _, StreamExt as _};
+    use proptest::prelude::*;
+    use proptest::test_runner::Config;
+    use sse_stream::{Sse, SseStream};
+
     use super::*;
+    use crate::bus::BusOptions;
+    use crate::engine::{MemoryEngine, Retention};
+    use crate::event::{EventParts, NewEvent};
 
     fn lines(data: &str) -> String {
         let mut out = Vec::new();
@@ -211,5 +221,47 @@ mod tests {
         assert_eq!(lines("a\nb"), "data: a\ndata: b\n");
         assert_eq!(lines("a\r\nb\rc\n"), "data: a\ndata: b\ndata: c\ndata: \n");
         assert_eq!(lines("\u{2028}"), "data: \u{2028}\n");
+    }
+
+    /// A block as a client's library reads it.
+    fn read(block: Bytes) -> Sse {
+        let stream = futures_util::stream::iter([Ok::<_, Infallible>(block)]);
+        let blocks: Vec<_> = SseStream::from_bytes_stream(stream).collect().now_or_never().expect("all is there");
+        blocks.into_iter().next().expect("a block").expect("an event stream")
+    }
+
+    proptest! {
+        #![proptest_config(Config { failure_persistence: None, ..Config::default() })]
+
+        #[test]
+        fn a_block_reads_back_but_for_its_line_ends(
+            kind in "[a-z :]{0,8}",
+            id in "\\PC{0,8}",
+            data in "([ :a\"\u{2028}\u{feff}\u{0}]|data|\n|\r|\r\n){0,12}",
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let _guard = runtime.enter();
+            let bus = quiet_bus();
+            let (kind, id, content_type) = (Some(kind.as_str()), Some(id.as_str()), Some("text/plain"));
+            let parts = EventParts { topic: "a", kind, id, content_type, headers: Vec::new(), data: data.clone().into() };
+            let event = Arc::new(Event::new(7, 0, NewEvent::check(parts, 1000).expect("an event")));
+            let raw = read(event_block(&bus, &event, Format::Raw));
+            let object = read(event_block(&bus, &event, Format::Object));
+            for block in [&raw, &object] {
+                prop_assert_eq!(block.event.as_deref(), event.sent.kind.as_deref());
+                prop_assert_eq!(block.id.clone(), Some(bus.cursor(7).to_string()));
+            }
+            prop_assert_eq!(raw.data, Some(data.replace("\r\n", "\n").replace('\r', "\n")));
+            let object: serde_json::Value = serde_json::from_str(&object.data.expect("data")).expect("JSON");
+            prop_assert_eq!(object["data"].as_str(), Some(&*data));
+            prop_assert_eq!(object["id"].as_str(), event.sent.id.as_deref());
+        }
+    }
+
+    fn quiet_bus() -> Bus {
+        let minute = Duration::from_secs(60);
+        let retention = Retention { max_age: minute, max_events: 1, max_bytes: 1, dedupe_window: minute };
+        let options = BusOptions { heartbeat: minute, max_subscribers: 1, max_event_bytes: 1, retention };
+        Bus::start(Arc::new(MemoryEngine::new(minute)), options)
     }
 }

@@ -56,6 +56,15 @@ impl Gateway {
         Self::start_in(setup, folder, data_dir, "127.0.0.1:0".parse().expect("an address"))
     }
 
+    /// On a port below those that outgoing connections take: no other socket gets it while the gateway is down.
+    pub fn start_on_a_port_of_its_own(setup: Setup) -> Self {
+        let mut ports = (0..1000).map(|_| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(16_000..30_000))));
+        let listen = ports.find(|a| std::net::TcpListener::bind(a).is_ok()).expect("a free port");
+        let folder = Arc::new(TempDir::new().expect("a folder"));
+        let data_dir = folder.path().join("data");
+        Self::start_in(setup, folder, data_dir, listen)
+    }
+
     /// In a data folder that the test has made.
     pub fn start_at(setup: Setup, data_dir: &Path) -> Self {
         let folder = Arc::new(TempDir::new().expect("a folder"));

@@ -4,6 +4,9 @@
 
 pub mod gateway;
 pub mod grpc;
+pub mod own;
 pub mod poll;
+pub mod preload;
+pub mod publisher;
 pub mod read;
 pub mod sse;

@@ -52,6 +52,19 @@ impl PollReader {
         }
     }
 
+    /// What the first poll, or one more that waits so many seconds, has brought.
+    pub async fn answer(&mut self, wait: &str) -> Result<Vec<Step>, Refused> {
+        if self.ready.is_empty() {
+            self.poll(wait).await?;
+        }
+        Ok(self.ready.drain(..).collect())
+    }
+
+    /// The cursor of the last answer, which the next poll will ask with.
+    pub fn cursor(&self) -> &str {
+        self.cursor.as_deref().expect("an answer")
+    }
+
     async fn poll(&mut self, wait: &str) -> Result<(), Refused> {
         let request = self.client.get(&self.url).query(&self.ask.query()).query(&[("wait", wait)]);
         let response = request.send().await.map_err(|e| Refused::Unavailable(e.to_string()))?;

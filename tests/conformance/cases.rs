@@ -78,7 +78,7 @@ impl Cell {
         let (own, url) = if let Kind::Running(url) = kind {
             (None, url.clone())
         } else {
-            let own = Own::start(kind, setup).await;
+            let own = kind.start(setup).await;
             let url = own.url();
             (Some(own), url)
         };

@@ -10,9 +10,10 @@ mod folders;
 mod history;
 mod kill;
 mod power_loss;
-mod publisher;
 mod shim;
 mod stranger;
 mod subscriber;
 mod sync;
 mod writer;
+
+use common::publisher;

@@ -1,12 +1,12 @@
 //! The layer between a gateway and its disk's syncs (`sync_shim.c`), from the test's side.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
 use crate::common::gateway::{Gateway, PATIENCE, Setup};
+use crate::common::preload;
 
 /// Controls the syncs of one data folder.
 pub(crate) struct Shim {
@@ -16,16 +16,7 @@ pub(crate) struct Shim {
 /// The compiled layer.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, library) = LIBRARY.get_or_init(|| {
-        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let library = folder.path().join("sync_shim.so");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/sync_shim.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]).arg(&library).arg(source);
-        let done = cc.args(["-ldl"]).output().expect("a C compiler, `cc`, is needed for these tests");
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        (folder, library)
-    });
+    let (_, library) = LIBRARY.get_or_init(|| preload::compile("tests/faults/sync_shim.c"));
     library
 }
 

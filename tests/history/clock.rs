@@ -1,0 +1,54 @@
+//! The clock of a gateway, which can be set back and forward (`clock_shim.c`).
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+use crate::common::preload;
+
+pub(crate) struct Clock {
+    folder: TempDir,
+    offset_ms: i64,
+}
+
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    &LIBRARY.get_or_init(|| preload::compile("tests/history/clock_shim.c")).1
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        let clock = Clock { folder: TempDir::new().expect("a folder"), offset_ms: 0 };
+        clock.write();
+        clock
+    }
+
+    /// What puts a process under this clock.
+    pub(crate) fn env(&self) -> Vec<(String, String)> {
+        let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        vec![("LD_PRELOAD".to_owned(), text(library())), ("CLOCK_SHIM_FILE".to_owned(), text(&self.file()))]
+    }
+
+    /// Sets it forward, or back; gives by how much it is wrong now.
+    pub(crate) fn jump(&mut self, by_ms: i64) -> i64 {
+        self.offset_ms += by_ms;
+        self.write();
+        self.offset_ms
+    }
+
+    pub(crate) fn offset_ms(&self) -> i64 {
+        self.offset_ms
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("offset_ms")
+    }
+
+    fn write(&self) {
+        // Whole at once: nobody reads half a number.
+        let next = self.folder.path().join("next");
+        std::fs::write(&next, self.offset_ms.to_string()).expect("a file");
+        std::fs::rename(next, self.file()).expect("a file");
+    }
+}

@@ -1,0 +1,176 @@
+//! What publishers sent and were told, and what readers saw, each with the time of one monotonic clock.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use crate::common::publisher::{Ack, Draft};
+use crate::common::read::{Data, Seen};
+
+/// Microseconds since the run began.
+pub(crate) type Micros = u64;
+
+/// When an id was sent first, and with what.
+#[derive(Clone)]
+pub(crate) struct Sent {
+    pub(crate) at: Micros,
+    pub(crate) topic: String,
+    pub(crate) digest: u64,
+}
+
+/// An acknowledgement.
+#[derive(Clone)]
+pub(crate) struct Acknowledged {
+    pub(crate) at: Micros,
+    pub(crate) id: String,
+    pub(crate) vid: u64,
+}
+
+/// An event as it was shown; the same event should have the same face for everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Face {
+    pub(crate) vid: u64,
+    pub(crate) id: String,
+    pub(crate) topic: String,
+    pub(crate) time_ms: i64,
+    pub(crate) digest: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ToldGap {
+    pub(crate) reason: String,
+    pub(crate) requested: u64,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    /// A subscription was asked for; what follows comes from it.
+    Asked,
+    Hello {
+        first: u64,
+        last: u64,
+    },
+    /// A number of [`History::faces`].
+    Event(usize),
+    CaughtUp(u64),
+    Progress(u64),
+    Gap(Box<ToldGap>),
+}
+
+/// What one reader was told, over all of its subscriptions: each resumes where the one before it ended.
+#[derive(Clone, Default)]
+pub(crate) struct Reading {
+    /// None is all.
+    pub(crate) topics: Vec<String>,
+    /// It began while the log was empty; else at the earliest event that was retained.
+    pub(crate) from_the_beginning: bool,
+    pub(crate) told: Vec<(Micros, What)>,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Rules {
+    pub(crate) max_events: u64,
+    pub(crate) max_age_ms: i64,
+}
+
+/// How often each thing was done to gateway and readers.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Done {
+    pub(crate) kills: u32,
+    pub(crate) ends: u32,
+    pub(crate) resumes: u32,
+    pub(crate) cuts: u32,
+    pub(crate) silences: u32,
+    pub(crate) stalls: u32,
+    pub(crate) jumps: u32,
+    /// Gaps that were told on a stream which had been served before, not at its start.
+    pub(crate) gaps_in_streams: u32,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct History {
+    pub(crate) sent: HashMap<String, Sent>,
+    pub(crate) acknowledged: Vec<Acknowledged>,
+    /// The vids of atomic batches.
+    pub(crate) batches: Vec<Vec<u64>>,
+    pub(crate) faces: Vec<Face>,
+    pub(crate) numbers: HashMap<Face, usize>,
+    pub(crate) readings: Vec<Reading>,
+    pub(crate) epochs: BTreeSet<String>,
+    /// From when on the gateway's clock was wrong by so many milliseconds.
+    pub(crate) clock: Vec<(Micros, i64)>,
+    /// The time of day when the run began, in milliseconds.
+    pub(crate) began_ms: i64,
+    pub(crate) rules: Rules,
+    pub(crate) done: Done,
+    /// Answers that nobody should have got.
+    pub(crate) refusals: Vec<String>,
+}
+
+pub(crate) fn digest(data: &Data) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match data {
+        Data::Json(text) => (0, text).hash(&mut hasher),
+        Data::Text(text) => (1, text).hash(&mut hasher),
+        Data::Bytes(bytes) => (2, bytes).hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+impl History {
+    pub(crate) fn sending(&mut self, at: Micros, drafts: &[Draft]) {
+        for draft in drafts {
+            let digest = digest(&Data::Json(draft.data.clone()));
+            let sent = Sent { at, topic: draft.topic.clone(), digest };
+            self.sent.entry(draft.id.clone()).or_insert(sent);
+        }
+    }
+
+    /// These were acknowledged, in this order.
+    pub(crate) fn acknowledged(&mut self, at: Micros, drafts: &[Draft], acks: &[Ack], is_batch: bool) {
+        for (draft, ack) in drafts.iter().zip(acks) {
+            let (vid, epoch) = ack.cursor.split_once('-').expect("a full cursor");
+            assert_eq!(vid, ack.vid.to_string());
+            self.epochs.insert(epoch.to_owned());
+            self.acknowledged.push(Acknowledged { at, id: draft.id.clone(), vid: ack.vid });
+        }
+        if is_batch && acks.len() == drafts.len() {
+            self.batches.push(acks.iter().map(|ack| ack.vid).collect());
+        }
+    }
+
+    pub(crate) fn begin_reading(&mut self, topics: &[String], from_the_beginning: bool) -> usize {
+        self.readings.push(Reading { topics: topics.to_vec(), from_the_beginning, told: Vec::new() });
+        self.readings.len() - 1
+    }
+
+    pub(crate) fn told(&mut self, at: Micros, reading: usize, what: What) {
+        self.readings[reading].told.push((at, what));
+    }
+
+    pub(crate) fn saw(&mut self, at: Micros, reading: usize, seen: Seen) {
+        let digest = digest(&seen.data);
+        let face = Face { vid: seen.vid, id: seen.id, topic: seen.topic, time_ms: seen.time_ms, digest };
+        let number = self.number(face);
+        self.told(at, reading, What::Event(number));
+    }
+
+    pub(crate) fn number(&mut self, face: Face) -> usize {
+        *self.numbers.entry(face).or_insert_with_key(|face| {
+            self.faces.push(face.clone());
+            self.faces.len() - 1
+        })
+    }
+
+    /// The most that the bus's time can have been at this moment: it never falls, so it is the most of all before.
+    pub(crate) fn latest_time_ms(&self, at: Micros) -> i64 {
+        let ends = self.clock.iter().skip(1).map(|(from, _)| *from).chain([Micros::MAX]);
+        let spans = self.clock.iter().zip(ends).filter(|((from, _), _)| *from <= at);
+        spans.map(|((_, offset), end)| self.began_ms + millis(end.min(at)) + offset).max().unwrap_or(i64::MAX)
+    }
+}
+
+fn millis(at: Micros) -> i64 {
+    i64::try_from(at / 1000).expect("a short run")
+}

@@ -1,0 +1,63 @@
+//! What all writers and readers of a run share.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::RwLock;
+
+use crate::record::{History, Micros, Rules};
+
+pub(crate) struct Shared {
+    pub(crate) gateway: SocketAddr,
+    began: Instant,
+    history: Mutex<History>,
+    stop: AtomicBool,
+    /// Where the log has ended; 0 before.
+    end: AtomicU64,
+    /// Held by a writer as long as an id of its may be sent again.
+    pub(crate) ids_in_use: RwLock<()>,
+}
+
+impl Shared {
+    pub(crate) fn new(gateway: SocketAddr, rules: Rules) -> Arc<Self> {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let began_ms = i64::try_from(since_1970.as_millis()).expect("a time");
+        let history = History { rules, began_ms, clock: vec![(0, 0)], ..History::default() };
+        Arc::new(Shared {
+            gateway,
+            began: Instant::now(),
+            history: Mutex::new(history),
+            stop: AtomicBool::new(false),
+            end: AtomicU64::new(0),
+            ids_in_use: RwLock::new(()),
+        })
+    }
+
+    pub(crate) fn now(&self) -> Micros {
+        self.began.elapsed().as_micros().try_into().expect("a short run")
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().expect("the history")
+    }
+
+    /// Writers end.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Readers end when they have come to this vid.
+    pub(crate) fn end_at(&self, vid: u64) {
+        self.end.store(vid, Ordering::SeqCst);
+    }
+
+    pub(crate) fn end(&self) -> Option<u64> {
+        Some(self.end.load(Ordering::SeqCst)).filter(|end| *end > 0)
+    }
+}
