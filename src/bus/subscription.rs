@@ -172,9 +172,11 @@ impl Subscription {
         self.position
     }
 
-    /// Has the position come to the newest event?
+    /// Is there no event that matches and has not been yielded? Others may have come since the last step.
     pub fn is_up_to_date(&self) -> bool {
-        self.snapshot_through.is_none() && self.position >= self.bus.tail()
+        // The tail first: what is marked behind it is not visible yet.
+        let tail = self.bus.tail();
+        self.snapshot_through.is_none() && (self.position >= tail || self.slot().first_match() > tail)
     }
 
     /// Has the live end been told, and nothing been missed since?

@@ -39,6 +39,17 @@ async fn a_subscriber_that_matches_nothing_gets_progress_within_a_heartbeat() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_that_do_not_match_leave_a_subscriber_up_to_date() {
+    let bus = bus();
+    let mut reader = subscribe(&bus, "window.>", Start::Latest).await;
+    assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
+    publish(&bus, "door.1").await;
+    assert!(reader.is_up_to_date());
+    publish(&bus, "window.1").await;
+    assert!(!reader.is_up_to_date());
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_put_the_heartbeat_off() {
     let bus = bus();
     let mut reader = subscribe(&bus, ">", Start::Latest).await;
