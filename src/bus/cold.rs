@@ -69,8 +69,7 @@ impl ColdBlocks {
     }
 
     async fn load(&self, engine: &dyn Engine, number: u64) -> Result<Block> {
-        let budget =
-            PageBudget { events: limits::PAGE_EVENTS, bytes: limits::PAGE_BYTES, scan: limits::PAGE_SCAN_EVENTS };
+        let budget = PageBudget::of_events(limits::PAGE_EVENTS);
         let (after, through) = (number * BLOCK_VIDS, (number + 1) * BLOCK_VIDS);
         let page = engine.read(ReadRequest { after, through, filter: self.everything.clone(), budget }).await?;
         Ok::<_, Error>(Block { events: page.events.into(), through: page.through })

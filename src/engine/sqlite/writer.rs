@@ -196,7 +196,9 @@ impl WriterThread {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         due.delete(&transaction, state, retention, now_ms)?;
         transaction.commit()?;
-        self.topics.clear(); // some may have gone
+        if due.step.trimmed > 0 {
+            self.topics.clear(); // some may have gone
+        }
         Ok(Ok(due.step))
     }
 }
