@@ -1,7 +1,7 @@
 //! Compiles the gRPC contract without a system `protoc`.
 //!
-//! Three outputs, all in `OUT_DIR`: the server's code (in which `Event` is a newtype over bytes that
-//! were encoded once), a plain client's code, and the descriptor set that reflection serves.
+//! Three outputs, all in `OUT_DIR`: the server's code (in which `SubscribeResponse` is a newtype over
+//! bytes that were encoded once), a plain client's code, and the descriptor set that reflection serves.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         .bytes(".")
-        .extern_path(".vidette.v1.Event", "crate::transport::grpc::EncodedEvent")
+        .extern_path(".vidette.v1.SubscribeResponse", "crate::transport::grpc::EncodedResponse")
+        .codec_path("crate::transport::grpc::SmallBuffers")
         .out_dir(subfolder(&out, "server")?)
         .compile_fds(files.clone())?;
     tonic_prost_build::configure()

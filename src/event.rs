@@ -234,6 +234,8 @@ pub(crate) struct Encodings {
     pub(crate) json: OnceLock<Bytes>,
     /// The SSE block without `format=raw`.
     pub(crate) sse: OnceLock<Bytes>,
+    /// The SSE block with it.
+    pub(crate) sse_raw: OnceLock<Bytes>,
     /// The protobuf message `vidette.v1.Event`.
     pub(crate) protobuf: OnceLock<Bytes>,
 }

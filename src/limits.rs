@@ -65,6 +65,16 @@ pub const RING_EVENTS: usize = 32_768;
 /// Bytes of events in the ring of recent ones.
 pub const RING_BYTES: usize = 16 * 1024 * 1024;
 
+/// Bytes of pages that readers of one filter have in common, with what transports made of them.
+pub const SHARED_PAGES_BYTES: usize = 16 * 1024 * 1024;
+
+/// Readers of one filter that are told of an event at once, always.
+pub const FEW_READERS: usize = 16;
+/// More readers than that are told no more often than this for each of them …
+pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(20);
+/// … and never later than this after the last time.
+pub const MAX_ROUND_SPACING: Duration = Duration::from_millis(100);
+
 /// Events deleted in one step of retention, so that publishing is never held up for long.
 pub const TRIM_STEP_EVENTS: u32 = 2000;
 

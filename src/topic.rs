@@ -79,7 +79,7 @@ fn check(text: &str) -> Result<()> {
 }
 
 /// One topic of a filter, exact or with wildcards.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
     text: Arc<str>,
     has_wildcard: bool,
@@ -121,6 +121,11 @@ impl Pattern {
         &self.text
     }
 
+    /// The same text, shared.
+    pub(crate) fn text(&self) -> Arc<str> {
+        self.text.clone()
+    }
+
     /// The one topic it stands for, when it has no wildcard.
     pub fn exact(&self) -> Option<&str> {
         (!self.has_wildcard).then_some(&*self.text)
@@ -156,7 +161,7 @@ impl Pattern {
 }
 
 /// Which topics a subscription reads: at least one pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Filter(Arc<[Pattern]>);
 
 impl Filter {

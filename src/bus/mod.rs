@@ -5,11 +5,15 @@
 //! - the tail moves in one place, [`Bus::show`], after the ring and the marks of those events are in place;
 //! - nothing here knows a transport.
 
+mod batch;
 mod cold;
+mod group;
+mod heartbeat;
 mod interest;
 mod retention;
 mod ring;
 mod sequencer;
+mod slot;
 mod subscription;
 
 use std::sync::Arc;
@@ -24,10 +28,14 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::limits;
 use crate::metrics::{Gauges, Metrics};
+use batch::{SharedPage, SharedPages};
 use cold::ColdBlocks;
+use group::Group;
+use heartbeat::Heartbeat;
 use interest::Interest;
 use ring::Ring;
 
+pub use batch::Batch;
 pub use sequencer::Publishing;
 pub use subscription::{OnGap, Step, SubscribeRequest, Subscription};
 
@@ -54,7 +62,9 @@ struct Shared {
     metrics: Metrics,
     ring: Ring,
     cold: ColdBlocks,
+    shared_pages: SharedPages,
     interest: Arc<Interest>,
+    heartbeat: Heartbeat,
     /// The newest visible vid. Stored after ring and marks, loaded before them.
     tail: AtomicU64,
     /// The same, for the few who wait for a certain vid.
@@ -75,6 +85,8 @@ impl Bus {
         let bus = Bus(Arc::new(Shared {
             ring: Ring::new(last),
             cold: ColdBlocks::new(),
+            shared_pages: SharedPages::new(),
+            heartbeat: Heartbeat::default(),
             interest: Arc::new(Interest::new(last)),
             tail: AtomicU64::new(last),
             tail_watch: watch::Sender::new(last),
@@ -87,9 +99,10 @@ impl Bus {
             engine,
             options,
         }));
-        // Both tasks hold the bus weakly, so that it ends when its last user has gone.
+        // These tasks hold the bus weakly, so that it ends when its last user has gone.
         tokio::spawn(sequencer::run(Arc::downgrade(&bus.0), jobs));
         tokio::spawn(retention::run(Arc::downgrade(&bus.0)));
+        tokio::spawn(heartbeat::run(Arc::downgrade(&bus.0), bus.options().heartbeat));
         bus
     }
 
@@ -141,7 +154,7 @@ impl Bus {
     pub fn close(&self) {
         self.0.closing.store(true, Ordering::SeqCst);
         self.0.closed.close();
-        interest::wake(&self.0.interest.all());
+        self.0.interest.everybody.wake_at_once();
         self.0.tail_watch.send_modify(|_| ()); // wakes those who wait for a vid
     }
 
@@ -174,6 +187,20 @@ impl Bus {
         self.0.cold.read(self.engine(), request).await
     }
 
+    /// A page for one of a group, which another of it may have read already.
+    async fn read_shared(&self, group: &Group, request: ReadRequest) -> Result<SharedPage> {
+        if group.crowd.len() == 1 {
+            return self.read(request).await.map(Into::into);
+        }
+        let place = self.0.shared_pages.place(group, request.after, request.through);
+        if let Some(page) = self.0.shared_pages.get(place) {
+            return Ok(page);
+        }
+        let page = self.read(request).await?.into();
+        self.0.shared_pages.put(place, &page);
+        Ok(page)
+    }
+
     /// Waits until the tail has come to this vid, at most so long. False when it has not.
     async fn wait_for(&self, vid: Vid, at_most: Duration) -> bool {
         let mut tail = self.0.tail_watch.subscribe();
@@ -197,10 +224,10 @@ impl Shared {
         let before = self.tail.load(Ordering::Relaxed);
         assert!(events[0].vid > before, "the tail cannot fall back: {} after {before}", events[0].vid);
         self.ring.push(events);
-        let to_wake = self.interest.mark(events);
+        let to_tell = self.interest.mark(events);
         self.tail.store(newest.vid, Ordering::Release);
         self.tail_watch.send_replace(newest.vid);
-        interest::wake(&to_wake);
+        to_tell.into_iter().for_each(Group::tell);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Trimming, beside publishing and in small steps.
 //!
-//! Invariant: what the log has trimmed leaves the ring, so both tell the same gaps.
+//! Invariant: what the log has trimmed leaves the ring and the shared pages, so all tell the same gaps.
 
 use std::sync::Weak;
 use std::time::Duration;
@@ -50,6 +50,7 @@ async fn trim_what_is_due(bus: &Shared, retention: Retention) -> Result<()> {
         if step.trimmed > 0 {
             bus.metrics.trimmed.inc_by(u64::from(step.trimmed));
             bus.ring.trim_below(bus.engine.bounds().first);
+            bus.shared_pages.forget_all();
         }
         if !step.more {
             return Ok(());

@@ -7,20 +7,18 @@
 //! - `next` may be dropped while it waits, and called again: nothing is lost by that;
 //! - the subscription is registered before it reads, and takes the tail before it reads, so no wake-up is missed.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::Bus;
-use super::interest::{Registration, Slot};
+use super::batch::Batch;
+use super::interest::Registration;
 use crate::cursor::{Cursor, Epoch, Gap, GapReason, Start, Vid};
 use crate::engine::{PageBudget, ReadRequest};
 use crate::error::{Error, Result};
-use crate::event::Event;
 use crate::limits;
 use crate::topic::Filter;
 
@@ -62,7 +60,7 @@ pub enum Step {
         heartbeat: Duration,
     },
     /// One or more events in vid order, and the position behind them.
-    Events(Vec<Arc<Event>>, Vid),
+    Events(Arc<Batch>, Vid),
     /// The live end has been reached.
     CaughtUp(Vid),
     /// A heartbeat; the position may have moved without an event.
@@ -79,10 +77,8 @@ pub enum Step {
 /// An open subscription.
 pub struct Subscription {
     bus: Bus,
-    filter: Filter,
     on_gap: OnGap,
-    /// Steps that were ready at the start.
-    ready: VecDeque<Step>,
+    opening: Opening,
     /// Everything that matches up to here has been yielded.
     position: Vid,
     /// Up to this vid only the newest event of each topic is wanted.
@@ -94,9 +90,15 @@ pub struct Subscription {
     has_ended: bool,
     /// Events that may still be yielded.
     left: Option<u32>,
-    heartbeat: Heartbeat,
     registration: Registration,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What is told before anything is read.
+enum Opening {
+    Hello(Option<Box<Gap>>),
+    Gap(Box<Gap>),
+    Told,
 }
 
 /// Where a start leads.
@@ -130,12 +132,10 @@ impl Subscription {
                 return Err(Error::gap(gap.clone()));
             }
         }
-        let live_from = place.snapshot_through.unwrap_or(place.position);
-        let registration = bus.0.interest.register(&request.filter, live_from);
+        let registration = bus.0.interest.register(&request.filter, bus.0.heartbeat.now_ticks());
         bus.metrics().subscriptions.inc();
         Ok(Subscription {
-            ready: [Some(hello(bus)), place.gap.map(Step::Gap)].into_iter().flatten().collect(),
-            filter: request.filter,
+            opening: Opening::Hello(place.gap.map(Box::new)),
             on_gap: request.on_gap,
             position: place.position,
             snapshot_through: place.snapshot_through,
@@ -143,7 +143,6 @@ impl Subscription {
             is_live: false,
             has_ended: false,
             left: request.limit,
-            heartbeat: Heartbeat::new(bus.options().heartbeat),
             registration,
             bus: bus.clone(),
             _permit: permit,
@@ -155,15 +154,20 @@ impl Subscription {
     /// # Errors
     /// A gap when the request says so, or a fault of the engine.
     pub async fn next(&mut self) -> Result<Option<Step>> {
-        if let Some(step) = self.ready.pop_front() {
-            return Ok(Some(step));
+        match std::mem::replace(&mut self.opening, Opening::Told) {
+            Opening::Hello(gap) => {
+                self.opening = gap.map_or(Opening::Told, Opening::Gap);
+                return Ok(Some(hello(&self.bus)));
+            }
+            Opening::Gap(gap) => return Ok(Some(Step::Gap(*gap))),
+            Opening::Told => {}
         }
         if self.has_ended || self.left == Some(0) {
             return Ok(None);
         }
         let step = self.find_step().await;
         self.has_ended = matches!(step, Err(_) | Ok(Step::Closing { .. }));
-        self.heartbeat.restart();
+        self.registration.slot.stepped(self.bus.0.heartbeat.now_ticks());
         step.map(Some)
     }
 
@@ -176,7 +180,7 @@ impl Subscription {
     pub fn is_up_to_date(&self) -> bool {
         // The tail first: what is marked behind it is not visible yet.
         let tail = self.bus.tail();
-        self.snapshot_through.is_none() && (self.position >= tail || self.slot().first_match() > tail)
+        self.snapshot_through.is_none() && (self.position >= tail || self.next_match() > tail)
     }
 
     /// Has the live end been told, and nothing been missed since?
@@ -206,7 +210,7 @@ impl Subscription {
             if let Some(step) = self.read_on().await? {
                 return Ok(step);
             }
-            if self.heartbeat.is_due() {
+            if self.bus.0.heartbeat.is_due(&self.registration.slot) {
                 return Ok(Step::Progress(self.position));
             }
             if !self.is_up_to_date() {
@@ -218,34 +222,36 @@ impl Subscription {
                 self.is_live = true;
                 return Ok(Step::CaughtUp(self.position));
             }
-            self.heartbeat.or_earlier(self.registration.slot().woken()).await;
+            self.registration.slot.woken().await;
         }
     }
 
     /// Reads one page. None when nothing in it matched, or there was nothing to read.
     async fn read_on(&mut self) -> Result<Option<Step>> {
-        self.slot().rearm();
+        self.registration.slot.rearm();
         let tail = self.bus.tail();
         if let Some(through) = self.snapshot_through {
             return self.read_snapshot(through).await;
         }
-        // What is before the first match was looked at when it was marked.
-        let after = self.position.max(tail.min(self.slot().first_match() - 1));
+        // What is before the next match was looked at when it was marked.
+        let after = self.position.max(tail.min(self.next_match() - 1));
         if after >= tail {
             self.from_earliest = false;
             self.position = self.position.max(tail);
             return Ok(None);
         }
-        let page = self.bus.read(self.request(after, tail)).await?;
+        let page = match self.left {
+            None => self.bus.read_shared(&self.registration.group, self.request(after, tail)).await?,
+            Some(_) => self.bus.read(self.request(after, tail)).await?.into(),
+        };
         let kept_from = page.first.saturating_sub(1);
         if kept_from > after && !self.from_earliest {
             return self.gap(page.first).map(Some);
         }
         self.from_earliest = false;
-        self.slot().read_through(page.through);
         self.position = page.through;
         self.is_live &= page.through >= tail;
-        Ok(self.events(page.events))
+        Ok(self.events(page.batch))
     }
 
     async fn read_snapshot(&mut self, through: Vid) -> Result<Option<Step>> {
@@ -254,10 +260,10 @@ impl Subscription {
         if page.through >= through {
             self.snapshot_through = None;
         }
-        Ok(self.events(page.events))
+        Ok(self.events(Arc::new(page.events.into())))
     }
 
-    fn events(&mut self, events: Vec<Arc<Event>>) -> Option<Step> {
+    fn events(&mut self, events: Arc<Batch>) -> Option<Step> {
         if events.is_empty() {
             return None;
         }
@@ -280,11 +286,11 @@ impl Subscription {
 
     fn request(&self, after: Vid, through: Vid) -> ReadRequest {
         let events = self.left.map_or(usize::MAX, |left| left as usize);
-        ReadRequest { after, through, filter: self.filter.clone(), budget: PageBudget::of_events(events) }
+        ReadRequest { after, through, filter: self.registration.group.filter.clone(), budget: PageBudget::of_events(events) }
     }
 
-    fn slot(&self) -> &Slot {
-        self.registration.slot()
+    fn next_match(&self) -> Vid {
+        self.registration.group.next_match(self.position)
     }
 }
 
@@ -337,42 +343,5 @@ fn gap_at(bus: &Bus, reason: GapReason, requested: &Cursor) -> Gap {
         first: bounds.first,
         last: bounds.last,
         epoch: bus.engine().epoch().clone(),
-    }
-}
-
-/// Falls due when nothing has been yielded for a while.
-///
-/// A step costs one look at the clock here and no work on the timer, which is set again only when it has run out.
-struct Heartbeat {
-    period: Duration,
-    last_step: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Heartbeat {
-    fn new(period: Duration) -> Self {
-        Heartbeat { period, last_step: Instant::now(), timer: None }
-    }
-
-    fn restart(&mut self) {
-        self.last_step = Instant::now();
-    }
-
-    fn is_due(&self) -> bool {
-        self.last_step.elapsed() >= self.period
-    }
-
-    /// Waits for the other thing, but no longer than until the heartbeat may be due.
-    async fn or_earlier(&mut self, other: impl Future<Output = ()>) {
-        let due = self.last_step + self.period;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if timer.is_elapsed() {
-            timer.as_mut().reset(due);
-        }
-        tokio::select! {
-            biased;
-            () = other => {}
-            () = timer.as_mut() => {}
-        }
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Invariant: data whose content type is JSON is copied byte for byte, so numbers keep their digits.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::bus::Batch;
 use crate::cursor::Gap;
 use crate::event::{DataForm, Event};
 
@@ -103,19 +106,28 @@ pub(super) struct PollHead<'a> {
 }
 
 /// A long-poll's answer with the shared encodings of its events.
-pub(super) fn poll_answer(head: &PollHead<'_>, events: &[std::sync::Arc<Event>]) -> Vec<u8> {
+pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<u8> {
     let mut out = serde_json::to_vec(head).expect("texts and numbers are JSON");
-    out.reserve(events.iter().map(|event| event_json(event).len() + 1).sum::<usize>() + 16);
+    out.reserve(batches.iter().map(|batch| batch_json(batch).len() + 1).sum::<usize>() + 16);
     out.pop(); // the closing brace; events come last
     out.extend_from_slice(b",\"events\":[");
-    for (index, event) in events.iter().enumerate() {
+    for (index, batch) in batches.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        out.extend_from_slice(event_json(event));
+        out.extend_from_slice(batch_json(batch));
     }
     out.extend_from_slice(b"]}");
     out
+}
+
+/// The JSON objects of all events with commas between them, made once for all who read them together.
+fn batch_json(batch: &Batch) -> &Bytes {
+    let join = || batch.iter().map(|event| &**event_json(event)).collect::<Vec<_>>().join(&b',');
+    match &**batch {
+        [event] => event_json(event),
+        _ => batch.encodings.json.get_or_init(|| join().into()),
+    }
 }
 
 #[cfg(test)]

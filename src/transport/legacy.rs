@@ -47,12 +47,13 @@ pub(super) async fn backend(
     let mut subscription = Subscription::open(&state.bus, request).await?;
     let wait = wait_of(&method, WAIT);
     let mut polled = wait_for_events(&mut subscription, wait).await?;
-    if polled.events.is_empty() && polled.gap.is_some() {
+    let gap = polled.gap.take();
+    if gap.is_some() && polled.events().next().is_none() {
         // A gap alone is nothing this page could show; its wait goes on.
-        polled.events = wait_for_events(&mut subscription, wait).await?.events;
+        polled = wait_for_events(&mut subscription, wait).await?;
     }
-    let body = polled.events.first().map(|event| flat_json(event)).unwrap_or_default();
-    Ok(respond(body, callback.as_deref(), polled.gap.as_ref()))
+    let body = polled.events().next().map(|event| flat_json(event)).unwrap_or_default();
+    Ok(respond(body, callback.as_deref(), gap.as_ref()))
 }
 
 fn parse_maxvid(text: &str) -> Result<Start> {

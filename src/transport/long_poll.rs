@@ -14,7 +14,7 @@ use super::json::{PollHead, poll_answer};
 use super::problem::no_store;
 use super::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Step, Subscription};
+use crate::bus::{Batch, Step, Subscription};
 use crate::cursor::{Gap, Vid};
 use crate::error::Result;
 use crate::event::Event;
@@ -23,7 +23,7 @@ use crate::limits;
 /// What a poll came back with.
 #[derive(Default)]
 pub(super) struct Polled {
-    pub(super) events: Vec<Arc<Event>>,
+    batches: Vec<Arc<Batch>>,
     pub(super) gap: Option<Gap>,
     /// Where this answer ends, when the subscription has gone further.
     cut_at: Option<Vid>,
@@ -63,7 +63,7 @@ fn answer(state: &AppState, subscription: &Subscription, polled: &Polled) -> Vec
         up_to_date: polled.cut_at.is_none() && subscription.is_up_to_date(),
         gap: polled.gap.as_ref(),
     };
-    poll_answer(&head, &polled.events)
+    poll_answer(&head, &polled.batches)
 }
 
 /// Reads until there are events or the wait is over. What is there already is taken together, up to a page; only what
@@ -73,14 +73,14 @@ pub(super) async fn wait_for_events(subscription: &mut Subscription, wait: Durat
     let mut polled = Polled::default();
     while let Some(step) = subscription.next_until(until).await? {
         match step {
-            Step::Events(events, position) => {
-                polled.take(events, position);
+            Step::Events(batch, position) => {
+                polled.take(batch, position);
                 if subscription.is_live() || polled.is_full(subscription.is_in_snapshot()) {
                     break;
                 }
             }
             // It lies behind the events, and an answer tells its gap before them: the next poll is told.
-            Step::Gap(_) if !polled.events.is_empty() => {
+            Step::Gap(_) if !polled.batches.is_empty() => {
                 polled.cut_at = polled.position;
                 break;
             }
@@ -102,14 +102,18 @@ impl Polled {
         }
     }
 
-    fn take(&mut self, events: Vec<Arc<Event>>, position: Vid) {
+    fn take(&mut self, batch: Arc<Batch>, position: Vid) {
         self.position = Some(position);
-        self.bytes += events.iter().map(|event| event.size_bytes()).sum::<usize>();
-        self.events.extend(events);
+        self.bytes += batch.iter().map(|event| event.size_bytes()).sum::<usize>();
+        self.batches.push(batch);
+    }
+
+    pub(super) fn events(&self) -> impl Iterator<Item = &Arc<Event>> {
+        self.batches.iter().flat_map(|batch| batch.iter())
     }
 
     fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.gap.is_none()
+        self.batches.is_empty() && self.gap.is_none()
     }
 
     /// A snapshot comes whole, as far as it can: a cursor inside it would bring what it has left out.
@@ -117,7 +121,7 @@ impl Polled {
         if in_snapshot {
             return self.bytes >= limits::SNAPSHOT_ANSWER_BYTES;
         }
-        self.events.len() >= limits::PAGE_EVENTS || self.bytes >= limits::PAGE_BYTES
+        self.events().count() >= limits::PAGE_EVENTS || self.bytes >= limits::PAGE_BYTES
     }
 }
 
@@ -150,8 +154,8 @@ mod tests {
         bus.trim(keep(3)).await.expect("trimmed");
 
         let polled = wait_for_events(&mut subscription, Duration::ZERO).await.expect("no fault");
-        let gap = polled.gap.expect("a gap");
+        let gap = polled.gap.as_ref().expect("a gap");
         assert_eq!((gap.requested.as_str(), gap.first, gap.last), ("1", 8, 10));
-        assert_eq!(polled.events.first().map(|e| e.vid), Some(8));
+        assert_eq!(polled.events().next().map(|e| e.vid), Some(8));
     }
 }

@@ -7,7 +7,7 @@ use prost::Message as _;
 use serde::Serialize;
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use super::grpc::proto;
+use super::grpc::client_proto;
 use crate::cursor::Gap;
 use crate::error::{Error, Kind};
 
@@ -87,7 +87,7 @@ impl From<Error> for tonic::Status {
 fn with_gap(code: tonic::Code, message: &str, gap: &Gap) -> tonic::Status {
     let any = prost_types::Any {
         type_url: "type.googleapis.com/vidette.v1.Gap".into(),
-        value: proto::Gap::from(gap.clone()).encode_to_vec(),
+        value: client_proto::Gap::from(gap.clone()).encode_to_vec(),
     };
     let status = tonic_types::pb::Status { code: code as i32, message: message.into(), details: vec![any] };
     tonic::Status::with_details(code, message, status.encode_to_vec().into())

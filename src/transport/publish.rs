@@ -205,7 +205,8 @@ pub(super) async fn topic(
         id: id.as_deref(),
         content_type: given_content_type(&headers)?,
         headers: Vec::new(),
-        data,
+        // Copied, so that a small event does not keep the connection's whole read buffer in memory.
+        data: Bytes::copy_from_slice(&data),
     };
     let receipts = state.bus.publish(vec![NewEvent::check(parts, max_event_bytes)?]).await?;
     Ok(Json(Published::of(&state.bus, receipts[0])).into_response())

@@ -6,7 +6,6 @@
 //! - the named steps, but for `caught_up`, carry no `id:` and so never move the cursor.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_stream::stream;
@@ -25,7 +24,7 @@ use super::json::event_json;
 use super::problem::no_store;
 use super::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Bus, OnGap, Step, Subscription};
+use crate::bus::{Batch, Bus, OnGap, Step, Subscription};
 use crate::cursor::Vid;
 use crate::error::{Error, Result};
 use crate::event::{DataForm, Event};
@@ -97,9 +96,7 @@ fn blocks(bus: Bus, mut subscription: Subscription, rendering: Rendering) -> imp
             };
             match next {
                 Ok(Some(Step::Events(events, _))) => {
-                    for event in &events {
-                        yield Ok(event_block(&bus, event, rendering.format));
-                    }
+                    yield Ok(batch_blocks(&bus, &events, rendering.format));
                     quiet_since = Instant::now();
                 }
                 Ok(Some(step)) => {
@@ -118,13 +115,26 @@ fn blocks(bus: Bus, mut subscription: Subscription, rendering: Rendering) -> imp
     }
 }
 
-pub(crate) fn event_block(bus: &Bus, event: &Arc<Event>, format: Format) -> Bytes {
+/// The blocks of all events, made once for all who read them together.
+fn batch_blocks(bus: &Bus, batch: &Batch, format: Format) -> Bytes {
+    if let [event] = &**batch {
+        return event_block(bus, event, format).clone();
+    }
+    let place = match format {
+        Format::Object => &batch.encodings.sse,
+        Format::Raw => &batch.encodings.sse_raw,
+    };
+    let join = || batch.iter().map(|event| &**event_block(bus, event, format)).collect::<Vec<_>>().concat();
+    place.get_or_init(|| join().into()).clone()
+}
+
+pub(crate) fn event_block<'e>(bus: &Bus, event: &'e Event, format: Format) -> &'e Bytes {
     match format {
-        Format::Object => event.encodings.sse.get_or_init(|| encode_block(bus, event, event_json(event))).clone(),
-        Format::Raw => match event.sent.content_type.form() {
+        Format::Object => event.encodings.sse.get_or_init(|| encode_block(bus, event, event_json(event))),
+        Format::Raw => event.encodings.sse_raw.get_or_init(|| match event.sent.content_type.form() {
             DataForm::Binary => encode_block(bus, event, STANDARD.encode(&event.sent.data).as_bytes()),
             DataForm::Json | DataForm::Text => encode_block(bus, event, &event.sent.data),
-        },
+        }),
     }
 }
 
@@ -197,6 +207,7 @@ fn fault_block(fault: &Error, on_gap: OnGap) -> io::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::Arc;
 
     use futures_util::{FutureExt as _, StreamExt as _};
     use proptest::prelude::*;
@@ -244,9 +255,9 @@ mod tests {
             let bus = quiet_bus();
             let (kind, id, content_type) = (Some(kind.as_str()), Some(id.as_str()), Some("text/plain"));
             let parts = EventParts { topic: "a", kind, id, content_type, headers: Vec::new(), data: data.clone().into() };
-            let event = Arc::new(Event::new(7, 0, NewEvent::check(parts, 1000).expect("an event")));
-            let raw = read(event_block(&bus, &event, Format::Raw));
-            let object = read(event_block(&bus, &event, Format::Object));
+            let event = Event::new(7, 0, NewEvent::check(parts, 1000).expect("an event"));
+            let raw = read(event_block(&bus, &event, Format::Raw).clone());
+            let object = read(event_block(&bus, &event, Format::Object).clone());
             for block in [&raw, &object] {
                 prop_assert_eq!(block.event.as_deref(), event.sent.kind.as_deref());
                 prop_assert_eq!(block.id.clone(), Some(bus.cursor(7).to_string()));

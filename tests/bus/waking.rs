@@ -104,7 +104,7 @@ async fn read_numbers(bus: Bus, door: usize, leave_after: u32) -> u64 {
         let mut subscription = Subscription::open(&bus, request).await.expect("a subscription");
         while let Some(step) = subscription.next().await.expect("no gap") {
             let Step::Events(events, _) = step else { continue };
-            for event in events {
+            for event in events.iter() {
                 assert!(event.vid > newest, "{} after {newest}", event.vid);
                 newest = event.vid;
                 if event.sent.topic.as_str().starts_with("end") {

@@ -1,19 +1,18 @@
 //! The gRPC face, `vidette.v1.EventBus`, with health and reflection (contract §5, §7).
 //!
 //! Invariants:
-//! - an event is encoded once; each subscriber's message copies those bytes;
+//! - what subscribers read alike is encoded once, and a stream copies those bytes;
 //! - a stream's last word is a status: `UNAVAILABLE` after `Closing`, `OUT_OF_RANGE` with the gap in its details.
 
+mod encoded;
+
 use std::pin::Pin;
-use std::sync::Arc;
 
 use async_stream::try_stream;
 use axum::Router;
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use prost::encoding::{DecodeContext, WireType};
-use prost::{DecodeError, Message};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -26,12 +25,15 @@ use crate::bus::{Bus, OnGap, Publishing, Step, SubscribeRequest, Subscription};
 use crate::cursor::Gap;
 use crate::engine::Receipt;
 use crate::error::{Error, Result};
-use crate::event::{Event, EventParts, NewEvent};
+use crate::event::{EventParts, NewEvent};
 use crate::limits;
 use crate::topic::Filter;
+pub(crate) use encoded::{EncodedResponse, SmallBuffers};
+#[cfg(fuzzing)]
+pub(crate) use encoded::encode_event;
 
-/// The generated code of the server.
-#[allow(missing_docs, unreachable_pub, clippy::pedantic)]
+/// The generated code of the server; what it sends to subscribers is [`EncodedResponse`] instead.
+#[allow(missing_docs, unreachable_pub, dead_code, clippy::pedantic)]
 pub(crate) mod proto {
     include!(concat!(env!("OUT_DIR"), "/server/vidette.v1.rs"));
 }
@@ -43,57 +45,6 @@ pub mod client_proto {
 }
 
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vidette_descriptors.bin"));
-
-/// A `vidette.v1.Event` that was encoded once for everybody.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct EncodedEvent(Bytes);
-
-impl EncodedEvent {
-    fn of(event: &Event) -> Self {
-        EncodedEvent(event.encodings.protobuf.get_or_init(|| encode_event(event).into()).clone())
-    }
-}
-
-impl Message for EncodedEvent {
-    fn encode_raw(&self, buf: &mut impl BufMut) {
-        buf.put_slice(&self.0);
-    }
-
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buf: &mut impl Buf,
-        context: DecodeContext,
-    ) -> std::result::Result<(), DecodeError> {
-        // The server only ever sends events; what a request might hold of them is passed over.
-        prost::encoding::skip_field(wire_type, tag, buf, context)
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn clear(&mut self) {
-        self.0.clear();
-    }
-}
-
-pub(crate) fn encode_event(event: &Event) -> Vec<u8> {
-    let sent = &event.sent;
-    let (seconds, millis) = (event.time_ms.div_euclid(1000), event.time_ms.rem_euclid(1000));
-    client_proto::Event {
-        vid: event.vid,
-        topic: sent.topic.as_str().into(),
-        time: Some(prost_types::Timestamp { seconds, nanos: i32::try_from(millis).unwrap_or(0) * 1_000_000 }),
-        r#type: sent.kind.as_deref().unwrap_or_default().into(),
-        id: sent.id.as_deref().unwrap_or_default().into(),
-        content_type: sent.content_type.as_str().into(),
-        data: sent.data.clone(),
-        headers: sent.headers.iter().cloned().collect(),
-    }
-    .encode_to_vec()
-}
 
 /// What health is asked about: the gateway as a whole, and its service.
 pub(crate) const HEALTH_SERVICES: [&str; 2] = ["", "vidette.v1.EventBus"];
@@ -169,7 +120,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
         Ok(Response::new(Box::pin(answers)))
     }
 
-    type SubscribeStream = BoxStream<proto::SubscribeResponse>;
+    type SubscribeStream = BoxStream<EncodedResponse>;
 
     async fn subscribe(
         &self,
@@ -328,11 +279,11 @@ pub(crate) fn subscribe_request(request: &proto::SubscribeRequest) -> Result<Sub
 fn responses(
     bus: Bus,
     mut subscription: Subscription,
-) -> impl Stream<Item = std::result::Result<proto::SubscribeResponse, Status>> {
+) -> impl Stream<Item = std::result::Result<EncodedResponse, Status>> {
     try_stream! {
         while let Some(step) = subscription.next().await? {
             let is_closing = matches!(step, Step::Closing { .. });
-            yield proto::SubscribeResponse { message: Some(message(&bus, step)) };
+            yield message(&bus, step);
             if is_closing {
                 Err(Error::closing())?;
             }
@@ -340,29 +291,25 @@ fn responses(
     }
 }
 
-fn message(bus: &Bus, step: Step) -> proto::subscribe_response::Message {
-    use proto::subscribe_response::Message;
+fn message(bus: &Bus, step: Step) -> EncodedResponse {
+    use client_proto::subscribe_response::Message;
     let cursor = |vid| bus.cursor(vid).to_string();
-    match step {
+    EncodedResponse::of(match step {
+        Step::Events(batch, position) => return EncodedResponse::of_batch(&batch, || cursor(position)),
         Step::Hello { epoch, first, last, heartbeat } => {
             let heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX);
-            Message::Hello(proto::Hello { epoch: epoch.to_string(), first, last, heartbeat_ms })
+            Message::Hello(client_proto::Hello { epoch: epoch.to_string(), first, last, heartbeat_ms })
         }
-        Step::Events(events, position) => Message::Events(batch_of(&events, cursor(position))),
-        Step::CaughtUp(vid) => Message::CaughtUp(proto::CaughtUp { cursor: cursor(vid) }),
-        Step::Progress(vid) => Message::Progress(proto::Progress { cursor: cursor(vid) }),
+        Step::CaughtUp(vid) => Message::CaughtUp(client_proto::CaughtUp { cursor: cursor(vid) }),
+        Step::Progress(vid) => Message::Progress(client_proto::Progress { cursor: cursor(vid) }),
         Step::Gap(gap) => Message::Gap(gap.into()),
-        Step::Closing { retry_ms } => Message::Closing(proto::Closing { reason: "shutdown".into(), retry_ms }),
-    }
+        Step::Closing { retry_ms } => Message::Closing(client_proto::Closing { reason: "shutdown".into(), retry_ms }),
+    })
 }
 
-fn batch_of(events: &[Arc<Event>], cursor: String) -> proto::EventBatch {
-    proto::EventBatch { events: events.iter().map(|event| EncodedEvent::of(event)).collect(), cursor }
-}
-
-impl From<Gap> for proto::Gap {
+impl From<Gap> for client_proto::Gap {
     fn from(gap: Gap) -> Self {
-        proto::Gap {
+        client_proto::Gap {
             reason: gap.reason.as_str().into(),
             requested: gap.requested,
             first: gap.first,

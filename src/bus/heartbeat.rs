@@ -1,0 +1,45 @@
+//! One clock for the heartbeats of all subscriptions.
+//!
+//! A subscription keeps no timer: a step stores the tick it was made in, and a task looks at all of them once a tick.
+//! Invariant: a subscription that has yielded nothing for a heartbeat is woken before the heartbeat is over.
+
+use std::sync::Weak;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::Shared;
+use super::slot::Slot;
+
+/// Ticks of one heartbeat. What is stored is up to one tick older than the step, so the last is not waited for.
+const TICKS: u32 = 16;
+
+#[derive(Debug, Default)]
+pub(super) struct Heartbeat(AtomicU32);
+
+impl Heartbeat {
+    pub(super) fn now_ticks(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Has this subscription been silent for so long that it has to yield something?
+    pub(super) fn is_due(&self, slot: &Slot) -> bool {
+        slot.quiet_ticks(self.now_ticks()) >= TICKS
+    }
+}
+
+/// Ticks until the bus has gone.
+pub(super) async fn run(bus: Weak<Shared>, heartbeat: Duration) {
+    let tick = (heartbeat / TICKS).max(Duration::from_millis(1));
+    let (start, mut ticks) = (Instant::now(), interval(tick));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let now = ticks.tick().await;
+        let Some(bus) = bus.upgrade() else { return };
+        // By the clock: under load, ticks may be missed.
+        let passed = (now - start).as_nanos() / tick.as_nanos();
+        bus.heartbeat.0.store(u32::try_from(passed & u128::from(u32::MAX)).unwrap_or(0), Ordering::Relaxed);
+        bus.interest.everybody.wake(|slot| bus.heartbeat.is_due(slot)).await;
+    }
+}

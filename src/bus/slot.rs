@@ -1,0 +1,212 @@
+//! Where one waiting subscription is woken, and crowds of them.
+//!
+//! Invariants:
+//! - a wake-up is never lost: it is remembered until the subscription forgets it with [`Slot::rearm`];
+//! - wakers are called with no lock held, a chunk at a time;
+//! - whoever is in a crowd from a walk's beginning to its end is met by it, whoever else joins or leaves meanwhile.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+/// Slots that are woken between two looks at what else there is to do.
+const CHUNK: usize = 64;
+
+/// What a subscription shares with those who wake it.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    /// Held for a few instructions, by the subscription or by a waker.
+    state: Mutex<State>,
+    /// When the subscription last yielded something, in ticks of the heartbeat.
+    stepped_at: AtomicU32,
+    /// Its place in each crowd that it is in.
+    places: [AtomicU32; 2],
+}
+
+#[derive(Debug, Default)]
+struct State {
+    woken: bool,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    pub(super) fn new(now_ticks: u32) -> Arc<Self> {
+        Arc::new(Slot { stepped_at: now_ticks.into(), ..Slot::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets earlier wake-ups. What is read after this call sees everything that caused them.
+    pub(super) fn rearm(&self) {
+        self.state().woken = false;
+    }
+
+    /// Ready after a wake-up since the last [`Slot::rearm`].
+    pub(super) fn woken(&self) -> impl Future<Output = ()> + '_ {
+        std::future::poll_fn(|context| {
+            let mut state = self.state();
+            if state.woken {
+                return Poll::Ready(());
+            }
+            match &mut state.waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
+            Poll::Pending
+        })
+    }
+
+    fn take_waker(&self) -> Option<Waker> {
+        let mut state = self.state();
+        state.woken = true;
+        state.waker.take()
+    }
+
+    /// Notes that the subscription has yielded something.
+    pub(super) fn stepped(&self, now_ticks: u32) {
+        self.stepped_at.store(now_ticks, Ordering::Relaxed);
+    }
+
+    /// How long nothing has been yielded.
+    pub(super) fn quiet_ticks(&self, now_ticks: u32) -> u32 {
+        now_ticks.wrapping_sub(self.stepped_at.load(Ordering::Relaxed))
+    }
+}
+
+/// The crowd of one filter's subscriptions.
+pub(super) const OF_GROUP: usize = 0;
+/// The crowd of all.
+pub(super) const OF_ALL: usize = 1;
+
+/// Slots in no order. Each knows its place, so that it joins and leaves at once, however many there are.
+#[derive(Debug, Default)]
+pub(super) struct Crowd<const WHICH: usize>(Mutex<Vec<Arc<Slot>>>);
+
+impl<const WHICH: usize> Crowd<WHICH> {
+    fn slots(&self) -> MutexGuard<'_, Vec<Arc<Slot>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots().len()
+    }
+
+    pub(super) fn join(&self, slot: Arc<Slot>) {
+        let mut slots = self.slots();
+        slot.places[WHICH].store(place(slots.len()), Ordering::Relaxed);
+        slots.push(slot);
+    }
+
+    /// Gives how many are left.
+    pub(super) fn leave(&self, slot: &Slot) -> usize {
+        let mut slots = self.slots();
+        let at = slot.places[WHICH].load(Ordering::Relaxed);
+        slots.swap_remove(at as usize);
+        if let Some(moved) = slots.get(at as usize) {
+            moved.places[WHICH].store(at, Ordering::Relaxed);
+        }
+        slots.len()
+    }
+
+    /// Wakes everybody who is to be woken, and lets those run in between.
+    pub(super) async fn wake(&self, wanted: impl Fn(&Slot) -> bool) {
+        let mut walk = Walk::default();
+        while self.wake_chunk(&mut walk, &wanted) {
+            if walk.has_woken {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// The same at one go, for few, or at the end.
+    pub(super) fn wake_at_once(&self) {
+        let mut walk = Walk::default();
+        while self.wake_chunk(&mut walk, &|_| true) {}
+    }
+
+    /// Wakes the next chunk; false when it was the last.
+    fn wake_chunk(&self, walk: &mut Walk, wanted: &impl Fn(&Slot) -> bool) -> bool {
+        let mut wakers = [const { None }; CHUNK];
+        let slots = self.slots();
+        let end = walk.end.min(slots.len());
+        walk.end = end.saturating_sub(CHUNK);
+        for (slot, waker) in slots[walk.end..end].iter().filter(|slot| wanted(slot)).zip(&mut wakers) {
+            *waker = slot.take_waker();
+        }
+        drop(slots);
+        walk.has_woken = wakers.iter().any(Option::is_some);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        walk.end > 0
+    }
+}
+
+/// How far a walk has come. It goes from the back to the front: what leaves meanwhile is replaced by the last, which
+/// has been met already.
+struct Walk {
+    end: usize,
+    has_woken: bool,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Walk { end: usize::MAX, has_woken: false }
+    }
+}
+
+fn place(index: usize) -> u32 {
+    u32::try_from(index).expect("limits.max_subscribers is far below 4 billion")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Wake};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicU32);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A slot that somebody waits at, and how often that one was woken.
+    fn waiting() -> (Arc<Slot>, Arc<Counter>) {
+        let (slot, counter) = (Slot::new(0), Arc::new(Counter::default()));
+        let waker = Waker::from(counter.clone());
+        assert!(std::pin::pin!(slot.woken()).poll(&mut Context::from_waker(&waker)).is_pending());
+        (slot, counter)
+    }
+
+    #[test]
+    fn who_leaves_during_a_walk_hides_nobody_from_it() {
+        for leaver in [0, 1, 63, 64, 65, 100, 199] {
+            let crowd = Crowd::<OF_GROUP>::default();
+            let waiting: Vec<_> = (0..200).map(|_| waiting()).collect();
+            waiting.iter().for_each(|(slot, _)| crowd.join(slot.clone()));
+            let mut walk = Walk::default();
+            assert!(crowd.wake_chunk(&mut walk, &|_| true));
+            crowd.leave(&waiting[leaver].0);
+            while crowd.wake_chunk(&mut walk, &|_| true) {}
+            let stayed = waiting.iter().enumerate().filter(|(index, _)| *index != leaver);
+            assert!(stayed.clone().all(|(_, (_, counter))| counter.0.load(Ordering::Relaxed) == 1), "{leaver}");
+            assert_eq!((crowd.len(), stayed.count()), (199, 199));
+        }
+    }
+
+    #[test]
+    fn a_wake_up_before_the_wait_is_remembered() {
+        let crowd = Crowd::<OF_ALL>::default();
+        let slot = Slot::new(0);
+        crowd.join(slot.clone());
+        crowd.wake_at_once();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(std::pin::pin!(slot.woken()).poll(&mut context).is_ready());
+        slot.rearm();
+        assert!(std::pin::pin!(slot.woken()).poll(&mut context).is_pending());
+    }
+}

@@ -1,0 +1,150 @@
+//! What a subscriber is sent, encoded once for everybody.
+//!
+//! Invariants:
+//! - an event is encoded once, and so is a batch of them; a stream only copies those bytes;
+//! - an idle stream holds no buffer worth mentioning: tonic's own are 8 KiB each, from the first moment.
+
+use std::marker::PhantomData;
+
+use bytes::{Buf, BufMut, Bytes};
+use prost::encoding::{DecodeContext, WireType, encode_key, encode_varint};
+use prost::{DecodeError, Message};
+use tonic::codec::BufferSettings;
+use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+
+use super::client_proto::{self, subscribe_response};
+use crate::bus::Batch;
+use crate::event::Event;
+
+/// Bytes that a stream's buffer begins with; it grows to what a message needs, and is given away with it.
+const BUFFER_BYTES: usize = 64;
+/// Messages are gathered up to this many bytes before they are handed to the connection.
+const GATHER_BYTES: usize = 32 * 1024;
+
+/// The codec of all calls: that of prost, with small buffers.
+pub(crate) struct SmallBuffers<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for SmallBuffers<T, U> {
+    fn default() -> Self {
+        SmallBuffers(PhantomData)
+    }
+}
+
+impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> tonic::codec::Codec for SmallBuffers<T, U> {
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = ProstDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(BUFFER_BYTES, GATHER_BYTES))
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(BUFFER_BYTES, GATHER_BYTES))
+    }
+}
+
+/// A `vidette.v1.SubscribeResponse` as bytes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct EncodedResponse(Bytes);
+
+impl EncodedResponse {
+    /// A step other than events.
+    pub(super) fn of(message: subscribe_response::Message) -> Self {
+        EncodedResponse(client_proto::SubscribeResponse { message: Some(message) }.encode_to_vec().into())
+    }
+
+    /// A batch and the cursor behind it.
+    pub(super) fn of_batch(batch: &Batch, cursor: impl FnOnce() -> String) -> Self {
+        EncodedResponse(batch.encodings.protobuf.get_or_init(|| encode_batch(batch, &cursor()).into()).clone())
+    }
+}
+
+impl Message for EncodedResponse {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        buf.put_slice(&self.0);
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        // The server only ever sends these.
+        prost::encoding::skip_field(wire_type, tag, buf, context)
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// `SubscribeResponse { events: EventBatch { events, cursor } }`, of events that are encoded already.
+fn encode_batch(batch: &Batch, cursor: &str) -> Vec<u8> {
+    const EVENTS: u32 = 2; // of SubscribeResponse
+    const EVENT: u32 = 1; // of EventBatch
+    const CURSOR: u32 = 2; // of EventBatch
+    let mut inner = Vec::with_capacity(batch.iter().map(|event| event_proto(event).len() + 8).sum::<usize>() + 64);
+    for event in batch.iter() {
+        push_bytes(&mut inner, EVENT, event_proto(event));
+    }
+    push_bytes(&mut inner, CURSOR, cursor.as_bytes());
+    let mut out = Vec::with_capacity(inner.len() + 8);
+    push_bytes(&mut out, EVENTS, &inner);
+    out
+}
+
+fn push_bytes(out: &mut Vec<u8>, tag: u32, bytes: &[u8]) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+fn event_proto(event: &Event) -> &Bytes {
+    event.encodings.protobuf.get_or_init(|| encode_event(event).into())
+}
+
+pub(crate) fn encode_event(event: &Event) -> Vec<u8> {
+    let sent = &event.sent;
+    let (seconds, millis) = (event.time_ms.div_euclid(1000), event.time_ms.rem_euclid(1000));
+    client_proto::Event {
+        vid: event.vid,
+        topic: sent.topic.as_str().into(),
+        time: Some(prost_types::Timestamp { seconds, nanos: i32::try_from(millis).unwrap_or(0) * 1_000_000 }),
+        r#type: sent.kind.as_deref().unwrap_or_default().into(),
+        id: sent.id.as_deref().unwrap_or_default().into(),
+        content_type: sent.content_type.as_str().into(),
+        data: sent.data.clone(),
+        headers: sent.headers.iter().cloned().collect(),
+    }
+    .encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::{EventParts, NewEvent};
+
+    #[test]
+    fn a_batch_reads_as_the_message_it_stands_for() {
+        let data = Bytes::from(vec![b'x'; 300]);
+        let parts = EventParts { topic: "door.1", data, ..EventParts::default() };
+        let event = Arc::new(Event::new(7, 1500, NewEvent::check(parts, 1000).expect("an event")));
+        let expected = client_proto::EventBatch {
+            events: vec![client_proto::Event::decode(event_proto(&event).clone()).expect("an event"); 3],
+            cursor: "9-abc".into(),
+        };
+        let batch = Batch::from(vec![event; 3]);
+        let read = client_proto::SubscribeResponse::decode(&*encode_batch(&batch, "9-abc")).expect("a message");
+        assert_eq!(read.message, Some(subscribe_response::Message::Events(expected)));
+    }
+}
