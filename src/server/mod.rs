@@ -3,9 +3,13 @@
 //! Invariants:
 //! - everything that can fail at start fails before the first connection is accepted;
 //! - a connection is bounded in what it may hold, and in how long it may send nothing or take nothing;
+//! - hyper drives all connections but those of pages that wait, which [`direct`] holds for far less memory;
 //! - shutdown ends every stream with its closing word and returns within [`limits::DRAIN`].
 
-mod target;
+mod direct;
+mod head;
+mod outgoing;
+mod replayed;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
@@ -32,10 +37,8 @@ use crate::engine::{self, Engine};
 use crate::error::{Error, Kind};
 use crate::limits;
 use crate::transport;
-use target::MendedTarget;
-
-/// How long to wait for the rest of a connection's first bytes before looking again.
-const SNIFF_PAUSE: Duration = Duration::from_millis(10);
+use direct::{Direct, Outcome};
+use replayed::Replayed;
 
 /// Why the gateway could not start, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,8 @@ pub struct Gateway {
     listeners: Vec<TcpListener>,
     router: Router,
     health: HealthReporter,
+    /// Paths of requests that may wait.
+    waiting_paths: Vec<String>,
     max_connections: usize,
     write_timeout: Duration,
 }
@@ -90,6 +95,7 @@ impl Gateway {
         }
         Gateway {
             router: transport::router(bus.clone(), config, health_service),
+            waiting_paths: transport::waiting_paths(config),
             max_connections: config.max_connections,
             write_timeout: config.write_timeout,
             health,
@@ -110,15 +116,14 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then ends every stream and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Gateway { bus, listeners, router, health, max_connections, write_timeout } = self;
-        let connections = Connections {
+        let Gateway { bus, listeners, router, health, waiting_paths: paths, max_connections, write_timeout } = self;
+        let shared = direct::Shared { router, paths, write_timeout, draining: CancellationToken::new() };
+        let connections = Arc::new(Connections {
             bus: bus.clone(),
-            router,
-            write_timeout,
+            shared,
             permits: Arc::new(Semaphore::new(max_connections)),
             tracker: TaskTracker::new(),
-            draining: CancellationToken::new(),
-        };
+        });
         let accepting = CancellationToken::new();
         for listener in listeners {
             tokio::spawn(accept(listener, connections.clone(), accepting.clone()));
@@ -131,7 +136,7 @@ impl Gateway {
         }
         // New connections are still taken meanwhile, to be told that the gateway is closing.
         bus.close();
-        connections.draining.cancel();
+        connections.shared.draining.cancel();
         connections.tracker.close();
         if timeout(limits::DRAIN, connections.tracker.wait()).await.is_err() {
             tracing::warn!(connections = connections.tracker.len(), "some connections did not end in time and are cut");
@@ -155,18 +160,15 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(limits::ACCEPT_BACKLOG)
 }
 
-/// What every connection needs. Clones share it.
-#[derive(Clone)]
+/// What every connection needs.
 struct Connections {
     bus: Bus,
-    router: Router,
-    write_timeout: Duration,
+    shared: direct::Shared,
     permits: Arc<Semaphore>,
     tracker: TaskTracker,
-    draining: CancellationToken,
 }
 
-async fn accept(listener: TcpListener, connections: Connections, stop: CancellationToken) {
+async fn accept(listener: TcpListener, connections: Arc<Connections>, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -174,9 +176,8 @@ async fn accept(listener: TcpListener, connections: Connections, stop: Cancellat
         };
         match accepted {
             Ok((stream, _)) => {
-                let connections = connections.clone();
-                let tracker = connections.tracker.clone();
-                tracker.spawn(async move { connections.serve(stream).await });
+                let served = connections.clone().serve(stream);
+                connections.tracker.spawn(served);
             }
             Err(fault) => {
                 // Out of file descriptors, for one: waiting lets some be given back.
@@ -188,26 +189,27 @@ async fn accept(listener: TcpListener, connections: Connections, stop: Cancellat
 }
 
 impl Connections {
-    async fn serve(self, mut stream: TcpStream) {
-        let Ok(_permit) = self.permits.clone().try_acquire_owned() else {
-            let refusal = "as many connections are open as may be (limits.max_connections); try again shortly";
-            let _ = stream.write_all(&transport::bare_refusal(&Error::new(Kind::Busy, refusal))).await;
-            return;
-        };
+    async fn serve(self: Arc<Self>, stream: TcpStream) {
+        let Ok(_permit) = self.permits.clone().try_acquire_owned() else { return refuse(stream).await };
         let _ = stream.set_nodelay(true);
         // A peer that acknowledges nothing for this long is gone, whatever is in the socket's buffer.
-        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(self.write_timeout));
-        let Ok(Ok(protocol)) = timeout(limits::HEADER_TIMEOUT, sniff(&stream)).await else { return };
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(self.shared.write_timeout));
+        let _counted = Counted::new(&self.bus);
+        if let Outcome::NotForHere(stream, bytes) = Direct::new(stream).serve(&self.shared).await {
+            // Boxed, so that a connection that waits for events has no room for this.
+            Box::pin(self.serve_by_hyper(stream, bytes)).await;
+        }
+    }
 
-        self.bus.metrics().connections.inc();
+    async fn serve_by_hyper(&self, stream: TcpStream, mut first: Bytes) {
+        let Ok(Ok(protocol)) = timeout(limits::HEADER_TIMEOUT, sniff(&stream, &mut first)).await else { return };
         let mut stream = TimeoutWriter::new(stream);
-        stream.set_timeout(Some(self.write_timeout));
-        let stream = Box::pin(stream);
+        stream.set_timeout(Some(self.shared.write_timeout));
+        let io = TokioIo::new(Replayed::new(first, Box::pin(stream)));
         let served = match protocol {
-            Protocol::Http1 => self.serve_http1(TokioIo::new(MendedTarget::new(stream))).await,
-            Protocol::Http2 => self.serve_http2(TokioIo::new(stream)).await,
+            Protocol::Http1 => self.serve_http1(io).await,
+            Protocol::Http2 => self.serve_http2(io).await,
         };
-        self.bus.metrics().connections.dec();
         if let Err(fault) = served {
             tracing::debug!(%fault, "a connection ended early");
         }
@@ -218,18 +220,18 @@ impl Connections {
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             served = connection.as_mut() => return served,
-            () = self.draining.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = self.shared.draining.cancelled() => connection.as_mut().graceful_shutdown(),
         }
         connection.await
     }
 
-    async fn serve_http1(&self, io: TokioIo<MendedTarget<Stream>>) -> hyper::Result<()> {
+    async fn serve_http1(&self, io: TokioIo<Stream>) -> hyper::Result<()> {
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(limits::HEADER_TIMEOUT)
             .max_buf_size(limits::MAX_HEAD_BYTES);
-        let service = TowerToHyperService::new(self.router.clone());
+        let service = TowerToHyperService::new(self.shared.router.clone());
         self.until_drained(builder.serve_connection(io, service)).await
     }
 
@@ -242,12 +244,33 @@ impl Connections {
             .max_concurrent_streams(limits::MAX_H2_STREAMS)
             .max_send_buf_size(limits::H2_SEND_BUFFER_BYTES)
             .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX));
-        let service = TowerToHyperService::new(self.router.clone());
+        let service = TowerToHyperService::new(self.shared.router.clone());
         self.until_drained(builder.serve_connection(io, service)).await
     }
 }
 
-type Stream = Pin<Box<TimeoutWriter<TcpStream>>>;
+type Stream = Replayed<Pin<Box<TimeoutWriter<TcpStream>>>>;
+
+async fn refuse(mut stream: TcpStream) {
+    let refusal = "as many connections are open as may be (limits.max_connections); try again shortly";
+    let _ = stream.write_all(&transport::bare_refusal(&Error::new(Kind::Busy, refusal))).await;
+}
+
+/// Counts a connection for as long as it lives.
+struct Counted(Bus);
+
+impl Counted {
+    fn new(bus: &Bus) -> Self {
+        bus.metrics().connections.inc();
+        Counted(bus.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics().connections.dec();
+    }
+}
 
 enum Protocol {
     Http1,
@@ -257,21 +280,24 @@ enum Protocol {
 /// What a connection of HTTP/2 begins with (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Waits until the first bytes tell the protocol. The whole preface is waited for: hyper would do so without a bound.
-async fn sniff(stream: &TcpStream) -> std::io::Result<Protocol> {
-    let mut head = [0; HTTP2_PREFACE.len()];
+/// Tells the protocol by what was read first, and reads on while that might be a part of the preface: hyper would wait
+/// for the rest of it without a bound.
+async fn sniff(stream: &TcpStream, first: &mut Bytes) -> std::io::Result<Protocol> {
     loop {
-        let there = stream.peek(&mut head).await?;
-        if there == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        if !HTTP2_PREFACE.starts_with(&head[..there]) {
+        let begun = first.len().min(HTTP2_PREFACE.len());
+        if first[..begun] != HTTP2_PREFACE[..begun] {
             return Ok(Protocol::Http1);
         }
-        if there == HTTP2_PREFACE.len() {
+        if begun == HTTP2_PREFACE.len() {
             return Ok(Protocol::Http2);
         }
-        // The rest is on its way, and a socket with something to read is always ready: look again shortly.
-        tokio::time::sleep(SNIFF_PAUSE).await;
+        stream.readable().await?;
+        let mut bytes = [0; HTTP2_PREFACE.len()];
+        match stream.try_read(&mut bytes[begun..]) {
+            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => *first = [&first[..], &bytes[begun..begun + count]].concat().into(),
+            Err(fault) if fault.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(fault) => return Err(fault),
+        }
     }
 }

@@ -50,6 +50,11 @@ fn http_routes(legacy_path: &str) -> Router<AppState> {
     if legacy_path == LEGACY_BESIDE_PAGE { routes } else { routes.route(LEGACY_BESIDE_PAGE, get(legacy::backend)) }
 }
 
+/// Paths whose answers may take long to come, or never end: there, most connections have nothing to do.
+pub(crate) fn waiting_paths(config: &Config) -> Vec<String> {
+    ["/v1/sse", "/v1/poll", &config.legacy.path, LEGACY_BESIDE_PAGE].map(str::to_owned).into()
+}
+
 async fn not_found(uri: Uri) -> Error {
     let path = shorten(uri.path());
     Error::new(Kind::NotFound, format!("there is nothing at {path}; the start page / shows what there is"))
