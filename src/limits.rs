@@ -71,7 +71,7 @@ pub const SHARED_PAGES_BYTES: usize = 16 * 1024 * 1024;
 /// Readers of one filter that are told of an event at once, always.
 pub const FEW_READERS: usize = 16;
 /// More readers than that are told no more often than this for each of them …
-pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(20);
+pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(25);
 /// … and never later than this after the last time.
 pub const MAX_ROUND_SPACING: Duration = Duration::from_millis(100);
 

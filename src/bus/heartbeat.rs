@@ -40,6 +40,6 @@ pub(super) async fn run(bus: Weak<Shared>, heartbeat: Duration) {
         // By the clock: under load, ticks may be missed.
         let passed = (now - start).as_nanos() / tick.as_nanos();
         bus.heartbeat.0.store(u32::try_from(passed & u128::from(u32::MAX)).unwrap_or(0), Ordering::Relaxed);
-        bus.interest.everybody.wake(|slot| bus.heartbeat.is_due(slot)).await;
+        bus.interest.everybody.wake(|slot| bus.heartbeat.is_due(slot), Duration::ZERO).await;
     }
 }

@@ -8,9 +8,14 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
-/// Slots that are woken between two looks at what else there is to do.
-const CHUNK: usize = 64;
+use smallvec::SmallVec;
+use tokio::time::{Instant, sleep_until};
+
+/// Slots that are woken together. Fewer would wake a sleeping worker thread for each few of them, which costs as much as
+/// their writes; many more would let others wait.
+pub(super) const CHUNK: usize = 256;
 
 /// What a subscription shares with those who wake it.
 #[derive(Debug, Default)]
@@ -110,11 +115,14 @@ impl<const WHICH: usize> Crowd<WHICH> {
         slots.len()
     }
 
-    /// Wakes everybody who is to be woken, and lets those run in between.
-    pub(super) async fn wake(&self, wanted: impl Fn(&Slot) -> bool) {
-        let mut walk = Walk::default();
+    /// Wakes everybody who is to be woken. Between two chunks others run, and the rest of `pace` is waited for.
+    pub(super) async fn wake(&self, wanted: impl Fn(&Slot) -> bool, pace: Duration) {
+        let (mut walk, mut next_chunk) = (Walk::default(), Instant::now());
         while self.wake_chunk(&mut walk, &wanted) {
-            if walk.has_woken {
+            next_chunk += pace;
+            if !pace.is_zero() {
+                sleep_until(next_chunk).await;
+            } else if walk.has_woken {
                 tokio::task::yield_now().await;
             }
         }
@@ -128,16 +136,14 @@ impl<const WHICH: usize> Crowd<WHICH> {
 
     /// Wakes the next chunk; false when it was the last.
     fn wake_chunk(&self, walk: &mut Walk, wanted: &impl Fn(&Slot) -> bool) -> bool {
-        let mut wakers = [const { None }; CHUNK];
         let slots = self.slots();
         let end = walk.end.min(slots.len());
         walk.end = end.saturating_sub(CHUNK);
-        for (slot, waker) in slots[walk.end..end].iter().filter(|slot| wanted(slot)).zip(&mut wakers) {
-            *waker = slot.take_waker();
-        }
+        let to_wake = slots[walk.end..end].iter().filter(|slot| wanted(slot));
+        let wakers: SmallVec<[Waker; 8]> = to_wake.filter_map(|slot| slot.take_waker()).collect();
         drop(slots);
-        walk.has_woken = wakers.iter().any(Option::is_some);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        walk.has_woken = !wakers.is_empty();
+        wakers.into_iter().for_each(Waker::wake);
         walk.end > 0
     }
 }
@@ -184,9 +190,9 @@ mod tests {
 
     #[test]
     fn who_leaves_during_a_walk_hides_nobody_from_it() {
-        for leaver in [0, 1, 63, 64, 65, 100, 199] {
+        for leaver in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1] {
             let crowd = Crowd::<OF_GROUP>::default();
-            let waiting: Vec<_> = (0..200).map(|_| waiting()).collect();
+            let waiting: Vec<_> = (0..3 * CHUNK).map(|_| waiting()).collect();
             waiting.iter().for_each(|(slot, _)| crowd.join(slot.clone()));
             let mut walk = Walk::default();
             assert!(crowd.wake_chunk(&mut walk, &|_| true));
@@ -194,7 +200,7 @@ mod tests {
             while crowd.wake_chunk(&mut walk, &|_| true) {}
             let stayed = waiting.iter().enumerate().filter(|(index, _)| *index != leaver);
             assert!(stayed.clone().all(|(_, (_, counter))| counter.0.load(Ordering::Relaxed) == 1), "{leaver}");
-            assert_eq!((crowd.len(), stayed.count()), (199, 199));
+            assert_eq!((crowd.len(), stayed.count()), (3 * CHUNK - 1, 3 * CHUNK - 1));
         }
     }
 
