@@ -42,6 +42,10 @@ struct Round {
 }
 
 impl Round {
+    fn is_at_once(self) -> bool {
+        self.pace.is_zero()
+    }
+
     /// The round after this one, for so many readers.
     ///
     /// A write to a socket costs the kernel 5 to 10 µs however little it carries, so what costs is the number of
@@ -55,7 +59,7 @@ impl Round {
         match last {
             Some(last) if last.begin + spacing > now => {
                 // A round that was not spread has told the last chunk with the first: that one's turn is a spacing later.
-                let space = if last.pace.is_zero() { pace } else { spacing };
+                let space = if last.is_at_once() { pace } else { spacing };
                 Round { begin: now.max(last.begin + space), pace }
             }
             _ => Round { begin: now, pace: Duration::ZERO },
@@ -117,27 +121,39 @@ impl Group {
         if self.is_round_due.swap(true, Ordering::SeqCst) {
             return; // the round to come tells this, too
         }
-        if self.crowd.len() <= limits::FEW_READERS {
-            self.is_round_due.store(false, Ordering::SeqCst);
+        let round = self.next_round();
+        if round.is_at_once() && self.crowd.len() <= limits::FEW_READERS {
+            self.begin(round);
             self.crowd.wake_at_once();
         } else {
-            tokio::spawn(async move { self.round().await });
+            tokio::spawn(async move { self.tell_later(round).await });
         }
     }
 
-    async fn round(&self) {
-        let last = *self.last_round.lock().unwrap_or_else(PoisonError::into_inner);
-        let round = Round::after(last, Instant::now(), self.crowd.len());
+    async fn tell_later(&self, round: Round) {
         sleep_until(round.begin).await;
-        *self.last_round.lock().unwrap_or_else(PoisonError::into_inner) = Some(round);
-        self.is_round_due.store(false, Ordering::SeqCst);
+        self.begin(round);
         self.crowd.wake(|_| true, round.pace).await;
+    }
+
+    fn last_round(&self) -> MutexGuard<'_, Option<Round>> {
+        self.last_round.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_round(&self) -> Round {
+        Round::after(*self.last_round(), Instant::now(), self.crowd.len())
+    }
+
+    /// From here on, who has something to tell has to ask for another round.
+    fn begin(&self, round: Round) {
+        *self.last_round() = Some(round);
+        self.is_round_due.store(false, Ordering::SeqCst);
     }
 }
 
 fn spacing(readers: usize) -> Duration {
     let readers = u32::try_from(readers).unwrap_or(u32::MAX);
-    limits::ROUND_SPACING_PER_READER.saturating_mul(readers).min(limits::MAX_ROUND_SPACING)
+    limits::ROUND_SPACING_PER_READER.saturating_mul(readers).clamp(limits::MIN_ROUND_SPACING, limits::MAX_ROUND_SPACING)
 }
 
 #[cfg(test)]
