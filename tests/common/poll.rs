@@ -66,7 +66,7 @@ impl PollReader {
     }
 
     async fn poll(&mut self, wait: &str) -> Result<(), Refused> {
-        let request = self.client.get(&self.url).query(&self.ask.query()).query(&[("wait", wait)]);
+        let request = self.ask.get(&self.client, &self.url).query(&[("wait", wait)]);
         let response = request.send().await.map_err(|e| Refused::Unavailable(e.to_string()))?;
         if !response.status().is_success() {
             return Err(refused(response).await);

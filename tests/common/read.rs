@@ -1,5 +1,7 @@
 //! One reader for each transport, behind one type, so that a test can be written once for all.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -27,7 +29,12 @@ pub struct Ask {
     pub snapshot: bool,
     pub fail_on_gap: bool,
     pub limit: Option<u32>,
+    /// Over HTTP/1.1, have hyper drive the connection.
+    pub by_hyper: bool,
 }
+
+/// Has hyper drive the HTTP/1.1 connections of all readers, instead of the driver for pages that wait.
+pub static ALL_BY_HYPER: AtomicBool = AtomicBool::new(false);
 
 impl Ask {
     pub fn after(cursor: impl Into<String>) -> Self {
@@ -48,6 +55,14 @@ impl Ask {
     pub fn fail_on_gap(mut self) -> Self {
         self.fail_on_gap = true;
         self
+    }
+
+    /// A request with these parameters.
+    pub fn get(&self, client: &reqwest::Client, url: &str) -> reqwest::RequestBuilder {
+        let request = client.get(url).query(&self.query());
+        // Only a GET that says nothing of a body is taken by the other driver.
+        let by_hyper = self.by_hyper || ALL_BY_HYPER.load(Ordering::SeqCst);
+        if by_hyper { request.header("content-length", "0") } else { request }
     }
 
     /// As query parameters.

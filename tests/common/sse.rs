@@ -77,7 +77,7 @@ pub struct SseReader {
 
 impl SseReader {
     pub async fn open(url: &str, ask: &Ask) -> Result<Self, Refused> {
-        let request = reqwest::Client::new().get(format!("{url}/v1/sse")).query(&ask.query());
+        let request = ask.get(&reqwest::Client::new(), &format!("{url}/v1/sse"));
         let response = request.send().await.map_err(|e| Refused::Unavailable(e.to_string()))?;
         if !response.status().is_success() {
             return Err(refused(response).await);

@@ -34,7 +34,8 @@ pub(crate) async fn read(topics: Vec<String>, shared: Arc<Shared>, seed: u64) {
         flaky.network.mend();
         let via = ALL[flaky.random.usize(..ALL.len())];
         let after = flaky.cursor.clone().unwrap_or_else(|| "earliest".into());
-        let ask = Ask { topics: topics.clone(), ..Ask::after(after) };
+        let by_hyper = flaky.random.bool();
+        let ask = Ask { topics: topics.clone(), by_hyper, ..Ask::after(after) };
         flaky.told(What::Asked);
         flaky.is_in_stream = false;
         match timeout(2 * IDLE, Reader::open_at(via, &flaky.network.url(), &ask)).await {
