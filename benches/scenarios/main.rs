@@ -42,6 +42,9 @@ struct Options {
     /// One line of JSON a run is added to this file
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Puts each table into this page, between `<!-- NAME -->` and `<!-- /NAME -->`
+    #[arg(long)]
+    write: Option<PathBuf>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -59,7 +62,11 @@ fn main() -> ExitCode {
     let wanted = |s: &&Scenario| options.names.is_empty() || options.names.iter().any(|name| s.name == name);
     for scenario in SCENARIOS.iter().filter(wanted) {
         let results = run(scenario, &options);
-        println!("{}", table::markdown(scenario, &results, options.rounds));
+        let table = table::markdown(scenario, &results, options.rounds);
+        println!("## {}. {}\n\n{table}", scenario.name, scenario.title);
+        if let Some(page) = &options.write {
+            table::write(page, scenario.name, &table);
+        }
     }
     ExitCode::SUCCESS
 }

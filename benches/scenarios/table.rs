@@ -1,6 +1,7 @@
 //! Results as Markdown: medians, the lowest and the highest, and ratios to the first server.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use crate::servers::Server;
 
 pub(crate) fn markdown(scenario: &Scenario, results: &[(Server, Vec<Value>)], rounds: u32) -> String {
     let flags = scenario.flags.join(" ");
-    let mut text = format!("## {}. {}\n\n", scenario.name, scenario.title);
+    let mut text = String::new();
     let _ = writeln!(
         text,
         "```sh\ncargo bench --bench scenarios -- {} --rounds {rounds}   # vidette bench {flags}\n```\n",
@@ -36,6 +37,15 @@ pub(crate) fn markdown(scenario: &Scenario, results: &[(Server, Vec<Value>)], ro
         }
     }
     text
+}
+
+/// Replaces what a page has of a scenario.
+pub(crate) fn write(page: &Path, name: &str, table: &str) {
+    let text = std::fs::read_to_string(page).expect("the page can be read");
+    let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
+    let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let (before, after) = parts.unwrap_or_else(|| panic!("{} has no {begin} … {end}", page.display()));
+    std::fs::write(page, format!("{before}{begin}\n{table}{end}{after}")).expect("the page can be written");
 }
 
 /// One run in a line.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 
+use super::address::Address;
 use super::load::Via;
 use crate::limits;
 
@@ -56,10 +57,10 @@ pub(super) enum What {
 pub(super) struct TargetArgs {
     /// Address of a running gateway [default: one is started, in a temporary folder]. For comparing with other servers:
     /// the address to read from, with a path; {topic}, {k} (the topic's number) and {cursor} are filled in
-    #[arg(long)]
+    #[arg(long, value_parser = address)]
     pub(super) url: Option<String>,
     /// For comparing with other servers: where events are posted
-    #[arg(long, requires = "url")]
+    #[arg(long, requires = "url", value_parser = address)]
     pub(super) publish_url: Option<String>,
     /// Processes whose CPU and memory are measured, with their children
     #[arg(long, value_delimiter = ',', requires = "url")]
@@ -159,6 +160,10 @@ pub(super) struct ResumeArgs {
     /// Readers that read live meanwhile, by SSE
     #[arg(long, default_value_t = 100, value_parser = at_most(limits::BENCH_READERS))]
     pub(super) live: usize,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    Address::parse(text).map(|_| text.to_owned())
 }
 
 fn at_most(bound: usize) -> RangedU64ValueParser<usize> {

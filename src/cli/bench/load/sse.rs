@@ -6,6 +6,8 @@ use crate::cli::bench::answer::{first_line, head_end, status};
 use crate::cli::bench::tally::Seen;
 use crate::limits;
 
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 pub(super) struct Sse {
     request: String,
     topic: usize,
@@ -48,7 +50,9 @@ impl Wire for Sse {
     fn take(&mut self, bytes: &[u8], with: &mut With<'_>) -> Result<(), String> {
         let events = if self.is_reading { bytes } else { self.take_head(bytes)? };
         self.seen.feed(events, with.tally);
-        Ok(())
+        // The connection goes on, for another request that nobody makes.
+        let is_end = events == LAST_CHUNK || events.ends_with(b"\r\n0\r\n\r\n");
+        if is_end { Err("the server ended the stream".to_owned()) } else { Ok(()) }
     }
 
     fn reading(&self) -> usize {
