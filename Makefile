@@ -1,6 +1,6 @@
 # What a person runs. Everything else is plain cargo.
 
-.PHONY: test quick history-long model-long lint setup demo fuzz
+.PHONY: test quick history-long model-long lint setup demo fuzz bench counts
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -23,6 +23,18 @@ fuzz:
 # The whole gateway against a plain list, on far more scripts than by default.
 model-long:
 	PROPTEST_CASES=5000 cargo test --test model
+
+# The scenarios of docs/performance.md, every server in turn, and their tables into that page: all of them, or one as in
+# make bench-A. nchan takes part where it is installed (apt-get install nginx-light libnginx-mod-nchan).
+BENCH_ROUNDS ?= 3
+bench:
+	cargo bench --bench scenarios -- --rounds $(BENCH_ROUNDS) --write docs/performance.md
+bench-%:
+	cargo bench --bench scenarios -- $* --rounds $(BENCH_ROUNDS) --write docs/performance.md
+
+# Instructions of the hot paths in the release build, against tests/counts/counts.json; needs valgrind.
+counts:
+	cargo test --release --test counts
 
 lint:
 	cargo fmt --check

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
+mod bench;
 mod demo;
 mod publish;
 mod serve;
@@ -32,6 +33,7 @@ const EXAMPLES: &str = "Examples:
   vidette serve --demo                        a gateway with a door that opens every second; see http://127.0.0.1:8080
   vidette publish door.3 '{\"doorno\":3}'       publish one event
   vidette tail 'door.>' --after earliest      read what is retained, then live
+  vidette bench fanout -n 1000                measure a gateway that is started for it
   curl -N 'http://127.0.0.1:8080/v1/sse?after=earliest'
   grpcurl -plaintext -d '{\"after\":\"earliest\"}' 127.0.0.1:8080 vidette.v1.EventBus/Subscribe";
 
@@ -40,6 +42,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Publish(publish::PublishArgs),
     Tail(tail::TailArgs),
+    Bench(bench::BenchArgs),
 }
 
 /// What a command fails with: a text for a person, and an exit code.
@@ -85,6 +88,7 @@ fn run(command: Command) -> Outcome {
             Command::Serve(args) => serve::run(args).await,
             Command::Publish(args) => publish::run(args).await,
             Command::Tail(args) => tail::run(args).await,
+            Command::Bench(args) => bench::run(args).await,
         }
     });
     // Standard input may be waited for on a thread that nothing can end.

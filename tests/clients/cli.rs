@@ -1,5 +1,6 @@
 //! The `vidette` command, as a person or a script uses it.
 
+mod bench;
 mod publish;
 mod serve;
 mod tail;
@@ -18,11 +19,12 @@ async fn vidette_with_input(args: &[&str], input: &str) -> Output {
 
 #[tokio::test]
 async fn help_is_there_for_each_command_and_exits_with_0() {
-    let cases: [(&[&str], &[&str]); 5] = [
-        (&["--help"], &["serve", "publish", "tail", "Examples:"]),
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&["--help"], &["serve", "publish", "tail", "bench", "Examples:"]),
         (&["serve", "--help"], &["--listen", "--data-dir", "--engine", "--config", "--demo", "VIDETTE_LISTEN"]),
         (&["publish", "--help"], &["--ndjson", "--type", "--id", "Examples:"]),
         (&["tail", "--help"], &["--via", "--after", "--since", "--snapshot", "--limit", "--json", "Examples:"]),
+        (&["bench", "--help"], &["fanout", "idle", "poll", "publish", "grpc", "resume", "Examples:"]),
         (&["--version"], &[env!("CARGO_PKG_VERSION")]),
     ];
     for (args, texts) in cases {

@@ -1,0 +1,108 @@
+//! Results as Markdown: medians, the lowest and the highest, and ratios to the first server.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::scenarios::{Row, Scenario};
+use crate::servers::Server;
+
+pub(crate) fn markdown(scenario: &Scenario, results: &[(Server, Vec<Value>)], rounds: u32) -> String {
+    let flags = scenario.flags.join(" ");
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "```sh\ncargo bench --bench scenarios -- {} --rounds {rounds}   # vidette bench {flags}\n```\n",
+        scenario.name
+    );
+    let Some(((first, first_values), others)) = results.split_first() else { return text };
+    let _ = write!(text, "| | {}", first.name());
+    for (server, _) in others {
+        let _ = write!(text, " | {} | ratio", server.name());
+    }
+    let _ = writeln!(text, " |\n|---|--:{} |", "|--:|--:".repeat(others.len()));
+    for row in scenario.rows {
+        let own = figures(row, first_values);
+        let _ = write!(text, "| {} | {}", row.0, shown(&own));
+        for (_, values) in others {
+            let other = figures(row, values);
+            let _ = write!(text, " | {} | {}", shown(&other), ratio(&own, &other));
+        }
+        text.push_str(" |\n");
+    }
+    for (server, values) in results {
+        for error in values.iter().filter_map(|value| value["error"].as_str()) {
+            let _ = writeln!(text, "\n{}: {}", server.name(), error.trim());
+        }
+    }
+    text
+}
+
+/// Replaces what a page has of a scenario.
+pub(crate) fn write(page: &Path, name: &str, table: &str) {
+    let text = std::fs::read_to_string(page).expect("the page can be read");
+    let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
+    let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let (before, after) = parts.unwrap_or_else(|| panic!("{} has no {begin} … {end}", page.display()));
+    std::fs::write(page, format!("{before}{begin}\n{table}{end}{after}")).expect("the page can be written");
+}
+
+/// One run in a line.
+pub(crate) fn brief(scenario: &Scenario, result: &Value) -> String {
+    if let Some(error) = result["error"].as_str() {
+        return error.trim().to_owned();
+    }
+    let one = std::slice::from_ref(result);
+    let shown = scenario.rows.iter().map(|row| format!("{} {}", row.0, shown(&figures(row, one))));
+    shown.collect::<Vec<_>>().join("; ")
+}
+
+/// A row's figures of all rounds, sorted.
+fn figures(Row(_, pointer, divisor): &Row, values: &[Value]) -> Vec<f64> {
+    let found = values.iter().filter_map(|value| value.pointer(pointer)?.as_f64());
+    let mut figures: Vec<f64> = found.map(|figure| figure / divisor).collect();
+    figures.sort_by(f64::total_cmp);
+    figures
+}
+
+fn median(sorted: &[f64]) -> Option<f64> {
+    sorted.get(sorted.len() / 2).copied()
+}
+
+fn shown(sorted: &[f64]) -> String {
+    let (Some(middle), Some(low), Some(high)) = (median(sorted), sorted.first(), sorted.last()) else {
+        return "–".to_owned();
+    };
+    let [middle, low, high] = [middle, *low, *high].map(number);
+    if low == high { middle } else { format!("{middle} ({low}–{high})") }
+}
+
+fn ratio(own: &[f64], other: &[f64]) -> String {
+    match (median(own), median(other)) {
+        (Some(own), Some(other)) if own > 0.0 && other > 0.0 => format!("{:.2}", own / other),
+        _ => String::new(),
+    }
+}
+
+/// Three digits that count, in groups.
+fn number(number: f64) -> String {
+    let decimals = match number.abs() {
+        n if n >= 100.0 || n.fract() == 0.0 => return grouped(number),
+        n if n >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{number:.decimals$}")
+}
+
+fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

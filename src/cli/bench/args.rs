@@ -1,0 +1,188 @@
+//! What can be asked of `vidette bench`.
+
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Subcommand};
+
+use super::address::Address;
+use super::load::Via;
+use crate::limits;
+
+/// Measure a gateway: one that runs, or one that is started for it.
+///
+/// Every event carries when it was due and its number, so what is late, missing, repeated or out of order is counted, for
+/// each reader. It exits with 1 when anything was missing or repeated. Client and server share the machine: compare only
+/// what was measured together.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct BenchArgs {
+    #[command(subcommand)]
+    pub(super) what: What,
+}
+
+const EXAMPLES: &str = "Examples:
+  vidette bench fanout                                   1,000 SSE readers of one topic, 100 events a second
+  vidette bench fanout -n 10000 -k 10000 -r 5000 -p 4    each reader has its own topic
+  vidette bench idle -n 19000                            memory of a connection that only waits
+  vidette bench publish -p 8 --batch 100                 as fast as they are accepted
+  vidette bench grpc -n 1000 -c 10 --json
+  vidette bench resume --behind 10000 --engine memory
+  vidette bench poll --url http://127.0.0.1:8080 --server-pid \"$(pidof vidette)\"";
+
+#[derive(Subcommand)]
+pub(super) enum What {
+    /// Events to readers by Server-Sent Events
+    Fanout(LoadArgs),
+    /// Events to readers by long-poll
+    Poll(LoadArgs),
+    /// Events to readers by gRPC, many streams on few connections
+    Grpc {
+        #[command(flatten)]
+        load: LoadArgs,
+        #[command(flatten)]
+        streams: StreamArgs,
+    },
+    /// Events as fast as the gateway accepts them, to one reader
+    #[command(mut_arg("readers", |arg| arg.default_value("1")), mut_arg("rate", |arg| arg.default_value("0")))]
+    #[command(mut_arg("publishers", |arg| arg.default_value("8")))]
+    Publish(LoadArgs),
+    /// Readers that wait, and nothing is published: connections a second, memory of one
+    Idle(IdleArgs),
+    /// Readers that come back all at once and read what they have missed, while others read live
+    Resume(ResumeArgs),
+}
+
+#[derive(Args)]
+pub(super) struct TargetArgs {
+    /// Address of a running gateway [default: one is started, in a temporary folder]. For comparing with other servers:
+    /// the address to read from, with a path; {topic}, {k} (the topic's number) and {cursor} are filled in
+    #[arg(long, value_parser = address)]
+    pub(super) url: Option<String>,
+    /// For comparing with other servers: where events are posted
+    #[arg(long, requires = "url", value_parser = address)]
+    pub(super) publish_url: Option<String>,
+    /// Processes whose CPU and memory are measured, with their children
+    #[arg(long, value_delimiter = ',', requires = "url")]
+    pub(super) server_pid: Vec<u32>,
+    /// Engine of the gateway that is started
+    #[arg(long, value_name = "sqlite|memory", default_value = "sqlite", conflicts_with = "url")]
+    pub(super) engine: String,
+    /// Configuration of the gateway that is started
+    #[arg(long, conflicts_with = "url")]
+    pub(super) config: Option<PathBuf>,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Clone)]
+pub(super) struct ReaderArgs {
+    /// Readers
+    #[arg(short = 'n', long, default_value_t = 1000, value_parser = at_most(limits::BENCH_READERS))]
+    pub(super) readers: usize,
+    /// Topics; reader i reads topic i mod K
+    #[arg(short = 'k', long, default_value_t = 1, value_parser = at_most(limits::BENCH_READERS))]
+    pub(super) topics: usize,
+    /// Milliseconds the readers' thread sleeps between two looks at its sockets. More costs the server less, and adds
+    /// as much to the latency: compare only with equal ones
+    #[arg(long, default_value_t = 0.5, value_parser = milliseconds)]
+    pub(super) coalesce: f64,
+}
+
+#[derive(Args, Clone)]
+pub(super) struct StreamArgs {
+    /// HTTP/2 connections that the gRPC streams share
+    #[arg(short, long, default_value_t = 10, value_parser = at_most(limits::BENCH_READERS))]
+    pub(super) connections: usize,
+}
+
+#[derive(Args, Clone)]
+pub(super) struct PublishArgs {
+    /// Events a second over all publishers; 0: as fast as they are accepted
+    #[arg(short, long, default_value_t = 100.0, value_parser = rate)]
+    pub(super) rate: f64,
+    /// Seconds to publish
+    #[arg(short = 'd', long, default_value_t = 10.0, value_parser = seconds)]
+    pub(super) seconds: f64,
+    /// Publishers, each with a connection of its own
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(super) publishers: u8,
+    /// Events a request
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=limits::MAX_BATCH_EVENTS as i64))]
+    pub(super) batch: u32,
+    /// Bytes of an event's data; at least 32, for its marker
+    #[arg(short, long, default_value_t = 128, value_parser = at_most(limits::MAX_EVENT_BYTES_CEILING))]
+    pub(super) size: usize,
+    /// Seconds without a delivery until what is missing is given up
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    pub(super) drain: f64,
+}
+
+#[derive(Args)]
+pub(super) struct LoadArgs {
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    #[command(flatten)]
+    pub(super) readers: ReaderArgs,
+    #[command(flatten)]
+    pub(super) publish: PublishArgs,
+}
+
+#[derive(Args)]
+pub(super) struct IdleArgs {
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    #[command(flatten)]
+    pub(super) readers: ReaderArgs,
+    #[command(flatten)]
+    pub(super) streams: StreamArgs,
+    /// How they wait
+    #[arg(long, value_enum, default_value = "sse")]
+    pub(super) via: Via,
+    /// Seconds to hold them
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    pub(super) hold: f64,
+}
+
+#[derive(Args)]
+pub(super) struct ResumeArgs {
+    #[command(flatten)]
+    pub(super) load: LoadArgs,
+    #[command(flatten)]
+    pub(super) streams: StreamArgs,
+    /// How they resume
+    #[arg(long, value_enum, default_value = "sse")]
+    pub(super) via: Via,
+    /// Events each of them has missed
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(super) behind: u32,
+    /// Readers that read live meanwhile, by SSE
+    #[arg(long, default_value_t = 100, value_parser = at_most(limits::BENCH_READERS))]
+    pub(super) live: usize,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    Address::parse(text).map(|_| text.to_owned())
+}
+
+fn at_most(bound: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=bound as u64)
+}
+
+fn number(text: &str, bound: f64) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=bound).contains(&number) { Ok(number) } else { Err(format!("not between 0 and {bound}")) }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    number(text, 10_000_000.0)
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    number(text, 3600.0)
+}
+
+fn milliseconds(text: &str) -> Result<f64, String> {
+    number(text, 1000.0)
+}

@@ -1,0 +1,370 @@
+//! Readers, thousands on one thread: non-blocking sockets that are read in sweeps.
+//!
+//! Client and server share the machine, so what the client costs is taken from what is measured. Between two sweeps the
+//! thread sleeps, as a network card gathers interrupts: without that each delivery would wake the client, and the server
+//! would pay for waking it. Invariants:
+//! - a connection is never dropped by this side before the end, however slow it is;
+//! - what broke before publishing began is `failed` and expected to get nothing, what broke later is `lost` and missed.
+
+mod h2;
+mod poll;
+mod sse;
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Token};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::address::Address;
+use super::tally::Tally;
+use crate::limits;
+
+/// Who reads, and how.
+#[derive(Clone)]
+pub(super) struct Plan {
+    pub(super) run: u32,
+    pub(super) via: Via,
+    pub(super) address: Address,
+    pub(super) readers: usize,
+    /// HTTP/2 connections that the readers share; otherwise each has its own.
+    pub(super) connections: usize,
+    /// Reader i reads topic i mod this.
+    pub(super) topics: usize,
+    /// Added to the topics' numbers.
+    pub(super) first_topic: usize,
+    pub(super) publishers: usize,
+    pub(super) cursor: String,
+    pub(super) coalesce: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Via {
+    Sse,
+    Poll,
+    Grpc,
+}
+
+/// What the thread tells while it runs.
+#[derive(Default)]
+pub(super) struct Shared {
+    stop: AtomicBool,
+    working: AtomicBool,
+    ready: AtomicUsize,
+    failed: AtomicUsize,
+    lost: AtomicUsize,
+    delivered: AtomicU64,
+    first_fault: Mutex<Option<String>>,
+}
+
+impl Shared {
+    fn fault(&self, text: String) {
+        self.first_fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+    }
+}
+
+/// Readers that are running.
+pub(super) struct Load {
+    shared: Arc<Shared>,
+    thread: JoinHandle<io::Result<Counted>>,
+}
+
+/// What is left of them.
+pub(super) struct Counted {
+    pub(super) tally: Tally,
+    /// Topic and events of each reader that was there when publishing began.
+    pub(super) received: Vec<(usize, u64)>,
+    pub(super) failed: usize,
+    pub(super) lost: usize,
+    pub(super) first_fault: Option<String>,
+}
+
+impl Load {
+    pub(super) fn start(plan: Plan) -> Self {
+        let shared = Arc::new(Shared::default());
+        let told = shared.clone();
+        Load { shared, thread: std::thread::spawn(move || Sweeper::new(plan, told)?.run()) }
+    }
+
+    pub(super) fn ready(&self) -> usize {
+        self.shared.ready.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn failed(&self) -> usize {
+        self.shared.failed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn delivered(&self) -> u64 {
+        self.shared.delivered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// From now on a reader that breaks is one that was lost.
+    pub(super) fn work(&self) {
+        self.shared.working.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn finish(self) -> Result<Counted, String> {
+        let lost = self.shared.lost.load(Ordering::Relaxed); // before the readers hang up
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let counted = self.thread.join().map_err(|_| "the thread of the readers panicked".to_owned())?;
+        counted.map(|counted| Counted { lost, ..counted }).map_err(|e| format!("the readers: {e}"))
+    }
+}
+
+/// One connection's protocol, with the readers on it.
+trait Wire {
+    /// What to send once connected.
+    fn begin(&mut self, out: &mut Vec<u8>);
+    /// Takes the next bytes, and may answer them.
+    fn take(&mut self, bytes: &[u8], with: &mut With<'_>) -> Result<(), String>;
+    /// The readers that read now.
+    fn reading(&self) -> usize;
+    /// The readers that have been refused or whose stream has ended, while the connection goes on.
+    fn ended(&self) -> usize {
+        0
+    }
+    fn readers(&self) -> usize {
+        1
+    }
+    /// Topic and events of the readers that read, or did so while it counted.
+    fn received(&self) -> Vec<(usize, u64)>;
+}
+
+/// What a wire works with.
+struct With<'a> {
+    tally: &'a mut Tally,
+    out: &'a mut Vec<u8>,
+    working: bool,
+}
+
+struct Connection {
+    socket: Option<TcpStream>,
+    is_connected: bool,
+    is_opening: bool,
+    /// Broke before publishing began.
+    is_excluded: bool,
+    out: Vec<u8>,
+    wire: Box<dyn Wire>,
+}
+
+struct Sweeper {
+    plan: Plan,
+    shared: Arc<Shared>,
+    poll: mio::Poll,
+    connections: Vec<Connection>,
+    opening: usize,
+    sources: u32,
+    tally: Tally,
+    buffer: Vec<u8>,
+}
+
+impl Sweeper {
+    fn new(plan: Plan, shared: Arc<Shared>) -> io::Result<Self> {
+        let wires: Vec<Box<dyn Wire>> = match plan.via {
+            Via::Sse => (0..plan.readers).map(|i| Box::new(sse::Sse::new(&plan, i)) as Box<dyn Wire>).collect(),
+            Via::Poll => (0..plan.readers).map(|i| Box::new(poll::LongPoll::new(&plan, i)) as Box<dyn Wire>).collect(),
+            Via::Grpc => (0..plan.connections).map(|c| Box::new(h2::H2::new(&plan, c)) as Box<dyn Wire>).collect(),
+        };
+        let connections: Vec<_> = wires.into_iter().map(Connection::new).collect();
+        Ok(Sweeper {
+            poll: mio::Poll::new()?,
+            opening: 0,
+            // With more on one source address, finding it a free port takes long.
+            sources: u32::try_from(connections.len().div_ceil(limits::BENCH_CONNECTIONS_A_SOURCE)).unwrap_or(1).max(1),
+            tally: Tally::new(plan.run),
+            buffer: vec![0; limits::BENCH_READ_BYTES],
+            connections,
+            shared,
+            plan,
+        })
+    }
+
+    fn run(mut self) -> io::Result<Counted> {
+        // Room for all: none waits for the next sweep.
+        let mut events = Events::with_capacity(self.connections.len() + 1);
+        let mut next = 0;
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            while next < self.connections.len() && self.opening < limits::BENCH_OPENING {
+                self.open(next);
+                next += 1;
+            }
+            match self.poll.poll(&mut events, Some(Duration::from_millis(20))) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                polled => polled?,
+            }
+            for event in &events {
+                self.event(event.token().0, event);
+            }
+            self.shared.delivered.store(self.tally.delivered, Ordering::Relaxed);
+            if !self.plan.coalesce.is_zero() {
+                std::thread::sleep(self.plan.coalesce);
+            }
+        }
+        Ok(self.counted())
+    }
+
+    fn open(&mut self, at: usize) {
+        self.opening += 1;
+        self.connections[at].is_opening = true;
+        match connect(self.plan.address.socket, at, self.sources) {
+            Ok(mut socket) => {
+                let both = Interest::READABLE | Interest::WRITABLE;
+                let registered = self.poll.registry().register(&mut socket, Token(at), both);
+                self.connections[at].socket = Some(socket);
+                if let Err(e) = registered {
+                    self.close(at, &e.to_string());
+                }
+            }
+            Err(e) => self.close(at, &format!("cannot connect: {e}")),
+        }
+    }
+
+    fn event(&mut self, at: usize, event: &mio::event::Event) {
+        let connection = &mut self.connections[at];
+        let before = (connection.wire.reading(), connection.wire.ended());
+        let mut with =
+            With { tally: &mut self.tally, out: &mut Vec::new(), working: self.shared.working.load(Ordering::Relaxed) };
+        let outcome = connection.serve(event, &mut self.buffer, &mut with);
+        let after = (connection.wire.reading(), connection.wire.ended());
+        self.note(before, after);
+        if let Err(fault) = outcome {
+            self.close(at, &fault);
+        } else if after.0 + after.1 == self.connections[at].wire.readers() {
+            self.opened(at);
+        }
+    }
+
+    /// Tells what has become of a connection's readers.
+    fn note(&self, before: (usize, usize), after: (usize, usize)) {
+        let shared = &self.shared;
+        shared.ready.fetch_add(after.0, Ordering::Relaxed);
+        shared.ready.fetch_sub(before.0, Ordering::Relaxed);
+        let gone = after.1 - before.1;
+        if gone > 0 {
+            let counter = if shared.working.load(Ordering::Relaxed) { &shared.lost } else { &shared.failed };
+            counter.fetch_add(gone, Ordering::Relaxed);
+            shared.fault("the server refused or ended a stream".to_owned());
+        }
+    }
+
+    fn opened(&mut self, at: usize) {
+        self.opening -= usize::from(std::mem::take(&mut self.connections[at].is_opening));
+    }
+
+    fn close(&mut self, at: usize, fault: &str) {
+        self.opened(at);
+        let connection = &mut self.connections[at];
+        connection.socket = None;
+        let reading = connection.wire.reading();
+        let never_read = connection.wire.readers() - connection.wire.ended() - reading;
+        self.shared.failed.fetch_add(never_read, Ordering::Relaxed);
+        if self.shared.working.load(Ordering::Relaxed) {
+            self.shared.lost.fetch_add(reading, Ordering::Relaxed);
+        } else {
+            connection.is_excluded = true;
+            self.shared.failed.fetch_add(reading, Ordering::Relaxed);
+            self.shared.ready.fetch_sub(reading, Ordering::Relaxed);
+        }
+        self.shared.fault(format!("connection {at}: {fault}"));
+    }
+
+    fn counted(self) -> Counted {
+        for socket in self.connections.iter().filter_map(|c| c.socket.as_ref()) {
+            // A reset leaves nothing behind in TIME_WAIT, which the next run would stumble over.
+            let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        }
+        let counting = self.connections.iter().filter(|c| !c.is_excluded);
+        Counted {
+            received: counting.flat_map(|c| c.wire.received()).collect(),
+            failed: self.shared.failed.load(Ordering::Relaxed),
+            lost: 0,
+            first_fault: self.shared.first_fault.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            tally: self.tally,
+        }
+    }
+}
+
+impl Connection {
+    fn new(wire: Box<dyn Wire>) -> Self {
+        Connection { socket: None, is_connected: false, is_opening: false, is_excluded: false, out: Vec::new(), wire }
+    }
+
+    fn serve(&mut self, event: &mio::event::Event, buffer: &mut [u8], with: &mut With<'_>) -> Result<(), String> {
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        if !self.is_connected {
+            if let Some(fault) = socket.take_error().map_err(|e| e.to_string())? {
+                return Err(format!("cannot connect: {fault}"));
+            }
+            if !event.is_writable() {
+                return Ok(());
+            }
+            self.is_connected = true;
+            self.wire.begin(&mut self.out);
+        }
+        self.flush()?;
+        self.read(event.is_read_closed(), buffer, with)
+    }
+
+    /// Events tell of a change only: all that is there has to be read.
+    fn read(&mut self, is_closed: bool, buffer: &mut [u8], with: &mut With<'_>) -> Result<(), String> {
+        loop {
+            let Some(socket) = &mut self.socket else { return Ok(()) };
+            match socket.read(buffer) {
+                Ok(0) => return Err("closed by the server".to_owned()),
+                Ok(count) => {
+                    self.wire.take(&buffer[..count], with)?;
+                    self.out.append(with.out);
+                    self.flush()?;
+                    if count < buffer.len() && !is_closed {
+                        return Ok(());
+                    }
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.to_string()),
+            }
+        }
+    }
+
+    /// What the socket does not take is written when it tells that it is writable.
+    fn flush(&mut self) -> Result<(), String> {
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        while !self.out.is_empty() {
+            match socket.write(&self.out) {
+                Ok(count) => drop(self.out.drain(..count)),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.to_string()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Begins to connect; loopback connections come from 127.0.0.1, 127.0.0.2, … in turn.
+fn connect(to: SocketAddr, at: usize, sources: u32) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    let source = u32::try_from(at).unwrap_or_default() % sources;
+    if source > 0 && to.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
+        let from = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + source);
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+    }
+    match socket.connect(&to.into()) {
+        Err(e) if e.kind() != ErrorKind::WouldBlock && e.raw_os_error() != Some(EINPROGRESS) => Err(e),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+/// A connection that is being made (errno of Linux).
+const EINPROGRESS: i32 = 115;

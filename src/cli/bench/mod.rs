@@ -1,0 +1,60 @@
+//! `vidette bench`: how much a gateway bears, measured from outside.
+//!
+//! Readers and publishers are raw sockets in this process, the gateway is another one. Invariants:
+//! - latency counts from when an event was due, so a backlog shows however it comes about;
+//! - each reader is checked for missing, repeated and reordered events, and the run fails by them;
+//! - the client is cheap (`load`), says what it took itself, and what others on the machine took meanwhile.
+
+mod address;
+mod answer;
+mod args;
+mod exchange;
+mod gateway;
+mod load;
+mod markers;
+mod measure;
+mod meter;
+mod process;
+mod progress;
+mod publish;
+mod report;
+mod resume;
+mod scene;
+mod tally;
+
+pub(super) use args::BenchArgs;
+use args::What;
+use load::Via;
+
+use super::{Failure, Outcome};
+
+pub(super) async fn run(args: BenchArgs) -> Outcome {
+    let interrupt = tokio::spawn(async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            progress::interrupt();
+        }
+    });
+    let measured = tokio::task::spawn_blocking(move || measure(&args.what)).await.map_err(Failure::new)?;
+    interrupt.abort();
+    measured
+}
+
+fn measure(what: &What) -> Outcome {
+    let (json, report) = match what {
+        What::Fanout(load) => (load.target.json, measure::events("fanout", Via::Sse, load, 1)),
+        What::Poll(load) => (load.target.json, measure::events("poll", Via::Poll, load, 1)),
+        What::Publish(load) => (load.target.json, measure::events("publish", Via::Sse, load, 1)),
+        What::Grpc { load, streams } => {
+            (load.target.json, measure::events("grpc", Via::Grpc, load, streams.connections))
+        }
+        What::Idle(idle) => (idle.target.json, measure::idle(idle)),
+        What::Resume(resume) => (resume.load.target.json, resume::run(resume)),
+    };
+    let report = report.map_err(Failure::new)?;
+    if json {
+        println!("{}", serde_json::to_string(&report).map_err(Failure::new)?);
+    } else {
+        println!("{report}");
+    }
+    if report.is_clean() { Ok(()) } else { Err(Failure::new("not every reader got every event once and in order")) }
+}

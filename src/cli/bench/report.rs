@@ -1,0 +1,246 @@
+//! What was measured, for a person and as JSON.
+
+use std::fmt::{self, Write as _};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// One run.
+#[derive(Serialize, Default)]
+pub(super) struct Report {
+    pub(super) bench: &'static str,
+    pub(super) readers: usize,
+    /// Those that were there when publishing began.
+    pub(super) ready: usize,
+    /// Those that never were.
+    pub(super) failed: usize,
+    /// Those that were cut later.
+    pub(super) lost: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) connect: Option<Connect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) publish: Option<Publish>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) delivery: Option<Delivery>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resume: Option<Resume>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) server: Option<Server>,
+    pub(super) client: Client,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_fault: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Connect {
+    pub(super) seconds: f64,
+    pub(super) per_second: f64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Publish {
+    pub(super) accepted: u64,
+    pub(super) faults: u64,
+    pub(super) seconds: f64,
+    pub(super) per_second: f64,
+    /// From sending a request to its answer.
+    pub(super) answer_us: Quantiles,
+}
+
+#[derive(Serialize)]
+pub(super) struct Delivery {
+    pub(super) expected: u64,
+    pub(super) delivered: u64,
+    pub(super) missing: u64,
+    pub(super) repeated: u64,
+    pub(super) out_of_order: u64,
+    pub(super) readers_with_missing: usize,
+    /// Events of somebody else's run.
+    pub(super) strange: u64,
+    pub(super) bytes: u64,
+    /// From the first event that was due to the last delivery.
+    pub(super) seconds: f64,
+    pub(super) per_second: f64,
+    /// From when an event was due to when it was read.
+    pub(super) latency_us: Quantiles,
+    /// Upper edge of each column, and events in it.
+    pub(super) latency_histogram_us: Vec<(u64, u64)>,
+}
+
+/// Readers that caught up, and how those fared who read live.
+#[derive(Serialize)]
+pub(super) struct Resume {
+    pub(super) behind: u32,
+    pub(super) caught_up: Delivery,
+    pub(super) live_alone_us: Quantiles,
+    pub(super) live_beside_us: Quantiles,
+    pub(super) live_p99_ratio: f64,
+    /// Missing, repeated or out of order among the live ones.
+    pub(super) live_wrong: u64,
+}
+
+/// What the server's processes took.
+#[derive(Serialize)]
+pub(super) struct Server {
+    pub(super) connect_cpu_s: f64,
+    /// While it was published and delivered.
+    pub(super) cpu_s: f64,
+    pub(super) deliveries_per_cpu_s: f64,
+    pub(super) rss_before_bytes: u64,
+    pub(super) rss_idle_bytes: u64,
+    pub(super) rss_peak_bytes: u64,
+    pub(super) rss_reader_bytes: u64,
+    pub(super) pss_reader_bytes: u64,
+}
+
+#[derive(Serialize, Default)]
+pub(super) struct Client {
+    /// From the first publish to the last delivery, or while readers waited.
+    pub(super) seconds: f64,
+    pub(super) cpu_s: f64,
+    /// What the rest of the machine used meanwhile: repeat a run where it is not small.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) other_cpu_s: Option<f64>,
+}
+
+#[derive(Serialize, Clone, Copy)]
+pub(super) struct Quantiles {
+    pub(super) p50: u64,
+    pub(super) p90: u64,
+    pub(super) p99: u64,
+    pub(super) p999: u64,
+    pub(super) max: u64,
+}
+
+impl Quantiles {
+    pub(super) fn of(histogram: &Histogram<u64>) -> Self {
+        let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|q| histogram.value_at_quantile(q));
+        Quantiles { p50, p90, p99, p999, max: histogram.max() }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate")]
+pub(super) fn per_second(count: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { (count as f64 / seconds * 10.0).round() / 10.0 } else { 0.0 }
+}
+
+/// Columns that double, without the empty ones.
+pub(super) fn columns(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+    let columns = histogram.iter_log(1, 2.0).map(|c| (c.value_iterated_to() + 1, c.count_since_last_iteration()));
+    columns.filter(|(_, count)| *count > 0).collect()
+}
+
+impl Report {
+    /// Whether nothing was missing or came twice or in another order, and no reader was cut or refused.
+    pub(super) fn is_clean(&self) -> bool {
+        let caught_up = self.resume.as_ref().map(|resume| &resume.caught_up);
+        let is_clean = |d: &Delivery| d.missing + d.repeated + d.out_of_order == 0;
+        let live_wrong = self.resume.as_ref().map_or(0, |resume| resume.live_wrong);
+        self.delivery.iter().chain(caught_up).all(is_clean)
+            && self.lost + self.failed == 0
+            && live_wrong == 0
+            && self.publish.as_ref().is_none_or(|publish| publish.faults == 0)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { readers, ready, failed, lost, .. } = self;
+        write!(f, "readers    {ready} of {readers}")?;
+        if let Some(Connect { seconds, per_second }) = &self.connect {
+            write!(f, " in {seconds:.2} s ({}/s)", grouped(*per_second))?;
+        }
+        writeln!(f, "; {failed} failed, {lost} lost")?;
+        if let Some(publish) = &self.publish {
+            let Publish { accepted, faults, seconds, per_second, answer_us } = publish;
+            writeln!(f, "published  {accepted} in {seconds:.1} s ({}/s), {faults} refused", grouped(*per_second))?;
+            writeln!(f, "answered   {answer_us}")?;
+        }
+        if let Some(delivery) = &self.delivery {
+            write!(f, "{delivery}")?;
+        }
+        if let Some(resume) = &self.resume {
+            write!(f, "{resume}")?;
+        }
+        if let Some(server) = &self.server {
+            writeln!(f, "server     {server}")?;
+        }
+        let Client { seconds, cpu_s, other_cpu_s } = &self.client;
+        write!(f, "client     {cpu_s:.2} CPU s in {seconds:.1} s")?;
+        if let Some(other) = other_cpu_s {
+            write!(f, "; others on this machine: {other:.2} CPU s")?;
+        }
+        match &self.first_fault {
+            Some(fault) => write!(f, "\nfirst fault: {fault}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Delivery { expected, delivered, missing, repeated, out_of_order, per_second, .. } = self;
+        write!(f, "delivered  {delivered} of {expected} ({}/s): ", grouped(*per_second))?;
+        writeln!(f, "{missing} missing, {repeated} repeated, {out_of_order} out of order")?;
+        writeln!(f, "latency    {}", self.latency_us)?;
+        f.write_str(&bars(&self.latency_histogram_us))
+    }
+}
+
+impl fmt::Display for Resume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Delivery { expected, delivered, missing, repeated, out_of_order, seconds, per_second, .. } =
+            &self.caught_up;
+        write!(f, "caught up  {delivered} of {expected} in {seconds:.2} s ({}/s): ", grouped(*per_second))?;
+        writeln!(f, "{missing} missing, {repeated} repeated, {out_of_order} out of order")?;
+        writeln!(f, "live alone {}", self.live_alone_us)?;
+        writeln!(f, "… beside   {}", self.live_beside_us)?;
+        writeln!(f, "live p99 ratio {:.2}, {} missing, repeated or out of order", self.live_p99_ratio, self.live_wrong)
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} CPU s connecting, then {:.2} CPU s", self.connect_cpu_s, self.cpu_s)?;
+        if self.deliveries_per_cpu_s > 0.0 {
+            write!(f, " ({} deliveries a CPU second)", grouped(self.deliveries_per_cpu_s))?;
+        }
+        let [before, idle, peak] =
+            [self.rss_before_bytes, self.rss_idle_bytes, self.rss_peak_bytes].map(|bytes| bytes / 1_000_000);
+        write!(f, "; memory {before} MB, with readers {idle} MB ({} B each), at most {peak} MB", self.rss_reader_bytes)
+    }
+}
+
+impl fmt::Display for Quantiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p90, p99, p999, max] = [self.p50, self.p90, self.p99, self.p999, self.max].map(milliseconds);
+        write!(f, "p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max} ms")
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn milliseconds(us: u64) -> String {
+    format!("{:.2}", us as f64 / 1000.0)
+}
+
+/// A number without its fraction, in groups of three digits.
+pub(super) fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn bars(columns: &[(u64, u64)]) -> String {
+    let highest = columns.iter().map(|(_, count)| *count).max().unwrap_or(1);
+    columns.iter().fold(String::new(), |mut text, (edge_us, count)| {
+        let bar = "█".repeat(usize::try_from((count * 40).div_ceil(highest)).unwrap_or(0));
+        let _ = writeln!(text, "  < {:>9} ms {bar} {count}", milliseconds(*edge_us));
+        text
+    })
+}

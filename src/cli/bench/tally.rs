@@ -1,0 +1,89 @@
+//! What one thread of readers has counted.
+
+use hdrhistogram::Histogram;
+
+use super::markers::{Marker, Sight, Track, now_us};
+use crate::limits;
+
+/// Microseconds, to three digits.
+pub(super) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, limits::BENCH_LATENCY_US, 3).expect("constant bounds that are in order")
+}
+
+/// Totals over many readers.
+pub(super) struct Tally {
+    /// Markers of another run are those of somebody else, or of history.
+    run: u32,
+    pub(super) latency_us: Histogram<u64>,
+    pub(super) delivered: u64,
+    pub(super) repeated: u64,
+    pub(super) out_of_order: u64,
+    pub(super) strange: u64,
+    pub(super) bytes: u64,
+    pub(super) last_us: u64,
+}
+
+impl Tally {
+    pub(super) fn new(run: u32) -> Self {
+        Tally {
+            run,
+            latency_us: histogram(),
+            delivered: 0,
+            repeated: 0,
+            out_of_order: 0,
+            strange: 0,
+            bytes: 0,
+            last_us: 0,
+        }
+    }
+
+    /// Counts what came in one read of one reader.
+    pub(super) fn count(&mut self, reader: &mut Seen, marker: Marker, now_us: u64) {
+        let track = reader.tracks.get_mut(usize::from(marker.publisher)).filter(|_| marker.run == self.run);
+        let Some(track) = track else {
+            self.strange += 1;
+            return;
+        };
+        match track.see(marker.sequence) {
+            Sight::Repeated => {
+                self.repeated += 1;
+                return;
+            }
+            Sight::OutOfOrder => self.out_of_order += 1,
+            Sight::InOrder => {}
+        }
+        reader.received += 1;
+        self.delivered += 1;
+        self.last_us = now_us;
+        self.latency_us.saturating_record(now_us.saturating_sub(marker.due_us));
+    }
+}
+
+/// What one reader has had.
+pub(super) struct Seen {
+    pub(super) received: u64,
+    tracks: Box<[Track]>,
+    /// The beginning of a marker whose end is still to come.
+    carry: Vec<u8>,
+}
+
+impl Seen {
+    pub(super) fn new(publishers: usize) -> Self {
+        Seen { received: 0, tracks: vec![Track::default(); publishers].into(), carry: Vec::new() }
+    }
+
+    /// Finds the markers in the next bytes of a stream.
+    pub(super) fn feed(&mut self, bytes: &[u8], tally: &mut Tally) {
+        tally.bytes += bytes.len() as u64;
+        let now_us = now_us();
+        if self.carry.is_empty() {
+            let kept = super::markers::scan(bytes, |marker| tally.count(self, marker, now_us));
+            self.carry.extend_from_slice(&bytes[kept..]);
+        } else {
+            let mut joined = std::mem::take(&mut self.carry);
+            joined.extend_from_slice(bytes);
+            let kept = super::markers::scan(&joined, |marker| tally.count(self, marker, now_us));
+            self.carry = joined[kept..].to_vec(); // of its own size: there may be 100,000 of these
+        }
+    }
+}
