@@ -118,6 +118,8 @@ pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 pub const MAX_H2_STREAMS: u32 = 1024;
 /// Bytes HTTP/2 buffers for one stream before its subscription has to wait.
 pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes HTTP/2 gathers on one connection before it writes them.
+pub const H2_CORK_BYTES: usize = 64 * 1024;
 /// HTTP/2 asks a silent peer whether it is there this often.
 pub const H2_KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long a peer may take to answer that.

@@ -6,6 +6,7 @@
 //! - hyper drives all connections but those of pages that wait, which [`direct`] holds for far less memory;
 //! - shutdown ends every stream with its closing word and returns within [`limits::DRAIN`].
 
+mod corked;
 mod direct;
 mod head;
 mod outgoing;
@@ -37,6 +38,7 @@ use crate::engine::{self, Engine};
 use crate::error::{Error, Kind};
 use crate::limits;
 use crate::transport;
+use corked::Corked;
 use direct::{Direct, Outcome};
 use replayed::Replayed;
 
@@ -205,10 +207,10 @@ impl Connections {
         let Ok(Ok(protocol)) = timeout(limits::HEADER_TIMEOUT, sniff(&stream, &mut first)).await else { return };
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(self.shared.write_timeout));
-        let io = TokioIo::new(Replayed::new(first, Box::pin(stream)));
+        let stream = Replayed::new(first, Box::pin(stream));
         let served = match protocol {
-            Protocol::Http1 => self.serve_http1(io).await,
-            Protocol::Http2 => self.serve_http2(io).await,
+            Protocol::Http1 => self.serve_http1(TokioIo::new(stream)).await,
+            Protocol::Http2 => self.serve_http2(TokioIo::new(Corked::new(stream))).await,
         };
         if let Err(fault) = served {
             tracing::debug!(%fault, "a connection ended early");
@@ -235,7 +237,7 @@ impl Connections {
         self.until_drained(builder.serve_connection(io, service)).await
     }
 
-    async fn serve_http2(&self, io: TokioIo<Stream>) -> hyper::Result<()> {
+    async fn serve_http2(&self, io: TokioIo<Corked<Stream>>) -> hyper::Result<()> {
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
