@@ -45,6 +45,8 @@ pub const PUBLISH_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 pub const GROUP_EVENTS: usize = 4096;
 /// Bytes one group commit takes together, unless a single batch is larger.
 pub const GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// How often others are let go first while a group gathers.
+pub const GATHER_YIELDS: usize = 8;
 /// Requests of one publish stream that may be on their way at once.
 pub const PUBLISH_STREAM_PIPELINE: usize = 256;
 
@@ -67,6 +69,12 @@ pub const RING_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes of pages that readers of one filter have in common, with what transports made of them.
 pub const SHARED_PAGES_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes a second and core that readers get together while they are more than a page behind. Twice as much is possible,
+/// but then those who read live wait.
+pub const CATCH_UP_BYTES_PER_SECOND_PER_CORE: f64 = 200e6;
+/// What an event takes on the wire beside its texts and data, about, in bytes.
+pub const EVENT_OVERHEAD_ON_WIRE_BYTES: usize = 64;
 
 /// Readers of one filter are told of events at most this often for each of them, …
 pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(25);

@@ -6,6 +6,7 @@
 //! - nothing here knows a transport.
 
 mod batch;
+mod catch_up;
 mod cold;
 mod group;
 mod heartbeat;
@@ -29,6 +30,7 @@ use crate::event::Event;
 use crate::limits;
 use crate::metrics::{Gauges, Metrics};
 use batch::{SharedPage, SharedPages};
+use catch_up::CatchUp;
 use cold::ColdBlocks;
 use group::Group;
 use heartbeat::Heartbeat;
@@ -63,6 +65,7 @@ struct Shared {
     ring: Ring,
     cold: ColdBlocks,
     shared_pages: SharedPages,
+    catch_up: CatchUp,
     interest: Arc<Interest>,
     heartbeat: Heartbeat,
     /// The newest visible vid. Stored after ring and marks, loaded before them.
@@ -86,6 +89,7 @@ impl Bus {
             ring: Ring::new(last),
             cold: ColdBlocks::new(),
             shared_pages: SharedPages::new(),
+            catch_up: CatchUp::new(),
             heartbeat: Heartbeat::default(),
             interest: Arc::new(Interest::new(last)),
             tail: AtomicU64::new(last),
@@ -184,7 +188,8 @@ impl Bus {
             return Ok(page);
         }
         self.0.metrics.cold_reads.inc();
-        self.0.cold.read(self.engine(), request).await
+        // Boxed, so that a subscription that waits has no room for this.
+        Box::pin(self.0.cold.read(self.engine(), request)).await
     }
 
     /// A page for one of a group, which another of it may have read already.

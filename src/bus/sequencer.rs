@@ -104,13 +104,22 @@ impl Job {
 pub(super) async fn run(bus: Weak<Shared>, mut jobs: mpsc::Receiver<Job>) {
     while let Some(first) = jobs.recv().await {
         let Some(bus) = bus.upgrade() else { return };
-        let group = gather(first, &mut jobs);
+        let group = gather(first, &mut jobs).await;
         commit(&bus, group).await;
     }
 }
 
 /// The first job and whatever waits behind it, up to the bounds of a group.
-fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
+async fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
+    // Those who were just answered are on their way back: while others bring more, they go first.
+    let mut waiting = jobs.len();
+    for _ in 0..limits::GATHER_YIELDS {
+        tokio::task::yield_now().await;
+        if jobs.len() == waiting {
+            break;
+        }
+        waiting = jobs.len();
+    }
     let (mut events, mut bytes) = (first.batch.len(), first.bytes);
     let mut group = vec![first];
     while events < limits::GROUP_EVENTS && bytes < limits::GROUP_BYTES {

@@ -231,7 +231,7 @@ impl Subscription {
         self.registration.slot.rearm();
         let tail = self.bus.tail();
         if let Some(through) = self.snapshot_through {
-            return self.read_snapshot(through).await;
+            return Box::pin(self.read_snapshot(through)).await;
         }
         // What is before the next match was looked at when it was marked.
         let after = self.position.max(tail.min(self.next_match() - 1));
@@ -244,6 +244,9 @@ impl Subscription {
             None => self.bus.read_shared(&self.registration.group, self.request(after, tail)).await?,
             Some(_) => self.bus.read(self.request(after, tail)).await?.into(),
         };
+        if page.through < tail {
+            Box::pin(self.bus.0.catch_up.turn(&page.batch)).await;
+        }
         let kept_from = page.first.saturating_sub(1);
         if kept_from > after && !self.from_earliest {
             return self.gap(page.first).map(Some);
@@ -286,7 +289,12 @@ impl Subscription {
 
     fn request(&self, after: Vid, through: Vid) -> ReadRequest {
         let events = self.left.map_or(usize::MAX, |left| left as usize);
-        ReadRequest { after, through, filter: self.registration.group.filter.clone(), budget: PageBudget::of_events(events) }
+        ReadRequest {
+            after,
+            through,
+            filter: self.registration.group.filter.clone(),
+            budget: PageBudget::of_events(events),
+        }
     }
 
     fn next_match(&self) -> Vid {

@@ -60,6 +60,14 @@ enum Next {
     Gone,
 }
 
+/// What one request comes to.
+enum Answered {
+    /// This body is to be sent; then the connection may stay open.
+    Body(AnswerBody, bool),
+    NotForHere(Bytes),
+    Gone,
+}
+
 impl Direct {
     pub(super) fn new(stream: TcpStream) -> Self {
         Direct { stream, outgoing: Outgoing::default(), early: Vec::new() }
@@ -68,19 +76,27 @@ impl Direct {
     /// Answers requests until one of them is not for here, or the connection ends.
     pub(super) async fn serve(mut self, shared: &Shared) -> Outcome {
         loop {
-            // Boxed, so that a waiting answer is not kept company by the memory of its request.
-            match Box::pin(self.next(shared)).await {
-                Next::Request(head) => {
-                    let Some((body, keep_alive)) = Box::pin(self.answer(head, shared)).await else {
-                        return Outcome::Ended;
-                    };
+            // Boxed, so that a stream that waits has no room for its request.
+            match Box::pin(self.answer_next(shared)).await {
+                Answered::Body(body, keep_alive) => {
                     if self.send(body, shared.write_timeout).await.is_err() || !keep_alive {
                         return Outcome::Ended;
                     }
                 }
-                Next::NotForHere(bytes) => return Outcome::NotForHere(self.stream, bytes),
-                Next::Gone => return Outcome::Ended,
+                Answered::NotForHere(bytes) => return Outcome::NotForHere(self.stream, bytes),
+                Answered::Gone => return Outcome::Ended,
             }
+        }
+    }
+
+    async fn answer_next(&mut self, shared: &Shared) -> Answered {
+        match self.next(shared).await {
+            Next::Request(head) => match Box::pin(self.answer(head, shared)).await {
+                Some((body, keep_alive)) => Answered::Body(body, keep_alive),
+                None => Answered::Gone,
+            },
+            Next::NotForHere(bytes) => Answered::NotForHere(bytes),
+            Next::Gone => Answered::Gone,
         }
     }
 

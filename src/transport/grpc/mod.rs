@@ -28,9 +28,9 @@ use crate::error::{Error, Result};
 use crate::event::{EventParts, NewEvent};
 use crate::limits;
 use crate::topic::Filter;
-pub(crate) use encoded::{EncodedResponse, SmallBuffers};
 #[cfg(fuzzing)]
 pub(crate) use encoded::encode_event;
+pub(crate) use encoded::{EncodedResponse, SmallBuffers};
 
 /// The generated code of the server; what it sends to subscribers is [`EncodedResponse`] instead.
 #[allow(missing_docs, unreachable_pub, dead_code, clippy::pedantic)]
