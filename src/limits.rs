@@ -90,6 +90,19 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 /// A long-poll's longest wait (contract §5).
 pub const MAX_WAIT: Duration = Duration::from_secs(120);
 
+/// Pieces of work that a source pulls and publishes together.
+pub const SOURCE_BATCH_EVENTS: usize = 1000;
+/// A source that failed is tried again after this long …
+pub const SOURCE_BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// … and, when it goes on failing, at last after this long.
+pub const SOURCE_BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// How far back from its end the log is read at start, for events whose acknowledgement may not have arrived.
+pub const SOURCE_LOOKBACK: Duration = Duration::from_secs(60);
+/// Ids of such events that are remembered beyond the dedupe window.
+pub const SOURCE_KNOWN_IDS: usize = 200_000;
+/// Bytes of the text of a source's fault, or of a refusal, that are kept.
+pub const SOURCE_TEXT_BYTES: usize = 1024;
+
 /// Connections that wait to be accepted, as after a restart; the kernel may allow fewer (`net.core.somaxconn`).
 pub const ACCEPT_BACKLOG: u32 = 4096;
 /// A request head has to be complete within this time.
@@ -126,6 +139,8 @@ const _: () = {
     );
     assert!(MAX_LINE_BYTES > MAX_EVENT_BYTES_CEILING * 4 / 3, "a line holds the largest event in base64");
     assert!(MAX_BODY_BYTES < PUBLISH_QUEUE_BYTES, "one request fits into the queue");
+    assert!(SOURCE_BATCH_EVENTS <= MAX_BATCH_EVENTS, "what a source pulls fits into one batch");
+    assert!(SOURCE_TEXT_BYTES * 2 <= MAX_HEADERS_BYTES, "a refusal fits into the headers of a dead letter");
     assert!(RING_EVENTS > PAGE_SCAN_EVENTS, "a page of the ring is a part of it");
     assert!(DRAIN.as_secs() < 10, "shutdown ends within 10 s");
 };

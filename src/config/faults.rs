@@ -60,7 +60,27 @@ impl Section {
         })
     }
 
-    fn path(&self, key: &str) -> String {
+    /// The tables of `[[name]]`, taken out in their order, each named as `name[0]`.
+    pub(super) fn array(&mut self, name: &str, faults: &mut ConfigFaults) -> Vec<Section> {
+        let path = self.path(name);
+        let tables = match self.values.remove(name) {
+            Some(toml::Value::Array(values)) => values,
+            Some(table @ toml::Value::Table(_)) => vec![table],
+            Some(_) => vec![toml::Value::Boolean(false)],
+            None => Vec::new(),
+        };
+        let named = |(index, value)| match value {
+            toml::Value::Table(values) => Some(Section::new(&format!("{path}[{index}]"), values)),
+            _ => {
+                faults.push(format!("{path} is a list of sections: write [[{path}]]"));
+                None
+            }
+        };
+        tables.into_iter().enumerate().filter_map(named).collect()
+    }
+
+    /// The full name of a setting, for a fault.
+    pub(super) fn path(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 

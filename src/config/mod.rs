@@ -5,6 +5,7 @@
 //! - each setting has its default here and its unit in its name or its text.
 
 mod faults;
+mod sources;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::limits;
 use crate::topic::Filter;
 pub use faults::ConfigFaults;
 use faults::Section;
+pub use sources::SourcesConfig;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct Config {
     pub origins: OriginsConfig,
     /// Pages that the gateway serves.
     pub pages: PagesConfig,
+    /// Where events come from beside the publish endpoints.
+    pub sources: SourcesConfig,
 }
 
 /// The legacy page (contract §6).
@@ -117,6 +121,7 @@ impl Config {
             legacy: legacy(root.section("legacy", &mut faults), &mut faults),
             origins: origins(root.section("origins", &mut faults), &mut faults),
             pages: pages(root.section("pages", &mut faults), overrides.pages_dir, &mut faults),
+            sources: sources::sources(root.section("source", &mut faults), &mut faults),
         };
         root.finish(&mut faults);
         config.check(&mut faults);

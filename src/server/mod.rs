@@ -3,6 +3,7 @@
 //! Invariants:
 //! - everything that can fail at start fails before the first connection is accepted;
 //! - a connection is bounded in what it may hold, and in how long it may send nothing or take nothing;
+//! - sources begin when connections are accepted, and end with them;
 //! - shutdown ends every stream with its closing word and returns within [`limits::DRAIN`].
 
 mod target;
@@ -31,6 +32,7 @@ use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::error::{Error, Kind};
 use crate::limits;
+use crate::source::Sources;
 use crate::transport;
 use target::MendedTarget;
 
@@ -58,6 +60,7 @@ pub struct Gateway {
     bus: Bus,
     listeners: Vec<TcpListener>,
     router: Router,
+    sources: Sources,
     health: HealthReporter,
     max_connections: usize,
     write_timeout: Duration,
@@ -88,8 +91,10 @@ impl Gateway {
         for service in transport::HEALTH_SERVICES {
             health.set_service_status(service, ServingStatus::Serving).await;
         }
+        let sources = Sources::plan(&config.sources, &bus);
         Gateway {
-            router: transport::router(bus.clone(), config, health_service),
+            router: transport::router(bus.clone(), config, sources.states(), health_service),
+            sources,
             max_connections: config.max_connections,
             write_timeout: config.write_timeout,
             health,
@@ -110,7 +115,7 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then ends every stream and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Gateway { bus, listeners, router, health, max_connections, write_timeout } = self;
+        let Gateway { bus, listeners, router, sources, health, max_connections, write_timeout } = self;
         let connections = Connections {
             bus: bus.clone(),
             router,
@@ -123,6 +128,7 @@ impl Gateway {
         for listener in listeners {
             tokio::spawn(accept(listener, connections.clone(), accepting.clone()));
         }
+        sources.start(&bus, &connections.tracker);
 
         shutdown.await;
         tracing::info!(subscribers = bus.subscribers(), "shutting down: streams are being ended");
@@ -134,7 +140,10 @@ impl Gateway {
         connections.draining.cancel();
         connections.tracker.close();
         if timeout(limits::DRAIN, connections.tracker.wait()).await.is_err() {
-            tracing::warn!(connections = connections.tracker.len(), "some connections did not end in time and are cut");
+            tracing::warn!(
+                connections = connections.tracker.len(),
+                "some connections or sources did not end in time and are cut"
+            );
         }
         accepting.cancel();
     }
