@@ -7,6 +7,7 @@
 
 mod driver;
 mod fingerprint;
+mod gearman;
 mod known;
 mod publishing;
 mod state;
@@ -81,22 +82,30 @@ pub(crate) enum Outcome {
 #[error("{0}")]
 pub(crate) struct SourceFault(String);
 
+impl From<std::io::Error> for SourceFault {
+    fn from(fault: std::io::Error) -> Self {
+        SourceFault(format!("the connection broke: {fault}"))
+    }
+}
+
 impl SourceFault {
     pub(crate) fn new(text: impl Into<String>) -> Self {
         SourceFault(text.into())
     }
 }
 
+/// A source that is not running yet.
+type Planned = (Arc<SourceState>, MakeSource);
+
 /// The sources of a gateway. The only place that knows the kinds.
 pub(crate) struct Sources {
-    planned: Vec<(Arc<SourceState>, MakeSource)>,
+    planned: Vec<Planned>,
 }
 
 impl Sources {
     /// What is configured; nothing is connected yet.
-    #[expect(unused_variables, unused_mut, reason = "no kind is here yet")]
     pub(crate) fn plan(config: &SourcesConfig, bus: &Bus) -> Self {
-        let mut planned = Vec::new();
+        let planned = config.gearman.iter().flat_map(|source| gearman::plan(source, bus.options())).collect();
         Sources { planned }
     }
 
