@@ -1,0 +1,1 @@
+//! The old system beside the new one.
