@@ -69,14 +69,15 @@ impl Section {
             Some(_) => vec![toml::Value::Boolean(false)],
             None => Vec::new(),
         };
-        let named = |(index, value)| match value {
-            toml::Value::Table(values) => Some(Section::new(&format!("{path}[{index}]"), values)),
-            _ => {
+        let mut sections = Vec::new();
+        for (index, value) in tables.into_iter().enumerate() {
+            if let toml::Value::Table(values) = value {
+                sections.push(Section::new(&format!("{path}[{index}]"), values));
+            } else {
                 faults.push(format!("{path} is a list of sections: write [[{path}]]"));
-                None
             }
-        };
-        tables.into_iter().enumerate().filter_map(named).collect()
+        }
+        sections
     }
 
     /// The full name of a setting, for a fault.

@@ -11,6 +11,8 @@ mod gearman;
 mod known;
 mod publishing;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

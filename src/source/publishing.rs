@@ -63,16 +63,12 @@ impl Publisher {
     }
 
     fn outcome(&self, receipt: Receipt, reason: Option<String>) -> Outcome {
-        match reason {
-            Some(reason) => {
-                self.state.refused(receipt.duplicate, &reason);
-                Outcome::Refused(reason)
-            }
-            None => {
-                self.state.published(receipt.duplicate);
-                Outcome::Published(receipt)
-            }
+        if let Some(reason) = reason {
+            self.state.refused(receipt.duplicate, &reason);
+            return Outcome::Refused(reason);
         }
+        self.state.published(receipt.duplicate);
+        Outcome::Published(receipt)
     }
 
     fn dead_event(&self, letter: DeadLetter) -> (NewEvent, Option<String>) {

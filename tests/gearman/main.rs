@@ -14,6 +14,7 @@ mod tools;
 mod client;
 mod job_server;
 mod jobs;
+mod migration;
 mod old_system;
 mod outages;
 mod pages;

@@ -35,7 +35,7 @@ pub(crate) async fn events(gateway: &Gateway, topic: &str) -> Vec<Value> {
     loop {
         let page = gateway.get(&format!("/v1/poll?after={after}&topic={topic}&wait=0")).await;
         events.extend(page["events"].as_array().expect("events").iter().cloned());
-        after = page["cursor"].as_str().expect("a cursor").to_owned();
+        page["cursor"].as_str().expect("a cursor").clone_into(&mut after);
         if page["up_to_date"] == true {
             return events;
         }

@@ -81,12 +81,11 @@ impl GearmanSource {
     }
 
     async fn connected(&mut self) -> Result<&mut Connection, SourceFault> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let max_body_bytes = self.max_event_bytes + limits::GEARMAN_ARGUMENTS_BYTES;
-                Connection::open(&self.server, &self.config.function, max_body_bytes).await?
-            }
+        let connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            let max_body_bytes = self.max_event_bytes + limits::GEARMAN_ARGUMENTS_BYTES;
+            Connection::open(&self.server, &self.config.function, max_body_bytes).await?
         };
         Ok(self.connection.insert(connection))
     }

@@ -176,13 +176,13 @@ fn read_body(kind: u32, length: usize, body: Bytes) -> Result<Response, SourceFa
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             Response::Error { code: text(&code), text: text(&rest) }
         }
-        31 => Response::Job(read_job(length, body)?),
+        31 => Response::Job(read_job(length, &body)?),
         other => Response::Other(other),
     })
 }
 
 /// Handle, function and unique id, each with a zero behind it, then the workload.
-fn read_job(length: usize, body: Bytes) -> Result<Job, SourceFault> {
+fn read_job(length: usize, body: &Bytes) -> Result<Job, SourceFault> {
     let mut rest = body.clone();
     let arguments = (argument(&mut rest), argument(&mut rest), argument(&mut rest));
     let (Some(handle), Some(_function), Some(unique)) = arguments else {
