@@ -107,6 +107,8 @@ pub const SOURCE_TEXT_BYTES: usize = 1024;
 
 /// A source's name in bytes.
 pub const SOURCE_NAME_BYTES: usize = 128;
+/// Bytes of jobs that one Gearman server may have in the gateway's hands: `concurrency` times `max_event_bytes`.
+pub const GEARMAN_HELD_BYTES: usize = 256 * 1024 * 1024;
 /// A Gearman function's or unique id's length in bytes; a job server takes no longer ones.
 pub const GEARMAN_NAME_BYTES: usize = 512;
 /// Bytes of a job packet beside its workload: handle, function and unique id.

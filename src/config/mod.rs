@@ -143,6 +143,12 @@ impl Config {
         if *max_event_bytes > limits::MAX_EVENT_BYTES_CEILING || *max_event_bytes == 0 {
             faults.push(format!("limits.max_event_bytes has to be from 1 to {}", limits::MAX_EVENT_BYTES_CEILING));
         }
+        for source in &self.sources.gearman {
+            if source.concurrency.saturating_mul(*max_event_bytes) > limits::GEARMAN_HELD_BYTES {
+                let (name, most) = (&source.name, limits::GEARMAN_HELD_BYTES);
+                faults.push(format!("source.gearman {name:?}: concurrency times limits.max_event_bytes is more than {most} bytes; make one of them smaller"));
+            }
+        }
         if retention.max_events == 0 || retention.max_bytes < *max_event_bytes as u64 {
             faults.push(
                 "retention.max_events has to be at least 1, and retention.max_bytes at least limits.max_event_bytes",

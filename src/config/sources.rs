@@ -127,6 +127,14 @@ mod tests {
     }
 
     #[test]
+    fn jobs_in_hand_have_to_fit_into_memory() {
+        let source = |more| format!("[[source.gearman]]\nfunction = \"f\"\ntopic = \"t\"\n{more}");
+        let told = parse(&source("concurrency = 300")).expect_err("300 MiB");
+        assert!(told.contains("concurrency times limits.max_event_bytes"), "{told}");
+        assert!(parse(&source("concurrency = 300\n[limits]\nmax_event_bytes = 1000")).is_ok());
+    }
+
+    #[test]
     fn every_fault_of_every_source_is_told_with_its_place() {
         let told = parse(
             r#"

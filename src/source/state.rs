@@ -1,6 +1,6 @@
 //! How a source is doing: in `/v1/bus`, in the metrics, and in the log when it changes.
 //!
-//! Invariant: a change is logged once, not every time that it is seen again.
+//! Invariant: a change is logged once, not every time that it is seen again, so no source fills a log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -122,10 +122,14 @@ impl SourceState {
     }
 
     pub(super) fn refused(&self, duplicate: bool, reason: &str) {
-        if !duplicate {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+        if duplicate {
+            return;
+        }
+        let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        // A producer that is wrong is wrong each time: the 1st, 2nd, 4th, 8th, … is told.
+        if refused.is_power_of_two() {
             let topic = format!("vidette.dead.{}", self.kind);
-            tracing::warn!(source = self.name, reason, topic, "not an event: it is kept as a dead letter");
+            tracing::warn!(source = self.name, reason, topic, refused, "not an event: it is kept as a dead letter");
         }
     }
 
