@@ -1,6 +1,6 @@
 # What a person runs. Everything else is plain cargo.
 
-.PHONY: test quick history-long model-long lint setup demo fuzz bench counts
+.PHONY: test quick history-long gearman-long model-long lint setup demo fuzz bench counts
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -13,6 +13,10 @@ quick:
 # The history checker for ten minutes; VIDETTE_SEED chooses the run.
 history-long:
 	VIDETTE_HISTORY_SECONDS=600 cargo test --test history -- --nocapture
+
+# The way from Gearman to five pages in Chromium in full: 10,000 jobs, ten kills; minutes.
+gearman-long:
+	VIDETTE_JOBS=10000 VIDETTE_KILLS=10 cargo test --test gearman every_page -- --nocapture
 
 # Each fuzz target for FUZZ_SECONDS, from its seeds; needs cargo-fuzz. What is found is kept in fuzz/corpus.
 FUZZ_SECONDS ?= 60

@@ -40,6 +40,12 @@ missing_packages() {
   has valgrind || echo valgrind
   has python3 || echo python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+  # The package starts a job server of its own on loopback; tests have theirs on other ports.
+  [ -x /usr/sbin/gearmand ] || has gearmand || echo gearman-job-server
+  has gearman || echo gearman-tools
+  has php || echo php-cli
+  php -m 2>/dev/null | grep -qx gearman || echo php-gearman
+  [ -x /usr/sbin/nginx ] || has nginx || echo nginx-light
 }
 
 install_packages() {

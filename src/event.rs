@@ -40,8 +40,13 @@ impl ContentType {
     pub fn for_data(given: Option<&str>, data: &[u8]) -> Result<Self> {
         match given.map(str::trim).filter(|t| !t.is_empty()) {
             Some(text) => Self::checked(text, data),
-            None => Ok(ContentType(sniff(data).into())),
+            None => Ok(Self::of(data)),
         }
+    }
+
+    /// A content type that fits the data.
+    pub fn of(data: &[u8]) -> Self {
+        ContentType(sniff(data).into())
     }
 
     fn checked(text: &str, data: &[u8]) -> Result<Self> {

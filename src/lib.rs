@@ -19,6 +19,9 @@ pub mod bus;
 // What can be configured.
 pub mod config;
 
+// Where else do events come from?
+mod source;
+
 // How does it look on the wire?
 mod transport;
 pub use transport::proto;

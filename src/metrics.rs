@@ -50,11 +50,12 @@ pub struct Gauges {
 }
 
 impl Metrics {
-    /// All of it in the OpenMetrics text format.
-    pub fn render(&self, gauges: Gauges) -> String {
+    /// All of it in the OpenMetrics text format, with what others have to add.
+    pub fn render(&self, gauges: Gauges, add: impl FnOnce(&mut Registry)) -> String {
         let mut registry = Registry::with_prefix("vidette");
         self.register_counters(&mut registry);
         register_gauges(&mut registry, gauges);
+        add(&mut registry);
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a string does not fail");
         text

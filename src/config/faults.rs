@@ -60,7 +60,28 @@ impl Section {
         })
     }
 
-    fn path(&self, key: &str) -> String {
+    /// The tables of `[[name]]`, taken out in their order, each named as `name[0]`.
+    pub(super) fn array(&mut self, name: &str, faults: &mut ConfigFaults) -> Vec<Section> {
+        let path = self.path(name);
+        let tables = match self.values.remove(name) {
+            Some(toml::Value::Array(values)) => values,
+            Some(table @ toml::Value::Table(_)) => vec![table],
+            Some(_) => vec![toml::Value::Boolean(false)],
+            None => Vec::new(),
+        };
+        let mut sections = Vec::new();
+        for (index, value) in tables.into_iter().enumerate() {
+            if let toml::Value::Table(values) = value {
+                sections.push(Section::new(&format!("{path}[{index}]"), values));
+            } else {
+                faults.push(format!("{path} is a list of sections: write [[{path}]]"));
+            }
+        }
+        sections
+    }
+
+    /// The full name of a setting, for a fault.
+    pub(super) fn path(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 

@@ -5,6 +5,8 @@
 //! - each setting has its default here and its unit in its name or its text.
 
 mod faults;
+mod sources;
+mod template;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,8 @@ use crate::limits;
 use crate::topic::Filter;
 pub use faults::ConfigFaults;
 use faults::Section;
+pub use sources::{GearmanConfig, SourcesConfig};
+pub use template::TopicTemplate;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -36,6 +40,8 @@ pub struct Config {
     pub origins: OriginsConfig,
     /// Pages that the gateway serves.
     pub pages: PagesConfig,
+    /// Where events come from beside the publish endpoints.
+    pub sources: SourcesConfig,
 }
 
 /// The legacy page (contract §6).
@@ -104,10 +110,11 @@ impl Config {
         let mut faults = ConfigFaults::default();
         let table = text.parse::<toml::Table>().map_err(|e| ConfigFaults::one(e.to_string()))?;
         let mut root = Section::new("", table);
+        let sources = sources::sources(root.section("source", &mut faults), &mut faults);
         let config = Config {
             listen: listen(&mut root, overrides.listen, &mut faults),
             engine: engine(&mut root, overrides.engine, overrides.data_dir, &mut faults),
-            bus: bus(&mut root, &mut faults),
+            bus: bus(&mut root, dedupe_window(&sources), &mut faults),
             max_connections: max_connections(&mut root, &mut faults),
             write_timeout: root.section("limits", &mut faults).duration(
                 "write_timeout",
@@ -117,6 +124,7 @@ impl Config {
             legacy: legacy(root.section("legacy", &mut faults), &mut faults),
             origins: origins(root.section("origins", &mut faults), &mut faults),
             pages: pages(root.section("pages", &mut faults), overrides.pages_dir, &mut faults),
+            sources,
         };
         root.finish(&mut faults);
         config.check(&mut faults);
@@ -134,6 +142,12 @@ impl Config {
         }
         if *max_event_bytes > limits::MAX_EVENT_BYTES_CEILING || *max_event_bytes == 0 {
             faults.push(format!("limits.max_event_bytes has to be from 1 to {}", limits::MAX_EVENT_BYTES_CEILING));
+        }
+        for source in &self.sources.gearman {
+            if source.concurrency.saturating_mul(*max_event_bytes) > limits::GEARMAN_HELD_BYTES {
+                let (name, most) = (&source.name, limits::GEARMAN_HELD_BYTES);
+                faults.push(format!("source.gearman {name:?}: concurrency times limits.max_event_bytes is more than {most} bytes; make one of them smaller"));
+            }
         }
         if retention.max_events == 0 || retention.max_bytes < *max_event_bytes as u64 {
             faults.push(
@@ -181,7 +195,12 @@ fn engine(
     }
 }
 
-fn bus(root: &mut Section, faults: &mut ConfigFaults) -> BusOptions {
+/// How long ids are remembered by default: longer where jobs may be given again after an outage.
+fn dedupe_window(sources: &SourcesConfig) -> Duration {
+    if sources.gearman.is_empty() { Duration::from_secs(120) } else { limits::SOURCE_DEDUPE_WINDOW }
+}
+
+fn bus(root: &mut Section, dedupe_window: Duration, faults: &mut ConfigFaults) -> BusOptions {
     let heartbeat = root.section("bus", faults).duration("heartbeat", Duration::from_secs(15), faults);
     let limits = root.section("limits", faults);
     let max_subscribers = limits.value("max_subscribers", 100_000, faults);
@@ -191,7 +210,7 @@ fn bus(root: &mut Section, faults: &mut ConfigFaults) -> BusOptions {
         max_age: retention.duration("max_age", 7 * 24 * HOUR, faults),
         max_events: retention.value("max_events", 10_000_000, faults),
         max_bytes: retention.value("max_bytes", 4096 * MIB, faults),
-        dedupe_window: retention.duration("dedupe_window", Duration::from_secs(120), faults),
+        dedupe_window: retention.duration("dedupe_window", dedupe_window, faults),
     };
     BusOptions { heartbeat, max_subscribers, max_event_bytes, retention }
 }

@@ -4,6 +4,7 @@
 //! - everything that can fail at start fails before the first connection is accepted;
 //! - a connection is bounded in what it may hold, and in how long it may send nothing or take nothing;
 //! - hyper drives all connections but those of pages that wait, which [`direct`] holds for far less memory;
+//! - sources begin when connections are accepted, and end with them;
 //! - shutdown ends every stream with its closing word and returns within [`limits::DRAIN`].
 
 mod corked;
@@ -37,6 +38,7 @@ use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::error::{Error, Kind};
 use crate::limits;
+use crate::source::Sources;
 use crate::transport;
 use corked::Corked;
 use direct::{Direct, Outcome};
@@ -63,6 +65,7 @@ pub struct Gateway {
     bus: Bus,
     listeners: Vec<TcpListener>,
     router: Router,
+    sources: Sources,
     health: HealthReporter,
     /// Paths of requests that may wait.
     waiting_paths: Vec<String>,
@@ -95,9 +98,11 @@ impl Gateway {
         for service in transport::HEALTH_SERVICES {
             health.set_service_status(service, ServingStatus::Serving).await;
         }
+        let sources = Sources::plan(&config.sources, &bus);
         Gateway {
-            router: transport::router(bus.clone(), config, health_service),
+            router: transport::router(bus.clone(), config, sources.states(), health_service),
             waiting_paths: transport::waiting_paths(config),
+            sources,
             max_connections: config.max_connections,
             write_timeout: config.write_timeout,
             health,
@@ -118,7 +123,8 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then ends every stream and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Gateway { bus, listeners, router, health, waiting_paths: paths, max_connections, write_timeout } = self;
+        let Gateway { bus, listeners, router, sources, health, waiting_paths: paths, max_connections, write_timeout } =
+            self;
         let shared = direct::Shared { router, paths, write_timeout, draining: CancellationToken::new() };
         let connections = Arc::new(Connections {
             bus: bus.clone(),
@@ -130,6 +136,7 @@ impl Gateway {
         for listener in listeners {
             tokio::spawn(accept(listener, connections.clone(), accepting.clone()));
         }
+        sources.start(&bus, &connections.tracker);
 
         shutdown.await;
         tracing::info!(subscribers = bus.subscribers(), "shutting down: streams are being ended");
@@ -141,7 +148,10 @@ impl Gateway {
         connections.shared.draining.cancel();
         connections.tracker.close();
         if timeout(limits::DRAIN, connections.tracker.wait()).await.is_err() {
-            tracing::warn!(connections = connections.tracker.len(), "some connections did not end in time and are cut");
+            tracing::warn!(
+                connections = connections.tracker.len(),
+                "some connections or sources did not end in time and are cut"
+            );
         }
         accepting.cancel();
     }

@@ -14,15 +14,21 @@ use crate::bus::Bus;
 use crate::config::Config;
 use crate::cursor::shorten;
 use crate::error::{Error, Kind};
+use crate::source::SourceState;
 
 /// The page of the comet age asks for `./backend.php`, so it is answered beside that page, too.
 const LEGACY_BESIDE_PAGE: &str = "/clients/longpoll/backend.php";
 
 /// All routes.
-pub(crate) fn router(bus: Bus, config: &Config, health: HealthServer<impl Health>) -> Router {
+pub(crate) fn router(
+    bus: Bus,
+    config: &Config,
+    sources: Arc<[Arc<SourceState>]>,
+    health: HealthServer<impl Health>,
+) -> Router {
     let transport =
         TransportConfig { legacy: config.legacy.clone(), origins: config.origins.clone(), pages: config.pages.clone() };
-    let state = AppState { bus, config: Arc::new(transport) };
+    let state = AppState { bus, config: Arc::new(transport), sources };
     let http = http_routes(&config.legacy.path).merge(pages::routes());
     let http = match pages::own_files(&config.pages) {
         Some(files) => http.fallback_service(files),

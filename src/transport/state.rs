@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use crate::bus::Bus;
 use crate::config::{LegacyConfig, OriginsConfig, PagesConfig};
+use crate::source::SourceState;
 
-/// Shared by all requests; a clone is two pointers.
+/// Shared by all requests; a clone is three pointers.
 #[derive(Clone)]
 pub(crate) struct AppState {
     pub(crate) bus: Bus,
     pub(crate) config: Arc<TransportConfig>,
+    pub(crate) sources: Arc<[Arc<SourceState>]>,
 }
 
 /// What of the transports can be configured.

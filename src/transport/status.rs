@@ -10,15 +10,16 @@ use crate::bus::Bus;
 use crate::cursor::shorten;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::source::register_metrics;
 use crate::topic::{Filter, Topic};
 
 pub(super) async fn bus_state(
-    State(AppState { bus, .. }): State<AppState>,
+    State(AppState { bus, sources, .. }): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     Params::parse(query.as_deref())?.finish("none here")?;
     let (bounds, sizes) = (bus.bounds(), bus.engine().sizes());
-    Ok(axum::Json(json!({
+    let mut state = json!({
         "epoch": bus.engine().epoch(),
         "first": bounds.first,
         "last": bounds.last,
@@ -28,8 +29,11 @@ pub(super) async fn bus_state(
         "subscribers": bus.subscribers(),
         "engine": bus.engine().kind(),
         "durability": bus.engine().durability(),
-    }))
-    .into_response())
+    });
+    if !sources.is_empty() {
+        state["sources"] = sources.iter().map(|source| source.json()).collect();
+    }
+    Ok(axum::Json(state).into_response())
 }
 
 pub(super) async fn topics(
@@ -84,7 +88,7 @@ pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Resu
     bus.writable().map(|()| "ready\n")
 }
 
-pub(super) async fn metrics(State(AppState { bus, .. }): State<AppState>) -> Response {
-    let text = bus.metrics().render(bus.gauges());
+pub(super) async fn metrics(State(AppState { bus, sources, .. }): State<AppState>) -> Response {
+    let text = bus.metrics().render(bus.gauges(), |registry| register_metrics(registry, &sources));
     ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

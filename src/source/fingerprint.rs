@@ -1,0 +1,32 @@
+//! A short name for some bytes, the same in every run and every version.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+/// Bytes of the hash that are used: 128 bits, so that no two records meet by accident.
+const USED_BYTES: usize = 16;
+
+/// Hashes the parts, each with its length, so that none can be taken for the beginning of the next.
+pub(super) fn fingerprint(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize()[..USED_BYTES].iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a string does not fail
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_never_changes_and_tells_parts_apart() {
+        assert_eq!(fingerprint(&[b"getmsg", b"H:a:1"]), "2df232bddbf5eb73b74b53e1ef0dd323");
+        assert_ne!(fingerprint(&[b"ab", b"c"]), fingerprint(&[b"a", b"bc"]));
+    }
+}

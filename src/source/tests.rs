@@ -1,0 +1,186 @@
+//! The driver with a source that does as it is told, on a log that cannot always be written.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::driver::drive;
+use super::*;
+use crate::config::{Config, Overrides};
+use crate::cursor::{Epoch, Vid};
+use crate::engine::{Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep};
+use crate::error::{Error, Kind, Result as BusResult};
+use crate::event::EventParts;
+use crate::topic::{Filter, Topic};
+
+/// A log whose disk is full for the next so many commits.
+struct FullAtTimes {
+    log: MemoryEngine,
+    full: AtomicU64,
+}
+
+#[async_trait]
+impl Engine for FullAtTimes {
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> BusResult<Appended> {
+        if self.full.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(Error::new(Kind::StorageFull, "the disk is full"));
+        }
+        self.log.append(batches, now_ms).await
+    }
+    fn kind(&self) -> &'static str {
+        self.log.kind()
+    }
+    fn durability(&self) -> &'static str {
+        self.log.durability()
+    }
+    fn epoch(&self) -> &Epoch {
+        self.log.epoch()
+    }
+    fn bounds(&self) -> Bounds {
+        self.log.bounds()
+    }
+    fn sizes(&self) -> Sizes {
+        self.log.sizes()
+    }
+    async fn read(&self, request: ReadRequest) -> BusResult<Page> {
+        self.log.read(request).await
+    }
+    async fn read_newest(&self, request: ReadRequest) -> BusResult<Page> {
+        self.log.read_newest(request).await
+    }
+    async fn vid_before(&self, time_ms: i64) -> BusResult<Vid> {
+        self.log.vid_before(time_ms).await
+    }
+    async fn topics(&self, filter: Filter, after: Option<Topic>, limit: usize) -> BusResult<Vec<(Topic, Vid)>> {
+        self.log.topics(filter, after, limit).await
+    }
+    async fn trim(&self, retention: Retention, now_ms: i64) -> BusResult<TrimStep> {
+        self.log.trim(retention, now_ms).await
+    }
+}
+
+/// What the source does next.
+enum Step {
+    Give(Vec<Pulled>),
+    Break,
+    Panic,
+}
+
+#[derive(Default)]
+struct Script {
+    steps: Mutex<VecDeque<Step>>,
+    acknowledged: Mutex<Vec<Outcome>>,
+}
+
+struct Scripted(Arc<Script>);
+
+#[async_trait]
+impl Source for Scripted {
+    async fn pull(&mut self) -> Result<Vec<Pulled>, SourceFault> {
+        let step = self.0.steps.lock().expect("the script").pop_front();
+        match step {
+            Some(Step::Give(pulled)) => Ok(pulled),
+            Some(Step::Break) => Err(SourceFault::new("it broke")),
+            Some(Step::Panic) => panic!("a fault in the source"),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn acknowledge(&mut self, outcomes: Vec<Outcome>) -> Result<(), SourceFault> {
+        self.0.acknowledged.lock().expect("the script").extend(outcomes);
+        Ok(())
+    }
+}
+
+/// A source that is driven.
+struct Stage {
+    bus: Bus,
+    engine: Arc<FullAtTimes>,
+    script: Arc<Script>,
+    state: Arc<SourceState>,
+    driven: tokio::task::JoinHandle<()>,
+}
+
+impl Stage {
+    fn set(full: u64, dedupe_window: Duration, steps: Vec<Step>) -> Self {
+        let engine = Arc::new(FullAtTimes { log: MemoryEngine::new(dedupe_window), full: AtomicU64::new(full) });
+        let options = Config::parse("", Overrides::default()).expect("defaults").bus;
+        let bus = Bus::start(engine.clone(), options);
+        let script = Arc::new(Script { steps: Mutex::new(steps.into()), ..Script::default() });
+        let state = Arc::new(SourceState::new("scripted", "script"));
+        let for_source = script.clone();
+        let make: MakeSource = Box::new(move || Box::new(Scripted(for_source.clone())));
+        let driven = tokio::spawn(drive(make, bus.clone(), state.clone(), Arc::default()));
+        Stage { bus, engine, script, state, driven }
+    }
+
+    fn acknowledged(&self) -> Vec<Outcome> {
+        self.script.acknowledged.lock().expect("the script").clone()
+    }
+
+    /// Waits, on paused time, until so much has been acknowledged.
+    async fn until_acknowledged(&self, count: usize) -> Vec<Outcome> {
+        for _ in 0..10_000 {
+            if self.acknowledged().len() >= count {
+                return self.acknowledged();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("only {:?} has been acknowledged: {}", self.acknowledged(), self.state.json());
+    }
+}
+
+fn event(id: &str, data: &'static str) -> Pulled {
+    let parts = EventParts { topic: "door.3", id: Some(id), data: data.into(), ..EventParts::default() };
+    Pulled::Event(NewEvent::check(parts, 100).expect("an event"))
+}
+
+fn published(vid: Vid, duplicate: bool) -> Outcome {
+    Outcome::Published(Receipt { vid, duplicate })
+}
+
+const WINDOW: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_stored_just_now_is_held_and_neither_refused_nor_acknowledged() {
+    let letter = DeadLetter { reason: "bad".into(), content: "x".into(), headers: Vec::new(), id: Some("c".into()) };
+    let pieces = vec![event("a", "1"), Pulled::Refused(letter), event("b", "2")];
+    let stage = Stage::set(5, WINDOW, vec![Step::Give(pieces)]);
+    let outcomes = stage.until_acknowledged(3).await;
+    assert_eq!(outcomes, [published(1, false), Outcome::Refused("bad".into()), published(3, false)]);
+    let shown = stage.state.json();
+    assert_eq!((&shown["faults"], &shown["published"], &shown["refused"]), (&5.into(), &2.into(), &1.into()));
+    assert_eq!(stage.bus.bounds().last, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_ends_while_events_are_held_acknowledges_none_of_them() {
+    let stage = Stage::set(u64::MAX, WINDOW, vec![Step::Give(vec![event("a", "1")])]);
+    while stage.state.json()["state"] != "held" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stage.bus.close();
+    stage.driven.await.expect("it ends");
+    assert_eq!(stage.script.acknowledged.lock().expect("the script").len(), 0);
+    assert_eq!(stage.engine.bounds().last, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_breaks_or_panics_is_made_anew() {
+    let steps = vec![Step::Panic, Step::Break, Step::Give(vec![event("a", "1")])];
+    let stage = Stage::set(0, WINDOW, steps);
+    assert_eq!(stage.until_acknowledged(1).await, [published(1, false)]);
+    assert_eq!(stage.state.json()["faults"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_was_used_for_another_record_loses_neither_even_among_the_same_pieces() {
+    let pieces = || Step::Give(vec![event("a", "1"), event("a", "2"), event("a", "1")]);
+    let stage = Stage::set(0, WINDOW, vec![pieces(), pieces()]);
+    let outcomes = stage.until_acknowledged(6).await;
+    let (first, other) = (published(1, false), published(2, false));
+    let again = [published(1, true), published(2, true), published(1, true)];
+    assert_eq!(outcomes[..3], [first, other, published(1, true)]);
+    assert_eq!(outcomes[3..], again);
+}

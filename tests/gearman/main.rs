@@ -1,0 +1,22 @@
+//! Gearman as a way in: Debian's gearmand, producers in PHP, the `gearman` command, and packets written by hand.
+//!
+//! What they need beside cargo is installed by `scripts/setup-tests.sh`.
+
+#[path = "../clients/browser/chromium.rs"]
+#[allow(dead_code)] // each test program uses a part of it
+mod chromium;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../clients/tools.rs"]
+#[allow(dead_code)]
+mod tools;
+
+mod client;
+mod job_server;
+mod jobs;
+mod migration;
+mod old_system;
+mod outages;
+mod pages;
+mod support;
+mod withholding;

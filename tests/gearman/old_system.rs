@@ -1,0 +1,146 @@
+//! What was wrong with the old system, and what has become of it: the same pages on both. Prints the table of
+//! docs/migrate-from-comet.md.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::client::SUBMIT_JOB_BG;
+use crate::common::gateway::PATIENCE;
+use crate::job_server::JobServer;
+use crate::support::{gateway_of, record};
+use crate::tools::find;
+
+const PAGES: usize = 5;
+const RECORDS: u64 = 50;
+const LEAVING: u64 = 30;
+
+/// The script behind `backend.php`: a worker for one job.
+const SCRIPT: &str = "<?php
+$worker = new GearmanWorker();
+$worker->addServer('127.0.0.1', PORT);
+$worker->setTimeout(60000);
+$worker->addFunction('getmsg', function ($job) { echo $job->workload(); });
+$worker->work();
+";
+
+/// PHP's own web server, a process for each page.
+struct Php {
+    child: Child,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Php {
+    fn start(job_server: &JobServer, processes: usize) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let script = SCRIPT.replace("PORT", &job_server.port());
+        std::fs::write(folder.path().join("backend.php"), script).expect("a script");
+        let mut ports = (0..1000).map(|_| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(16_000..30_000))));
+        let address = ports.find(|a| std::net::TcpListener::bind(a).is_ok()).expect("a free port");
+        let mut php = Command::new(find("php", "bin"));
+        php.args(["-S", &address.to_string(), "-t"]).arg(folder.path());
+        php.env("PHP_CLI_SERVER_WORKERS", processes.to_string());
+        php.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Its processes are ended with it as a group.
+        std::os::unix::process::CommandExt::process_group(&mut php, 0);
+        let child = php.spawn().expect("php");
+        let started = std::time::Instant::now();
+        while std::net::TcpStream::connect(address).is_err() {
+            assert!(started.elapsed() < PATIENCE, "PHP does not listen");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Php { child, address, _folder: folder }
+    }
+}
+
+impl Drop for Php {
+    fn drop(&mut self) {
+        let group = nix::unistd::Pid::from_raw(-i32::try_from(self.child.id()).expect("a pid"));
+        let _ = nix::sys::signal::kill(group, nix::sys::signal::Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks once, as a page does. `None` when nothing came.
+async fn ask(address: SocketAddr, maxvid: u64, patience: Duration) -> Option<Value> {
+    let url = format!("http://{address}/backend.php?maxvid={maxvid}");
+    let asking = async { reqwest::get(url).await.ok()?.text().await.ok() };
+    let text = tokio::time::timeout(patience, asking).await.ok().flatten()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Reads until it has all records, or nothing has come for a while.
+async fn page(address: SocketAddr) -> u64 {
+    let (mut records, mut maxvid) = (0, 0);
+    while records < RECORDS {
+        let Some(record) = ask(address, maxvid, Duration::from_secs(3)).await else { break };
+        maxvid = record["vid"].as_u64().expect("a vid");
+        records += 1;
+    }
+    records
+}
+
+/// Five open pages, and records.
+async fn five_pages(address: SocketAddr, server: &JobServer) -> Vec<u64> {
+    let writing = async {
+        let mut client = server.client();
+        for number in 1..=RECORDS {
+            client.submit(SUBMIT_JOB_BG, &format!("rec-{number}"), record(number).as_bytes());
+            tokio::time::sleep(Duration::from_millis(10)).await; // records come one after the other
+        }
+    };
+    let pages = join_all((0..PAGES).map(|_| page(address)));
+    tokio::join!(pages, writing).0
+}
+
+/// Pages that leave while they wait, each before a record comes. How many of the records one that stays is shown.
+async fn leaving_pages(address: SocketAddr, server: &JobServer, first: u64, maxvid: u64) -> u64 {
+    for number in first..first + LEAVING {
+        assert!(ask(address, maxvid + number - first, Duration::from_millis(150)).await.is_none(), "it was waiting");
+        server.client().submit(SUBMIT_JOB_BG, &format!("rec-{number}"), record(number).as_bytes());
+        while server.jobs() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let (mut shown, mut maxvid) = (0, maxvid);
+    while let Some(record) = ask(address, maxvid, Duration::from_secs(2)).await {
+        maxvid = record["vid"].as_u64().expect("a vid");
+        shown += 1;
+    }
+    shown
+}
+
+#[tokio::test]
+async fn every_page_has_what_a_queue_gave_to_one() {
+    let server = JobServer::start();
+    let php = Php::start(&server, PAGES);
+    let before = five_pages(php.address, &server).await;
+    assert_eq!(before.iter().sum::<u64>(), RECORDS, "each record reached one page: {before:?}");
+    drop(php);
+
+    let server = JobServer::start();
+    let gateway = gateway_of(&[server.address()]);
+    let after = five_pages(gateway.address(), &server).await;
+    assert_eq!(after, [RECORDS; PAGES], "each record reaches every page");
+    println!("five open pages, {RECORDS} records: before {before:?}, after {after:?}");
+}
+
+#[tokio::test]
+async fn pages_that_leave_while_they_wait_take_no_record_with_them() {
+    let server = JobServer::start();
+    let php = Php::start(&server, PAGES);
+    let before = leaving_pages(php.address, &server, 1, 0).await;
+    assert_eq!(before, 0, "each went to a script whose page had gone");
+    drop(php);
+
+    let server = JobServer::start();
+    let gateway = gateway_of(&[server.address()]);
+    let after = leaving_pages(gateway.address(), &server, 1, 0).await;
+    assert_eq!(after, LEAVING);
+    println!("{LEAVING} pages leave while they wait: before {before} records are shown, after {after}");
+}
