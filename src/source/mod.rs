@@ -9,6 +9,7 @@ mod driver;
 mod fingerprint;
 mod gearman;
 mod known;
+mod notes;
 mod publishing;
 mod state;
 #[cfg(test)]
