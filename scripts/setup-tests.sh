@@ -37,6 +37,7 @@ missing_packages() {
   [ -r "$PROTOTYPE_JS" ] || echo libjs-prototype
   has curl || echo curl
   has sqlite3 || echo sqlite3
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
   has python3 || echo python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   # The package starts a job server of its own on loopback; tests have theirs on other ports.

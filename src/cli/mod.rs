@@ -5,6 +5,7 @@
 mod demo;
 mod publish;
 mod serve;
+mod source;
 mod tail;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     Serve(serve::ServeArgs),
     Publish(publish::PublishArgs),
+    Source(source::SourceArgs),
     Tail(tail::TailArgs),
 }
 
@@ -84,6 +86,7 @@ fn run(command: Command) -> Outcome {
         match command {
             Command::Serve(args) => serve::run(args).await,
             Command::Publish(args) => publish::run(args).await,
+            Command::Source(args) => source::run(args),
             Command::Tail(args) => tail::run(args).await,
         }
     });
