@@ -1,6 +1,7 @@
 //! The `vidette` command, as a person or a script uses it.
 
 mod publish;
+mod resume;
 mod serve;
 mod tail;
 
@@ -18,10 +19,17 @@ async fn vidette_with_input(args: &[&str], input: &str) -> Output {
 
 #[tokio::test]
 async fn help_is_there_for_each_command_and_exits_with_0() {
-    let cases: [(&[&str], &[&str]); 5] = [
+    let cases: [(&[&str], &[&str]); 6] = [
         (&["--help"], &["serve", "publish", "tail", "Examples:"]),
         (&["serve", "--help"], &["--listen", "--data-dir", "--engine", "--config", "--demo", "VIDETTE_LISTEN"]),
-        (&["publish", "--help"], &["--ndjson", "--type", "--id", "Examples:"]),
+        (
+            &["publish", "--help"],
+            &["--ndjson", "--type", "--id", "--id-prefix", "--from-line", "--retry-for", "Examples:"],
+        ),
+        (
+            &["source", "postgres", "init", "--help"],
+            &["--print", "--table", "--topic", "--outbox", "--role", "Examples:"],
+        ),
         (&["tail", "--help"], &["--via", "--after", "--since", "--snapshot", "--limit", "--json", "Examples:"]),
         (&["--version"], &[env!("CARGO_PKG_VERSION")]),
     ];
@@ -35,7 +43,7 @@ async fn help_is_there_for_each_command_and_exits_with_0() {
 
 #[tokio::test]
 async fn wrong_flags_exit_with_64() {
-    let cases: [&[&str]; 11] = [
+    let cases: [&[&str]; 17] = [
         &[],
         &["sreve"],
         &["serve", "--nonsense"],
@@ -47,6 +55,12 @@ async fn wrong_flags_exit_with_64() {
         &["publish"],
         &["publish", "--ndjson", "door.3", "{}"],
         &["publish", "--ndjson", "--type", "opened"],
+        &["publish", "--ndjson", "/nowhere/at/all"],
+        &["publish", "--ndjson", "-", "--from-line", "0"],
+        &["publish", "--ndjson", "-", "--retry-for", "soon"],
+        &["publish", "door.3", "{}", "--id-prefix", "x"],
+        &["publish", "door.3", "{}", "--from-line", "7"],
+        &["source", "postgres"],
     ];
     for args in cases {
         let output = vidette(args).await;
