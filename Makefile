@@ -1,6 +1,6 @@
 # What a person runs. Everything else is plain cargo.
 
-.PHONY: test quick history-long gearman-long model-long lint setup demo fuzz bench counts
+.PHONY: test quick history-long outbox-long gearman-long model-long lint setup demo fuzz bench counts
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -13,6 +13,10 @@ quick:
 # The history checker for ten minutes; VIDETTE_SEED chooses the run.
 history-long:
 	VIDETTE_HISTORY_SECONDS=600 cargo test --test history -- --nocapture
+
+# The outbox of PostgreSQL: 10,000 rows and 100 kills, twice; VIDETTE_SEED chooses the run.
+outbox-long:
+	VIDETTE_OUTBOX_ROWS=10000 cargo test --test postgres proof -- --nocapture --test-threads=1
 
 # The way from Gearman to five pages in Chromium in full: 10,000 jobs, ten kills; minutes.
 gearman-long:

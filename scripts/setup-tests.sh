@@ -38,6 +38,7 @@ missing_packages() {
   has curl || echo curl
   has sqlite3 || echo sqlite3
   has valgrind || echo valgrind
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
   has python3 || echo python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   # The package starts a job server of its own on loopback; tests have theirs on other ports.

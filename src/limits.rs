@@ -122,6 +122,8 @@ pub const SOURCE_DEDUPE_WINDOW: Duration = Duration::from_secs(3600);
 pub const SOURCE_LOOKBACK: Duration = Duration::from_secs(60);
 /// Ids of such events that are remembered beyond the dedupe window.
 pub const SOURCE_KNOWN_IDS: usize = 200_000;
+/// Notes of broken connections that are read back at start, the newest ones.
+pub const SOURCE_NOTES: usize = 1000;
 /// Bytes of the text of a source's fault, or of a refusal, that are kept.
 pub const SOURCE_TEXT_BYTES: usize = 1024;
 
@@ -145,6 +147,34 @@ pub const GEARMAN_STATUS_INTERVAL: Duration = Duration::from_secs(5);
 pub const GEARMAN_STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of that answer, which has a line for each function.
 pub const GEARMAN_STATUS_BYTES: u64 = 1024 * 1024;
+
+/// Bytes of rows that are read together from a database; a single larger row is read by itself.
+pub const SOURCE_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// The longest that an answer of a database may be waited for.
+pub const DATABASE_ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The shortest and the longest time between two looks at an outbox that nothing tells of.
+pub const DATABASE_POLL_MIN: Duration = Duration::from_millis(10);
+/// See [`DATABASE_POLL_MIN`].
+pub const DATABASE_POLL_MAX: Duration = Duration::from_secs(3600);
+/// Rows that wait in an outbox are counted up to this many …
+pub const DATABASE_LAG_ROWS: i64 = 100_000;
+/// … and no more often than this.
+pub const DATABASE_LAG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Lines of `vidette publish --ndjson` that have no answer yet.
+pub const PUBLISH_WINDOW_LINES: usize = 2 * PUBLISH_STREAM_PIPELINE;
+/// Bytes of such lines, unless a single one is larger.
+pub const PUBLISH_WINDOW_BYTES: usize = 8 * 1024 * 1024;
+/// Lines that wait to be written to the connection.
+pub const PUBLISH_CHUNKS: usize = 16;
+/// `vidette publish --ndjson` asks again for a gateway that has gone after this long …
+pub const PUBLISH_RETRY_MIN: Duration = Duration::from_millis(100);
+/// … and at last after this long.
+pub const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(5);
+/// A gateway whose machine acknowledges nothing for this long is taken to be gone by `vidette publish --ndjson`.
+pub const PUBLISH_PEER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long an interrupted `vidette publish --ndjson` waits for answers to what it has sent.
+pub const PUBLISH_FAREWELL: Duration = Duration::from_secs(2);
 
 /// Connections that wait to be accepted, as after a restart; the kernel may allow fewer (`net.core.somaxconn`).
 pub const ACCEPT_BACKLOG: u32 = 4096;
@@ -208,6 +238,10 @@ const _: () = {
     assert!(MAX_LINE_BYTES > MAX_EVENT_BYTES_CEILING * 4 / 3, "a line holds the largest event in base64");
     assert!(MAX_BODY_BYTES < PUBLISH_QUEUE_BYTES, "one request fits into the queue");
     assert!(SOURCE_BATCH_EVENTS <= MAX_BATCH_EVENTS, "what a source pulls fits into one batch");
+    assert!(
+        DATABASE_ANSWER_MAX.as_secs() < SOURCE_LOOKBACK.as_secs(),
+        "what was published while an acknowledgement hung is still looked back at"
+    );
     assert!(SOURCE_TEXT_BYTES * 2 <= MAX_HEADERS_BYTES, "a refusal fits into the headers of a dead letter");
     assert!(RING_EVENTS > PAGE_SCAN_EVENTS, "a page of the ring is a part of it");
     assert!(DRAIN.as_secs() < 10, "shutdown ends within 10 s");

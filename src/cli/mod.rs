@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod publish;
 mod serve;
+mod source;
 mod tail;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     Serve(serve::ServeArgs),
     Publish(publish::PublishArgs),
+    Source(source::SourceArgs),
     Tail(tail::TailArgs),
     Bench(bench::BenchArgs),
 }
@@ -87,6 +89,7 @@ fn run(command: Command) -> Outcome {
         match command {
             Command::Serve(args) => serve::run(args).await,
             Command::Publish(args) => publish::run(args).await,
+            Command::Source(args) => source::run(args),
             Command::Tail(args) => tail::run(args).await,
             Command::Bench(args) => bench::run(args).await,
         }

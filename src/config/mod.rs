@@ -5,6 +5,7 @@
 //! - each setting has its default here and its unit in its name or its text.
 
 mod faults;
+mod postgres;
 mod sources;
 mod template;
 
@@ -18,6 +19,8 @@ use crate::limits;
 use crate::topic::Filter;
 pub use faults::ConfigFaults;
 use faults::Section;
+pub use postgres::{DEFAULT_OUTBOX, PostgresConfig, TableName};
+pub(crate) use postgres::{is_name, quote_name};
 pub use sources::{GearmanConfig, SourcesConfig};
 pub use template::TopicTemplate;
 

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use super::faults::{ConfigFaults, Section};
+use super::postgres::{PostgresConfig, postgres};
 use super::template::TopicTemplate;
 use crate::limits;
 
@@ -13,6 +14,8 @@ use crate::limits;
 pub struct SourcesConfig {
     /// Gearman functions.
     pub gearman: Vec<GearmanConfig>,
+    /// Outboxes of PostgreSQL.
+    pub postgres: Vec<PostgresConfig>,
 }
 
 /// A Gearman function whose jobs become events.
@@ -34,10 +37,14 @@ const GEARMAN_PORT: u16 = 4730;
 const GEARMAN_CONCURRENCY: usize = 64;
 
 pub(super) fn sources(section: &mut Section, faults: &mut ConfigFaults) -> SourcesConfig {
-    let tables = section.array("gearman", faults);
-    let config = SourcesConfig { gearman: tables.into_iter().filter_map(|table| gearman(table, faults)).collect() };
+    let (functions, outboxes) = (section.array("gearman", faults), section.array("postgres", faults));
+    let config = SourcesConfig {
+        gearman: functions.into_iter().filter_map(|table| gearman(table, faults)).collect(),
+        postgres: outboxes.into_iter().map(|table| postgres(table, faults)).collect(),
+    };
+    let gearman_names = config.gearman.iter().map(|source| &source.name);
     let mut names = HashSet::new();
-    for name in config.gearman.iter().map(|source| &source.name) {
+    for name in gearman_names.chain(config.postgres.iter().map(|source| &source.name)) {
         if !names.insert(name) {
             faults.push(format!("source: two sources are named {name:?}; give one of them another name"));
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::known::KnownIds;
+use super::notes::Note;
 use super::publishing::Publisher;
 use super::state::SourceState;
 use super::{MakeSource, Outcome, SourceFault};
@@ -37,11 +38,15 @@ impl Backoff {
 
 /// Runs a source until the bus closes.
 pub(super) async fn drive(make: MakeSource, bus: Bus, state: Arc<SourceState>, known: Arc<KnownIds>) {
-    let mut lane = Lane { publisher: Publisher::new(bus.clone(), state.clone(), known), unacknowledged: Vec::new() };
+    let mut lane = Lane {
+        unproven: Some(bus.bounds().last),
+        publisher: Publisher::new(bus.clone(), state.clone(), known),
+        unacknowledged: Vec::new(),
+    };
     let mut backoff = Backoff::new();
     while !bus.is_closing() {
         let connected = AssertUnwindSafe(lane.run(&make, &bus, &mut backoff)).catch_unwind().await;
-        lane.keep_unacknowledged();
+        lane.keep_unacknowledged(&bus).await;
         match connected {
             Ok(Ok(())) => break,
             Ok(Err(fault)) => state.down(&fault.to_string()),
@@ -65,6 +70,8 @@ struct Lane {
     publisher: Publisher,
     /// What has been acknowledged last, until the next pull says that it has arrived.
     unacknowledged: Vec<(Arc<str>, Vid)>,
+    /// Where the log ended at start, until the first pull: what an earlier gateway left unacknowledged stands before.
+    unproven: Option<Vid>,
 }
 
 impl Lane {
@@ -78,6 +85,7 @@ impl Lane {
                 () = bus.closed() => return Ok(()),
             };
             self.unacknowledged.clear();
+            self.unproven = None;
             *backoff = Backoff::new();
             state.up(source.lag());
             if pulled.is_empty() {
@@ -93,10 +101,19 @@ impl Lane {
         }
     }
 
-    /// They may come again, however long that takes.
-    fn keep_unacknowledged(&mut self) {
-        for (id, vid) in self.unacknowledged.drain(..) {
-            self.publisher.known().add(id, vid);
+    /// They may come again, however long that takes, and whatever becomes of this gateway.
+    async fn keep_unacknowledged(&mut self, bus: &Bus) {
+        let kind = self.publisher.state().kind();
+        if let Some(last) = self.unproven.take().filter(|last| *last > 0) {
+            Note::UnknownUpTo(last).write(bus, kind).await;
         }
+        if self.unacknowledged.is_empty() {
+            return;
+        }
+        let ids = std::mem::take(&mut self.unacknowledged);
+        for (id, vid) in &ids {
+            self.publisher.known().add(id.clone(), *vid);
+        }
+        Note::Unacknowledged(ids).write(bus, kind).await;
     }
 }

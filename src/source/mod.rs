@@ -9,6 +9,8 @@ mod driver;
 mod fingerprint;
 mod gearman;
 mod known;
+mod notes;
+pub(crate) mod postgres;
 mod publishing;
 mod state;
 #[cfg(test)]
@@ -107,8 +109,9 @@ pub(crate) struct Sources {
 impl Sources {
     /// What is configured; nothing is connected yet.
     pub(crate) fn plan(config: &SourcesConfig, bus: &Bus) -> Self {
-        let planned = config.gearman.iter().flat_map(|source| gearman::plan(source, bus.options())).collect();
-        Sources { planned }
+        let gearman = config.gearman.iter().flat_map(|source| gearman::plan(source, bus.options()));
+        let postgres = config.postgres.iter().map(|source| postgres::plan(source, bus));
+        Sources { planned: gearman.chain(postgres).collect() }
     }
 
     /// How they are doing.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod publish;
+mod resume;
 mod serve;
 mod tail;
 
@@ -19,10 +20,17 @@ async fn vidette_with_input(args: &[&str], input: &str) -> Output {
 
 #[tokio::test]
 async fn help_is_there_for_each_command_and_exits_with_0() {
-    let cases: [(&[&str], &[&str]); 6] = [
-        (&["--help"], &["serve", "publish", "tail", "bench", "Examples:"]),
+    let cases: [(&[&str], &[&str]); 7] = [
+        (&["--help"], &["serve", "publish", "tail", "source", "bench", "Examples:"]),
         (&["serve", "--help"], &["--listen", "--data-dir", "--engine", "--config", "--demo", "VIDETTE_LISTEN"]),
-        (&["publish", "--help"], &["--ndjson", "--type", "--id", "Examples:"]),
+        (
+            &["publish", "--help"],
+            &["--ndjson", "--type", "--id", "--id-prefix", "--from-line", "--retry-for", "Examples:"],
+        ),
+        (
+            &["source", "postgres", "init", "--help"],
+            &["--print", "--table", "--topic", "--outbox", "--role", "Examples:"],
+        ),
         (&["tail", "--help"], &["--via", "--after", "--since", "--snapshot", "--limit", "--json", "Examples:"]),
         (&["bench", "--help"], &["fanout", "idle", "poll", "publish", "grpc", "resume", "Examples:"]),
         (&["--version"], &[env!("CARGO_PKG_VERSION")]),
@@ -37,7 +45,7 @@ async fn help_is_there_for_each_command_and_exits_with_0() {
 
 #[tokio::test]
 async fn wrong_flags_exit_with_64() {
-    let cases: [&[&str]; 11] = [
+    let cases: [&[&str]; 17] = [
         &[],
         &["sreve"],
         &["serve", "--nonsense"],
@@ -49,6 +57,12 @@ async fn wrong_flags_exit_with_64() {
         &["publish"],
         &["publish", "--ndjson", "door.3", "{}"],
         &["publish", "--ndjson", "--type", "opened"],
+        &["publish", "--ndjson", "/nowhere/at/all"],
+        &["publish", "--ndjson", "-", "--from-line", "0"],
+        &["publish", "--ndjson", "-", "--retry-for", "soon"],
+        &["publish", "door.3", "{}", "--id-prefix", "x"],
+        &["publish", "door.3", "{}", "--from-line", "7"],
+        &["source", "postgres"],
     ];
     for args in cases {
         let output = vidette(args).await;

@@ -132,9 +132,18 @@ impl Running {
         self.stdin = None;
     }
 
-    /// Waits for its end: the rest of what it has said.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id().and_then(|pid| pid.try_into().ok()).expect("it runs")
+    }
+
+    /// Ends its input, and waits for its end: the rest of what it has said.
     pub(crate) async fn end(mut self) -> Output {
         self.hush();
+        self.ended().await
+    }
+
+    /// Waits for its end without ending its input.
+    pub(crate) async fn ended(mut self) -> Output {
         let mut stdout = String::new();
         while let Some(line) = self.line().await {
             stdout.push_str(&line);
