@@ -1,5 +1,6 @@
 //! How long the hot paths take: `cargo bench --bench hot_paths`. The scripts are those whose instructions
-//! `cargo test --test counts` counts; that sees a slip sooner, this says what it costs.
+//! `cargo test --test counts` counts; that sees a slip sooner, this says what it costs. Each
+//! round of `poll` also waits for a tick of a millisecond's clock: compare its time only with itself.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 

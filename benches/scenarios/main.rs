@@ -100,7 +100,7 @@ fn measure(scenario: &Scenario, server: Server, more: &[String], options: &Optio
     let running = Running::start(server, scenario.flags[0]);
     let mut args: Vec<String> = ["bench"].iter().chain(scenario.flags).map(ToString::to_string).collect();
     if options.quick {
-        shrink(&mut args);
+        shrink(&mut args, more.is_empty());
     }
     args.extend(more.iter().cloned().chain(running.flags.iter().cloned()).chain(["--json".to_owned()]));
     let result = bench(&args);
@@ -113,8 +113,8 @@ fn measure(scenario: &Scenario, server: Server, more: &[String], options: &Optio
     result
 }
 
-/// A tenth of the readers and topics, and short.
-fn shrink(args: &mut Vec<String>) {
+/// A tenth of the readers and topics, and short if nothing else says how long.
+fn shrink(args: &mut Vec<String>, is_short: bool) {
     for at in 1..args.len() {
         if matches!(args[at - 1].as_str(), "-n" | "-k" | "--behind") {
             let count: u32 = args[at].parse().expect("a count");
@@ -122,7 +122,9 @@ fn shrink(args: &mut Vec<String>) {
         }
     }
     let short = if args[1] == "idle" { ["--hold", "1"] } else { ["-d", "2"] };
-    args.extend(short.map(str::to_owned));
+    if is_short {
+        args.extend(short.map(str::to_owned));
+    }
 }
 
 /// Runs `vidette bench` and takes its JSON; what went wrong otherwise.

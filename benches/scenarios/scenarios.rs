@@ -95,12 +95,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "10,000 readers of one topic, 20 events a second",
         &["fanout", "-n", "10000", "-r", "20", "--coalesce", "5"],
     ),
-    load(
-        "C",
-        "10,000 readers, each of its own topic, 5,000 events a second",
-        &["fanout", "-n", "10000", "-k", "10000", "-r", "5000", "-p", "4"],
-    ),
-    Scenario { rows: IDLE, ..load("D", "19,000 readers that wait, of one topic", &["idle", "-n", "19000"]) },
+    Scenario {
+        servers: &[Vidette, VidetteMemory, Naive, Nchan],
+        ..load(
+            "C",
+            "10,000 readers, each of its own topic, 5,000 events a second",
+            &["fanout", "-n", "10000", "-k", "10000", "-r", "5000", "-p", "4"],
+        )
+    },
     Scenario {
         rows: IDLE,
         ..load("D-topics", "19,000 readers that wait, each of its own topic", &["idle", "-n", "19000", "-k", "19000"])

@@ -27,14 +27,18 @@ impl Progress {
         Progress(bar)
     }
 
-    /// Waits until a condition holds, for so long, or for an interrupt; tells whether it holds.
+    /// Waits until a condition holds, for so long, or for an interrupt; tells whether it was interrupted.
     pub(super) fn wait(&self, at_most: Duration, line: impl Fn() -> String, mut holds: impl FnMut() -> bool) -> bool {
+        let is_interrupted = || INTERRUPTED.load(Ordering::Relaxed);
+        self.wait_through(at_most, line, || is_interrupted() || holds());
+        is_interrupted()
+    }
+
+    /// Waits until a condition holds, or for so long, whoever interrupts.
+    pub(super) fn wait_through(&self, at_most: Duration, line: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
         let begun = Instant::now();
         let mut drawn: Option<Instant> = None;
-        while !holds() {
-            if begun.elapsed() >= at_most || INTERRUPTED.load(Ordering::Relaxed) {
-                return false;
-            }
+        while begun.elapsed() < at_most && !holds() {
             if drawn.is_none_or(|at| at.elapsed() >= REDRAW) {
                 self.0.set_message(line());
                 self.0.tick();
@@ -42,7 +46,6 @@ impl Progress {
             }
             std::thread::sleep(LOOK.min(at_most.saturating_sub(begun.elapsed())));
         }
-        true
     }
 
     /// Waits for so long, or for an interrupt.

@@ -135,13 +135,17 @@ impl Scene {
         let patience = Duration::from_secs_f64(patience);
         let mut last = (load.delivered(), Instant::now());
         let line = || format!("{} of {wanted} delivered", load.delivered());
-        self.progress.wait(limits::BENCH_RESUME_WAIT, line, || {
+        let is_interrupted = self.progress.wait(limits::BENCH_RESUME_WAIT, line, || {
             let delivered = load.delivered();
             if delivered != last.0 {
                 last = (delivered, Instant::now());
             }
             delivered >= wanted || last.1.elapsed() >= patience || !load.is_running()
         });
+        if is_interrupted {
+            // What is on its way is not missing.
+            self.progress.wait_through(SETTLE, line, || load.delivered() >= wanted);
+        }
     }
 }
 

@@ -1,19 +1,24 @@
 //! `vidette bench`: what it counts, and that it notices what is wrong.
 
 use std::convert::Infallible;
+use std::process::Stdio;
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::sse::{Event, Sse};
 use axum::routing::{get, post};
 use futures_util::{Stream, StreamExt as _};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::process::Command;
 use tokio::sync::broadcast;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
 
-use super::vidette;
-use crate::common::gateway::Gateway;
+use super::{VIDETTE, vidette};
+use crate::common::gateway::{Gateway, PATIENCE};
 use crate::tools::Output;
 
 const SHORT: [&str; 5] = ["-n", "20", "-d", "1", "--json"];
@@ -235,4 +240,21 @@ async fn what_cannot_be_measured_is_told() {
     assert!(too_many.code() == 1 && too_many.stderr.contains("open files"), "{too_many:?}");
     let engine = vidette(&["bench", "idle", "--engine", "paper"]).await;
     assert!(engine.code() == 1 && engine.stderr.contains("paper"), "the gateway's own words are passed on: {engine:?}");
+}
+
+#[tokio::test]
+async fn an_interrupted_run_tells_what_it_has_measured() {
+    let gateway = Gateway::in_memory();
+    let mut bench = Command::new(VIDETTE);
+    bench.args(["bench", "fanout", "-n", "5", "-r", "100", "-d", "600", "--json", "--url", &gateway.url()]);
+    bench.stdout(Stdio::piped()).kill_on_drop(true);
+    let bench = bench.spawn().expect("vidette bench starts");
+    gateway.until("it publishes", async || gateway.get("/v1/bus").await["last"].as_u64() > Some(20)).await;
+    let pid = i32::try_from(bench.id().expect("a pid")).expect("a pid");
+    kill(Pid::from_raw(pid), Signal::SIGINT).expect("it can be interrupted");
+    let output = timeout(PATIENCE, bench.wait_with_output()).await.expect("it ends in time").expect("its output");
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(report["publish"]["accepted"].as_u64() > Some(20), "{report}");
+    assert_eq!(report["delivery"]["missing"], 0, "{report}");
 }
