@@ -72,12 +72,12 @@ pub const SHARED_PAGES_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes a second and core that readers get together while they are more than a page behind. Twice as much is possible,
 /// but then those who read live wait.
-pub const CATCH_UP_BYTES_PER_SECOND_PER_CORE: f64 = 200e6;
+pub const CATCH_UP_BYTES_PER_SECOND_PER_CORE: u64 = 160_000_000;
 /// What an event takes on the wire beside its texts and data, about, in bytes.
 pub const EVENT_OVERHEAD_ON_WIRE_BYTES: usize = 64;
 
 /// Readers of one filter are told of events at most this often for each of them, …
-pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(25);
+pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(28);
 /// … at most this often however few they are, …
 pub const MIN_ROUND_SPACING: Duration = Duration::from_millis(1);
 /// … and never later than this after the last time.

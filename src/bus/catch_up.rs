@@ -15,7 +15,7 @@ use crate::limits;
 
 #[derive(Debug)]
 pub(super) struct CatchUp {
-    bytes_per_second: f64,
+    bytes_per_second: u64,
     /// When the pages that have been let go are paid for.
     free_at: Mutex<Instant>,
 }
@@ -23,21 +23,21 @@ pub(super) struct CatchUp {
 impl CatchUp {
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let bytes_per_second = limits::CATCH_UP_BYTES_PER_SECOND_PER_CORE * cores as f64;
+        let bytes_per_second = limits::CATCH_UP_BYTES_PER_SECOND_PER_CORE * cores as u64;
         CatchUp { bytes_per_second, free_at: Mutex::new(Instant::now()) }
     }
 
     /// Waits for this page's turn.
     pub(super) async fn turn(&self, page: &Batch) {
         let bytes: usize = page.iter().map(|event| event.size_bytes() + limits::EVENT_OVERHEAD_ON_WIRE_BYTES).sum();
-        let turn = self.reserve(bytes, Instant::now());
+        let turn = self.reserve(bytes as u64, Instant::now());
         sleep_until(turn).await;
     }
 
-    fn reserve(&self, bytes: usize, now: Instant) -> Instant {
+    fn reserve(&self, bytes: u64, now: Instant) -> Instant {
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = now.max(*free_at);
-        *free_at = turn + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
+        *free_at = turn + Duration::from_micros(bytes.saturating_mul(1_000_000) / self.bytes_per_second);
         turn
     }
 }
@@ -50,10 +50,10 @@ mod tests {
     fn pages_take_turns_at_the_rate() {
         let catch_up = CatchUp::new();
         let now = Instant::now() + Duration::from_secs(1);
-        let second = catch_up.bytes_per_second as usize;
+        let second = catch_up.bytes_per_second;
         assert_eq!(catch_up.reserve(second, now), now);
         assert_eq!(catch_up.reserve(second / 2, now), now + Duration::from_secs(1));
-        assert!(catch_up.reserve(1, now) - now >= Duration::from_millis(1499));
+        assert_eq!(catch_up.reserve(1, now), now + Duration::from_millis(1500));
         let later = now + Duration::from_secs(9);
         assert_eq!(catch_up.reserve(1, later), later, "nothing is saved up");
     }

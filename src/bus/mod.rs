@@ -64,7 +64,7 @@ struct Shared {
     metrics: Metrics,
     ring: Ring,
     cold: ColdBlocks,
-    shared_pages: SharedPages,
+    pages_in_common: SharedPages,
     catch_up: CatchUp,
     interest: Arc<Interest>,
     heartbeat: Heartbeat,
@@ -88,7 +88,7 @@ impl Bus {
         let bus = Bus(Arc::new(Shared {
             ring: Ring::new(last),
             cold: ColdBlocks::new(),
-            shared_pages: SharedPages::new(),
+            pages_in_common: SharedPages::new(),
             catch_up: CatchUp::new(),
             heartbeat: Heartbeat::default(),
             interest: Arc::new(Interest::new(last)),
@@ -197,12 +197,12 @@ impl Bus {
         if group.crowd.len() == 1 {
             return self.read(request).await.map(Into::into);
         }
-        let place = self.0.shared_pages.place(group, request.after, request.through);
-        if let Some(page) = self.0.shared_pages.get(place) {
+        let place = self.0.pages_in_common.place(group, request.after, request.through);
+        if let Some(page) = self.0.pages_in_common.get(place) {
             return Ok(page);
         }
         let page = self.read(request).await?.into();
-        self.0.shared_pages.put(place, &page);
+        self.0.pages_in_common.put(place, &page);
         Ok(page)
     }
 

@@ -50,7 +50,7 @@ async fn trim_what_is_due(bus: &Shared, retention: Retention) -> Result<()> {
         if step.trimmed > 0 {
             bus.metrics.trimmed.inc_by(u64::from(step.trimmed));
             bus.ring.trim_below(bus.engine.bounds().first);
-            bus.shared_pages.forget_all();
+            bus.pages_in_common.forget_all();
         }
         if !step.more {
             return Ok(());

@@ -102,24 +102,35 @@ impl Job {
 
 /// Takes jobs until the bus has gone.
 pub(super) async fn run(bus: Weak<Shared>, mut jobs: mpsc::Receiver<Job>) {
+    let mut publishers = 0;
     while let Some(first) = jobs.recv().await {
         let Some(bus) = bus.upgrade() else { return };
-        let group = gather(first, &mut jobs).await;
+        if publishers > FEW_PUBLISHERS {
+            let_them_come(&jobs).await;
+        }
+        let group = gather(first, &mut jobs);
+        publishers = group.len();
         commit(&bus, group).await;
     }
 }
 
-/// The first job and whatever waits behind it, up to the bounds of a group.
-async fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
-    // Those who were just answered are on their way back: while others bring more, they go first.
+/// Publishers of the last group up to which the next one is not waited for.
+const FEW_PUBLISHERS: usize = 2;
+
+/// Those who were just answered are on their way back: while others bring more, they go first, and fewer commits do.
+async fn let_them_come(jobs: &mpsc::Receiver<Job>) {
     let mut waiting = jobs.len();
     for _ in 0..limits::GATHER_YIELDS {
         tokio::task::yield_now().await;
         if jobs.len() == waiting {
-            break;
+            return;
         }
         waiting = jobs.len();
     }
+}
+
+/// The first job and whatever waits behind it, up to the bounds of a group.
+fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
     let (mut events, mut bytes) = (first.batch.len(), first.bytes);
     let mut group = vec![first];
     while events < limits::GROUP_EVENTS && bytes < limits::GROUP_BYTES {

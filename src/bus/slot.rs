@@ -193,7 +193,9 @@ mod tests {
         for leaver in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1] {
             let crowd = Crowd::<OF_GROUP>::default();
             let waiting: Vec<_> = (0..3 * CHUNK).map(|_| waiting()).collect();
-            waiting.iter().for_each(|(slot, _)| crowd.join(slot.clone()));
+            for (slot, _) in &waiting {
+                crowd.join(slot.clone());
+            }
             let mut walk = Walk::default();
             assert!(crowd.wake_chunk(&mut walk, &|_| true));
             crowd.leave(&waiting[leaver].0);

@@ -278,11 +278,8 @@ pub fn sse(input: &[u8]) -> Checked {
     let Ok(sent) = NewEvent::check(parts, MAX_EVENT_BYTES) else { return Ok(()) };
     reads_back(&sent)?;
     let (bus, event) = (idle_bus(), Arc::new(Event::new(VID, 0, sent.clone())));
-    let stream = [
-        event_block(bus, &event, Format::Object).clone(),
-        position_block(bus, VID + 1),
-        event_block(bus, &event, Format::Raw).clone(),
-    ];
+    let block = |format| event_block(bus, &event, format).clone();
+    let stream = [block(Format::Object), position_block(bus, VID + 1), block(Format::Raw)];
     let stream = String::from_utf8(stream.concat()).map_err(|e| format!("an event stream is UTF-8: {e}"))?;
 
     let with_lf = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");

@@ -55,7 +55,7 @@ pub(super) struct Shared {
 }
 
 enum Next {
-    Request(Head),
+    Request(Box<Head>),
     NotForHere(Bytes),
     Gone,
 }
@@ -117,15 +117,15 @@ impl Direct {
         match head::parse(&bytes, &shared.paths) {
             Some(head) => {
                 self.early.extend_from_slice(&bytes[head.length..]);
-                Next::Request(head)
+                Next::Request(Box::new(head))
             }
             None => Next::NotForHere(bytes),
         }
     }
 
     /// Has the router answer, and puts the head of the answer into the way out. None when the peer has left.
-    async fn answer(&mut self, head: Head, shared: &Shared) -> Option<(AnswerBody, bool)> {
-        let Head { request, keep_alive, .. } = head;
+    async fn answer(&mut self, head: Box<Head>, shared: &Shared) -> Option<(AnswerBody, bool)> {
+        let Head { request, keep_alive, .. } = *head;
         let mut answer = std::pin::pin!(shared.router.clone().oneshot(request));
         let answer = std::future::poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),

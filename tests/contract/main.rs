@@ -12,6 +12,7 @@ mod bad_bytes;
 mod bad_input;
 mod bounds;
 mod closing;
+mod drivers;
 mod gaps;
 mod leaving;
 mod origins;
