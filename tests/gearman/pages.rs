@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::chromium::Browser;
 use crate::common::gateway::{Gateway, Setup};
 use crate::job_server::JobServer;
-use crate::support::{numbers, of_source, record, source, until_done};
+use crate::support::{events, numbers, of_source, record, source, until_done};
 use crate::tools::{find, root};
 
 const PAGES: usize = 5;
@@ -132,12 +132,15 @@ async fn every_page_shows_every_record_once_and_in_order_whoever_is_killed() {
     let mut sorted = log.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, (1..=jobs).collect::<Vec<u64>>(), "each record is in the log once");
-    let expected: Vec<String> =
-        (1u64..).zip(&log).map(|(vid, n)| format!("{vid},{},{n},2008-05-12 14:28:04,1", n % 5)).collect();
+    // The vids have holes: the gateway notes on the log what may not have been acknowledged when a connection broke.
+    let vids = events(&gateway, "door.>").await.into_iter().filter_map(|event| event["vid"].as_u64());
+    let line = |(vid, n): (u64, &u64)| format!("{vid},{},{n},2008-05-12 14:28:04,1", n % 5);
+    let expected: Vec<String> = vids.zip(&log).map(line).collect();
     let lines = lines_of(&browser, jobs).await;
     assert_eq!(lines.len(), PAGES);
     for lines in &lines {
-        assert!(*lines == expected, "a page shows something else than the log");
+        let first_wrong = lines.iter().zip(&expected).find(|(shown, expected)| shown != expected);
+        assert_eq!((first_wrong, lines.len()), (None, expected.len()), "a page shows something else than the log");
     }
     let failures = browser.in_each_tab(|| browser.ask::<u64>("return failures")).await;
     let redelivered = of_source(&gateway, "duplicates").await;
