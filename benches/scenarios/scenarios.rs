@@ -103,6 +103,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             &["fanout", "-n", "10000", "-k", "10000", "-r", "5000", "-p", "4"],
         )
     },
+    Scenario { rows: IDLE, ..load("D", "19,000 readers that wait, of one topic", &["idle", "-n", "19000"]) },
     Scenario {
         rows: IDLE,
         ..load("D-topics", "19,000 readers that wait, each of its own topic", &["idle", "-n", "19000", "-k", "19000"])
