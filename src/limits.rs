@@ -73,6 +73,8 @@ pub const SHARED_PAGES_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes a second and core that readers get together while they are more than a page behind. Twice as much is possible,
 /// but then those who read live wait.
 pub const CATCH_UP_BYTES_PER_SECOND_PER_CORE: u64 = 160_000_000;
+/// No page of theirs waits longer than this for its turn.
+pub const CATCH_UP_MAX_WAIT: Duration = Duration::from_secs(1);
 /// What an event takes on the wire beside its texts and data, about, in bytes.
 pub const EVENT_OVERHEAD_ON_WIRE_BYTES: usize = 64;
 

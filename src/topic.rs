@@ -170,6 +170,11 @@ impl Filter {
         Filter(Arc::new([Pattern { text: ">".into(), has_wildcard: true }]))
     }
 
+    /// Every topic, the gateway's own among them.
+    pub(crate) fn everything() -> Self {
+        Filter(["vidette.>", ">"].map(|text| Pattern { text: text.into(), has_wildcard: true }).into())
+    }
+
     /// A filter of these topics; none stands for all.
     ///
     /// # Errors

@@ -3,7 +3,8 @@
 //! A thousand readers that are ten thousand events behind could keep every core busy for seconds, and whoever reads
 //! live would wait behind them. Invariants:
 //! - pages of readers that are more than a page behind leave at a bounded rate, in the order in which they were read;
-//! - a reader that is no more than one page behind never waits.
+//! - a reader that is no more than one page behind never waits, and no page waits longer than
+//!   [`limits::CATCH_UP_MAX_WAIT`], however many come back: heartbeats and the end of the gateway are not held up.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -36,7 +37,7 @@ impl CatchUp {
 
     fn reserve(&self, bytes: u64, now: Instant) -> Instant {
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = now.max(*free_at);
+        let turn = now.max(*free_at).min(now + limits::CATCH_UP_MAX_WAIT);
         *free_at = turn + Duration::from_micros(bytes.saturating_mul(1_000_000) / self.bytes_per_second);
         turn
     }
@@ -51,9 +52,10 @@ mod tests {
         let catch_up = CatchUp::new();
         let now = Instant::now() + Duration::from_secs(1);
         let second = catch_up.bytes_per_second;
-        assert_eq!(catch_up.reserve(second, now), now);
-        assert_eq!(catch_up.reserve(second / 2, now), now + Duration::from_secs(1));
-        assert_eq!(catch_up.reserve(1, now), now + Duration::from_millis(1500));
+        assert_eq!(catch_up.reserve(second / 2, now), now);
+        assert_eq!(catch_up.reserve(second / 4, now), now + Duration::from_millis(500));
+        assert_eq!(catch_up.reserve(second, now), now + Duration::from_millis(750));
+        assert_eq!(catch_up.reserve(1, now), now + limits::CATCH_UP_MAX_WAIT, "nobody waits for ever");
         let later = now + Duration::from_secs(9);
         assert_eq!(catch_up.reserve(1, later), later, "nothing is saved up");
     }

@@ -44,10 +44,9 @@ pub(super) struct ColdBlocks {
 impl ColdBlocks {
     pub(super) fn new() -> Self {
         let bytes = limits::COLD_CACHE_BYTES as u64;
-        let everything = Filter::parse([">", "vidette.>"]).expect("a filter");
         ColdBlocks {
             blocks: Cache::with_weighter(limits::COLD_CACHE_BYTES / limits::PAGE_BYTES, bytes, BlockBytes),
-            everything,
+            everything: Filter::everything(),
         }
     }
 

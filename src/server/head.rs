@@ -5,8 +5,7 @@
 //!   anything else, and anything wrong, is left to hyper as it came;
 //! - the answer's framing is written here, and headers that would contradict it are not let through.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::SystemTime;
 
 use axum::body::Body;
@@ -68,16 +67,16 @@ pub(super) enum Framing {
 pub(super) fn render(answer: &response::Parts, framing: Framing, keep_alive: bool) -> Bytes {
     let mut head = Vec::with_capacity(512);
     let reason = answer.status.canonical_reason().unwrap_or_default();
-    let mut text = format!("HTTP/1.1 {} {reason}\r\n", answer.status.as_str());
+    // Writing to memory does not fail.
+    _ = write!(head, "HTTP/1.1 {} {reason}\r\n", answer.status.as_str());
     match framing {
-        Framing::Length(bytes) => _ = write!(text, "content-length: {bytes}\r\n"),
-        Framing::Chunked => text.push_str("transfer-encoding: chunked\r\n"),
+        Framing::Length(bytes) => _ = write!(head, "content-length: {bytes}\r\n"),
+        Framing::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     if !keep_alive {
-        text.push_str("connection: close\r\n");
+        head.extend_from_slice(b"connection: close\r\n");
     }
-    _ = write!(text, "date: {}\r\n", httpdate::HttpDate::from(SystemTime::now()));
-    head.extend_from_slice(text.as_bytes());
+    _ = write!(head, "date: {}\r\n", httpdate::HttpDate::from(SystemTime::now()));
     let ours = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::DATE];
     for (name, value) in answer.headers.iter().filter(|(name, _)| !ours.contains(name)) {
         head.extend_from_slice(name.as_str().as_bytes());
@@ -96,12 +95,16 @@ pub(super) fn mend_target(bytes: Bytes) -> Bytes {
     if !bytes[..line].iter().any(|b| matches!(b, b'<' | b'>')) {
         return bytes;
     }
-    let first = bytes[..line].iter().flat_map(|byte| match byte {
-        b'<' => Cow::from(&b"%3C"[..]).into_owned(),
-        b'>' => b"%3E".to_vec(),
-        other => vec![*other],
-    });
-    first.chain(bytes[line..].iter().copied()).collect()
+    let mut mended = Vec::with_capacity(bytes.len() + 16);
+    for byte in &bytes[..line] {
+        match byte {
+            b'<' => mended.extend_from_slice(b"%3C"),
+            b'>' => mended.extend_from_slice(b"%3E"),
+            other => mended.push(*other),
+        }
+    }
+    mended.extend_from_slice(&bytes[line..]);
+    mended.into()
 }
 
 #[cfg(test)]

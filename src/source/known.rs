@@ -84,8 +84,9 @@ impl KnownIds {
     }
 }
 
-async fn read_after(bus: &Bus, after: Vid, through: Vid) -> Result<Page> {
-    let filter = Filter::parse([">", "vidette.>"])?;
+/// A page of the log, whatever its topics.
+pub(super) async fn read_after(bus: &Bus, after: Vid, through: Vid) -> Result<Page> {
+    let filter = Filter::everything();
     let budget = PageBudget::of_events(limits::PAGE_EVENTS);
     bus.engine().read(ReadRequest { after, through, filter, budget }).await
 }

@@ -11,16 +11,16 @@ use std::sync::Arc;
 
 use super::driver::Backoff;
 use super::fingerprint::fingerprint;
-use super::known::KnownIds;
+use super::known::{KnownIds, read_after};
 use super::state::SourceState;
 use super::{DeadLetter, Outcome, Pulled};
 use crate::bus::Bus;
 use crate::cursor::Vid;
-use crate::engine::{PageBudget, ReadRequest, Receipt};
+use crate::engine::Receipt;
 use crate::error::{Error, Result};
 use crate::event::{ContentType, Event, NewEvent};
 use crate::limits;
-use crate::topic::{Filter, Topic};
+use crate::topic::Topic;
 
 /// A piece's id, the vid of what it became, and what to tell the outside.
 pub(super) type Settled = (Option<Arc<str>>, Vid, Outcome);
@@ -157,9 +157,7 @@ impl Publisher {
     }
 
     async fn read(&self, vid: Vid) -> Result<Option<Arc<Event>>> {
-        let filter = Filter::parse([">", "vidette.>"])?;
-        let request = ReadRequest { after: vid - 1, through: vid, filter, budget: PageBudget::of_events(1) };
-        Ok(self.bus.engine().read(request).await?.events.pop())
+        Ok(read_after(&self.bus, vid - 1, vid).await?.events.pop())
     }
 
     /// Waits before another try. `None` when the bus closes.
