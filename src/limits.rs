@@ -37,7 +37,7 @@ pub const MAX_BATCH_EVENTS: usize = 10_000;
 /// The body of a publish request in bytes; a batch's data has to fit in it.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Publish requests waiting for the sequencer.
+/// Publish requests that are waiting or being written.
 pub const PUBLISH_QUEUE_REQUESTS: usize = 4096;
 /// Bytes of publish requests that are waiting or being written.
 pub const PUBLISH_QUEUE_BYTES: usize = 64 * 1024 * 1024;

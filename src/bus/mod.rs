@@ -21,13 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::cursor::{Cursor, Vid};
 use crate::engine::{Bounds, Engine, Page, ReadRequest, Retention};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
-use crate::limits;
 use crate::metrics::{Gauges, Metrics};
 use batch::{SharedPage, SharedPages};
 use catch_up::CatchUp;
@@ -36,6 +35,7 @@ use group::Group;
 use heartbeat::Heartbeat;
 use interest::Interest;
 use ring::Ring;
+use sequencer::Sequencer;
 
 pub use batch::Batch;
 pub use sequencer::Publishing;
@@ -76,15 +76,13 @@ struct Shared {
     /// The same, for those who wait for it.
     closed: Semaphore,
     subscriber_permits: Arc<Semaphore>,
-    queue: mpsc::Sender<sequencer::Job>,
-    queue_bytes: Arc<Semaphore>,
+    sequencer: Sequencer,
 }
 
 impl Bus {
-    /// Starts a bus on a log: its sequencer and its retention run as tasks until the bus is dropped.
+    /// Starts a bus on a log: its retention and its heartbeat run as tasks until the bus is dropped.
     pub fn start(engine: Arc<dyn Engine>, options: BusOptions) -> Self {
         let last = engine.bounds().last;
-        let (queue, jobs) = mpsc::channel(limits::PUBLISH_QUEUE_REQUESTS);
         let bus = Bus(Arc::new(Shared {
             ring: Ring::new(last),
             cold: ColdBlocks::new(),
@@ -97,14 +95,12 @@ impl Bus {
             closing: AtomicBool::new(false),
             closed: Semaphore::new(0),
             subscriber_permits: Arc::new(Semaphore::new(options.max_subscribers)),
-            queue,
-            queue_bytes: Arc::new(Semaphore::new(limits::PUBLISH_QUEUE_BYTES)),
+            sequencer: Sequencer::new(),
             metrics: Metrics::default(),
             engine,
             options,
         }));
         // These tasks hold the bus weakly, so that it ends when its last user has gone.
-        tokio::spawn(sequencer::run(Arc::downgrade(&bus.0), jobs));
         tokio::spawn(retention::run(Arc::downgrade(&bus.0)));
         tokio::spawn(heartbeat::run(Arc::downgrade(&bus.0), bus.options().heartbeat));
         bus

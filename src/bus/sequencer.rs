@@ -1,25 +1,45 @@
-//! From publish requests to vids: one writer, group commit.
+//! From publish requests to vids: one commit at a time, group commit.
+//!
+//! Whoever brings a job while nobody commits does so itself. An engine that appends at once, as one in memory, has then
+//! cost no hop to another task; for one that has to wait, a task takes over from there.
 //!
 //! Invariants:
+//! - there is one committer at a time: whoever has the [`Turn`];
 //! - while one group is being made durable, the next one gathers in a bounded queue; a full queue refuses;
 //! - a publisher is answered after its events are visible, and they are visible after they are durable.
 
-use std::sync::{Arc, Weak};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{Bus, Shared, now_ms};
-use crate::engine::Receipt;
+use crate::engine::{Appended, Receipt};
 use crate::error::{Error, Kind, Result};
 use crate::event::NewEvent;
 use crate::limits;
 
+/// Jobs that wait, and whether somebody commits.
+pub(super) struct Sequencer {
+    queue: Mutex<Queue>,
+    room_for_requests: Arc<Semaphore>,
+    room_for_bytes: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    is_committing: bool,
+}
+
 /// One atomic batch on its way.
-pub(super) struct Job {
+struct Job {
     batch: Vec<NewEvent>,
     bytes: usize,
-    /// Gives the bytes back to the queue's bound when the job is done.
-    _bytes_permit: OwnedSemaphorePermit,
+    /// Its part of the bounds, given back when it is done.
+    room: [OwnedSemaphorePermit; 2],
     reply: oneshot::Sender<Result<Vec<Receipt>>>,
 }
 
@@ -37,6 +57,20 @@ impl Publishing {
     }
 }
 
+impl Sequencer {
+    pub(super) fn new() -> Self {
+        Sequencer {
+            queue: Mutex::default(),
+            room_for_requests: Arc::new(Semaphore::new(limits::PUBLISH_QUEUE_REQUESTS)),
+            room_for_bytes: Arc::new(Semaphore::new(limits::PUBLISH_QUEUE_BYTES)),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Bus {
     /// Publishes one atomic batch.
     ///
@@ -49,26 +83,26 @@ impl Bus {
     /// Puts a batch into the queue, or refuses it when the queue is full.
     pub fn enqueue(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         let bytes = self.check_batch(&batch)?;
-        let room = self.0.queue_bytes.clone().try_acquire_many_owned(permits(bytes));
-        let (Ok(room), Ok(place)) = (room, self.0.queue.try_reserve()) else {
+        let sequencer = &self.0.sequencer;
+        let place = sequencer.room_for_requests.clone().try_acquire_owned();
+        let room = sequencer.room_for_bytes.clone().try_acquire_many_owned(permits(bytes));
+        let (Ok(place), Ok(room)) = (place, room) else {
             self.0.metrics.publishes_refused.inc();
             let detail =
                 "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any";
             return Err(Error::new(Kind::Busy, detail));
         };
-        let (job, publishing) = Job::new(batch, bytes, room);
-        place.send(job);
-        Ok(publishing)
+        Ok(self.take(batch, bytes, [place, room]))
     }
 
     /// Puts a batch into the queue, waiting for room: for streams, whose sender is held back meanwhile.
     pub async fn enqueue_when_there_is_room(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         let bytes = self.check_batch(&batch)?;
-        let room = self.0.queue_bytes.clone().acquire_many_owned(permits(bytes)).await.map_err(|_| Error::closing())?;
-        let place = self.0.queue.reserve().await.map_err(|_| Error::closing())?;
-        let (job, publishing) = Job::new(batch, bytes, room);
-        place.send(job);
-        Ok(publishing)
+        let sequencer = &self.0.sequencer;
+        let room = sequencer.room_for_bytes.clone().acquire_many_owned(permits(bytes)).await;
+        let place = sequencer.room_for_requests.clone().acquire_owned().await;
+        let (place, room) = (place.map_err(|_| Error::closing())?, room.map_err(|_| Error::closing())?);
+        Ok(self.take(batch, bytes, [place, room]))
     }
 
     fn check_batch(&self, batch: &[NewEvent]) -> Result<usize> {
@@ -87,78 +121,159 @@ impl Bus {
         }
         Ok(bytes)
     }
+
+    fn take(&self, batch: Vec<NewEvent>, bytes: usize, room: [OwnedSemaphorePermit; 2]) -> Publishing {
+        let (reply, answer) = oneshot::channel();
+        let mut queue = self.0.sequencer.queue();
+        queue.jobs.push_back(Job { batch, bytes, room, reply });
+        let is_free = !std::mem::replace(&mut queue.is_committing, true);
+        drop(queue);
+        if is_free {
+            Turn { bus: self.0.clone(), is_over: false }.begin();
+        }
+        Publishing(answer)
+    }
 }
 
 fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-impl Job {
-    fn new(batch: Vec<NewEvent>, bytes: usize, room: OwnedSemaphorePermit) -> (Self, Publishing) {
-        let (reply, answer) = oneshot::channel();
-        (Job { batch, bytes, _bytes_permit: room, reply }, Publishing(answer))
-    }
-}
-
-/// Takes jobs until the bus has gone.
-pub(super) async fn run(bus: Weak<Shared>, mut jobs: mpsc::Receiver<Job>) {
-    let mut publishers = 0;
-    while let Some(first) = jobs.recv().await {
-        let Some(bus) = bus.upgrade() else { return };
-        if publishers > FEW_PUBLISHERS {
-            let_them_come(&jobs).await;
-        }
-        let group = gather(first, &mut jobs);
-        publishers = group.len();
-        commit(&bus, group).await;
-    }
+/// The right to commit. There is one at a time.
+struct Turn {
+    bus: Arc<Shared>,
+    is_over: bool,
 }
 
 /// Publishers of the last group up to which the next one is not waited for.
 const FEW_PUBLISHERS: usize = 2;
 
-/// Those who were just answered are on their way back: while others bring more, they go first, and fewer commits do.
-async fn let_them_come(jobs: &mpsc::Receiver<Job>) {
-    let mut waiting = jobs.len();
-    for _ in 0..limits::GATHER_YIELDS {
-        tokio::task::yield_now().await;
-        if jobs.len() == waiting {
-            return;
+impl Turn {
+    /// Commits the first group here, if the engine does not have to wait for it. A task does the rest.
+    fn begin(mut self) {
+        let Some(mut group) = self.next_group() else { return };
+        let mut append = group.append();
+        match append.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(appended) => {
+                group.settle(appended);
+                if !self.ends() {
+                    tokio::spawn(self.go_on(0));
+                }
+            }
+            Poll::Pending => drop(tokio::spawn(async move {
+                let publishers = group.jobs.len();
+                group.settle(append.await);
+                self.go_on(publishers).await;
+            })),
         }
-        waiting = jobs.len();
+    }
+
+    /// Commits until nothing waits.
+    async fn go_on(mut self, mut publishers: usize) {
+        loop {
+            if publishers > FEW_PUBLISHERS {
+                self.let_them_come().await;
+            }
+            let Some(mut group) = self.next_group() else { return };
+            publishers = group.jobs.len();
+            let appended = group.append().await;
+            group.settle(appended);
+        }
+    }
+
+    /// Those who were just answered are on their way back: while others bring more, they go first, and fewer commits do.
+    async fn let_them_come(&self) {
+        let waiting = || self.bus.sequencer.queue().jobs.len();
+        let mut before = waiting();
+        for _ in 0..limits::GATHER_YIELDS {
+            tokio::task::yield_now().await;
+            let now = waiting();
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+    }
+
+    /// What waits, up to the bounds of a group; or nothing, and then the turn is over.
+    fn next_group(&mut self) -> Option<Group> {
+        let bus = self.bus.clone();
+        let mut queue = bus.sequencer.queue();
+        let (mut jobs, mut events, mut bytes) = (Vec::new(), 0, 0);
+        while events < limits::GROUP_EVENTS && bytes < limits::GROUP_BYTES {
+            let Some(job) = queue.jobs.pop_front() else { break };
+            events += job.batch.len();
+            bytes += job.bytes;
+            jobs.push(job);
+        }
+        if jobs.is_empty() {
+            self.is_over = true;
+            queue.is_committing = false;
+            return None;
+        }
+        drop(queue);
+        Some(Group { bus, jobs })
+    }
+
+    /// Ends the turn if nothing waits.
+    fn ends(&mut self) -> bool {
+        let mut queue = self.bus.sequencer.queue();
+        self.is_over = queue.jobs.is_empty();
+        queue.is_committing = !self.is_over;
+        self.is_over
     }
 }
 
-/// The first job and whatever waits behind it, up to the bounds of a group.
-fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
-    let (mut events, mut bytes) = (first.batch.len(), first.bytes);
-    let mut group = vec![first];
-    while events < limits::GROUP_EVENTS && bytes < limits::GROUP_BYTES {
-        let Ok(job) = jobs.try_recv() else { break };
-        events += job.batch.len();
-        bytes += job.bytes;
-        group.push(job);
+impl Drop for Turn {
+    /// A turn that was broken off is over, too: what waits is committed with the next job.
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.bus.sequencer.queue().is_committing = false;
+        }
     }
-    group
 }
 
-async fn commit(bus: &Arc<Shared>, mut group: Vec<Job>) {
-    let batches = group.iter_mut().map(|job| std::mem::take(&mut job.batch)).collect();
-    match bus.engine.append(batches, now_ms()).await {
-        Ok(appended) => {
-            bus.show(&appended.events);
-            bus.metrics.commits.inc();
-            bus.metrics.events_published.inc_by(appended.events.len() as u64);
-            for (job, receipts) in group.into_iter().zip(appended.receipts) {
-                bus.metrics.duplicates.inc_by(receipts.iter().filter(|r| r.duplicate).count() as u64);
-                let _ = job.reply.send(Ok(receipts)); // the publisher may have left
+/// Jobs that are committed together.
+struct Group {
+    bus: Arc<Shared>,
+    jobs: Vec<Job>,
+}
+
+type Appending = Pin<Box<dyn Future<Output = Result<Appended>> + Send>>;
+
+impl Group {
+    fn append(&mut self) -> Appending {
+        let batches = self.jobs.iter_mut().map(|job| std::mem::take(&mut job.batch)).collect();
+        let bus = self.bus.clone();
+        Box::pin(async move { bus.engine.append(batches, now_ms()).await })
+    }
+
+    /// Shows what is durable, and answers.
+    fn settle(self, appended: Result<Appended>) {
+        let Group { bus, jobs } = self;
+        match appended {
+            Ok(appended) => {
+                bus.show(&appended.events);
+                bus.metrics.commits.inc();
+                bus.metrics.events_published.inc_by(appended.events.len() as u64);
+                for (job, receipts) in jobs.into_iter().zip(appended.receipts) {
+                    bus.metrics.duplicates.inc_by(receipts.iter().filter(|r| r.duplicate).count() as u64);
+                    job.answer(Ok(receipts));
+                }
+            }
+            Err(fault) => {
+                bus.metrics.commit_failures.inc();
+                for job in jobs {
+                    job.answer(Err(fault.clone()));
+                }
             }
         }
-        Err(fault) => {
-            bus.metrics.commit_failures.inc();
-            for job in group {
-                let _ = job.reply.send(Err(fault.clone()));
-            }
-        }
+    }
+}
+
+impl Job {
+    fn answer(self, answer: Result<Vec<Receipt>>) {
+        drop(self.room);
+        let _ = self.reply.send(answer); // the publisher may have left
     }
 }

@@ -1,10 +1,10 @@
-//! Connections of pages that wait: the same router answers, but nothing is kept while nothing comes.
+//! Connections of pages that wait: the same routes answer, but nothing is kept while nothing comes.
 //!
 //! An event stream or a waiting long-poll costs 14 KB under hyper, most of it the read buffer of 8 KiB that each of
-//! its connections keeps for life. Here a connection is its socket, its task and what the router's answer holds.
+//! its connections keeps for life. Here a connection is its socket, its task and what the routes' answer holds.
 //!
 //! Invariants:
-//! - what the router answers is written as it is; only the framing is made here;
+//! - what the routes answer is written as it is; only the framing is made here;
 //! - an answer is given up when its peer leaves, and a peer that takes nothing for the write timeout is cut;
 //! - what comes behind a request is kept, within [`limits::MAX_HEAD_BYTES`], and read next;
 //! - a request that is not for here goes to hyper, with the connection and every byte of it.
@@ -14,17 +14,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use super::head::{self, Framing, Head};
 use super::outgoing::Outgoing;
 use crate::limits;
+use crate::transport::Routes;
 
 /// Bytes of one read of a request head; most are smaller.
 const READ_BYTES: usize = 4096;
@@ -47,7 +46,7 @@ pub(super) enum Outcome {
 
 /// What is the same for all connections.
 pub(super) struct Shared {
-    pub(super) router: Router,
+    pub(super) routes: Routes,
     /// The paths of requests that may wait.
     pub(super) paths: Vec<String>,
     pub(super) write_timeout: Duration,
@@ -123,10 +122,10 @@ impl Direct {
         }
     }
 
-    /// Has the router answer, and puts the head of the answer into the way out. None when the peer has left.
+    /// Has the routes answer, and puts the head of the answer into the way out. None when the peer has left.
     async fn answer(&mut self, head: Box<Head>, shared: &Shared) -> Option<(AnswerBody, bool)> {
         let Head { request, keep_alive, .. } = *head;
-        let mut answer = std::pin::pin!(shared.router.clone().oneshot(request));
+        let mut answer = std::pin::pin!(shared.routes.clone().answer(request));
         let answer = std::future::poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
             Poll::Ready(Err(never)) => match never {},

@@ -18,11 +18,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use bytes::Bytes;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
@@ -39,7 +38,7 @@ use crate::engine::{self, Engine};
 use crate::error::{Error, Kind};
 use crate::limits;
 use crate::source::Sources;
-use crate::transport;
+use crate::transport::{self, Routes};
 use corked::Corked;
 use direct::{Direct, Outcome};
 use replayed::Replayed;
@@ -64,7 +63,7 @@ pub enum StartError {
 pub struct Gateway {
     bus: Bus,
     listeners: Vec<TcpListener>,
-    router: Router,
+    routes: Routes,
     sources: Sources,
     health: HealthReporter,
     /// Paths of requests that may wait.
@@ -100,7 +99,7 @@ impl Gateway {
         }
         let sources = Sources::plan(&config.sources, &bus);
         Gateway {
-            router: transport::router(bus.clone(), config, sources.states(), health_service),
+            routes: Routes::new(bus.clone(), config, sources.states(), health_service),
             waiting_paths: transport::waiting_paths(config),
             sources,
             max_connections: config.max_connections,
@@ -123,9 +122,9 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then ends every stream and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Gateway { bus, listeners, router, sources, health, waiting_paths: paths, max_connections, write_timeout } =
+        let Gateway { bus, listeners, routes, sources, health, waiting_paths: paths, max_connections, write_timeout } =
             self;
-        let shared = direct::Shared { router, paths, write_timeout, draining: CancellationToken::new() };
+        let shared = direct::Shared { routes, paths, write_timeout, draining: CancellationToken::new() };
         let connections = Arc::new(Connections {
             bus: bus.clone(),
             shared,
@@ -243,7 +242,8 @@ impl Connections {
             .timer(TokioTimer::new())
             .header_read_timeout(limits::HEADER_TIMEOUT)
             .max_buf_size(limits::MAX_HEAD_BYTES);
-        let service = TowerToHyperService::new(self.shared.router.clone());
+        let routes = self.shared.routes.clone();
+        let service = service_fn(move |request| routes.clone().answer(request));
         self.until_drained(builder.serve_connection(io, service)).await
     }
 
@@ -256,7 +256,8 @@ impl Connections {
             .max_concurrent_streams(limits::MAX_H2_STREAMS)
             .max_send_buf_size(limits::H2_SEND_BUFFER_BYTES)
             .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX));
-        let service = TowerToHyperService::new(self.shared.router.clone());
+        let routes = self.shared.routes.clone();
+        let service = service_fn(move |request| routes.clone().answer(request));
         self.until_drained(builder.serve_connection(io, service)).await
     }
 }

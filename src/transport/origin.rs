@@ -24,13 +24,20 @@ pub(super) fn cors(config: &OriginsConfig) -> CorsLayer {
     layer.allow_origin(AllowOrigin::list(origins)).allow_headers(AllowHeaders::mirror_request()).allow_credentials(true)
 }
 
+/// The header that every answer has, whoever asks: who may read it, or that this depends on who asks.
+pub(super) fn mark(config: &OriginsConfig) -> (HeaderName, HeaderValue) {
+    if config.allow.is_empty() {
+        return (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    (header::VARY, HeaderValue::from_static("origin"))
+}
+
 /// HTTP/2 has the host in `:authority` and no `Host` header; here it is named the same for both.
-pub(super) async fn name_host<B>(mut request: Request<B>) -> Request<B> {
+pub(super) fn name_host<B>(request: &mut Request<B>) {
     let authority = request.uri().authority().and_then(|a| HeaderValue::try_from(a.as_str()).ok());
     if let (Some(host), false) = (authority, request.headers().contains_key(header::HOST)) {
         request.headers_mut().insert(header::HOST, host);
     }
-    request
 }
 
 /// May the page that sends this publish? What is no page sends no `Origin`.

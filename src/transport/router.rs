@@ -1,11 +1,19 @@
 //! Every address of the gateway, on one port: HTTP/1.1, h2c, gRPC and gRPC-web.
+//!
+//! Invariant: whether a request comes from a web page or not, the same routes answer it with the same headers, but for
+//! those of the CORS protocol that only a page asks for.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{Method, Uri};
+use axum::body::{Bytes, HttpBody};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
+use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{BoxError, body};
 use tonic_health::pb::health_server::{Health, HealthServer};
+use tower::ServiceExt as _;
 
 use super::state::{AppState, TransportConfig};
 use super::status::{bus_state, metrics, readyz, topics};
@@ -19,8 +27,48 @@ use crate::source::SourceState;
 /// The page of the comet age asks for `./backend.php`, so it is answered beside that page, too.
 const LEGACY_BESIDE_PAGE: &str = "/clients/longpoll/backend.php";
 
-/// All routes.
-pub(crate) fn router(
+/// All routes. A clone is three pointers.
+#[derive(Clone)]
+pub(crate) struct Routes {
+    plain: Router,
+    /// The same behind the CORS layer, which is copied and asked anew for every request: two microseconds that a request
+    /// without an `Origin` is spared.
+    of_pages: Router,
+    /// What that layer says to such a request, too, as a cache may give the answer to a page.
+    mark: (HeaderName, HeaderValue),
+}
+
+impl Routes {
+    pub(crate) fn new(
+        bus: Bus,
+        config: &Config,
+        sources: Arc<[Arc<SourceState>]>,
+        health: HealthServer<impl Health>,
+    ) -> Self {
+        let plain = router(bus, config, sources, health);
+        let of_pages = plain.clone().layer(origin::cors(&config.origins));
+        Routes { plain, of_pages, mark: origin::mark(&config.origins) }
+    }
+
+    /// Answers a request. It cannot fail: a fault is an answer.
+    pub(crate) async fn answer<B>(self, mut request: Request<B>) -> Result<Response, Infallible>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        origin::name_host(&mut request);
+        let request = request.map(body::Body::new);
+        if request.headers().contains_key(header::ORIGIN) {
+            return self.of_pages.oneshot(request).await;
+        }
+        let mut answer = self.plain.oneshot(request).await?;
+        let (name, value) = self.mark;
+        answer.headers_mut().append(name, value);
+        Ok(answer)
+    }
+}
+
+fn router(
     bus: Bus,
     config: &Config,
     sources: Arc<[Arc<SourceState>]>,
@@ -37,8 +85,6 @@ pub(crate) fn router(
     http.method_not_allowed_fallback(wrong_method)
         .with_state(state.clone())
         .merge(grpc::routes(state, health))
-        .layer(origin::cors(&config.origins))
-        .layer(axum::middleware::map_request(origin::name_host))
 }
 
 fn http_routes(legacy_path: &str) -> Router<AppState> {
