@@ -47,8 +47,6 @@ pub(super) enum Outcome {
 /// What is the same for all connections.
 pub(super) struct Shared {
     pub(super) routes: Routes,
-    /// The paths of requests that may wait.
-    pub(super) paths: Vec<String>,
     pub(super) write_timeout: Duration,
     pub(super) draining: CancellationToken,
 }
@@ -113,7 +111,7 @@ impl Direct {
             }
         }
         let bytes = head::mend_target(std::mem::take(&mut self.early).into());
-        match head::parse(&bytes, &shared.paths) {
+        match head::parse(&bytes, |method, path| shared.routes.is_frequent(method, path)) {
             Some(head) => {
                 self.early.extend_from_slice(&bytes[head.length..]);
                 Next::Request(Box::new(head))

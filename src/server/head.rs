@@ -1,52 +1,67 @@
 //! Heads of HTTP/1.1 messages, for connections that hyper does not drive (RFC 9112).
 //!
 //! Invariants:
-//! - a request is taken only when its head is whole and plain: a GET without a body, an upgrade or an expectation;
-//!   anything else, and anything wrong, is left to hyper as it came;
+//! - a request is taken only when it is whole and plain: a GET without a body, or a POST whose body has come with its
+//!   head; no upgrade, no expectation. Anything else, and anything wrong, is left to hyper as it came;
 //! - the answer's framing is written here, and headers that would contradict it are not let through.
 
 use std::io::Write as _;
 use std::time::SystemTime;
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header, response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, response};
 use bytes::Bytes;
 
 /// Header lines of a request that is taken.
 const MAX_HEADERS: usize = 64;
 
-/// A request whose head is whole.
+/// A request that is whole.
 pub(super) struct Head {
     pub(super) request: Request<Body>,
-    /// Its length in bytes.
+    /// Its length in bytes, with its body.
     pub(super) length: usize,
     pub(super) keep_alive: bool,
 }
 
-/// Takes a request for one of these paths, if it is one that can be taken.
-pub(super) fn parse(bytes: &Bytes, paths: &[String]) -> Option<Head> {
+/// Takes a request, if it is one that can be taken and `is_wanted` says so of its method and path.
+pub(super) fn parse(bytes: &Bytes, is_wanted: impl Fn(&Method, &str) -> bool) -> Option<Head> {
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut lines);
-    let httparse::Status::Complete(length) = parsed.parse(bytes).ok()? else { return None };
-    let target = parsed.path?;
-    let path = target.split('?').next()?;
-    if parsed.method != Some("GET") || parsed.version != Some(1) || !paths.iter().any(|p| p == path) {
+    let httparse::Status::Complete(head_length) = parsed.parse(bytes).ok()? else { return None };
+    let (target, method) = (parsed.path?, Method::from_bytes(parsed.method?.as_bytes()).ok()?);
+    if parsed.version != Some(1) || !is_wanted(&method, target.split('?').next()?) {
         return None;
     }
-    let mut request = Request::new(Body::empty());
-    *request.method_mut() = Method::GET;
-    *request.uri_mut() = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).ok()?;
-    let headers = request.headers_mut();
-    headers.reserve(parsed.headers.len());
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     for line in parsed.headers.iter() {
         let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
         headers.append(name, HeaderValue::from_maybe_shared(bytes.slice_ref(line.value)).ok()?);
     }
-    let is_plain = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT]
-        .iter()
-        .all(|name| !headers.contains_key(name));
+    let length = head_length.checked_add(body_length(&method, &headers)?)?;
+    let mut request = Request::new(Body::empty());
+    if length > head_length {
+        *request.body_mut() = Body::from(bytes.get(head_length..length).map(|body| bytes.slice_ref(body))?);
+    }
+    *request.uri_mut() = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).ok()?;
+    *request.method_mut() = method;
     let keep_alive = !has_token(headers.get(header::CONNECTION), "close");
-    is_plain.then_some(Head { request, length, keep_alive })
+    *request.headers_mut() = headers;
+    Some(Head { request, length, keep_alive })
+}
+
+/// The length of a plain request's body; nothing when the request is not plain.
+fn body_length(method: &Method, headers: &HeaderMap) -> Option<usize> {
+    if [header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT].iter().any(|name| headers.contains_key(name)) {
+        return None;
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (method, lengths.next(), lengths.next()) {
+        (&Method::GET, None, _) => Some(0),
+        (&Method::POST, Some(digits), None) if digits.as_bytes().iter().all(u8::is_ascii_digit) => {
+            digits.to_str().ok()?.parse().ok()
+        }
+        _ => None,
+    }
 }
 
 fn has_token(value: Option<&HeaderValue>, token: &str) -> bool {
@@ -114,7 +129,11 @@ mod tests {
     use super::*;
 
     fn taken(text: &'static str) -> Option<Head> {
-        parse(&Bytes::from_static(text.as_bytes()), &["/v1/sse".into()])
+        let is_wanted = |method: &Method, path: &str| match *method {
+            Method::GET => path == "/v1/sse",
+            _ => path == "/v1/events",
+        };
+        parse(&Bytes::from_static(text.as_bytes()), is_wanted)
     }
 
     #[test]
@@ -127,6 +146,14 @@ mod tests {
         assert!(!taken("GET /v1/sse HTTP/1.1\r\nConnection: x, Close\r\n\r\n").expect("a head").keep_alive);
     }
 
+    #[tokio::test]
+    async fn a_plain_post_is_taken_with_its_body() {
+        let head = taken("POST /v1/events HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET").expect("a head");
+        assert_eq!(head.length, 52);
+        let body = axum::body::to_bytes(head.request.into_body(), 10).await.expect("a body");
+        assert_eq!(body, "abc");
+    }
+
     #[test]
     fn everything_else_is_left_to_hyper() {
         for text in [
@@ -134,6 +161,16 @@ mod tests {
             "GET /v1/bus HTTP/1.1\r\n\r\n",
             "GET /v1/ssee HTTP/1.1\r\n\r\n",
             "POST /v1/sse HTTP/1.1\r\n\r\n",
+            "POST /v1/events HTTP/1.1\r\n\r\n",
+            "POST /v1/events HTTP/1.1\r\nContent-Length: 4\r\n\r\nabc",
+            "POST /v1/events HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc",
+            "POST /v1/events HTTP/1.1\r\nContent-Length: \r\n\r\nabc",
+            "POST /v1/events HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\nabc",
+            "POST /v1/events HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+            "POST /v1/events HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\nabc",
+            "POST /v1/events HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\nabc",
+            "POST /v1/events HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+            "POST /v1/events HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc",
             "HEAD /v1/sse HTTP/1.1\r\n\r\n",
             "GET /v1/sse HTTP/1.0\r\n\r\n",
             "GET http://h/v1/sse HTTP/1.1\r\n\r\n",

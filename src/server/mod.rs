@@ -66,8 +66,6 @@ pub struct Gateway {
     routes: Routes,
     sources: Sources,
     health: HealthReporter,
-    /// Paths of requests that may wait.
-    waiting_paths: Vec<String>,
     max_connections: usize,
     write_timeout: Duration,
 }
@@ -100,7 +98,6 @@ impl Gateway {
         let sources = Sources::plan(&config.sources, &bus);
         Gateway {
             routes: Routes::new(bus.clone(), config, sources.states(), health_service),
-            waiting_paths: transport::waiting_paths(config),
             sources,
             max_connections: config.max_connections,
             write_timeout: config.write_timeout,
@@ -122,9 +119,8 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then ends every stream and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Gateway { bus, listeners, routes, sources, health, waiting_paths: paths, max_connections, write_timeout } =
-            self;
-        let shared = direct::Shared { routes, paths, write_timeout, draining: CancellationToken::new() };
+        let Gateway { bus, listeners, routes, sources, health, max_connections, write_timeout } = self;
+        let shared = direct::Shared { routes, write_timeout, draining: CancellationToken::new() };
         let connections = Arc::new(Connections {
             bus: bus.clone(),
             shared,

