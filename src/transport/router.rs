@@ -80,12 +80,7 @@ impl Routes {
     }
 }
 
-fn router(
-    bus: Bus,
-    config: &Config,
-    sources: Arc<[Arc<SourceState>]>,
-    health: HealthServer<impl Health>,
-) -> Router {
+fn router(bus: Bus, config: &Config, sources: Arc<[Arc<SourceState>]>, health: HealthServer<impl Health>) -> Router {
     let transport =
         TransportConfig { legacy: config.legacy.clone(), origins: config.origins.clone(), pages: config.pages.clone() };
     let state = AppState { bus, config: Arc::new(transport), sources };
@@ -94,9 +89,7 @@ fn router(
         Some(files) => http.fallback_service(files),
         None => http.fallback(not_found),
     };
-    http.method_not_allowed_fallback(wrong_method)
-        .with_state(state.clone())
-        .merge(grpc::routes(state, health))
+    http.method_not_allowed_fallback(wrong_method).with_state(state.clone()).merge(grpc::routes(state, health))
 }
 
 fn http_routes(legacy_path: &str) -> Router<AppState> {
