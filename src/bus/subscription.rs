@@ -176,11 +176,16 @@ impl Subscription {
         self.position
     }
 
-    /// Is there no event that matches and has not been yielded? Others may have come since the last step.
-    pub fn is_up_to_date(&self) -> bool {
+    /// Is there no event that matches and has not been yielded? Then the position is the live end, also when the last
+    /// event that matched lies before it. Others may have come since the last step.
+    pub fn reach_end(&mut self) -> bool {
         // The tail first: what is marked behind it is not visible yet.
         let tail = self.bus.tail();
-        self.snapshot_through.is_none() && (self.position >= tail || self.next_match() > tail)
+        let has_reached = self.snapshot_through.is_none() && (self.position >= tail || self.next_match() > tail);
+        if has_reached {
+            self.position = self.position.max(tail);
+        }
+        has_reached
     }
 
     /// Has the live end been told, and nothing been missed since?
@@ -213,7 +218,7 @@ impl Subscription {
             if self.bus.0.heartbeat.is_due(&self.registration.slot) {
                 return Ok(Step::Progress(self.position));
             }
-            if !self.is_up_to_date() {
+            if !self.reach_end() {
                 // A long log without a match is read page by page; others are let through in between.
                 tokio::task::consume_budget().await;
                 continue;

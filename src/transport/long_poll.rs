@@ -39,7 +39,7 @@ pub(super) async fn poll(State(state): State<AppState>, method: Method, RawQuery
     let mut subscription = Subscription::open(&state.bus, request.subscribe).await?;
     let wait = wait_of(&method, request.wait.unwrap_or(limits::DEFAULT_WAIT));
     let polled = wait_for_events(&mut subscription, wait).await?;
-    Ok((headers(), answer(&state, &subscription, &polled)).into_response())
+    Ok((headers(), answer(&state, &mut subscription, &polled)).into_response())
 }
 
 /// HEAD gets no events, so it has none to wait for.
@@ -51,7 +51,9 @@ fn headers() -> HeaderMap {
     no_store("application/json; charset=utf-8")
 }
 
-fn answer(state: &AppState, subscription: &Subscription, polled: &Polled) -> Vec<u8> {
+fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) -> Vec<u8> {
+    // The position after the question: it moves to the end with it.
+    let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let bounds = state.bus.bounds();
     let vid = polled.cut_at.unwrap_or(subscription.position());
     let head = PollHead {
@@ -60,7 +62,7 @@ fn answer(state: &AppState, subscription: &Subscription, polled: &Polled) -> Vec
         last: bounds.last,
         vid,
         cursor: state.bus.cursor(vid).to_string(),
-        up_to_date: polled.cut_at.is_none() && subscription.is_up_to_date(),
+        up_to_date,
         gap: polled.gap.as_ref(),
     };
     poll_answer(&head, &polled.batches)
