@@ -77,9 +77,11 @@ impl Expect {
     }
 
     fn hello(&mut self, log: &Log, epoch: &str, told: State) -> Checked {
-        if !self.hello || epoch != log.epoch || told != log.states[self.state] {
-            return Err("the log is not so, or there was a hello already".into());
+        if !self.hello || epoch != log.epoch {
+            return Err("it is another log, or there was a hello already".into());
         }
+        // It is made when the stream is first read from, which may be a little later than the request was taken.
+        self.state = self.find(log, |state| *state == told, "the log was not so")?;
         self.hello = false;
         Ok(())
     }

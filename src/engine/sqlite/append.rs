@@ -10,58 +10,45 @@ use std::time::Duration;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::state::State;
-use super::{block_of, from_sql, row, to_sql};
+use super::{from_sql, row, to_sql};
 use crate::cursor::Vid;
 use crate::engine::{Receipt, millis};
 use crate::event::{Event, NewEvent};
 use crate::topic::Topic;
 
-/// What is remembered of a topic, so that an append need not look it up.
-pub(super) struct CachedTopic {
-    topic_id: i64,
-    newest_block: u64,
-}
-
 /// One append transaction.
 pub(super) struct Appending<'t> {
     state: &'t mut State,
-    topics: &'t mut HashMap<Topic, CachedTopic>,
+    topics: &'t mut HashMap<Topic, i64>,
     remembered_since_ms: i64,
-    /// The newest vid of each topic that has been appended to, written once a transaction.
-    newest: HashMap<i64, Vid>,
     events: Vec<Arc<Event>>,
     insert_event: CachedStatement<'t>,
-    insert_block: CachedStatement<'t>,
     find_topic: CachedStatement<'t>,
     insert_topic: CachedStatement<'t>,
     find_id: CachedStatement<'t>,
     insert_id: CachedStatement<'t>,
     forget_id: CachedStatement<'t>,
-    update_newest: CachedStatement<'t>,
 }
 
 impl<'t> Appending<'t> {
     pub(super) fn new(
         connection: &'t Connection,
         state: &'t mut State,
-        topics: &'t mut HashMap<Topic, CachedTopic>,
+        topics: &'t mut HashMap<Topic, i64>,
         dedupe_window: Duration,
     ) -> rusqlite::Result<Self> {
         Ok(Appending {
             remembered_since_ms: state.last_time_ms.saturating_sub(millis(dedupe_window)),
             state,
             topics,
-            newest: HashMap::new(),
             events: Vec::new(),
             insert_event: connection.prepare_cached(row::INSERT)?,
-            insert_block: connection.prepare_cached("INSERT OR IGNORE INTO topic_blocks VALUES (?1, ?2)")?,
             find_topic: connection.prepare_cached("SELECT topic_id FROM topics WHERE topic = ?1")?,
             insert_topic: connection
                 .prepare_cached("INSERT INTO topics (topic, newest_vid) VALUES (?1, ?2) RETURNING topic_id")?,
             find_id: connection.prepare_cached("SELECT vid, time_ms FROM dedupe WHERE id = ?1")?,
             insert_id: connection.prepare_cached("INSERT INTO dedupe VALUES (?1, ?2, ?3)")?,
             forget_id: connection.prepare_cached("DELETE FROM dedupe WHERE vid = ?1")?,
-            update_newest: connection.prepare_cached("UPDATE topics SET newest_vid = ?2 WHERE topic_id = ?1")?,
         })
     }
 
@@ -72,7 +59,6 @@ impl<'t> Appending<'t> {
         let vid = self.state.last + 1;
         self.state.last = vid;
         let topic_id = self.topic_id(&sent.topic, vid)?;
-        self.newest.insert(topic_id, vid);
         if let Some(id) = &sent.id {
             self.insert_id.execute(params![to_sql(vid), self.state.last_time_ms, &**id])?;
             self.state.ids += 1;
@@ -98,28 +84,20 @@ impl<'t> Appending<'t> {
     }
 
     fn topic_id(&mut self, topic: &Topic, vid: Vid) -> rusqlite::Result<i64> {
-        let block = block_of(vid);
-        if let Some(cached) = self.topics.get_mut(topic) {
-            if cached.newest_block != block {
-                self.insert_block.execute(params![cached.topic_id, to_sql(block)])?;
-                cached.newest_block = block;
-            }
-            return Ok(cached.topic_id);
+        if let Some(topic_id) = self.topics.get(topic) {
+            return Ok(*topic_id);
         }
         let known: Option<i64> = self.find_topic.query_row([topic.as_str()], |r| r.get(0)).optional()?;
         let topic_id = match known {
             Some(topic_id) => topic_id,
             None => self.insert_topic.query_row(params![topic.as_str(), to_sql(vid)], |r| r.get(0))?,
         };
-        self.insert_block.execute(params![topic_id, to_sql(block)])?;
-        self.topics.insert(topic.clone(), CachedTopic { topic_id, newest_block: block });
+        self.topics.insert(topic.clone(), topic_id);
         Ok(topic_id)
     }
 
-    pub(super) fn finish(mut self) -> rusqlite::Result<Vec<Arc<Event>>> {
-        for (topic_id, vid) in &self.newest {
-            self.update_newest.execute(params![topic_id, to_sql(*vid)])?;
-        }
-        Ok(self.events)
+    /// The events that are new on the log.
+    pub(super) fn finish(self) -> Vec<Arc<Event>> {
+        self.events
     }
 }

@@ -4,11 +4,14 @@
 //! - one gateway at a time holds a data folder, by a lock on `vidette.lock`;
 //! - all writes go through one thread, which commits with `synchronous=FULL`: the write-ahead log is synced before
 //!   an append returns;
+//! - a commit writes its events, and the index of topics trails behind them;
 //! - readers have connections of their own and never wait for the writer;
 //! - after a failed sync nothing is written any more until a restart has read back what the disk really holds.
 
 mod append;
+mod checkpoint;
 mod fault;
+mod index;
 mod open;
 mod reader;
 mod reserve;

@@ -13,16 +13,13 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::state::State;
-use super::{from_sql, schema};
+use super::{checkpoint, from_sql, schema, to_sql};
 use crate::cursor::Epoch;
 use crate::limits;
 
 const DATABASE: &str = "vidette.db";
 const NEW_DATABASE: &str = "vidette.db.new";
 const LOCK: &str = "vidette.lock";
-
-/// Pages of the write-ahead log after which it is copied into the database.
-const CHECKPOINT_PAGES: i64 = 4000;
 
 /// Why a data folder cannot be used, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +52,15 @@ pub(super) fn open(data_dir: &Path) -> OpenResult<Opened> {
         create(data_dir).map_err(|e| of_opening(data_dir, e))?;
     }
     recognise(&path)?;
-    let writer = connect_writer(&path).map_err(|e| of_opening(data_dir, e))?;
+    let mut writer = connect_writer(&path).map_err(|e| of_opening(data_dir, e))?;
     check(&writer, &path)?;
     check_version(&path, version_of(&writer).map_err(|e| of_opening(data_dir, e))?)?;
     settle(&writer, &path).map_err(|e| of_opening(data_dir, e))?;
+    take_over(&writer).map_err(|e| of_opening(data_dir, e))?;
     let (epoch, state) = load(&writer).map_err(|e| of_opening(data_dir, e))?;
     let readers = (0..limits::COLD_READERS).map(|_| connect_reader(&path)).collect::<rusqlite::Result<_>>();
     let readers = readers.map_err(|e| of_opening(data_dir, e))?;
+    checkpoint::start(&mut writer, &path)?;
     Ok(Opened { lock, epoch, writer, readers, state })
 }
 
@@ -152,7 +151,7 @@ fn recognise(path: &Path) -> OpenResult<()> {
 }
 
 fn check_version(path: &Path, version: i64) -> OpenResult<()> {
-    if version == schema::VERSION {
+    if (schema::OLDEST_VERSION..=schema::VERSION).contains(&version) {
         return Ok(());
     }
     Err(OpenError(format!(
@@ -160,6 +159,14 @@ fn check_version(path: &Path, version: i64) -> OpenResult<()> {
         path.display(),
         schema::VERSION
     )))
+}
+
+/// An older version is made one of today: an older vidette would not look behind the index.
+fn take_over(connection: &Connection) -> rusqlite::Result<()> {
+    if version_of(connection)? < schema::VERSION {
+        connection.pragma_update(None, "user_version", schema::VERSION)?;
+    }
+    Ok(())
 }
 
 /// The version as it is with what stands in the write-ahead log only.
@@ -175,7 +182,7 @@ fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?; // it is copied by the copier
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
@@ -199,6 +206,14 @@ fn settle(connection: &Connection, path: &Path) -> Result<(), OpenFault> {
         }
         Err(fault) => Err(fault),
     }
+}
+
+/// A connection that only copies the write-ahead log into the database.
+pub(super) fn connect_copier(path: &Path) -> rusqlite::Result<Connection> {
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
 }
 
 fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
@@ -229,7 +244,22 @@ fn check(connection: &Connection, path: &Path) -> OpenResult<()> {
     }
 }
 
+/// The row of `bus`, and what the log has behind it.
 fn load(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
+    let (epoch, mut state) = load_indexed(connection)?;
+    let behind = "SELECT count(*), ifnull(sum(bytes), 0), max(vid), max(time_ms) FROM events WHERE vid > ?1";
+    connection.query_row(behind, [to_sql(state.indexed)], |r| {
+        state.events += from_sql(r.get(0)?);
+        state.bytes += from_sql(r.get(1)?);
+        if let (Some(last), Some(time_ms)) = (r.get(2)?, r.get::<_, Option<i64>>(3)?) {
+            state.last = from_sql(last);
+            state.last_time_ms = state.last_time_ms.max(time_ms);
+        }
+        Ok((epoch, state))
+    })
+}
+
+fn load_indexed(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
     let ids: i64 = connection.query_row("SELECT count(*) FROM dedupe", [], |r| r.get(0))?;
     connection.query_row("SELECT epoch, first_vid, last_vid, last_time_ms, events, bytes FROM bus", [], |r| {
         let epoch: String = r.get(0)?;
@@ -244,6 +274,8 @@ fn load(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
             events: number(4)?,
             bytes: number(5)?,
             ids: from_sql(ids),
+            indexed: number(2)?,
+            indexed_bytes: number(5)?,
         };
         Ok((epoch, state))
     })

@@ -22,7 +22,12 @@ struct Filling<'r> {
     looked_at: usize,
 }
 
-impl Filling<'_> {
+impl<'r> Filling<'r> {
+    fn new(request: &'r ReadRequest, first: Vid) -> Self {
+        let page = Page { events: Vec::new(), through: request.through, first };
+        Filling { request, page, bytes: 0, looked_at: 0 }
+    }
+
     fn is_full(&self) -> bool {
         let budget = &self.request.budget;
         self.page.events.len() >= budget.events || self.bytes >= budget.bytes || self.looked_at >= budget.scan
@@ -56,12 +61,11 @@ impl Filling<'_> {
 
 pub(super) fn read(connection: &Connection, request: &ReadRequest) -> rusqlite::Result<Page> {
     let snapshot = connection.unchecked_transaction()?;
-    let first = first_vid(&snapshot)?;
+    let Row { first, indexed } = row_of_bus(&snapshot)?;
     let from = request.after.max(first.saturating_sub(1));
-    let mut filling =
-        Filling { request, page: Page { events: Vec::new(), through: request.through, first }, bytes: 0, looked_at: 0 };
+    let mut filling = Filling::new(request, first);
     match topic_ids(&snapshot, &request.filter)? {
-        Some(topic_ids) => read_blocks(&snapshot, &mut filling, from, &topic_ids)?,
+        Some(topic_ids) => read_topics(&snapshot, &mut filling, (from, indexed), &topic_ids)?,
         None => read_all(&snapshot, &mut filling, from)?,
     }
     Ok(filling.page)
@@ -75,11 +79,11 @@ fn read_all(connection: &Connection, filling: &mut Filling<'_>, from: Vid) -> ru
     Ok(())
 }
 
-/// Reads only blocks in which one of the topics has events.
-fn read_blocks(
+/// Reads only blocks in which one of the topics has events, and then what is not indexed yet.
+fn read_topics(
     connection: &Connection,
     filling: &mut Filling<'_>,
-    from: Vid,
+    (from, indexed): (Vid, Vid),
     topic_ids: &[i64],
 ) -> rusqlite::Result<()> {
     let sql = format!(
@@ -90,24 +94,26 @@ fn read_blocks(
     let mut statement = connection.prepare(&sql)?;
     let mut names = row::TopicNames::new(connection)?;
     let through = filling.request.through;
-    let mut next = next_block(connection, topic_ids, block_of(from + 1))?;
-    while let Some(block) = next {
+    let mut from = from;
+    while from < through.min(indexed) {
+        let Some(block) = next_block(connection, topic_ids, block_of(from + 1))? else { break };
         let start = block * BLOCK_VIDS;
-        if start > through {
+        let (low, high) = (from.max(start.saturating_sub(1)), through.min(indexed).min(start + BLOCK_VIDS - 1));
+        if low >= high {
             break;
         }
-        let (low, high) = (from.max(start.saturating_sub(1)), through.min(start + BLOCK_VIDS - 1));
         if !filling.take(&mut statement, low, high, &mut names)? {
-            break;
+            return Ok(());
         }
         // SQLite has looked at the whole block, though only matching rows came out.
         filling.looked_at += usize::try_from(BLOCK_VIDS).unwrap_or(usize::MAX) / 4;
         if filling.is_full() {
             filling.page.through = high;
-            break;
+            return Ok(());
         }
-        next = next_block(connection, topic_ids, block + 1)?;
+        from = high;
     }
+    filling.take(&mut statement, from.max(indexed), through, &mut names)?;
     Ok(())
 }
 
@@ -161,24 +167,31 @@ fn list(ids: &[i64]) -> String {
 
 pub(super) fn read_newest(connection: &Connection, request: &ReadRequest) -> rusqlite::Result<Page> {
     let snapshot = connection.unchecked_transaction()?;
-    let first = first_vid(&snapshot)?;
-    let mut filling =
-        Filling { request, page: Page { events: Vec::new(), through: request.through, first }, bytes: 0, looked_at: 0 };
-    let sql = format!(
-        "SELECT {} FROM topics CROSS JOIN events ON vid = newest_vid
-         WHERE newest_vid > ?1 AND newest_vid <= ?2 ORDER BY newest_vid",
-        row::COLUMNS.replace("topic_id", "events.topic_id")
+    let Row { first, indexed } = row_of_bus(&snapshot)?;
+    let mut filling = Filling::new(request, first);
+    let columns = row::COLUMNS.replace("topic_id", "events.topic_id");
+    let by_index = format!(
+        "SELECT {columns} FROM topics CROSS JOIN events ON vid = newest_vid
+         WHERE newest_vid > ?1 AND newest_vid <= ?2 AND topics.topic_id NOT IN (SELECT topic_id FROM ({NOT_INDEXED}))
+         ORDER BY newest_vid"
+    );
+    let not_indexed = format!(
+        "SELECT {columns} FROM ({NOT_INDEXED}) AS found CROSS JOIN events USING (vid)
+         WHERE vid > ?1 AND vid <= ?2 ORDER BY vid"
     );
     let from = request.after.max(first.saturating_sub(1));
+    let through = request.through;
     let mut names = row::TopicNames::new(&snapshot)?;
-    filling.take(&mut *snapshot.prepare_cached(&sql)?, from, request.through, &mut names)?;
+    if filling.take(&mut *snapshot.prepare_cached(&by_index)?, from, through.min(indexed), &mut names)? {
+        filling.take(&mut *snapshot.prepare_cached(&not_indexed)?, from.max(indexed), through, &mut names)?;
+    }
     Ok(filling.page)
 }
 
 pub(super) fn vid_before(connection: &Connection, time_ms: i64) -> rusqlite::Result<Vid> {
     let snapshot = connection.unchecked_transaction()?;
-    let (first, last) = snapshot
-        .query_row("SELECT first_vid, last_vid FROM bus", [], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?)))?;
+    let bounds = "SELECT first_vid, max(last_vid, ifnull((SELECT max(vid) FROM events), 0)) FROM bus";
+    let (first, last) = snapshot.query_row(bounds, [], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?)))?;
     let mut statement =
         snapshot.prepare_cached("SELECT vid, time_ms FROM events WHERE vid >= ?1 ORDER BY vid LIMIT 1")?;
     let (mut low, mut high) = (first, last + 1);
@@ -201,9 +214,12 @@ pub(super) fn topics(
     limit: usize,
 ) -> rusqlite::Result<Vec<(Topic, Vid)>> {
     let snapshot = connection.unchecked_transaction()?;
-    let first = first_vid(&snapshot)?;
-    let mut statement = snapshot
-        .prepare_cached("SELECT topic, newest_vid FROM topics WHERE topic > ?1 AND newest_vid >= ?2 ORDER BY topic")?;
+    let first = row_of_bus(&snapshot)?.first;
+    let sql = format!(
+        "SELECT topic, ifnull(found.vid, newest_vid) FROM topics LEFT JOIN ({NOT_INDEXED}) AS found USING (topic_id)
+         WHERE topic > ?1 AND ifnull(found.vid, newest_vid) >= ?2 ORDER BY topic"
+    );
+    let mut statement = snapshot.prepare_cached(&sql)?;
     let mut rows = statement.query(params![after.map_or("", Topic::as_str), to_sql(first)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -218,6 +234,18 @@ pub(super) fn topics(
     Ok(found)
 }
 
-fn first_vid(connection: &Connection) -> rusqlite::Result<Vid> {
-    connection.prepare_cached("SELECT first_vid FROM bus")?.query_row([], |r| r.get(0)).map(from_sql)
+/// Topics with events that the index does not have yet, and their newest.
+const NOT_INDEXED: &str =
+    "SELECT topic_id, max(vid) AS vid FROM events WHERE vid > (SELECT last_vid FROM bus) GROUP BY topic_id";
+
+/// What a reader needs of the row of `bus`.
+struct Row {
+    first: Vid,
+    /// The index goes up to this vid.
+    indexed: Vid,
+}
+
+fn row_of_bus(connection: &Connection) -> rusqlite::Result<Row> {
+    let mut statement = connection.prepare_cached("SELECT first_vid, last_vid FROM bus")?;
+    statement.query_row([], |r| Ok(Row { first: from_sql(r.get(0)?), indexed: from_sql(r.get(1)?) }))
 }

@@ -2,13 +2,16 @@
 //!
 //! Invariants:
 //! - a database of another program or of a newer schema is refused, never changed;
-//! - `bus` has one row, which each transaction that writes brings up to date.
+//! - `bus` has one row, `topics.newest_vid` and `topic_blocks` go as far as it does: to `bus.last_vid`. Events behind it
+//!   are in `events`, and their topics in `topics` (see `index.rs`).
 
 /// `PRAGMA application_id`: the letters "vdtt".
 pub(super) const APPLICATION_ID: i64 = 0x7664_7474;
 
-/// `PRAGMA user_version`.
-pub(super) const VERSION: i64 = 1;
+/// `PRAGMA user_version`. Version 1 had the same tables, and its `bus` and index were never behind the events.
+pub(super) const VERSION: i64 = 2;
+/// The oldest version that is taken over.
+pub(super) const OLDEST_VERSION: i64 = 1;
 
 /// Makes a new log. The epoch is the only parameter.
 pub(super) const CREATE: &str = "
@@ -16,16 +19,16 @@ CREATE TABLE bus (
     one           INTEGER PRIMARY KEY CHECK (one = 1),
     epoch         TEXT    NOT NULL,
     first_vid     INTEGER NOT NULL, -- the oldest retained; last_vid + 1 when the log is empty
-    last_vid      INTEGER NOT NULL, -- the newest ever given
-    last_time_ms  INTEGER NOT NULL, -- the time of last_vid
-    events        INTEGER NOT NULL, -- retained
-    bytes         INTEGER NOT NULL  -- of retained events, as retention counts them
+    last_vid      INTEGER NOT NULL, -- the newest ever given, but for those in events
+    last_time_ms  INTEGER NOT NULL, -- no event up to last_vid is newer
+    events        INTEGER NOT NULL, -- retained up to last_vid
+    bytes         INTEGER NOT NULL  -- of them, as retention counts them
 ) STRICT;
 
 CREATE TABLE topics (
     topic_id    INTEGER PRIMARY KEY,
     topic       TEXT    NOT NULL UNIQUE,
-    newest_vid  INTEGER NOT NULL
+    newest_vid  INTEGER NOT NULL -- up to bus.last_vid; of a new topic, its first
 ) STRICT;
 CREATE INDEX topics_by_newest ON topics (newest_vid);
 
@@ -41,7 +44,7 @@ CREATE TABLE events (
     data          BLOB    NOT NULL
 ) STRICT;
 
--- In which blocks of 4096 vids a topic has events.
+-- In which blocks of 4096 vids a topic has events, up to bus.last_vid.
 CREATE TABLE topic_blocks (
     topic_id  INTEGER NOT NULL,
     block     INTEGER NOT NULL,

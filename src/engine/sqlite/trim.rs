@@ -7,7 +7,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::state::State;
-use super::{block_of, from_sql, to_sql};
+use super::{block_of, from_sql, index, to_sql};
 use crate::cursor::Vid;
 use crate::engine::{Retention, TrimStep};
 use crate::limits;
@@ -58,15 +58,21 @@ impl Due {
         retention: &Retention,
         now_ms: i64,
     ) -> rusqlite::Result<()> {
+        if self.through > state.indexed {
+            index::catch_up(connection, state, self.through)?;
+        }
         let through = to_sql(self.through);
         let first_block = to_sql(block_of(self.through + 1));
-        let trimmed_topics = "SELECT topic_id FROM topics WHERE newest_vid <= ?1";
         connection.prepare_cached("DELETE FROM events WHERE vid <= ?1")?.execute([through])?;
         connection.prepare_cached("DELETE FROM topic_blocks WHERE block < ?1")?.execute([first_block])?;
-        connection
-            .prepare_cached(&format!("DELETE FROM topic_blocks WHERE topic_id IN ({trimmed_topics})"))?
-            .execute([through])?;
-        connection.prepare_cached("DELETE FROM topics WHERE newest_vid <= ?1")?.execute([through])?;
+        // What is not indexed yet has not moved its topic's newest vid.
+        let trimmed = "newest_vid <= ?1 AND topic_id NOT IN (SELECT topic_id FROM events WHERE vid > ?2)";
+        for delete in [
+            format!("DELETE FROM topic_blocks WHERE topic_id IN (SELECT topic_id FROM topics WHERE {trimmed})"),
+            format!("DELETE FROM topics WHERE {trimmed}"),
+        ] {
+            connection.prepare_cached(&delete)?.execute([through, to_sql(state.indexed)])?;
+        }
         let ids = connection
             .prepare_cached(
                 "DELETE FROM dedupe WHERE time_ms < ?1 AND vid IN (SELECT vid FROM dedupe ORDER BY vid LIMIT ?2)",
@@ -75,6 +81,7 @@ impl Due {
         self.step.more |= ids == limits::TRIM_STEP_EVENTS as usize;
         state.events -= u64::from(self.step.trimmed);
         state.bytes -= self.bytes;
+        state.indexed_bytes -= self.bytes;
         state.ids = state.ids.saturating_sub(ids as u64);
         if self.step.trimmed > 0 {
             state.first = self.through + 1;

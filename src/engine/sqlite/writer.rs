@@ -11,12 +11,12 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::append::{Appending, CachedTopic};
-use super::fault;
+use super::append::Appending;
 use super::open::OpenError;
 use super::reserve::Reserve;
 use super::state::{State, Status};
 use super::trim::{Due, ids_expired};
+use super::{fault, index};
 use crate::engine::memory::too_many_ids;
 use crate::engine::{Appended, Retention, TrimStep};
 use crate::error::{Kind, Result};
@@ -88,7 +88,8 @@ struct WriterThread {
     state: State,
     reserve: Reserve,
     dedupe_window: Duration,
-    topics: HashMap<Topic, CachedTopic>,
+    /// Their numbers, so that an append need not look them up.
+    topics: HashMap<Topic, i64>,
     broken: bool,
     status: Arc<Mutex<Status>>,
 }
@@ -160,9 +161,9 @@ impl WriterThread {
         for batch in batches {
             receipts.push(batch.into_iter().map(|sent| appending.append(sent)).collect::<rusqlite::Result<_>>()?);
         }
-        let events = appending.finish()?;
-        if !events.is_empty() {
-            state.save(&transaction)?;
+        let events = appending.finish();
+        if state.last - state.indexed >= index::MOST_BEHIND {
+            index::catch_up(&transaction, state, state.last)?;
         }
         transaction.commit()?;
         Ok(Ok(Appended { events, receipts }))
