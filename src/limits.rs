@@ -45,8 +45,6 @@ pub const PUBLISH_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 pub const GROUP_EVENTS: usize = 4096;
 /// Bytes one group commit takes together, unless a single batch is larger.
 pub const GROUP_BYTES: usize = 8 * 1024 * 1024;
-/// How often others are let go first while a group gathers.
-pub const GATHER_YIELDS: usize = 8;
 /// Requests of one publish stream that may be on their way at once.
 pub const PUBLISH_STREAM_PIPELINE: usize = 256;
 

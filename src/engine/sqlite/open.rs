@@ -60,6 +60,7 @@ pub(super) fn open(data_dir: &Path) -> OpenResult<Opened> {
     let (epoch, state) = load(&writer).map_err(|e| of_opening(data_dir, e))?;
     let readers = (0..limits::COLD_READERS).map(|_| connect_reader(&path)).collect::<rusqlite::Result<_>>();
     let readers = readers.map_err(|e| of_opening(data_dir, e))?;
+    checkpoint::lengthen(&writer).map_err(|e| of_opening(data_dir, e))?;
     checkpoint::start(&mut writer, &path)?;
     Ok(Opened { lock, epoch, writer, readers, state })
 }
