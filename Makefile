@@ -1,6 +1,6 @@
 # What a person runs. Everything else is plain cargo.
 
-.PHONY: test quick history-long outbox-long gearman-long model-long lint setup demo fuzz bench counts
+.PHONY: test quick history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -39,6 +39,13 @@ bench:
 	cargo bench --bench scenarios -- --rounds $(BENCH_ROUNDS) --write docs/performance.md
 bench-%:
 	cargo bench --bench scenarios -- $* --rounds $(BENCH_ROUNDS) --write docs/performance.md
+
+# Readers that come and go for half an hour, on a log on disk that is trimmed: nothing may be missing, memory stays flat.
+SOAK_SECONDS ?= 1800
+SOAK_RATE ?= 800
+soak:
+	cargo run --release -- bench fanout --churn 20 --readers 1000 --rate $(SOAK_RATE) --seconds $(SOAK_SECONDS) \
+	--coalesce 5 --config benches/soak.toml
 
 # Instructions of the hot paths in the release build, against tests/counts/counts.json; needs valgrind.
 counts:

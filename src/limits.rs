@@ -215,6 +215,12 @@ pub const BENCH_OPENING: usize = 256;
 pub const BENCH_CONNECTIONS_A_SOURCE: usize = 4000;
 /// `vidette bench`: bytes of one read.
 pub const BENCH_READ_BYTES: usize = 64 * 1024;
+/// `vidette bench`: bytes that a reader still reads before it hangs up, at most.
+pub const BENCH_HANG_UP_BYTES: usize = 1000;
+/// `vidette bench`: bytes of an event that is read whole.
+pub const BENCH_EVENT_BYTES: usize = 2 * MAX_EVENT_BYTES_CEILING;
+/// `vidette bench`: looks at the server's memory that are kept of a run.
+pub const BENCH_MEMORY_LOOKS: usize = 64;
 /// `vidette bench`: open files beside those of the readers.
 pub const BENCH_OTHER_FILES: usize = 100;
 /// `vidette bench`: the longest latency that is told apart, in microseconds.

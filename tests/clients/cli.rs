@@ -1,6 +1,7 @@
 //! The `vidette` command, as a person or a script uses it.
 
 mod bench;
+mod churn;
 mod publish;
 mod resume;
 mod serve;

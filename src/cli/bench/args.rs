@@ -24,6 +24,7 @@ pub(in crate::cli) struct BenchArgs {
 const EXAMPLES: &str = "Examples:
   vidette bench fanout                                   1,000 SSE readers of one topic, 100 events a second
   vidette bench fanout -n 10000 -k 10000 -r 5000 -p 4    each reader has its own topic
+  vidette bench fanout --churn 20 -d 1800                pages that come and go, for half an hour
   vidette bench idle -n 19000                            memory of a connection that only waits
   vidette bench publish -p 8 --batch 100                 as fast as they are accepted
   vidette bench grpc -n 1000 -c 10 --json
@@ -33,7 +34,12 @@ const EXAMPLES: &str = "Examples:
 #[derive(Subcommand)]
 pub(super) enum What {
     /// Events to readers by Server-Sent Events
-    Fanout(LoadArgs),
+    Fanout {
+        #[command(flatten)]
+        load: LoadArgs,
+        #[command(flatten)]
+        churn: ChurnArgs,
+    },
     /// Events to readers by long-poll
     Poll(LoadArgs),
     /// Events to readers by gRPC, many streams on few connections
@@ -127,6 +133,14 @@ pub(super) struct LoadArgs {
     pub(super) readers: ReaderArgs,
     #[command(flatten)]
     pub(super) publish: PublishArgs,
+}
+
+#[derive(Args)]
+pub(super) struct ChurnArgs {
+    /// Readers a second that hang up at any byte, and come back with the id of the last whole event that they had. What
+    /// was due meanwhile is counted as any other event, but for its latency
+    #[arg(long, default_value_t = 0.0, value_parser = rate, value_name = "A_SECOND")]
+    pub(super) churn: f64,
 }
 
 #[derive(Args)]

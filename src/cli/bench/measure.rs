@@ -9,12 +9,25 @@ use super::publish::Published;
 use super::report::{Connect, Publish, Quantiles, Report, per_second};
 use super::scene::{Scene, delivery, wanted};
 
+/// How readers are connected.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// Those that gRPC streams share.
+    pub(super) connections: usize,
+    /// Readers that hang up and come back, a second.
+    pub(super) churn: f64,
+}
+
+pub(super) const PLAIN: Shape = Shape { connections: 1, churn: 0.0 };
+
 /// Readers, then publishers, then a wait for the last delivery.
-pub(super) fn events(bench: &'static str, via: Via, args: &LoadArgs, connections: usize) -> Result<Report, String> {
+pub(super) fn events(bench: &'static str, via: Via, args: &LoadArgs, shape: Shape) -> Result<Report, String> {
     let scene = Scene::open(&args.target)?;
-    let mut readers = scene.readers(via, &args.readers, connections);
+    let mut readers = scene.readers(via, &args.readers, shape.connections);
     readers.publishers = usize::from(args.publish.publishers);
-    if via == Via::Poll {
+    readers.churn = shape.churn;
+    // Who may come back before the first event says where it began.
+    if via == Via::Poll || shape.churn > 0.0 {
         readers.cursor = scene.cursor()?;
     }
     let mut meter = Meter::start(scene.server.clone());

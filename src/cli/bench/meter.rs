@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::process::{Memory, PeakWatch, Processes, machine_cpu_seconds, own_cpu_seconds};
+use super::process::{Memory, MemoryWatch, Processes, machine_cpu_seconds, own_cpu_seconds};
 use super::report::{Client, Server};
 
 /// CPU seconds at some moment.
@@ -31,7 +31,7 @@ pub(super) struct Meter {
     done: Option<Clock>,
     before: Memory,
     idle: Memory,
-    peak: PeakWatch,
+    memory: MemoryWatch,
 }
 
 impl Meter {
@@ -43,7 +43,7 @@ impl Meter {
             connecting: Clock::read(&server),
             working: None,
             done: None,
-            peak: PeakWatch::start(&server),
+            memory: MemoryWatch::start(&server),
             server,
         }
     }
@@ -65,8 +65,8 @@ impl Meter {
 
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     pub(super) fn finish(self, readers: usize, delivered: u64) -> (Client, Option<Server>) {
-        let Meter { server, connecting, working, done, before, idle, peak } = self;
-        let rss_peak_bytes = peak.finish();
+        let Meter { server, connecting, working, done, before, idle, memory } = self;
+        let (rss_peak_bytes, rss_over_time_bytes) = memory.finish();
         let done = done.unwrap_or_else(|| Clock::read(&server));
         let work = working.as_ref().unwrap_or(&connecting);
         let (cpu_s, own_cpu_s) = (done.server - work.server, done.own - work.own);
@@ -84,6 +84,7 @@ impl Meter {
             rss_before_bytes: before.rss,
             rss_idle_bytes: idle.rss,
             rss_peak_bytes,
+            rss_over_time_bytes,
             rss_reader_bytes: each(idle.rss, before.rss),
             pss_reader_bytes: each(idle.pss, before.pss),
         };

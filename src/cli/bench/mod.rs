@@ -25,6 +25,7 @@ mod tally;
 pub(super) use args::BenchArgs;
 use args::What;
 use load::Via;
+use measure::{PLAIN, Shape};
 
 use super::{Failure, Outcome};
 
@@ -41,11 +42,14 @@ pub(super) async fn run(args: BenchArgs) -> Outcome {
 
 fn measure(what: &What) -> Outcome {
     let (json, report) = match what {
-        What::Fanout(load) => (load.target.json, measure::events("fanout", Via::Sse, load, 1)),
-        What::Poll(load) => (load.target.json, measure::events("poll", Via::Poll, load, 1)),
-        What::Publish(load) => (load.target.json, measure::events("publish", Via::Sse, load, 1)),
+        What::Fanout { load, churn } => {
+            (load.target.json, measure::events("fanout", Via::Sse, load, Shape { churn: churn.churn, ..PLAIN }))
+        }
+        What::Poll(load) => (load.target.json, measure::events("poll", Via::Poll, load, PLAIN)),
+        What::Publish(load) => (load.target.json, measure::events("publish", Via::Sse, load, PLAIN)),
         What::Grpc { load, streams } => {
-            (load.target.json, measure::events("grpc", Via::Grpc, load, streams.connections))
+            let shape = Shape { connections: streams.connections, ..PLAIN };
+            (load.target.json, measure::events("grpc", Via::Grpc, load, shape))
         }
         What::Idle(idle) => (idle.target.json, measure::idle(idle)),
         What::Resume(resume) => (resume.load.target.json, resume::run(resume)),

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::fs::read_to_string;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::limits;
 
 /// The kernel tells CPU time in hundredths of a second (`USER_HZ`) on every architecture Rust knows.
 const TICKS_A_SECOND: f64 = 100.0;
@@ -87,33 +89,78 @@ fn bytes(path: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// Watches how much memory processes take at most.
-pub(super) struct PeakWatch {
+/// Watches how much memory processes take.
+pub(super) struct MemoryWatch {
     stop: Arc<AtomicBool>,
-    peak: Arc<AtomicU64>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<(u64, Vec<(f64, u64)>)>,
 }
 
-impl PeakWatch {
+impl MemoryWatch {
     pub(super) fn start(processes: &Processes) -> Self {
-        let (stop, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let watch = (processes.clone(), stop.clone(), peak.clone());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (processes, stopped) = (processes.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
-            let (processes, stop, peak) = watch;
-            while !stop.load(Ordering::Relaxed) && !processes.0.is_empty() {
-                peak.fetch_max(processes.rss(), Ordering::Relaxed);
+            let (begun, mut peak, mut looks) = (Instant::now(), 0, Looks::default());
+            while !stopped.load(Ordering::Relaxed) && !processes.0.is_empty() {
+                let rss = processes.rss();
+                peak = rss.max(peak);
+                looks.take(begun.elapsed().as_secs_f64(), rss);
                 std::thread::park_timeout(Duration::from_millis(250));
             }
+            (peak, looks.kept)
         });
-        PeakWatch { stop, peak, thread: Some(thread) }
+        MemoryWatch { stop, thread }
     }
 
-    pub(super) fn finish(mut self) -> u64 {
+    /// The most, and some of the looks.
+    pub(super) fn finish(self) -> (u64, Vec<(f64, u64)>) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
+        self.thread.thread().unpark();
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+/// Looks at evenly spaced times, at most [`limits::BENCH_MEMORY_LOOKS`] however long it takes.
+struct Looks {
+    kept: Vec<(f64, u64)>,
+    taken: usize,
+    /// One of so many is kept.
+    spacing: usize,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Looks { kept: Vec::new(), taken: 0, spacing: 1 }
+    }
+}
+
+impl Looks {
+    fn take(&mut self, seconds: f64, bytes: u64) {
+        if self.taken.is_multiple_of(self.spacing) {
+            if self.kept.len() == limits::BENCH_MEMORY_LOOKS {
+                let mut nth = 0..;
+                self.kept.retain(|_| nth.next().is_some_and(|at: usize| at.is_multiple_of(2)));
+                self.spacing *= 2;
+            }
+            self.kept.push(((seconds * 10.0).round() / 10.0, bytes));
         }
-        self.peak.load(Ordering::Relaxed)
+        self.taken += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_stay_evenly_spaced_and_few_however_many_are_taken() {
+        let mut looks = Looks::default();
+        for at in 0..10_000_u32 {
+            looks.take(f64::from(at), at.into());
+            assert!(looks.kept.len() <= limits::BENCH_MEMORY_LOOKS);
+        }
+        let at: Vec<u64> = looks.kept.iter().map(|(_, at)| *at).collect();
+        let spacing = at[1] - at[0];
+        assert!(at.len() > limits::BENCH_MEMORY_LOOKS / 2 && at.windows(2).all(|pair| pair[1] - pair[0] == spacing));
     }
 }

@@ -57,6 +57,10 @@ pub(super) struct Delivery {
     pub(super) readers_with_missing: usize,
     /// Events of somebody else's run.
     pub(super) strange: u64,
+    /// Readers that hung up and came back.
+    pub(super) reconnects: u64,
+    /// Events that were due while their reader was away; their latency is not counted.
+    pub(super) resumed: u64,
     pub(super) bytes: u64,
     /// From the first event that was due to the last delivery.
     pub(super) seconds: f64,
@@ -89,6 +93,8 @@ pub(super) struct Server {
     pub(super) rss_before_bytes: u64,
     pub(super) rss_idle_bytes: u64,
     pub(super) rss_peak_bytes: u64,
+    /// Seconds since the readers connected, and resident bytes; evenly over the run.
+    pub(super) rss_over_time_bytes: Vec<(f64, u64)>,
     pub(super) rss_reader_bytes: u64,
     pub(super) pss_reader_bytes: u64,
 }
@@ -182,6 +188,9 @@ impl fmt::Display for Delivery {
         let Delivery { expected, delivered, missing, repeated, out_of_order, per_second, .. } = self;
         write!(f, "delivered  {delivered} of {expected} ({}/s): ", grouped(*per_second))?;
         writeln!(f, "{missing} missing, {repeated} repeated, {out_of_order} out of order")?;
+        if self.reconnects > 0 {
+            writeln!(f, "came back  {} times, to {} events that were due meanwhile", self.reconnects, self.resumed)?;
+        }
         writeln!(f, "latency    {}", self.latency_us)?;
         f.write_str(&bars(&self.latency_histogram_us))
     }
@@ -207,7 +216,15 @@ impl fmt::Display for Server {
         }
         let [before, idle, peak] =
             [self.rss_before_bytes, self.rss_idle_bytes, self.rss_peak_bytes].map(|bytes| bytes / 1_000_000);
-        write!(f, "; memory {before} MB, with readers {idle} MB ({} B each), at most {peak} MB", self.rss_reader_bytes)
+        write!(
+            f,
+            "; memory {before} MB, with readers {idle} MB ({} B each), at most {peak} MB",
+            self.rss_reader_bytes
+        )?;
+        match quarters(&self.rss_over_time_bytes) {
+            Some((first, last)) => write!(f, "; {first:.1} MB in the first quarter, {last:.1} MB in the last"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -216,6 +233,14 @@ impl fmt::Display for Quantiles {
         let [p50, p90, p99, p999, max] = [self.p50, self.p90, self.p99, self.p999, self.max].map(milliseconds);
         write!(f, "p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max} ms")
     }
+}
+
+/// The mean of the first and of the last quarter of the looks, in MB; nothing where there were few.
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn quarters(looks: &[(f64, u64)]) -> Option<(f64, f64)> {
+    let quarter = looks.len() / 4;
+    let mean = |looks: &[(f64, u64)]| looks.iter().map(|(_, bytes)| *bytes as f64 / 1e6).sum::<f64>() / quarter as f64;
+    (quarter > 1).then(|| (mean(&looks[..quarter]), mean(&looks[looks.len() - quarter..])))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]

@@ -81,6 +81,7 @@ impl Scene {
             publishers: 0,
             cursor: LATEST.to_owned(),
             coalesce: Duration::from_secs_f64(args.coalesce / 1000.0),
+            churn: 0.0,
         }
     }
 
@@ -169,6 +170,8 @@ pub(super) fn delivery(counted: &Counted, published: &Published, first_topic: us
         out_of_order: tally.out_of_order,
         readers_with_missing: missing.filter(|missing| *missing > 0).count(),
         strange: tally.strange,
+        reconnects: tally.reconnects,
+        resumed: tally.resumed,
         bytes: tally.bytes,
         seconds,
         per_second: per_second(tally.delivered, seconds),

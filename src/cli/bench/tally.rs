@@ -19,6 +19,10 @@ pub(super) struct Tally {
     pub(super) repeated: u64,
     pub(super) out_of_order: u64,
     pub(super) strange: u64,
+    /// Readers that hung up and came back.
+    pub(super) reconnects: u64,
+    /// Events that were due while their reader was away.
+    pub(super) resumed: u64,
     pub(super) bytes: u64,
     pub(super) last_us: u64,
 }
@@ -32,6 +36,8 @@ impl Tally {
             repeated: 0,
             out_of_order: 0,
             strange: 0,
+            reconnects: 0,
+            resumed: 0,
             bytes: 0,
             last_us: 0,
         }
@@ -55,13 +61,19 @@ impl Tally {
         reader.received += 1;
         self.delivered += 1;
         self.last_us = now_us;
-        self.latency_us.saturating_record(now_us.saturating_sub(marker.due_us));
+        if marker.due_us < reader.live_from_us {
+            self.resumed += 1;
+        } else {
+            self.latency_us.saturating_record(now_us.saturating_sub(marker.due_us));
+        }
     }
 }
 
 /// What one reader has had.
 pub(super) struct Seen {
     pub(super) received: u64,
+    /// What was due before it came back is late by its own doing.
+    pub(super) live_from_us: u64,
     tracks: Box<[Track]>,
     /// The beginning of a marker whose end is still to come.
     carry: Vec<u8>,
@@ -69,7 +81,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn new(publishers: usize) -> Self {
-        Seen { received: 0, tracks: vec![Track::default(); publishers].into(), carry: Vec::new() }
+        Seen { received: 0, live_from_us: 0, tracks: vec![Track::default(); publishers].into(), carry: Vec::new() }
     }
 
     /// Finds the markers in the next bytes of a stream.

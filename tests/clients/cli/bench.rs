@@ -24,7 +24,7 @@ use crate::tools::Output;
 const SHORT: [&str; 5] = ["-n", "20", "-d", "1", "--json"];
 
 /// Runs it; the text it prints is one JSON object, whether all was well or not.
-async fn bench(args: &[&str]) -> (Value, Output) {
+pub(super) async fn bench(args: &[&str]) -> (Value, Output) {
     let output = vidette(&[&["bench"], args].concat()).await;
     let report = serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
     (report, output)
@@ -221,13 +221,14 @@ async fn a_server_that_drops_repeats_or_swaps_one_event_or_cuts_a_reader_is_foun
 
 #[tokio::test]
 async fn what_cannot_be_measured_is_told() {
-    let usage: [&[&str]; 6] = [
+    let usage: [&[&str]; 7] = [
         &["bench"],
         &["bench", "fanout", "--url", "127.0.0.1:9"],
         &["bench", "fanout", "-n", "0"],
         &["bench", "fanout", "--rate", "fast"],
         &["bench", "fanout", "--publish-url", "http://127.0.0.1:9"],
         &["bench", "idle", "--via", "pigeon"],
+        &["bench", "poll", "--churn", "1"],
     ];
     for args in usage {
         let output = vidette(args).await;

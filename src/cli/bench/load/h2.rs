@@ -317,6 +317,7 @@ mod tests {
             publishers: 1,
             cursor: "latest".to_owned(),
             coalesce: Duration::ZERO,
+            churn: 0.0,
         };
         H2::new(&plan, 0)
     }

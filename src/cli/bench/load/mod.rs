@@ -6,21 +6,22 @@
 //! - a connection is never dropped by this side before the end, however slow it is;
 //! - what broke before publishing began is `failed` and expected to get nothing, what broke later is `lost` and missed.
 
+mod connection;
+mod events;
 mod h2;
 mod poll;
 mod sse;
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Token};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 
+use self::connection::{Connection, connect};
 use super::address::Address;
 use super::tally::Tally;
 use crate::limits;
@@ -41,6 +42,8 @@ pub(super) struct Plan {
     pub(super) publishers: usize,
     pub(super) cursor: String,
     pub(super) coalesce: Duration,
+    /// Readers that hang up and come back, a second; by Server-Sent Events only.
+    pub(super) churn: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -122,7 +125,7 @@ impl Load {
 
 /// One connection's protocol, with the readers on it.
 trait Wire {
-    /// What to send once connected.
+    /// What to send once connected. A reader that comes back says what it has.
     fn begin(&mut self, out: &mut Vec<u8>);
     /// Takes the next bytes, and may answer them.
     fn take(&mut self, bytes: &[u8], with: &mut With<'_>) -> Result<(), String>;
@@ -135,6 +138,8 @@ trait Wire {
     fn readers(&self) -> usize {
         1
     }
+    /// The connection is gone, and is to be made again.
+    fn hang_up(&mut self) {}
     /// Topic and events of the readers that read, or did so while it counted.
     fn received(&self) -> Vec<(usize, u64)>;
 }
@@ -146,22 +151,14 @@ struct With<'a> {
     working: bool,
 }
 
-struct Connection {
-    socket: Option<TcpStream>,
-    is_connected: bool,
-    is_opening: bool,
-    /// Broke before publishing began.
-    is_excluded: bool,
-    out: Vec<u8>,
-    wire: Box<dyn Wire>,
-}
-
 struct Sweeper {
     plan: Plan,
     shared: Arc<Shared>,
     poll: mio::Poll,
     connections: Vec<Connection>,
     opening: usize,
+    /// When the next reader hangs up.
+    next_churn: Option<Instant>,
     sources: u32,
     tally: Tally,
     buffer: Vec<u8>,
@@ -178,6 +175,7 @@ impl Sweeper {
         Ok(Sweeper {
             poll: mio::Poll::new()?,
             opening: 0,
+            next_churn: None,
             // With more on one source address, finding it a free port takes long.
             sources: u32::try_from(connections.len().div_ceil(limits::BENCH_CONNECTIONS_A_SOURCE)).unwrap_or(1).max(1),
             tally: Tally::new(plan.run),
@@ -201,6 +199,7 @@ impl Sweeper {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 polled => polled?,
             }
+            self.churn();
             for event in &events {
                 self.event(event.token().0, event);
             }
@@ -236,11 +235,40 @@ impl Sweeper {
         let outcome = connection.serve(event, &mut self.buffer, &mut with);
         let after = (connection.wire.reading(), connection.wire.ended());
         self.note(before, after);
-        if let Err(fault) = outcome {
+        if self.connections[at].hangs_up_after == Some(0) {
+            self.come_back(at);
+        } else if let Err(fault) = outcome {
             self.close(at, &fault);
         } else if after.0 + after.1 == self.connections[at].wire.readers() {
             self.opened(at);
         }
+    }
+
+    /// Chooses who hangs up next: behind any byte of what comes, so also within an event.
+    fn churn(&mut self) {
+        if self.plan.churn <= 0.0 || !self.shared.working.load(Ordering::Relaxed) {
+            return;
+        }
+        let next = *self.next_churn.get_or_insert_with(Instant::now);
+        if next <= Instant::now() {
+            self.next_churn = Some(next + Duration::from_secs_f64(1.0 / self.plan.churn));
+            let at = fastrand::usize(..self.connections.len());
+            let connection = &mut self.connections[at];
+            if connection.socket.is_some() && connection.wire.reading() > 0 {
+                connection.hangs_up_after = Some(fastrand::usize(1..=limits::BENCH_HANG_UP_BYTES));
+            }
+        }
+    }
+
+    /// Hangs up, half of the times without a goodbye, and connects again.
+    fn come_back(&mut self, at: usize) {
+        let connection = &mut self.connections[at];
+        let reading = connection.wire.reading();
+        let socket = connection.hang_up().filter(|_| fastrand::bool());
+        let _ = socket.map(|socket| SockRef::from(&socket).set_linger(Some(Duration::ZERO)));
+        self.note((reading, 0), (0, 0));
+        self.tally.reconnects += 1;
+        self.open(at);
     }
 
     /// Tells what has become of a connection's readers.
@@ -292,79 +320,3 @@ impl Sweeper {
         }
     }
 }
-
-impl Connection {
-    fn new(wire: Box<dyn Wire>) -> Self {
-        Connection { socket: None, is_connected: false, is_opening: false, is_excluded: false, out: Vec::new(), wire }
-    }
-
-    fn serve(&mut self, event: &mio::event::Event, buffer: &mut [u8], with: &mut With<'_>) -> Result<(), String> {
-        let Some(socket) = &mut self.socket else { return Ok(()) };
-        if !self.is_connected {
-            if let Some(fault) = socket.take_error().map_err(|e| e.to_string())? {
-                return Err(format!("cannot connect: {fault}"));
-            }
-            if !event.is_writable() {
-                return Ok(());
-            }
-            self.is_connected = true;
-            self.wire.begin(&mut self.out);
-        }
-        self.flush()?;
-        self.read(event.is_read_closed(), buffer, with)
-    }
-
-    /// Events tell of a change only: all that is there has to be read.
-    fn read(&mut self, is_closed: bool, buffer: &mut [u8], with: &mut With<'_>) -> Result<(), String> {
-        loop {
-            let Some(socket) = &mut self.socket else { return Ok(()) };
-            match socket.read(buffer) {
-                Ok(0) => return Err("closed by the server".to_owned()),
-                Ok(count) => {
-                    self.wire.take(&buffer[..count], with)?;
-                    self.out.append(with.out);
-                    self.flush()?;
-                    if count < buffer.len() && !is_closed {
-                        return Ok(());
-                    }
-                }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.to_string()),
-            }
-        }
-    }
-
-    /// What the socket does not take is written when it tells that it is writable.
-    fn flush(&mut self) -> Result<(), String> {
-        let Some(socket) = &mut self.socket else { return Ok(()) };
-        while !self.out.is_empty() {
-            match socket.write(&self.out) {
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.to_string()),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Begins to connect; loopback connections come from 127.0.0.1, 127.0.0.2, … in turn.
-fn connect(to: SocketAddr, at: usize, sources: u32) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    let source = u32::try_from(at).unwrap_or_default() % sources;
-    if source > 0 && to.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
-        let from = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + source);
-        socket.bind(&SocketAddr::from((from, 0)).into())?;
-    }
-    match socket.connect(&to.into()) {
-        Err(e) if e.kind() != ErrorKind::WouldBlock && e.raw_os_error() != Some(EINPROGRESS) => Err(e),
-        _ => Ok(TcpStream::from_std(socket.into())),
-    }
-}
-
-/// A connection that is being made (errno of Linux).
-const EINPROGRESS: i32 = 115;
