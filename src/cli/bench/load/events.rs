@@ -75,8 +75,8 @@ impl Events {
 
 /// What the event tells a browser to come back with.
 pub(super) fn id_of(event: &[u8]) -> Option<&str> {
-    let ids = event.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"id: "));
-    ids.last().and_then(|id| std::str::from_utf8(id).ok())
+    let mut ids = event.rsplit(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"id: "));
+    ids.next().and_then(|id| std::str::from_utf8(id).ok())
 }
 
 #[cfg(test)]
