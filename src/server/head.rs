@@ -44,7 +44,7 @@ pub(super) fn parse(bytes: &Bytes, is_wanted: impl Fn(&Method, &str) -> bool) ->
     }
     *request.uri_mut() = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).ok()?;
     *request.method_mut() = method;
-    let keep_alive = !has_token(headers.get(header::CONNECTION), "close");
+    let keep_alive = !has_token(&headers, &header::CONNECTION, "close");
     *request.headers_mut() = headers;
     Some(Head { request, length, keep_alive })
 }
@@ -64,9 +64,11 @@ fn body_length(method: &Method, headers: &HeaderMap) -> Option<usize> {
     }
 }
 
-fn has_token(value: Option<&HeaderValue>, token: &str) -> bool {
-    let list = value.and_then(|v| v.to_str().ok()).unwrap_or_default();
-    list.split(',').any(|t| t.trim().eq_ignore_ascii_case(token))
+/// A list may stand in several lines (RFC 9110 §5.3).
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let mut tokens =
+        headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
+    tokens.any(|t| t.trim().eq_ignore_ascii_case(token))
 }
 
 /// How the end of an answer's body is told.
@@ -143,7 +145,10 @@ mod tests {
         assert_eq!(head.request.headers()["last-event-id"], "7");
         assert!(head.keep_alive);
         assert_eq!(head.length, 59);
-        assert!(!taken("GET /v1/sse HTTP/1.1\r\nConnection: x, Close\r\n\r\n").expect("a head").keep_alive);
+        for close in ["x, Close", "close", "keep-alive\r\nConnection: a,close"] {
+            let text = format!("GET /v1/sse HTTP/1.1\r\nConnection: {close}\r\n\r\n");
+            assert!(!taken(text.leak()).expect("a head").keep_alive, "{close}");
+        }
     }
 
     #[tokio::test]

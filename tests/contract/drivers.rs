@@ -13,15 +13,15 @@ use crate::ways::{WAYS, publish};
 
 const EVENTS: usize = 600;
 const ROUNDS: u64 = 16;
-const BY_HYPER: &str = "Content-Length: 0\r\n";
+pub const BY_HYPER: &str = "Content-Length: 0\r\n";
 
 /// An answer, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     /// In alphabetical order, without the date and the framing.
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
 }
 
 #[tokio::test]
@@ -77,9 +77,13 @@ async fn connect(gateway: &Gateway) -> TcpStream {
     socket.connect(address).await.expect("a connection")
 }
 
-async fn get(gateway: &Gateway, target: &str, header: &str, seed: u64) -> Answer {
+pub async fn get(gateway: &Gateway, target: &str, header: &str, seed: u64) -> Answer {
+    ask(gateway, &format!("GET {target} HTTP/1.1\r\nHost: a\r\n{header}\r\n"), seed).await
+}
+
+/// The answer to a request that is sent at once, on a connection of its own.
+pub async fn ask(gateway: &Gateway, request: &str, seed: u64) -> Answer {
     let mut stream = connect(gateway).await;
-    let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{header}\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
     answer(&mut stream, &mut Vec::new(), seed).await
 }

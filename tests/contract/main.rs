@@ -13,6 +13,7 @@ mod bad_input;
 mod bounds;
 mod closing;
 mod drivers;
+mod drivers_at_random;
 mod gaps;
 mod leaving;
 mod origins;
