@@ -37,7 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("fuzzing", &["bus", "cursor", "engine", "error", "event", "limits", "topic", "transport"]),
+    ("fuzzing", &["bus", "cursor", "engine", "error", "event", "limits", "server", "topic", "transport"]),
     ("lib", &["transport"]),
     ("main", &[]),
 ];

@@ -33,7 +33,7 @@ use crate::transport::{event_json, legacy, ndjson, publish as publishing};
 /// Nothing, or the property that broke.
 pub type Checked = Result<(), String>;
 
-/// The fields of a JSON object as they were written.
+/// A JSON object's fields as they were written.
 type Fields = BTreeMap<String, Box<RawValue>>;
 
 const MAX_EVENT_BYTES: usize = 2048;
@@ -47,6 +47,8 @@ macro_rules! hold {
     };
 }
 
+mod server;
+pub use server::head;
 /// An empty bus in memory. Its tasks run only while the runtime does.
 fn bus() -> (Runtime, Bus) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");

@@ -16,15 +16,15 @@ use bytes::Bytes;
 const MAX_HEADERS: usize = 64;
 
 /// A request that is whole.
-pub(super) struct Head {
-    pub(super) request: Request<Body>,
+pub(crate) struct Head {
+    pub(crate) request: Request<Body>,
     /// Its length in bytes, with its body.
-    pub(super) length: usize,
-    pub(super) keep_alive: bool,
+    pub(crate) length: usize,
+    pub(crate) keep_alive: bool,
 }
 
 /// Takes a request, if it is one that can be taken and `is_wanted` says so of its method and path.
-pub(super) fn parse(bytes: &Bytes, is_wanted: impl Fn(&Method, &str) -> bool) -> Option<Head> {
+pub(crate) fn parse(bytes: &Bytes, is_wanted: impl Fn(&Method, &str) -> bool) -> Option<Head> {
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut lines);
     let httparse::Status::Complete(head_length) = parsed.parse(bytes).ok()? else { return None };
@@ -66,14 +66,13 @@ fn body_length(method: &Method, headers: &HeaderMap) -> Option<usize> {
 
 /// A list may stand in several lines (RFC 9110 §5.3).
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let mut tokens =
-        headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
-    tokens.any(|t| t.trim().eq_ignore_ascii_case(token))
+    let mut tokens = headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    tokens.any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// How the end of an answer's body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// So many bytes.
     Length(u64),
     /// Chunks, and an empty one at the end.
@@ -81,7 +80,7 @@ pub(super) enum Framing {
 }
 
 /// The head of an answer.
-pub(super) fn render(answer: &response::Parts, framing: Framing, keep_alive: bool) -> Bytes {
+pub(crate) fn render(answer: &response::Parts, framing: Framing, keep_alive: bool) -> Bytes {
     let mut head = Vec::with_capacity(512);
     let reason = answer.status.canonical_reason().unwrap_or_default();
     // Writing to memory does not fail.
@@ -107,7 +106,7 @@ pub(super) fn render(answer: &response::Parts, framing: Framing, keep_alive: boo
 
 /// Percent-encodes `<` and `>` in the first line. RFC 3986 wants them so; but `>` is a wildcard here, and
 /// `curl '…?topic=door.>'` is what a person types first. Browsers and libraries encode it themselves.
-pub(super) fn mend_target(bytes: Bytes) -> Bytes {
+pub(crate) fn mend_target(bytes: Bytes) -> Bytes {
     let line = bytes.iter().position(|b| *b == b'\n').unwrap_or(0);
     if !bytes[..line].iter().any(|b| matches!(b, b'<' | b'>')) {
         return bytes;
@@ -145,7 +144,7 @@ mod tests {
         assert_eq!(head.request.headers()["last-event-id"], "7");
         assert!(head.keep_alive);
         assert_eq!(head.length, 59);
-        for close in ["x, Close", "close", "keep-alive\r\nConnection: a,close"] {
+        for close in ["x, Close", "close", "keep-alive\r\nConnection: a,close", "门, close"] {
             let text = format!("GET /v1/sse HTTP/1.1\r\nConnection: {close}\r\n\r\n");
             assert!(!taken(text.leak()).expect("a head").keep_alive, "{close}");
         }

@@ -9,7 +9,7 @@
 
 mod corked;
 mod direct;
-mod head;
+pub(crate) mod head;
 mod outgoing;
 mod replayed;
 
