@@ -58,7 +58,7 @@ fn reads() -> impl Strategy<Value = Vec<Read>> {
 }
 
 /// Runs the check on many values, with one gateway for all.
-fn check<S: Strategy>(strategy: &S, check: impl AsyncFn(&Gateway, S::Value) -> Result<(), String>)
+fn check<S: Strategy>(strategy: &S, check: &impl AsyncFn(&Gateway, S::Value) -> Result<(), String>)
 where
     S::Value: Clone + std::fmt::Debug,
 {
@@ -79,7 +79,7 @@ where
 
 #[test]
 fn whatever_is_published_arrives_the_same_on_both_drivers() {
-    check(&(drafts(), reads()), async |gateway, (drafts, reads)| {
+    check(&(drafts(), reads()), &async |gateway, (drafts, reads)| {
         let before = bounds(gateway).await.1;
         let batch = drafts.iter().map(|draft| {
             let mut event = json!({ "topic": TOPICS[draft.topic], "data": draft.data, "content_type": "text/plain" });
@@ -88,7 +88,7 @@ fn whatever_is_published_arrives_the_same_on_both_drivers() {
             }
             event
         });
-        let answer = post_events(gateway, Value::from_iter(batch).to_string()).await;
+        let answer = post_events(gateway, batch.collect::<Value>().to_string()).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         for read in reads {
             streams_agree(gateway, before, &drafts, &read).await.map_err(|why| format!("{read:?}: {why}"))?;
@@ -158,7 +158,7 @@ fn a_post_is_answered_the_same_on_both_drivers() {
     let good =
         ("[a-z]{1,4}", "[ -~]{0,30}").prop_map(|(topic, data)| json!({ "topic": topic, "data": data }).to_string());
     let bad = prop_oneof!["[ -~]{0,40}", Just("{\"topic\":\"a..b\"}".to_owned()), Just("[]".to_owned())];
-    check(&(prop_oneof![good, bad], any::<u64>()), async |gateway, (body, seed)| {
+    check(&(prop_oneof![good, bad], any::<u64>()), &async |gateway, (body, seed)| {
         let head = "POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
         let length = body.len();
         let direct = ask(gateway, &format!("{head}Content-Length: {length}\r\n\r\n{body}"), seed).await;
