@@ -123,7 +123,7 @@ impl Direct {
     /// Has the routes answer, and puts the head of the answer into the way out. None when the peer has left.
     async fn answer(&mut self, head: Box<Head>, shared: &Shared) -> Option<(AnswerBody, bool)> {
         let Head { request, keep_alive, .. } = *head;
-        let mut answer = std::pin::pin!(shared.routes.clone().answer(request));
+        let mut answer = std::pin::pin!(shared.routes.answer(request));
         let answer = std::future::poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
             Poll::Ready(Err(never)) => match never {},

@@ -239,7 +239,7 @@ impl Connections {
             .header_read_timeout(limits::HEADER_TIMEOUT)
             .max_buf_size(limits::MAX_HEAD_BYTES);
         let routes = self.shared.routes.clone();
-        let service = service_fn(move |request| routes.clone().answer(request));
+        let service = service_fn(move |request| routes.answer(request));
         self.until_drained(builder.serve_connection(io, service)).await
     }
 
@@ -253,7 +253,7 @@ impl Connections {
             .max_send_buf_size(limits::H2_SEND_BUFFER_BYTES)
             .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX));
         let routes = self.shared.routes.clone();
-        let service = service_fn(move |request| routes.clone().answer(request));
+        let service = service_fn(move |request| routes.answer(request));
         self.until_drained(builder.serve_connection(io, service)).await
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Routes {
     /// without an `Origin` is spared.
     of_pages: Router,
     /// What that layer says to such a request, too, as a cache may give the answer to a page.
-    mark: (HeaderName, HeaderValue),
+    mark: Arc<(HeaderName, HeaderValue)>,
     /// Paths whose answers may take long to come, or never end: there, most connections have nothing to do.
     waiting: Arc<[String]>,
 }
@@ -50,7 +50,7 @@ impl Routes {
         let plain = router(bus, config, sources, health);
         let of_pages = plain.clone().layer(origin::cors(&config.origins));
         let waiting = ["/v1/sse", "/v1/poll", &config.legacy.path, LEGACY_BESIDE_PAGE].map(str::to_owned).into();
-        Routes { plain, of_pages, mark: origin::mark(&config.origins), waiting }
+        Routes { plain, of_pages, mark: Arc::new(origin::mark(&config.origins)), waiting }
     }
 
     /// Is this one of the few requests that a gateway has very many of: to wait for events, or to publish one?
@@ -63,21 +63,37 @@ impl Routes {
     }
 
     /// Answers a request. It cannot fail: a fault is an answer.
-    pub(crate) async fn answer<B>(self, mut request: Request<B>) -> Result<Response, Infallible>
+    ///
+    /// The room of what is returned is kept for as long as a stream of HTTP/2 lives. So what answers has a box of its own,
+    /// which is made when that begins and gone when it is done: a waiting stream took a KB more without.
+    pub(crate) fn answer<B>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<B>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        origin::name_host(&mut request);
-        let request = request.map(body::Body::new);
-        if request.headers().contains_key(header::ORIGIN) {
-            return self.of_pages.oneshot(request).await;
+        let is_of_page = request.headers().contains_key(header::ORIGIN);
+        let routes = if is_of_page { self.of_pages.clone() } else { self.plain.clone() };
+        let mark = (!is_of_page).then(|| self.mark.clone());
+        async move {
+            let mut answer = Box::pin(answer(routes, request)).await?;
+            if let Some((name, value)) = mark.as_deref() {
+                answer.headers_mut().append(name, value.clone());
+            }
+            Ok(answer)
         }
-        let mut answer = self.plain.oneshot(request).await?;
-        let (name, value) = self.mark;
-        answer.headers_mut().append(name, value);
-        Ok(answer)
     }
+}
+
+async fn answer<B>(routes: Router, mut request: Request<B>) -> Result<Response, Infallible>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    origin::name_host(&mut request);
+    routes.oneshot(request.map(body::Body::new)).await
 }
 
 fn router(bus: Bus, config: &Config, sources: Arc<[Arc<SourceState>]>, health: HealthServer<impl Health>) -> Router {
