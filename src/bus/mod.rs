@@ -15,6 +15,7 @@ mod retention;
 mod ring;
 mod sequencer;
 mod slot;
+mod start;
 mod subscription;
 
 use std::sync::Arc;
@@ -24,11 +25,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::cursor::{Cursor, Vid};
-use crate::engine::{Bounds, Engine, Page, ReadRequest, Retention};
+use crate::engine::{Bounds, Engine, ReadRequest, Retention};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::metrics::{Gauges, Metrics};
-use batch::{SharedPage, SharedPages};
+use batch::{Place, SharedPage, SharedPages};
 use catch_up::CatchUp;
 use cold::ColdBlocks;
 use group::Group;
@@ -178,28 +179,33 @@ impl Bus {
         self.0.tail.load(Ordering::Acquire)
     }
 
-    /// A page from the ring, or from the engine when the reader is further back than the ring reaches.
-    async fn read(&self, request: ReadRequest) -> Result<Page> {
-        if let Some(page) = self.0.ring.read(&request) {
-            return Ok(page);
+    /// A page that is in memory: one that others at the same place have read, or of the ring.
+    fn page_at_hand(&self, request: &ReadRequest, place: Option<Place>) -> Option<SharedPage> {
+        if let Some(page) = place.and_then(|place| self.0.pages_in_common.get(place)) {
+            return Some(page);
         }
-        self.0.metrics.cold_reads.inc();
-        // Boxed, so that a subscription that waits has no room for this.
-        Box::pin(self.0.cold.read(self.engine(), request)).await
+        let page = self.0.ring.read(request)?.into();
+        self.share(place, &page);
+        Some(page)
     }
 
-    /// A page for one of a group, which another of it may have read already.
-    async fn read_shared(&self, group: &Group, request: ReadRequest) -> Result<SharedPage> {
-        if group.crowd.len() == 1 {
-            return self.read(request).await.map(Into::into);
-        }
-        let place = self.0.pages_in_common.place(group, request.after, request.through);
-        if let Some(page) = self.0.pages_in_common.get(place) {
-            return Ok(page);
-        }
-        let page = self.read(request).await?.into();
-        self.0.pages_in_common.put(place, &page);
+    /// A page from the engine, for a reader that is further back than the ring reaches.
+    async fn page_from_log(&self, request: ReadRequest, place: Option<Place>) -> Result<SharedPage> {
+        self.0.metrics.cold_reads.inc();
+        let page = self.0.cold.read(self.engine(), request).await?.into();
+        self.share(place, &page);
         Ok(page)
+    }
+
+    /// Where a page is shared by those of a group that are at the same place. One alone has nobody to share it with.
+    fn place_in_common(&self, group: &Group, request: &ReadRequest) -> Option<Place> {
+        (group.crowd.len() > 1).then(|| self.0.pages_in_common.place(group, request.after, request.through))
+    }
+
+    fn share(&self, place: Option<Place>, page: &SharedPage) {
+        if let Some(place) = place {
+            self.0.pages_in_common.put(place, page);
+        }
     }
 
     /// Waits until the tail has come to this vid, at most so long. False when it has not.

@@ -14,9 +14,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::Bus;
-use super::batch::Batch;
+use super::batch::{Batch, Place, SharedPage};
 use super::interest::Registration;
-use crate::cursor::{Cursor, Epoch, Gap, GapReason, Start, Vid};
+use super::start::{gap_at, place_of};
+use crate::cursor::{Epoch, Gap, GapReason, Start, Vid};
 use crate::engine::{PageBudget, ReadRequest};
 use crate::error::{Error, Result};
 use crate::limits;
@@ -99,20 +100,6 @@ enum Opening {
     Hello(Option<Box<Gap>>),
     Gap(Box<Gap>),
     Told,
-}
-
-/// Where a start leads.
-struct Place {
-    position: Vid,
-    gap: Option<Gap>,
-    from_earliest: bool,
-    snapshot_through: Option<Vid>,
-}
-
-impl Place {
-    fn at(position: Vid) -> Self {
-        Place { position, gap: None, from_earliest: false, snapshot_through: None }
-    }
 }
 
 impl Subscription {
@@ -234,24 +221,52 @@ impl Subscription {
     /// Reads one page. None when nothing in it matched, or there was nothing to read.
     async fn read_on(&mut self) -> Result<Option<Step>> {
         self.registration.slot.rearm();
-        let tail = self.bus.tail();
-        if let Some(through) = self.snapshot_through {
-            return Box::pin(self.read_snapshot(through)).await;
+        if let Some(read) = self.read_at_hand() {
+            return read;
         }
-        // What is before the next match was looked at when it was marked.
-        let after = self.position.max(tail.min(self.next_match() - 1));
+        // Boxed, so that a subscription that waits has no room for this.
+        Box::pin(self.read_from_afar()).await
+    }
+
+    /// Reads one page, if it is the last one before the live end and in memory, or if there is nothing to read.
+    fn read_at_hand(&mut self) -> Option<Result<Option<Step>>> {
+        let tail = self.bus.tail();
+        if self.snapshot_through.is_some() {
+            return None;
+        }
+        let after = self.begin(tail);
         if after >= tail {
             self.from_earliest = false;
             self.position = self.position.max(tail);
-            return Ok(None);
+            return Some(Ok(None));
         }
-        let page = match self.left {
-            None => self.bus.read_shared(&self.registration.group, self.request(after, tail)).await?,
-            Some(_) => self.bus.read(self.request(after, tail)).await?.into(),
+        let page = self.page_at_hand(after, tail).filter(|page| page.through >= tail)?;
+        Some(self.take(page, after, tail))
+    }
+
+    /// Reads any other page.
+    async fn read_from_afar(&mut self) -> Result<Option<Step>> {
+        let tail = self.bus.tail();
+        if let Some(through) = self.snapshot_through {
+            return self.read_snapshot(through).await;
+        }
+        let after = self.begin(tail);
+        let page = match self.page_at_hand(after, tail) {
+            Some(page) => page,
+            None => self.page_from_log(after, tail).await?,
         };
         if page.through < tail {
-            Box::pin(self.bus.0.catch_up.turn(&page.batch)).await;
+            self.bus.0.catch_up.turn(&page.batch).await;
         }
+        self.take(page, after, tail)
+    }
+
+    /// What is before the next match was looked at when it was marked.
+    fn begin(&self, tail: Vid) -> Vid {
+        self.position.max(tail.min(self.next_match() - 1))
+    }
+
+    fn take(&mut self, page: SharedPage, after: Vid, tail: Vid) -> Result<Option<Step>> {
         let kept_from = page.first.saturating_sub(1);
         if kept_from > after && !self.from_earliest {
             return self.gap(page.first).map(Some);
@@ -269,6 +284,25 @@ impl Subscription {
             self.snapshot_through = None;
         }
         Ok(self.events(Arc::new(page.events.into())))
+    }
+
+    fn page_at_hand(&self, after: Vid, through: Vid) -> Option<SharedPage> {
+        let request = self.request(after, through);
+        self.bus.page_at_hand(&request, self.place_in_common(&request))
+    }
+
+    async fn page_from_log(&self, after: Vid, through: Vid) -> Result<SharedPage> {
+        let request = self.request(after, through);
+        let place = self.place_in_common(&request);
+        self.bus.page_from_log(request, place).await
+    }
+
+    /// A page of so many events at most is its reader's own.
+    fn place_in_common(&self, request: &ReadRequest) -> Option<Place> {
+        if self.left.is_some() {
+            return None;
+        }
+        self.bus.place_in_common(&self.registration.group, request)
     }
 
     fn events(&mut self, events: Arc<Batch>) -> Option<Step> {
@@ -314,47 +348,5 @@ fn hello(bus: &Bus) -> Step {
         first: bounds.first,
         last: bounds.last,
         heartbeat: bus.options().heartbeat,
-    }
-}
-
-/// Finds the position of a start (the table of contract §3).
-async fn place_of(bus: &Bus, start: &Start) -> Result<Place> {
-    let bounds = bus.bounds();
-    Ok(match start {
-        Start::Latest => Place::at(bounds.last),
-        Start::Earliest => Place { from_earliest: true, ..Place::at(bounds.first - 1) },
-        Start::Since(time_ms) => Place::at(bus.engine().vid_before(*time_ms).await?.min(bounds.last)),
-        Start::Snapshot => Place { snapshot_through: Some(bounds.last), ..Place::at(bounds.first - 1) },
-        Start::After(cursor) => place_after(bus, cursor).await?,
-    })
-}
-
-async fn place_after(bus: &Bus, cursor: &Cursor) -> Result<Place> {
-    if cursor.epoch.as_ref().is_some_and(|epoch| epoch != bus.engine().epoch()) {
-        let gap = gap_at(bus, GapReason::Reset, cursor);
-        return Ok(Place { gap: Some(gap), from_earliest: true, ..Place::at(bus.bounds().first - 1) });
-    }
-    if cursor.vid > bus.tail() && !bus.wait_for(cursor.vid, limits::AHEAD_WAIT).await {
-        if bus.is_closing() {
-            return Err(Error::closing());
-        }
-        let gap = gap_at(bus, GapReason::Ahead, cursor);
-        return Ok(Place { position: gap.last, ..Place { gap: Some(gap), ..Place::at(0) } });
-    }
-    let first = bus.bounds().first;
-    if cursor.vid < first - 1 {
-        return Ok(Place { gap: Some(gap_at(bus, GapReason::Expired, cursor)), ..Place::at(first - 1) });
-    }
-    Ok(Place::at(cursor.vid))
-}
-
-fn gap_at(bus: &Bus, reason: GapReason, requested: &Cursor) -> Gap {
-    let bounds = bus.bounds();
-    Gap {
-        reason,
-        requested: requested.to_string(),
-        first: bounds.first,
-        last: bounds.last,
-        epoch: bus.engine().epoch().clone(),
     }
 }

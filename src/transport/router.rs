@@ -64,8 +64,9 @@ impl Routes {
 
     /// Answers a request. It cannot fail: a fault is an answer.
     ///
-    /// The room of what is returned is kept for as long as a stream of HTTP/2 lives. So what answers has a box of its own,
-    /// which is made when that begins and gone when it is done: a waiting stream took a KB more without.
+    /// The room of what is returned is kept for as long as a stream of HTTP/2 lives. So the request has a box until what
+    /// answers begins, and that has one of its own until the answer is there: a waiting stream took 1,250 bytes more
+    /// without. The second is made no earlier, or a thousand requests that come at once would leave as many holes.
     pub(crate) fn answer<B>(
         &self,
         request: Request<B>,
@@ -77,14 +78,21 @@ impl Routes {
         let is_of_page = request.headers().contains_key(header::ORIGIN);
         let routes = if is_of_page { self.of_pages.clone() } else { self.plain.clone() };
         let mark = (!is_of_page).then(|| self.mark.clone());
+        let request = Box::new(request);
         async move {
-            let mut answer = Box::pin(answer(routes, request)).await?;
+            let mut answer = Box::pin(answer(routes, unboxed(request))).await?;
             if let Some((name, value)) = mark.as_deref() {
                 answer.headers_mut().append(name, value.clone());
             }
             Ok(answer)
         }
     }
+}
+
+/// Takes out what is in a box, and frees it.
+#[expect(clippy::boxed_local, reason = "a box that is only moved out of lives on until its scope ends")]
+fn unboxed<T>(boxed: Box<T>) -> T {
+    *boxed
 }
 
 async fn answer<B>(routes: Router, mut request: Request<B>) -> Result<Response, Infallible>

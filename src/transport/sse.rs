@@ -91,27 +91,42 @@ fn blocks(bus: Bus, mut subscription: Subscription, rendering: Rendering) -> imp
         let mut quiet_since = Instant::now();
         loop {
             let next = match rendering.wait {
-                Some(wait) => subscription.next_until(quiet_since + wait).await,
-                None => subscription.next().await,
+                // Boxed, so that a stream without an end has no room for a timer.
+                Some(wait) => Next::of(&bus, Box::pin(subscription.next_until(quiet_since + wait)).await, rendering),
+                None => Next::of(&bus, subscription.next().await, rendering),
             };
-            match next {
-                Ok(Some(Step::Events(events, _))) => {
-                    yield Ok(batch_blocks(&bus, &events, rendering.format));
-                    quiet_since = Instant::now();
-                }
-                Ok(Some(step)) => {
-                    if matches!(step, Step::CaughtUp(_)) {
-                        quiet_since = Instant::now();
-                    }
-                    yield Ok(step_block(&bus, step));
-                }
-                Ok(None) => break,
-                Err(fault) => {
-                    yield fault_block(&fault, rendering.on_gap);
-                    break;
-                }
+            let Some(block) = next.block else { break };
+            yield block;
+            if next.is_last {
+                break;
+            }
+            if !next.is_quiet {
+                quiet_since = Instant::now();
             }
         }
+    }
+}
+
+/// What is written next.
+struct Next {
+    block: Option<io::Result<Bytes>>,
+    /// Nothing is written behind it.
+    is_last: bool,
+    /// It leaves a stream that ends after a quiet time as quiet as it was.
+    is_quiet: bool,
+}
+
+impl Next {
+    fn of(bus: &Bus, next: Result<Option<Step>>, rendering: Rendering) -> Self {
+        let is_quiet = !matches!(next, Ok(Some(Step::Events(..) | Step::CaughtUp(_))));
+        let is_last = next.is_err();
+        let block = match next {
+            Ok(Some(Step::Events(events, _))) => Some(Ok(batch_blocks(bus, &events, rendering.format))),
+            Ok(Some(step)) => Some(Ok(step_block(bus, step))),
+            Ok(None) => None,
+            Err(fault) => Some(fault_block(&fault, rendering.on_gap)),
+        };
+        Next { block, is_last, is_quiet }
     }
 }
 

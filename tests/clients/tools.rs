@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -81,7 +82,8 @@ pub(crate) struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Lines<BufReader<ChildStdout>>,
-    stderr: JoinHandle<String>,
+    stderr: Arc<Mutex<String>>,
+    listening: JoinHandle<()>,
 }
 
 impl Running {
@@ -92,21 +94,21 @@ impl Running {
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut complaints = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        let stderr = tokio::spawn(async move {
-            let mut text = String::new();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let heard = stderr.clone();
+        let listening = tokio::spawn(async move {
             while let Ok(Some(line)) = complaints.next_line().await {
-                text.push_str(&line);
-                text.push('\n');
+                heard.lock().expect("its complaints").push_str(&(line + "\n"));
             }
-            text
         });
-        Running { child, stdin, stdout, stderr }
+        Running { child, stdin, stdout, stderr, listening }
     }
 
     /// The next line of its standard output; none at its end.
     pub(crate) async fn line(&mut self) -> Option<String> {
         let line = timeout(PATIENCE, self.stdout.next_line()).await;
-        line.expect("a line comes in time").expect("UTF-8")
+        let line = line.unwrap_or_else(|_| panic!("no line comes in time; until now: {}", self.complaints()));
+        line.expect("UTF-8")
     }
 
     /// The next line that holds this text.
@@ -132,6 +134,11 @@ impl Running {
         self.stdin = None;
     }
 
+    /// What it has said on its standard error until now.
+    fn complaints(&self) -> String {
+        self.stderr.lock().expect("its complaints").clone()
+    }
+
     pub(crate) fn pid(&self) -> i32 {
         self.child.id().and_then(|pid| pid.try_into().ok()).expect("it runs")
     }
@@ -150,6 +157,7 @@ impl Running {
             stdout.push('\n');
         }
         let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("an exit status");
-        Output { status, stdout, stderr: self.stderr.await.expect("its complaints") }
+        (&mut self.listening).await.expect("its complaints");
+        Output { status, stdout, stderr: self.complaints() }
     }
 }

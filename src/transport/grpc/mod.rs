@@ -8,7 +8,7 @@ mod encoded;
 
 use std::pin::Pin;
 
-use async_stream::try_stream;
+use async_stream::stream;
 use axum::Router;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -280,14 +280,30 @@ fn responses(
     bus: Bus,
     mut subscription: Subscription,
 ) -> impl Stream<Item = std::result::Result<EncodedResponse, Status>> {
-    try_stream! {
-        while let Some(step) = subscription.next().await? {
-            let is_closing = matches!(step, Step::Closing { .. });
-            yield message(&bus, step);
-            if is_closing {
-                Err(Error::closing())?;
+    stream! {
+        let mut is_closing = false;
+        while let Some(answer) = answer(&bus, subscription.next().await, &mut is_closing) {
+            let is_last = answer.is_err();
+            yield answer;
+            if is_last {
+                break;
             }
         }
+    }
+}
+
+fn answer(
+    bus: &Bus,
+    next: Result<Option<Step>>,
+    is_closing: &mut bool,
+) -> Option<std::result::Result<EncodedResponse, Status>> {
+    match next {
+        Ok(Some(step)) => {
+            *is_closing = matches!(step, Step::Closing { .. });
+            Some(Ok(message(bus, step)))
+        }
+        Ok(None) => is_closing.then(|| Err(Error::closing().into())),
+        Err(fault) => Some(Err(fault.into())),
     }
 }
 
