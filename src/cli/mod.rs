@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)?;
+    let runtime = runtime_of(&command).enable_all().build().map_err(Failure::new)?;
     let outcome = runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::run(args).await,
@@ -97,6 +97,15 @@ fn run(command: Command) -> Outcome {
     // Standard input may be waited for on a thread that nothing can end.
     runtime.shutdown_background();
     outcome
+}
+
+/// A client has one thread: its HTTP library loses a request, and waits for ever, when the gateway resets a connection
+/// while another thread hands the request over (hyper 1.12; one in 3,000 of such resets).
+fn runtime_of(command: &Command) -> tokio::runtime::Builder {
+    match command {
+        Command::Serve(_) | Command::Bench(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Publish(_) | Command::Source(_) | Command::Tail(_) => tokio::runtime::Builder::new_current_thread(),
+    }
 }
 
 /// Takes the address of a gateway, without a slash at its end.

@@ -140,8 +140,10 @@ async fn tail_comes_back_when_its_network_has_gone() {
         for vid in [1, 2] {
             assert_eq!(vid_of(&tail.line().await.expect("an event")), vid, "{via}");
         }
+        let tried = network.connections();
         network.cut().await;
         gateway.publish_numbers("door.1", 2).await;
+        gateway.until("it has tried in vain", || async { network.connections() > tried }).await;
         network.mend();
         let rest: Vec<u64> = tail.end().await.ok().lines().map(vid_of).collect();
         assert_eq!(rest, [3, 4], "{via}");
