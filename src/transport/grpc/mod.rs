@@ -128,6 +128,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
     ) -> std::result::Result<Response<Self::SubscribeStream>, Status> {
         let bus = self.state.bus.clone();
         let subscription = Subscription::open(&bus, subscribe_request(&request.into_inner())?).await?;
+        subscription.share_connection();
         Ok(Response::new(Box::pin(responses(bus, subscription))))
     }
 
