@@ -41,7 +41,8 @@ async fn place_after(bus: &Bus, cursor: &Cursor) -> Result<Place> {
         let gap = gap_at(bus, GapReason::Reset, cursor);
         return Ok(Place { gap: Some(gap), from_earliest: true, ..Place::at(bus.bounds().first - 1) });
     }
-    if cursor.vid > bus.tail() && !bus.wait_for(cursor.vid, limits::AHEAD_WAIT).await {
+    // Boxed, as few wait here and all who subscribe would have room for it.
+    if cursor.vid > bus.tail() && !Box::pin(bus.wait_for(cursor.vid, limits::AHEAD_WAIT)).await {
         if bus.is_closing() {
             return Err(Error::closing());
         }

@@ -14,7 +14,7 @@ use super::json::{PollHead, poll_answer};
 use super::problem::no_store;
 use super::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Batch, Step, Subscription};
+use crate::bus::{Batch, Step, SubscribeRequest, Subscription};
 use crate::cursor::{Gap, Vid};
 use crate::error::Result;
 use crate::event::Event;
@@ -32,14 +32,17 @@ pub(super) struct Polled {
 }
 
 pub(super) async fn poll(State(state): State<AppState>, method: Method, RawQuery(query): RawQuery) -> Result<Response> {
-    let mut params = Params::parse(query.as_deref())?;
-    let request = HttpSubscribe::take(&mut params, None)?;
-    params.finish(SUBSCRIBE_PARAMS)?;
-
-    let mut subscription = Subscription::open(&state.bus, request.subscribe).await?;
-    let wait = wait_of(&method, request.wait.unwrap_or(limits::DEFAULT_WAIT));
+    let (request, wait) = parse(&method, query.as_deref())?;
+    let mut subscription = Subscription::open(&state.bus, request).await?;
     let polled = wait_for_events(&mut subscription, wait).await?;
     Ok((headers(), answer(&state, &mut subscription, &polled)).into_response())
+}
+
+fn parse(method: &Method, query: Option<&str>) -> Result<(SubscribeRequest, Duration)> {
+    let mut params = Params::parse(query)?;
+    let request = HttpSubscribe::take(&mut params, None)?;
+    params.finish(SUBSCRIBE_PARAMS)?;
+    Ok((request.subscribe, wait_of(method, request.wait.unwrap_or(limits::DEFAULT_WAIT))))
 }
 
 /// HEAD gets no events, so it has none to wait for.
@@ -130,7 +133,7 @@ impl Polled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::{Bus, BusOptions, OnGap, SubscribeRequest};
+    use crate::bus::{Bus, BusOptions, OnGap};
     use crate::cursor::{Cursor, Start};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};

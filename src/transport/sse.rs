@@ -24,7 +24,7 @@ use super::json::event_json;
 use super::problem::no_store;
 use super::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Batch, Bus, OnGap, Step, Subscription};
+use crate::bus::{Batch, Bus, OnGap, Step, SubscribeRequest, Subscription};
 use crate::cursor::Vid;
 use crate::error::{Error, Result};
 use crate::event::{DataForm, Event};
@@ -43,15 +43,18 @@ pub(super) async fn sse(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let mut params = Params::parse(query.as_deref())?;
-    let format = take_format(&mut params)?;
-    let request = HttpSubscribe::take(&mut params, last_event_id(&headers)?)?;
-    params.finish(&format!("{SUBSCRIBE_PARAMS}, format"))?;
+    let (request, rendering) = parse(query.as_deref(), last_event_id(&headers)?)?;
+    let subscription = Subscription::open(&state.bus, request).await?;
+    Ok((sse_headers(), Body::from_stream(blocks(state.bus, subscription, rendering))).into_response())
+}
 
-    let on_gap = request.subscribe.on_gap;
-    let subscription = Subscription::open(&state.bus, request.subscribe).await?;
-    let blocks = blocks(state.bus, subscription, Rendering { format, on_gap, wait: request.wait });
-    Ok((sse_headers(), Body::from_stream(blocks)).into_response())
+fn parse(query: Option<&str>, last_event_id: Option<&str>) -> Result<(SubscribeRequest, Rendering)> {
+    let mut params = Params::parse(query)?;
+    let format = take_format(&mut params)?;
+    let HttpSubscribe { subscribe, wait } = HttpSubscribe::take(&mut params, last_event_id)?;
+    params.finish(&format!("{SUBSCRIBE_PARAMS}, format"))?;
+    let rendering = Rendering { format, on_gap: subscribe.on_gap, wait };
+    Ok((subscribe, rendering))
 }
 
 fn take_format(params: &mut Params) -> Result<Format> {
