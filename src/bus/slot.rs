@@ -238,8 +238,12 @@ mod tests {
         let crowd = Crowd::<OF_GROUP>::default();
         for (light, heavy) in [(LIGHT * CHUNK, 0), (LIGHT * 10, CHUNK - 10), (3, CHUNK - 1)] {
             let slots: Vec<_> = (0..light + heavy).map(|_| Slot::new(0)).collect();
-            slots[..light].iter().for_each(|slot| slot.make_light());
-            slots.iter().for_each(|slot| crowd.join(slot.clone()));
+            for slot in &slots[..light] {
+                slot.make_light();
+            }
+            for slot in slots {
+                crowd.join(slot);
+            }
             assert!(!crowd.wake_chunk(&mut Walk::default(), &|_| true), "{light} and {heavy} are one chunk");
             crowd.join(Slot::new(0));
             assert!(crowd.wake_chunk(&mut Walk::default(), &|_| true), "and one more are not");
