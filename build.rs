@@ -1,7 +1,7 @@
 //! Compiles the gRPC contract without a system `protoc`.
 //!
-//! Three outputs, all in `OUT_DIR`: the server's code (in which `SubscribeResponse` is a newtype over
-//! bytes that were encoded once), a plain client's code, and the descriptor set that reflection serves.
+//! Three outputs, all in `OUT_DIR`: the server's code (without `Subscribe`, whose messages are encoded once for all who
+//! read them), a plain client's code, and the descriptor set that reflection serves.
 
 use std::path::{Path, PathBuf};
 
@@ -18,16 +18,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         .bytes(".")
-        .extern_path(".vidette.v1.SubscribeResponse", "crate::transport::grpc::EncodedResponse")
         .codec_path("crate::transport::grpc::SmallBuffers")
         .out_dir(subfolder(&out, "server")?)
-        .compile_fds(files.clone())?;
+        .compile_fds(without_subscribe(files.clone()))?;
     tonic_prost_build::configure()
         .build_server(false)
         .bytes(".")
         .out_dir(subfolder(&out, "client")?)
         .compile_fds(files)?;
     Ok(())
+}
+
+fn without_subscribe(mut files: prost_types::FileDescriptorSet) -> prost_types::FileDescriptorSet {
+    for service in files.file.iter_mut().flat_map(|file| &mut file.service) {
+        service.method.retain(|method| method.name() != "Subscribe");
+    }
+    files
 }
 
 fn subfolder(out: &Path, name: &str) -> std::io::Result<PathBuf> {

@@ -192,6 +192,8 @@ pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 pub const MAX_H2_STREAMS: u32 = 1024;
 /// Bytes HTTP/2 buffers for one stream before its subscription has to wait.
 pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// A message up to so many bytes goes out in one piece with the greeting of its gRPC stream.
+pub const TOGETHER_BYTES: usize = 1024;
 /// Bytes HTTP/2 gathers on one connection before it writes them.
 pub const H2_CORK_BYTES: usize = 64 * 1024;
 /// HTTP/2 asks a silent peer whether it is there this often.

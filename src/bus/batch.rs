@@ -34,8 +34,8 @@ pub(crate) struct BatchEncodings {
     pub(crate) sse_raw: OnceLock<Bytes>,
     /// The JSON objects, with commas between them.
     pub(crate) json: OnceLock<Bytes>,
-    /// The protobuf message `vidette.v1.SubscribeResponse`; its cursor is the position behind the batch.
-    pub(crate) protobuf: OnceLock<Bytes>,
+    /// The message `vidette.v1.SubscribeResponse` in its gRPC frame; its cursor is the position behind the batch.
+    pub(crate) grpc: OnceLock<Bytes>,
 }
 
 impl Deref for Batch {

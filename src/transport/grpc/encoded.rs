@@ -1,14 +1,14 @@
 //! What a subscriber is sent, encoded once for everybody.
 //!
 //! Invariants:
-//! - an event is encoded once, and so is a batch of them; a stream only copies those bytes;
-//! - an idle stream holds no buffer worth mentioning: tonic's own are 8 KiB each, from the first moment.
+//! - an event is encoded once, and so is a batch of them, with the frame around it;
+//! - a call's buffers are small: tonic's own are 8 KiB each, from the first moment.
 
 use std::marker::PhantomData;
 
-use bytes::{Buf, BufMut, Bytes};
-use prost::encoding::{DecodeContext, WireType, encode_key, encode_varint};
-use prost::{DecodeError, Message};
+use bytes::Bytes;
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tonic::codec::BufferSettings;
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
@@ -45,45 +45,26 @@ impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> tonic::
     }
 }
 
-/// A `vidette.v1.SubscribeResponse` as bytes.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct EncodedResponse(Bytes);
-
-impl EncodedResponse {
-    /// A step other than events.
-    pub(super) fn of(message: subscribe_response::Message) -> Self {
-        EncodedResponse(client_proto::SubscribeResponse { message: Some(message) }.encode_to_vec().into())
-    }
-
-    /// A batch and the cursor behind it.
-    pub(super) fn of_batch(batch: &Batch, cursor: impl FnOnce() -> String) -> Self {
-        EncodedResponse(batch.encodings.protobuf.get_or_init(|| encode_batch(batch, &cursor()).into()).clone())
-    }
+/// A `vidette.v1.SubscribeResponse` other than events, framed.
+pub(super) fn encode(message: subscribe_response::Message) -> Bytes {
+    let message = client_proto::SubscribeResponse { message: Some(message) };
+    let mut out = Vec::with_capacity(PREFIX_BYTES + message.encoded_len());
+    push_prefix(&mut out, message.encoded_len());
+    message.encode(&mut out).expect("a vector grows");
+    out.into()
 }
 
-impl Message for EncodedResponse {
-    fn encode_raw(&self, buf: &mut impl BufMut) {
-        buf.put_slice(&self.0);
-    }
+/// A `vidette.v1.SubscribeResponse` of a batch and the cursor behind it, framed, made once for all who read it together.
+pub(super) fn encoded_batch(batch: &Batch, cursor: impl FnOnce() -> String) -> Bytes {
+    batch.encodings.grpc.get_or_init(|| encode_batch(batch, &cursor()).into()).clone()
+}
 
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buf: &mut impl Buf,
-        context: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        // The server only ever sends these.
-        prost::encoding::skip_field(wire_type, tag, buf, context)
-    }
+/// What stands before a message: that it is not compressed, and its length.
+const PREFIX_BYTES: usize = 5;
 
-    fn encoded_len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn clear(&mut self) {
-        self.0.clear();
-    }
+fn push_prefix(out: &mut Vec<u8>, length: usize) {
+    out.push(0);
+    out.extend_from_slice(&u32::try_from(length).expect("a page is far below 4 GiB").to_be_bytes());
 }
 
 /// `SubscribeResponse { events: EventBatch { events, cursor } }`, of events that are encoded already.
@@ -96,7 +77,9 @@ fn encode_batch(batch: &Batch, cursor: &str) -> Vec<u8> {
         push_bytes(&mut inner, EVENT, event_proto(event));
     }
     push_bytes(&mut inner, CURSOR, cursor.as_bytes());
-    let mut out = Vec::with_capacity(inner.len() + 8);
+    let length = key_len(EVENTS) + encoded_len_varint(inner.len() as u64) + inner.len();
+    let mut out = Vec::with_capacity(PREFIX_BYTES + length);
+    push_prefix(&mut out, length);
     push_bytes(&mut out, EVENTS, &inner);
     out
 }
@@ -144,7 +127,10 @@ mod tests {
             cursor: "9-abc".into(),
         };
         let batch = Batch::from(vec![event; 3]);
-        let read = client_proto::SubscribeResponse::decode(&*encode_batch(&batch, "9-abc")).expect("a message");
+        let framed = encode_batch(&batch, "9-abc");
+        let (prefix, message) = framed.split_at(PREFIX_BYTES);
+        assert_eq!(prefix, [&[0][..], &u32::try_from(message.len()).expect("small").to_be_bytes()].concat());
+        let read = client_proto::SubscribeResponse::decode(message).expect("a message");
         assert_eq!(read.message, Some(subscribe_response::Message::Events(expected)));
     }
 }

@@ -1,38 +1,38 @@
 //! The gRPC face, `vidette.v1.EventBus`, with health and reflection (contract §5, §7).
 //!
 //! Invariants:
-//! - what subscribers read alike is encoded once, and a stream copies those bytes;
-//! - a stream's last word is a status: `UNAVAILABLE` after `Closing`, `OUT_OF_RANGE` with the gap in its details.
+//! - tonic answers every call but `Subscribe`, of which it reads the request;
+//! - all of them fail with the same statuses, also on the way: more than the bound is `RESOURCE_EXHAUSTED`.
 
 mod encoded;
+mod subscribe;
 
 use std::pin::Pin;
 
-use async_stream::stream;
 use axum::Router;
+use axum::routing::any;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use jiff::Timestamp;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::origin::check_origin;
-use super::request::StartTexts;
 use super::state::AppState;
 use super::status::list_topics;
-use crate::bus::{Bus, OnGap, Publishing, Step, SubscribeRequest, Subscription};
-use crate::cursor::Gap;
+use crate::bus::{Bus, Publishing};
 use crate::engine::Receipt;
 use crate::error::{Error, Result};
 use crate::event::{EventParts, NewEvent};
 use crate::limits;
 use crate::topic::Filter;
+pub(crate) use encoded::SmallBuffers;
 #[cfg(fuzzing)]
 pub(crate) use encoded::encode_event;
-pub(crate) use encoded::{EncodedResponse, SmallBuffers};
+#[cfg(fuzzing)]
+pub(crate) use subscribe::subscribe_request;
 
-/// The generated code of the server; what it sends to subscribers is [`EncodedResponse`] instead.
+/// The generated code of the server, but for `Subscribe`, which [`subscribe`] answers.
 #[allow(missing_docs, unreachable_pub, dead_code, clippy::pedantic)]
 pub(crate) mod proto {
     include!(concat!(env!("OUT_DIR"), "/server/vidette.v1.rs"));
@@ -51,7 +51,7 @@ pub(crate) const HEALTH_SERVICES: [&str; 2] = ["", "vidette.v1.EventBus"];
 
 /// The service, health and reflection, also for gRPC-web.
 pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Router {
-    let service = proto::event_bus_server::EventBusServer::new(EventBusService { state })
+    let service = proto::event_bus_server::EventBusServer::new(EventBusService { state: state.clone() })
         .max_decoding_message_size(limits::MAX_BODY_BYTES)
         .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES);
     let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
@@ -61,7 +61,9 @@ pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Rout
         .add_service(health)
         .add_service(v1.expect("descriptors of our own"))
         .add_service(v1alpha.expect("descriptors of our own"));
-    let calls = routes.routes().into_axum_router().layer(axum::middleware::map_response(name_too_large));
+    let subscribe = Router::new().route(subscribe::PATH, any(subscribe::subscribe)).with_state(state);
+    let calls =
+        routes.routes().into_axum_router().merge(subscribe).layer(axum::middleware::map_response(name_too_large));
     // The fallback goes last: the gRPC-web layer would turn it into a 400 for every unknown address.
     calls.layer(tonic_web::GrpcWebLayer::new()).reset_fallback()
 }
@@ -118,18 +120,6 @@ impl proto::event_bus_server::EventBus for EventBusService {
         self.check_origin(&request)?;
         let answers = publish_all(self.state.bus.clone(), request.into_inner());
         Ok(Response::new(Box::pin(answers)))
-    }
-
-    type SubscribeStream = BoxStream<EncodedResponse>;
-
-    async fn subscribe(
-        &self,
-        request: Request<proto::SubscribeRequest>,
-    ) -> std::result::Result<Response<Self::SubscribeStream>, Status> {
-        let bus = self.state.bus.clone();
-        let subscription = Subscription::open(&bus, subscribe_request(&request.into_inner())?).await?;
-        subscription.share_connection();
-        Ok(Response::new(Box::pin(responses(bus, subscription))))
     }
 
     async fn get_bus(
@@ -253,85 +243,4 @@ async fn enqueue(
     let request = request.map_err(|status| if is_over_bound(&status) { too_large() } else { status })?;
     let batch = batch(&bus, request)?;
     Ok(bus.enqueue_when_there_is_room(batch).await?)
-}
-
-pub(crate) fn subscribe_request(request: &proto::SubscribeRequest) -> Result<SubscribeRequest> {
-    let on_gap = match proto::OnGap::try_from(request.on_gap) {
-        Ok(proto::OnGap::Unspecified | proto::OnGap::Continue) => OnGap::Continue,
-        Ok(proto::OnGap::Fail) => OnGap::Fail,
-        Err(_) => return Err(Error::bad_request(format!("on_gap = {} is no value of OnGap", request.on_gap))),
-    };
-    if request.limit > limits::MAX_LIMIT {
-        return Err(Error::bad_request(format!("limit is more than {}", limits::MAX_LIMIT)));
-    }
-    let start = StartTexts {
-        after: Some(&*request.after).filter(|t| !t.is_empty()),
-        since: Some(&*request.since).filter(|t| !t.is_empty()),
-        snapshot: request.snapshot,
-    };
-    Ok(SubscribeRequest {
-        filter: Filter::parse(request.topic.iter().map(String::as_str))?,
-        start: start.parse(Timestamp::now())?,
-        on_gap,
-        limit: Some(request.limit).filter(|limit| *limit > 0),
-    })
-}
-
-fn responses(
-    bus: Bus,
-    mut subscription: Subscription,
-) -> impl Stream<Item = std::result::Result<EncodedResponse, Status>> {
-    stream! {
-        let mut is_closing = false;
-        while let Some(answer) = answer(&bus, subscription.next().await, &mut is_closing) {
-            let is_last = answer.is_err();
-            yield answer;
-            if is_last {
-                break;
-            }
-        }
-    }
-}
-
-fn answer(
-    bus: &Bus,
-    next: Result<Option<Step>>,
-    is_closing: &mut bool,
-) -> Option<std::result::Result<EncodedResponse, Status>> {
-    match next {
-        Ok(Some(step)) => {
-            *is_closing = matches!(step, Step::Closing { .. });
-            Some(Ok(message(bus, step)))
-        }
-        Ok(None) => is_closing.then(|| Err(Error::closing().into())),
-        Err(fault) => Some(Err(fault.into())),
-    }
-}
-
-fn message(bus: &Bus, step: Step) -> EncodedResponse {
-    use client_proto::subscribe_response::Message;
-    let cursor = |vid| bus.cursor(vid).to_string();
-    EncodedResponse::of(match step {
-        Step::Events(batch, position) => return EncodedResponse::of_batch(&batch, || cursor(position)),
-        Step::Hello { epoch, first, last, heartbeat } => {
-            let heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX);
-            Message::Hello(client_proto::Hello { epoch: epoch.to_string(), first, last, heartbeat_ms })
-        }
-        Step::CaughtUp(vid) => Message::CaughtUp(client_proto::CaughtUp { cursor: cursor(vid) }),
-        Step::Progress(vid) => Message::Progress(client_proto::Progress { cursor: cursor(vid) }),
-        Step::Gap(gap) => Message::Gap(gap.into()),
-        Step::Closing { retry_ms } => Message::Closing(client_proto::Closing { reason: "shutdown".into(), retry_ms }),
-    })
-}
-
-impl From<Gap> for client_proto::Gap {
-    fn from(gap: Gap) -> Self {
-        client_proto::Gap {
-            reason: gap.reason.as_str().into(),
-            requested: gap.requested,
-            first: gap.first,
-            last: gap.last,
-            epoch: gap.epoch.to_string(),
-        }
-    }
 }

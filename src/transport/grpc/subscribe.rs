@@ -1,0 +1,220 @@
+//! `Subscribe`: events and steps until the stream ends (contract §5, §7).
+//!
+//! tonic reads the request; the answer's messages are written here, as gRPC frames that all who read the same share (gRPC
+//! over HTTP/2, "Length-Prefixed-Message"). tonic would copy each of them into a buffer of the stream's own: a twelfth of
+//! the time of a delivery, and 300 bytes a waiting stream. Invariants:
+//! - what subscribers read alike is encoded once, and a stream shares those bytes;
+//! - a stream's last word is a status: `UNAVAILABLE` after `Closing`, `OUT_OF_RANGE` with the gap in its details.
+
+use std::convert::Infallible;
+
+use async_stream::stream;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use jiff::Timestamp;
+use tokio_stream::Stream;
+use tonic::codec::Codec as _;
+use tonic::{Code, Status, Streaming};
+
+use super::encoded::{SmallBuffers, encode, encoded_batch};
+use super::{client_proto, proto};
+use crate::bus::{Bus, OnGap, Step, SubscribeRequest, Subscription};
+use crate::cursor::Gap;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::topic::Filter;
+use crate::transport::request::StartTexts;
+use crate::transport::state::AppState;
+
+pub(super) const PATH: &str = "/vidette.v1.EventBus/Subscribe";
+
+pub(super) async fn subscribe(State(state): State<AppState>, request: Request) -> Response {
+    match open(&state.bus, request).await {
+        Ok(subscription) => response(state.bus, subscription),
+        Err(status) => status.into_http(),
+    }
+}
+
+async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, Status> {
+    let request = Box::pin(read(request)).await?;
+    let subscription = Subscription::open(bus, subscribe_request(&request)?).await?;
+    subscription.share_connection();
+    Ok(subscription)
+}
+
+/// The one message of a request.
+async fn read(request: Request) -> std::result::Result<proto::SubscribeRequest, Status> {
+    check_encoding(request.headers())?;
+    let decoder = SmallBuffers::<proto::SubscribeRequest, proto::SubscribeRequest>::default().decoder();
+    let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(limits::MAX_BODY_BYTES));
+    let message = messages.message().await?;
+    messages.trailers().await?; // to the request's end
+    message.ok_or_else(|| Error::bad_request("the request has no message").into())
+}
+
+/// Nothing is taken compressed, here as in the other calls.
+fn check_encoding(headers: &HeaderMap) -> std::result::Result<(), Status> {
+    match headers.get("grpc-encoding") {
+        Some(encoding) if encoding != "identity" => {
+            let encoding = String::from_utf8_lossy(encoding.as_bytes());
+            Err(Status::unimplemented(format!("Content is compressed with `{encoding}` which isn't supported")))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn subscribe_request(request: &proto::SubscribeRequest) -> Result<SubscribeRequest> {
+    let on_gap = match proto::OnGap::try_from(request.on_gap) {
+        Ok(proto::OnGap::Unspecified | proto::OnGap::Continue) => OnGap::Continue,
+        Ok(proto::OnGap::Fail) => OnGap::Fail,
+        Err(_) => return Err(Error::bad_request(format!("on_gap = {} is no value of OnGap", request.on_gap))),
+    };
+    if request.limit > limits::MAX_LIMIT {
+        return Err(Error::bad_request(format!("limit is more than {}", limits::MAX_LIMIT)));
+    }
+    let start = StartTexts {
+        after: Some(&*request.after).filter(|t| !t.is_empty()),
+        since: Some(&*request.since).filter(|t| !t.is_empty()),
+        snapshot: request.snapshot,
+    };
+    Ok(SubscribeRequest {
+        filter: Filter::parse(request.topic.iter().map(String::as_str))?,
+        start: start.parse(Timestamp::now())?,
+        on_gap,
+        limit: Some(request.limit).filter(|limit| *limit > 0),
+    })
+}
+
+fn response(bus: Bus, subscription: Subscription) -> Response {
+    let frames = answers(bus, subscription).map(|answer| {
+        Ok::<_, Infallible>(match answer {
+            Ok(message) => Frame::data(message),
+            Err(last_word) => Frame::trailers(trailers(&last_word)),
+        })
+    });
+    let mut response = Response::new(Body::new(StreamBody::new(frames)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+fn trailers(last_word: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if let Err(fault) = last_word.add_header(&mut trailers) {
+        tracing::error!(%fault, "a status does not fit into trailers");
+    }
+    trailers
+}
+
+type Answer = std::result::Result<Bytes, Status>;
+
+/// Messages, and the status at the end.
+fn answers(bus: Bus, mut subscription: Subscription) -> impl Stream<Item = Answer> {
+    stream! {
+        let mut is_closing = false;
+        let greeting = answer(&bus, subscription.next().await, &mut is_closing);
+        let next = subscription.next().now_or_never().map(|next| answer(&bus, next, &mut is_closing));
+        let (first, mut second) = together(greeting, next);
+        yield first;
+        loop {
+            let answer = match second.take() {
+                Some(answer) => answer,
+                None => answer(&bus, subscription.next().await, &mut is_closing),
+            };
+            let is_last = answer.is_err();
+            yield answer;
+            if is_last {
+                break;
+            }
+        }
+    }
+}
+
+/// The greeting and a short message that is there already, in one piece: a connection has a place for each piece that a
+/// thousand streams begin with at once, and keeps it.
+fn together(greeting: Answer, next: Option<Answer>) -> (Answer, Option<Answer>) {
+    match (greeting, next) {
+        (Ok(greeting), Some(Ok(next))) if next.len() <= limits::TOGETHER_BYTES => {
+            (Ok([greeting, next].concat().into()), None)
+        }
+        apart => apart,
+    }
+}
+
+fn answer(bus: &Bus, next: Result<Option<Step>>, is_closing: &mut bool) -> Answer {
+    match next {
+        Ok(Some(step)) => {
+            *is_closing = matches!(step, Step::Closing { .. });
+            Ok(message(bus, step))
+        }
+        Ok(None) if *is_closing => Err(Error::closing().into()),
+        Ok(None) => Err(Status::new(Code::Ok, "")),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+fn message(bus: &Bus, step: Step) -> Bytes {
+    use client_proto::subscribe_response::Message;
+    let cursor = |vid| bus.cursor(vid).to_string();
+    encode(match step {
+        Step::Events(batch, position) => return encoded_batch(&batch, || cursor(position)),
+        Step::Hello { epoch, first, last, heartbeat } => {
+            let heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX);
+            Message::Hello(client_proto::Hello { epoch: epoch.to_string(), first, last, heartbeat_ms })
+        }
+        Step::CaughtUp(vid) => Message::CaughtUp(client_proto::CaughtUp { cursor: cursor(vid) }),
+        Step::Progress(vid) => Message::Progress(client_proto::Progress { cursor: cursor(vid) }),
+        Step::Gap(gap) => Message::Gap(gap.into()),
+        Step::Closing { retry_ms } => Message::Closing(client_proto::Closing { reason: "shutdown".into(), retry_ms }),
+    })
+}
+
+impl From<Gap> for client_proto::Gap {
+    fn from(gap: Gap) -> Self {
+        client_proto::Gap {
+            reason: gap.reason.as_str().into(),
+            requested: gap.requested,
+            first: gap.first,
+            last: gap.last,
+            epoch: gap.epoch.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(length: usize) -> Answer {
+        Ok(vec![b'x'; length].into())
+    }
+
+    #[test]
+    fn the_greeting_goes_out_with_a_short_message_and_hides_nothing_else() {
+        let lengths = |answer: Answer| answer.map(|message| message.len()).map_err(|status| status.code());
+        for (next, expected) in [
+            (None, (Ok(7), None)),
+            (Some(piece(limits::TOGETHER_BYTES)), (Ok(7 + limits::TOGETHER_BYTES), None)),
+            (Some(piece(limits::TOGETHER_BYTES + 1)), (Ok(7), Some(Ok(limits::TOGETHER_BYTES + 1)))),
+            (Some(Err(Status::unavailable(""))), (Ok(7), Some(Err(Code::Unavailable)))),
+        ] {
+            let (first, second) = together(piece(7), next);
+            assert_eq!((lengths(first), second.map(lengths)), expected);
+        }
+    }
+
+    #[test]
+    fn compressed_requests_are_refused_as_in_other_calls() {
+        let mut headers = HeaderMap::new();
+        assert!(check_encoding(&headers).is_ok());
+        headers.insert("grpc-encoding", HeaderValue::from_static("identity"));
+        assert!(check_encoding(&headers).is_ok());
+        headers.insert("grpc-encoding", HeaderValue::from_static("gzip"));
+        assert_eq!(check_encoding(&headers).expect_err("a refusal").code(), Code::Unimplemented);
+    }
+}
