@@ -190,8 +190,8 @@ impl From<Gap> for client_proto::Gap {
 mod tests {
     use super::*;
 
-    fn piece(length: usize) -> Answer {
-        Ok(vec![b'x'; length].into())
+    fn piece(length: usize) -> Bytes {
+        vec![b'x'; length].into()
     }
 
     #[test]
@@ -199,11 +199,11 @@ mod tests {
         let lengths = |answer: Answer| answer.map(|message| message.len()).map_err(|status| status.code());
         for (next, expected) in [
             (None, (Ok(7), None)),
-            (Some(piece(limits::TOGETHER_BYTES)), (Ok(7 + limits::TOGETHER_BYTES), None)),
-            (Some(piece(limits::TOGETHER_BYTES + 1)), (Ok(7), Some(Ok(limits::TOGETHER_BYTES + 1)))),
+            (Some(Ok(piece(limits::TOGETHER_BYTES))), (Ok(7 + limits::TOGETHER_BYTES), None)),
+            (Some(Ok(piece(limits::TOGETHER_BYTES + 1))), (Ok(7), Some(Ok(limits::TOGETHER_BYTES + 1)))),
             (Some(Err(Status::unavailable(""))), (Ok(7), Some(Err(Code::Unavailable)))),
         ] {
-            let (first, second) = together(piece(7), next);
+            let (first, second) = together(Ok(piece(7)), next);
             assert_eq!((lengths(first), second.map(lengths)), expected);
         }
     }
