@@ -42,7 +42,7 @@ bench-%:
 
 # Readers that come and go for half an hour, on a log on disk that is trimmed: nothing may be missing, memory stays flat.
 SOAK_SECONDS ?= 1800
-SOAK_RATE ?= 800
+SOAK_RATE ?= 1200
 soak:
 	cargo run --release -- bench fanout --churn 20 --readers 1000 --rate $(SOAK_RATE) --seconds $(SOAK_SECONDS) \
 	--coalesce 5 --config benches/soak.toml
