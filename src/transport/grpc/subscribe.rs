@@ -18,6 +18,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use jiff::Timestamp;
+use tokio::time::timeout;
 use tokio_stream::Stream;
 use tonic::codec::Codec as _;
 use tonic::{Code, Status, Streaming};
@@ -42,10 +43,19 @@ pub(super) async fn subscribe(State(state): State<AppState>, request: Request) -
 }
 
 async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, Status> {
-    let request = Box::pin(read(request)).await?;
+    let request = Box::pin(read_in_time(request)).await?;
     let subscription = Subscription::open(bus, subscribe_request(&request)?).await?;
     subscription.share_connection();
     Ok(subscription)
+}
+
+async fn read_in_time(request: Request) -> std::result::Result<proto::SubscribeRequest, Status> {
+    timeout(limits::BODY_TIMEOUT, read(request)).await.unwrap_or_else(|_| {
+        let seconds = limits::BODY_TIMEOUT.as_secs();
+        let detail =
+            format!("the request was not complete after {seconds} s; it is one message and the end of the request");
+        Err(Error::bad_request(detail).into())
+    })
 }
 
 /// The one message of a request.
@@ -206,6 +216,13 @@ mod tests {
             let (first, second) = together(Ok(piece(7)), next);
             assert_eq!((lengths(first), second.map(lengths)), expected);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_does_not_end_is_given_up() {
+        let body = Body::from_stream(futures_util::stream::pending::<std::io::Result<Bytes>>());
+        let status = read_in_time(Request::new(body)).await.expect_err("no request");
+        assert_eq!(status.code(), Code::InvalidArgument);
     }
 
     #[test]
