@@ -197,11 +197,6 @@ impl Bus {
         Ok(page)
     }
 
-    /// Where a page is shared by those of a group that are at the same place. One alone has nobody to share it with.
-    fn place_in_common(&self, group: &Group, request: &ReadRequest) -> Option<Place> {
-        (group.crowd.len() > 1).then(|| self.0.pages_in_common.place(group, request.after, request.through))
-    }
-
     fn share(&self, place: Option<Place>, page: &SharedPage) {
         if let Some(place) = place {
             self.0.pages_in_common.put(place, page);

@@ -302,12 +302,12 @@ impl Subscription {
         self.bus.page_from_log(request, place).await
     }
 
-    /// A page of so many events at most is its reader's own.
+    /// Where a page is shared by those of the group that are at the same place. One alone has nobody to share it with, and
+    /// a page of so many events at most is its reader's own.
     fn place_in_common(&self, request: &ReadRequest) -> Option<Place> {
-        if self.left.is_some() {
-            return None;
-        }
-        self.bus.place_in_common(&self.registration.group, request)
+        let group = &self.registration.group;
+        let is_shared = self.left.is_none() && group.crowd.len() > 1;
+        is_shared.then(|| self.bus.0.pages_in_common.place(group, request.after, request.through))
     }
 
     fn events(&mut self, events: Arc<Batch>) -> Option<Step> {

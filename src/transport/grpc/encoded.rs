@@ -48,8 +48,9 @@ impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> tonic::
 /// A `vidette.v1.SubscribeResponse` other than events, framed.
 pub(super) fn encode(message: subscribe_response::Message) -> Bytes {
     let message = client_proto::SubscribeResponse { message: Some(message) };
-    let mut out = Vec::with_capacity(PREFIX_BYTES + message.encoded_len());
-    push_prefix(&mut out, message.encoded_len());
+    let length = message.encoded_len();
+    let mut out = Vec::with_capacity(PREFIX_BYTES + length);
+    push_prefix(&mut out, length);
     message.encode(&mut out).expect("a vector grows");
     out.into()
 }

@@ -7,6 +7,7 @@
 //! - a stream's last word is a status: `UNAVAILABLE` after `Closing`, `OUT_OF_RANGE` with the gap in its details.
 
 use std::convert::Infallible;
+use std::task::Poll;
 
 use async_stream::stream;
 use axum::body::Body;
@@ -14,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{StreamExt as _, poll};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use jiff::Timestamp;
@@ -128,9 +129,19 @@ fn answers(bus: Bus, mut subscription: Subscription) -> impl Stream<Item = Answe
     stream! {
         let mut is_closing = false;
         let greeting = answer(&bus, subscription.next().await, &mut is_closing);
-        let next = subscription.next().now_or_never().map(|next| answer(&bus, next, &mut is_closing));
-        let (first, mut second) = together(greeting, next);
-        yield first;
+        let mut second = {
+            // Kept when it has to wait: a read that has begun is not begun again. Boxed, so that a stream that waits later
+            // has no room for it.
+            let mut next = Box::pin(subscription.next());
+            let early = match poll!(&mut next) {
+                Poll::Ready(next) => Some(answer(&bus, next, &mut is_closing)),
+                Poll::Pending => None,
+            };
+            let is_early = early.is_some();
+            let (first, second) = together(greeting, early);
+            yield first;
+            if is_early { second } else { Some(answer(&bus, next.await, &mut is_closing)) }
+        };
         loop {
             let answer = match second.take() {
                 Some(answer) => answer,
