@@ -1,7 +1,8 @@
 //! Compiles the gRPC contract without a system `protoc`.
 //!
-//! Three outputs, all in `OUT_DIR`: the server's code (without `Subscribe`, whose messages are encoded once for all who
-//! read them), a plain client's code, and the descriptor set that reflection serves.
+//! Three outputs, all in `OUT_DIR`: the server's code (without `Subscribe`, whose messages are
+//! encoded once for all who read them), a plain client's code, and the descriptor set that
+//! reflection serves.
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
-//! How long the hot paths take: `cargo bench --bench hot_paths`. The scripts are those whose instructions
-//! `cargo test --test counts` counts; that sees a slip sooner, this says what it costs. Each
-//! round of `poll` also waits for a tick of a millisecond's clock: compare its time only with itself.
+//! How long the hot paths take: `cargo bench --bench hot_paths`. The scripts are those whose
+//! instructions `cargo test --test counts` counts; that sees a slip sooner, this says what it
+//! costs. Each round of `poll` also waits for a tick of a millisecond's clock: compare its time
+//! only with itself.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -17,14 +18,19 @@ fn units(script: &str) -> u64 {
 }
 
 fn hot_paths(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let mut group = criterion.benchmark_group("hot_paths");
     group.sample_size(10);
     for (script, what) in scripts::SCRIPTS {
         let units = units(script);
         println!("{script}: {what}");
         group.throughput(Throughput::Elements(units));
-        group.bench_function(script, |bencher| bencher.iter(|| runtime.block_on(scripts::run(script, units))));
+        group.bench_function(script, |bencher| {
+            bencher.iter(|| runtime.block_on(scripts::run(script, units)))
+        });
     }
     group.finish();
 }

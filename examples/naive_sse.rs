@@ -1,7 +1,9 @@
-//! What one writes in an afternoon, to compare with: axum and one `tokio::sync::broadcast` channel a topic.
+//! What one writes in an afternoon, to compare with: axum and one `tokio::sync::broadcast` channel
+//! a topic.
 //!
-//! `GET /sub/TOPIC` streams Server-Sent Events, `POST /pub/TOPIC` publishes its body. No ids, no resuming, nothing kept: a
-//! reader that falls behind its channel loses events and is not told. Prints where it listens.
+//! `GET /sub/TOPIC` streams Server-Sent Events, `POST /pub/TOPIC` publishes its body. No ids, no
+//! resuming, nothing kept: a reader that falls behind its channel loses events and is not told.
+//! Prints where it listens.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -26,7 +28,10 @@ struct Topics(Arc<Mutex<HashMap<String, broadcast::Sender<String>>>>);
 impl Topics {
     fn channel(&self, topic: String) -> broadcast::Sender<String> {
         let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        topics.entry(topic).or_insert_with(|| broadcast::Sender::new(CAPACITY)).clone()
+        topics
+            .entry(topic)
+            .or_insert_with(|| broadcast::Sender::new(CAPACITY))
+            .clone()
     }
 }
 
@@ -39,7 +44,11 @@ async fn subscribe(
     Sse::new(blocks).keep_alive(KeepAlive::default())
 }
 
-async fn publish(State(topics): State<Topics>, Path(topic): Path<String>, data: String) -> &'static str {
+async fn publish(
+    State(topics): State<Topics>,
+    Path(topic): Path<String>,
+    data: String,
+) -> &'static str {
     let _ = topics.channel(topic).send(data); // nobody may be listening
     "published"
 }
@@ -47,7 +56,9 @@ async fn publish(State(topics): State<Topics>, Path(topic): Path<String>, data: 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let router = Router::new().route("/sub/{topic}", get(subscribe)).route("/pub/{topic}", post(publish));
+    let router = Router::new()
+        .route("/sub/{topic}", get(subscribe))
+        .route("/pub/{topic}", post(publish));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, router.with_state(Topics::default())).await?;

@@ -1,8 +1,9 @@
-//! What one writes in an afternoon, to compare with: tonic and one `tokio::sync::broadcast` channel a topic.
+//! What one writes in an afternoon, to compare with: tonic and one `tokio::sync::broadcast` channel
+//! a topic.
 //!
-//! It speaks `vidette.v1.EventBus/Subscribe` with the messages of the gateway, so the same client reads both;
-//! `POST /pub/TOPIC` publishes its body. No resuming, nothing kept: a reader that falls behind its channel loses events and
-//! is not told. Prints where it listens.
+//! It speaks `vidette.v1.EventBus/Subscribe` with the messages of the gateway, so the same client
+//! reads both; `POST /pub/TOPIC` publishes its body. No resuming, nothing kept: a reader that falls
+//! behind its channel loses events and is not told. Prints where it listens.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -42,16 +43,35 @@ struct Topics {
 impl Topics {
     fn channel(&self, topic: String) -> broadcast::Sender<SubscribeResponse> {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        channels.entry(topic).or_insert_with(|| broadcast::Sender::new(CAPACITY)).clone()
+        channels
+            .entry(topic)
+            .or_insert_with(|| broadcast::Sender::new(CAPACITY))
+            .clone()
     }
 }
 
-async fn publish(State(topics): State<Topics>, Path(topic): Path<String>, data: String) -> &'static str {
+async fn publish(
+    State(topics): State<Topics>,
+    Path(topic): Path<String>,
+    data: String,
+) -> &'static str {
     let vid = topics.last.fetch_add(1, Ordering::Relaxed) + 1;
     let (time, content_type) = (Some(SystemTime::now().into()), "text/plain".to_owned());
-    let event = Event { vid, topic: topic.clone(), time, content_type, data: data.into(), ..Event::default() };
-    let batch = EventBatch { events: vec![event], cursor: vid.to_string() };
-    let _ = topics.channel(topic).send(SubscribeResponse { message: Some(Message::Events(batch)) });
+    let event = Event {
+        vid,
+        topic: topic.clone(),
+        time,
+        content_type,
+        data: data.into(),
+        ..Event::default()
+    };
+    let batch = EventBatch {
+        events: vec![event],
+        cursor: vid.to_string(),
+    };
+    let _ = topics.channel(topic).send(SubscribeResponse {
+        message: Some(Message::Events(batch)),
+    });
     "published"
 }
 
@@ -66,12 +86,21 @@ impl ServerStreamingService<SubscribeRequest> for Subscribe {
     fn call(&mut self, request: Request<SubscribeRequest>) -> Self::Future {
         let topic = request.into_inner().topic.pop().unwrap_or_default();
         let events = BroadcastStream::new(self.0.channel(topic).subscribe());
-        ready(Ok(Response::new(events.filter_map(async |event| Some(Ok(event.ok()?))).boxed())))
+        ready(Ok(Response::new(
+            events
+                .filter_map(async |event| Some(Ok(event.ok()?)))
+                .boxed(),
+        )))
     }
 }
 
-async fn subscribe(State(topics): State<Topics>, request: http::Request<Body>) -> http::Response<tonic::body::Body> {
-    Grpc::new(ProstCodec::default()).server_streaming(Subscribe(topics), request).await
+async fn subscribe(
+    State(topics): State<Topics>,
+    request: http::Request<Body>,
+) -> http::Response<tonic::body::Body> {
+    Grpc::new(ProstCodec::default())
+        .server_streaming(Subscribe(topics), request)
+        .await
 }
 
 #[tokio::main]
@@ -82,7 +111,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_state(Topics::default());
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?.with_nodelay(Some(true));
     println!("listening on http://{}", incoming.local_addr()?);
-    let mut server = Server::builder().accept_http1(true).max_concurrent_streams(STREAMS); // HTTP/1 for those who publish
-    server.add_routes(Routes::from(router)).serve_with_incoming(incoming).await?;
+    let mut server = Server::builder()
+        .accept_http1(true)
+        .max_concurrent_streams(STREAMS); // HTTP/1 for those who publish
+    server
+        .add_routes(Routes::from(router))
+        .serve_with_incoming(incoming)
+        .await?;
     Ok(())
 }

@@ -23,7 +23,12 @@ pub struct Epoch(Arc<str>);
 impl Epoch {
     /// A new random epoch of eight characters.
     pub fn random() -> Self {
-        Epoch(std::iter::repeat_with(|| fastrand::char('a'..='z')).take(8).collect::<String>().into())
+        Epoch(
+            std::iter::repeat_with(|| fastrand::char('a'..='z'))
+                .take(8)
+                .collect::<String>()
+                .into(),
+        )
     }
 
     /// The epoch as text.
@@ -37,10 +42,16 @@ impl FromStr for Epoch {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let fits = (6..=16).contains(&text.len());
-        if fits && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+        if fits
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        {
             return Ok(Epoch(text.into()));
         }
-        Err(Error::bad_request("an epoch is 6 to 16 of the characters a-z and 0-9"))
+        Err(Error::bad_request(
+            "an epoch is 6 to 16 of the characters a-z and 0-9",
+        ))
     }
 }
 
@@ -78,7 +89,9 @@ impl FromStr for Cursor {
         }
         let vid: u64 = vid.parse().map_err(|_| bad())?;
         if vid > MAX_VID {
-            return Err(Error::bad_request(format!("the cursor {vid} is larger than the largest vid, {MAX_VID}")));
+            return Err(Error::bad_request(format!(
+                "the cursor {vid} is larger than the largest vid, {MAX_VID}"
+            )));
         }
         let epoch = epoch.map(str::parse).transpose().map_err(|_| bad())?;
         Ok(Cursor { vid, epoch })
@@ -158,11 +171,26 @@ pub struct Gap {
 
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Gap { requested, first, last, epoch, .. } = self;
+        let Gap {
+            requested,
+            first,
+            last,
+            epoch,
+            ..
+        } = self;
         match self.reason {
-            GapReason::Expired => write!(f, "events after {requested} are no longer kept; the oldest kept is {first}")?,
-            GapReason::Reset => write!(f, "the cursor {requested} is of another log than this one, {epoch}")?,
-            GapReason::Ahead => write!(f, "the cursor {requested} is beyond the newest event, {last}")?,
+            GapReason::Expired => write!(
+                f,
+                "events after {requested} are no longer kept; the oldest kept is {first}"
+            )?,
+            GapReason::Reset => write!(
+                f,
+                "the cursor {requested} is of another log than this one, {epoch}"
+            )?,
+            GapReason::Ahead => write!(
+                f,
+                "the cursor {requested} is beyond the newest event, {last}"
+            )?,
         }
         f.write_str("; load the present state afresh, then read on with after=earliest, after=latest or snapshot=true")
     }
@@ -174,7 +202,13 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_as_it_was_written() {
-        for text in ["0", "1042", "1042-k3x9q2", "9007199254740991", "1-abcdef0123456789"] {
+        for text in [
+            "0",
+            "1042",
+            "1042-k3x9q2",
+            "9007199254740991",
+            "1-abcdef0123456789",
+        ] {
             assert_eq!(text.parse::<Cursor>().expect(text).to_string(), text);
         }
     }
@@ -197,7 +231,10 @@ mod tests {
             "1042-k3x9q2-k3x9q2",
             "99999999999999999999999",
         ] {
-            assert!(text.parse::<Cursor>().is_err(), "{text:?} was taken for a cursor");
+            assert!(
+                text.parse::<Cursor>().is_err(),
+                "{text:?} was taken for a cursor"
+            );
         }
     }
 

@@ -1,7 +1,8 @@
 //! What can go wrong, and how each fault looks on every wire.
 //!
 //! Invariants:
-//! - one [`Kind`] has one HTTP status, one gRPC code and one meaning on all transports (contract §5);
+//! - one [`Kind`] has one HTTP status, one gRPC code and one meaning on all transports (contract
+//!   §5);
 //! - the detail says what was wrong, where, and what to do about it.
 
 use crate::cursor::Gap;
@@ -58,19 +59,73 @@ impl Kind {
     fn face(self) -> Face {
         use tonic::Code;
         let (http_status, grpc_code, slug, title, retry_after_s) = match self {
-            Kind::BadRequest => (400, Code::InvalidArgument, "bad-request", "Bad request", None),
-            Kind::Forbidden => (403, Code::PermissionDenied, "forbidden", "Not allowed", None),
+            Kind::BadRequest => (
+                400,
+                Code::InvalidArgument,
+                "bad-request",
+                "Bad request",
+                None,
+            ),
+            Kind::Forbidden => (
+                403,
+                Code::PermissionDenied,
+                "forbidden",
+                "Not allowed",
+                None,
+            ),
             Kind::NotFound => (404, Code::NotFound, "not-found", "Not found", None),
-            Kind::MethodNotAllowed => (405, Code::Unimplemented, "method-not-allowed", "Method not allowed", None),
-            Kind::Gap => (410, Code::OutOfRange, "gap", "The cursor cannot be served", None),
+            Kind::MethodNotAllowed => (
+                405,
+                Code::Unimplemented,
+                "method-not-allowed",
+                "Method not allowed",
+                None,
+            ),
+            Kind::Gap => (
+                410,
+                Code::OutOfRange,
+                "gap",
+                "The cursor cannot be served",
+                None,
+            ),
             Kind::TooLarge => (413, Code::ResourceExhausted, "too-large", "Too large", None),
-            Kind::Busy => (429, Code::ResourceExhausted, "busy", "Too much at once", Some(1)),
-            Kind::StorageFull => (507, Code::ResourceExhausted, "storage-full", "No room for events", Some(10)),
-            Kind::Closing => (503, Code::Unavailable, "closing", "The gateway is shutting down", Some(2)),
-            Kind::Broken => (503, Code::Unavailable, "broken", "The log cannot be written", Some(10)),
+            Kind::Busy => (
+                429,
+                Code::ResourceExhausted,
+                "busy",
+                "Too much at once",
+                Some(1),
+            ),
+            Kind::StorageFull => (
+                507,
+                Code::ResourceExhausted,
+                "storage-full",
+                "No room for events",
+                Some(10),
+            ),
+            Kind::Closing => (
+                503,
+                Code::Unavailable,
+                "closing",
+                "The gateway is shutting down",
+                Some(2),
+            ),
+            Kind::Broken => (
+                503,
+                Code::Unavailable,
+                "broken",
+                "The log cannot be written",
+                Some(10),
+            ),
             Kind::Internal => (500, Code::Internal, "internal", "Internal fault", None),
         };
-        Face { http_status, grpc_code, slug, title, retry_after_s }
+        Face {
+            http_status,
+            grpc_code,
+            slug,
+            title,
+            retry_after_s,
+        }
     }
 
     /// The HTTP status.
@@ -102,7 +157,11 @@ impl Kind {
 impl Error {
     /// A fault of this kind.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Error { kind, detail: detail.into(), gap: None }
+        Error {
+            kind,
+            detail: detail.into(),
+            gap: None,
+        }
     }
 
     /// A request that breaks the contract.
@@ -122,12 +181,19 @@ impl Error {
 
     /// The gateway is going away.
     pub fn closing() -> Self {
-        Self::new(Kind::Closing, "the gateway is shutting down; try again shortly, with the same cursor")
+        Self::new(
+            Kind::Closing,
+            "the gateway is shutting down; try again shortly, with the same cursor",
+        )
     }
 
     /// A gap, for a subscriber that asked to be refused at one.
     pub fn gap(gap: Gap) -> Self {
-        Error { kind: Kind::Gap, detail: gap.to_string(), gap: Some(Box::new(gap)) }
+        Error {
+            kind: Kind::Gap,
+            detail: gap.to_string(),
+            gap: Some(Box::new(gap)),
+        }
     }
 
     /// The kind of fault.

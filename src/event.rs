@@ -11,7 +11,9 @@ use serde_json::value::RawValue;
 
 use crate::cursor::Vid;
 use crate::error::{Error, Result};
-use crate::limits::{MAX_CONTENT_TYPE_BYTES, MAX_HEADERS, MAX_HEADERS_BYTES, MAX_ID_BYTES, MAX_TYPE_BYTES};
+use crate::limits::{
+    MAX_CONTENT_TYPE_BYTES, MAX_HEADERS, MAX_HEADERS_BYTES, MAX_ID_BYTES, MAX_TYPE_BYTES,
+};
 use crate::topic::Topic;
 
 /// What an event costs beside its texts and data, in bytes, when retention counts.
@@ -36,7 +38,8 @@ impl ContentType {
     /// Takes the publisher's content type, or finds one that fits the data where none was given.
     ///
     /// # Errors
-    /// A bad request when the type is too long, or when data of a JSON or text type is no such thing.
+    /// A bad request when the type is too long, or when data of a JSON or text type is no such
+    /// thing.
     pub fn for_data(given: Option<&str>, data: &[u8]) -> Result<Self> {
         match given.map(str::trim).filter(|t| !t.is_empty()) {
             Some(text) => Self::checked(text, data),
@@ -93,8 +96,12 @@ impl ContentType {
 }
 
 fn is_utf8_charset(parameters: &str) -> bool {
-    let charset =
-        parameters.split(';').find_map(|p| p.trim().to_ascii_lowercase().strip_prefix("charset=").map(str::to_owned));
+    let charset = parameters.split(';').find_map(|p| {
+        p.trim()
+            .to_ascii_lowercase()
+            .strip_prefix("charset=")
+            .map(str::to_owned)
+    });
     charset.is_none_or(|c| matches!(c.trim_matches('"'), "utf-8" | "utf8" | "us-ascii"))
 }
 
@@ -111,7 +118,9 @@ fn sniff(data: &[u8]) -> &'static str {
 fn check_json(data: &[u8]) -> Result<()> {
     match serde_json::from_slice::<&RawValue>(data) {
         Ok(_) => Ok(()),
-        Err(fault) => Err(Error::bad_request(format!("the data is not valid JSON: {fault}"))),
+        Err(fault) => Err(Error::bad_request(format!(
+            "the data is not valid JSON: {fault}"
+        ))),
     }
 }
 
@@ -164,8 +173,16 @@ impl NewEvent {
         check_headers(&parts.headers)?;
         Ok(NewEvent {
             topic: Topic::for_publisher(parts.topic)?,
-            kind: parts.kind.filter(|k| !k.is_empty()).map(check_type).transpose()?,
-            id: parts.id.filter(|i| !i.is_empty()).map(check_id).transpose()?,
+            kind: parts
+                .kind
+                .filter(|k| !k.is_empty())
+                .map(check_type)
+                .transpose()?,
+            id: parts
+                .id
+                .filter(|i| !i.is_empty())
+                .map(check_id)
+                .transpose()?,
             content_type: ContentType::for_data(parts.content_type, &parts.data)?,
             headers: parts.headers,
             data: parts.data,
@@ -177,7 +194,11 @@ impl NewEvent {
         let texts = self.topic.as_str().len()
             + self.kind.as_ref().map_or(0, |k| k.len())
             + self.id.as_ref().map_or(0, |i| i.len());
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         EVENT_OVERHEAD_BYTES + texts + headers + self.data.len()
     }
 }
@@ -191,7 +212,9 @@ fn check_type(kind: &str) -> Result<Arc<str>> {
         return bad("has a control character");
     }
     if matches!(kind, "open" | "error") || kind.starts_with("vidette.") {
-        return bad("is open, error or begins with vidette.; an EventSource has its own use for those");
+        return bad(
+            "is open, error or begins with vidette.; an EventSource has its own use for those",
+        );
     }
     Ok(kind.into())
 }
@@ -207,11 +230,18 @@ fn check_id(id: &str) -> Result<Arc<str>> {
 
 fn check_headers(headers: &[(String, String)]) -> Result<()> {
     if headers.len() > MAX_HEADERS {
-        return Err(Error::bad_request(format!("more than {MAX_HEADERS} headers")));
+        return Err(Error::bad_request(format!(
+            "more than {MAX_HEADERS} headers"
+        )));
     }
-    let total: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let total: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     if total > MAX_HEADERS_BYTES {
-        return Err(Error::bad_request(format!("the headers are longer than {MAX_HEADERS_BYTES} bytes")));
+        return Err(Error::bad_request(format!(
+            "the headers are longer than {MAX_HEADERS_BYTES} bytes"
+        )));
     }
     if headers.iter().any(|(name, _)| name.is_empty()) {
         return Err(Error::bad_request("a header has no name"));
@@ -248,7 +278,12 @@ pub(crate) struct Encodings {
 impl Event {
     /// An event at its place.
     pub fn new(vid: Vid, time_ms: i64, sent: NewEvent) -> Self {
-        Event { vid, time_ms, sent, encodings: Encodings::default() }
+        Event {
+            vid,
+            time_ms,
+            sent,
+            encodings: Encodings::default(),
+        }
     }
 
     /// What the event costs when the ring, pages and retention count, in bytes.
@@ -281,7 +316,10 @@ mod tests {
             (b"", "text/plain"),
             (b"\xff\x00", "application/octet-stream"),
         ] {
-            assert_eq!(ContentType::for_data(None, data).expect("sniffed").as_str(), found);
+            assert_eq!(
+                ContentType::for_data(None, data).expect("sniffed").as_str(),
+                found
+            );
         }
     }
 

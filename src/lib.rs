@@ -1,4 +1,5 @@
-//! vidette: one event bus, read over long-poll, Server-Sent Events and gRPC with one integer cursor, the vid.
+//! vidette: one event bus, read over long-poll, Server-Sent Events and gRPC with one integer
+//! cursor, the vid.
 //!
 //! The modules, in the order data flows:
 

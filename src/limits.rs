@@ -29,8 +29,8 @@ pub const MAX_FILTER_TOPICS: usize = 100;
 /// Events one answer or stream may be limited to.
 pub const MAX_LIMIT: u32 = 1_000_000;
 
-/// The largest event data that the configuration may allow, in bytes. A gRPC client refuses messages over 4 MiB
-/// by default; an event has to fit with room to spare.
+/// The largest event data that the configuration may allow, in bytes. A gRPC client refuses
+/// messages over 4 MiB by default; an event has to fit with room to spare.
 pub const MAX_EVENT_BYTES_CEILING: usize = 3 * 1024 * 1024;
 /// Events one atomic batch may hold.
 pub const MAX_BATCH_EVENTS: usize = 10_000;
@@ -55,7 +55,8 @@ pub const MAX_DEDUPE_IDS: u64 = 10_000_000;
 pub const PAGE_EVENTS: usize = 1000;
 /// Bytes of events one page holds; a single larger event is a page of its own.
 pub const PAGE_BYTES: usize = 512 * 1024;
-/// Bytes of the snapshot that one long-poll answers; what is beyond comes as plain events with the next polls.
+/// Bytes of the snapshot that one long-poll answers; what is beyond comes as plain events with the
+/// next polls.
 pub const SNAPSHOT_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// Events one page looks at, whether they match or not.
 pub const PAGE_SCAN_EVENTS: usize = 8192;
@@ -68,8 +69,8 @@ pub const RING_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of pages that readers of one filter have in common, with what transports made of them.
 pub const SHARED_PAGES_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes a second and core that readers get together while they are more than a page behind. Twice as much is possible,
-/// but then those who read live wait.
+/// Bytes a second and core that readers get together while they are more than a page behind. Twice
+/// as much is possible, but then those who read live wait.
 pub const CATCH_UP_BYTES_PER_SECOND_PER_CORE: u64 = 160_000_000;
 /// No page of theirs waits longer than this for its turn.
 pub const CATCH_UP_MAX_WAIT: Duration = Duration::from_secs(1);
@@ -118,7 +119,8 @@ pub const SOURCE_BACKOFF_MIN: Duration = Duration::from_millis(100);
 pub const SOURCE_BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Ids are remembered for so long by default where a source may give the same job again.
 pub const SOURCE_DEDUPE_WINDOW: Duration = Duration::from_secs(3600);
-/// How far back from its end the log is read at start, for events whose acknowledgement may not have arrived.
+/// How far back from its end the log is read at start, for events whose acknowledgement may not
+/// have arrived.
 pub const SOURCE_LOOKBACK: Duration = Duration::from_secs(60);
 /// Ids of such events that are remembered beyond the dedupe window.
 pub const SOURCE_KNOWN_IDS: usize = 200_000;
@@ -129,7 +131,8 @@ pub const SOURCE_TEXT_BYTES: usize = 1024;
 
 /// A source's name in bytes.
 pub const SOURCE_NAME_BYTES: usize = 128;
-/// Bytes of jobs that one Gearman server may have in the gateway's hands: `concurrency` times `max_event_bytes`.
+/// Bytes of jobs that one Gearman server may have in the gateway's hands: `concurrency` times
+/// `max_event_bytes`.
 pub const GEARMAN_HELD_BYTES: usize = 256 * 1024 * 1024;
 /// A Gearman function's or unique id's length in bytes; a job server takes no longer ones.
 pub const GEARMAN_NAME_BYTES: usize = 512;
@@ -171,12 +174,14 @@ pub const PUBLISH_CHUNKS: usize = 16;
 pub const PUBLISH_RETRY_MIN: Duration = Duration::from_millis(100);
 /// … and at last after this long.
 pub const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(5);
-/// A gateway whose machine acknowledges nothing for this long is taken to be gone by `vidette publish --ndjson`.
+/// A gateway whose machine acknowledges nothing for this long is taken to be gone by `vidette
+/// publish --ndjson`.
 pub const PUBLISH_PEER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an interrupted `vidette publish --ndjson` waits for answers to what it has sent.
 pub const PUBLISH_FAREWELL: Duration = Duration::from_secs(2);
 
-/// Connections that wait to be accepted, as after a restart; the kernel may allow fewer (`net.core.somaxconn`).
+/// Connections that wait to be accepted, as after a restart; the kernel may allow fewer
+/// (`net.core.somaxconn`).
 pub const ACCEPT_BACKLOG: u32 = 4096;
 /// A request head has to be complete within this time.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -209,11 +214,13 @@ pub const RETRY_MS: u32 = 1000;
 /// … plus a random part up to this, so that they do not come all at once.
 pub const RETRY_JITTER_MS: u32 = 2000;
 
-/// `vidette bench`: readers, at most; those with a connection each are bounded by open files before.
+/// `vidette bench`: readers, at most; those with a connection each are bounded by open files
+/// before.
 pub const BENCH_READERS: usize = 1_000_000;
 /// `vidette bench`: connections that are being opened at once.
 pub const BENCH_OPENING: usize = 256;
-/// `vidette bench`: connections from one loopback address; more, and the kernel searches long for a free port.
+/// `vidette bench`: connections from one loopback address; more, and the kernel searches long for a
+/// free port.
 pub const BENCH_CONNECTIONS_A_SOURCE: usize = 4000;
 /// `vidette bench`: bytes of one read.
 pub const BENCH_READ_BYTES: usize = 64 * 1024;
@@ -235,7 +242,8 @@ pub const BENCH_ANSWER_WAIT: Duration = Duration::from_secs(10);
 pub const BENCH_CONNECT_WAIT: Duration = Duration::from_secs(60);
 /// `vidette bench`: how long catching up may take.
 pub const BENCH_RESUME_WAIT: Duration = Duration::from_secs(300);
-/// `vidette bench`: bytes of a text in a request's head over HTTP/2, as its length is sent in 7 bits.
+/// `vidette bench`: bytes of a text in a request's head over HTTP/2, as its length is sent in 7
+/// bits.
 pub const BENCH_HPACK_BYTES: usize = 126;
 
 const _: () = {
@@ -243,14 +251,29 @@ const _: () = {
         PAGE_BYTES + MAX_EVENT_BYTES_CEILING < 4 * 1024 * 1024,
         "a gRPC message stays under a client's default limit"
     );
-    assert!(MAX_LINE_BYTES > MAX_EVENT_BYTES_CEILING * 4 / 3, "a line holds the largest event in base64");
-    assert!(MAX_BODY_BYTES < PUBLISH_QUEUE_BYTES, "one request fits into the queue");
-    assert!(SOURCE_BATCH_EVENTS <= MAX_BATCH_EVENTS, "what a source pulls fits into one batch");
+    assert!(
+        MAX_LINE_BYTES > MAX_EVENT_BYTES_CEILING * 4 / 3,
+        "a line holds the largest event in base64"
+    );
+    assert!(
+        MAX_BODY_BYTES < PUBLISH_QUEUE_BYTES,
+        "one request fits into the queue"
+    );
+    assert!(
+        SOURCE_BATCH_EVENTS <= MAX_BATCH_EVENTS,
+        "what a source pulls fits into one batch"
+    );
     assert!(
         DATABASE_ANSWER_MAX.as_secs() < SOURCE_LOOKBACK.as_secs(),
         "what was published while an acknowledgement hung is still looked back at"
     );
-    assert!(SOURCE_TEXT_BYTES * 2 <= MAX_HEADERS_BYTES, "a refusal fits into the headers of a dead letter");
-    assert!(RING_EVENTS > PAGE_SCAN_EVENTS, "a page of the ring is a part of it");
+    assert!(
+        SOURCE_TEXT_BYTES * 2 <= MAX_HEADERS_BYTES,
+        "a refusal fits into the headers of a dead letter"
+    );
+    assert!(
+        RING_EVENTS > PAGE_SCAN_EVENTS,
+        "a page of the ring is a part of it"
+    );
     assert!(DRAIN.as_secs() < 10, "shutdown ends within 10 s");
 };

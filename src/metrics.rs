@@ -63,21 +63,53 @@ impl Metrics {
 
     fn register_counters(&self, registry: &mut Registry) {
         let counters = [
-            ("events_published", "Events that were given a vid", &self.events_published),
-            ("duplicates", "Events known by their id already", &self.duplicates),
-            ("publishes_refused", "Publish requests refused because the queue was full", &self.publishes_refused),
+            (
+                "events_published",
+                "Events that were given a vid",
+                &self.events_published,
+            ),
+            (
+                "duplicates",
+                "Events known by their id already",
+                &self.duplicates,
+            ),
+            (
+                "publishes_refused",
+                "Publish requests refused because the queue was full",
+                &self.publishes_refused,
+            ),
             ("commits", "Commits of the log", &self.commits),
-            ("commit_failures", "Commits that failed", &self.commit_failures),
-            ("deliveries", "Events handed to subscriptions", &self.deliveries),
-            ("cold_reads", "Pages read from the engine instead of from memory", &self.cold_reads),
+            (
+                "commit_failures",
+                "Commits that failed",
+                &self.commit_failures,
+            ),
+            (
+                "deliveries",
+                "Events handed to subscriptions",
+                &self.deliveries,
+            ),
+            (
+                "cold_reads",
+                "Pages read from the engine instead of from memory",
+                &self.cold_reads,
+            ),
             ("gaps", "Gaps told to subscribers", &self.gaps),
             ("subscriptions", "Subscriptions opened", &self.subscriptions),
-            ("trimmed_events", "Events trimmed by retention", &self.trimmed),
+            (
+                "trimmed_events",
+                "Events trimmed by retention",
+                &self.trimmed,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
-        registry.register("connections", "Connections open now", self.connections.clone());
+        registry.register(
+            "connections",
+            "Connections open now",
+            self.connections.clone(),
+        );
     }
 }
 

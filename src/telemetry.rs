@@ -22,7 +22,10 @@ pub(crate) enum LogFormat {
 pub(crate) fn init(format: LogFormat, filter: &str) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(filter)?;
     // Nobody may be reading any more; to say so on the same standard error would panic.
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     let logs = logs.log_internal_errors(false);
     // A second call, as in tests, keeps what the first one set.
     let _ = match format {

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - a [`Topic`] is valid for as long as it exists, so nobody checks it twice;
-//! - a topic of the gateway's own (`vidette.…`) is matched only by a pattern that names that first token.
+//! - a topic of the gateway's own (`vidette.…`) is matched only by a pattern that names that first
+//!   token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,7 +58,12 @@ impl fmt::Display for Topic {
 
 /// The rules that topics and patterns share.
 fn check(text: &str) -> Result<()> {
-    let bad = |why: String| Err(Error::bad_request(format!("the topic {:?} {why}", shorten(text))));
+    let bad = |why: String| {
+        Err(Error::bad_request(format!(
+            "the topic {:?} {why}",
+            shorten(text)
+        )))
+    };
     if text.is_empty() {
         return Err(Error::bad_request(
             "the topic is empty; it is made of tokens with dots between them, as door.3.opened",
@@ -113,7 +119,10 @@ impl Pattern {
                 _ => {}
             }
         }
-        Ok(Pattern { text: text.into(), has_wildcard })
+        Ok(Pattern {
+            text: text.into(),
+            has_wildcard,
+        })
     }
 
     /// The pattern as text.
@@ -133,9 +142,17 @@ impl Pattern {
 
     /// What every topic it matches begins with; whole tokens, with the dot behind them.
     pub fn literal_prefix(&self) -> &str {
-        let wildcard = self.text.split_inclusive('.').position(|t| matches!(t.trim_end_matches('.'), "*" | ">"));
+        let wildcard = self
+            .text
+            .split_inclusive('.')
+            .position(|t| matches!(t.trim_end_matches('.'), "*" | ">"));
         let tokens = wildcard.unwrap_or(usize::MAX);
-        let length = self.text.split_inclusive('.').take(tokens).map(str::len).sum();
+        let length = self
+            .text
+            .split_inclusive('.')
+            .take(tokens)
+            .map(str::len)
+            .sum();
         &self.text[..length]
     }
 
@@ -167,12 +184,22 @@ pub struct Filter(Arc<[Pattern]>);
 impl Filter {
     /// Every topic but the gateway's own.
     pub fn all() -> Self {
-        Filter(Arc::new([Pattern { text: ">".into(), has_wildcard: true }]))
+        Filter(Arc::new([Pattern {
+            text: ">".into(),
+            has_wildcard: true,
+        }]))
     }
 
     /// Every topic, the gateway's own among them.
     pub(crate) fn everything() -> Self {
-        Filter(["vidette.>", ">"].map(|text| Pattern { text: text.into(), has_wildcard: true }).into())
+        Filter(
+            ["vidette.>", ">"]
+                .map(|text| Pattern {
+                    text: text.into(),
+                    has_wildcard: true,
+                })
+                .into(),
+        )
     }
 
     /// A filter of these topics; none stands for all.
@@ -193,7 +220,11 @@ impl Filter {
             }
             patterns.push(pattern);
         }
-        Ok(if patterns.is_empty() { Self::all() } else { Filter(patterns.into()) })
+        Ok(if patterns.is_empty() {
+            Self::all()
+        } else {
+            Filter(patterns.into())
+        })
     }
 
     /// The patterns.
@@ -246,10 +277,17 @@ mod tests {
 
     #[test]
     fn the_literal_prefix_ends_before_the_first_wildcard() {
-        for (pattern, prefix) in
-            [("door.3", "door.3"), ("door.*", "door."), (">", ""), ("a.b.>", "a.b."), ("a.*.c", "a.")]
-        {
-            assert_eq!(Pattern::parse(pattern).expect(pattern).literal_prefix(), prefix);
+        for (pattern, prefix) in [
+            ("door.3", "door.3"),
+            ("door.*", "door."),
+            (">", ""),
+            ("a.b.>", "a.b."),
+            ("a.*.c", "a."),
+        ] {
+            assert_eq!(
+                Pattern::parse(pattern).expect(pattern).literal_prefix(),
+                prefix
+            );
         }
     }
 
@@ -274,10 +312,16 @@ mod tests {
             &long,
             &deep,
         ] {
-            assert!(Topic::for_publisher(text).is_err(), "{text:?} was taken for a topic");
+            assert!(
+                Topic::for_publisher(text).is_err(),
+                "{text:?} was taken for a topic"
+            );
         }
         for text in ["a.>.b", "a*.b", ">>", "a.b>"] {
-            assert!(Pattern::parse(text).is_err(), "{text:?} was taken for a pattern");
+            assert!(
+                Pattern::parse(text).is_err(),
+                "{text:?} was taken for a pattern"
+            );
         }
     }
 
@@ -296,7 +340,9 @@ mod tests {
     fn tokens_match(pattern: &[&str], topic: &[&str]) -> bool {
         match (pattern, topic) {
             ([], []) | ([">"], [_, ..]) => true,
-            ([p, pattern @ ..], [t, topic @ ..]) => (*p == "*" || p == t) && tokens_match(pattern, topic),
+            ([p, pattern @ ..], [t, topic @ ..]) => {
+                (*p == "*" || p == t) && tokens_match(pattern, topic)
+            }
             _ => false,
         }
     }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 
-/// Modules in the order data flows: each may use itself and what stands before it in its row's list.
+/// Modules in the order data flows: each may use itself and what stands before it in its row's
+/// list.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("cursor", &["error", "limits"]),
@@ -15,11 +16,37 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("event", &["cursor", "error", "limits", "topic"]),
     ("metrics", &[]),
     ("engine", &["cursor", "error", "event", "limits", "topic"]),
-    ("bus", &["cursor", "engine", "error", "event", "limits", "metrics", "topic"]),
+    (
+        "bus",
+        &[
+            "cursor", "engine", "error", "event", "limits", "metrics", "topic",
+        ],
+    ),
     ("config", &["bus", "engine", "limits", "topic"]),
-    ("source", &["bus", "config", "cursor", "engine", "error", "event", "limits", "topic"]),
-    ("transport", &["bus", "config", "cursor", "engine", "error", "event", "limits", "source", "topic"]),
-    ("server", &["bus", "config", "engine", "error", "limits", "source", "transport"]),
+    (
+        "source",
+        &[
+            "bus", "config", "cursor", "engine", "error", "event", "limits", "topic",
+        ],
+    ),
+    (
+        "transport",
+        &[
+            "bus", "config", "cursor", "engine", "error", "event", "limits", "source", "topic",
+        ],
+    ),
+    (
+        "server",
+        &[
+            "bus",
+            "config",
+            "engine",
+            "error",
+            "limits",
+            "source",
+            "transport",
+        ],
+    ),
     ("telemetry", &[]),
     (
         "cli",
@@ -37,7 +64,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("fuzzing", &["bus", "cursor", "engine", "error", "event", "limits", "server", "topic", "transport"]),
+    (
+        "fuzzing",
+        &[
+            "bus",
+            "cursor",
+            "engine",
+            "error",
+            "event",
+            "limits",
+            "server",
+            "topic",
+            "transport",
+        ],
+    ),
     ("lib", &["transport"]),
     ("main", &[]),
 ];
@@ -68,12 +108,20 @@ fn source_files() -> Vec<SourceFile> {
     let mut files = Vec::new();
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a folder").map(|e| e.expect("an entry").path()) {
+        for entry in fs::read_dir(&folder)
+            .expect("a folder")
+            .map(|e| e.expect("an entry").path())
+        {
             if entry.is_dir() {
                 folders.push(entry);
             } else if entry.extension().is_some_and(|e| e == "rs") {
                 let relative = entry.strip_prefix(&root).expect("below src");
-                let first = relative.components().next().expect("a name").as_os_str().to_string_lossy();
+                let first = relative
+                    .components()
+                    .next()
+                    .expect("a name")
+                    .as_os_str()
+                    .to_string_lossy();
                 let module = first.trim_end_matches(".rs").to_owned();
                 files.push(SourceFile {
                     module,
@@ -89,7 +137,11 @@ fn source_files() -> Vec<SourceFile> {
 
 /// The code without its in-file tests and comments.
 fn code_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split("#[cfg(test)]").next().unwrap_or_default().lines().filter(|line| !line.trim_start().starts_with("//"))
+    text.split("#[cfg(test)]")
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
 }
 
 #[test]
@@ -97,12 +149,20 @@ fn modules_use_only_what_stands_before_them() {
     let mut wrong = Vec::new();
     for SourceFile { path, module, text } in source_files() {
         let allowed = MAY_USE.iter().find(|(name, _)| *name == module);
-        let (_, allowed) = allowed.unwrap_or_else(|| panic!("the module {module} has no row in MAY_USE"));
+        let (_, allowed) =
+            allowed.unwrap_or_else(|| panic!("the module {module} has no row in MAY_USE"));
         for line in code_lines(&text) {
             for used in line.split("crate::").skip(1) {
-                let name: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let name: String = used
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
                 let is_visibility = line.contains("pub(in crate::");
-                if !name.is_empty() && name != module && !allowed.contains(&name.as_str()) && !is_visibility {
+                if !name.is_empty()
+                    && name != module
+                    && !allowed.contains(&name.as_str())
+                    && !is_visibility
+                {
                     wrong.push(format!("{}: {module} uses {name}", path.display()));
                 }
             }
@@ -124,7 +184,11 @@ fn engines_and_transports_do_not_know_each_other() {
 #[test]
 fn every_module_opens_with_its_purpose() {
     for SourceFile { path, text, .. } in source_files() {
-        assert!(text.starts_with("//! "), "{} does not say what it is for", path.display());
+        assert!(
+            text.starts_with("//! "),
+            "{} does not say what it is for",
+            path.display()
+        );
     }
 }
 
@@ -132,7 +196,11 @@ fn every_module_opens_with_its_purpose() {
 fn files_stay_short() {
     for SourceFile { path, text, .. } in source_files() {
         let lines = text.lines().count();
-        assert!(lines <= MAX_FILE_LINES, "{} has {lines} lines, more than {MAX_FILE_LINES}", path.display());
+        assert!(
+            lines <= MAX_FILE_LINES,
+            "{} has {lines} lines, more than {MAX_FILE_LINES}",
+            path.display()
+        );
     }
 }
 
@@ -142,7 +210,8 @@ struct FunctionLengths(Vec<(String, usize)>);
 impl FunctionLengths {
     fn note(&mut self, name: &syn::Ident, block: &syn::Block) {
         let span = block.span();
-        self.0.push((name.to_string(), span.end().line - span.start().line + 1));
+        self.0
+            .push((name.to_string(), span.end().line - span.start().line + 1));
     }
 }
 
@@ -165,11 +234,22 @@ fn functions_stay_short() {
         let file = syn::parse_file(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         lengths.visit_file(&file);
     }
-    let long: Vec<_> = lengths.0.iter().filter(|(_, lines)| *lines > MAX_FUNCTION_LINES).collect();
-    assert!(long.is_empty(), "longer than {MAX_FUNCTION_LINES} lines: {long:?}");
+    let long: Vec<_> = lengths
+        .0
+        .iter()
+        .filter(|(_, lines)| *lines > MAX_FUNCTION_LINES)
+        .collect();
+    assert!(
+        long.is_empty(),
+        "longer than {MAX_FUNCTION_LINES} lines: {long:?}"
+    );
     let mut lines: Vec<usize> = lengths.0.iter().map(|(_, lines)| *lines).collect();
     lines.sort_unstable();
     let median = lines[lines.len() / 2];
-    println!("{} functions, median {median} lines, longest {}", lines.len(), lines[lines.len() - 1]);
+    println!(
+        "{} functions, median {median} lines, longest {}",
+        lines.len(),
+        lines[lines.len() - 1]
+    );
     assert!(median <= 10, "the median function has {median} lines");
 }

@@ -1,10 +1,11 @@
-//! The scenarios of docs/performance.md, each one a command: `make bench-A`, or
-//! `cargo bench --bench scenarios -- A B --rounds 3 --json results.jsonl`. Without names: all of them.
+//! The scenarios of docs/performance.md, each one a command: `make bench-A`, or `cargo bench
+//! --bench scenarios -- A B --rounds 3 --json results.jsonl`. Without names: all of them.
 //!
-//! Each server in turn, round by round, so that what else the machine does meets all of them alike; every run has a fresh
-//! server. It prints medians with the lowest and highest, and ratios, as Markdown. Clients are `vidette bench`; servers to
-//! compare with are the two example programs, and nginx with nchan where that is installed. Bounded: each run ends within
-//! `RUN_WAIT`; loopback only.
+//! Each server in turn, round by round, so that what else the machine does meets all of them alike;
+//! every run has a fresh server. It prints medians with the lowest and highest, and ratios, as
+//! Markdown. Clients are `vidette bench`; servers to compare with are the two example programs, and
+//! nginx with nchan where that is installed. Bounded: each run ends within `RUN_WAIT`; loopback
+//! only.
 
 mod scenarios;
 mod search;
@@ -52,14 +53,19 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let unknown: Vec<_> = options.names.iter().filter(|name| SCENARIOS.iter().all(|s| s.name != **name)).collect();
+    let unknown: Vec<_> = options
+        .names
+        .iter()
+        .filter(|name| SCENARIOS.iter().all(|s| s.name != **name))
+        .collect();
     if !unknown.is_empty() {
         let known: Vec<_> = SCENARIOS.iter().map(|s| s.name).collect();
         eprintln!("no such scenario: {unknown:?}; there are {known:?}");
         return ExitCode::from(64);
     }
     servers::build_examples();
-    let wanted = |s: &&Scenario| options.names.is_empty() || options.names.iter().any(|name| s.name == name);
+    let wanted =
+        |s: &&Scenario| options.names.is_empty() || options.names.iter().any(|name| s.name == name);
     for scenario in SCENARIOS.iter().filter(wanted) {
         let results = run(scenario, &options);
         let table = table::markdown(scenario, &results, options.rounds);
@@ -73,7 +79,9 @@ fn main() -> ExitCode {
 
 /// The results of each server that can be run here.
 fn run(scenario: &Scenario, options: &Options) -> Vec<(Server, Vec<Value>)> {
-    let is_wanted = |server: &Server| options.only.is_empty() || options.only.iter().any(|name| name == server.name());
+    let is_wanted = |server: &Server| {
+        options.only.is_empty() || options.only.iter().any(|name| name == server.name())
+    };
     let mut results = Vec::new();
     for server in scenario.servers.iter().copied().filter(is_wanted) {
         match server.missing() {
@@ -84,11 +92,18 @@ fn run(scenario: &Scenario, options: &Options) -> Vec<(Server, Vec<Value>)> {
     for round in 1..=options.rounds {
         for (server, values) in &mut results {
             let result = if scenario.is_search {
-                search::highest_rate(|rate, seconds| measure(scenario, *server, &search::flags(rate, seconds), options))
+                search::highest_rate(|rate, seconds| {
+                    measure(scenario, *server, &search::flags(rate, seconds), options)
+                })
             } else {
                 measure(scenario, *server, &[], options)
             };
-            eprintln!("{} round {round} {}: {}", scenario.name, server.name(), table::brief(scenario, &result));
+            eprintln!(
+                "{} round {round} {}: {}",
+                scenario.name,
+                server.name(),
+                table::brief(scenario, &result)
+            );
             values.push(result);
         }
     }
@@ -98,17 +113,27 @@ fn run(scenario: &Scenario, options: &Options) -> Vec<(Server, Vec<Value>)> {
 /// One run against a fresh server.
 fn measure(scenario: &Scenario, server: Server, more: &[String], options: &Options) -> Value {
     let running = Running::start(server, scenario.flags[0]);
-    let mut args: Vec<String> = ["bench"].iter().chain(scenario.flags).map(ToString::to_string).collect();
+    let mut args: Vec<String> = ["bench"]
+        .iter()
+        .chain(scenario.flags)
+        .map(ToString::to_string)
+        .collect();
     if options.quick {
         shrink(&mut args, more.is_empty());
     }
-    args.extend(more.iter().cloned().chain(running.flags.iter().cloned()).chain(["--json".to_owned()]));
+    args.extend(
+        more.iter()
+            .cloned()
+            .chain(running.flags.iter().cloned())
+            .chain(["--json".to_owned()]),
+    );
     let result = bench(&args);
     drop(running);
     if let Some(path) = &options.json {
         let line = json!({ "scenario": scenario.name, "server": server.name(), "args": args, "result": result });
         let file = OpenOptions::new().create(true).append(true).open(path);
-        file.and_then(|mut file| writeln!(file, "{line}")).expect("the file of results can be written");
+        file.and_then(|mut file| writeln!(file, "{line}"))
+            .expect("the file of results can be written");
     }
     result
 }
@@ -121,7 +146,11 @@ fn shrink(args: &mut Vec<String>, is_short: bool) {
             args[at] = (count / 10).max(1).to_string();
         }
     }
-    let short = if args[1] == "idle" { ["--hold", "1"] } else { ["-d", "2"] };
+    let short = if args[1] == "idle" {
+        ["--hold", "1"]
+    } else {
+        ["-d", "2"]
+    };
     if is_short {
         args.extend(short.map(str::to_owned));
     }
@@ -130,7 +159,11 @@ fn shrink(args: &mut Vec<String>, is_short: bool) {
 /// Runs `vidette bench` and takes its JSON; what went wrong otherwise.
 fn bench(args: &[String]) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vidette"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("vidette bench starts");
     let begun = Instant::now();
     while child.try_wait().expect("it can be waited for").is_none() {
@@ -142,7 +175,17 @@ fn bench(args: &[String]) -> Value {
         std::thread::sleep(Duration::from_millis(20));
     }
     let (mut said, mut complained) = (String::new(), String::new());
-    child.stdout.take().expect("a pipe").read_to_string(&mut said).expect("UTF-8");
-    child.stderr.take().expect("a pipe").read_to_string(&mut complained).expect("UTF-8");
+    child
+        .stdout
+        .take()
+        .expect("a pipe")
+        .read_to_string(&mut said)
+        .expect("UTF-8");
+    child
+        .stderr
+        .take()
+        .expect("a pipe")
+        .read_to_string(&mut complained)
+        .expect("UTF-8");
     serde_json::from_str(&said).unwrap_or_else(|_| json!({ "error": complained }))
 }

@@ -15,7 +15,11 @@ pub(crate) struct Scenario {
 }
 
 /// A figure: what it is called, where it is in the result, and by what it is divided to be shown.
-pub(crate) struct Row(pub(crate) &'static str, pub(crate) &'static str, pub(crate) f64);
+pub(crate) struct Row(
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) f64,
+);
 
 const LOAD: &[Row] = &[
     Row("published /s", "/publish/per_second", 1.0),
@@ -27,7 +31,11 @@ const LOAD: &[Row] = &[
     Row("repeated", "/delivery/repeated", 1.0),
     Row("out of order", "/delivery/out_of_order", 1.0),
     Row("server CPU, s", "/server/cpu_s", 1.0),
-    Row("deliveries a server CPU second", "/server/deliveries_per_cpu_s", 1.0),
+    Row(
+        "deliveries a server CPU second",
+        "/server/deliveries_per_cpu_s",
+        1.0,
+    ),
     Row("memory at most, MB", "/server/rss_peak_bytes", 1e6),
     Row("client CPU, s", "/client/cpu_s", 1.0),
     Row("others' CPU, s", "/client/other_cpu_s", 1.0),
@@ -36,7 +44,11 @@ const LOAD: &[Row] = &[
 const IDLE: &[Row] = &[
     Row("readers", "/ready", 1.0),
     Row("connects /s", "/connect/per_second", 1.0),
-    Row("server CPU while connecting, s", "/server/connect_cpu_s", 1.0),
+    Row(
+        "server CPU while connecting, s",
+        "/server/connect_cpu_s",
+        1.0,
+    ),
     Row("memory before, MB", "/server/rss_before_bytes", 1e6),
     Row("memory with all waiting, MB", "/server/rss_idle_bytes", 1e6),
     Row("bytes a reader (RSS)", "/server/rss_reader_bytes", 1.0),
@@ -73,7 +85,14 @@ use Server::{Naive, Nchan, Tonic, Vidette, VidetteMemory};
 const SSE_SERVERS: &[Server] = &[Vidette, Naive, Nchan];
 
 const fn load(name: &'static str, title: &'static str, flags: &'static [&'static str]) -> Scenario {
-    Scenario { name, title, flags, servers: SSE_SERVERS, rows: LOAD, is_search: false }
+    Scenario {
+        name,
+        title,
+        flags,
+        servers: SSE_SERVERS,
+        rows: LOAD,
+        is_search: false,
+    }
 }
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -100,34 +119,69 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..load(
             "C",
             "10,000 readers, each of its own topic, 5,000 events a second",
-            &["fanout", "-n", "10000", "-k", "10000", "-r", "5000", "-p", "4"],
+            &[
+                "fanout", "-n", "10000", "-k", "10000", "-r", "5000", "-p", "4",
+            ],
         )
     },
-    Scenario { rows: IDLE, ..load("D", "19,000 readers that wait, of one topic", &["idle", "-n", "19000"]) },
     Scenario {
         rows: IDLE,
-        ..load("D-topics", "19,000 readers that wait, each of its own topic", &["idle", "-n", "19000", "-k", "19000"])
+        ..load(
+            "D",
+            "19,000 readers that wait, of one topic",
+            &["idle", "-n", "19000"],
+        )
+    },
+    Scenario {
+        rows: IDLE,
+        ..load(
+            "D-topics",
+            "19,000 readers that wait, each of its own topic",
+            &["idle", "-n", "19000", "-k", "19000"],
+        )
     },
     Scenario {
         servers: &[Vidette, Nchan],
-        ..load("E", "1,000 long-pollers of one topic, 50 events a second", &["poll", "-n", "1000", "-r", "50"])
+        ..load(
+            "E",
+            "1,000 long-pollers of one topic, 50 events a second",
+            &["poll", "-n", "1000", "-r", "50"],
+        )
     },
     Scenario {
         servers: &[Vidette, VidetteMemory, Naive, Nchan],
         rows: PUBLISH,
-        ..load("F", "8 publishers, one event a request, as fast as they are accepted", &["publish", "-p", "8"])
+        ..load(
+            "F",
+            "8 publishers, one event a request, as fast as they are accepted",
+            &["publish", "-p", "8"],
+        )
     },
     Scenario {
         servers: &[Vidette, VidetteMemory],
         rows: PUBLISH,
-        ..load("F-batch", "8 publishers, 100 events a request", &["publish", "-p", "8", "--batch", "100"])
+        ..load(
+            "F-batch",
+            "8 publishers, 100 events a request",
+            &["publish", "-p", "8", "--batch", "100"],
+        )
     },
     Scenario {
         servers: &[Vidette, Tonic],
         ..load(
             "G",
             "1,000 gRPC streams over 10 connections, one topic, 200 events a second",
-            &["grpc", "-n", "1000", "-c", "10", "-r", "200", "--coalesce", "5"],
+            &[
+                "grpc",
+                "-n",
+                "1000",
+                "-c",
+                "10",
+                "-r",
+                "200",
+                "--coalesce",
+                "5",
+            ],
         )
     },
     Scenario {
@@ -145,7 +199,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..load(
             "H",
             "1,000 readers resume 10,000 events behind all at once, beside 100 live ones",
-            &["resume", "-n", "1000", "--behind", "10000", "--live", "100", "-r", "50"],
+            &[
+                "resume", "-n", "1000", "--behind", "10000", "--live", "100", "-r", "50",
+            ],
         )
     },
 ];

@@ -12,11 +12,17 @@ const RUN_SECONDS: u32 = 10;
 const TRIES: u32 = 2;
 
 pub(crate) fn flags(rate: u32, seconds: u32) -> Vec<String> {
-    ["-r".to_owned(), rate.to_string(), "-d".to_owned(), seconds.to_string()].into()
+    [
+        "-r".to_owned(),
+        rate.to_string(),
+        "-d".to_owned(),
+        seconds.to_string(),
+    ]
+    .into()
 }
 
-/// Doubles or halves from the first rate until that breaks or holds, tries once between, and measures at the highest that
-/// held.
+/// Doubles or halves from the first rate until that breaks or holds, tries once between, and
+/// measures at the highest that held.
 pub(crate) fn highest_rate(mut measure: impl FnMut(u32, u32) -> Value) -> Value {
     let mut holds = |rate: u32| (0..TRIES).any(|_| is_good(&measure(rate, TRY_SECONDS), rate));
     let mut rate = FIRST_RATE;
@@ -46,5 +52,8 @@ fn is_good(result: &Value, rate: u32) -> bool {
         && is_zero("/lost")
         && is_zero("/publish/faults")
         && number("/publish/per_second").is_some_and(|accepted| accepted > 0.97 * f64::from(rate))
-        && result.pointer("/delivery/latency_us/p99").and_then(Value::as_u64).is_some_and(|p99| p99 < P99_US)
+        && result
+            .pointer("/delivery/latency_us/p99")
+            .and_then(Value::as_u64)
+            .is_some_and(|p99| p99 < P99_US)
 }

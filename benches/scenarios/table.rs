@@ -8,7 +8,11 @@ use serde_json::Value;
 use crate::scenarios::{Row, Scenario};
 use crate::servers::Server;
 
-pub(crate) fn markdown(scenario: &Scenario, results: &[(Server, Vec<Value>)], rounds: u32) -> String {
+pub(crate) fn markdown(
+    scenario: &Scenario,
+    results: &[(Server, Vec<Value>)],
+    rounds: u32,
+) -> String {
     let flags = scenario.flags.join(" ");
     let mut text = String::new();
     let _ = writeln!(
@@ -16,7 +20,9 @@ pub(crate) fn markdown(scenario: &Scenario, results: &[(Server, Vec<Value>)], ro
         "```sh\ncargo bench --bench scenarios -- {} --rounds {rounds}   # vidette bench {flags}\n```\n",
         scenario.name
     );
-    let Some(((first, first_values), others)) = results.split_first() else { return text };
+    let Some(((first, first_values), others)) = results.split_first() else {
+        return text;
+    };
     let _ = write!(text, "| | {}", first.name());
     for (server, _) in others {
         let _ = write!(text, " | {} | ratio", server.name());
@@ -43,9 +49,13 @@ pub(crate) fn markdown(scenario: &Scenario, results: &[(Server, Vec<Value>)], ro
 pub(crate) fn write(page: &Path, name: &str, table: &str) {
     let text = std::fs::read_to_string(page).expect("the page can be read");
     let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
-    let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
-    let (before, after) = parts.unwrap_or_else(|| panic!("{} has no {begin} … {end}", page.display()));
-    std::fs::write(page, format!("{before}{begin}\n{table}{end}{after}")).expect("the page can be written");
+    let parts = text
+        .split_once(&begin)
+        .and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let (before, after) =
+        parts.unwrap_or_else(|| panic!("{} has no {begin} … {end}", page.display()));
+    std::fs::write(page, format!("{before}{begin}\n{table}{end}{after}"))
+        .expect("the page can be written");
 }
 
 /// One run in a line.
@@ -54,13 +64,18 @@ pub(crate) fn brief(scenario: &Scenario, result: &Value) -> String {
         return error.trim().to_owned();
     }
     let one = std::slice::from_ref(result);
-    let shown = scenario.rows.iter().map(|row| format!("{} {}", row.0, shown(&figures(row, one))));
+    let shown = scenario
+        .rows
+        .iter()
+        .map(|row| format!("{} {}", row.0, shown(&figures(row, one))));
     shown.collect::<Vec<_>>().join("; ")
 }
 
 /// A row's figures of all rounds, sorted.
 fn figures(Row(_, pointer, divisor): &Row, values: &[Value]) -> Vec<f64> {
-    let found = values.iter().filter_map(|value| value.pointer(pointer)?.as_f64());
+    let found = values
+        .iter()
+        .filter_map(|value| value.pointer(pointer)?.as_f64());
     let mut figures: Vec<f64> = found.map(|figure| figure / divisor).collect();
     figures.sort_by(f64::total_cmp);
     figures
@@ -71,11 +86,16 @@ fn median(sorted: &[f64]) -> Option<f64> {
 }
 
 fn shown(sorted: &[f64]) -> String {
-    let (Some(middle), Some(low), Some(high)) = (median(sorted), sorted.first(), sorted.last()) else {
+    let (Some(middle), Some(low), Some(high)) = (median(sorted), sorted.first(), sorted.last())
+    else {
         return "–".to_owned();
     };
     let [middle, low, high] = [middle, *low, *high].map(number);
-    if low == high { middle } else { format!("{middle} ({low}–{high})") }
+    if low == high {
+        middle
+    } else {
+        format!("{middle} ({low}–{high})")
+    }
 }
 
 fn ratio(own: &[f64], other: &[f64]) -> String {

@@ -1,4 +1,5 @@
-//! An event (lines: type, id, content type, then data) through the SSE writer and a parser of its own.
+//! An event (lines: type, id, content type, then data) through the SSE writer and a parser of its
+//! own.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - a batch never changes; what a transport makes of it is made once and shared by all who get it;
-//! - shared pages are bounded by bytes, and none outlives a trimming: a reader sees the same gaps with and without.
+//! - shared pages are bounded by bytes, and none outlives a trimming: a reader sees the same gaps
+//!   with and without.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +35,8 @@ pub(crate) struct BatchEncodings {
     pub(crate) sse_raw: OnceLock<Bytes>,
     /// The JSON objects, with commas between them.
     pub(crate) json: OnceLock<Bytes>,
-    /// The message `vidette.v1.SubscribeResponse` in its gRPC frame; its cursor is the position behind the batch.
+    /// The message `vidette.v1.SubscribeResponse` in its gRPC frame; its cursor is the position
+    /// behind the batch.
     pub(crate) grpc: OnceLock<Bytes>,
 }
 
@@ -48,7 +50,10 @@ impl Deref for Batch {
 
 impl From<Vec<Arc<Event>>> for Batch {
     fn from(events: Vec<Arc<Event>>) -> Self {
-        Batch { events, encodings: BatchEncodings::default() }
+        Batch {
+            events,
+            encodings: BatchEncodings::default(),
+        }
     }
 }
 
@@ -65,7 +70,11 @@ pub(super) struct SharedPage {
 
 impl From<Page> for SharedPage {
     fn from(page: Page) -> Self {
-        SharedPage { batch: Arc::new(page.events.into()), through: page.through, first: page.first }
+        SharedPage {
+            batch: Arc::new(page.events.into()),
+            through: page.through,
+            first: page.first,
+        }
     }
 }
 
@@ -84,7 +93,11 @@ struct PageBytes;
 impl Weighter<Key, SharedPage> for PageBytes {
     /// The events, and as much again for what is made of them.
     fn weight(&self, _: &Key, page: &SharedPage) -> u64 {
-        256 + page.batch.iter().map(|event| 2 * (event.size_bytes() as u64 + 128)).sum::<u64>()
+        256 + page
+            .batch
+            .iter()
+            .map(|event| 2 * (event.size_bytes() as u64 + 128))
+            .sum::<u64>()
     }
 }
 
@@ -101,21 +114,38 @@ pub(super) struct Place(Key);
 impl SharedPages {
     pub(super) fn new() -> Self {
         let pages = Cache::with_weighter(1024, limits::SHARED_PAGES_BYTES as u64, PageBytes);
-        SharedPages { pages, generation: AtomicU64::new(0) }
+        SharedPages {
+            pages,
+            generation: AtomicU64::new(0),
+        }
     }
 
     /// Before a page is read, the place has to be named: trimming meanwhile makes it another one.
     pub(super) fn place(&self, group: &Group, after: Vid, through: Vid) -> Place {
         let generation = self.generation.load(Ordering::SeqCst);
-        Place(Key { group: group.number, after, through, generation })
+        Place(Key {
+            group: group.number,
+            after,
+            through,
+            generation,
+        })
     }
 
     pub(super) fn get(&self, Place(key): Place) -> Option<SharedPage> {
-        self.pages.get(&key).or_else(|| self.pages.get(&Key { through: Vid::MAX, ..key }))
+        self.pages.get(&key).or_else(|| {
+            self.pages.get(&Key {
+                through: Vid::MAX,
+                ..key
+            })
+        })
     }
 
     pub(super) fn put(&self, Place(key): Place, page: &SharedPage) {
-        let through = if page.through < key.through { Vid::MAX } else { key.through };
+        let through = if page.through < key.through {
+            Vid::MAX
+        } else {
+            key.through
+        };
         self.pages.insert(Key { through, ..key }, page.clone());
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Readers that come back after a while often ask for the same part of the log. Invariants:
 //! - a block holds every event of its vids that the log had when it was read, up to its `through`;
-//! - only vids that are visible are read into a block, so it is never out of date but for trimming, which is looked
-//!   at afresh for each page;
+//! - only vids that are visible are read into a block, so it is never out of date but for trimming,
+//!   which is looked at afresh for each page;
 //! - two readers of one block wait for one read; blocks are bounded by bytes.
 
 use std::sync::Arc;
@@ -32,7 +32,11 @@ struct BlockBytes;
 
 impl Weighter<u64, Block> for BlockBytes {
     fn weight(&self, _: &u64, block: &Block) -> u64 {
-        1 + block.events.iter().map(|event| event.size_bytes() as u64).sum::<u64>()
+        1 + block
+            .events
+            .iter()
+            .map(|event| event.size_bytes() as u64)
+            .sum::<u64>()
     }
 }
 
@@ -45,34 +49,58 @@ impl ColdBlocks {
     pub(super) fn new() -> Self {
         let bytes = limits::COLD_CACHE_BYTES as u64;
         ColdBlocks {
-            blocks: Cache::with_weighter(limits::COLD_CACHE_BYTES / limits::PAGE_BYTES, bytes, BlockBytes),
+            blocks: Cache::with_weighter(
+                limits::COLD_CACHE_BYTES / limits::PAGE_BYTES,
+                bytes,
+                BlockBytes,
+            ),
             everything: Filter::everything(),
         }
     }
 
-    /// A page, from a shared block where one fits: the filter has to read the log anyway, and the block has to be
-    /// visible as a whole. Everything else is the engine's.
+    /// A page, from a shared block where one fits: the filter has to read the log anyway, and the
+    /// block has to be visible as a whole. Everything else is the engine's.
     pub(super) async fn read(&self, engine: &dyn Engine, request: ReadRequest) -> Result<Page> {
         let number = request.after / BLOCK_VIDS;
         if !request.filter.is_broad() || (number + 1) * BLOCK_VIDS > request.through {
             return engine.read(request).await;
         }
-        let block = self.blocks.get_or_insert_async(&number, self.load(engine, number)).await?;
+        let block = self
+            .blocks
+            .get_or_insert_async(&number, self.load(engine, number))
+            .await?;
         if block.through <= request.after {
             return engine.read(request).await; // its events are so large that the block ends early
         }
         let first = engine.bounds().first;
-        Ok(Page::fill(block.events.iter(), &request, block.through, first, |event| {
-            request.filter.matches(&event.sent.topic)
-        }))
+        Ok(Page::fill(
+            block.events.iter(),
+            &request,
+            block.through,
+            first,
+            |event| request.filter.matches(&event.sent.topic),
+        ))
     }
 
     async fn load(&self, engine: &dyn Engine, number: u64) -> Result<Block> {
         let budget = PageBudget::of_events(limits::PAGE_EVENTS);
         let (after, through) = (number * BLOCK_VIDS, (number + 1) * BLOCK_VIDS);
-        let page = engine.read(ReadRequest { after, through, filter: self.everything.clone(), budget }).await?;
-        Ok::<_, Error>(Block { events: page.events.into(), through: page.through })
+        let page = engine
+            .read(ReadRequest {
+                after,
+                through,
+                filter: self.everything.clone(),
+                budget,
+            })
+            .await?;
+        Ok::<_, Error>(Block {
+            events: page.events.into(),
+            through: page.through,
+        })
     }
 }
 
-const _: () = assert!(limits::PAGE_EVENTS as u64 >= BLOCK_VIDS, "a block is one page of the engine");
+const _: () = assert!(
+    limits::PAGE_EVENTS as u64 >= BLOCK_VIDS,
+    "a block is one page of the engine"
+);

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - the marks cover every matching event after `known_from`; before it anything may match;
 //! - who is told reads everything that was visible when its round was asked for;
-//! - the first event after a quiet time is told to all at once; rounds that follow closely are spaced and spread, and
-//!   nobody is told later than the spacing after the event.
+//! - the first event after a quiet time is told to all at once; rounds that follow closely are
+//!   spaced and spread, and nobody is told later than the spacing after the event.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,21 +48,30 @@ impl Round {
 
     /// The round after this one, for so many readers.
     ///
-    /// A write to a socket costs the kernel 5 to 10 µs however little it carries, so what costs is the number of
-    /// writes. Rounds to many are spaced, so that under load each write carries several events, and their chunks are
-    /// spread over the space, so that nobody waits for the writes to all others: with 1,000 readers and 200 events/s a
-    /// write carries 5.
+    /// A write to a socket costs the kernel 5 to 10 µs however little it carries, so what costs is
+    /// the number of writes. Rounds to many are spaced, so that under load each write carries
+    /// several events, and their chunks are spread over the space, so that nobody waits for the
+    /// writes to all others: with 1,000 readers and 200 events/s a write carries 5.
     fn after(last: Option<Round>, now: Instant, readers: usize) -> Round {
         let spacing = spacing(readers);
-        let chunks = u32::try_from(readers.div_ceil(CHUNK)).unwrap_or(u32::MAX).max(1);
+        let chunks = u32::try_from(readers.div_ceil(CHUNK))
+            .unwrap_or(u32::MAX)
+            .max(1);
         let pace = spacing / chunks;
         match last {
             Some(last) if last.begin + spacing > now => {
-                // A round that was not spread has told the last chunk with the first: that one's turn is a spacing later.
+                // A round that was not spread has told the last chunk with the first: that one's
+                // turn is a spacing later.
                 let space = if last.is_at_once() { pace } else { spacing };
-                Round { begin: now.max(last.begin + space), pace }
+                Round {
+                    begin: now.max(last.begin + space),
+                    pace,
+                }
             }
-            _ => Round { begin: now, pace: Duration::ZERO },
+            _ => Round {
+                begin: now,
+                pace: Duration::ZERO,
+            },
         }
     }
 }
@@ -82,7 +91,11 @@ impl Group {
             number,
             filter,
             crowd: Crowd::default(),
-            marks: Mutex::new(Marks { known_from, newest: VecDeque::new(), is_listed: false }),
+            marks: Mutex::new(Marks {
+                known_from,
+                newest: VecDeque::new(),
+                is_listed: false,
+            }),
             is_round_due: AtomicBool::new(false),
             last_round: Mutex::new(None),
         }
@@ -137,7 +150,9 @@ impl Group {
     }
 
     fn last_round(&self) -> MutexGuard<'_, Option<Round>> {
-        self.last_round.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last_round
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_round(&self) -> Round {
@@ -153,7 +168,9 @@ impl Group {
 
 fn spacing(readers: usize) -> Duration {
     let readers = u32::try_from(readers).unwrap_or(u32::MAX);
-    limits::ROUND_SPACING_PER_READER.saturating_mul(readers).clamp(limits::MIN_ROUND_SPACING, limits::MAX_ROUND_SPACING)
+    limits::ROUND_SPACING_PER_READER
+        .saturating_mul(readers)
+        .clamp(limits::MIN_ROUND_SPACING, limits::MAX_ROUND_SPACING)
 }
 
 #[cfg(test)]
@@ -168,12 +185,20 @@ mod tests {
         for (index, &vid) in vids.iter().enumerate() {
             assert_eq!((group.mark(vid), group.mark(vid)), (index == 0, false));
             for position in 10..=vid {
-                let next = vids[..=index].iter().copied().find(|v| *v > position).unwrap_or(Vid::MAX);
+                let next = vids[..=index]
+                    .iter()
+                    .copied()
+                    .find(|v| *v > position)
+                    .unwrap_or(Vid::MAX);
                 assert!(group.next_match(position) <= next, "{position} of {vid}");
                 assert!(group.next_match(position) > position);
             }
         }
-        assert_eq!(group.next_match(195), 200, "of the newest ones each is known");
+        assert_eq!(
+            group.next_match(195),
+            200,
+            "of the newest ones each is known"
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One clock for the heartbeats of all subscriptions.
 //!
-//! A subscription keeps no timer: a step stores the tick it was made in, and a task looks at all of them once a tick.
-//! Invariant: a subscription that has yielded nothing for a heartbeat is woken before the heartbeat is over.
+//! A subscription keeps no timer: a step stores the tick it was made in, and a task looks at all of
+//! them once a tick. Invariant: a subscription that has yielded nothing for a heartbeat is woken
+//! before the heartbeat is over.
 
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::Shared;
 use super::slot::Slot;
 
-/// Ticks of one heartbeat. What is stored is up to one tick older than the step, so the last is not waited for.
+/// Ticks of one heartbeat. What is stored is up to one tick older than the step, so the last is not
+/// waited for.
 const TICKS: u32 = 16;
 
 #[derive(Debug, Default)]
@@ -39,7 +41,13 @@ pub(super) async fn run(bus: Weak<Shared>, heartbeat: Duration) {
         let Some(bus) = bus.upgrade() else { return };
         // By the clock: under load, ticks may be missed.
         let passed = (now - start).as_nanos() / tick.as_nanos();
-        bus.heartbeat.0.store(u32::try_from(passed & u128::from(u32::MAX)).unwrap_or(0), Ordering::Relaxed);
-        bus.interest.everybody.wake(|slot| bus.heartbeat.is_due(slot), Duration::ZERO).await;
+        bus.heartbeat.0.store(
+            u32::try_from(passed & u128::from(u32::MAX)).unwrap_or(0),
+            Ordering::Relaxed,
+        );
+        bus.interest
+            .everybody
+            .wake(|slot| bus.heartbeat.is_due(slot), Duration::ZERO)
+            .await;
     }
 }

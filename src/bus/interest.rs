@@ -3,7 +3,8 @@
 //! Invariants:
 //! - an append touches the groups whose filters match, and no others;
 //! - subscriptions with equal filters are one group, so that what is read for one is there for all;
-//! - events are marked before they become visible, so whoever has seen the tail finds the marks up to it.
+//! - events are marked before they become visible, so whoever has seen the tail finds the marks up
+//!   to it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,8 @@ use crate::topic::{Filter, Pattern, Topic};
 
 /// Filters to groups.
 pub(super) struct Interest {
-    /// Held while events are marked, or one subscription comes or goes; never while anybody is woken.
+    /// Held while events are marked, or one subscription comes or goes; never while anybody is
+    /// woken.
     index: Mutex<Index>,
     /// Every subscription, for heartbeats and for the end.
     pub(super) everybody: Crowd<OF_ALL>,
@@ -51,8 +53,14 @@ impl Drop for Registration {
 impl Interest {
     /// An index without subscriptions, for a log whose newest vid is `last`.
     pub(super) fn new(last: Vid) -> Self {
-        let index = Index { marked_through: last, ..Index::default() };
-        Interest { index: Mutex::new(index), everybody: Crowd::default() }
+        let index = Index {
+            marked_through: last,
+            ..Index::default()
+        };
+        Interest {
+            index: Mutex::new(index),
+            everybody: Crowd::default(),
+        }
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -67,7 +75,11 @@ impl Interest {
         let group = index.group(filter);
         group.crowd.join(slot.clone());
         drop(index);
-        Registration { interest: self.clone(), group, slot }
+        Registration {
+            interest: self.clone(),
+            group,
+            slot,
+        }
     }
 
     /// Marks the groups that match; gives those that have to be told once the events are visible.
@@ -92,7 +104,11 @@ impl Index {
         }
         // What was marked before this moment was not marked here.
         self.groups_ever += 1;
-        let group = Arc::new(Group::new(self.groups_ever, filter.clone(), self.marked_through));
+        let group = Arc::new(Group::new(
+            self.groups_ever,
+            filter.clone(),
+            self.marked_through,
+        ));
         self.groups.insert(filter.clone(), group.clone());
         for pattern in filter.patterns() {
             self.groups_of(pattern).push(group.clone());
@@ -104,16 +120,24 @@ impl Index {
         if pattern.exact().is_some() {
             return self.exact.entry(pattern.text()).or_default();
         }
-        let at = self.wild.iter().position(|(p, _)| p == pattern).unwrap_or_else(|| {
-            self.wild.push((pattern.clone(), Vec::new()));
-            self.wild.len() - 1
-        });
+        let at = self
+            .wild
+            .iter()
+            .position(|(p, _)| p == pattern)
+            .unwrap_or_else(|| {
+                self.wild.push((pattern.clone(), Vec::new()));
+                self.wild.len() - 1
+            });
         &mut self.wild[at].1
     }
 
     fn mark(&mut self, topic: &Topic, vid: Vid, to_tell: &mut Vec<Arc<Group>>) {
         let exact = self.exact.get(topic.as_str());
-        let wild = self.wild.iter().filter(|(pattern, _)| pattern.matches(topic.as_str())).map(|(_, groups)| groups);
+        let wild = self
+            .wild
+            .iter()
+            .filter(|(pattern, _)| pattern.matches(topic.as_str()))
+            .map(|(_, groups)| groups);
         for group in exact.into_iter().chain(wild).flatten() {
             if group.mark(vid) {
                 to_tell.push(group.clone());

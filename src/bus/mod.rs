@@ -2,7 +2,8 @@
 //!
 //! Publish → sequencer → engine → tail → subscription. Invariants:
 //! - an event is visible only after the engine has made it durable;
-//! - the tail moves in one place, [`Bus::show`], after the ring and the marks of those events are in place;
+//! - the tail moves in one place, [`Bus::show`], after the ring and the marks of those events are
+//!   in place;
 //! - nothing here knows a transport.
 
 mod batch;
@@ -81,7 +82,8 @@ struct Shared {
 }
 
 impl Bus {
-    /// Starts a bus on a log: its retention and its heartbeat run as tasks until the bus is dropped.
+    /// Starts a bus on a log: its retention and its heartbeat run as tasks until the bus is
+    /// dropped.
     pub fn start(engine: Arc<dyn Engine>, options: BusOptions) -> Self {
         let last = engine.bounds().last;
         let bus = Bus(Arc::new(Shared {
@@ -103,7 +105,10 @@ impl Bus {
         }));
         // These tasks hold the bus weakly, so that it ends when its last user has gone.
         tokio::spawn(retention::run(Arc::downgrade(&bus.0)));
-        tokio::spawn(heartbeat::run(Arc::downgrade(&bus.0), bus.options().heartbeat));
+        tokio::spawn(heartbeat::run(
+            Arc::downgrade(&bus.0),
+            bus.options().heartbeat,
+        ));
         bus
     }
 
@@ -126,7 +131,10 @@ impl Bus {
     pub fn bounds(&self) -> Bounds {
         // The tail first: events may be trimmed meanwhile, but never become invisible.
         let last = self.tail();
-        Bounds { first: self.0.engine.bounds().first.min(last + 1), last }
+        Bounds {
+            first: self.0.engine.bounds().first.min(last + 1),
+            last,
+        }
     }
 
     /// The present values for `/metrics`.
@@ -148,7 +156,10 @@ impl Bus {
 
     /// The full cursor of a vid of this log.
     pub fn cursor(&self, vid: Vid) -> Cursor {
-        Cursor { vid, epoch: Some(self.0.engine.epoch().clone()) }
+        Cursor {
+            vid,
+            epoch: Some(self.0.engine.epoch().clone()),
+        }
     }
 
     /// Ends all subscriptions with `closing` and refuses new ones, and new publishes.
@@ -172,7 +183,11 @@ impl Bus {
 
     /// Can events be published? The reason where not.
     pub fn writable(&self) -> Result<()> {
-        if self.is_closing() { Err(Error::closing()) } else { self.0.engine.writable() }
+        if self.is_closing() {
+            Err(Error::closing())
+        } else {
+            self.0.engine.writable()
+        }
     }
 
     fn tail(&self) -> Vid {
@@ -190,7 +205,11 @@ impl Bus {
     }
 
     /// A page from the engine, for a reader that is further back than the ring reaches.
-    async fn page_from_log(&self, request: ReadRequest, place: Option<Place>) -> Result<SharedPage> {
+    async fn page_from_log(
+        &self,
+        request: ReadRequest,
+        place: Option<Place>,
+    ) -> Result<SharedPage> {
         self.0.metrics.cold_reads.inc();
         let page = self.0.cold.read(self.engine(), request).await?.into();
         self.share(place, &page);
@@ -220,11 +239,16 @@ impl Bus {
 }
 
 impl Shared {
-    /// Makes durable events visible, and wakes those who wait for them. Only the sequencer calls this.
+    /// Makes durable events visible, and wakes those who wait for them. Only the sequencer calls
+    /// this.
     fn show(&self, events: &[Arc<Event>]) {
         let Some(newest) = events.last() else { return };
         let before = self.tail.load(Ordering::Relaxed);
-        assert!(events[0].vid > before, "the tail cannot fall back: {} after {before}", events[0].vid);
+        assert!(
+            events[0].vid > before,
+            "the tail cannot fall back: {} after {before}",
+            events[0].vid
+        );
         self.ring.push(events);
         let to_tell = self.interest.mark(events);
         self.tail.store(newest.vid, Ordering::Release);
@@ -235,6 +259,8 @@ impl Shared {
 
 /// Milliseconds since 1970, as the machine's clock has it.
 pub(crate) fn now_ms() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }

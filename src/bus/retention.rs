@@ -1,6 +1,7 @@
 //! Trimming, beside publishing and in small steps.
 //!
-//! Invariant: what the log has trimmed leaves the ring and the shared pages, so all tell the same gaps.
+//! Invariant: what the log has trimmed leaves the ring and the shared pages, so all tell the same
+//! gaps.
 
 use std::sync::Weak;
 use std::time::Duration;

@@ -13,7 +13,8 @@ use crate::event::Event;
 use crate::limits;
 
 pub(super) struct Ring {
-    /// Read-locked while a page of pointers is copied, write-locked while the sequencer adds a group.
+    /// Read-locked while a page of pointers is copied, write-locked while the sequencer adds a
+    /// group.
     held: RwLock<Held>,
 }
 
@@ -26,7 +27,13 @@ struct Held {
 impl Ring {
     /// An empty ring at the end of a log.
     pub(super) fn new(last: Vid) -> Self {
-        Ring { held: RwLock::new(Held { events: VecDeque::new(), bytes: 0, base: last }) }
+        Ring {
+            held: RwLock::new(Held {
+                events: VecDeque::new(),
+                bytes: 0,
+                base: last,
+            }),
+        }
     }
 
     pub(super) fn push(&self, events: &[Arc<Event>]) {
@@ -35,7 +42,9 @@ impl Ring {
             held.bytes += event.size_bytes();
             held.events.push_back(event.clone());
         }
-        while held.events.len() > limits::RING_EVENTS || (held.bytes > limits::RING_BYTES && held.events.len() > 1) {
+        while held.events.len() > limits::RING_EVENTS
+            || (held.bytes > limits::RING_BYTES && held.events.len() > 1)
+        {
             held.drop_oldest();
         }
     }
@@ -68,8 +77,12 @@ impl Held {
         let start = self.events.partition_point(|e| e.vid <= request.after);
         // What has been trimmed is not in the ring, so there is no gap to be seen here.
         let first = self.base + 1;
-        Page::fill(self.events.range(start..), request, request.through, first, |event| {
-            request.filter.matches(&event.sent.topic)
-        })
+        Page::fill(
+            self.events.range(start..),
+            request,
+            request.through,
+            first,
+            |event| request.filter.matches(&event.sent.topic),
+        )
     }
 }

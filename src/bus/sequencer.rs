@@ -1,12 +1,15 @@
 //! From publish requests to vids: one commit at a time, group commit.
 //!
-//! Whoever brings a job while nobody commits does so itself. An engine that appends at once, as one in memory, has then
-//! cost no hop to another task; for one that has to wait, a task takes over from there.
+//! Whoever brings a job while nobody commits does so itself. An engine that appends at once, as one
+//! in memory, has then cost no hop to another task; for one that has to wait, a task takes over
+//! from there.
 //!
 //! Invariants:
 //! - there is one committer at a time: whoever has the [`Turn`];
-//! - while one group is being made durable, the next one gathers in a bounded queue; a full queue refuses;
-//! - a publisher is answered after its events are visible, and they are visible after they are durable.
+//! - while one group is being made durable, the next one gathers in a bounded queue; a full queue
+//!   refuses;
+//! - a publisher is answered after its events are visible, and they are visible after they are
+//!   durable.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -75,7 +78,8 @@ impl Bus {
     /// Publishes one atomic batch.
     ///
     /// # Errors
-    /// A bad request for an empty or too long batch; busy when the queue is full; what [`Publishing::done`] says.
+    /// A bad request for an empty or too long batch; busy when the queue is full; what
+    /// [`Publishing::done`] says.
     pub async fn publish(&self, batch: Vec<NewEvent>) -> Result<Vec<Receipt>> {
         self.enqueue(batch)?.done().await
     }
@@ -85,23 +89,33 @@ impl Bus {
         let bytes = self.check_batch(&batch)?;
         let sequencer = &self.0.sequencer;
         let place = sequencer.room_for_requests.clone().try_acquire_owned();
-        let room = sequencer.room_for_bytes.clone().try_acquire_many_owned(permits(bytes));
+        let room = sequencer
+            .room_for_bytes
+            .clone()
+            .try_acquire_many_owned(permits(bytes));
         let (Ok(place), Ok(room)) = (place, room) else {
             self.0.metrics.publishes_refused.inc();
-            let detail =
-                "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any";
+            let detail = "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any";
             return Err(Error::new(Kind::Busy, detail));
         };
         Ok(self.take(batch, bytes, [place, room]))
     }
 
-    /// Puts a batch into the queue, waiting for room: for streams, whose sender is held back meanwhile.
+    /// Puts a batch into the queue, waiting for room: for streams, whose sender is held back
+    /// meanwhile.
     pub async fn enqueue_when_there_is_room(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         let bytes = self.check_batch(&batch)?;
         let sequencer = &self.0.sequencer;
-        let room = sequencer.room_for_bytes.clone().acquire_many_owned(permits(bytes)).await;
+        let room = sequencer
+            .room_for_bytes
+            .clone()
+            .acquire_many_owned(permits(bytes))
+            .await;
         let place = sequencer.room_for_requests.clone().acquire_owned().await;
-        let (place, room) = (place.map_err(|_| Error::closing())?, room.map_err(|_| Error::closing())?);
+        let (place, room) = (
+            place.map_err(|_| Error::closing())?,
+            room.map_err(|_| Error::closing())?,
+        );
         Ok(self.take(batch, bytes, [place, room]))
     }
 
@@ -110,7 +124,9 @@ impl Bus {
             return Err(Error::closing());
         }
         if batch.is_empty() {
-            return Err(Error::bad_request("the batch is empty; send at least one event"));
+            return Err(Error::bad_request(
+                "the batch is empty; send at least one event",
+            ));
         }
         let (events, bytes) = (batch.len(), batch.iter().map(NewEvent::size_bytes).sum());
         if events > limits::MAX_BATCH_EVENTS || bytes > limits::PUBLISH_QUEUE_BYTES {
@@ -122,14 +138,28 @@ impl Bus {
         Ok(bytes)
     }
 
-    fn take(&self, batch: Vec<NewEvent>, bytes: usize, room: [OwnedSemaphorePermit; 2]) -> Publishing {
+    fn take(
+        &self,
+        batch: Vec<NewEvent>,
+        bytes: usize,
+        room: [OwnedSemaphorePermit; 2],
+    ) -> Publishing {
         let (reply, answer) = oneshot::channel();
         let mut queue = self.0.sequencer.queue();
-        queue.jobs.push_back(Job { batch, bytes, room, reply });
+        queue.jobs.push_back(Job {
+            batch,
+            bytes,
+            room,
+            reply,
+        });
         let is_free = !std::mem::replace(&mut queue.is_committing, true);
         drop(queue);
         if is_free {
-            Turn { bus: self.0.clone(), is_over: false }.begin();
+            Turn {
+                bus: self.0.clone(),
+                is_over: false,
+            }
+            .begin();
         }
         Publishing(answer)
     }
@@ -146,11 +176,17 @@ struct Turn {
 }
 
 impl Turn {
-    /// Commits the first group here, if the engine does not have to wait for it. A task does the rest.
+    /// Commits the first group here, if the engine does not have to wait for it. A task does the
+    /// rest.
     fn begin(mut self) {
-        let Some(mut group) = self.next_group() else { return };
+        let Some(mut group) = self.next_group() else {
+            return;
+        };
         let mut append = group.append();
-        match append.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        match append
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
             Poll::Ready(appended) => {
                 group.settle(appended);
                 if !self.ends() {
@@ -166,9 +202,9 @@ impl Turn {
 
     /// Commits until nothing waits.
     ///
-    /// Publishers who were just answered are not waited for, though they mostly come back at once: while one part of them
-    /// is on its way, the other part's commit is. Waiting brought 8 publishers 1.15 times as many events, and took 32 a
-    /// fifth of theirs.
+    /// Publishers who were just answered are not waited for, though they mostly come back at once:
+    /// while one part of them is on its way, the other part's commit is. Waiting brought 8
+    /// publishers 1.15 times as many events, and took 32 a fifth of theirs.
     async fn go_on(mut self) {
         while let Some(mut group) = self.next_group() {
             let appended = group.append().await;
@@ -182,7 +218,9 @@ impl Turn {
         let mut queue = bus.sequencer.queue();
         let (mut jobs, mut events, mut bytes) = (Vec::new(), 0, 0);
         while events < limits::GROUP_EVENTS && bytes < limits::GROUP_BYTES {
-            let Some(job) = queue.jobs.pop_front() else { break };
+            let Some(job) = queue.jobs.pop_front() else {
+                break;
+            };
             events += job.batch.len();
             bytes += job.bytes;
             jobs.push(job);
@@ -224,7 +262,11 @@ type Appending = Pin<Box<dyn Future<Output = Result<Appended>> + Send>>;
 
 impl Group {
     fn append(&mut self) -> Appending {
-        let batches = self.jobs.iter_mut().map(|job| std::mem::take(&mut job.batch)).collect();
+        let batches = self
+            .jobs
+            .iter_mut()
+            .map(|job| std::mem::take(&mut job.batch))
+            .collect();
         let bus = self.bus.clone();
         Box::pin(async move { bus.engine.append(batches, now_ms()).await })
     }
@@ -236,9 +278,13 @@ impl Group {
             Ok(appended) => {
                 bus.show(&appended.events);
                 bus.metrics.commits.inc();
-                bus.metrics.events_published.inc_by(appended.events.len() as u64);
+                bus.metrics
+                    .events_published
+                    .inc_by(appended.events.len() as u64);
                 for (job, receipts) in jobs.into_iter().zip(appended.receipts) {
-                    bus.metrics.duplicates.inc_by(receipts.iter().filter(|r| r.duplicate).count() as u64);
+                    bus.metrics
+                        .duplicates
+                        .inc_by(receipts.iter().filter(|r| r.duplicate).count() as u64);
                     job.answer(Ok(receipts));
                 }
             }

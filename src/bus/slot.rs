@@ -1,9 +1,11 @@
 //! Where one waiting subscription is woken, and crowds of them.
 //!
 //! Invariants:
-//! - a wake-up is never lost: it is remembered until the subscription forgets it with [`Slot::rearm`];
+//! - a wake-up is never lost: it is remembered until the subscription forgets it with
+//!   [`Slot::rearm`];
 //! - wakers are called with no lock held, a chunk at a time;
-//! - whoever is in a crowd from a walk's beginning to its end is met by it, whoever else joins or leaves meanwhile.
+//! - whoever is in a crowd from a walk's beginning to its end is met by it, whoever else joins or
+//!   leaves meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,11 +15,12 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
-/// Slots that are woken together. Fewer would wake a sleeping worker thread for each few of them, which costs as much as
-/// their writes; many more would let others wait.
+/// Slots that are woken together. Fewer would wake a sleeping worker thread for each few of them,
+/// which costs as much as their writes; many more would let others wait.
 pub(super) const CHUNK: usize = 256;
-/// So many light slots count as one. Streams of one connection that are woken together share its writes: in chunks of 256
-/// each of ten connections with 100 streams wrote four times as often, and a delivery cost a third more.
+/// So many light slots count as one. Streams of one connection that are woken together share its
+/// writes: in chunks of 256 each of ten connections with 100 streams wrote four times as often, and
+/// a delivery cost a third more.
 const LIGHT: usize = 4;
 
 /// What a subscription shares with those who wake it.
@@ -41,7 +44,10 @@ struct State {
 
 impl Slot {
     pub(super) fn new(now_ticks: u32) -> Arc<Self> {
-        Arc::new(Slot { stepped_at: now_ticks.into(), ..Slot::default() })
+        Arc::new(Slot {
+            stepped_at: now_ticks.into(),
+            ..Slot::default()
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -86,7 +92,11 @@ impl Slot {
 
     /// What it counts in a chunk, of `CHUNK * LIGHT`.
     fn weight(&self) -> usize {
-        if self.is_light.load(Ordering::Relaxed) { 1 } else { LIGHT }
+        if self.is_light.load(Ordering::Relaxed) {
+            1
+        } else {
+            LIGHT
+        }
     }
 
     /// How long nothing has been yielded.
@@ -100,7 +110,8 @@ pub(super) const OF_GROUP: usize = 0;
 /// The crowd of all.
 pub(super) const OF_ALL: usize = 1;
 
-/// Slots in no order. Each knows its place, so that it joins and leaves at once, however many there are.
+/// Slots in no order. Each knows its place, so that it joins and leaves at once, however many there
+/// are.
 #[derive(Debug, Default)]
 pub(super) struct Crowd<const WHICH: usize>(Mutex<Vec<Arc<Slot>>>);
 
@@ -130,7 +141,8 @@ impl<const WHICH: usize> Crowd<WHICH> {
         slots.len()
     }
 
-    /// Wakes everybody who is to be woken. Between two chunks others run, and the rest of `pace` is waited for.
+    /// Wakes everybody who is to be woken. Between two chunks others run, and the rest of `pace` is
+    /// waited for.
     pub(super) async fn wake(&self, wanted: impl Fn(&Slot) -> bool, pace: Duration) {
         let (mut walk, mut next_chunk) = (Walk::default(), Instant::now());
         while self.wake_chunk(&mut walk, &wanted) {
@@ -175,8 +187,8 @@ fn begin_of_chunk(slots: &[Arc<Slot>]) -> usize {
     slots.len() - slots.iter().rev().take_while(fits).count()
 }
 
-/// How far a walk has come. It goes from the back to the front: what leaves meanwhile is replaced by the last, which
-/// has been met already.
+/// How far a walk has come. It goes from the back to the front: what leaves meanwhile is replaced
+/// by the last, which has been met already.
 struct Walk {
     end: usize,
     has_woken: bool,
@@ -184,7 +196,10 @@ struct Walk {
 
 impl Default for Walk {
     fn default() -> Self {
-        Walk { end: usize::MAX, has_woken: false }
+        Walk {
+            end: usize::MAX,
+            has_woken: false,
+        }
     }
 }
 
@@ -211,7 +226,11 @@ mod tests {
     fn waiting() -> (Arc<Slot>, Arc<Counter>) {
         let (slot, counter) = (Slot::new(0), Arc::new(Counter::default()));
         let waker = Waker::from(counter.clone());
-        assert!(std::pin::pin!(slot.woken()).poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(
+            std::pin::pin!(slot.woken())
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
         (slot, counter)
     }
 
@@ -227,9 +246,20 @@ mod tests {
             assert!(crowd.wake_chunk(&mut walk, &|_| true));
             crowd.leave(&waiting[leaver].0);
             while crowd.wake_chunk(&mut walk, &|_| true) {}
-            let stayed = waiting.iter().enumerate().filter(|(index, _)| *index != leaver);
-            assert!(stayed.clone().all(|(_, (_, counter))| counter.0.load(Ordering::Relaxed) == 1), "{leaver}");
-            assert_eq!((crowd.len(), stayed.count()), (3 * CHUNK - 1, 3 * CHUNK - 1));
+            let stayed = waiting
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| *index != leaver);
+            assert!(
+                stayed
+                    .clone()
+                    .all(|(_, (_, counter))| counter.0.load(Ordering::Relaxed) == 1),
+                "{leaver}"
+            );
+            assert_eq!(
+                (crowd.len(), stayed.count()),
+                (3 * CHUNK - 1, 3 * CHUNK - 1)
+            );
         }
     }
 
@@ -244,9 +274,15 @@ mod tests {
             for slot in slots {
                 crowd.join(slot);
             }
-            assert!(!crowd.wake_chunk(&mut Walk::default(), &|_| true), "{light} and {heavy} are one chunk");
+            assert!(
+                !crowd.wake_chunk(&mut Walk::default(), &|_| true),
+                "{light} and {heavy} are one chunk"
+            );
             crowd.join(Slot::new(0));
-            assert!(crowd.wake_chunk(&mut Walk::default(), &|_| true), "and one more are not");
+            assert!(
+                crowd.wake_chunk(&mut Walk::default(), &|_| true),
+                "and one more are not"
+            );
             *crowd.slots() = Vec::new();
         }
     }

@@ -1,7 +1,8 @@
 //! Where a start leads (contract §3).
 //!
 //! Invariants:
-//! - a cursor of another log, of the future or of what is gone leads to a place with a gap, never to silence;
+//! - a cursor of another log, of the future or of what is gone leads to a place with a gap, never
+//!   to silence;
 //! - a cursor that is a little ahead of the tail is waited for first.
 
 use super::Bus;
@@ -20,7 +21,12 @@ pub(super) struct Place {
 
 impl Place {
     fn at(position: Vid) -> Self {
-        Place { position, gap: None, from_earliest: false, snapshot_through: None }
+        Place {
+            position,
+            gap: None,
+            from_earliest: false,
+            snapshot_through: None,
+        }
     }
 }
 
@@ -29,17 +35,33 @@ pub(super) async fn place_of(bus: &Bus, start: &Start) -> Result<Place> {
     let bounds = bus.bounds();
     Ok(match start {
         Start::Latest => Place::at(bounds.last),
-        Start::Earliest => Place { from_earliest: true, ..Place::at(bounds.first - 1) },
-        Start::Since(time_ms) => Place::at(bus.engine().vid_before(*time_ms).await?.min(bounds.last)),
-        Start::Snapshot => Place { snapshot_through: Some(bounds.last), ..Place::at(bounds.first - 1) },
+        Start::Earliest => Place {
+            from_earliest: true,
+            ..Place::at(bounds.first - 1)
+        },
+        Start::Since(time_ms) => {
+            Place::at(bus.engine().vid_before(*time_ms).await?.min(bounds.last))
+        }
+        Start::Snapshot => Place {
+            snapshot_through: Some(bounds.last),
+            ..Place::at(bounds.first - 1)
+        },
         Start::After(cursor) => place_after(bus, cursor).await?,
     })
 }
 
 async fn place_after(bus: &Bus, cursor: &Cursor) -> Result<Place> {
-    if cursor.epoch.as_ref().is_some_and(|epoch| epoch != bus.engine().epoch()) {
+    if cursor
+        .epoch
+        .as_ref()
+        .is_some_and(|epoch| epoch != bus.engine().epoch())
+    {
         let gap = gap_at(bus, GapReason::Reset, cursor);
-        return Ok(Place { gap: Some(gap), from_earliest: true, ..Place::at(bus.bounds().first - 1) });
+        return Ok(Place {
+            gap: Some(gap),
+            from_earliest: true,
+            ..Place::at(bus.bounds().first - 1)
+        });
     }
     // Boxed, as few wait here and all who subscribe would have room for it.
     if cursor.vid > bus.tail() && !Box::pin(bus.wait_for(cursor.vid, limits::AHEAD_WAIT)).await {
@@ -47,11 +69,20 @@ async fn place_after(bus: &Bus, cursor: &Cursor) -> Result<Place> {
             return Err(Error::closing());
         }
         let gap = gap_at(bus, GapReason::Ahead, cursor);
-        return Ok(Place { position: gap.last, ..Place { gap: Some(gap), ..Place::at(0) } });
+        return Ok(Place {
+            position: gap.last,
+            ..Place {
+                gap: Some(gap),
+                ..Place::at(0)
+            }
+        });
     }
     let first = bus.bounds().first;
     if cursor.vid < first - 1 {
-        return Ok(Place { gap: Some(gap_at(bus, GapReason::Expired, cursor)), ..Place::at(first - 1) });
+        return Ok(Place {
+            gap: Some(gap_at(bus, GapReason::Expired, cursor)),
+            ..Place::at(first - 1)
+        });
     }
     Ok(Place::at(cursor.vid))
 }

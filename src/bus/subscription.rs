@@ -1,11 +1,14 @@
 //! A cursor and a filter that are read to the end, and beyond it as events come.
 //!
-//! The one place for waiting, paging, gaps and progress; a transport only shows what [`Subscription::next`] yields.
+//! The one place for waiting, paging, gaps and progress; a transport only shows what
+//! [`Subscription::next`] yields.
 //!
 //! Invariants:
-//! - steps come in the order of the log; a position is told only after every matching event up to it;
+//! - steps come in the order of the log; a position is told only after every matching event up to
+//!   it;
 //! - `next` may be dropped while it waits, and called again: nothing is lost by that;
-//! - the subscription is registered before it reads, and takes the tail before it reads, so no wake-up is missed.
+//! - the subscription is registered before it reads, and takes the tail before it reads, so no
+//!   wake-up is missed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +49,8 @@ pub struct SubscribeRequest {
     pub limit: Option<u32>,
 }
 
-/// What a subscription yields (contract §4). A vid here is a position: everything up to it has been yielded.
+/// What a subscription yields (contract §4). A vid here is a position: everything up to it has been
+/// yielded.
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Once, first.
@@ -119,7 +123,10 @@ impl Subscription {
                 return Err(Error::gap(gap.clone()));
             }
         }
-        let registration = bus.0.interest.register(&request.filter, bus.0.heartbeat.now_ticks());
+        let registration = bus
+            .0
+            .interest
+            .register(&request.filter, bus.0.heartbeat.now_ticks());
         bus.metrics().subscriptions.inc();
         Ok(Subscription {
             opening: Opening::Hello(place.gap.map(Box::new)),
@@ -136,7 +143,8 @@ impl Subscription {
         })
     }
 
-    /// Says that this subscription is one of many on a connection, so that it is woken together with more others.
+    /// Says that this subscription is one of many on a connection, so that it is woken together
+    /// with more others.
     pub fn share_connection(&self) {
         self.registration.slot.make_light();
     }
@@ -159,7 +167,9 @@ impl Subscription {
         }
         let step = self.find_step().await;
         self.has_ended = matches!(step, Err(_) | Ok(Step::Closing { .. }));
-        self.registration.slot.stepped(self.bus.0.heartbeat.now_ticks());
+        self.registration
+            .slot
+            .stepped(self.bus.0.heartbeat.now_ticks());
         step.map(Some)
     }
 
@@ -168,12 +178,14 @@ impl Subscription {
         self.position
     }
 
-    /// Is there no event that matches and has not been yielded? Then the position is the live end, also when the last
-    /// event that matched lies before it. Others may have come since the last step.
+    /// Is there no event that matches and has not been yielded? Then the position is the live end,
+    /// also when the last event that matched lies before it. Others may have come since the last
+    /// step.
     pub fn reach_end(&mut self) -> bool {
         // The tail first: what is marked behind it is not visible yet.
         let tail = self.bus.tail();
-        let has_reached = self.snapshot_through.is_none() && (self.position >= tail || self.next_match() > tail);
+        let has_reached =
+            self.snapshot_through.is_none() && (self.position >= tail || self.next_match() > tail);
         if has_reached {
             self.position = self.position.max(tail);
         }
@@ -190,19 +202,25 @@ impl Subscription {
         self.snapshot_through.is_some()
     }
 
-    /// The next step, or none when the subscription has ended or was still waiting at the live end at that time.
-    /// Until the live end has been told the log is read without regard to time.
+    /// The next step, or none when the subscription has ended or was still waiting at the live end
+    /// at that time. Until the live end has been told the log is read without regard to time.
     ///
     /// # Errors
     /// As [`Subscription::next`].
     pub async fn next_until(&mut self, until: Instant) -> Result<Option<Step>> {
-        if self.is_live { timeout_at(until, self.next()).await.unwrap_or(Ok(None)) } else { self.next().await }
+        if self.is_live {
+            timeout_at(until, self.next()).await.unwrap_or(Ok(None))
+        } else {
+            self.next().await
+        }
     }
 
     async fn find_step(&mut self) -> Result<Step> {
         loop {
             if self.bus.is_closing() {
-                return Ok(Step::Closing { retry_ms: limits::RETRY_MS + fastrand::u32(..=limits::RETRY_JITTER_MS) });
+                return Ok(Step::Closing {
+                    retry_ms: limits::RETRY_MS + fastrand::u32(..=limits::RETRY_JITTER_MS),
+                });
             }
             if let Some(step) = self.read_on().await? {
                 return Ok(step);
@@ -211,7 +229,8 @@ impl Subscription {
                 return Ok(Step::Progress(self.position));
             }
             if !self.reach_end() {
-                // A long log without a match is read page by page; others are let through in between.
+                // A long log without a match is read page by page; others are let through in
+                // between.
                 tokio::task::consume_budget().await;
                 continue;
             }
@@ -233,7 +252,8 @@ impl Subscription {
         Box::pin(self.read_from_afar()).await
     }
 
-    /// Reads one page, if it is the last one before the live end and in memory, or if there is nothing to read.
+    /// Reads one page, if it is the last one before the live end and in memory, or if there is
+    /// nothing to read.
     fn read_at_hand(&mut self) -> Option<Result<Option<Step>>> {
         let tail = self.bus.tail();
         if self.snapshot_through.is_some() {
@@ -245,7 +265,9 @@ impl Subscription {
             self.position = self.position.max(tail);
             return Some(Ok(None));
         }
-        let page = self.page_at_hand(after, tail).filter(|page| page.through >= tail)?;
+        let page = self
+            .page_at_hand(after, tail)
+            .filter(|page| page.through >= tail)?;
         Some(self.take(page, after, tail))
     }
 
@@ -283,7 +305,11 @@ impl Subscription {
     }
 
     async fn read_snapshot(&mut self, through: Vid) -> Result<Option<Step>> {
-        let page = self.bus.engine().read_newest(self.request(self.position, through)).await?;
+        let page = self
+            .bus
+            .engine()
+            .read_newest(self.request(self.position, through))
+            .await?;
         self.position = page.through;
         if page.through >= through {
             self.snapshot_through = None;
@@ -293,7 +319,8 @@ impl Subscription {
 
     fn page_at_hand(&self, after: Vid, through: Vid) -> Option<SharedPage> {
         let request = self.request(after, through);
-        self.bus.page_at_hand(&request, self.place_in_common(&request))
+        self.bus
+            .page_at_hand(&request, self.place_in_common(&request))
     }
 
     async fn page_from_log(&self, after: Vid, through: Vid) -> Result<SharedPage> {
@@ -302,12 +329,17 @@ impl Subscription {
         self.bus.page_from_log(request, place).await
     }
 
-    /// Where a page is shared by those of the group that are at the same place. One alone has nobody to share it with, and
-    /// a page of so many events at most is its reader's own.
+    /// Where a page is shared by those of the group that are at the same place. One alone has
+    /// nobody to share it with, and a page of so many events at most is its reader's own.
     fn place_in_common(&self, request: &ReadRequest) -> Option<Place> {
         let group = &self.registration.group;
         let is_shared = self.left.is_none() && group.crowd.len() > 1;
-        is_shared.then(|| self.bus.0.pages_in_common.place(group, request.after, request.through))
+        is_shared.then(|| {
+            self.bus
+                .0
+                .pages_in_common
+                .place(group, request.after, request.through)
+        })
     }
 
     fn events(&mut self, events: Arc<Batch>) -> Option<Step> {
@@ -321,7 +353,11 @@ impl Subscription {
     }
 
     fn gap(&mut self, first: Vid) -> Result<Step> {
-        let gap = gap_at(&self.bus, GapReason::Expired, &self.bus.cursor(self.position));
+        let gap = gap_at(
+            &self.bus,
+            GapReason::Expired,
+            &self.bus.cursor(self.position),
+        );
         self.bus.metrics().gaps.inc();
         if self.on_gap == OnGap::Fail {
             return Err(Error::gap(gap));

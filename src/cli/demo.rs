@@ -10,7 +10,13 @@ use crate::bus::Bus;
 use crate::event::{EventParts, NewEvent};
 
 const DOORS: u32 = 8;
-const CARDS: [&str; 5] = ["0004839201", "0007712946", "0001150383", "0009026617", "0003348120"];
+const CARDS: [&str; 5] = [
+    "0004839201",
+    "0007712946",
+    "0001150383",
+    "0009026617",
+    "0003348120",
+];
 
 /// Publishes a door event about every second, until the bus closes.
 pub(super) async fn run(bus: Bus) {

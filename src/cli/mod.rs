@@ -19,10 +19,11 @@ const EX_USAGE: u8 = 64;
 /// Where the commands that talk to a gateway look for it.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
-/// A push gateway: one event bus, read over long-poll, Server-Sent Events and gRPC with one integer cursor, the vid.
+/// A push gateway: one event bus, read over long-poll, Server-Sent Events and gRPC with one integer
+/// cursor, the vid.
 ///
-/// A reader says "I have everything up to vid N", on whichever transport, and gets everything after it: in order,
-/// nothing lost, nothing twice, told plainly when something is gone.
+/// A reader says "I have everything up to vid N", on whichever transport, and gets everything after
+/// it: in order, nothing lost, nothing twice, told plainly when something is gone.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -55,11 +56,17 @@ struct Failure {
 
 impl Failure {
     fn new(text: impl std::fmt::Display) -> Self {
-        Failure { text: text.to_string(), code: 1 }
+        Failure {
+            text: text.to_string(),
+            code: 1,
+        }
     }
 
     fn usage(text: impl std::fmt::Display) -> Self {
-        Failure { text: text.to_string(), code: EX_USAGE }
+        Failure {
+            text: text.to_string(),
+            code: EX_USAGE,
+        }
     }
 }
 
@@ -71,7 +78,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(message) => {
             let _ = message.print();
-            return if message.use_stderr() { ExitCode::from(EX_USAGE) } else { ExitCode::SUCCESS };
+            return if message.use_stderr() {
+                ExitCode::from(EX_USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match run(cli.command) {
@@ -84,7 +95,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Outcome {
-    let runtime = runtime_of(&command).enable_all().build().map_err(Failure::new)?;
+    let runtime = runtime_of(&command)
+        .enable_all()
+        .build()
+        .map_err(Failure::new)?;
     let outcome = runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::run(args).await,
@@ -99,22 +113,29 @@ fn run(command: Command) -> Outcome {
     outcome
 }
 
-/// A client has one thread: its HTTP library loses a request, and waits for ever, when the gateway resets a connection
-/// while another thread hands the request over (hyper 1.12; one in 3,000 of such resets).
+/// A client has one thread: its HTTP library loses a request, and waits for ever, when the gateway
+/// resets a connection while another thread hands the request over (hyper 1.12; one in 3,000 of
+/// such resets).
 fn runtime_of(command: &Command) -> tokio::runtime::Builder {
     match command {
         Command::Serve(_) | Command::Bench(_) => tokio::runtime::Builder::new_multi_thread(),
-        Command::Publish(_) | Command::Source(_) | Command::Tail(_) => tokio::runtime::Builder::new_current_thread(),
+        Command::Publish(_) | Command::Source(_) | Command::Tail(_) => {
+            tokio::runtime::Builder::new_current_thread()
+        }
     }
 }
 
 /// Takes the address of a gateway, without a slash at its end.
 fn gateway_url(text: &str) -> Result<String, String> {
     if text.starts_with("https://") {
-        return Err("this command speaks no TLS; give the http:// address behind the proxy".to_owned());
+        return Err(
+            "this command speaks no TLS; give the http:// address behind the proxy".to_owned(),
+        );
     }
     match reqwest::Url::parse(text) {
-        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(text.trim_end_matches('/').to_owned()),
+        Ok(url) if url.scheme() == "http" && url.has_host() => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
         _ => Err("not an address as http://127.0.0.1:8080".to_owned()),
     }
 }

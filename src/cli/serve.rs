@@ -14,8 +14,9 @@ use crate::telemetry::{self, LogFormat};
 
 /// Run the gateway.
 ///
-/// All transports are on one port: long-poll /v1/poll, Server-Sent Events /v1/sse, gRPC vidette.v1.EventBus (with
-/// reflection, also as gRPC-web), the legacy page /backend.php, and a start page at /.
+/// All transports are on one port: long-poll /v1/poll, Server-Sent Events /v1/sse, gRPC
+/// vidette.v1.EventBus (with reflection, also as gRPC-web), the legacy page /backend.php, and a
+/// start page at /.
 #[derive(Args)]
 pub(super) struct ServeArgs {
     /// Address to listen on, may be repeated [default: 127.0.0.1:8080]
@@ -45,9 +46,14 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) async fn run(args: ServeArgs) -> Outcome {
-    telemetry::init(args.log_format, &args.log).map_err(|e| Failure::usage(format!("--log {:?}: {e}", args.log)))?;
-    let overrides =
-        Overrides { listen: args.listen, engine: args.engine, data_dir: args.data_dir, pages_dir: args.pages_dir };
+    telemetry::init(args.log_format, &args.log)
+        .map_err(|e| Failure::usage(format!("--log {:?}: {e}", args.log)))?;
+    let overrides = Overrides {
+        listen: args.listen,
+        engine: args.engine,
+        data_dir: args.data_dir,
+        pages_dir: args.pages_dir,
+    };
     let config = Config::load(args.config.as_deref(), overrides).map_err(Failure::usage)?;
     // Each reader is an open file; a refused raise leaves the limit as it was.
     let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_default();
@@ -56,7 +62,9 @@ pub(super) async fn run(args: ServeArgs) -> Outcome {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     let gateway = Gateway::start(&config).await.map_err(Failure::new)?;
     announce(&gateway, &config, open_files);
-    let demo = args.demo.then(|| tokio::spawn(demo::run(gateway.bus().clone())));
+    let demo = args
+        .demo
+        .then(|| tokio::spawn(demo::run(gateway.bus().clone())));
     gateway
         .run(async move {
             tokio::select! {

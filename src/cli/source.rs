@@ -31,8 +31,8 @@ enum Action {
 
 /// Print the SQL of an outbox: the table, and the trigger that tells the gateway of new rows.
 ///
-/// It can be applied again at any time. With --table it has a second trigger, which writes each new row of a table that
-/// you have already to the outbox; whoever writes that table need not know.
+/// It can be applied again at any time. With --table it has a second trigger, which writes each new
+/// row of a table that you have already to the outbox; whoever writes that table need not know.
 #[derive(Args)]
 #[command(after_help = "Examples:
   vidette source postgres init --print | psql mydb
@@ -62,12 +62,35 @@ struct InitArgs {
 }
 
 pub(super) fn run(args: SourceArgs) -> Outcome {
-    let Kind::Postgres { action: Action::Init(init) } = args.kind;
-    if init.role.as_ref().is_some_and(|role| role.chars().any(char::is_control)) {
+    let Kind::Postgres {
+        action: Action::Init(init),
+    } = args.kind;
+    if init
+        .role
+        .as_ref()
+        .is_some_and(|role| role.chars().any(char::is_control))
+    {
         return Err(Failure::usage("--role has a control character"));
     }
-    let InitArgs { outbox, data, role, table, topic, kind, .. } = init;
-    let watched = table.zip(topic).map(|(table, topic)| Watched { table, topic, kind });
-    let schema = Schema { outbox, data, role, watched };
-    std::io::stdout().write_all(schema.to_string().as_bytes()).map_err(Failure::new)
+    let InitArgs {
+        outbox,
+        data,
+        role,
+        table,
+        topic,
+        kind,
+        ..
+    } = init;
+    let watched = table
+        .zip(topic)
+        .map(|(table, topic)| Watched { table, topic, kind });
+    let schema = Schema {
+        outbox,
+        data,
+        role,
+        watched,
+    };
+    std::io::stdout()
+        .write_all(schema.to_string().as_bytes())
+        .map_err(Failure::new)
 }

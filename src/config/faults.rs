@@ -22,14 +22,20 @@ impl ConfigFaults {
     }
 
     pub(super) fn into_result<T>(self, value: T) -> Result<T, Self> {
-        if self.0.is_empty() { Ok(value) } else { Err(self) }
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
     }
 }
 
 impl fmt::Display for ConfigFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration has {} fault(s):", self.0.len())?;
-        self.0.iter().try_for_each(|fault| write!(f, "\n  - {}", fault.trim_end()))
+        self.0
+            .iter()
+            .try_for_each(|fault| write!(f, "\n  - {}", fault.trim_end()))
     }
 }
 
@@ -44,20 +50,26 @@ pub(super) struct Section {
 
 impl Section {
     pub(super) fn new(name: &str, values: toml::Table) -> Self {
-        Section { name: name.to_owned(), values, sections: BTreeMap::new() }
+        Section {
+            name: name.to_owned(),
+            values,
+            sections: BTreeMap::new(),
+        }
     }
 
     /// The section of this name, the same one each time.
     pub(super) fn section(&mut self, name: &str, faults: &mut ConfigFaults) -> &mut Section {
         let value = self.values.remove(name);
-        self.sections.entry(name.to_owned()).or_insert_with(|| match value {
-            Some(toml::Value::Table(values)) => Section::new(name, values),
-            None => Section::new(name, toml::Table::new()),
-            Some(_) => {
-                faults.push(format!("{name} is a section: write [{name}]"));
-                Section::new(name, toml::Table::new())
-            }
-        })
+        self.sections
+            .entry(name.to_owned())
+            .or_insert_with(|| match value {
+                Some(toml::Value::Table(values)) => Section::new(name, values),
+                None => Section::new(name, toml::Table::new()),
+                Some(_) => {
+                    faults.push(format!("{name} is a section: write [{name}]"));
+                    Section::new(name, toml::Table::new())
+                }
+            })
     }
 
     /// The tables of `[[name]]`, taken out in their order, each named as `name[0]`.
@@ -82,11 +94,22 @@ impl Section {
 
     /// The full name of a setting, for a fault.
     pub(super) fn path(&self, key: &str) -> String {
-        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+        if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
+        }
     }
 
-    pub(super) fn value<T: DeserializeOwned>(&mut self, key: &str, default: T, faults: &mut ConfigFaults) -> T {
-        let Some(value) = self.values.remove(key) else { return default };
+    pub(super) fn value<T: DeserializeOwned>(
+        &mut self,
+        key: &str,
+        default: T,
+        faults: &mut ConfigFaults,
+    ) -> T {
+        let Some(value) = self.values.remove(key) else {
+            return default;
+        };
         value.try_into().unwrap_or_else(|fault: toml::de::Error| {
             faults.push(format!("{}: {}", self.path(key), fault.message()));
             default
@@ -94,7 +117,12 @@ impl Section {
     }
 
     /// A list, or one value for a list of one.
-    pub(super) fn list(&mut self, key: &str, default: Vec<String>, faults: &mut ConfigFaults) -> Vec<String> {
+    pub(super) fn list(
+        &mut self,
+        key: &str,
+        default: Vec<String>,
+        faults: &mut ConfigFaults,
+    ) -> Vec<String> {
         match self.values.remove(key) {
             Some(toml::Value::String(one)) => vec![one],
             Some(several) => {
@@ -106,13 +134,21 @@ impl Section {
     }
 
     /// A duration such as `15s`, `5m` or `7 days`.
-    pub(super) fn duration(&mut self, key: &str, default: Duration, faults: &mut ConfigFaults) -> Duration {
+    pub(super) fn duration(
+        &mut self,
+        key: &str,
+        default: Duration,
+        faults: &mut ConfigFaults,
+    ) -> Duration {
         let text: String = self.value(key, String::new(), faults);
         if text.is_empty() {
             return default;
         }
         humantime::parse_duration(&text).unwrap_or_else(|fault| {
-            faults.push(format!("{}: {text:?} is not a duration as 15s, 5m or 7days: {fault}", self.path(key)));
+            faults.push(format!(
+                "{}: {text:?} is not a duration as 15s, 5m or 7days: {fault}",
+                self.path(key)
+            ));
             default
         })
     }

@@ -1,7 +1,8 @@
 //! What can be configured, by a TOML file and by the flags of `vidette serve`.
 //!
 //! Invariants:
-//! - a configuration is checked as a whole before anything starts, and all its faults are reported at once;
+//! - a configuration is checked as a whole before anything starts, and all its faults are reported
+//!   at once;
 //! - each setting has its default here and its unit in its name or its text.
 
 mod faults;
@@ -97,9 +98,8 @@ impl Config {
     /// Every fault that there is.
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigFaults> {
         let text = match file {
-            Some(path) => {
-                std::fs::read_to_string(path).map_err(|e| ConfigFaults::one(format!("{}: {e}", path.display())))?
-            }
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|e| ConfigFaults::one(format!("{}: {e}", path.display())))?,
             None => String::new(),
         };
         Self::parse(&text, overrides)
@@ -111,7 +111,9 @@ impl Config {
     /// Every fault that there is.
     pub fn parse(text: &str, overrides: Overrides) -> Result<Self, ConfigFaults> {
         let mut faults = ConfigFaults::default();
-        let table = text.parse::<toml::Table>().map_err(|e| ConfigFaults::one(e.to_string()))?;
+        let table = text
+            .parse::<toml::Table>()
+            .map_err(|e| ConfigFaults::one(e.to_string()))?;
         let mut root = Section::new("", table);
         let sources = sources::sources(root.section("source", &mut faults), &mut faults);
         let config = Config {
@@ -126,7 +128,11 @@ impl Config {
             ),
             legacy: legacy(root.section("legacy", &mut faults), &mut faults),
             origins: origins(root.section("origins", &mut faults), &mut faults),
-            pages: pages(root.section("pages", &mut faults), overrides.pages_dir, &mut faults),
+            pages: pages(
+                root.section("pages", &mut faults),
+                overrides.pages_dir,
+                &mut faults,
+            ),
             sources,
         };
         root.finish(&mut faults);
@@ -136,7 +142,12 @@ impl Config {
 
     /// Rules between settings.
     fn check(&self, faults: &mut ConfigFaults) {
-        let BusOptions { heartbeat, max_event_bytes, retention, .. } = &self.bus;
+        let BusOptions {
+            heartbeat,
+            max_event_bytes,
+            retention,
+            ..
+        } = &self.bus;
         if retention.max_age < *heartbeat * 3 {
             faults.push("retention.max_age has to be at least three times bus.heartbeat, or a connected subscriber could fall out of retention");
         }
@@ -144,7 +155,10 @@ impl Config {
             faults.push("bus.heartbeat cannot be 0");
         }
         if *max_event_bytes > limits::MAX_EVENT_BYTES_CEILING || *max_event_bytes == 0 {
-            faults.push(format!("limits.max_event_bytes has to be from 1 to {}", limits::MAX_EVENT_BYTES_CEILING));
+            faults.push(format!(
+                "limits.max_event_bytes has to be from 1 to {}",
+                limits::MAX_EVENT_BYTES_CEILING
+            ));
         }
         for source in &self.sources.gearman {
             if source.concurrency.saturating_mul(*max_event_bytes) > limits::GEARMAN_HELD_BYTES {
@@ -157,23 +171,41 @@ impl Config {
                 "retention.max_events has to be at least 1, and retention.max_bytes at least limits.max_event_bytes",
             );
         }
-        if !self.legacy.path.starts_with('/') || self.legacy.path.contains(['{', '}', '*', '?', '#']) {
-            faults.push(format!("legacy.path = {:?} is not a path as /backend.php", self.legacy.path));
+        if !self.legacy.path.starts_with('/')
+            || self.legacy.path.contains(['{', '}', '*', '?', '#'])
+        {
+            faults.push(format!(
+                "legacy.path = {:?} is not a path as /backend.php",
+                self.legacy.path
+            ));
         }
-        for origin in self.origins.allow.iter().filter(|o| !o.contains("://") || o.ends_with('/')) {
-            faults.push(format!("origins.allow: {origin:?} is not an origin as https://www.example.org"));
+        for origin in self
+            .origins
+            .allow
+            .iter()
+            .filter(|o| !o.contains("://") || o.ends_with('/'))
+        {
+            faults.push(format!(
+                "origins.allow: {origin:?} is not an origin as https://www.example.org"
+            ));
         }
     }
 }
 
-fn listen(root: &mut Section, flags: Vec<SocketAddr>, faults: &mut ConfigFaults) -> Vec<SocketAddr> {
+fn listen(
+    root: &mut Section,
+    flags: Vec<SocketAddr>,
+    faults: &mut ConfigFaults,
+) -> Vec<SocketAddr> {
     let default = vec!["127.0.0.1:8080".to_owned()];
     let texts: Vec<String> = root.list("listen", default, faults);
     let mut addresses = Vec::new();
     for text in texts {
         match text.parse() {
             Ok(address) => addresses.push(address),
-            Err(_) => faults.push(format!("listen: {text:?} is not an address as 127.0.0.1:8080")),
+            Err(_) => faults.push(format!(
+                "listen: {text:?} is not an address as 127.0.0.1:8080"
+            )),
         }
     }
     if flags.is_empty() { addresses } else { flags }
@@ -193,18 +225,26 @@ fn engine(
             if other != "sqlite" {
                 faults.push(format!("engine: {other:?} is neither sqlite nor memory"));
             }
-            EngineKind::Sqlite { data_dir: data_dir.unwrap_or(configured_dir) }
+            EngineKind::Sqlite {
+                data_dir: data_dir.unwrap_or(configured_dir),
+            }
         }
     }
 }
 
 /// How long ids are remembered by default: longer where jobs may be given again after an outage.
 fn dedupe_window(sources: &SourcesConfig) -> Duration {
-    if sources.gearman.is_empty() { Duration::from_secs(120) } else { limits::SOURCE_DEDUPE_WINDOW }
+    if sources.gearman.is_empty() {
+        Duration::from_secs(120)
+    } else {
+        limits::SOURCE_DEDUPE_WINDOW
+    }
 }
 
 fn bus(root: &mut Section, dedupe_window: Duration, faults: &mut ConfigFaults) -> BusOptions {
-    let heartbeat = root.section("bus", faults).duration("heartbeat", Duration::from_secs(15), faults);
+    let heartbeat =
+        root.section("bus", faults)
+            .duration("heartbeat", Duration::from_secs(15), faults);
     let limits = root.section("limits", faults);
     let max_subscribers = limits.value("max_subscribers", 100_000, faults);
     let max_event_bytes = limits.value("max_event_bytes", 1024 * 1024, faults);
@@ -215,11 +255,17 @@ fn bus(root: &mut Section, dedupe_window: Duration, faults: &mut ConfigFaults) -
         max_bytes: retention.value("max_bytes", 4096 * MIB, faults),
         dedupe_window: retention.duration("dedupe_window", dedupe_window, faults),
     };
-    BusOptions { heartbeat, max_subscribers, max_event_bytes, retention }
+    BusOptions {
+        heartbeat,
+        max_subscribers,
+        max_event_bytes,
+        retention,
+    }
 }
 
 fn max_connections(root: &mut Section, faults: &mut ConfigFaults) -> usize {
-    root.section("limits", faults).value("max_connections", 100_000, faults)
+    root.section("limits", faults)
+        .value("max_connections", 100_000, faults)
 }
 
 fn legacy(section: &mut Section, faults: &mut ConfigFaults) -> LegacyConfig {
@@ -229,11 +275,17 @@ fn legacy(section: &mut Section, faults: &mut ConfigFaults) -> LegacyConfig {
         Filter::all()
     });
     let path = section.value("path", "/backend.php".to_owned(), faults);
-    LegacyConfig { path, filter, jsonp: section.value("jsonp", false, faults) }
+    LegacyConfig {
+        path,
+        filter,
+        jsonp: section.value("jsonp", false, faults),
+    }
 }
 
 fn origins(section: &mut Section, faults: &mut ConfigFaults) -> OriginsConfig {
-    OriginsConfig { allow: section.list("allow", Vec::new(), faults) }
+    OriginsConfig {
+        allow: section.list("allow", Vec::new(), faults),
+    }
 }
 
 fn pages(section: &mut Section, flag: Option<PathBuf>, faults: &mut ConfigFaults) -> PagesConfig {
@@ -243,7 +295,10 @@ fn pages(section: &mut Section, flag: Option<PathBuf>, faults: &mut ConfigFaults
         faults.push(format!("pages.dir: {} is not a folder", missing.display()));
     }
     let debian = PathBuf::from("/usr/share/javascript/prototype/prototype.js");
-    PagesConfig { dir, prototype_js: section.value("prototype_js", debian, faults) }
+    PagesConfig {
+        dir,
+        prototype_js: section.value("prototype_js", debian, faults),
+    }
 }
 
 #[cfg(test)]
@@ -251,19 +306,29 @@ mod tests {
     use super::*;
 
     fn faults(text: &str) -> String {
-        Config::parse(text, Overrides::default()).expect_err("a fault").to_string()
+        Config::parse(text, Overrides::default())
+            .expect_err("a fault")
+            .to_string()
     }
 
     #[test]
     fn nothing_at_all_is_a_configuration() {
         let config = Config::parse("", Overrides::default()).expect("defaults");
-        assert_eq!(config.engine, EngineKind::Sqlite { data_dir: "./vidette-data".into() });
+        assert_eq!(
+            config.engine,
+            EngineKind::Sqlite {
+                data_dir: "./vidette-data".into()
+            }
+        );
         assert_eq!(config.bus.heartbeat, Duration::from_secs(15));
     }
 
     #[test]
     fn the_command_line_wins_over_the_file() {
-        let overrides = Overrides { engine: Some("memory".into()), ..Overrides::default() };
+        let overrides = Overrides {
+            engine: Some("memory".into()),
+            ..Overrides::default()
+        };
         let config = Config::parse("engine = \"sqlite\"", overrides).expect("a configuration");
         assert_eq!(config.engine, EngineKind::Memory);
     }
@@ -300,9 +365,16 @@ mod tests {
 
     #[test]
     fn retention_has_to_outlast_three_heartbeats() {
-        assert!(faults("[bus]\nheartbeat = \"15s\"\n[retention]\nmax_age = \"44s\"").contains("three times"));
         assert!(
-            Config::parse("[bus]\nheartbeat = \"15s\"\n[retention]\nmax_age = \"45s\"", Overrides::default()).is_ok()
+            faults("[bus]\nheartbeat = \"15s\"\n[retention]\nmax_age = \"44s\"")
+                .contains("three times")
+        );
+        assert!(
+            Config::parse(
+                "[bus]\nheartbeat = \"15s\"\n[retention]\nmax_age = \"45s\"",
+                Overrides::default()
+            )
+            .is_ok()
         );
     }
 }

@@ -44,18 +44,34 @@ pub(super) fn postgres(mut section: Section, faults: &mut ConfigFaults) -> Postg
         answer_timeout: section.duration("answer_timeout", limits::DATABASE_ANSWER_MAX, faults),
         delete_after_publish: section.value("delete_after_publish", false, faults),
     };
-    if config.poll_interval < limits::DATABASE_POLL_MIN || config.poll_interval > limits::DATABASE_POLL_MAX {
-        let (least, most) = (limits::DATABASE_POLL_MIN.as_millis(), limits::DATABASE_POLL_MAX.as_secs());
-        faults.push(format!("{} has to be from {least}ms to {most}s", section.path("poll_interval")));
+    if config.poll_interval < limits::DATABASE_POLL_MIN
+        || config.poll_interval > limits::DATABASE_POLL_MAX
+    {
+        let (least, most) = (
+            limits::DATABASE_POLL_MIN.as_millis(),
+            limits::DATABASE_POLL_MAX.as_secs(),
+        );
+        faults.push(format!(
+            "{} has to be from {least}ms to {most}s",
+            section.path("poll_interval")
+        ));
     }
     if config.answer_timeout.is_zero() || config.answer_timeout > limits::DATABASE_ANSWER_MAX {
         let most = limits::DATABASE_ANSWER_MAX.as_secs();
-        faults.push(format!("{} has to be more than 0s and at most {most}s", section.path("answer_timeout")));
+        faults.push(format!(
+            "{} has to be more than 0s and at most {most}s",
+            section.path("answer_timeout")
+        ));
     }
-    if config.name.is_empty() || config.name.len() > limits::SOURCE_NAME_BYTES || config.name.contains(char::is_control)
+    if config.name.is_empty()
+        || config.name.len() > limits::SOURCE_NAME_BYTES
+        || config.name.contains(char::is_control)
     {
         let most = limits::SOURCE_NAME_BYTES;
-        faults.push(format!("{} has to be from 1 to {most} bytes without a control character", section.path("name")));
+        faults.push(format!(
+            "{} has to be from 1 to {most} bytes without a control character",
+            section.path("name")
+        ));
     }
     section.finish(faults);
     config
@@ -64,11 +80,16 @@ pub(super) fn postgres(mut section: Section, faults: &mut ConfigFaults) -> Postg
 fn server(section: &mut Section, faults: &mut ConfigFaults) -> tokio_postgres::Config {
     let url: String = section.value("url", String::new(), faults);
     let path = section.path("url");
-    let mut server = url.parse::<tokio_postgres::Config>().unwrap_or_else(|fault| {
-        let why = std::error::Error::source(&fault).map_or_else(|| fault.to_string(), ToString::to_string);
-        faults.push(format!("{path}: not an address as postgres://vidette@/mydb?host=/run/postgresql: {why}"));
-        tokio_postgres::Config::new()
-    });
+    let mut server = url
+        .parse::<tokio_postgres::Config>()
+        .unwrap_or_else(|fault| {
+            let why = std::error::Error::source(&fault)
+                .map_or_else(|| fault.to_string(), ToString::to_string);
+            faults.push(format!(
+                "{path}: not an address as postgres://vidette@/mydb?host=/run/postgresql: {why}"
+            ));
+            tokio_postgres::Config::new()
+        });
     if server.get_hosts().is_empty() && server.get_hostaddrs().is_empty() {
         faults.push(format!(
             "{path} has to name a host, as postgres://vidette@/mydb?host=/run/postgresql or postgres://vidette@127.0.0.1/mydb"
@@ -95,7 +116,11 @@ fn password(section: &mut Section, faults: &mut ConfigFaults) -> Option<String> 
     match std::fs::read_to_string(&file) {
         Ok(password) => Some(password.trim_end_matches(['\r', '\n']).to_owned()),
         Err(fault) => {
-            faults.push(format!("{}: {}: {fault}", section.path("password_file"), file.display()));
+            faults.push(format!(
+                "{}: {}: {fault}",
+                section.path("password_file"),
+                file.display()
+            ));
             None
         }
     }
@@ -110,7 +135,10 @@ pub struct TableName {
 
 impl TableName {
     fn public(table: &str) -> Self {
-        TableName { schema: "public".to_owned(), table: table.to_owned() }
+        TableName {
+            schema: "public".to_owned(),
+            table: table.to_owned(),
+        }
     }
 
     /// Its schema, not quoted.
@@ -125,7 +153,10 @@ impl TableName {
 
     /// Another name in the same schema.
     pub(crate) fn beside(&self, name: &str) -> Self {
-        TableName { schema: self.schema.clone(), table: name.to_owned() }
+        TableName {
+            schema: self.schema.clone(),
+            table: name.to_owned(),
+        }
     }
 
     /// The same with something behind it.
@@ -144,11 +175,17 @@ impl FromStr for TableName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (schema, table) = text.split_once('.').unwrap_or(("public", text));
-        let is_short = |part: &str| is_name(part) && !part.contains('.') && part.len() <= MAX_NAME_BYTES;
+        let is_short =
+            |part: &str| is_name(part) && !part.contains('.') && part.len() <= MAX_NAME_BYTES;
         if !is_short(schema) || !is_short(table) {
-            return Err(format!("{text:?} is not a table as vidette_outbox or door.vidette_outbox"));
+            return Err(format!(
+                "{text:?} is not a table as vidette_outbox or door.vidette_outbox"
+            ));
         }
-        Ok(TableName { schema: schema.to_owned(), table: table.to_owned() })
+        Ok(TableName {
+            schema: schema.to_owned(),
+            table: table.to_owned(),
+        })
     }
 }
 
@@ -179,24 +216,38 @@ mod tests {
     #[test]
     fn a_table_without_a_schema_is_public() {
         let quoted = |text: &str| text.parse::<TableName>().map(|name| name.to_string());
-        assert_eq!(quoted("door_log").expect("a table"), "\"public\".\"door_log\"");
-        assert_eq!(quoted("Doors.door \"log\"").expect("a table"), "\"Doors\".\"door \"\"log\"\"\"");
+        assert_eq!(
+            quoted("door_log").expect("a table"),
+            "\"public\".\"door_log\""
+        );
+        assert_eq!(
+            quoted("Doors.door \"log\"").expect("a table"),
+            "\"Doors\".\"door \"\"log\"\"\""
+        );
         for wrong in ["", ".", "a.", ".a", "a.b.c", "a\n;b"] {
             assert!(quoted(wrong).is_err(), "{wrong:?}");
         }
-        assert!(quoted(&"x".repeat(51)).is_err(), "no room for what is added to the name");
+        assert!(
+            quoted(&"x".repeat(51)).is_err(),
+            "no room for what is added to the name"
+        );
     }
 
     #[test]
     fn an_outbox_needs_only_an_address() {
         let text = "[[source.postgres]]\nurl = \"postgres://vidette@/doors?host=/run/postgresql\"";
         let config = Config::parse(text, Overrides::default()).expect("a configuration");
-        let [outbox] = &config.sources.postgres[..] else { panic!("one outbox") };
+        let [outbox] = &config.sources.postgres[..] else {
+            panic!("one outbox")
+        };
         assert_eq!(
             (outbox.name.as_str(), outbox.table.to_string().as_str()),
             ("postgres", "\"public\".\"vidette_outbox\"")
         );
-        assert_eq!((outbox.poll_interval, outbox.delete_after_publish), (Duration::from_secs(5), false));
+        assert_eq!(
+            (outbox.poll_interval, outbox.delete_after_publish),
+            (Duration::from_secs(5), false)
+        );
     }
 
     #[test]
@@ -212,7 +263,9 @@ mod tests {
             [[source.postgres]]
             url = \"nonsense\"
             ";
-        let told = Config::parse(text, Overrides::default()).expect_err("faults").to_string();
+        let told = Config::parse(text, Overrides::default())
+            .expect_err("faults")
+            .to_string();
         for part in [
             "has to name a host",
             "no TLS",

@@ -37,16 +37,27 @@ const GEARMAN_PORT: u16 = 4730;
 const GEARMAN_CONCURRENCY: usize = 64;
 
 pub(super) fn sources(section: &mut Section, faults: &mut ConfigFaults) -> SourcesConfig {
-    let (functions, outboxes) = (section.array("gearman", faults), section.array("postgres", faults));
+    let (functions, outboxes) = (
+        section.array("gearman", faults),
+        section.array("postgres", faults),
+    );
     let config = SourcesConfig {
-        gearman: functions.into_iter().filter_map(|table| gearman(table, faults)).collect(),
-        postgres: outboxes.into_iter().map(|table| postgres(table, faults)).collect(),
+        gearman: functions
+            .into_iter()
+            .filter_map(|table| gearman(table, faults))
+            .collect(),
+        postgres: outboxes
+            .into_iter()
+            .map(|table| postgres(table, faults))
+            .collect(),
     };
     let gearman_names = config.gearman.iter().map(|source| &source.name);
     let mut names = HashSet::new();
     for name in gearman_names.chain(config.postgres.iter().map(|source| &source.name)) {
         if !names.insert(name) {
-            faults.push(format!("source: two sources are named {name:?}; give one of them another name"));
+            faults.push(format!(
+                "source: two sources are named {name:?}; give one of them another name"
+            ));
         }
     }
     config
@@ -54,33 +65,66 @@ pub(super) fn sources(section: &mut Section, faults: &mut ConfigFaults) -> Sourc
 
 fn gearman(mut section: Section, faults: &mut ConfigFaults) -> Option<GearmanConfig> {
     let servers = section.list("servers", vec!["127.0.0.1".to_owned()], faults);
-    let function = required(&mut section, "function", "the Gearman function whose jobs are taken, as getmsg", faults);
+    let function = required(
+        &mut section,
+        "function",
+        "the Gearman function whose jobs are taken, as getmsg",
+        faults,
+    );
     let name = section.value("name", function.clone().unwrap_or_default(), faults);
-    let topic = required(&mut section, "topic", "where the events go, as door.{doorno}", faults);
+    let topic = required(
+        &mut section,
+        "topic",
+        "where the events go, as door.{doorno}",
+        faults,
+    );
     let topic = topic.and_then(|text| {
         let parsed = TopicTemplate::parse(&text);
-        parsed.map_err(|fault| faults.push(format!("{}: {fault}", section.path("topic")))).ok()
+        parsed
+            .map_err(|fault| faults.push(format!("{}: {fault}", section.path("topic"))))
+            .ok()
     });
     let concurrency = section.value("concurrency", GEARMAN_CONCURRENCY, faults);
     if !(1..=limits::SOURCE_BATCH_EVENTS).contains(&concurrency) {
         let most = limits::SOURCE_BATCH_EVENTS;
-        faults.push(format!("{} has to be from 1 to {most}", section.path("concurrency")));
+        faults.push(format!(
+            "{} has to be from 1 to {most}",
+            section.path("concurrency")
+        ));
     }
     if name.len() > limits::SOURCE_NAME_BYTES || name.contains(char::is_control) {
         let most = limits::SOURCE_NAME_BYTES;
-        faults.push(format!("{} is longer than {most} bytes or has a control character", section.path("name")));
+        faults.push(format!(
+            "{} is longer than {most} bytes or has a control character",
+            section.path("name")
+        ));
     }
-    if function.as_ref().is_some_and(|name| name.len() > limits::GEARMAN_NAME_BYTES || name.contains(char::is_control))
-    {
+    if function.as_ref().is_some_and(|name| {
+        name.len() > limits::GEARMAN_NAME_BYTES || name.contains(char::is_control)
+    }) {
         let most = limits::GEARMAN_NAME_BYTES;
-        faults.push(format!("{} is longer than {most} bytes or has a control character", section.path("function")));
+        faults.push(format!(
+            "{} is longer than {most} bytes or has a control character",
+            section.path("function")
+        ));
     }
     let servers = gearman_servers(servers, &section.path("servers"), faults);
     section.finish(faults);
-    Some(GearmanConfig { name, servers, function: function?, topic: topic?, concurrency })
+    Some(GearmanConfig {
+        name,
+        servers,
+        function: function?,
+        topic: topic?,
+        concurrency,
+    })
 }
 
-fn required(section: &mut Section, key: &str, what: &str, faults: &mut ConfigFaults) -> Option<String> {
+fn required(
+    section: &mut Section,
+    key: &str,
+    what: &str,
+    faults: &mut ConfigFaults,
+) -> Option<String> {
     let text: String = section.value(key, String::new(), faults);
     if text.is_empty() {
         faults.push(format!("{} is missing: {what}", section.path(key)));
@@ -91,15 +135,28 @@ fn required(section: &mut Section, key: &str, what: &str, faults: &mut ConfigFau
 
 fn gearman_servers(given: Vec<String>, path: &str, faults: &mut ConfigFaults) -> Vec<String> {
     if given.is_empty() {
-        faults.push(format!("{path} is empty: name at least one job server, as 127.0.0.1:{GEARMAN_PORT}"));
+        faults.push(format!(
+            "{path} is empty: name at least one job server, as 127.0.0.1:{GEARMAN_PORT}"
+        ));
     }
     let mut servers: Vec<String> = Vec::new();
     for text in given {
-        let has_port = text.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-        let server = if has_port { text.clone() } else { format!("{text}:{GEARMAN_PORT}") };
-        let parts = server.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
-        if !matches!(parts, Some((host, Ok(1..))) if !host.is_empty() && !host.contains(char::is_whitespace)) {
-            faults.push(format!("{path}: {text:?} is not a job server as 127.0.0.1:{GEARMAN_PORT}"));
+        let has_port = text
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.contains(']'));
+        let server = if has_port {
+            text.clone()
+        } else {
+            format!("{text}:{GEARMAN_PORT}")
+        };
+        let parts = server
+            .rsplit_once(':')
+            .map(|(host, port)| (host, port.parse::<u16>()));
+        if !matches!(parts, Some((host, Ok(1..))) if !host.is_empty() && !host.contains(char::is_whitespace))
+        {
+            faults.push(format!(
+                "{path}: {text:?} is not a job server as 127.0.0.1:{GEARMAN_PORT}"
+            ));
         } else if servers.contains(&server) {
             faults.push(format!("{path}: {server} is there twice"));
         }
@@ -118,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_function_and_a_topic_are_enough() {
-        let config = parse("[[source.gearman]]\nfunction = \"getmsg\"\ntopic = \"door.{doorno}\"").expect("a source");
+        let config = parse("[[source.gearman]]\nfunction = \"getmsg\"\ntopic = \"door.{doorno}\"")
+            .expect("a source");
         let source = &config.sources.gearman[0];
         assert_eq!((source.name.as_str(), source.concurrency), ("getmsg", 64));
         assert_eq!(source.servers, ["127.0.0.1:4730"]);
@@ -126,19 +184,38 @@ mod tests {
 
     #[test]
     fn ids_are_remembered_longer_where_jobs_may_come_again() {
-        let minutes = |text| parse(text).expect("a configuration").bus.retention.dedupe_window.as_secs() / 60;
+        let minutes = |text| {
+            parse(text)
+                .expect("a configuration")
+                .bus
+                .retention
+                .dedupe_window
+                .as_secs()
+                / 60
+        };
         let source = "[[source.gearman]]\nfunction = \"f\"\ntopic = \"t\"";
         assert_eq!(minutes(""), 2);
         assert_eq!(minutes(source), 60);
-        assert_eq!(minutes(&format!("[retention]\ndedupe_window = \"5m\"\n{source}")), 5);
+        assert_eq!(
+            minutes(&format!("[retention]\ndedupe_window = \"5m\"\n{source}")),
+            5
+        );
     }
 
     #[test]
     fn jobs_in_hand_have_to_fit_into_memory() {
         let source = |more| format!("[[source.gearman]]\nfunction = \"f\"\ntopic = \"t\"\n{more}");
         let told = parse(&source("concurrency = 300")).expect_err("300 MiB");
-        assert!(told.contains("concurrency times limits.max_event_bytes"), "{told}");
-        assert!(parse(&source("concurrency = 300\n[limits]\nmax_event_bytes = 1000")).is_ok());
+        assert!(
+            told.contains("concurrency times limits.max_event_bytes"),
+            "{told}"
+        );
+        assert!(
+            parse(&source(
+                "concurrency = 300\n[limits]\nmax_event_bytes = 1000"
+            ))
+            .is_ok()
+        );
     }
 
     #[test]

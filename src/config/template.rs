@@ -29,16 +29,27 @@ impl TopicTemplate {
                 return Err(format!("{text:?} has a {{ without its }}"));
             };
             if field.is_empty() || field.contains('{') {
-                return Err(format!("{text:?} has braces without a field's name in them; write door.{{doorno}}"));
+                return Err(format!(
+                    "{text:?} has braces without a field's name in them; write door.{{doorno}}"
+                ));
             }
-            parts.extend([Part::Literal(literal.to_owned()), Part::Field(field.to_owned())]);
+            parts.extend([
+                Part::Literal(literal.to_owned()),
+                Part::Field(field.to_owned()),
+            ]);
             rest = behind;
         }
         parts.push(Part::Literal(rest.to_owned()));
-        if parts.iter().any(|part| matches!(part, Part::Literal(text) if text.contains('}'))) {
+        if parts
+            .iter()
+            .any(|part| matches!(part, Part::Literal(text) if text.contains('}')))
+        {
             return Err(format!("{text:?} has a }} without its {{"));
         }
-        let template = TopicTemplate { text: text.to_owned(), parts };
+        let template = TopicTemplate {
+            text: text.to_owned(),
+            parts,
+        };
         let example = template.fill(|_| Ok::<_, String>("x".to_owned()))?;
         Topic::for_publisher(&example).map_err(|fault| fault.to_string())?;
         Ok(template)
@@ -50,7 +61,10 @@ impl TopicTemplate {
     }
 
     /// Puts the fields in. What comes out need not be a topic: that depends on them.
-    pub(crate) fn fill<E>(&self, mut field: impl FnMut(&str) -> Result<String, E>) -> Result<String, E> {
+    pub(crate) fn fill<E>(
+        &self,
+        mut field: impl FnMut(&str) -> Result<String, E>,
+    ) -> Result<String, E> {
         let mut topic = String::new();
         for part in &self.parts {
             match part {
@@ -79,7 +93,10 @@ mod tests {
     #[test]
     fn fields_are_put_where_their_names_stand() {
         assert_eq!(filled("door.{doorno}"), Ok("door.DOORNO".to_owned()));
-        assert_eq!(filled("{site}.door-{no}.{kind}"), Ok("SITE.door-NO.KIND".to_owned()));
+        assert_eq!(
+            filled("{site}.door-{no}.{kind}"),
+            Ok("SITE.door-NO.KIND".to_owned())
+        );
         assert_eq!(filled("doors"), Ok("doors".to_owned()));
     }
 

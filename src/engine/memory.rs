@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Appended, Bounds, Engine, Page, ReadRequest, Receipt, Retention, Sizes, TrimStep, millis};
+use super::{
+    Appended, Bounds, Engine, Page, ReadRequest, Receipt, Retention, Sizes, TrimStep, millis,
+};
 use crate::cursor::{Epoch, Vid};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, NewEvent};
@@ -46,7 +48,11 @@ struct TopicState {
 impl MemoryEngine {
     /// An empty log with a new epoch.
     pub fn new(dedupe_window: Duration) -> Self {
-        MemoryEngine { epoch: Epoch::random(), dedupe_window, log: Mutex::default() }
+        MemoryEngine {
+            epoch: Epoch::random(),
+            dedupe_window,
+            log: Mutex::default(),
+        }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -65,12 +71,23 @@ impl Log {
         self.events.partition_point(|e| e.vid <= vid)
     }
 
-    fn append_one(&mut self, sent: NewEvent, now_ms: i64, remembered_since_ms: i64) -> (Receipt, Option<Arc<Event>>) {
+    fn append_one(
+        &mut self,
+        sent: NewEvent,
+        now_ms: i64,
+        remembered_since_ms: i64,
+    ) -> (Receipt, Option<Arc<Event>>) {
         if let Some(id) = &sent.id
             && let Some(&(vid, time_ms)) = self.ids.get(id)
             && time_ms >= remembered_since_ms
         {
-            return (Receipt { vid, duplicate: true }, None);
+            return (
+                Receipt {
+                    vid,
+                    duplicate: true,
+                },
+                None,
+            );
         }
         self.last += 1;
         let vid = self.last;
@@ -78,24 +95,37 @@ impl Log {
             self.ids.insert(id.clone(), (vid, now_ms));
             self.id_order.push_back((now_ms, vid, id.clone()));
         }
-        let topic = self.topics.entry(sent.topic.clone()).or_insert(TopicState { newest: vid, retained: 0 });
+        let topic = self.topics.entry(sent.topic.clone()).or_insert(TopicState {
+            newest: vid,
+            retained: 0,
+        });
         topic.newest = vid;
         topic.retained += 1;
         let event = Arc::new(Event::new(vid, now_ms, sent));
         self.bytes += event.size_bytes() as u64;
         self.events.push_back(event.clone());
-        (Receipt { vid, duplicate: false }, Some(event))
+        (
+            Receipt {
+                vid,
+                duplicate: false,
+            },
+            Some(event),
+        )
     }
 
     fn is_due(&self, retention: &Retention, now_ms: i64) -> bool {
-        let Some(oldest) = self.events.front() else { return false };
+        let Some(oldest) = self.events.front() else {
+            return false;
+        };
         self.events.len() as u64 > retention.max_events
             || self.bytes > retention.max_bytes
             || oldest.time_ms < retention.oldest_time_ms(now_ms)
     }
 
     fn drop_oldest(&mut self) {
-        let Some(event) = self.events.pop_front() else { return };
+        let Some(event) = self.events.pop_front() else {
+            return;
+        };
         self.bytes -= event.size_bytes() as u64;
         if let Some(topic) = self.topics.get_mut(&event.sent.topic) {
             topic.retained -= 1;
@@ -106,8 +136,14 @@ impl Log {
     }
 
     fn forget_ids(&mut self, before_ms: i64) {
-        while self.id_order.front().is_some_and(|(time_ms, ..)| *time_ms < before_ms) {
-            let Some((_, vid, id)) = self.id_order.pop_front() else { return };
+        while self
+            .id_order
+            .front()
+            .is_some_and(|(time_ms, ..)| *time_ms < before_ms)
+        {
+            let Some((_, vid, id)) = self.id_order.pop_front() else {
+                return;
+            };
             // The id may have been used again since; then a younger entry keeps it.
             if self.ids.get(&id).is_some_and(|(newest, _)| *newest == vid) {
                 self.ids.remove(&id);
@@ -137,12 +173,18 @@ impl Engine for MemoryEngine {
 
     fn bounds(&self) -> Bounds {
         let log = self.log();
-        Bounds { first: log.first(), last: log.last }
+        Bounds {
+            first: log.first(),
+            last: log.last,
+        }
     }
 
     fn sizes(&self) -> Sizes {
         let log = self.log();
-        Sizes { events: log.events.len() as u64, bytes: log.bytes }
+        Sizes {
+            events: log.events.len() as u64,
+            bytes: log.bytes,
+        }
     }
 
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
@@ -169,13 +211,21 @@ impl Engine for MemoryEngine {
     }
 
     async fn read(&self, request: ReadRequest) -> Result<Page> {
-        Ok(self.log().read(&request, |event| request.filter.matches(&event.sent.topic)))
+        Ok(self
+            .log()
+            .read(&request, |event| request.filter.matches(&event.sent.topic)))
     }
 
     async fn read_newest(&self, request: ReadRequest) -> Result<Page> {
         let log = self.log();
-        let is_newest = |event: &Event| log.topics.get(&event.sent.topic).is_some_and(|t| t.newest == event.vid);
-        Ok(log.read(&request, |event| is_newest(event) && request.filter.matches(&event.sent.topic)))
+        let is_newest = |event: &Event| {
+            log.topics
+                .get(&event.sent.topic)
+                .is_some_and(|t| t.newest == event.vid)
+        };
+        Ok(log.read(&request, |event| {
+            is_newest(event) && request.filter.matches(&event.sent.topic)
+        }))
     }
 
     async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
@@ -184,11 +234,22 @@ impl Engine for MemoryEngine {
         Ok(log.events.get(index).map_or(log.last, |e| e.vid - 1))
     }
 
-    async fn topics(&self, filter: Filter, after: Option<Topic>, limit: usize) -> Result<Vec<(Topic, Vid)>> {
+    async fn topics(
+        &self,
+        filter: Filter,
+        after: Option<Topic>,
+        limit: usize,
+    ) -> Result<Vec<(Topic, Vid)>> {
         let log = self.log();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let topics = log.topics.range((from, Bound::Unbounded)).filter(|(topic, _)| filter.matches(topic));
-        Ok(topics.take(limit).map(|(topic, state)| (topic.clone(), state.newest)).collect())
+        let topics = log
+            .topics
+            .range((from, Bound::Unbounded))
+            .filter(|(topic, _)| filter.matches(topic));
+        Ok(topics
+            .take(limit)
+            .map(|(topic, state)| (topic.clone(), state.newest))
+            .collect())
     }
 
     async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {
@@ -200,7 +261,10 @@ impl Engine for MemoryEngine {
             trimmed += 1;
         }
         log.forget_ids(retention.oldest_id_ms(now_ms));
-        Ok(TrimStep { trimmed, more: log.is_due(&retention, now_ms) })
+        Ok(TrimStep {
+            trimmed,
+            more: log.is_due(&retention, now_ms),
+        })
     }
 }
 

@@ -1,9 +1,12 @@
 //! Where are events kept?
 //!
 //! An engine keeps one log. Its promises, which the conformance suite checks on each:
-//! - vids strictly rise, and one that was returned by [`Engine::append`] is never given again in its epoch;
-//! - `append` returns once the events are as durable as the engine says, and either all of them are or none;
-//! - `read` never returns an event that `append` has not returned, and tells the oldest vid of the very moment it read;
+//! - vids strictly rise, and one that was returned by [`Engine::append`] is never given again in
+//!   its epoch;
+//! - `append` returns once the events are as durable as the engine says, and either all of them are
+//!   or none;
+//! - `read` never returns an event that `append` has not returned, and tells the oldest vid of the
+//!   very moment it read;
 //! - nothing here waits for an event: that is the bus's part.
 
 mod memory;
@@ -52,7 +55,8 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The lowest and the highest vid of a batch, which has at least one event. A known id may stand anywhere in it.
+    /// The lowest and the highest vid of a batch, which has at least one event. A known id may
+    /// stand anywhere in it.
     pub fn range(receipts: &[Receipt]) -> (Vid, Vid) {
         let vids = || receipts.iter().map(|r| r.vid);
         (vids().min().unwrap_or(0), vids().max().unwrap_or(0))
@@ -115,8 +119,8 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page of events that are in memory: those after `request.after` that are wanted, within the budget. `events`
-    /// are in vid order, and have everything from there up to `through`.
+    /// A page of events that are in memory: those after `request.after` that are wanted, within the
+    /// budget. `events` are in vid order, and have everything from there up to `through`.
     pub(crate) fn fill<'e>(
         events: impl Iterator<Item = &'e Arc<Event>>,
         request: &ReadRequest,
@@ -125,11 +129,20 @@ impl Page {
         wanted: impl Fn(&Event) -> bool,
     ) -> Page {
         let (budget, through) = (&request.budget, through.min(request.through));
-        let mut page = Page { events: Vec::new(), through, first };
+        let mut page = Page {
+            events: Vec::new(),
+            through,
+            first,
+        };
         let mut bytes = 0;
-        let range = events.skip_while(|e| e.vid <= request.after).take_while(|e| e.vid <= through);
+        let range = events
+            .skip_while(|e| e.vid <= request.after)
+            .take_while(|e| e.vid <= through);
         for (looked_at, event) in range.enumerate() {
-            if looked_at == budget.scan || page.events.len() == budget.events || bytes >= budget.bytes {
+            if looked_at == budget.scan
+                || page.events.len() == budget.events
+                || bytes >= budget.bytes
+            {
                 page.through = event.vid - 1;
                 break;
             }
@@ -206,8 +219,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Appends batches, each with neighbouring vids in its order; all of them or none.
     ///
     /// # Errors
-    /// Storage full (nothing was written, later appends may succeed), busy (too many ids to remember), or broken
-    /// (nothing will be written any more).
+    /// Storage full (nothing was written, later appends may succeed), busy (too many ids to
+    /// remember), or broken (nothing will be written any more).
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended>;
 
     /// Reads a page.
@@ -220,7 +233,12 @@ pub trait Engine: Send + Sync + 'static {
     async fn vid_before(&self, time_ms: i64) -> Result<Vid>;
 
     /// Topics that match, after this one, in byte order, with their newest vid.
-    async fn topics(&self, filter: Filter, after: Option<Topic>, limit: usize) -> Result<Vec<(Topic, Vid)>>;
+    async fn topics(
+        &self,
+        filter: Filter,
+        after: Option<Topic>,
+        limit: usize,
+    ) -> Result<Vec<(Topic, Vid)>>;
 
     /// Deletes at most [`limits::TRIM_STEP_EVENTS`] of the events that are due.
     async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep>;
@@ -242,7 +260,10 @@ pub enum EngineKind {
 ///
 /// # Errors
 /// When the data folder cannot be used; the text says why and what to do.
-pub fn open(kind: &EngineKind, dedupe_window: Duration) -> std::result::Result<Arc<dyn Engine>, OpenError> {
+pub fn open(
+    kind: &EngineKind,
+    dedupe_window: Duration,
+) -> std::result::Result<Arc<dyn Engine>, OpenError> {
     Ok(match kind {
         EngineKind::Sqlite { data_dir } => Arc::new(SqliteEngine::open(data_dir, dedupe_window)?),
         EngineKind::Memory => Arc::new(MemoryEngine::new(dedupe_window)),

@@ -1,8 +1,10 @@
 //! Fewer, larger writes for HTTP/2.
 //!
-//! An event wakes the streams of a connection one after the other, and the connection's task between any two of them:
-//! left alone it writes each stream's frame by itself, 40,000 writes a second where 400 do. Invariants:
-//! - bytes go out in the order in which they came, when the tasks that were ready before the flush have run;
+//! An event wakes the streams of a connection one after the other, and the connection's task
+//! between any two of them: left alone it writes each stream's frame by itself, 40,000 writes a
+//! second where 400 do. Invariants:
+//! - bytes go out in the order in which they came, when the tasks that were ready before the flush
+//!   have run;
 //! - at most [`limits::H2_CORK_BYTES`] are held, and none after a flush.
 
 use std::io;
@@ -13,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::limits;
 
-/// What is held has room for so many bytes from the first on. Growing to that from nothing, flush by flush, took a sixth of
-/// the time of 1,000 streams over 10 connections.
+/// What is held has room for so many bytes from the first on. Growing to that from nothing, flush
+/// by flush, took a sixth of the time of 1,000 streams over 10 connections.
 const BEGIN_BYTES: usize = 16 * 1024;
 
 /// A stream whose flush lets others write first.
@@ -28,12 +30,18 @@ pub(super) struct Corked<S> {
 
 impl<S: AsyncWrite + Unpin> Corked<S> {
     pub(super) fn new(stream: S) -> Self {
-        Corked { stream, held: Vec::new(), written: 0, has_yielded: false }
+        Corked {
+            stream,
+            held: Vec::new(),
+            written: 0,
+            has_yielded: false,
+        }
     }
 
     fn poll_uncork(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.held.len() {
-            let count = ready!(Pin::new(&mut self.stream).poll_write(context, &self.held[self.written..]))?;
+            let count =
+                ready!(Pin::new(&mut self.stream).poll_write(context, &self.held[self.written..]))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -45,7 +53,11 @@ impl<S: AsyncWrite + Unpin> Corked<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.held.len() >= limits::H2_CORK_BYTES {
             ready!(self.poll_uncork(context))?;
         }
@@ -73,7 +85,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Corked<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, out)
     }
 }
@@ -102,7 +118,10 @@ mod tests {
 
     #[tokio::test]
     async fn more_than_may_be_held_passes_in_order() {
-        let sent: Vec<u8> = (0..=250).cycle().take(3 * limits::H2_CORK_BYTES + 5).collect();
+        let sent: Vec<u8> = (0..=250)
+            .cycle()
+            .take(3 * limits::H2_CORK_BYTES + 5)
+            .collect();
         let (near, mut far) = tokio::io::duplex(1000);
         let mut corked = Corked::new(near);
         let writing = async {

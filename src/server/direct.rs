@@ -1,11 +1,13 @@
 //! Connections of pages that wait: the same routes answer, but nothing is kept while nothing comes.
 //!
-//! An event stream or a waiting long-poll costs 14 KB under hyper, most of it the read buffer of 8 KiB that each of
-//! its connections keeps for life. Here a connection is its socket, its task and what the routes' answer holds.
+//! An event stream or a waiting long-poll costs 14 KB under hyper, most of it the read buffer of 8
+//! KiB that each of its connections keeps for life. Here a connection is its socket, its task and
+//! what the routes' answer holds.
 //!
 //! Invariants:
 //! - what the routes answer is written as it is; only the framing is made here;
-//! - an answer is given up when its peer leaves, and a peer that takes nothing for the write timeout is cut;
+//! - an answer is given up when its peer leaves, and a peer that takes nothing for the write
+//!   timeout is cut;
 //! - what comes behind a request is kept, within [`limits::MAX_HEAD_BYTES`], and read next;
 //! - a request that is not for here goes to hyper, with the connection and every byte of it.
 
@@ -67,7 +69,11 @@ enum Answered {
 
 impl Direct {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Direct { stream, outgoing: Outgoing::default(), early: Vec::new() }
+        Direct {
+            stream,
+            outgoing: Outgoing::default(),
+            early: Vec::new(),
+        }
     }
 
     /// Answers requests until one of them is not for here, or the connection ends.
@@ -111,7 +117,9 @@ impl Direct {
             }
         }
         let bytes = head::mend_target(std::mem::take(&mut self.early).into());
-        match head::parse(&bytes, |method, path| shared.routes.is_frequent(method, path)) {
+        match head::parse(&bytes, |method, path| {
+            shared.routes.is_frequent(method, path)
+        }) {
             Some(head) => {
                 self.early.extend_from_slice(&bytes[head.length..]);
                 Next::Request(Box::new(head))
@@ -120,9 +128,14 @@ impl Direct {
         }
     }
 
-    /// Has the routes answer, and puts the head of the answer into the way out. None when the peer has left.
+    /// Has the routes answer, and puts the head of the answer into the way out. None when the peer
+    /// has left.
     async fn answer(&mut self, head: Box<Head>, shared: &Shared) -> Option<(AnswerBody, bool)> {
-        let Head { request, keep_alive, .. } = *head;
+        let Head {
+            request,
+            keep_alive,
+            ..
+        } = *head;
         let mut answer = std::pin::pin!(shared.routes.answer(request));
         let answer = std::future::poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
@@ -131,15 +144,22 @@ impl Direct {
         });
         let (parts, body) = answer.await?.into_parts();
         let keep_alive = keep_alive && !shared.draining.is_cancelled();
-        let framing = body.size_hint().exact().map_or(Framing::Chunked, Framing::Length);
-        self.outgoing.begin(head::render(&parts, framing, keep_alive), framing == Framing::Chunked);
+        let framing = body
+            .size_hint()
+            .exact()
+            .map_or(Framing::Chunked, Framing::Length);
+        self.outgoing.begin(
+            head::render(&parts, framing, keep_alive),
+            framing == Framing::Chunked,
+        );
         Some((AnswerBody(body), keep_alive))
     }
 
     /// Sends a body to its end.
     ///
     /// # Errors
-    /// When the connection or the body broke off; the peer notices, for the body's end has not been told.
+    /// When the connection or the body broke off; the peer notices, for the body's end has not been
+    /// told.
     async fn send(&mut self, mut body: AnswerBody, write_timeout: Duration) -> io::Result<()> {
         std::future::poll_fn(|context| self.poll_send(&mut body, write_timeout, context)).await
     }
@@ -151,12 +171,17 @@ impl Direct {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.outgoing.poll_flush(&self.stream, write_timeout, context))?;
+            ready!(
+                self.outgoing
+                    .poll_flush(&self.stream, write_timeout, context)
+            )?;
             if self.outgoing.is_done() {
                 return Poll::Ready(Ok(()));
             }
             if self.outgoing.pump(&self.stream, || body.poll(context))? {
-                return self.poll_gone(context).map(|()| Err(io::ErrorKind::ConnectionReset.into()));
+                return self
+                    .poll_gone(context)
+                    .map(|()| Err(io::ErrorKind::ConnectionReset.into()));
             }
         }
     }

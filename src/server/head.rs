@@ -1,9 +1,11 @@
 //! Heads of HTTP/1.1 messages, for connections that hyper does not drive (RFC 9112).
 //!
 //! Invariants:
-//! - a request is taken only when it is whole and plain: a GET without a body, or a POST whose body has come with its
-//!   head; no upgrade, no expectation. Anything else, and anything wrong, is left to hyper as it came;
-//! - the answer's framing is written here, and headers that would contradict it are not let through.
+//! - a request is taken only when it is whole and plain: a GET without a body, or a POST whose body
+//!   has come with its head; no upgrade, no expectation. Anything else, and anything wrong, is left
+//!   to hyper as it came;
+//! - the answer's framing is written here, and headers that would contradict it are not let
+//!   through.
 
 use std::io::Write as _;
 use std::time::SystemTime;
@@ -27,31 +29,50 @@ pub(crate) struct Head {
 pub(crate) fn parse(bytes: &Bytes, is_wanted: impl Fn(&Method, &str) -> bool) -> Option<Head> {
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut lines);
-    let httparse::Status::Complete(head_length) = parsed.parse(bytes).ok()? else { return None };
-    let (target, method) = (parsed.path?, Method::from_bytes(parsed.method?.as_bytes()).ok()?);
+    let httparse::Status::Complete(head_length) = parsed.parse(bytes).ok()? else {
+        return None;
+    };
+    let (target, method) = (
+        parsed.path?,
+        Method::from_bytes(parsed.method?.as_bytes()).ok()?,
+    );
     if parsed.version != Some(1) || !is_wanted(&method, target.split('?').next()?) {
         return None;
     }
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     for line in parsed.headers.iter() {
         let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
-        headers.append(name, HeaderValue::from_maybe_shared(bytes.slice_ref(line.value)).ok()?);
+        headers.append(
+            name,
+            HeaderValue::from_maybe_shared(bytes.slice_ref(line.value)).ok()?,
+        );
     }
     let length = head_length.checked_add(body_length(&method, &headers)?)?;
     let mut request = Request::new(Body::empty());
     if length > head_length {
-        *request.body_mut() = Body::from(bytes.get(head_length..length).map(|body| bytes.slice_ref(body))?);
+        *request.body_mut() = Body::from(
+            bytes
+                .get(head_length..length)
+                .map(|body| bytes.slice_ref(body))?,
+        );
     }
     *request.uri_mut() = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).ok()?;
     *request.method_mut() = method;
     let keep_alive = !has_token(&headers, &header::CONNECTION, "close");
     *request.headers_mut() = headers;
-    Some(Head { request, length, keep_alive })
+    Some(Head {
+        request,
+        length,
+        keep_alive,
+    })
 }
 
 /// The length of a plain request's body; nothing when the request is not plain.
 fn body_length(method: &Method, headers: &HeaderMap) -> Option<usize> {
-    if [header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT].iter().any(|name| headers.contains_key(name)) {
+    if [header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT]
+        .iter()
+        .any(|name| headers.contains_key(name))
+    {
         return None;
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
@@ -66,7 +87,10 @@ fn body_length(method: &Method, headers: &HeaderMap) -> Option<usize> {
 
 /// A list may stand in several lines (RFC 9110 §5.3).
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let mut tokens = headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let mut tokens = headers
+        .get_all(name)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     tokens.any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
@@ -92,9 +116,22 @@ pub(crate) fn render(answer: &response::Parts, framing: Framing, keep_alive: boo
     if !keep_alive {
         head.extend_from_slice(b"connection: close\r\n");
     }
-    _ = write!(head, "date: {}\r\n", httpdate::HttpDate::from(SystemTime::now()));
-    let ours = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::DATE];
-    for (name, value) in answer.headers.iter().filter(|(name, _)| !ours.contains(name)) {
+    _ = write!(
+        head,
+        "date: {}\r\n",
+        httpdate::HttpDate::from(SystemTime::now())
+    );
+    let ours = [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+        header::DATE,
+    ];
+    for (name, value) in answer
+        .headers
+        .iter()
+        .filter(|(name, _)| !ours.contains(name))
+    {
         head.extend_from_slice(name.as_str().as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());
@@ -104,8 +141,9 @@ pub(crate) fn render(answer: &response::Parts, framing: Framing, keep_alive: boo
     head.into()
 }
 
-/// Percent-encodes `<` and `>` in the first line. RFC 3986 wants them so; but `>` is a wildcard here, and
-/// `curl '…?topic=door.>'` is what a person types first. Browsers and libraries encode it themselves.
+/// Percent-encodes `<` and `>` in the first line. RFC 3986 wants them so; but `>` is a wildcard
+/// here, and `curl '…?topic=door.>'` is what a person types first. Browsers and libraries encode it
+/// themselves.
 pub(crate) fn mend_target(bytes: Bytes) -> Bytes {
     let line = bytes.iter().position(|b| *b == b'\n').unwrap_or(0);
     if !bytes[..line].iter().any(|b| matches!(b, b'<' | b'>')) {
@@ -139,12 +177,18 @@ mod tests {
 
     #[test]
     fn a_plain_get_is_taken_with_all_that_it_says() {
-        let head = taken("GET /v1/sse?topic=a HTTP/1.1\r\nHost: h\r\nLast-Event-ID: 7\r\n\r\nrest").expect("a head");
+        let head = taken("GET /v1/sse?topic=a HTTP/1.1\r\nHost: h\r\nLast-Event-ID: 7\r\n\r\nrest")
+            .expect("a head");
         assert_eq!(head.request.uri().query(), Some("topic=a"));
         assert_eq!(head.request.headers()["last-event-id"], "7");
         assert!(head.keep_alive);
         assert_eq!(head.length, 59);
-        for close in ["x, Close", "close", "keep-alive\r\nConnection: a,close", "门, close"] {
+        for close in [
+            "x, Close",
+            "close",
+            "keep-alive\r\nConnection: a,close",
+            "门, close",
+        ] {
             let text = format!("GET /v1/sse HTTP/1.1\r\nConnection: {close}\r\n\r\n");
             assert!(!taken(text.leak()).expect("a head").keep_alive, "{close}");
         }
@@ -152,9 +196,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_plain_post_is_taken_with_its_body() {
-        let head = taken("POST /v1/events HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET").expect("a head");
+        let head =
+            taken("POST /v1/events HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET").expect("a head");
         assert_eq!(head.length, 50);
-        let body = axum::body::to_bytes(head.request.into_body(), 10).await.expect("a body");
+        let body = axum::body::to_bytes(head.request.into_body(), 10)
+            .await
+            .expect("a body");
         assert_eq!(body, "abc");
     }
 
@@ -192,17 +239,25 @@ mod tests {
 
     #[test]
     fn the_framing_is_told_once() {
-        let answer = Response::builder().status(StatusCode::GONE).header("content-length", "5").header("x-a", "b");
+        let answer = Response::builder()
+            .status(StatusCode::GONE)
+            .header("content-length", "5")
+            .header("x-a", "b");
         let (parts, ()) = answer.body(()).expect("an answer").into_parts();
-        let head = String::from_utf8(render(&parts, Framing::Chunked, false).to_vec()).expect("text");
-        assert!(head.starts_with("HTTP/1.1 410 Gone\r\ntransfer-encoding: chunked\r\nconnection: close\r\ndate: "));
+        let head =
+            String::from_utf8(render(&parts, Framing::Chunked, false).to_vec()).expect("text");
+        assert!(head.starts_with(
+            "HTTP/1.1 410 Gone\r\ntransfer-encoding: chunked\r\nconnection: close\r\ndate: "
+        ));
         assert!(head.ends_with(" GMT\r\nx-a: b\r\n\r\n"), "{head}");
     }
 
     #[test]
     fn only_the_first_line_is_mended() {
-        let request = b"POST /v1/poll?topic=a.>&x=<b> HTTP/1.1\r\nHost: <h>\r\n\r\n{\"a\":\"<>\"}\n";
-        let mended = b"POST /v1/poll?topic=a.%3E&x=%3Cb%3E HTTP/1.1\r\nHost: <h>\r\n\r\n{\"a\":\"<>\"}\n";
+        let request =
+            b"POST /v1/poll?topic=a.>&x=<b> HTTP/1.1\r\nHost: <h>\r\n\r\n{\"a\":\"<>\"}\n";
+        let mended =
+            b"POST /v1/poll?topic=a.%3E&x=%3Cb%3E HTTP/1.1\r\nHost: <h>\r\n\r\n{\"a\":\"<>\"}\n";
         assert_eq!(mend_target(Bytes::from_static(request)), &mended[..]);
         assert_eq!(mend_target(Bytes::from_static(b">>>")), &b">>>"[..]);
     }

@@ -2,8 +2,10 @@
 //!
 //! Invariants:
 //! - everything that can fail at start fails before the first connection is accepted;
-//! - a connection is bounded in what it may hold, and in how long it may send nothing or take nothing;
-//! - hyper drives all connections but those of pages that wait, which [`direct`] holds for far less memory;
+//! - a connection is bounded in what it may hold, and in how long it may send nothing or take
+//!   nothing;
+//! - hyper drives all connections but those of pages that wait, which [`direct`] holds for far less
+//!   memory;
 //! - sources begin when connections are accepted, and end with them;
 //! - shutdown ends every stream with its closing word and returns within [`limits::DRAIN`].
 
@@ -50,7 +52,9 @@ pub enum StartError {
     #[error("{0}")]
     Engine(#[from] engine::OpenError),
     /// An address could not be bound.
-    #[error("cannot listen on {address}: {fault}. Is another gateway running there? --listen takes another address")]
+    #[error(
+        "cannot listen on {address}: {fault}. Is another gateway running there? --listen takes another address"
+    )]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -89,11 +93,17 @@ impl Gateway {
         Ok(Self::assemble(config, bind(config)?, engine).await)
     }
 
-    async fn assemble(config: &Config, listeners: Vec<TcpListener>, engine: Arc<dyn Engine>) -> Self {
+    async fn assemble(
+        config: &Config,
+        listeners: Vec<TcpListener>,
+        engine: Arc<dyn Engine>,
+    ) -> Self {
         let bus = Bus::start(engine, config.bus.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         for service in transport::HEALTH_SERVICES {
-            health.set_service_status(service, ServingStatus::Serving).await;
+            health
+                .set_service_status(service, ServingStatus::Serving)
+                .await;
         }
         let sources = Sources::plan(&config.sources, &bus);
         Gateway {
@@ -109,7 +119,10 @@ impl Gateway {
 
     /// The addresses, with their ports.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
     }
 
     /// The bus.
@@ -119,8 +132,20 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then ends every stream and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Gateway { bus, listeners, routes, sources, health, max_connections, write_timeout } = self;
-        let shared = direct::Shared { routes, write_timeout, draining: CancellationToken::new() };
+        let Gateway {
+            bus,
+            listeners,
+            routes,
+            sources,
+            health,
+            max_connections,
+            write_timeout,
+        } = self;
+        let shared = direct::Shared {
+            routes,
+            write_timeout,
+            draining: CancellationToken::new(),
+        };
         let connections = Arc::new(Connections {
             bus: bus.clone(),
             shared,
@@ -134,15 +159,23 @@ impl Gateway {
         sources.start(&bus, &connections.tracker);
 
         shutdown.await;
-        tracing::info!(subscribers = bus.subscribers(), "shutting down: streams are being ended");
+        tracing::info!(
+            subscribers = bus.subscribers(),
+            "shutting down: streams are being ended"
+        );
         for service in transport::HEALTH_SERVICES {
-            health.set_service_status(service, ServingStatus::NotServing).await;
+            health
+                .set_service_status(service, ServingStatus::NotServing)
+                .await;
         }
         // New connections are still taken meanwhile, to be told that the gateway is closing.
         bus.close();
         connections.shared.draining.cancel();
         connections.tracker.close();
-        if timeout(limits::DRAIN, connections.tracker.wait()).await.is_err() {
+        if timeout(limits::DRAIN, connections.tracker.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(
                 connections = connections.tracker.len(),
                 "some connections or sources did not end in time and are cut"
@@ -161,7 +194,11 @@ fn bind(config: &Config) -> Result<Vec<TcpListener>, StartError> {
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     socket.set_reuseaddr(true)?; // or a restart would have to wait for the connections of the last run
     socket.bind(address)?;
     socket.listen(limits::ACCEPT_BACKLOG)
@@ -197,10 +234,14 @@ async fn accept(listener: TcpListener, connections: Arc<Connections>, stop: Canc
 
 impl Connections {
     async fn serve(self: Arc<Self>, stream: TcpStream) {
-        let Ok(_permit) = self.permits.clone().try_acquire_owned() else { return refuse(stream).await };
+        let Ok(_permit) = self.permits.clone().try_acquire_owned() else {
+            return refuse(stream).await;
+        };
         let _ = stream.set_nodelay(true);
-        // A peer that acknowledges nothing for this long is gone, whatever is in the socket's buffer.
-        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(self.shared.write_timeout));
+        // A peer that acknowledges nothing for this long is gone, whatever is in the socket's
+        // buffer.
+        let _ =
+            socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(self.shared.write_timeout));
         let _counted = Counted::new(&self.bus);
         if let Outcome::NotForHere(stream, bytes) = Direct::new(stream).serve(&self.shared).await {
             // Boxed, so that a connection that waits for events has no room for this.
@@ -209,7 +250,10 @@ impl Connections {
     }
 
     async fn serve_by_hyper(&self, stream: TcpStream, mut first: Bytes) {
-        let Ok(Ok(protocol)) = timeout(limits::HEADER_TIMEOUT, sniff(&stream, &mut first)).await else { return };
+        let Ok(Ok(protocol)) = timeout(limits::HEADER_TIMEOUT, sniff(&stream, &mut first)).await
+        else {
+            return;
+        };
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(self.shared.write_timeout));
         let stream = Replayed::new(first, Box::pin(stream));
@@ -223,7 +267,10 @@ impl Connections {
     }
 
     /// Drives a connection to its end, which it is asked for when the gateway drains.
-    async fn until_drained<C: GracefulConnection<Error = hyper::Error>>(&self, connection: C) -> hyper::Result<()> {
+    async fn until_drained<C: GracefulConnection<Error = hyper::Error>>(
+        &self,
+        connection: C,
+    ) -> hyper::Result<()> {
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             served = connection.as_mut() => return served,
@@ -240,7 +287,8 @@ impl Connections {
             .max_buf_size(limits::MAX_HEAD_BYTES);
         let routes = self.shared.routes.clone();
         let service = service_fn(move |request| routes.answer(request));
-        self.until_drained(builder.serve_connection(io, service)).await
+        self.until_drained(builder.serve_connection(io, service))
+            .await
     }
 
     async fn serve_http2(&self, io: TokioIo<Corked<Stream>>) -> hyper::Result<()> {
@@ -254,15 +302,19 @@ impl Connections {
             .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX));
         let routes = self.shared.routes.clone();
         let service = service_fn(move |request| routes.answer(request));
-        self.until_drained(builder.serve_connection(io, service)).await
+        self.until_drained(builder.serve_connection(io, service))
+            .await
     }
 }
 
 type Stream = Replayed<Pin<Box<TimeoutWriter<TcpStream>>>>;
 
 async fn refuse(mut stream: TcpStream) {
-    let refusal = "as many connections are open as may be (limits.max_connections); try again shortly";
-    let _ = stream.write_all(&transport::bare_refusal(&Error::new(Kind::Busy, refusal))).await;
+    let refusal =
+        "as many connections are open as may be (limits.max_connections); try again shortly";
+    let _ = stream
+        .write_all(&transport::bare_refusal(&Error::new(Kind::Busy, refusal)))
+        .await;
 }
 
 /// Counts a connection for as long as it lives.
@@ -289,8 +341,8 @@ enum Protocol {
 /// What a connection of HTTP/2 begins with (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Tells the protocol by what was read first, and reads on while that might be a part of the preface: hyper would wait
-/// for the rest of it without a bound.
+/// Tells the protocol by what was read first, and reads on while that might be a part of the
+/// preface: hyper would wait for the rest of it without a bound.
 async fn sniff(stream: &TcpStream, first: &mut Bytes) -> std::io::Result<Protocol> {
     loop {
         let begun = first.len().min(HTTP2_PREFACE.len());

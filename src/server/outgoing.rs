@@ -1,8 +1,8 @@
 //! What is on its way to a socket.
 //!
 //! Invariants:
-//! - whatever is ready goes out in one write, as slices of the shared encodings; only what the socket does not take
-//!   at once is kept;
+//! - whatever is ready goes out in one write, as slices of the shared encodings; only what the
+//!   socket does not take at once is kept;
 //! - at most [`GATHER_BYTES`] and one piece are gathered before they are written;
 //! - nothing is held while nothing is on its way.
 
@@ -17,8 +17,9 @@ use tokio::time::{Sleep, sleep};
 
 /// Pieces that go out in one write.
 const GATHER_PIECES: usize = 16;
-/// A write up to this size is copied together: the kernel takes one slice by a shorter way than several, and copying a
-/// kilobyte costs less than the difference: a tenth of the CPU time of 10,000 readers of 20 events a second.
+/// A write up to this size is copied together: the kernel takes one slice by a shorter way than
+/// several, and copying a kilobyte costs less than the difference: a tenth of the CPU time of
+/// 10,000 readers of 20 events a second.
 const COPIED_BYTES: usize = 2048;
 /// Bytes after which a write is not made larger.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -45,7 +46,11 @@ pub(super) type Piece = Poll<Option<io::Result<Bytes>>>;
 impl Outgoing {
     /// Begins an answer.
     pub(super) fn begin(&mut self, head: Bytes, is_chunked: bool) {
-        *self = Outgoing { head, is_chunked, ..Outgoing::default() };
+        *self = Outgoing {
+            head,
+            is_chunked,
+            ..Outgoing::default()
+        };
     }
 
     /// Has everything been written?
@@ -53,14 +58,24 @@ impl Outgoing {
         self.has_ended && self.rest.is_empty()
     }
 
-    /// Takes what the body has and writes what of it the socket takes. Gives whether the body has to be waited for.
-    pub(super) fn pump(&mut self, stream: &TcpStream, mut body: impl FnMut() -> Piece) -> io::Result<bool> {
+    /// Takes what the body has and writes what of it the socket takes. Gives whether the body has
+    /// to be waited for.
+    pub(super) fn pump(
+        &mut self,
+        stream: &TcpStream,
+        mut body: impl FnMut() -> Piece,
+    ) -> io::Result<bool> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
         let mut pieces = [const { Bytes::new() }; GATHER_PIECES];
         let (mut count, mut bytes, mut is_waiting) = (0, 0, false);
-        while count < GATHER_PIECES && bytes < GATHER_BYTES && !self.has_ended && !is_waiting && self.fault.is_none() {
+        while count < GATHER_PIECES
+            && bytes < GATHER_BYTES
+            && !self.has_ended
+            && !is_waiting
+            && self.fault.is_none()
+        {
             match body() {
                 Poll::Ready(Some(Ok(piece))) => {
                     bytes += piece.len();
@@ -89,10 +104,18 @@ impl Outgoing {
         }
         slices[2 + pieces.len()] = IoSlice::new(tail);
         let total = head.len() + size_line.len() + bytes + tail.len();
-        let written = if total == 0 { 0 } else { try_write(stream, &slices[..3 + pieces.len()], total)? };
+        let written = if total == 0 {
+            0
+        } else {
+            try_write(stream, &slices[..3 + pieces.len()], total)?
+        };
         if written < total {
-            let all = [Bytes::from_static(tail)].into_iter().chain(pieces.iter().rev().cloned());
-            self.rest = all.chain([Bytes::copy_from_slice(size_line), head]).collect();
+            let all = [Bytes::from_static(tail)]
+                .into_iter()
+                .chain(pieces.iter().rev().cloned());
+            self.rest = all
+                .chain([Bytes::copy_from_slice(size_line), head])
+                .collect();
             self.drop_written(written);
         }
         Ok(())
@@ -146,8 +169,14 @@ impl Outgoing {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_stalled(&mut self, write_timeout: Duration, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(write_timeout)));
+    fn poll_stalled(
+        &mut self,
+        write_timeout: Duration,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let timer = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(write_timeout)));
         ready!(timer.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

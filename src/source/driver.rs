@@ -4,7 +4,8 @@
 //! - an acknowledgement is sent only after all that was pulled is durable;
 //! - a fault, or a panic, ends one connection; the next one is made after a pause that grows up to
 //!   [`limits::SOURCE_BACKOFF_MAX`], and is short again after work came in;
-//! - the loop ends when the bus closes; what is in hand then is either acknowledged or left to come again.
+//! - the loop ends when the bus closes; what is in hand then is either acknowledged or left to come
+//!   again.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,7 +38,12 @@ impl Backoff {
 }
 
 /// Runs a source until the bus closes.
-pub(super) async fn drive(make: MakeSource, bus: Bus, state: Arc<SourceState>, known: Arc<KnownIds>) {
+pub(super) async fn drive(
+    make: MakeSource,
+    bus: Bus,
+    state: Arc<SourceState>,
+    known: Arc<KnownIds>,
+) {
     let mut lane = Lane {
         unproven: Some(bus.bounds().last),
         publisher: Publisher::new(bus.clone(), state.clone(), known),
@@ -45,12 +51,17 @@ pub(super) async fn drive(make: MakeSource, bus: Bus, state: Arc<SourceState>, k
     };
     let mut backoff = Backoff::new();
     while !bus.is_closing() {
-        let connected = AssertUnwindSafe(lane.run(&make, &bus, &mut backoff)).catch_unwind().await;
+        let connected = AssertUnwindSafe(lane.run(&make, &bus, &mut backoff))
+            .catch_unwind()
+            .await;
         lane.keep_unacknowledged(&bus).await;
         match connected {
             Ok(Ok(())) => break,
             Ok(Err(fault)) => state.down(&fault.to_string()),
-            Err(panic) => state.down(&format!("a fault of vidette itself, please report it: {}", text_of(&*panic))),
+            Err(panic) => state.down(&format!(
+                "a fault of vidette itself, please report it: {}",
+                text_of(&*panic)
+            )),
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.next()) => {}
@@ -62,7 +73,9 @@ pub(super) async fn drive(make: MakeSource, bus: Bus, state: Arc<SourceState>, k
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
     let owned = panic.downcast_ref::<String>().map(String::as_str);
-    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text")
+    owned
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a text")
 }
 
 /// What outlives a connection.
@@ -70,13 +83,19 @@ struct Lane {
     publisher: Publisher,
     /// What has been acknowledged last, until the next pull says that it has arrived.
     unacknowledged: Vec<(Arc<str>, Vid)>,
-    /// Where the log ended at start, until the first pull: what an earlier gateway left unacknowledged stands before.
+    /// Where the log ended at start, until the first pull: what an earlier gateway left
+    /// unacknowledged stands before.
     unproven: Option<Vid>,
 }
 
 impl Lane {
     /// One connection's life. Ends well only when the bus closes.
-    async fn run(&mut self, make: &MakeSource, bus: &Bus, backoff: &mut Backoff) -> Result<(), SourceFault> {
+    async fn run(
+        &mut self,
+        make: &MakeSource,
+        bus: &Bus,
+        backoff: &mut Backoff,
+    ) -> Result<(), SourceFault> {
         let mut source = make();
         let state = self.publisher.state().clone();
         loop {
@@ -92,11 +111,17 @@ impl Lane {
                 continue;
             }
             state.took(pulled.len());
-            // Once the bus closes nothing more is taken: what is not published by then is left to come again.
-            let Some(settled) = self.publisher.settle(pulled).await else { return Ok(()) };
-            let ids = settled.iter().filter_map(|(id, vid, _)| Some((id.clone()?, *vid)));
+            // Once the bus closes nothing more is taken: what is not published by then is left to
+            // come again.
+            let Some(settled) = self.publisher.settle(pulled).await else {
+                return Ok(());
+            };
+            let ids = settled
+                .iter()
+                .filter_map(|(id, vid, _)| Some((id.clone()?, *vid)));
             self.unacknowledged = ids.collect();
-            let outcomes: Vec<Outcome> = settled.into_iter().map(|(_, _, outcome)| outcome).collect();
+            let outcomes: Vec<Outcome> =
+                settled.into_iter().map(|(_, _, outcome)| outcome).collect();
             source.acknowledge(outcomes).await?;
         }
     }

@@ -14,10 +14,12 @@ pub(super) fn fingerprint(parts: &[&[u8]]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize()[..USED_BYTES].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // writing to a string does not fail
-        text
-    })
+    hash.finalize()[..USED_BYTES]
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}"); // writing to a string does not fail
+            text
+        })
 }
 
 #[cfg(test)]
@@ -26,7 +28,10 @@ mod tests {
 
     #[test]
     fn a_fingerprint_never_changes_and_tells_parts_apart() {
-        assert_eq!(fingerprint(&[b"getmsg", b"H:a:1"]), "2df232bddbf5eb73b74b53e1ef0dd323");
+        assert_eq!(
+            fingerprint(&[b"getmsg", b"H:a:1"]),
+            "2df232bddbf5eb73b74b53e1ef0dd323"
+        );
         assert_ne!(fingerprint(&[b"ab", b"c"]), fingerprint(&[b"a", b"bc"]));
     }
 }

@@ -1,8 +1,9 @@
 //! Ids of events whose acknowledgement may not have arrived.
 //!
-//! The engine remembers ids for `retention.dedupe_window`; an outage may be longer. What was on its way out when a
-//! connection broke is kept here until it comes again. At start what may have been on its way when the gateway stopped is
-//! read back from the end of the log, and what earlier gateways left from their [notes](Note). Invariants:
+//! The engine remembers ids for `retention.dedupe_window`; an outage may be longer. What was on its
+//! way out when a connection broke is kept here until it comes again. At start what may have been
+//! on its way when the gateway stopped is read back from the end of the log, and what earlier
+//! gateways left from their [notes](Note). Invariants:
 //! - at most [`limits::SOURCE_KNOWN_IDS`], the oldest is forgotten first;
 //! - an id is only added with the vid of a durable event.
 
@@ -23,8 +24,8 @@ use crate::topic::Filter;
 pub(super) struct KnownIds(Mutex<IndexMap<Arc<str>, Vid>>); // held for one look at a time
 
 impl KnownIds {
-    /// Those of the last events of the log, and of the notes. A log that cannot be read is told; the dedupe window is there
-    /// still.
+    /// Those of the last events of the log, and of the notes. A log that cannot be read is told;
+    /// the dedupe window is there still.
     pub(super) async fn read_back(bus: &Bus) -> Self {
         let known = KnownIds::default();
         if let Err(fault) = known.read_log(bus).await {
@@ -54,9 +55,14 @@ impl KnownIds {
     /// Ids of the last events up to a vid. Those up to `looked_up_to` are known.
     async fn read_before(&self, bus: &Bus, last: Vid, looked_up_to: Vid) -> Result<()> {
         let newest = read_after(bus, last.saturating_sub(1), last).await?;
-        let Some(newest) = newest.events.last() else { return Ok(()) };
+        let Some(newest) = newest.events.last() else {
+            return Ok(());
+        };
         let lookback_ms = i64::try_from(limits::SOURCE_LOOKBACK.as_millis()).unwrap_or(i64::MAX);
-        let begin = bus.engine().vid_before(newest.time_ms.saturating_sub(lookback_ms)).await?;
+        let begin = bus
+            .engine()
+            .vid_before(newest.time_ms.saturating_sub(lookback_ms))
+            .await?;
         let mut after = begin.max(looked_up_to);
         while after < last {
             let page = read_after(bus, after, last).await?;
@@ -80,7 +86,11 @@ impl KnownIds {
     }
 
     pub(super) fn vid_of(&self, id: &str) -> Option<Vid> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .copied()
     }
 }
 
@@ -88,7 +98,14 @@ impl KnownIds {
 pub(super) async fn read_after(bus: &Bus, after: Vid, through: Vid) -> Result<Page> {
     let filter = Filter::everything();
     let budget = PageBudget::of_events(limits::PAGE_EVENTS);
-    bus.engine().read(ReadRequest { after, through, filter, budget }).await
+    bus.engine()
+        .read(ReadRequest {
+            after,
+            through,
+            filter,
+            budget,
+        })
+        .await
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Where else do events come from?
 //!
-//! A source pulls pieces of work from outside, publishes them, and only then acknowledges them. Invariants:
+//! A source pulls pieces of work from outside, publishes them, and only then acknowledges them.
+//! Invariants:
 //! - nothing is acknowledged before its event, or its dead letter, is durable;
 //! - a piece that comes again because its acknowledgement was lost makes no second event;
 //! - a source that is down, slow or broken stops neither the gateway nor another source.
@@ -30,15 +31,18 @@ use known::KnownIds;
 
 pub(crate) use state::{SourceState, register_metrics};
 
-/// One connection to where events come from. It lives until its first fault; then another one is made in its place.
+/// One connection to where events come from. It lives until its first fault; then another one is
+/// made in its place.
 #[async_trait]
 pub(crate) trait Source: Send {
-    /// Waits for work: at most [`SOURCE_BATCH_EVENTS`](crate::limits::SOURCE_BATCH_EVENTS) pieces, in the order in which
-    /// they are to be published. None at all is allowed when nothing came in a while. That this succeeds also says that
-    /// the acknowledgement before it has arrived. Dropped in the middle only when the source ends.
+    /// Waits for work: at most [`SOURCE_BATCH_EVENTS`](crate::limits::SOURCE_BATCH_EVENTS) pieces,
+    /// in the order in which they are to be published. None at all is allowed when nothing came in
+    /// a while. That this succeeds also says that the acknowledgement before it has arrived.
+    /// Dropped in the middle only when the source ends.
     async fn pull(&mut self) -> Result<Vec<Pulled>, SourceFault>;
 
-    /// Tells the outside what became of each piece, in the order pulled. Called once all of them are durable.
+    /// Tells the outside what became of each piece, in the order pulled. Called once all of them
+    /// are durable.
     async fn acknowledge(&mut self, outcomes: Vec<Outcome>) -> Result<(), SourceFault>;
 
     /// How much waits outside, where it can be told.
@@ -109,14 +113,25 @@ pub(crate) struct Sources {
 impl Sources {
     /// What is configured; nothing is connected yet.
     pub(crate) fn plan(config: &SourcesConfig, bus: &Bus) -> Self {
-        let gearman = config.gearman.iter().flat_map(|source| gearman::plan(source, bus.options()));
-        let postgres = config.postgres.iter().map(|source| postgres::plan(source, bus));
-        Sources { planned: gearman.chain(postgres).collect() }
+        let gearman = config
+            .gearman
+            .iter()
+            .flat_map(|source| gearman::plan(source, bus.options()));
+        let postgres = config
+            .postgres
+            .iter()
+            .map(|source| postgres::plan(source, bus));
+        Sources {
+            planned: gearman.chain(postgres).collect(),
+        }
     }
 
     /// How they are doing.
     pub(crate) fn states(&self) -> Arc<[Arc<SourceState>]> {
-        self.planned.iter().map(|(state, _)| state.clone()).collect()
+        self.planned
+            .iter()
+            .map(|(state, _)| state.clone())
+            .collect()
     }
 
     /// Starts them; they end when the bus closes.

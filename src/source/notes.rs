@@ -1,9 +1,11 @@
 //! What a gateway has to remember of a source beyond its own life, kept in the log itself.
 //!
-//! A note is an event of the topic `vidette.source.KIND`, written when a source breaks off and not otherwise. Invariants:
-//! - events whose acknowledgement was lost are named by a durable note before the source is tried again;
-//! - a source that cannot be reached after a start leaves a note of where the log ended then, so that what was published
-//!   just before is looked for there as long as it may come again;
+//! A note is an event of the topic `vidette.source.KIND`, written when a source breaks off and not
+//! otherwise. Invariants:
+//! - events whose acknowledgement was lost are named by a durable note before the source is tried
+//!   again;
+//! - a source that cannot be reached after a start leaves a note of where the log ended then, so
+//!   that what was published just before is looked for there as long as it may come again;
 //! - a note is younger than the events it names, so retention takes it later than those.
 
 use std::sync::Arc;
@@ -30,10 +32,15 @@ pub(super) enum Note {
 }
 
 impl Note {
-    /// Makes it durable. One that cannot be is only told: a log that takes no notes takes no other events either, so that
-    /// the end of the log still has what the note would name.
+    /// Makes it durable. One that cannot be is only told: a log that takes no notes takes no other
+    /// events either, so that the end of the log still has what the note would name.
     pub(super) async fn write(&self, bus: &Bus, kind: &str) {
-        let published = async { bus.enqueue_when_there_is_room(vec![self.event(kind)]).await?.done().await };
+        let published = async {
+            bus.enqueue_when_there_is_room(vec![self.event(kind)])
+                .await?
+                .done()
+                .await
+        };
         if let Err(fault) = published.await {
             tracing::warn!(%fault, "what a source left unacknowledged could not be noted in the log");
         }
@@ -62,7 +69,15 @@ impl Note {
         while after < last {
             let filter = Filter::parse([TOPICS])?;
             let budget = PageBudget::of_events(limits::PAGE_EVENTS);
-            let page = bus.engine().read(ReadRequest { after, through: last, filter, budget }).await?;
+            let page = bus
+                .engine()
+                .read(ReadRequest {
+                    after,
+                    through: last,
+                    filter,
+                    budget,
+                })
+                .await?;
             notes.extend(page.events.iter().filter_map(|event| Note::of(event)));
             let too_many = notes.len().saturating_sub(limits::SOURCE_NOTES);
             notes.drain(..too_many);

@@ -1,10 +1,11 @@
 //! From pieces of work to events, or to dead letters.
 //!
 //! Invariants:
-//! - what cannot be stored just now (a full disk, a queue at its bound) is tried again for as long as it takes: only the
-//!   content of a piece can make it a dead letter;
-//! - an id that comes again stands for the same event only with the same topic and data. With others it is another
-//!   record, which gets an id of its own from them, so that no record is lost to an id that was used twice;
+//! - what cannot be stored just now (a full disk, a queue at its bound) is tried again for as long
+//!   as it takes: only the content of a piece can make it a dead letter;
+//! - an id that comes again stands for the same event only with the same topic and data. With
+//!   others it is another record, which gets an id of its own from them, so that no record is lost
+//!   to an id that was used twice;
 //! - the order of the pieces is the order of the events.
 
 use std::sync::Arc;
@@ -59,7 +60,11 @@ impl Publisher {
         let ids: Vec<_> = events.iter().map(|event| event.id.clone()).collect();
         let receipts = self.receipts(events).await?;
         let settled = ids.into_iter().zip(receipts).zip(reasons);
-        Some(settled.map(|((id, receipt), reason)| (id, receipt.vid, self.outcome(receipt, reason))).collect())
+        Some(
+            settled
+                .map(|((id, receipt), reason)| (id, receipt.vid, self.outcome(receipt, reason)))
+                .collect(),
+        )
     }
 
     fn outcome(&self, receipt: Receipt, reason: Option<String>) -> Outcome {
@@ -72,9 +77,16 @@ impl Publisher {
     }
 
     fn dead_event(&self, letter: DeadLetter) -> (NewEvent, Option<String>) {
-        let DeadLetter { reason, content, headers: known, id } = letter;
-        let mut headers =
-            vec![("reason".to_owned(), reason.clone()), ("source".to_owned(), self.state.name().to_owned())];
+        let DeadLetter {
+            reason,
+            content,
+            headers: known,
+            id,
+        } = letter;
+        let mut headers = vec![
+            ("reason".to_owned(), reason.clone()),
+            ("source".to_owned(), self.state.name().to_owned()),
+        ];
         headers.extend(known);
         let event = NewEvent {
             topic: Topic::trusted(&format!("vidette.dead.{}", self.state.kind())),
@@ -94,7 +106,10 @@ impl Publisher {
         for (index, event) in events.into_iter().enumerate() {
             match event.id.as_deref().and_then(|id| self.known.vid_of(id)) {
                 Some(vid) if self.is_stored_at(vid, &event).await? => {
-                    receipts[index] = Some(Receipt { vid, duplicate: true });
+                    receipts[index] = Some(Receipt {
+                        vid,
+                        duplicate: true,
+                    });
                 }
                 _ => left.push((index, event)),
             }
@@ -117,8 +132,11 @@ impl Publisher {
             let published = self.publish(batch).await?;
             for ((index, event), receipt) in chunk.into_iter().zip(published) {
                 match with_own_id(&event) {
-                    Some(own) if receipt.duplicate && !self.is_stored_at(receipt.vid, &event).await? => {
-                        self.state.id_reused(event.id.as_deref().unwrap_or_default());
+                    Some(own)
+                        if receipt.duplicate && !self.is_stored_at(receipt.vid, &event).await? =>
+                    {
+                        self.state
+                            .id_reused(event.id.as_deref().unwrap_or_default());
                         again.push((index, own));
                     }
                     _ => receipts[index] = Some(receipt),
@@ -148,7 +166,9 @@ impl Publisher {
         loop {
             match self.read(vid).await {
                 Ok(Some(stored)) => {
-                    return Some(stored.sent.topic == event.topic && stored.sent.data == event.data);
+                    return Some(
+                        stored.sent.topic == event.topic && stored.sent.data == event.data,
+                    );
                 }
                 Ok(None) => return Some(true),
                 Err(fault) => self.hold(&fault, &mut backoff).await?,
@@ -173,10 +193,14 @@ impl Publisher {
     }
 }
 
-/// The same event with an id that is made of its content, too. `None` when it has no id, or such a one already.
+/// The same event with an id that is made of its content, too. `None` when it has no id, or such a
+/// one already.
 fn with_own_id(event: &NewEvent) -> Option<NewEvent> {
     let id = event.id.as_deref()?;
-    let suffix = format!("~{}", fingerprint(&[event.topic.as_str().as_bytes(), &event.data]));
+    let suffix = format!(
+        "~{}",
+        fingerprint(&[event.topic.as_str().as_bytes(), &event.data])
+    );
     if id.ends_with(&suffix) {
         return None;
     }
@@ -184,7 +208,10 @@ fn with_own_id(event: &NewEvent) -> Option<NewEvent> {
     while !id.is_char_boundary(kept) {
         kept -= 1;
     }
-    Some(NewEvent { id: Some(format!("{}{suffix}", &id[..kept]).into()), ..event.clone() })
+    Some(NewEvent {
+        id: Some(format!("{}{suffix}", &id[..kept]).into()),
+        ..event.clone()
+    })
 }
 
 /// Parts that one commit takes.

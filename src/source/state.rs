@@ -1,6 +1,7 @@
 //! How a source is doing: in `/v1/bus`, in the metrics, and in the log when it changes.
 //!
-//! Invariant: a change is logged once, not every time that it is seen again, so no source fills a log.
+//! Invariant: a change is logged once, not every time that it is seen again, so no source fills a
+//! log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -66,7 +67,12 @@ impl SourceState {
             duplicates: counters(),
             refused: counters(),
             faults: counters(),
-            now: Mutex::new(Now { phase: Phase::Connecting, since: Timestamp::now(), last_fault: None, lag: None }),
+            now: Mutex::new(Now {
+                phase: Phase::Connecting,
+                since: Timestamp::now(),
+                last_fault: None,
+                lag: None,
+            }),
         }
     }
 
@@ -91,7 +97,11 @@ impl SourceState {
         self.faults.fetch_add(1, Ordering::Relaxed);
         let fault = clip(fault);
         if self.enter(Phase::Down, Some(&fault)) {
-            tracing::warn!(source = self.name, fault, "the source is down; it is tried again until it is back");
+            tracing::warn!(
+                source = self.name,
+                fault,
+                "the source is down; it is tried again until it is back"
+            );
         } else {
             tracing::debug!(source = self.name, fault, "the source is still down");
         }
@@ -102,7 +112,11 @@ impl SourceState {
         self.faults.fetch_add(1, Ordering::Relaxed);
         let fault = clip(fault);
         if self.enter(Phase::Held, Some(&fault)) {
-            tracing::warn!(source = self.name, fault, "events cannot be stored; the source waits with them");
+            tracing::warn!(
+                source = self.name,
+                fault,
+                "events cannot be stored; the source waits with them"
+            );
         }
     }
 
@@ -117,7 +131,11 @@ impl SourceState {
     }
 
     pub(super) fn published(&self, duplicate: bool) {
-        let counter = if duplicate { &self.duplicates } else { &self.published };
+        let counter = if duplicate {
+            &self.duplicates
+        } else {
+            &self.published
+        };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -129,13 +147,23 @@ impl SourceState {
         // A producer that is wrong is wrong each time: the 1st, 2nd, 4th, 8th, … is told.
         if refused.is_power_of_two() {
             let topic = format!("vidette.dead.{}", self.kind);
-            tracing::warn!(source = self.name, reason, topic, refused, "not an event: it is kept as a dead letter");
+            tracing::warn!(
+                source = self.name,
+                reason,
+                topic,
+                refused,
+                "not an event: it is kept as a dead letter"
+            );
         }
     }
 
     /// An id stood for another record already.
     pub(super) fn id_reused(&self, id: &str) {
-        tracing::debug!(source = self.name, id, "the id stands for another record already; both are kept");
+        tracing::debug!(
+            source = self.name,
+            id,
+            "the id stands for another record already; both are kept"
+        );
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {
@@ -158,11 +186,31 @@ impl SourceState {
     fn counts(&self) -> [(&'static str, &'static str, u64); 5] {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
-            ("taken", "Pieces of work taken from the source", of(&self.taken)),
-            ("published", "Pieces that became events", of(&self.published)),
-            ("duplicates", "Pieces that were events already", of(&self.duplicates)),
-            ("refused", "Pieces that cannot become events, kept as dead letters", of(&self.refused)),
-            ("faults", "Times that the source was down or its events could not be stored", of(&self.faults)),
+            (
+                "taken",
+                "Pieces of work taken from the source",
+                of(&self.taken),
+            ),
+            (
+                "published",
+                "Pieces that became events",
+                of(&self.published),
+            ),
+            (
+                "duplicates",
+                "Pieces that were events already",
+                of(&self.duplicates),
+            ),
+            (
+                "refused",
+                "Pieces that cannot become events, kept as dead letters",
+                of(&self.refused),
+            ),
+            (
+                "faults",
+                "Times that the source was down or its events could not be stored",
+                of(&self.faults),
+            ),
         ]
     }
 
@@ -202,23 +250,43 @@ type Labels = [(&'static str, String); 2];
 
 /// All sources in the metrics, each with its name and kind.
 pub(crate) fn register_metrics(registry: &mut Registry, sources: &[std::sync::Arc<SourceState>]) {
-    let labels = |source: &SourceState| [("source", source.name.clone()), ("kind", source.kind.to_owned())];
+    let labels = |source: &SourceState| {
+        [
+            ("source", source.name.clone()),
+            ("kind", source.kind.to_owned()),
+        ]
+    };
     let Some(first) = sources.first() else { return };
     for (index, (name, help, _)) in first.counts().into_iter().enumerate() {
         let family = Family::<Labels, Counter>::default();
         for source in sources {
-            family.get_or_create(&labels(source)).inc_by(source.counts()[index].2);
+            family
+                .get_or_create(&labels(source))
+                .inc_by(source.counts()[index].2);
         }
         registry.register(format!("source_{name}"), help, family);
     }
-    let (up, lag) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
+    let (up, lag) = (
+        Family::<Labels, Gauge>::default(),
+        Family::<Labels, Gauge>::default(),
+    );
     for source in sources {
         let now = source.now();
-        up.get_or_create(&labels(source)).set(i64::from(now.phase == Phase::Up));
+        up.get_or_create(&labels(source))
+            .set(i64::from(now.phase == Phase::Up));
         if let Some(waiting) = now.lag {
-            lag.get_or_create(&labels(source)).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+            lag.get_or_create(&labels(source))
+                .set(i64::try_from(waiting).unwrap_or(i64::MAX));
         }
     }
-    registry.register("source_up", "1 while the source answers and its events can be stored", up);
-    registry.register("source_lag", "What waits outside, where the source can tell", lag);
+    registry.register(
+        "source_up",
+        "1 while the source answers and its events can be stored",
+        up,
+    );
+    registry.register(
+        "source_lag",
+        "What waits outside, where the source can tell",
+        lag,
+    );
 }

@@ -9,7 +9,9 @@ use super::driver::drive;
 use super::*;
 use crate::config::{Config, Overrides};
 use crate::cursor::{Epoch, Vid};
-use crate::engine::{Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep};
+use crate::engine::{
+    Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep,
+};
 use crate::error::{Error, Kind, Result as BusResult};
 use crate::event::EventParts;
 use crate::topic::{Filter, Topic};
@@ -23,7 +25,13 @@ struct FullAtTimes {
 #[async_trait]
 impl Engine for FullAtTimes {
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> BusResult<Appended> {
-        if self.full.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+        if self
+            .full
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok()
+        {
             return Err(Error::new(Kind::StorageFull, "the disk is full"));
         }
         self.log.append(batches, now_ms).await
@@ -52,7 +60,12 @@ impl Engine for FullAtTimes {
     async fn vid_before(&self, time_ms: i64) -> BusResult<Vid> {
         self.log.vid_before(time_ms).await
     }
-    async fn topics(&self, filter: Filter, after: Option<Topic>, limit: usize) -> BusResult<Vec<(Topic, Vid)>> {
+    async fn topics(
+        &self,
+        filter: Filter,
+        after: Option<Topic>,
+        limit: usize,
+    ) -> BusResult<Vec<(Topic, Vid)>> {
         self.log.topics(filter, after, limit).await
     }
     async fn trim(&self, retention: Retention, now_ms: i64) -> BusResult<TrimStep> {
@@ -88,7 +101,11 @@ impl Source for Scripted {
     }
 
     async fn acknowledge(&mut self, outcomes: Vec<Outcome>) -> Result<(), SourceFault> {
-        self.0.acknowledged.lock().expect("the script").extend(outcomes);
+        self.0
+            .acknowledged
+            .lock()
+            .expect("the script")
+            .extend(outcomes);
         Ok(())
     }
 }
@@ -104,15 +121,29 @@ struct Stage {
 
 impl Stage {
     fn set(full: u64, dedupe_window: Duration, steps: Vec<Step>) -> Self {
-        let engine = Arc::new(FullAtTimes { log: MemoryEngine::new(dedupe_window), full: AtomicU64::new(full) });
-        let options = Config::parse("", Overrides::default()).expect("defaults").bus;
+        let engine = Arc::new(FullAtTimes {
+            log: MemoryEngine::new(dedupe_window),
+            full: AtomicU64::new(full),
+        });
+        let options = Config::parse("", Overrides::default())
+            .expect("defaults")
+            .bus;
         let bus = Bus::start(engine.clone(), options);
-        let script = Arc::new(Script { steps: Mutex::new(steps.into()), ..Script::default() });
+        let script = Arc::new(Script {
+            steps: Mutex::new(steps.into()),
+            ..Script::default()
+        });
         let state = Arc::new(SourceState::new("scripted", "script"));
         let for_source = script.clone();
         let make: MakeSource = Box::new(move || Box::new(Scripted(for_source.clone())));
         let driven = tokio::spawn(drive(make, bus.clone(), state.clone(), Arc::default()));
-        Stage { bus, engine, script, state, driven }
+        Stage {
+            bus,
+            engine,
+            script,
+            state,
+            driven,
+        }
     }
 
     fn acknowledged(&self) -> Vec<Outcome> {
@@ -127,12 +158,21 @@ impl Stage {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("only {:?} has been acknowledged: {}", self.acknowledged(), self.state.json());
+        panic!(
+            "only {:?} has been acknowledged: {}",
+            self.acknowledged(),
+            self.state.json()
+        );
     }
 }
 
 fn event(id: &str, data: &'static str) -> Pulled {
-    let parts = EventParts { topic: "door.3", id: Some(id), data: data.into(), ..EventParts::default() };
+    let parts = EventParts {
+        topic: "door.3",
+        id: Some(id),
+        data: data.into(),
+        ..EventParts::default()
+    };
     Pulled::Event(NewEvent::check(parts, 100).expect("an event"))
 }
 
@@ -144,13 +184,28 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_stored_just_now_is_held_and_neither_refused_nor_acknowledged() {
-    let letter = DeadLetter { reason: "bad".into(), content: "x".into(), headers: Vec::new(), id: Some("c".into()) };
+    let letter = DeadLetter {
+        reason: "bad".into(),
+        content: "x".into(),
+        headers: Vec::new(),
+        id: Some("c".into()),
+    };
     let pieces = vec![event("a", "1"), Pulled::Refused(letter), event("b", "2")];
     let stage = Stage::set(5, WINDOW, vec![Step::Give(pieces)]);
     let outcomes = stage.until_acknowledged(3).await;
-    assert_eq!(outcomes, [published(1, false), Outcome::Refused("bad".into()), published(3, false)]);
+    assert_eq!(
+        outcomes,
+        [
+            published(1, false),
+            Outcome::Refused("bad".into()),
+            published(3, false)
+        ]
+    );
     let shown = stage.state.json();
-    assert_eq!((&shown["faults"], &shown["published"], &shown["refused"]), (&5.into(), &2.into(), &1.into()));
+    assert_eq!(
+        (&shown["faults"], &shown["published"], &shown["refused"]),
+        (&5.into(), &2.into(), &1.into())
+    );
     assert_eq!(stage.bus.bounds().last, 3);
 }
 
@@ -162,7 +217,10 @@ async fn a_gateway_that_ends_while_events_are_held_acknowledges_none_of_them() {
     }
     stage.bus.close();
     stage.driven.await.expect("it ends");
-    assert_eq!(stage.script.acknowledged.lock().expect("the script").len(), 0);
+    assert_eq!(
+        stage.script.acknowledged.lock().expect("the script").len(),
+        0
+    );
     assert_eq!(stage.engine.bounds().last, 0);
 }
 

@@ -1,6 +1,7 @@
 //! Events and answers as JSON (contract §5).
 //!
-//! Invariant: data whose content type is JSON is copied byte for byte, so numbers keep their digits.
+//! Invariant: data whose content type is JSON is copied byte for byte, so numbers keep their
+//! digits.
 
 use std::sync::Arc;
 
@@ -19,7 +20,10 @@ const OBJECT_OVERHEAD_BYTES: usize = 160;
 
 /// The JSON object of an event, made once and shared.
 pub(crate) fn event_json(event: &Event) -> &Bytes {
-    event.encodings.json.get_or_init(|| encode_event(event).into())
+    event
+        .encodings
+        .json
+        .get_or_init(|| encode_event(event).into())
 }
 
 fn encode_event(event: &Event) -> Vec<u8> {
@@ -48,7 +52,10 @@ fn encode_event(event: &Event) -> Vec<u8> {
         out.push(b'}');
     }
     // JSON and plain text say what they are by their form.
-    if !matches!(sent.content_type.as_str(), "application/json" | "text/plain") {
+    if !matches!(
+        sent.content_type.as_str(),
+        "application/json" | "text/plain"
+    ) {
         push_field(&mut out, "content_type", sent.content_type.as_str());
     }
     out.push(b',');
@@ -108,7 +115,13 @@ pub(super) struct PollHead<'a> {
 /// A long-poll's answer with the shared encodings of its events.
 pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<u8> {
     let mut out = serde_json::to_vec(head).expect("texts and numbers are JSON");
-    out.reserve(batches.iter().map(|batch| batch_json(batch).len() + 1).sum::<usize>() + 16);
+    out.reserve(
+        batches
+            .iter()
+            .map(|batch| batch_json(batch).len() + 1)
+            .sum::<usize>()
+            + 16,
+    );
     out.pop(); // the closing brace; events come last
     out.extend_from_slice(b",\"events\":[");
     for (index, batch) in batches.iter().enumerate() {
@@ -121,9 +134,16 @@ pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<u8
     out
 }
 
-/// The JSON objects of all events with commas between them, made once for all who read them together.
+/// The JSON objects of all events with commas between them, made once for all who read them
+/// together.
 fn batch_json(batch: &Batch) -> &Bytes {
-    let join = || batch.iter().map(|event| &**event_json(event)).collect::<Vec<_>>().join(&b',');
+    let join = || {
+        batch
+            .iter()
+            .map(|event| &**event_json(event))
+            .collect::<Vec<_>>()
+            .join(&b',')
+    };
     match &**batch {
         [event] => event_json(event),
         _ => batch.encodings.json.get_or_init(|| join().into()),
@@ -143,7 +163,11 @@ mod tests {
             data: Bytes::from_static(data),
             ..EventParts::default()
         };
-        let event = Event::new(1042, 1_763_805_600_123, NewEvent::check(parts, 1000).expect("an event"));
+        let event = Event::new(
+            1042,
+            1_763_805_600_123,
+            NewEvent::check(parts, 1000).expect("an event"),
+        );
         String::from_utf8(event_json(&event).to_vec()).expect("UTF-8")
     }
 
@@ -159,6 +183,9 @@ mod tests {
     #[test]
     fn text_is_a_string_and_the_rest_is_base64() {
         assert!(json("text/plain", b"a\n\"b\"").ends_with(r#""data":"a\n\"b\""}"#));
-        assert!(json("image/png", b"\x89PNG").ends_with(r#""content_type":"image/png","data_base64":"iVBORw=="}"#));
+        assert!(
+            json("image/png", b"\x89PNG")
+                .ends_with(r#""content_type":"image/png","data_base64":"iVBORw=="}"#)
+        );
     }
 }

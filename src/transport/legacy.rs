@@ -39,11 +39,21 @@ pub(super) async fn backend(
 ) -> Result<Response> {
     // Parameters that nobody knows are let pass here: pages of this age add their own.
     let mut params = Params::parse(query.as_deref())?;
-    let start = params.take("maxvid")?.map_or(Ok(Start::Earliest), |text| parse_maxvid(&text))?;
-    let callback = params.take("callback")?.map(|name| check_callback(name, state.config.legacy.jsonp)).transpose()?;
+    let start = params
+        .take("maxvid")?
+        .map_or(Ok(Start::Earliest), |text| parse_maxvid(&text))?;
+    let callback = params
+        .take("callback")?
+        .map(|name| check_callback(name, state.config.legacy.jsonp))
+        .transpose()?;
 
     let filter = state.config.legacy.filter.clone();
-    let request = SubscribeRequest { filter, start, on_gap: OnGap::Continue, limit: Some(1) };
+    let request = SubscribeRequest {
+        filter,
+        start,
+        on_gap: OnGap::Continue,
+        limit: Some(1),
+    };
     let mut subscription = Subscription::open(&state.bus, request).await?;
     let wait = wait_of(&method, WAIT);
     let mut polled = wait_for_events(&mut subscription, wait).await?;
@@ -52,7 +62,11 @@ pub(super) async fn backend(
         // A gap alone is nothing this page could show; its wait goes on.
         polled = wait_for_events(&mut subscription, wait).await?;
     }
-    let body = polled.events().next().map(|event| flat_json(event)).unwrap_or_default();
+    let body = polled
+        .events()
+        .next()
+        .map(|event| flat_json(event))
+        .unwrap_or_default();
     Ok(respond(body, callback.as_deref(), gap.as_ref()))
 }
 
@@ -71,10 +85,16 @@ pub(crate) fn check_callback(name: String, is_allowed: bool) -> Result<String> {
         ));
     }
     let fits = name.len() <= MAX_CALLBACK_BYTES && !name.starts_with(|c: char| c.is_ascii_digit());
-    if fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.')) {
+    if fits
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.'))
+    {
         return Ok(name);
     }
-    Err(Error::bad_request("callback is not the name of a JavaScript function"))
+    Err(Error::bad_request(
+        "callback is not the name of a JavaScript function",
+    ))
 }
 
 fn respond(body: Vec<u8>, callback: Option<&str>, gap: Option<&Gap>) -> Response {
@@ -82,12 +102,20 @@ fn respond(body: Vec<u8>, callback: Option<&str>, gap: Option<&Gap>) -> Response
         // No event, no body: the page's script element is loaded and calls nothing.
         Some(_) if body.is_empty() => ("text/javascript; charset=utf-8", body),
         // The comment keeps the answer from being taken for another file format.
-        Some(name) => ("text/javascript; charset=utf-8", [b"/**/", name.as_bytes(), b"(", &body, b");"].concat()),
+        Some(name) => (
+            "text/javascript; charset=utf-8",
+            [b"/**/", name.as_bytes(), b"(", &body, b");"].concat(),
+        ),
         None => ("application/json; charset=utf-8", body),
     };
     let mut headers = no_store(content_type);
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    let told = gap.and_then(|gap| serde_json::to_string(gap).ok()).and_then(|text| HeaderValue::try_from(text).ok());
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
+    let told = gap
+        .and_then(|gap| serde_json::to_string(gap).ok())
+        .and_then(|text| HeaderValue::try_from(text).ok());
     if let Some(told) = told {
         headers.insert(GAP_HEADER, told);
     }
@@ -112,13 +140,16 @@ pub(crate) fn flat_json(event: &Event) -> Vec<u8> {
     escape_line_separators(out)
 }
 
-/// Names are compared without their escapes; one that is no text in Unicode (`"\ud800"`) is a name all the same.
+/// Names are compared without their escapes; one that is no text in Unicode (`"\ud800"`) is a name
+/// all the same.
 fn is_vid(name: &RawValue) -> bool {
     serde_json::from_str::<String>(name.get()).is_ok_and(|name| name == "vid")
 }
 
 fn object_fields(event: &Event) -> Option<Fields<'_>> {
-    (event.sent.content_type.form() == DataForm::Json).then(|| serde_json::from_slice(&event.sent.data).ok()).flatten()
+    (event.sent.content_type.form() == DataForm::Json)
+        .then(|| serde_json::from_slice(&event.sent.data).ok())
+        .flatten()
 }
 
 /// An object's fields in their order, as they were written.
@@ -135,7 +166,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                 f.write_str("an object")
             }
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> std::result::Result<Fields<'de>, M::Error> {
+            fn visit_map<M: MapAccess<'de>>(
+                self,
+                mut map: M,
+            ) -> std::result::Result<Fields<'de>, M::Error> {
                 let mut fields = Vec::new();
                 while let Some(field) = map.next_entry()? {
                     fields.push(field);
@@ -148,14 +182,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     }
 }
 
-/// U+2028 and U+2029 are line ends to the JavaScript of that age, and its pages `eval` the answer. In valid JSON they
-/// stand only inside strings, where an escape means the same.
+/// U+2028 and U+2029 are line ends to the JavaScript of that age, and its pages `eval` the answer.
+/// In valid JSON they stand only inside strings, where an escape means the same.
 fn escape_line_separators(json: Vec<u8>) -> Vec<u8> {
     if !json.windows(2).any(|pair| pair == [0xe2, 0x80]) {
         return json;
     }
     let text = String::from_utf8(json).expect("JSON made of UTF-8");
-    text.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029").into_bytes()
+    text.replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+        .into_bytes()
 }
 
 #[cfg(test)]
@@ -177,7 +213,10 @@ mod tests {
     #[test]
     fn the_fields_of_an_object_are_kept_and_its_vid_replaced() {
         let data = r#"{"vid":"old","doorno":3,"card":12345678901234567890,"name":"张"}"#;
-        assert_eq!(flat("application/json", data), r#"{"vid":7,"doorno":3,"card":12345678901234567890,"name":"张"}"#);
+        assert_eq!(
+            flat("application/json", data),
+            r#"{"vid":7,"doorno":3,"card":12345678901234567890,"name":"张"}"#
+        );
     }
 
     #[test]
@@ -190,14 +229,20 @@ mod tests {
 
     #[test]
     fn anything_else_is_put_under_data() {
-        assert_eq!(flat("application/json", "[1,2]"), r#"{"vid":7,"data":[1,2]}"#);
+        assert_eq!(
+            flat("application/json", "[1,2]"),
+            r#"{"vid":7,"data":[1,2]}"#
+        );
         assert_eq!(flat("text/plain", "hello"), r#"{"vid":7,"data":"hello"}"#);
         assert_eq!(flat("application/json", "{}"), r#"{"vid":7}"#);
     }
 
     #[test]
     fn line_separators_are_escaped_for_eval() {
-        assert_eq!(flat("text/plain", "a\u{2028}b\u{2029}"), r#"{"vid":7,"data":"a\u2028b\u2029"}"#);
+        assert_eq!(
+            flat("text/plain", "a\u{2028}b\u{2029}"),
+            r#"{"vid":7,"data":"a\u2028b\u2029"}"#
+        );
     }
 
     #[test]

@@ -31,7 +31,11 @@ pub(super) struct Polled {
     bytes: usize,
 }
 
-pub(super) async fn poll(State(state): State<AppState>, method: Method, RawQuery(query): RawQuery) -> Result<Response> {
+pub(super) async fn poll(
+    State(state): State<AppState>,
+    method: Method,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
     let (request, wait) = parse(&method, query.as_deref())?;
     let mut subscription = Subscription::open(&state.bus, request).await?;
     let polled = wait_for_events(&mut subscription, wait).await?;
@@ -42,12 +46,19 @@ fn parse(method: &Method, query: Option<&str>) -> Result<(SubscribeRequest, Dura
     let mut params = Params::parse(query)?;
     let request = HttpSubscribe::take(&mut params, None)?;
     params.finish(SUBSCRIBE_PARAMS)?;
-    Ok((request.subscribe, wait_of(method, request.wait.unwrap_or(limits::DEFAULT_WAIT))))
+    Ok((
+        request.subscribe,
+        wait_of(method, request.wait.unwrap_or(limits::DEFAULT_WAIT)),
+    ))
 }
 
 /// HEAD gets no events, so it has none to wait for.
 pub(super) fn wait_of(method: &Method, wait: Duration) -> Duration {
-    if method == Method::HEAD { Duration::ZERO } else { wait }
+    if method == Method::HEAD {
+        Duration::ZERO
+    } else {
+        wait
+    }
 }
 
 fn headers() -> HeaderMap {
@@ -71,9 +82,13 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
     poll_answer(&head, &polled.batches)
 }
 
-/// Reads until there are events or the wait is over. What is there already is taken together, up to a page; only what
-/// is not there yet is waited for. A gap is not waited behind: it is told at once.
-pub(super) async fn wait_for_events(subscription: &mut Subscription, wait: Duration) -> Result<Polled> {
+/// Reads until there are events or the wait is over. What is there already is taken together, up to
+/// a page; only what is not there yet is waited for. A gap is not waited behind: it is told at
+/// once.
+pub(super) async fn wait_for_events(
+    subscription: &mut Subscription,
+    wait: Duration,
+) -> Result<Polled> {
     let until = Instant::now() + wait;
     let mut polled = Polled::default();
     while let Some(step) = subscription.next_until(until).await? {
@@ -84,7 +99,8 @@ pub(super) async fn wait_for_events(subscription: &mut Subscription, wait: Durat
                     break;
                 }
             }
-            // It lies behind the events, and an answer tells its gap before them: the next poll is told.
+            // It lies behind the events, and an answer tells its gap before them: the next poll is
+            // told.
             Step::Gap(_) if !polled.batches.is_empty() => {
                 polled.cut_at = polled.position;
                 break;
@@ -121,7 +137,8 @@ impl Polled {
         self.batches.is_empty() && self.gap.is_none()
     }
 
-    /// A snapshot comes whole, as far as it can: a cursor inside it would bring what it has left out.
+    /// A snapshot comes whole, as far as it can: a cursor inside it would bring what it has left
+    /// out.
     fn is_full(&self, in_snapshot: bool) -> bool {
         if in_snapshot {
             return self.bytes >= limits::SNAPSHOT_ANSWER_BYTES;
@@ -142,23 +159,51 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn keep(max_events: u64) -> Retention {
-        Retention { max_age: HOUR, max_events, max_bytes: u64::MAX, dedupe_window: HOUR }
+        Retention {
+            max_age: HOUR,
+            max_events,
+            max_bytes: u64::MAX,
+            dedupe_window: HOUR,
+        }
     }
 
     #[tokio::test]
     async fn trimming_that_goes_on_behind_a_gap_is_told_with_it() {
-        let options =
-            BusOptions { heartbeat: HOUR, max_subscribers: 1, max_event_bytes: 100, retention: keep(u64::MAX) };
+        let options = BusOptions {
+            heartbeat: HOUR,
+            max_subscribers: 1,
+            max_event_bytes: 100,
+            retention: keep(u64::MAX),
+        };
         let bus = Bus::start(Arc::new(MemoryEngine::new(HOUR)), options);
-        let event = NewEvent::check(EventParts { topic: "door.1", ..EventParts::default() }, 100).expect("an event");
+        let event = NewEvent::check(
+            EventParts {
+                topic: "door.1",
+                ..EventParts::default()
+            },
+            100,
+        )
+        .expect("an event");
         bus.publish(vec![event; 10]).await.expect("receipts");
         bus.trim(keep(6)).await.expect("trimmed");
-        let start = Start::After(Cursor { vid: 1, epoch: None });
-        let request = SubscribeRequest { filter: Filter::all(), start, on_gap: OnGap::Continue, limit: None };
-        let mut subscription = Subscription::open(&bus, request).await.expect("a subscription");
+        let start = Start::After(Cursor {
+            vid: 1,
+            epoch: None,
+        });
+        let request = SubscribeRequest {
+            filter: Filter::all(),
+            start,
+            on_gap: OnGap::Continue,
+            limit: None,
+        };
+        let mut subscription = Subscription::open(&bus, request)
+            .await
+            .expect("a subscription");
         bus.trim(keep(3)).await.expect("trimmed");
 
-        let polled = wait_for_events(&mut subscription, Duration::ZERO).await.expect("no fault");
+        let polled = wait_for_events(&mut subscription, Duration::ZERO)
+            .await
+            .expect("no fault");
         let gap = polled.gap.as_ref().expect("a gap");
         assert_eq!((gap.requested.as_str(), gap.first, gap.last), ("1", 8, 10));
         assert_eq!(polled.events().next().map(|e| e.vid), Some(8));

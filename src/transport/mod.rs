@@ -1,6 +1,7 @@
 //! How does it look on the wire?
 //!
-//! A transport parses a request and shows what a subscription yields; it knows the bus and no engine. Invariants:
+//! A transport parses a request and shows what a subscription yields; it knows the bus and no
+//! engine. Invariants:
 //! - an event's encoding is made at most once and shared by all who read it;
 //! - the same fault has the same meaning on every transport.
 

@@ -1,9 +1,12 @@
 //! A stream of events, one a line, answered line by line (contract §5).
 //!
 //! Invariants:
-//! - lines are answered in their order, each once its event is durable; empty lines are passed over;
-//! - at most [`limits::PUBLISH_STREAM_PIPELINE`] lines are on their way; the sender is held back then;
-//! - a line that cannot be published is answered with its problem and number, and the next one is read.
+//! - lines are answered in their order, each once its event is durable; empty lines are passed
+//!   over;
+//! - at most [`limits::PUBLISH_STREAM_PIPELINE`] lines are on their way; the sender is held back
+//!   then;
+//! - a line that cannot be published is answered with its problem and number, and the next one is
+//!   read.
 
 use std::convert::Infallible;
 use std::io;
@@ -34,7 +37,10 @@ pub(crate) fn publish(bus: Bus, body: Body) -> Response {
     let lines = lines(body).take_until(Box::pin(async move { closed.closed().await }));
     let answers = answers(bus, lines).map(Ok::<_, Infallible>);
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-ndjson"),
+        ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     (headers, Body::from_stream(answers)).into_response()
@@ -43,17 +49,24 @@ pub(crate) fn publish(bus: Bus, body: Body) -> Response {
 /// The body's lines. Ends at the first line that cannot be told from its neighbours.
 fn lines(body: Body) -> impl Stream<Item = Result<String>> {
     let reader = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
-    let lines = FramedRead::new(reader, LinesCodec::new_with_max_length(limits::MAX_LINE_BYTES));
+    let lines = FramedRead::new(
+        reader,
+        LinesCodec::new_with_max_length(limits::MAX_LINE_BYTES),
+    );
     let timed = tokio_stream::StreamExt::timeout(lines, limits::NDJSON_IDLE);
     timed.map(|line| match line {
         Ok(Ok(line)) => Ok(line),
-        Ok(Err(LinesCodecError::MaxLineLengthExceeded)) => {
-            Err(Error::too_large(format!("the line has more than {} bytes", limits::MAX_LINE_BYTES)))
-        }
-        Ok(Err(LinesCodecError::Io(fault))) => {
-            Err(Error::bad_request(format!("the stream broke off or is not UTF-8: {fault}")))
-        }
-        Err(_) => Err(Error::bad_request(format!("no line came for {} s", limits::NDJSON_IDLE.as_secs()))),
+        Ok(Err(LinesCodecError::MaxLineLengthExceeded)) => Err(Error::too_large(format!(
+            "the line has more than {} bytes",
+            limits::MAX_LINE_BYTES
+        ))),
+        Ok(Err(LinesCodecError::Io(fault))) => Err(Error::bad_request(format!(
+            "the stream broke off or is not UTF-8: {fault}"
+        ))),
+        Err(_) => Err(Error::bad_request(format!(
+            "no line came for {} s",
+            limits::NDJSON_IDLE.as_secs()
+        ))),
     })
 }
 
@@ -65,9 +78,11 @@ fn answers(bus: Bus, lines: impl Stream<Item = Result<String>>) -> impl Stream<I
         *is_broken |= line.is_err();
         std::future::ready(item)
     });
-    let events =
-        until_broken.filter(|(line, _)| std::future::ready(!matches!(line, Ok(text) if text.trim().is_empty())));
-    // Queued one after the other, so that vids follow the order of lines; only the waiting overlaps.
+    let events = until_broken.filter(|(line, _)| {
+        std::future::ready(!matches!(line, Ok(text) if text.trim().is_empty()))
+    });
+    // Queued one after the other, so that vids follow the order of lines; only the waiting
+    // overlaps.
     let queued = events.then({
         let bus = bus.clone();
         move |(line, number)| enqueue(bus.clone(), line, number)
@@ -95,7 +110,10 @@ async fn answer(bus: &Bus, publishing: Result<Publishing>, line: u64) -> Bytes {
     };
     let mut text = match &receipts {
         Ok(receipts) => serde_json::to_vec(&Published::of(bus, receipts[0])),
-        Err(fault) => serde_json::to_vec(&LineFault { line, error: Problem::of(fault) }),
+        Err(fault) => serde_json::to_vec(&LineFault {
+            line,
+            error: Problem::of(fault),
+        }),
     }
     .expect("texts and numbers are JSON");
     text.push(b'\n');

@@ -1,7 +1,8 @@
 //! Which web pages may do what (the Fetch standard, "CORS protocol").
 //!
 //! Invariants:
-//! - without an allowlist any page may read, without credentials, and none of another origin may publish;
+//! - without an allowlist any page may read, without credentials, and none of another origin may
+//!   publish;
 //! - with one, the pages on it may read and publish, and no other page may read.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
@@ -12,29 +13,50 @@ use crate::error::{Error, Kind, Result};
 
 /// Answers preflight requests and marks answers as readable.
 pub(super) fn cors(config: &OriginsConfig) -> CorsLayer {
-    let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin", "retry-after", "vidette-gap"];
+    let exposed = [
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+        "retry-after",
+        "vidette-gap",
+    ];
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
         .expose_headers(ExposeHeaders::list(exposed.map(HeaderName::from_static)))
         .max_age(std::time::Duration::from_secs(600));
     if config.allow.is_empty() {
-        return layer.allow_origin(AllowOrigin::any()).allow_headers(AllowHeaders::any());
+        return layer
+            .allow_origin(AllowOrigin::any())
+            .allow_headers(AllowHeaders::any());
     }
-    let origins = config.allow.iter().filter_map(|origin| HeaderValue::try_from(origin.as_str()).ok());
-    layer.allow_origin(AllowOrigin::list(origins)).allow_headers(AllowHeaders::mirror_request()).allow_credentials(true)
+    let origins = config
+        .allow
+        .iter()
+        .filter_map(|origin| HeaderValue::try_from(origin.as_str()).ok());
+    layer
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_headers(AllowHeaders::mirror_request())
+        .allow_credentials(true)
 }
 
-/// The header that every answer has, whoever asks: who may read it, or that this depends on who asks.
+/// The header that every answer has, whoever asks: who may read it, or that this depends on who
+/// asks.
 pub(super) fn mark(config: &OriginsConfig) -> (HeaderName, HeaderValue) {
     if config.allow.is_empty() {
-        return (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        return (
+            header::ACCESS_CONTROL_ALLOW_ORIGIN,
+            HeaderValue::from_static("*"),
+        );
     }
     (header::VARY, HeaderValue::from_static("origin"))
 }
 
 /// HTTP/2 has the host in `:authority` and no `Host` header; here it is named the same for both.
 pub(super) fn name_host<B>(request: &mut Request<B>) {
-    let authority = request.uri().authority().and_then(|a| HeaderValue::try_from(a.as_str()).ok());
+    let authority = request
+        .uri()
+        .authority()
+        .and_then(|a| HeaderValue::try_from(a.as_str()).ok());
     if let (Some(host), false) = (authority, request.headers().contains_key(header::HOST)) {
         request.headers_mut().insert(header::HOST, host);
     }
@@ -42,18 +64,24 @@ pub(super) fn name_host<B>(request: &mut Request<B>) {
 
 /// May the page that sends this publish? What is no page sends no `Origin`.
 ///
-/// A browser sends simple POSTs across origins without asking first, so this cannot be left to CORS.
+/// A browser sends simple POSTs across origins without asking first, so this cannot be left to
+/// CORS.
 pub(super) fn check_origin(headers: &HeaderMap, config: &OriginsConfig) -> Result<()> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
     let origin = origin.to_str().unwrap_or_default();
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    let is_same = host.is_some() && origin.split_once("://").map(|(_, authority)| authority) == host;
+    let is_same =
+        host.is_some() && origin.split_once("://").map(|(_, authority)| authority) == host;
     if is_same || config.allow.iter().any(|allowed| allowed == origin) {
         return Ok(());
     }
     Err(Error::new(
         Kind::Forbidden,
-        format!("pages of {origin:?} may not publish here; add the origin to origins.allow in the configuration"),
+        format!(
+            "pages of {origin:?} may not publish here; add the origin to origins.allow in the configuration"
+        ),
     ))
 }
 
@@ -65,9 +93,18 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("gateway.test:8080"));
         if let Some(origin) = origin {
-            headers.insert(header::ORIGIN, HeaderValue::from_str(origin).expect("a header"));
+            headers.insert(
+                header::ORIGIN,
+                HeaderValue::from_str(origin).expect("a header"),
+            );
         }
-        check_origin(&headers, &OriginsConfig { allow: allow.iter().map(ToString::to_string).collect() }).is_ok()
+        check_origin(
+            &headers,
+            &OriginsConfig {
+                allow: allow.iter().map(ToString::to_string).collect(),
+            },
+        )
+        .is_ok()
     }
 
     #[test]
@@ -76,6 +113,9 @@ mod tests {
         assert!(may_publish(Some("http://gateway.test:8080"), &[]));
         assert!(!may_publish(Some("https://elsewhere.test"), &[]));
         assert!(!may_publish(Some("null"), &[]));
-        assert!(may_publish(Some("https://elsewhere.test"), &["https://elsewhere.test"]));
+        assert!(may_publish(
+            Some("https://elsewhere.test"),
+            &["https://elsewhere.test"]
+        ));
     }
 }

@@ -1,6 +1,7 @@
 //! The pages under `clients/`, as the gateway serves them.
 //!
-//! Invariant: they are part of the program, so they work without internet and without files beside it.
+//! Invariant: they are part of the program, so they work without internet and without files beside
+//! it.
 
 use std::path::PathBuf;
 
@@ -23,7 +24,11 @@ struct Page {
 
 macro_rules! page {
     ($path:literal, $file:literal, $content_type:expr) => {
-        Page { path: $path, content_type: $content_type, body: include_bytes!(concat!("../../clients/", $file)) }
+        Page {
+            path: $path,
+            content_type: $content_type,
+            body: include_bytes!(concat!("../../clients/", $file)),
+        }
     };
 }
 
@@ -39,7 +44,11 @@ const PAGES: [Page; 9] = [
     page!("/clients/page.js", "page.js", SCRIPT),
     page!("/clients/longpoll/", "longpoll/index.html", HTML),
     page!("/clients/longpoll/comet.js", "longpoll/comet.js", SCRIPT),
-    page!("/clients/longpoll/prototype.html", "longpoll/prototype.html", HTML_WITHOUT_CHARSET),
+    page!(
+        "/clients/longpoll/prototype.html",
+        "longpoll/prototype.html",
+        HTML_WITHOUT_CHARSET
+    ),
     page!("/clients/eventsource/", "eventsource/index.html", HTML),
     page!("/clients/eventsource/sse.js", "eventsource/sse.js", SCRIPT),
     page!("/clients/grpcurl/", "grpcurl/index.html", HTML),
@@ -50,12 +59,17 @@ const PROTOTYPE_JS: &str = "/clients/longpoll/prototype.js";
 
 pub(super) fn routes() -> Router<AppState> {
     let with_script = Router::new().route(PROTOTYPE_JS, get(prototype_js));
-    PAGES.iter().fold(with_script, |routes, page| routes.route(page.path, get(move || async move { serve(page) })))
+    PAGES.iter().fold(with_script, |routes, page| {
+        routes.route(page.path, get(move || async move { serve(page) }))
+    })
 }
 
 /// Files of the user's own, where the configuration names a folder.
 pub(super) fn own_files(config: &PagesConfig) -> Option<ServeDir> {
-    config.dir.as_ref().map(|dir| ServeDir::new(dir).append_index_html_on_directories(true))
+    config
+        .dir
+        .as_ref()
+        .map(|dir| ServeDir::new(dir).append_index_html_on_directories(true))
 }
 
 fn serve(page: &'static Page) -> Response {
@@ -66,7 +80,10 @@ fn respond(content_type: &'static str, body: impl IntoResponse) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
     ];
     (headers, body).into_response()
 }
@@ -79,7 +96,9 @@ async fn prototype_js(State(state): State<AppState>) -> Result<Response> {
             let path = path.display();
             Err(Error::new(
                 Kind::NotFound,
-                format!("{path}: {fault}; install Debian's libjs-prototype or set pages.prototype_js"),
+                format!(
+                    "{path}: {fault}; install Debian's libjs-prototype or set pages.prototype_js"
+                ),
             ))
         }
     }

@@ -39,9 +39,13 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&Problem::of(&self)).expect("texts and numbers are JSON");
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = StatusCode::from_u16(self.kind().http_status()).expect("a status of our own");
+        *response.status_mut() =
+            StatusCode::from_u16(self.kind().http_status()).expect("a status of our own");
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.kind().retry_after_s() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -70,12 +74,20 @@ impl From<Error> for tonic::Status {
             (_, Some(gap)) => with_gap(code, &message, gap),
             (Kind::BadRequest, _) => {
                 let violation = FieldViolation::new("", message.clone());
-                tonic::Status::with_error_details(code, message, ErrorDetails::with_bad_request(vec![violation]))
+                tonic::Status::with_error_details(
+                    code,
+                    message,
+                    ErrorDetails::with_bad_request(vec![violation]),
+                )
             }
             (kind, _) => match kind.retry_after_s() {
                 Some(seconds) => {
                     let delay = std::time::Duration::from_secs(u64::from(seconds));
-                    tonic::Status::with_error_details(code, message, ErrorDetails::with_retry_info(Some(delay)))
+                    tonic::Status::with_error_details(
+                        code,
+                        message,
+                        ErrorDetails::with_retry_info(Some(delay)),
+                    )
                 }
                 None => tonic::Status::new(code, message),
             },
@@ -89,7 +101,11 @@ fn with_gap(code: tonic::Code, message: &str, gap: &Gap) -> tonic::Status {
         type_url: "type.googleapis.com/vidette.v1.Gap".into(),
         value: client_proto::Gap::from(gap.clone()).encode_to_vec(),
     };
-    let status = tonic_types::pb::Status { code: code as i32, message: message.into(), details: vec![any] };
+    let status = tonic_types::pb::Status {
+        code: code as i32,
+        message: message.into(),
+        details: vec![any],
+    };
     tonic::Status::with_details(code, message, status.encode_to_vec().into())
 }
 

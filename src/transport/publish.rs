@@ -49,7 +49,9 @@ struct EventInput<'a> {
 }
 
 /// Tells `"data":null`, which is data, from no data.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<&'de RawValue>, D::Error> {
+fn given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -76,12 +78,19 @@ impl EventInput<'_> {
                 let data = STANDARD
                     .decode(&**base64)
                     .map_err(|e| Error::bad_request(format!("data_base64 is not base64: {e}")))?;
-                Ok((data.into(), content_type.unwrap_or("application/octet-stream").to_owned()))
+                Ok((
+                    data.into(),
+                    content_type
+                        .unwrap_or("application/octet-stream")
+                        .to_owned(),
+                ))
             }
             (None, None) => Err(Error::bad_request(
                 "the event has no data; give data, or data_base64 for bytes (\"data\":null for none)",
             )),
-            (Some(_), Some(_)) => Err(Error::bad_request("the event has both data and data_base64; give one")),
+            (Some(_), Some(_)) => Err(Error::bad_request(
+                "the event has both data and data_base64; give one",
+            )),
         }
     }
 }
@@ -89,16 +98,21 @@ impl EventInput<'_> {
 fn data_of_json(json: &RawValue, content_type: Option<&str>) -> Result<(Bytes, String)> {
     let content_type = content_type.unwrap_or("application/json");
     match ContentType::trusted(content_type).form() {
-        DataForm::Json => Ok((Bytes::copy_from_slice(json.get().as_bytes()), content_type.to_owned())),
+        DataForm::Json => Ok((
+            Bytes::copy_from_slice(json.get().as_bytes()),
+            content_type.to_owned(),
+        )),
         DataForm::Text => {
             let text: String = serde_json::from_str(json.get()).map_err(|_| {
-                Error::bad_request(format!("data of the content type {content_type} has to be a JSON string"))
+                Error::bad_request(format!(
+                    "data of the content type {content_type} has to be a JSON string"
+                ))
             })?;
             Ok((text.into(), content_type.to_owned()))
         }
-        DataForm::Binary => {
-            Err(Error::bad_request(format!("data of the content type {content_type} cannot be JSON; give data_base64")))
-        }
+        DataForm::Binary => Err(Error::bad_request(format!(
+            "data of the content type {content_type} cannot be JSON; give data_base64"
+        ))),
     }
 }
 
@@ -113,7 +127,9 @@ pub(crate) fn parse_event(json: &[u8], max_event_bytes: usize) -> Result<NewEven
 }
 
 fn not_an_event(fault: impl std::fmt::Display) -> Error {
-    Error::bad_request(format!("not an event as {{\"topic\":\"door.3\",\"data\":…}}: {fault}"))
+    Error::bad_request(format!(
+        "not an event as {{\"topic\":\"door.3\",\"data\":…}}: {fault}"
+    ))
 }
 
 /// Where one published event stands.
@@ -127,7 +143,11 @@ pub(super) struct Published {
 
 impl Published {
     pub(super) fn of(bus: &Bus, receipt: Receipt) -> Self {
-        Published { vid: receipt.vid, cursor: bus.cursor(receipt.vid).to_string(), duplicate: receipt.duplicate }
+        Published {
+            vid: receipt.vid,
+            cursor: bus.cursor(receipt.vid).to_string(),
+            duplicate: receipt.duplicate,
+        }
     }
 }
 
@@ -146,7 +166,8 @@ pub(super) async fn events(
     body: Body,
 ) -> Result<Response> {
     check_origin(&headers, &state.config.origins)?;
-    Params::parse(query.as_deref())?.finish("none: an event's type and id are fields of its object")?;
+    Params::parse(query.as_deref())?
+        .finish("none: an event's type and id are fields of its object")?;
     if is_ndjson(&headers) {
         return Ok(ndjson::publish(state.bus, body));
     }
@@ -155,18 +176,35 @@ pub(super) async fn events(
     if body.trim_ascii_start().first() == Some(&b'[') {
         return publish_batch(&state.bus, &body, max_event_bytes).await;
     }
-    let receipts = state.bus.publish(vec![parse_event(&body, max_event_bytes)?]).await?;
+    let receipts = state
+        .bus
+        .publish(vec![parse_event(&body, max_event_bytes)?])
+        .await?;
     Ok(Json(Published::of(&state.bus, receipts[0])).into_response())
 }
 
 fn is_ndjson(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    ["application/x-ndjson", "application/ndjson", "application/jsonl"].iter().any(|t| essence.eq_ignore_ascii_case(t))
+    [
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+    ]
+    .iter()
+    .any(|t| essence.eq_ignore_ascii_case(t))
 }
 
-pub(crate) async fn publish_batch(bus: &Bus, body: &[u8], max_event_bytes: usize) -> Result<Response> {
-    let elements: Vec<&RawValue> = serde_json::from_slice(body).map_err(|e| not_an_event(e).at("the batch"))?;
+pub(crate) async fn publish_batch(
+    bus: &Bus,
+    body: &[u8],
+    max_event_bytes: usize,
+) -> Result<Response> {
+    let elements: Vec<&RawValue> =
+        serde_json::from_slice(body).map_err(|e| not_an_event(e).at("the batch"))?;
     let checked = elements.iter().enumerate().map(|(index, element)| {
         let event = parse_event(element.get().as_bytes(), max_event_bytes);
         event.map_err(|e| e.at(&format!("event {} of the batch", index + 1)))
@@ -177,7 +215,10 @@ pub(crate) async fn publish_batch(bus: &Bus, body: &[u8], max_event_bytes: usize
         first_vid,
         last_vid,
         cursor: bus.cursor(last_vid).to_string(),
-        events: receipts.into_iter().map(|receipt| Published::of(bus, receipt)).collect(),
+        events: receipts
+            .into_iter()
+            .map(|receipt| Published::of(bus, receipt))
+            .collect(),
     })
     .into_response())
 }
@@ -210,25 +251,36 @@ pub(super) async fn topic(
         // Copied, so that a small event does not keep the connection's whole read buffer in memory.
         data: Bytes::copy_from_slice(&data),
     };
-    let receipts = state.bus.publish(vec![NewEvent::check(parts, max_event_bytes)?]).await?;
+    let receipts = state
+        .bus
+        .publish(vec![NewEvent::check(parts, max_event_bytes)?])
+        .await?;
     Ok(Json(Published::of(&state.bus, receipts[0])).into_response())
 }
 
 /// The content type, where it says something: `curl -d` calls everything a form.
 fn given_content_type(headers: &HeaderMap) -> Result<Option<&str>> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| Error::bad_request("the Content-Type has other than ASCII characters"))?;
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(None);
+    };
+    let text = value
+        .to_str()
+        .map_err(|_| Error::bad_request("the Content-Type has other than ASCII characters"))?;
     Ok(Some(text).filter(|t| !t.starts_with("application/x-www-form-urlencoded")))
 }
 
 /// Reads a whole body, within its bounds of length and time.
 async fn read_body(body: Body, max_bytes: usize) -> Result<Bytes> {
-    let collected = tokio::time::timeout(limits::BODY_TIMEOUT, Limited::new(body, max_bytes).collect()).await;
+    let collected = tokio::time::timeout(
+        limits::BODY_TIMEOUT,
+        Limited::new(body, max_bytes).collect(),
+    )
+    .await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(fault)) if fault.is::<LengthLimitError>() => {
-            Err(Error::too_large(format!("the body has more than {max_bytes} bytes; send less at once")))
-        }
+        Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(Error::too_large(format!(
+            "the body has more than {max_bytes} bytes; send less at once"
+        ))),
         Ok(Err(fault)) => Err(Error::bad_request(format!("the body broke off: {fault}"))),
         Err(_) => {
             let seconds = limits::BODY_TIMEOUT.as_secs();
@@ -250,25 +302,34 @@ mod tests {
     use crate::event::Event;
     use crate::transport::event_json;
 
-    /// What readers get, as a publisher would send it again. The content type is added where the form stands for it.
+    /// What readers get, as a publisher would send it again. The content type is added where the
+    /// form stands for it.
     fn sent_again(event: &NewEvent) -> NewEvent {
         let event = Event::new(7, 0, event.clone());
         let mut fields: BTreeMap<String, Box<RawValue>> =
             serde_json::from_slice(event_json(&event)).expect("an object");
         let given = (fields.remove("vid"), fields.remove("time"));
         assert!(matches!(given, (Some(_), Some(_))), "{given:?}");
-        let content_type = serde_json::value::to_raw_value(event.sent.content_type.as_str()).expect("a text");
+        let content_type =
+            serde_json::value::to_raw_value(event.sent.content_type.as_str()).expect("a text");
         fields.insert("content_type".into(), content_type);
         parse_event(&serde_json::to_vec(&fields).expect("an object"), 10_000).expect("an event")
     }
 
-    /// JSON as a person may write it: with white space, escapes, and numbers beyond what a machine counts with.
+    /// JSON as a person may write it: with white space, escapes, and numbers beyond what a machine
+    /// counts with.
     fn json_text() -> impl Strategy<Value = String> {
-        let leaf = prop_oneof!["-?[1-9][0-9]{0,30}(\\.[0-9]{1,30})?", "\"(\\PC|\\\\u[dD]8[0-9]{2})*\""];
-        let leaf = leaf.prop_filter("JSON", |text| serde_json::from_str::<&RawValue>(text).is_ok());
+        let leaf = prop_oneof![
+            "-?[1-9][0-9]{0,30}(\\.[0-9]{1,30})?",
+            "\"(\\PC|\\\\u[dD]8[0-9]{2})*\""
+        ];
+        let leaf = leaf.prop_filter("JSON", |text| {
+            serde_json::from_str::<&RawValue>(text).is_ok()
+        });
         leaf.prop_recursive(3, 8, 4, |inner| {
             prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[ {}\r\n]", items.join(" ,"))),
+                prop::collection::vec(inner.clone(), 0..4)
+                    .prop_map(|items| format!("[ {}\r\n]", items.join(" ,"))),
                 inner.prop_map(|value| format!("{{\t\"a\\u0000\": {value}\n}}")),
             ]
         })

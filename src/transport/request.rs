@@ -1,6 +1,7 @@
 //! From a query string to a request, the same for every HTTP transport (contract §3, §5).
 //!
-//! Invariant: each parameter is taken by name once; what nobody took is a bad request, not a silent nothing.
+//! Invariant: each parameter is taken by name once; what nobody took is a bad request, not a silent
+//! nothing.
 
 use std::time::Duration;
 
@@ -18,17 +19,26 @@ pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
     pub(crate) fn parse(query: Option<&str>) -> Result<Self> {
-        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let pairs = query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty());
         let decoded = pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(&name.replace('+', " "))?, decode(&value.replace('+', " "))?))
+            Ok((
+                decode(&name.replace('+', " "))?,
+                decode(&value.replace('+', " "))?,
+            ))
         });
         decoded.collect::<Result<_>>().map(Params)
     }
 
     /// Every value of a repeatable parameter.
     pub(crate) fn take_all(&mut self, name: &str) -> Vec<String> {
-        self.0.extract_if(.., |(n, _)| n == name).map(|(_, value)| value).collect()
+        self.0
+            .extract_if(.., |(n, _)| n == name)
+            .map(|(_, value)| value)
+            .collect()
     }
 
     /// The value of a parameter that may be given once; an empty one counts as none.
@@ -46,9 +56,10 @@ impl Params {
     /// Refuses what was not taken. `_` is let pass: old pages add it to get around caches.
     pub(crate) fn finish(self, known: &str) -> Result<()> {
         match self.0.into_iter().find(|(name, _)| name != "_") {
-            Some((name, _)) => {
-                Err(Error::bad_request(format!("unknown parameter {:?}; there are {known}", shorten(&name))))
-            }
+            Some((name, _)) => Err(Error::bad_request(format!(
+                "unknown parameter {:?}; there are {known}",
+                shorten(&name)
+            ))),
             None => Ok(()),
         }
     }
@@ -57,7 +68,9 @@ impl Params {
 /// Percent-decodes a part of an address.
 pub(super) fn decode(text: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| Error::bad_request("the address is not UTF-8 after percent-decoding"))
+    decoded
+        .map(Into::into)
+        .map_err(|_| Error::bad_request("the address is not UTF-8 after percent-decoding"))
 }
 
 /// The parameters that all subscriptions share.
@@ -79,7 +92,9 @@ impl StartTexts<'_> {
     pub(super) fn parse(&self, now: Timestamp) -> Result<Start> {
         let given = [self.after.is_some(), self.since.is_some(), self.snapshot];
         if given.iter().filter(|g| **g).count() > 1 {
-            return Err(Error::bad_request("more than one of after, since and snapshot; choose one"));
+            return Err(Error::bad_request(
+                "more than one of after, since and snapshot; choose one",
+            ));
         }
         match (self.after, self.since) {
             (Some(after), _) => parse_after(after),
@@ -97,7 +112,10 @@ pub(super) fn parse_after(text: &str) -> Result<Start> {
         "earliest" => Ok(Start::Earliest),
         _ => match text.parse::<Cursor>()? {
             // A bare 0 asks for all that there is; with an epoch it is a cursor like any other.
-            Cursor { vid: 0, epoch: None } => Ok(Start::Earliest),
+            Cursor {
+                vid: 0,
+                epoch: None,
+            } => Ok(Start::Earliest),
             cursor => Ok(Start::After(cursor)),
         },
     }
@@ -120,7 +138,11 @@ fn parse_since(text: &str, now: Timestamp) -> Result<Start> {
 /// Events carry milliseconds: the first of them that is not before this time.
 fn ceiling_ms(time: Timestamp) -> i64 {
     let ms = time.as_millisecond();
-    if Timestamp::from_millisecond(ms).is_ok_and(|floor| floor < time) { ms + 1 } else { ms }
+    if Timestamp::from_millisecond(ms).is_ok_and(|floor| floor < time) {
+        ms + 1
+    } else {
+        ms
+    }
 }
 
 /// What a subscriber asked for over HTTP.
@@ -131,14 +153,21 @@ pub(crate) struct HttpSubscribe {
 }
 
 impl HttpSubscribe {
-    /// Takes the shared parameters. `last_event_id` is the header of that name; it wins over `after`.
+    /// Takes the shared parameters. `last_event_id` is the header of that name; it wins over
+    /// `after`.
     pub(crate) fn take(params: &mut Params, last_event_id: Option<&str>) -> Result<Self> {
         let topics = params.take_all("topic");
         let (after, since) = (params.take("after")?, params.take("since")?);
         let snapshot = take_bool(params, "snapshot")?;
-        let texts = StartTexts { after: after.as_deref(), since: since.as_deref(), snapshot };
+        let texts = StartTexts {
+            after: after.as_deref(),
+            since: since.as_deref(),
+            snapshot,
+        };
         let asked = texts.parse(Timestamp::now())?;
-        let start = last_event_id.map(|id| parse_after(id).map_err(|e| e.at("Last-Event-ID"))).transpose()?;
+        let start = last_event_id
+            .map(|id| parse_after(id).map_err(|e| e.at("Last-Event-ID")))
+            .transpose()?;
         Ok(HttpSubscribe {
             subscribe: SubscribeRequest {
                 filter: Filter::parse(topics.iter().map(String::as_str))?,
@@ -155,7 +184,10 @@ fn take_bool(params: &mut Params, name: &str) -> Result<bool> {
     match params.take(name)?.as_deref() {
         None | Some("false" | "0") => Ok(false),
         Some("true" | "1") => Ok(true),
-        Some(other) => Err(Error::bad_request(format!("{name}={:?} is neither true nor false", shorten(other)))),
+        Some(other) => Err(Error::bad_request(format!(
+            "{name}={:?} is neither true nor false",
+            shorten(other)
+        ))),
     }
 }
 
@@ -163,12 +195,17 @@ fn take_on_gap(params: &mut Params) -> Result<OnGap> {
     match params.take("on_gap")?.as_deref() {
         None | Some("continue") => Ok(OnGap::Continue),
         Some("fail") => Ok(OnGap::Fail),
-        Some(other) => Err(Error::bad_request(format!("on_gap={:?} is neither continue nor fail", shorten(other)))),
+        Some(other) => Err(Error::bad_request(format!(
+            "on_gap={:?} is neither continue nor fail",
+            shorten(other)
+        ))),
     }
 }
 
 fn take_limit(params: &mut Params) -> Result<Option<u32>> {
-    let Some(text) = params.take("limit")? else { return Ok(None) };
+    let Some(text) = params.take("limit")? else {
+        return Ok(None);
+    };
     match text.parse::<u32>() {
         Ok(limit) if (1..=limits::MAX_LIMIT).contains(&limit) => Ok(Some(limit)),
         _ => Err(Error::bad_request(format!(
@@ -180,13 +217,21 @@ fn take_limit(params: &mut Params) -> Result<Option<u32>> {
 }
 
 fn take_wait(params: &mut Params) -> Result<Option<Duration>> {
-    let Some(text) = params.take("wait")? else { return Ok(None) };
-    let seconds = text.parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    let Some(text) = params.take("wait")? else {
+        return Ok(None);
+    };
+    let seconds = text
+        .parse::<f64>()
+        .ok()
+        .and_then(|s| Duration::try_from_secs_f64(s).ok());
     match seconds.or_else(|| humantime::parse_duration(&text).ok()) {
         Some(wait) if wait <= limits::MAX_WAIT => Ok(Some(wait)),
         _ => {
             let most = limits::MAX_WAIT.as_secs();
-            Err(Error::bad_request(format!("wait={:?} is not a number of seconds from 0 to {most}", shorten(&text))))
+            Err(Error::bad_request(format!(
+                "wait={:?} is not a number of seconds from 0 to {most}",
+                shorten(&text)
+            )))
         }
     }
 }
@@ -203,7 +248,10 @@ mod tests {
     }
 
     fn start(query: &str) -> Start {
-        subscribe(query).unwrap_or_else(|e| panic!("{query}: {e}")).subscribe.start
+        subscribe(query)
+            .unwrap_or_else(|e| panic!("{query}: {e}"))
+            .subscribe
+            .start
     }
 
     #[test]
@@ -214,9 +262,18 @@ mod tests {
         assert_eq!(start("after=earliest"), Start::Earliest);
         assert_eq!(start("after=0"), Start::Earliest);
         assert!(matches!(start("after=0-abcdef"), Start::After(_)));
-        assert!(matches!(start("after=12"), Start::After(Cursor { vid: 12, epoch: None })));
+        assert!(matches!(
+            start("after=12"),
+            Start::After(Cursor {
+                vid: 12,
+                epoch: None
+            })
+        ));
         assert_eq!(start("since=1970-01-01T00:00:01.5Z"), Start::Since(1500));
-        assert_eq!(start("since=1970-01-01T00:00:01.0000001Z"), Start::Since(1001));
+        assert_eq!(
+            start("since=1970-01-01T00:00:01.0000001Z"),
+            Start::Since(1001)
+        );
         assert_eq!(start("snapshot=true"), Start::Snapshot);
     }
 
@@ -224,7 +281,13 @@ mod tests {
     fn the_last_event_id_wins_over_after() {
         let mut params = Params::parse(Some("after=5")).expect("a query");
         let request = HttpSubscribe::take(&mut params, Some("9")).expect("a request");
-        assert_eq!(request.subscribe.start, Start::After(Cursor { vid: 9, epoch: None }));
+        assert_eq!(
+            request.subscribe.start,
+            Start::After(Cursor {
+                vid: 9,
+                epoch: None
+            })
+        );
     }
 
     #[test]
@@ -259,8 +322,17 @@ mod tests {
 
     #[test]
     fn a_wait_is_seconds_or_a_duration() {
-        for (text, ms) in [("0", 0), ("0.5", 500), ("30", 30_000), ("500ms", 500), ("2m", 120_000)] {
-            assert_eq!(subscribe(&format!("wait={text}")).expect(text).wait, Some(Duration::from_millis(ms)));
+        for (text, ms) in [
+            ("0", 0),
+            ("0.5", 500),
+            ("30", 30_000),
+            ("500ms", 500),
+            ("2m", 120_000),
+        ] {
+            assert_eq!(
+                subscribe(&format!("wait={text}")).expect(text).wait,
+                Some(Duration::from_millis(ms))
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Every address of the gateway, on one port: HTTP/1.1, h2c, gRPC and gRPC-web.
 //!
-//! Invariant: whether a request comes from a web page or not, the same routes answer it with the same headers, but for
-//! those of the CORS protocol that only a page asks for.
+//! Invariant: whether a request comes from a web page or not, the same routes answer it with the
+//! same headers, but for those of the CORS protocol that only a page asks for.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -31,12 +31,13 @@ const LEGACY_BESIDE_PAGE: &str = "/clients/longpoll/backend.php";
 #[derive(Clone)]
 pub(crate) struct Routes {
     plain: Router,
-    /// The same behind the CORS layer, which is copied and asked anew for every request: two microseconds that a request
-    /// without an `Origin` is spared.
+    /// The same behind the CORS layer, which is copied and asked anew for every request: two
+    /// microseconds that a request without an `Origin` is spared.
     of_pages: Router,
     /// What that layer says to such a request, too, as a cache may give the answer to a page.
     mark: Arc<(HeaderName, HeaderValue)>,
-    /// Paths whose answers may take long to come, or never end: there, most connections have nothing to do.
+    /// Paths whose answers may take long to come, or never end: there, most connections have
+    /// nothing to do.
     waiting: Arc<[String]>,
 }
 
@@ -49,11 +50,24 @@ impl Routes {
     ) -> Self {
         let plain = router(bus, config, sources, health);
         let of_pages = plain.clone().layer(origin::cors(&config.origins));
-        let waiting = ["/v1/sse", "/v1/poll", &config.legacy.path, LEGACY_BESIDE_PAGE].map(str::to_owned).into();
-        Routes { plain, of_pages, mark: Arc::new(origin::mark(&config.origins)), waiting }
+        let waiting = [
+            "/v1/sse",
+            "/v1/poll",
+            &config.legacy.path,
+            LEGACY_BESIDE_PAGE,
+        ]
+        .map(str::to_owned)
+        .into();
+        Routes {
+            plain,
+            of_pages,
+            mark: Arc::new(origin::mark(&config.origins)),
+            waiting,
+        }
     }
 
-    /// Is this one of the few requests that a gateway has very many of: to wait for events, or to publish one?
+    /// Is this one of the few requests that a gateway has very many of: to wait for events, or to
+    /// publish one?
     pub(crate) fn is_frequent(&self, method: &Method, path: &str) -> bool {
         match *method {
             Method::GET => self.waiting.iter().any(|waiting| waiting == path),
@@ -64,9 +78,10 @@ impl Routes {
 
     /// Answers a request. It cannot fail: a fault is an answer.
     ///
-    /// The room of what is returned is kept for as long as a stream of HTTP/2 lives. So the request has a box until what
-    /// answers begins, and that has one of its own until the answer is there: a waiting stream took 1,250 bytes more
-    /// without. The second is made no earlier, or a thousand requests that come at once would leave as many holes.
+    /// The room of what is returned is kept for as long as a stream of HTTP/2 lives. So the request
+    /// has a box until what answers begins, and that has one of its own until the answer is there:
+    /// a waiting stream took 1,250 bytes more without. The second is made no earlier, or a thousand
+    /// requests that come at once would leave as many holes.
     pub(crate) fn answer<B>(
         &self,
         request: Request<B>,
@@ -76,7 +91,11 @@ impl Routes {
         B::Error: Into<BoxError>,
     {
         let is_of_page = request.headers().contains_key(header::ORIGIN);
-        let routes = if is_of_page { self.of_pages.clone() } else { self.plain.clone() };
+        let routes = if is_of_page {
+            self.of_pages.clone()
+        } else {
+            self.plain.clone()
+        };
         let mark = (!is_of_page).then(|| self.mark.clone());
         let request = Box::new(request);
         async move {
@@ -90,7 +109,10 @@ impl Routes {
 }
 
 /// Takes out what is in a box, and frees it.
-#[expect(clippy::boxed_local, reason = "a box that is only moved out of lives on until its scope ends")]
+#[expect(
+    clippy::boxed_local,
+    reason = "a box that is only moved out of lives on until its scope ends"
+)]
 fn unboxed<T>(boxed: Box<T>) -> T {
     *boxed
 }
@@ -104,16 +126,30 @@ where
     routes.oneshot(request.map(body::Body::new)).await
 }
 
-fn router(bus: Bus, config: &Config, sources: Arc<[Arc<SourceState>]>, health: HealthServer<impl Health>) -> Router {
-    let transport =
-        TransportConfig { legacy: config.legacy.clone(), origins: config.origins.clone(), pages: config.pages.clone() };
-    let state = AppState { bus, config: Arc::new(transport), sources };
+fn router(
+    bus: Bus,
+    config: &Config,
+    sources: Arc<[Arc<SourceState>]>,
+    health: HealthServer<impl Health>,
+) -> Router {
+    let transport = TransportConfig {
+        legacy: config.legacy.clone(),
+        origins: config.origins.clone(),
+        pages: config.pages.clone(),
+    };
+    let state = AppState {
+        bus,
+        config: Arc::new(transport),
+        sources,
+    };
     let http = http_routes(&config.legacy.path).merge(pages::routes());
     let http = match pages::own_files(&config.pages) {
         Some(files) => http.fallback_service(files),
         None => http.fallback(not_found),
     };
-    http.method_not_allowed_fallback(wrong_method).with_state(state.clone()).merge(grpc::routes(state, health))
+    http.method_not_allowed_fallback(wrong_method)
+        .with_state(state.clone())
+        .merge(grpc::routes(state, health))
 }
 
 fn http_routes(legacy_path: &str) -> Router<AppState> {
@@ -128,15 +164,25 @@ fn http_routes(legacy_path: &str) -> Router<AppState> {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route(legacy_path, get(legacy::backend));
-    if legacy_path == LEGACY_BESIDE_PAGE { routes } else { routes.route(LEGACY_BESIDE_PAGE, get(legacy::backend)) }
+    if legacy_path == LEGACY_BESIDE_PAGE {
+        routes
+    } else {
+        routes.route(LEGACY_BESIDE_PAGE, get(legacy::backend))
+    }
 }
 
 async fn not_found(uri: Uri) -> Error {
     let path = shorten(uri.path());
-    Error::new(Kind::NotFound, format!("there is nothing at {path}; the start page / shows what there is"))
+    Error::new(
+        Kind::NotFound,
+        format!("there is nothing at {path}; the start page / shows what there is"),
+    )
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Error {
     let (method, path) = (shorten(method.as_str()), shorten(uri.path()));
-    Error::new(Kind::MethodNotAllowed, format!("{path} does not take {method}; the Allow header says what it takes"))
+    Error::new(
+        Kind::MethodNotAllowed,
+        format!("{path} does not take {method}; the Allow header says what it takes"),
+    )
 }

@@ -1,7 +1,9 @@
-//! `GET /v1/sse`: Server-Sent Events, until closed (contract §5; WHATWG HTML, "Server-sent events").
+//! `GET /v1/sse`: Server-Sent Events, until closed (contract §5; WHATWG HTML, "Server-sent
+//! events").
 //!
 //! Invariants:
-//! - an event's block is made once and shared; what differs between subscribers is only which blocks they get;
+//! - an event's block is made once and shared; what differs between subscribers is only which
+//!   blocks they get;
 //! - `id:` is always a full cursor, so the `Last-Event-ID` of a reconnect resumes exactly;
 //! - the named steps, but for `caught_up`, carry no `id:` and so never move the cursor.
 
@@ -45,15 +47,26 @@ pub(super) async fn sse(
 ) -> Result<Response> {
     let (request, rendering) = parse(query.as_deref(), last_event_id(&headers)?)?;
     let subscription = Subscription::open(&state.bus, request).await?;
-    Ok((sse_headers(), Body::from_stream(blocks(state.bus, subscription, rendering))).into_response())
+    Ok((
+        sse_headers(),
+        Body::from_stream(blocks(state.bus, subscription, rendering)),
+    )
+        .into_response())
 }
 
-fn parse(query: Option<&str>, last_event_id: Option<&str>) -> Result<(SubscribeRequest, Rendering)> {
+fn parse(
+    query: Option<&str>,
+    last_event_id: Option<&str>,
+) -> Result<(SubscribeRequest, Rendering)> {
     let mut params = Params::parse(query)?;
     let format = take_format(&mut params)?;
     let HttpSubscribe { subscribe, wait } = HttpSubscribe::take(&mut params, last_event_id)?;
     params.finish(&format!("{SUBSCRIBE_PARAMS}, format"))?;
-    let rendering = Rendering { format, on_gap: subscribe.on_gap, wait };
+    let rendering = Rendering {
+        format,
+        on_gap: subscribe.on_gap,
+        wait,
+    };
     Ok((subscribe, rendering))
 }
 
@@ -66,17 +79,25 @@ fn take_format(params: &mut Params) -> Result<Format> {
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>> {
-    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
-    let text = value
-        .to_str()
-        .map_err(|_| Error::bad_request("Last-Event-ID is not a cursor: it has other than ASCII characters"))?;
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let text = value.to_str().map_err(|_| {
+        Error::bad_request("Last-Event-ID is not a cursor: it has other than ASCII characters")
+    })?;
     Ok(Some(text).filter(|t| !t.is_empty()))
 }
 
 fn sse_headers() -> HeaderMap {
     let mut headers = no_store("text/event-stream");
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store, no-transform"),
+    );
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
     headers
 }
 
@@ -89,7 +110,11 @@ struct Rendering {
     wait: Option<Duration>,
 }
 
-fn blocks(bus: Bus, mut subscription: Subscription, rendering: Rendering) -> impl Stream<Item = io::Result<Bytes>> {
+fn blocks(
+    bus: Bus,
+    mut subscription: Subscription,
+    rendering: Rendering,
+) -> impl Stream<Item = io::Result<Bytes>> {
     stream! {
         let mut quiet_since = Instant::now();
         loop {
@@ -124,12 +149,18 @@ impl Next {
         let is_quiet = !matches!(next, Ok(Some(Step::Events(..) | Step::CaughtUp(_))));
         let is_last = next.is_err();
         let block = match next {
-            Ok(Some(Step::Events(events, _))) => Some(Ok(batch_blocks(bus, &events, rendering.format))),
+            Ok(Some(Step::Events(events, _))) => {
+                Some(Ok(batch_blocks(bus, &events, rendering.format)))
+            }
             Ok(Some(step)) => Some(Ok(step_block(bus, step))),
             Ok(None) => None,
             Err(fault) => Some(fault_block(&fault, rendering.on_gap)),
         };
-        Next { block, is_last, is_quiet }
+        Next {
+            block,
+            is_last,
+            is_quiet,
+        }
     }
 }
 
@@ -142,17 +173,33 @@ fn batch_blocks(bus: &Bus, batch: &Batch, format: Format) -> Bytes {
         Format::Object => &batch.encodings.sse,
         Format::Raw => &batch.encodings.sse_raw,
     };
-    let join = || batch.iter().map(|event| &**event_block(bus, event, format)).collect::<Vec<_>>().concat();
+    let join = || {
+        batch
+            .iter()
+            .map(|event| &**event_block(bus, event, format))
+            .collect::<Vec<_>>()
+            .concat()
+    };
     place.get_or_init(|| join().into()).clone()
 }
 
 pub(crate) fn event_block<'e>(bus: &Bus, event: &'e Event, format: Format) -> &'e Bytes {
     match format {
-        Format::Object => event.encodings.sse.get_or_init(|| encode_block(bus, event, event_json(event))),
-        Format::Raw => event.encodings.sse_raw.get_or_init(|| match event.sent.content_type.form() {
-            DataForm::Binary => encode_block(bus, event, STANDARD.encode(&event.sent.data).as_bytes()),
-            DataForm::Json | DataForm::Text => encode_block(bus, event, &event.sent.data),
-        }),
+        Format::Object => event
+            .encodings
+            .sse
+            .get_or_init(|| encode_block(bus, event, event_json(event))),
+        Format::Raw => {
+            event
+                .encodings
+                .sse_raw
+                .get_or_init(|| match event.sent.content_type.form() {
+                    DataForm::Binary => {
+                        encode_block(bus, event, STANDARD.encode(&event.sent.data).as_bytes())
+                    }
+                    DataForm::Json | DataForm::Text => encode_block(bus, event, &event.sent.data),
+                })
+        }
     }
 }
 
@@ -167,12 +214,15 @@ fn encode_block(bus: &Bus, event: &Event, data: &[u8]) -> Bytes {
     out.into()
 }
 
-/// One `data:` line for each line of the data. A parser joins them with LF: CR and CRLF between JSON tokens, or in raw
-/// text, arrive as LF, because Server-Sent Events cannot carry a CR.
+/// One `data:` line for each line of the data. A parser joins them with LF: CR and CRLF between
+/// JSON tokens, or in raw text, arrive as LF, because Server-Sent Events cannot carry a CR.
 fn push_data_lines(out: &mut Vec<u8>, data: &[u8]) {
     let mut rest = data;
     loop {
-        let end = rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|b| matches!(b, b'\n' | b'\r'))
+            .unwrap_or(rest.len());
         out.extend_from_slice(b"data: ");
         out.extend_from_slice(&rest[..end]);
         out.push(b'\n');
@@ -185,14 +235,25 @@ fn push_data_lines(out: &mut Vec<u8>, data: &[u8]) {
 
 fn step_block(bus: &Bus, step: Step) -> Bytes {
     match step {
-        Step::Hello { epoch, first, last, heartbeat } => {
+        Step::Hello {
+            epoch,
+            first,
+            last,
+            heartbeat,
+        } => {
             let heartbeat_ms = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
-            named_block("hello", &json!({ "epoch": epoch, "first": first, "last": last, "heartbeat_ms": heartbeat_ms }))
+            named_block(
+                "hello",
+                &json!({ "epoch": epoch, "first": first, "last": last, "heartbeat_ms": heartbeat_ms }),
+            )
         }
         Step::CaughtUp(vid) => {
             let cursor = bus.cursor(vid);
-            format!("id: {cursor}\nevent: vidette.caught_up\ndata: {}\n\n", json!({ "cursor": cursor.to_string() }))
-                .into()
+            format!(
+                "id: {cursor}\nevent: vidette.caught_up\ndata: {}\n\n",
+                json!({ "cursor": cursor.to_string() })
+            )
+            .into()
         }
         Step::Progress(vid) => position_block(bus, vid),
         Step::Gap(gap) => named_block("gap", &json!(gap)),
@@ -213,8 +274,8 @@ fn named_block(name: &str, data: &serde_json::Value) -> Bytes {
     format!("event: vidette.{name}\ndata: {data}\n\n").into()
 }
 
-/// What is told when a stream has to end. After a gap a reconnect is answered with 410, and the browser stops; after
-/// any other fault the stream is cut, so that the client comes back.
+/// What is told when a stream has to end. After a gap a reconnect is answered with 410, and the
+/// browser stops; after any other fault the stream is cut, so that the client comes back.
 fn fault_block(fault: &Error, on_gap: OnGap) -> io::Result<Bytes> {
     match fault.gap_details() {
         Some(gap) if on_gap == OnGap::Fail => Ok(named_block("gap", &json!(gap))),
@@ -255,8 +316,15 @@ mod tests {
     /// A block as a client's library reads it.
     fn read(block: Bytes) -> Sse {
         let stream = futures_util::stream::iter([Ok::<_, Infallible>(block)]);
-        let blocks: Vec<_> = SseStream::from_bytes_stream(stream).collect().now_or_never().expect("all is there");
-        blocks.into_iter().next().expect("a block").expect("an event stream")
+        let blocks: Vec<_> = SseStream::from_bytes_stream(stream)
+            .collect()
+            .now_or_never()
+            .expect("all is there");
+        blocks
+            .into_iter()
+            .next()
+            .expect("a block")
+            .expect("an event stream")
     }
 
     proptest! {
@@ -289,8 +357,18 @@ mod tests {
 
     fn quiet_bus() -> Bus {
         let minute = Duration::from_secs(60);
-        let retention = Retention { max_age: minute, max_events: 1, max_bytes: 1, dedupe_window: minute };
-        let options = BusOptions { heartbeat: minute, max_subscribers: 1, max_event_bytes: 1, retention };
+        let retention = Retention {
+            max_age: minute,
+            max_events: 1,
+            max_bytes: 1,
+            dedupe_window: minute,
+        };
+        let options = BusOptions {
+            heartbeat: minute,
+            max_subscribers: 1,
+            max_event_bytes: 1,
+            retention,
+        };
         Bus::start(Arc::new(MemoryEngine::new(minute)), options)
     }
 }

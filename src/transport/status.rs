@@ -44,13 +44,17 @@ pub(super) async fn topics(
     let filter = params.take_all("topic");
     let filter = Filter::parse(filter.iter().map(String::as_str))?;
     let limit = params.take("limit")?.map_or(Ok(0), |text| {
-        text.parse().map_err(|_| Error::bad_request(format!("limit={:?} is not a number", shorten(&text))))
+        text.parse()
+            .map_err(|_| Error::bad_request(format!("limit={:?} is not a number", shorten(&text))))
     })?;
     let after = params.take("page_token")?;
     params.finish("topic, limit, page_token")?;
     let page = list_topics(&bus, filter, limit, after.as_deref()).await?;
-    let topics: Vec<_> =
-        page.topics.iter().map(|(topic, vid)| json!({ "topic": topic.as_str(), "vid": vid })).collect();
+    let topics: Vec<_> = page
+        .topics
+        .iter()
+        .map(|(topic, vid)| json!({ "topic": topic.as_str(), "vid": vid }))
+        .collect();
     let mut answer = json!({ "topics": topics });
     if let Some(token) = page.next_page_token {
         answer["next_page_token"] = token.as_str().into();
@@ -65,7 +69,12 @@ pub(super) struct TopicPage {
 }
 
 /// Lists topics; a limit of 0 is the default.
-pub(super) async fn list_topics(bus: &Bus, filter: Filter, limit: u32, page_token: Option<&str>) -> Result<TopicPage> {
+pub(super) async fn list_topics(
+    bus: &Bus,
+    filter: Filter,
+    limit: u32,
+    page_token: Option<&str>,
+) -> Result<TopicPage> {
     let limit = match limit {
         0 => limits::MAX_LISTED_TOPICS,
         1..=limits::MAX_LISTED_TOPICS => limit,
@@ -80,8 +89,14 @@ pub(super) async fn list_topics(bus: &Bus, filter: Filter, limit: u32, page_toke
     let mut topics = bus.engine().topics(filter, after, limit + 1).await?; // one more tells whether there is a next page
     let is_last = topics.len() <= limit;
     topics.truncate(limit);
-    let next_page_token = topics.last().filter(|_| !is_last).map(|(topic, _)| topic.clone());
-    Ok(TopicPage { topics, next_page_token })
+    let next_page_token = topics
+        .last()
+        .filter(|_| !is_last)
+        .map(|(topic, _)| topic.clone());
+    Ok(TopicPage {
+        topics,
+        next_page_token,
+    })
 }
 
 pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Result<&'static str> {
@@ -89,6 +104,15 @@ pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Resu
 }
 
 pub(super) async fn metrics(State(AppState { bus, sources, .. }): State<AppState>) -> Response {
-    let text = bus.metrics().render(bus.gauges(), |registry| register_metrics(registry, &sources));
-    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+    let text = bus.metrics().render(bus.gauges(), |registry| {
+        register_metrics(registry, &sources)
+    });
+    (
+        [(
+            "content-type",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response()
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use vidette::cursor::{Epoch, Vid};
-use vidette::engine::{Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep};
+use vidette::engine::{
+    Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep,
+};
 use vidette::error::{Error, Result};
 use vidette::event::NewEvent;
 use vidette::topic::{Filter, Topic};
@@ -22,7 +24,12 @@ pub(crate) struct GateEngine {
 impl GateEngine {
     pub(crate) fn new() -> Self {
         let inner = MemoryEngine::new(std::time::Duration::from_secs(120));
-        GateEngine { inner, gate: Semaphore::new(0), fault: Mutex::default(), appends: AtomicUsize::new(0) }
+        GateEngine {
+            inner,
+            gate: Semaphore::new(0),
+            fault: Mutex::default(),
+            appends: AtomicUsize::new(0),
+        }
     }
 
     /// Lets so many appends through.
@@ -85,7 +92,12 @@ impl Engine for GateEngine {
         self.inner.vid_before(time_ms).await
     }
 
-    async fn topics(&self, filter: Filter, after: Option<Topic>, limit: usize) -> Result<Vec<(Topic, Vid)>> {
+    async fn topics(
+        &self,
+        filter: Filter,
+        after: Option<Topic>,
+        limit: usize,
+    ) -> Result<Vec<(Topic, Vid)>> {
         self.inner.topics(filter, after, limit).await
     }
 

@@ -17,12 +17,22 @@ use vidette::topic::Filter;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 fn options() -> BusOptions {
-    BusOptions { heartbeat: HEARTBEAT, max_subscribers: 1000, max_event_bytes: 1024 * 1024, retention: keep(u64::MAX) }
+    BusOptions {
+        heartbeat: HEARTBEAT,
+        max_subscribers: 1000,
+        max_event_bytes: 1024 * 1024,
+        retention: keep(u64::MAX),
+    }
 }
 
 fn keep(max_events: u64) -> Retention {
     let hour = Duration::from_secs(3600);
-    Retention { max_age: hour, max_events, max_bytes: u64::MAX, dedupe_window: hour }
+    Retention {
+        max_age: hour,
+        max_events,
+        max_bytes: u64::MAX,
+        dedupe_window: hour,
+    }
 }
 
 fn memory() -> Arc<MemoryEngine> {
@@ -38,7 +48,15 @@ fn bus_on(engine: Arc<dyn Engine>) -> Bus {
 }
 
 fn event(topic: &str) -> NewEvent {
-    NewEvent::check(EventParts { topic, data: "{}".into(), ..EventParts::default() }, 1024).expect("an event")
+    NewEvent::check(
+        EventParts {
+            topic,
+            data: "{}".into(),
+            ..EventParts::default()
+        },
+        1024,
+    )
+    .expect("an event")
 }
 
 async fn publish(bus: &Bus, topic: &str) -> u64 {
@@ -46,18 +64,29 @@ async fn publish(bus: &Bus, topic: &str) -> u64 {
 }
 
 fn ask(topic: &str, start: Start) -> SubscribeRequest {
-    SubscribeRequest { filter: Filter::parse([topic]).expect("a filter"), start, on_gap: OnGap::Continue, limit: None }
+    SubscribeRequest {
+        filter: Filter::parse([topic]).expect("a filter"),
+        start,
+        on_gap: OnGap::Continue,
+        limit: None,
+    }
 }
 
 /// Opens a subscription and reads its hello.
 async fn subscribe(bus: &Bus, topic: &str, start: Start) -> Subscription {
-    let mut subscription = Subscription::open(bus, ask(topic, start)).await.expect("a subscription");
+    let mut subscription = Subscription::open(bus, ask(topic, start))
+        .await
+        .expect("a subscription");
     assert!(matches!(step(&mut subscription).await, Step::Hello { .. }));
     subscription
 }
 
 async fn step(subscription: &mut Subscription) -> Step {
-    subscription.next().await.expect("no fault").expect("a step")
+    subscription
+        .next()
+        .await
+        .expect("no fault")
+        .expect("a step")
 }
 
 /// The vids of the next step, which has to be events.

@@ -22,14 +22,25 @@ async fn an_event_is_neither_acknowledged_nor_shown_before_it_is_durable() {
     let mut reader = subscribe(&bus, ">", Start::Earliest).await;
     assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
 
-    let publishing = bus.enqueue(vec![event("door.1")]).expect("a place in the queue");
+    let publishing = bus
+        .enqueue(vec![event("door.1")])
+        .expect("a place in the queue");
     let mut acknowledged = tokio::spawn(publishing.done());
-    assert!(timeout(A_WHILE, &mut acknowledged).await.is_err(), "acknowledged before it was durable");
-    assert!(timeout(A_WHILE, reader.next()).await.is_err(), "shown before it was durable");
+    assert!(
+        timeout(A_WHILE, &mut acknowledged).await.is_err(),
+        "acknowledged before it was durable"
+    );
+    assert!(
+        timeout(A_WHILE, reader.next()).await.is_err(),
+        "shown before it was durable"
+    );
     assert_eq!(bus.bounds().last, 0);
 
     engine.open(1);
-    assert_eq!(acknowledged.await.expect("the task").expect("a receipt")[0].vid, 1);
+    assert_eq!(
+        acknowledged.await.expect("the task").expect("a receipt")[0].vid,
+        1
+    );
     assert_eq!(vids(&mut reader).await, [1]);
 }
 
@@ -42,9 +53,15 @@ async fn an_event_that_could_not_be_made_durable_is_never_shown() {
     engine.open(2);
 
     engine.fail_with(Some(Error::new(Kind::StorageFull, "full")));
-    let refused = bus.publish(vec![event("door.1")]).await.expect_err("a full disk");
+    let refused = bus
+        .publish(vec![event("door.1")])
+        .await
+        .expect_err("a full disk");
     assert_eq!(refused.kind(), Kind::StorageFull);
-    assert!(timeout(A_WHILE, reader.next()).await.is_err(), "a failed event was shown");
+    assert!(
+        timeout(A_WHILE, reader.next()).await.is_err(),
+        "a failed event was shown"
+    );
 
     engine.fail_with(None);
     assert_eq!(publish(&bus, "door.2").await, 1, "there is room again");
@@ -55,12 +72,24 @@ async fn an_event_that_could_not_be_made_durable_is_never_shown() {
 async fn what_waits_behind_a_commit_is_committed_together() {
     let engine = Arc::new(GateEngine::new());
     let bus = bus_on(engine.clone());
-    let waiting: Vec<_> = (0..100).map(|_| bus.enqueue(vec![event("door.1")]).expect("a place in the queue")).collect();
+    let waiting: Vec<_> = (0..100)
+        .map(|_| {
+            bus.enqueue(vec![event("door.1")])
+                .expect("a place in the queue")
+        })
+        .collect();
     engine.open(100);
     for (index, publishing) in waiting.into_iter().enumerate() {
-        assert_eq!(publishing.done().await.expect("a receipt")[0].vid, index as u64 + 1);
+        assert_eq!(
+            publishing.done().await.expect("a receipt")[0].vid,
+            index as u64 + 1
+        );
     }
-    assert!(engine.appends() <= 2, "{} commits for 100 events that waited together", engine.appends());
+    assert!(
+        engine.appends() <= 2,
+        "{} commits for 100 events that waited together",
+        engine.appends()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,13 +102,19 @@ async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
             Ok(publishing) => taken.push(publishing),
             Err(refused) => break refused,
         }
-        assert!(taken.len() <= limits::PUBLISH_QUEUE_REQUESTS + limits::GROUP_EVENTS, "the queue has no bound");
+        assert!(
+            taken.len() <= limits::PUBLISH_QUEUE_REQUESTS + limits::GROUP_EVENTS,
+            "the queue has no bound"
+        );
     };
     assert_eq!(refused.kind(), Kind::Busy);
 
     engine.open(taken.len());
     for publishing in taken {
-        publishing.done().await.expect("what was taken is published");
+        publishing
+            .done()
+            .await
+            .expect("what was taken is published");
     }
     engine.open(1);
     publish(&bus, "door.1").await;
@@ -88,9 +123,21 @@ async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
 #[tokio::test]
 async fn a_batch_is_neither_empty_nor_endless() {
     let bus = bus();
-    assert_eq!(bus.publish(Vec::new()).await.expect_err("an empty batch").kind(), Kind::BadRequest);
+    assert_eq!(
+        bus.publish(Vec::new())
+            .await
+            .expect_err("an empty batch")
+            .kind(),
+        Kind::BadRequest
+    );
     let endless = vec![event("door.1"); limits::MAX_BATCH_EVENTS + 1];
-    assert_eq!(bus.publish(endless).await.expect_err("an endless batch").kind(), Kind::TooLarge);
+    assert_eq!(
+        bus.publish(endless)
+            .await
+            .expect_err("an endless batch")
+            .kind(),
+        Kind::TooLarge
+    );
 }
 
 #[tokio::test]
@@ -98,5 +145,11 @@ async fn a_closing_bus_takes_nothing_more() {
     let bus = bus();
     publish(&bus, "door.1").await;
     bus.close();
-    assert_eq!(bus.publish(vec![event("door.1")]).await.expect_err("it is closing").kind(), Kind::Closing);
+    assert_eq!(
+        bus.publish(vec![event("door.1")])
+            .await
+            .expect_err("it is closing")
+            .kind(),
+        Kind::Closing
+    );
 }

@@ -35,7 +35,10 @@ async fn a_subscriber_that_matches_nothing_gets_progress_within_a_heartbeat() {
     publish(&bus, "door.2").await;
     assert!(matches!(step(&mut reader).await, Step::Progress(2)));
     assert_eq!(quiet_since.elapsed(), HEARTBEAT);
-    assert!(matches!(step(&mut reader).await, Step::Progress(2)), "heartbeats go on");
+    assert!(
+        matches!(step(&mut reader).await, Step::Progress(2)),
+        "heartbeats go on"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,7 +48,11 @@ async fn events_that_do_not_match_leave_a_subscriber_up_to_date() {
     assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
     publish(&bus, "door.1").await;
     assert!(reader.reach_end());
-    assert_eq!(reader.position(), 1, "the live end, which has no event of its own");
+    assert_eq!(
+        reader.position(),
+        1,
+        "the live end, which has no event of its own"
+    );
     publish(&bus, "window.1").await;
     assert!(!reader.reach_end());
 }
@@ -66,7 +73,9 @@ async fn events_put_the_heartbeat_off() {
 async fn a_long_log_comes_page_by_page_and_whole() {
     let bus = bus();
     let count = limits::PAGE_EVENTS * 2 + 7;
-    bus.publish(vec![event("door.1"); count]).await.expect("receipts");
+    bus.publish(vec![event("door.1"); count])
+        .await
+        .expect("receipts");
     let mut reader = subscribe(&bus, ">", Start::Earliest).await;
     let mut seen = Vec::new();
     while seen.len() < count {
@@ -81,9 +90,16 @@ async fn a_long_log_comes_page_by_page_and_whole() {
 #[tokio::test]
 async fn a_limit_ends_the_subscription() {
     let bus = bus();
-    bus.publish(vec![event("door.1"); 5]).await.expect("receipts");
-    let request = SubscribeRequest { limit: Some(3), ..ask(">", Start::Earliest) };
-    let mut reader = Subscription::open(&bus, request).await.expect("a subscription");
+    bus.publish(vec![event("door.1"); 5])
+        .await
+        .expect("receipts");
+    let request = SubscribeRequest {
+        limit: Some(3),
+        ..ask(">", Start::Earliest)
+    };
+    let mut reader = Subscription::open(&bus, request)
+        .await
+        .expect("a subscription");
     assert!(matches!(step(&mut reader).await, Step::Hello { .. }));
     assert_eq!(vids(&mut reader).await, [1, 2, 3]);
     assert!(reader.next().await.expect("no fault").is_none());
@@ -92,7 +108,13 @@ async fn a_limit_ends_the_subscription() {
 /// A bus that keeps the newest events only.
 fn short_bus(max_events: u64) -> Bus {
     let retention = Retention { ..keep(max_events) };
-    Bus::start(Arc::new(MemoryEngine::new(Duration::from_secs(120))), BusOptions { retention, ..options() })
+    Bus::start(
+        Arc::new(MemoryEngine::new(Duration::from_secs(120))),
+        BusOptions {
+            retention,
+            ..options()
+        },
+    )
 }
 
 async fn trimmed_to(bus: &Bus, first: u64) {
@@ -107,7 +129,9 @@ async fn what_was_trimmed_under_a_reader_is_told_as_a_gap_before_the_next_event(
     publish(&bus, "door.1").await;
     let mut reader = subscribe(&bus, ">", Start::Earliest).await;
     assert_eq!(vids(&mut reader).await, [1]);
-    bus.publish(vec![event("door.1"); 100]).await.expect("receipts");
+    bus.publish(vec![event("door.1"); 100])
+        .await
+        .expect("receipts");
     trimmed_to(&bus, 92).await;
     match step(&mut reader).await {
         Step::Gap(gap) => {
@@ -125,7 +149,9 @@ async fn a_reader_from_the_earliest_that_has_caught_up_is_told_what_it_missed_th
     let bus = bus();
     let mut reader = subscribe(&bus, ">", Start::Earliest).await;
     assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
-    bus.publish(vec![event("door.1"); 3]).await.expect("receipts");
+    bus.publish(vec![event("door.1"); 3])
+        .await
+        .expect("receipts");
     bus.trim(keep(0)).await.expect("trimmed");
     publish(&bus, "door.1").await;
     assert!(matches!(step(&mut reader).await, Step::Gap(gap) if (gap.first, gap.last) == (4, 4)));
@@ -137,7 +163,9 @@ async fn trimming_what_does_not_match_is_no_gap_for_a_connected_subscriber() {
     let bus = short_bus(10);
     let mut reader = subscribe(&bus, "window.1", Start::Latest).await;
     assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
-    bus.publish(vec![event("door.1"); 100]).await.expect("receipts");
+    bus.publish(vec![event("door.1"); 100])
+        .await
+        .expect("receipts");
     trimmed_to(&bus, 91).await;
     publish(&bus, "window.1").await;
     assert_eq!(vids(&mut reader).await, [101]);
@@ -146,24 +174,43 @@ async fn trimming_what_does_not_match_is_no_gap_for_a_connected_subscriber() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_wants_to_fail_on_a_gap_does() {
     let bus = short_bus(10);
-    bus.publish(vec![event("door.1"); 100]).await.expect("receipts");
+    bus.publish(vec![event("door.1"); 100])
+        .await
+        .expect("receipts");
     trimmed_to(&bus, 91).await;
     let after = |vid| Start::After(Cursor { vid, epoch: None });
-    let request = SubscribeRequest { on_gap: OnGap::Fail, ..ask(">", after(89)) };
-    let fault = Subscription::open(&bus, request).await.err().expect("a gap");
+    let request = SubscribeRequest {
+        on_gap: OnGap::Fail,
+        ..ask(">", after(89))
+    };
+    let fault = Subscription::open(&bus, request)
+        .await
+        .err()
+        .expect("a gap");
     assert_eq!(fault.kind(), Kind::Gap);
-    let request = SubscribeRequest { on_gap: OnGap::Fail, ..ask(">", after(90)) };
-    assert!(Subscription::open(&bus, request).await.is_ok(), "first-1 is a good cursor");
+    let request = SubscribeRequest {
+        on_gap: OnGap::Fail,
+        ..ask(">", after(90))
+    };
+    assert!(
+        Subscription::open(&bus, request).await.is_ok(),
+        "first-1 is a good cursor"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cursor_from_the_future_is_waited_for_and_then_told() {
     let bus = bus();
     publish(&bus, "door.1").await;
-    let ahead = Start::After(Cursor { vid: 2, epoch: None });
+    let ahead = Start::After(Cursor {
+        vid: 2,
+        epoch: None,
+    });
 
     let begun = Instant::now();
-    let mut reader = Subscription::open(&bus, ask(">", ahead.clone())).await.expect("a subscription");
+    let mut reader = Subscription::open(&bus, ask(">", ahead.clone()))
+        .await
+        .expect("a subscription");
     assert_eq!(begun.elapsed(), limits::AHEAD_WAIT);
     assert!(matches!(step(&mut reader).await, Step::Hello { .. }));
     assert!(matches!(step(&mut reader).await, Step::Gap(gap) if gap.reason == GapReason::Ahead));
@@ -177,7 +224,10 @@ async fn a_cursor_from_the_future_is_waited_for_and_then_told() {
     publish(&bus, "door.1").await;
     let mut reader = opening.await.expect("the task").expect("a subscription");
     assert!(matches!(step(&mut reader).await, Step::Hello { .. }));
-    assert!(matches!(step(&mut reader).await, Step::CaughtUp(2)), "the gateway caught up, so there is no gap");
+    assert!(
+        matches!(step(&mut reader).await, Step::CaughtUp(2)),
+        "the gateway caught up, so there is no gap"
+    );
 }
 
 #[tokio::test]
@@ -191,15 +241,27 @@ async fn closing_is_the_last_word() {
     let (closing, end) = told.await.expect("the task");
     assert!(matches!(closing, Ok(Some(Step::Closing { .. }))));
     assert!(matches!(end, Ok(None)));
-    let late = Subscription::open(&bus, ask(">", Start::Latest)).await.err().expect("it is closing");
+    let late = Subscription::open(&bus, ask(">", Start::Latest))
+        .await
+        .err()
+        .expect("it is closing");
     assert_eq!(late.kind(), Kind::Closing);
 }
 
 #[tokio::test]
 async fn subscriptions_are_bounded_and_given_back() {
-    let bus = Bus::start(super::memory(), BusOptions { max_subscribers: 1, ..options() });
+    let bus = Bus::start(
+        super::memory(),
+        BusOptions {
+            max_subscribers: 1,
+            ..options()
+        },
+    );
     let reader = subscribe(&bus, ">", Start::Latest).await;
-    let refused = Subscription::open(&bus, ask(">", Start::Latest)).await.err().expect("one is the bound");
+    let refused = Subscription::open(&bus, ask(">", Start::Latest))
+        .await
+        .err()
+        .expect("one is the bound");
     assert_eq!(refused.kind(), Kind::Busy);
     drop(reader);
     assert_eq!(bus.subscribers(), 0);

@@ -30,14 +30,25 @@ async fn of_many_subscribers_of_many_topics_one_event_wakes_one() {
         assert!(matches!(step(&mut subscription).await, Step::CaughtUp(_)));
         subscriptions.push(subscription);
     }
-    let mut waiting: Vec<_> = subscriptions.iter_mut().map(|s| Box::pin(s.next())).collect();
+    let mut waiting: Vec<_> = subscriptions
+        .iter_mut()
+        .map(|s| Box::pin(s.next()))
+        .collect();
     for next in &mut waiting {
-        assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(
+            next.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
     }
     publish(&bus, "door.500").await;
     assert_eq!(counter.0.load(Ordering::SeqCst), 1);
     publish(&bus, "window.1").await;
-    assert_eq!(counter.0.load(Ordering::SeqCst), 1, "nobody waits for windows");
+    assert_eq!(
+        counter.0.load(Ordering::SeqCst),
+        1,
+        "nobody waits for windows"
+    );
     match waiting[500].as_mut().poll(&mut Context::from_waker(&waker)) {
         Poll::Ready(Ok(Some(Step::Events(events, _)))) => assert_eq!(events[0].vid, 1),
         other => panic!("not the event: {other:?}"),
@@ -57,15 +68,16 @@ async fn a_wait_that_is_dropped_and_begun_again_loses_nothing() {
     }
 }
 
-/// Readers that come, go and resume at every moment, beside writers that never stop: whoever resumes by its position
-/// sees each matching vid once.
+/// Readers that come, go and resume at every moment, beside writers that never stop: whoever
+/// resumes by its position sees each matching vid once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_wake_up_is_missed_under_load() {
     const EVENTS: u64 = 20_000;
     const LIMITS: [u32; 4] = [1, 7, 100, u32::MAX];
     let bus = bus();
-    let readers: Vec<_> =
-        (0..16).map(|index| tokio::spawn(read_numbers(bus.clone(), index % 4, LIMITS[index / 4]))).collect();
+    let readers: Vec<_> = (0..16)
+        .map(|index| tokio::spawn(read_numbers(bus.clone(), index % 4, LIMITS[index / 4])))
+        .collect();
     let writers: Vec<_> = (0..4)
         .map(|_| {
             let bus = bus.clone();
@@ -83,7 +95,9 @@ async fn no_wake_up_is_missed_under_load() {
         bus.publish(vec![event(name)]).await.expect("a receipt");
     }
     for reader in readers {
-        let seen = tokio::time::timeout(std::time::Duration::from_secs(60), reader).await.expect("no reader hangs");
+        let seen = tokio::time::timeout(std::time::Duration::from_secs(60), reader)
+            .await
+            .expect("no reader hangs");
         assert_eq!(seen.expect("a reader"), EVENTS / 4);
     }
 }
@@ -91,7 +105,8 @@ async fn no_wake_up_is_missed_under_load() {
 /// Counts the events of one door until its end, leaving and resuming after so many each time.
 async fn read_numbers(bus: Bus, door: usize, leave_after: u32) -> u64 {
     let filter = [format!("door.{door}"), format!("end.{door}")];
-    let filter = vidette::topic::Filter::parse(filter.iter().map(String::as_str)).expect("a filter");
+    let filter =
+        vidette::topic::Filter::parse(filter.iter().map(String::as_str)).expect("a filter");
     let mut start = Start::Earliest;
     let (mut count, mut newest) = (0, 0);
     loop {
@@ -101,9 +116,13 @@ async fn read_numbers(bus: Bus, door: usize, leave_after: u32) -> u64 {
             on_gap: vidette::bus::OnGap::Fail,
             limit: Some(leave_after),
         };
-        let mut subscription = Subscription::open(&bus, request).await.expect("a subscription");
+        let mut subscription = Subscription::open(&bus, request)
+            .await
+            .expect("a subscription");
         while let Some(step) = subscription.next().await.expect("no gap") {
-            let Step::Events(events, _) = step else { continue };
+            let Step::Events(events, _) = step else {
+                continue;
+            };
             for event in events.iter() {
                 assert!(event.vid > newest, "{} after {newest}", event.vid);
                 newest = event.vid;

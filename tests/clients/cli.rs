@@ -22,18 +22,68 @@ async fn vidette_with_input(args: &[&str], input: &str) -> Output {
 #[tokio::test]
 async fn help_is_there_for_each_command_and_exits_with_0() {
     let cases: [(&[&str], &[&str]); 7] = [
-        (&["--help"], &["serve", "publish", "tail", "source", "bench", "Examples:"]),
-        (&["serve", "--help"], &["--listen", "--data-dir", "--engine", "--config", "--demo", "VIDETTE_LISTEN"]),
+        (
+            &["--help"],
+            &["serve", "publish", "tail", "source", "bench", "Examples:"],
+        ),
+        (
+            &["serve", "--help"],
+            &[
+                "--listen",
+                "--data-dir",
+                "--engine",
+                "--config",
+                "--demo",
+                "VIDETTE_LISTEN",
+            ],
+        ),
         (
             &["publish", "--help"],
-            &["--ndjson", "--type", "--id", "--id-prefix", "--from-line", "--retry-for", "Examples:"],
+            &[
+                "--ndjson",
+                "--type",
+                "--id",
+                "--id-prefix",
+                "--from-line",
+                "--retry-for",
+                "Examples:",
+            ],
         ),
         (
             &["source", "postgres", "init", "--help"],
-            &["--print", "--table", "--topic", "--outbox", "--role", "Examples:"],
+            &[
+                "--print",
+                "--table",
+                "--topic",
+                "--outbox",
+                "--role",
+                "Examples:",
+            ],
         ),
-        (&["tail", "--help"], &["--via", "--after", "--since", "--snapshot", "--limit", "--json", "Examples:"]),
-        (&["bench", "--help"], &["fanout", "idle", "poll", "publish", "grpc", "resume", "Examples:"]),
+        (
+            &["tail", "--help"],
+            &[
+                "--via",
+                "--after",
+                "--since",
+                "--snapshot",
+                "--limit",
+                "--json",
+                "Examples:",
+            ],
+        ),
+        (
+            &["bench", "--help"],
+            &[
+                "fanout",
+                "idle",
+                "poll",
+                "publish",
+                "grpc",
+                "resume",
+                "Examples:",
+            ],
+        ),
         (&["--version"], &[env!("CARGO_PKG_VERSION")]),
     ];
     for (args, texts) in cases {
@@ -68,7 +118,10 @@ async fn wrong_flags_exit_with_64() {
     for args in cases {
         let output = vidette(args).await;
         assert_eq!(output.code(), 64, "{args:?} {output:?}");
-        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{args:?} {output:?}");
+        assert!(
+            !output.stderr.is_empty() && output.stdout.is_empty(),
+            "{args:?} {output:?}"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! Clients that nobody wrote for vidette: a browser, curl, grpcurl, Python's grpcio, and the `vidette` command itself.
+//! Clients that nobody wrote for vidette: a browser, curl, grpcurl, Python's grpcio, and the
+//! `vidette` command itself.
 //!
 //! What they need beside cargo is installed by `scripts/setup-tests.sh`.
 

@@ -14,7 +14,8 @@ enum Condition {
     Up,
     /// Connections are reset, and so are new ones.
     Down,
-    /// Nothing comes through any more on the connections that stand, as behind a router that has forgotten them.
+    /// Nothing comes through any more on the connections that stand, as behind a router that has
+    /// forgotten them.
     Silent,
 }
 
@@ -41,7 +42,12 @@ impl Network {
                 tokio::spawn(connect(client, gateway, watched.clone(), heard.clone()));
             }
         });
-        Network { address, condition, sent, count }
+        Network {
+            address,
+            condition,
+            sent,
+            count,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -85,13 +91,18 @@ async fn connect(
 ) {
     let mut down = condition.clone();
     let carried = async {
-        let Ok(mut server) = TcpStream::connect(gateway).await else { return };
+        let Ok(mut server) = TcpStream::connect(gateway).await else {
+            return;
+        };
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = server.split();
         let up = async {
             let mut chunk = [0; 4096];
             while let Ok(count @ 1..) = from_client.read(&mut chunk).await {
-                heard.lock().expect("bytes").extend_from_slice(&chunk[..count]);
+                heard
+                    .lock()
+                    .expect("bytes")
+                    .extend_from_slice(&chunk[..count]);
                 if to_server.write_all(&chunk[..count]).await.is_err() {
                     return;
                 }

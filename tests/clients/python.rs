@@ -9,7 +9,10 @@ use crate::tools::{Running, root};
 
 fn python() -> PathBuf {
     let python = root().join(".tools/venv/bin/python");
-    assert!(python.is_file(), "Python's grpcio is missing; run scripts/setup-tests.sh");
+    assert!(
+        python.is_file(),
+        "Python's grpcio is missing; run scripts/setup-tests.sh"
+    );
     python
 }
 
@@ -22,25 +25,50 @@ fn stubs() -> &'static str {
         let (proto, out) = (root().join("proto"), folder.display().to_string());
         let mut command = Command::new(python());
         command.args(["-m", "grpc_tools.protoc", "-I"]).arg(&proto);
-        command.args([&format!("--python_out={out}"), &format!("--grpc_python_out={out}")]);
-        let made = command.arg(proto.join("vidette/v1/vidette.proto")).output().expect("protoc runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        command.args([
+            &format!("--python_out={out}"),
+            &format!("--grpc_python_out={out}"),
+        ]);
+        let made = command
+            .arg(proto.join("vidette/v1/vidette.proto"))
+            .output()
+            .expect("protoc runs");
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         out
     })
 }
 
 /// Starts a script of `tests/clients/python` with the stubs and the gateway's address.
 fn start(script: &str, gateway: &Gateway, more: &[&str]) -> Running {
-    let script = root().join("tests/clients/python").join(script).display().to_string();
+    let script = root()
+        .join("tests/clients/python")
+        .join(script)
+        .display()
+        .to_string();
     let address = gateway.address().to_string();
-    Running::start(python(), &[&["-u", &script, stubs(), &address], more].concat())
+    Running::start(
+        python(),
+        &[&["-u", &script, stubs(), &address], more].concat(),
+    )
 }
 
 /// Runs a script, which checks what it sees by itself.
 async fn run(script: &str, gateway: &Gateway) {
     let output = start(script, gateway, &[]).end().await;
-    assert!(output.status.success(), "{script} failed:\n{}{}", output.stdout, output.stderr);
-    assert!(output.stdout.ends_with("ok\n"), "{script} ended early: {output:?}");
+    assert!(
+        output.status.success(),
+        "{script} failed:\n{}{}",
+        output.stdout,
+        output.stderr
+    );
+    assert!(
+        output.stdout.ends_with("ok\n"),
+        "{script} ended early: {output:?}"
+    );
 }
 
 #[tokio::test]
@@ -51,7 +79,14 @@ async fn grpcio_publishes_subscribes_and_resumes() {
 #[tokio::test]
 async fn grpcio_reads_large_batches_within_the_limits_that_a_client_has_by_default() {
     let config = "[limits]\nmax_event_bytes = 3145728".to_owned();
-    run("large.py", &Gateway::start_with(Setup { config, ..Setup::default() })).await;
+    run(
+        "large.py",
+        &Gateway::start_with(Setup {
+            config,
+            ..Setup::default()
+        }),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -73,7 +108,10 @@ async fn grpcio_resumes_after_a_crash_and_after_an_orderly_end_with_its_last_cur
     for round in 1..=3 {
         while vids.len() < 30 * round {
             let line = reader.line().await.expect("a vid");
-            vids.push(line.parse::<u64>().unwrap_or_else(|e| panic!("{e}: {line}")));
+            vids.push(
+                line.parse::<u64>()
+                    .unwrap_or_else(|e| panic!("{e}: {line}")),
+            );
         }
         match round {
             1 => gateway.kill(),

@@ -23,7 +23,9 @@ pub(crate) fn find(name: &str, beside: &str) -> PathBuf {
         return own;
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|p| p.is_file());
+    let on_path = std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|p| p.is_file());
     on_path.unwrap_or_else(|| panic!("{name} is missing; run scripts/setup-tests.sh"))
 }
 
@@ -59,17 +61,33 @@ pub(crate) async fn run(program: impl AsRef<Path>, args: &[&str]) -> Output {
 }
 
 /// Runs a program to its end, with this on its standard input.
-pub(crate) async fn run_with_input(program: impl AsRef<Path>, args: &[&str], input: &[u8]) -> Output {
+pub(crate) async fn run_with_input(
+    program: impl AsRef<Path>,
+    args: &[&str],
+    input: &[u8],
+) -> Output {
     let mut command = Command::new(program.as_ref());
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.as_ref().display()));
+    command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|e| panic!("{}: {e}", program.as_ref().display()));
     let mut stdin = child.stdin.take().expect("a pipe");
     let writing = async move {
         // A program that has heard enough closes its end first.
         let _ = stdin.write_all(input).await;
     };
-    let ended = timeout(PATIENCE, async { tokio::join!(writing, child.wait_with_output()).1 }).await;
-    let output = ended.unwrap_or_else(|_| panic!("{args:?} did not end in time")).expect("an exit status");
+    let ended = timeout(PATIENCE, async {
+        tokio::join!(writing, child.wait_with_output()).1
+    })
+    .await;
+    let output = ended
+        .unwrap_or_else(|_| panic!("{args:?} did not end in time"))
+        .expect("an exit status");
     Output {
         status: output.status,
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),
@@ -89,8 +107,15 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(program: impl AsRef<Path>, args: &[&str]) -> Self {
         let mut command = Command::new(program.as_ref());
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.as_ref().display()));
+        command
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}", program.as_ref().display()));
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut complaints = BufReader::new(child.stderr.take().expect("a pipe")).lines();
@@ -98,16 +123,26 @@ impl Running {
         let heard = stderr.clone();
         let listening = tokio::spawn(async move {
             while let Ok(Some(line)) = complaints.next_line().await {
-                heard.lock().expect("its complaints").push_str(&(line + "\n"));
+                heard
+                    .lock()
+                    .expect("its complaints")
+                    .push_str(&(line + "\n"));
             }
         });
-        Running { child, stdin, stdout, stderr, listening }
+        Running {
+            child,
+            stdin,
+            stdout,
+            stderr,
+            listening,
+        }
     }
 
     /// The next line of its standard output; none at its end.
     pub(crate) async fn line(&mut self) -> Option<String> {
         let line = timeout(PATIENCE, self.stdout.next_line()).await;
-        let line = line.unwrap_or_else(|_| panic!("no line comes in time; until now: {}", self.complaints()));
+        let line = line
+            .unwrap_or_else(|_| panic!("no line comes in time; until now: {}", self.complaints()));
         line.expect("UTF-8")
     }
 
@@ -140,7 +175,10 @@ impl Running {
     }
 
     pub(crate) fn pid(&self) -> i32 {
-        self.child.id().and_then(|pid| pid.try_into().ok()).expect("it runs")
+        self.child
+            .id()
+            .and_then(|pid| pid.try_into().ok())
+            .expect("it runs")
     }
 
     /// Ends its input, and waits for its end: the rest of what it has said.
@@ -156,8 +194,15 @@ impl Running {
             stdout.push_str(&line);
             stdout.push('\n');
         }
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("an exit status");
+        let status = timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("it ends in time")
+            .expect("an exit status");
         (&mut self.listening).await.expect("its complaints");
-        Output { status, stdout, stderr: self.complaints() }
+        Output {
+            status,
+            stdout,
+            stderr: self.complaints(),
+        }
     }
 }

@@ -47,19 +47,31 @@ impl Gateway {
 
     /// Memory.
     pub fn in_memory() -> Self {
-        Self::start_with(Setup { engine: "memory", ..Setup::default() })
+        Self::start_with(Setup {
+            engine: "memory",
+            ..Setup::default()
+        })
     }
 
     pub fn start_with(setup: Setup) -> Self {
         let folder = Arc::new(TempDir::new().expect("a folder"));
         let data_dir = folder.path().join("data");
-        Self::start_in(setup, folder, data_dir, "127.0.0.1:0".parse().expect("an address"))
+        Self::start_in(
+            setup,
+            folder,
+            data_dir,
+            "127.0.0.1:0".parse().expect("an address"),
+        )
     }
 
-    /// On a port below those that outgoing connections take: no other socket gets it while the gateway is down.
+    /// On a port below those that outgoing connections take: no other socket gets it while the
+    /// gateway is down.
     pub fn start_on_a_port_of_its_own(setup: Setup) -> Self {
-        let mut ports = (0..1000).map(|_| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(16_000..30_000))));
-        let listen = ports.find(|a| std::net::TcpListener::bind(a).is_ok()).expect("a free port");
+        let mut ports =
+            (0..1000).map(|_| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(16_000..30_000))));
+        let listen = ports
+            .find(|a| std::net::TcpListener::bind(a).is_ok())
+            .expect("a free port");
         let folder = Arc::new(TempDir::new().expect("a folder"));
         let data_dir = folder.path().join("data");
         Self::start_in(setup, folder, data_dir, listen)
@@ -68,17 +80,31 @@ impl Gateway {
     /// In a data folder that the test has made.
     pub fn start_at(setup: Setup, data_dir: &Path) -> Self {
         let folder = Arc::new(TempDir::new().expect("a folder"));
-        Self::start_in(setup, folder, data_dir.to_owned(), "127.0.0.1:0".parse().expect("an address"))
+        Self::start_in(
+            setup,
+            folder,
+            data_dir.to_owned(),
+            "127.0.0.1:0".parse().expect("an address"),
+        )
     }
 
     fn start_in(setup: Setup, folder: Arc<TempDir>, data_dir: PathBuf, listen: SocketAddr) -> Self {
         let config = folder.path().join("vidette.toml");
         std::fs::write(&config, &setup.config).expect("a configuration file");
-        let mut child =
-            command(&setup, &config, &data_dir, listen).stderr(Stdio::piped()).spawn().expect("the gateway starts");
+        let mut child = command(&setup, &config, &data_dir, listen)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the gateway starts");
         let (log, lines) = follow(child.stderr.take().expect("a pipe"));
         let address = wait_for_address(&lines, &log, &mut child);
-        Gateway { setup, folder, data_dir, address, child, log }
+        Gateway {
+            setup,
+            folder,
+            data_dir,
+            address,
+            child,
+            log,
+        }
     }
 
     /// Tries to start where that must fail: its exit code and what it said.
@@ -86,20 +112,34 @@ impl Gateway {
         let folder = TempDir::new().expect("a folder");
         let config = folder.path().join("vidette.toml");
         std::fs::write(&config, &setup.config).expect("a configuration file");
-        let mut command = command(setup, &config, data_dir, "127.0.0.1:0".parse().expect("an address"));
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("the gateway is run");
+        let mut command = command(
+            setup,
+            &config,
+            data_dir,
+            "127.0.0.1:0".parse().expect("an address"),
+        );
+        let mut child = command
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the gateway is run");
         let (log, lines) = follow(child.stderr.take().expect("a pipe"));
         loop {
             match lines.recv_timeout(PATIENCE) {
                 Ok(line) if line.contains("listening on") => {
                     let _ = child.kill();
-                    panic!("the gateway started although it should not: {}", log.lock().expect("the log"));
+                    panic!(
+                        "the gateway started although it should not: {}",
+                        log.lock().expect("the log")
+                    );
                 }
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     let _ = child.kill();
-                    panic!("the gateway neither started nor failed: {}", log.lock().expect("the log"));
+                    panic!(
+                        "the gateway neither started nor failed: {}",
+                        log.lock().expect("the log")
+                    );
                 }
             }
         }
@@ -152,17 +192,28 @@ impl Gateway {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, ending).await.expect("it ends in time")
+        tokio::time::timeout(PATIENCE, ending)
+            .await
+            .expect("it ends in time")
     }
 
     /// SIGTERM, without waiting.
     pub fn ask_to_end(&self) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")), Signal::SIGTERM).expect("it can be asked");
+        kill(
+            Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")),
+            Signal::SIGTERM,
+        )
+        .expect("it can be asked");
     }
 
     /// Starts it again, on the same port and folder; it has to have ended.
     pub fn start_again(&mut self) {
-        let again = Self::start_in(self.setup.clone(), self.folder.clone(), self.data_dir.clone(), self.address);
+        let again = Self::start_in(
+            self.setup.clone(),
+            self.folder.clone(),
+            self.data_dir.clone(),
+            self.address,
+        );
         drop(std::mem::replace(self, again));
     }
 
@@ -174,31 +225,51 @@ impl Gateway {
             .send()
             .await
             .expect("an answer");
-        assert!(response.status().is_success(), "{}", response.text().await.unwrap_or_default());
+        assert!(
+            response.status().is_success(),
+            "{}",
+            response.text().await.unwrap_or_default()
+        );
         response.json().await.expect("JSON")
     }
 
     /// Publishes `{"n":1}` … `{"n":count}` to a topic in one batch; gives the last cursor.
     pub async fn publish_numbers(&self, topic: &str, count: u64) -> String {
-        let events: Vec<Value> =
-            (1..=count).map(|n| serde_json::json!({ "topic": topic, "data": { "n": n } })).collect();
-        self.publish(&Value::from(events)).await["cursor"].as_str().expect("a cursor").to_owned()
+        let events: Vec<Value> = (1..=count)
+            .map(|n| serde_json::json!({ "topic": topic, "data": { "n": n } }))
+            .collect();
+        self.publish(&Value::from(events)).await["cursor"]
+            .as_str()
+            .expect("a cursor")
+            .to_owned()
     }
 
     /// `GET` of a JSON answer.
     pub async fn get(&self, path: &str) -> Value {
-        reqwest::get(format!("{}{path}", self.url())).await.expect("an answer").json().await.expect("JSON")
+        reqwest::get(format!("{}{path}", self.url()))
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON")
     }
 
     /// The value of a line of `/metrics`.
     pub async fn metric(&self, name: &str) -> f64 {
-        let text =
-            reqwest::get(format!("{}/metrics", self.url())).await.expect("an answer").text().await.expect("text");
+        let text = reqwest::get(format!("{}/metrics", self.url()))
+            .await
+            .expect("an answer")
+            .text()
+            .await
+            .expect("text");
         let line = text
             .lines()
             .find(|line| line.split(' ').next() == Some(name))
             .unwrap_or_else(|| panic!("{name} in {text}"));
-        line.split(' ').nth(1).and_then(|v| v.parse().ok()).expect("a number")
+        line.split(' ')
+            .nth(1)
+            .and_then(|v| v.parse().ok())
+            .expect("a number")
     }
 
     /// Asks again and again until something holds, without a fixed pause that might be too short.
@@ -208,7 +279,10 @@ impl Gateway {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "never: {what}");
+        assert!(
+            tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
+            "never: {what}"
+        );
     }
 }
 
@@ -220,11 +294,23 @@ impl Drop for Gateway {
 }
 
 fn command(setup: &Setup, config: &Path, data_dir: &Path, listen: SocketAddr) -> Command {
-    let engine = if setup.engine.is_empty() { "sqlite" } else { setup.engine };
+    let engine = if setup.engine.is_empty() {
+        "sqlite"
+    } else {
+        setup.engine
+    };
     let mut command = Command::new(env!("CARGO_BIN_EXE_vidette"));
     command.args(["serve", "--engine", engine, "--listen", &listen.to_string()]);
-    command.arg("--config").arg(config).arg("--data-dir").arg(data_dir).args(&setup.flags);
-    command.envs(setup.env.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .arg("--config")
+        .arg(config)
+        .arg("--data-dir")
+        .arg(data_dir)
+        .args(&setup.flags);
+    command
+        .envs(setup.env.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     command
 }
 
@@ -242,13 +328,26 @@ fn follow(stderr: std::process::ChildStderr) -> (Arc<Mutex<String>>, Receiver<St
     (log, lines)
 }
 
-fn wait_for_address(lines: &Receiver<String>, log: &Mutex<String>, child: &mut Child) -> SocketAddr {
+fn wait_for_address(
+    lines: &Receiver<String>,
+    log: &Mutex<String>,
+    child: &mut Child,
+) -> SocketAddr {
     while let Ok(line) = lines.recv_timeout(PATIENCE) {
         if let Some((_, address)) = line.split_once("listening on http://") {
             // In a log of JSON the text's closing quote follows.
-            return address.split('"').next().unwrap_or_default().trim().parse().expect("an address");
+            return address
+                .split('"')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .parse()
+                .expect("an address");
         }
     }
     let _ = child.kill();
-    panic!("the gateway did not start: {}", log.lock().expect("the log"));
+    panic!(
+        "the gateway did not start: {}",
+        log.lock().expect("the log")
+    );
 }

@@ -17,25 +17,46 @@ pub struct GrpcReader {
 
 /// A client for other calls.
 pub async fn client(url: &str) -> EventBusClient<Channel> {
-    let channel = Endpoint::from_shared(url.to_owned()).expect("an address").connect().await.expect("a connection");
-    EventBusClient::new(channel).max_decoding_message_size(64 << 20).max_encoding_message_size(64 << 20)
+    let channel = Endpoint::from_shared(url.to_owned())
+        .expect("an address")
+        .connect()
+        .await
+        .expect("a connection");
+    EventBusClient::new(channel)
+        .max_decoding_message_size(64 << 20)
+        .max_encoding_message_size(64 << 20)
 }
 
 impl GrpcReader {
     pub async fn open(url: &str, ask: &Ask) -> Result<Self, Refused> {
         let endpoint = Endpoint::from_shared(url.to_owned()).expect("an address");
-        let channel = endpoint.connect().await.map_err(|e| Refused::Unavailable(e.to_string()))?;
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|e| Refused::Unavailable(e.to_string()))?;
         let request = SubscribeRequest {
             topic: ask.topics.clone(),
             after: ask.after.clone().unwrap_or_default(),
             since: ask.since.clone().unwrap_or_default(),
             snapshot: ask.snapshot,
-            on_gap: if ask.fail_on_gap { OnGap::Fail } else { OnGap::Unspecified }.into(),
+            on_gap: if ask.fail_on_gap {
+                OnGap::Fail
+            } else {
+                OnGap::Unspecified
+            }
+            .into(),
             limit: ask.limit.unwrap_or(0),
         };
         // The default bound of a client, 4 MiB, has to be enough.
-        let responses = EventBusClient::new(channel).subscribe(request).await.map_err(|s| refused(&s))?.into_inner();
-        Ok(GrpcReader { responses, ready: VecDeque::new() })
+        let responses = EventBusClient::new(channel)
+            .subscribe(request)
+            .await
+            .map_err(|s| refused(&s))?
+            .into_inner();
+        Ok(GrpcReader {
+            responses,
+            ready: VecDeque::new(),
+        })
     }
 
     pub async fn next(&mut self) -> Result<Option<Step>, Refused> {
@@ -54,10 +75,23 @@ impl GrpcReader {
 
 fn steps(response: SubscribeResponse) -> Vec<Step> {
     match response.message.expect("one of the messages") {
-        Message::Hello(hello) => vec![Step::Hello { epoch: hello.epoch, first: hello.first, last: hello.last }],
+        Message::Hello(hello) => vec![Step::Hello {
+            epoch: hello.epoch,
+            first: hello.first,
+            last: hello.last,
+        }],
         Message::Events(batch) => {
-            let epoch = batch.cursor.split_once('-').expect("a full cursor").1.to_owned();
-            batch.events.into_iter().map(|event| Step::Event(seen(&event), format!("{}-{epoch}", event.vid))).collect()
+            let epoch = batch
+                .cursor
+                .split_once('-')
+                .expect("a full cursor")
+                .1
+                .to_owned();
+            batch
+                .events
+                .into_iter()
+                .map(|event| Step::Event(seen(&event), format!("{}-{epoch}", event.vid)))
+                .collect()
         }
         Message::CaughtUp(caught_up) => vec![Step::CaughtUp(caught_up.cursor)],
         Message::Progress(progress) => vec![Step::Progress(progress.cursor)],
@@ -67,7 +101,13 @@ fn steps(response: SubscribeResponse) -> Vec<Step> {
 }
 
 fn gap(gap: proto::Gap) -> Gap {
-    Gap { reason: gap.reason, requested: gap.requested, first: gap.first, last: gap.last, epoch: gap.epoch }
+    Gap {
+        reason: gap.reason,
+        requested: gap.requested,
+        first: gap.first,
+        last: gap.last,
+        epoch: gap.epoch,
+    }
 }
 
 fn seen(event: &proto::Event) -> Seen {
@@ -96,7 +136,9 @@ fn refused(status: &Status) -> Refused {
         Code::ResourceExhausted => Refused::TooMuch(detail),
         Code::Unavailable => Refused::Unavailable(detail),
         // What a client makes of a connection that broke.
-        Code::Unknown | Code::Internal | Code::Cancelled => Refused::Unavailable(format!("{status:?}")),
+        Code::Unknown | Code::Internal | Code::Cancelled => {
+            Refused::Unavailable(format!("{status:?}"))
+        }
         _ => Refused::Other(format!("{status:?}")),
     }
 }

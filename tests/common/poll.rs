@@ -66,12 +66,21 @@ impl PollReader {
     }
 
     async fn poll(&mut self, wait: &str) -> Result<(), Refused> {
-        let request = self.ask.get(&self.client, &self.url).query(&[("wait", wait)]);
-        let response = request.send().await.map_err(|e| Refused::Unavailable(e.to_string()))?;
+        let request = self
+            .ask
+            .get(&self.client, &self.url)
+            .query(&[("wait", wait)]);
+        let response = request
+            .send()
+            .await
+            .map_err(|e| Refused::Unavailable(e.to_string()))?;
         if !response.status().is_success() {
             return Err(refused(response).await);
         }
-        let body = response.text().await.map_err(|e| Refused::Unavailable(e.to_string()))?;
+        let body = response
+            .text()
+            .await
+            .map_err(|e| Refused::Unavailable(e.to_string()))?;
         self.take(&serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {body}")));
         Ok(())
     }
@@ -79,7 +88,11 @@ impl PollReader {
     fn take(&mut self, answer: &Answer<'_>) {
         assert!(answer.cursor == format!("{}-{}", answer.vid, answer.epoch));
         if self.cursor.is_none() {
-            self.ready.push_back(Step::Hello { epoch: answer.epoch.clone(), first: answer.first, last: answer.last });
+            self.ready.push_back(Step::Hello {
+                epoch: answer.epoch.clone(),
+                first: answer.first,
+                last: answer.last,
+            });
         }
         if let Some(gap) = &answer.gap {
             self.is_live = false;

@@ -22,7 +22,13 @@ pub(crate) enum Way {
     PublishStream,
 }
 
-pub(crate) const WAYS: [Way; 5] = [Way::Events, Way::Topics, Way::Ndjson, Way::Publish, Way::PublishStream];
+pub(crate) const WAYS: [Way; 5] = [
+    Way::Events,
+    Way::Topics,
+    Way::Ndjson,
+    Way::Publish,
+    Way::PublishStream,
+];
 
 /// An event that is to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +42,19 @@ pub(crate) struct Draft {
 impl Draft {
     pub(crate) fn new(topic: &str, id: impl Into<String>) -> Self {
         let id = id.into();
-        Draft { topic: topic.to_owned(), data: json!({ "of": id }).to_string(), id }
+        Draft {
+            topic: topic.to_owned(),
+            data: json!({ "of": id }).to_string(),
+            id,
+        }
     }
 
     /// With so much data.
     pub(crate) fn of_size(topic: &str, id: impl Into<String>, bytes: usize) -> Self {
-        Draft { data: format!("\"{}\"", "x".repeat(bytes)), ..Draft::new(topic, id) }
+        Draft {
+            data: format!("\"{}\"", "x".repeat(bytes)),
+            ..Draft::new(topic, id)
+        }
     }
 
     fn object(&self) -> Value {
@@ -90,7 +103,9 @@ impl Fault {
 
     pub(crate) fn detail(&self) -> &str {
         match self {
-            Fault::Problem(_, _, detail) | Fault::Status(_, detail) | Fault::Broke(detail) => detail,
+            Fault::Problem(_, _, detail) | Fault::Status(_, detail) | Fault::Broke(detail) => {
+                detail
+            }
         }
     }
 }
@@ -111,7 +126,12 @@ impl Outcome {
 
     /// None of them is.
     pub(crate) fn refused(self) -> Fault {
-        assert!(self.acks.is_empty(), "{} were acknowledged, {:?} first", self.acks.len(), self.acks[0]);
+        assert!(
+            self.acks.is_empty(),
+            "{} were acknowledged, {:?} first",
+            self.acks.len(),
+            self.acks[0]
+        );
         self.fault.expect("a fault")
     }
 }
@@ -128,7 +148,12 @@ type Acks = Vec<Ack>;
 
 impl Publisher {
     pub(crate) fn new(way: Way, url: &str) -> Self {
-        Publisher { url: url.to_owned(), way, http: reqwest::Client::new(), grpc: None }
+        Publisher {
+            url: url.to_owned(),
+            way,
+            http: reqwest::Client::new(),
+            grpc: None,
+        }
     }
 
     /// Publishes them in order. A batch where the way has batches.
@@ -143,17 +168,24 @@ impl Publisher {
                 Way::PublishStream => self.stream(drafts, &mut acks).await,
             }
         };
-        let done = tokio::time::timeout(PATIENCE, publishing).await.expect("an answer in time");
+        let done = tokio::time::timeout(PATIENCE, publishing)
+            .await
+            .expect("an answer in time");
         if done.is_err() {
             self.grpc = None;
         }
-        Outcome { acks, fault: done.err() }
+        Outcome {
+            acks,
+            fault: done.err(),
+        }
     }
 
     async fn events(&self, drafts: &[Draft], acks: &mut Acks) -> Result<(), Fault> {
         let request = self.http.post(format!("{}/v1/events", self.url));
         if let [draft] = drafts {
-            acks.push(ack(&json_of(request.json(&draft.object()).send().await).await?));
+            acks.push(ack(
+                &json_of(request.json(&draft.object()).send().await).await?
+            ));
             return Ok(());
         }
         let batch: Vec<Value> = drafts.iter().map(Draft::object).collect();
@@ -170,16 +202,29 @@ impl Publisher {
 
     async fn topics(&self, drafts: &[Draft], acks: &mut Acks) -> Result<(), Fault> {
         for draft in drafts {
-            let request = self.http.post(format!("{}/v1/topics/{}", self.url, draft.topic));
-            let request = request.query(&[("id", &draft.id)]).header("content-type", "application/json");
-            acks.push(ack(&json_of(request.body(draft.data.clone()).send().await).await?));
+            let request = self
+                .http
+                .post(format!("{}/v1/topics/{}", self.url, draft.topic));
+            let request = request
+                .query(&[("id", &draft.id)])
+                .header("content-type", "application/json");
+            acks.push(ack(
+                &json_of(request.body(draft.data.clone()).send().await).await?
+            ));
         }
         Ok(())
     }
 
     async fn ndjson(&self, drafts: &[Draft], acks: &mut Acks) -> Result<(), Fault> {
-        let body = drafts.iter().map(|d| d.object().to_string()).collect::<Vec<_>>().join("\n");
-        let request = self.http.post(format!("{}/v1/events", self.url)).header("content-type", "application/x-ndjson");
+        let body = drafts
+            .iter()
+            .map(|d| d.object().to_string())
+            .collect::<Vec<_>>()
+            .join("\n");
+        let request = self
+            .http
+            .post(format!("{}/v1/events", self.url))
+            .header("content-type", "application/x-ndjson");
         let response = answered(request.body(body).send().await).await?;
         let (mut chunks, mut text) = (response.bytes_stream(), Vec::new());
         while let Some(chunk) = chunks.next().await {
@@ -193,33 +238,64 @@ impl Publisher {
                 acks.push(ack(&answer));
             }
         }
-        if acks.len() == drafts.len() { Ok(()) } else { Err(Fault::Broke("the answer ended early".into())) }
+        if acks.len() == drafts.len() {
+            Ok(())
+        } else {
+            Err(Fault::Broke("the answer ended early".into()))
+        }
     }
 
     async fn client(&mut self) -> Result<&mut EventBusClient<Channel>, Fault> {
         if self.grpc.is_none() {
             let connected = EventBusClient::connect(self.url.clone()).await;
-            self.grpc = Some(connected.map_err(|e| Fault::Broke(e.to_string()))?.max_encoding_message_size(64 << 20));
+            self.grpc = Some(
+                connected
+                    .map_err(|e| Fault::Broke(e.to_string()))?
+                    .max_encoding_message_size(64 << 20),
+            );
         }
         Ok(self.grpc.as_mut().expect("a client"))
     }
 
     async fn unary(&mut self, drafts: &[Draft], acks: &mut Acks) -> Result<(), Fault> {
-        let request = PublishRequest { events: drafts.iter().map(Draft::message).collect() };
-        let response = self.client().await?.publish(request).await.map_err(|s| status(&s))?.into_inner();
+        let request = PublishRequest {
+            events: drafts.iter().map(Draft::message).collect(),
+        };
+        let response = self
+            .client()
+            .await?
+            .publish(request)
+            .await
+            .map_err(|s| status(&s))?
+            .into_inner();
         assert_eq!(response.events.len(), drafts.len());
         acks.extend(acks_of(&response));
         Ok(())
     }
 
     async fn stream(&mut self, drafts: &[Draft], acks: &mut Acks) -> Result<(), Fault> {
-        let requests: Vec<_> = drafts.iter().map(|d| PublishRequest { events: vec![d.message()] }).collect();
+        let requests: Vec<_> = drafts
+            .iter()
+            .map(|d| PublishRequest {
+                events: vec![d.message()],
+            })
+            .collect();
         let requests = tokio_stream::iter(requests);
-        let mut responses = self.client().await?.publish_stream(requests).await.map_err(|s| status(&s))?.into_inner();
+        let mut responses = self
+            .client()
+            .await?
+            .publish_stream(requests)
+            .await
+            .map_err(|s| status(&s))?
+            .into_inner();
         while let Some(response) = responses.message().await.map_err(|s| status(&s))? {
             acks.extend(acks_of(&response));
         }
-        if acks.len() == drafts.len() { Ok(()) } else { Err(Fault::Broke("the stream ended early".into())) }
+        if acks.len() == drafts.len() {
+            Ok(())
+        } else {
+            Err(Fault::Broke("the stream ended early".into()))
+        }
     }
 }
 
@@ -229,7 +305,9 @@ async fn answered(sent: reqwest::Result<reqwest::Response>) -> Result<reqwest::R
         return Ok(response);
     }
     let text = response.text().await.map_err(|e| broke(&e))?;
-    Err(problem(&serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))))
+    Err(problem(
+        &serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}")),
+    ))
 }
 
 async fn json_of(sent: reqwest::Result<reqwest::Response>) -> Result<Value, Fault> {
@@ -243,15 +321,23 @@ fn broke(fault: &reqwest::Error) -> Fault {
 
 fn problem(problem: &Value) -> Fault {
     let text = |field: &str| problem[field].as_str().expect("a text").to_owned();
-    let status = problem["status"].as_u64().and_then(|s| s.try_into().ok()).expect("a status");
+    let status = problem["status"]
+        .as_u64()
+        .and_then(|s| s.try_into().ok())
+        .expect("a status");
     let kind = text("type");
-    let slug = kind.strip_prefix("urn:vidette:problem:").expect("a type of our own");
+    let slug = kind
+        .strip_prefix("urn:vidette:problem:")
+        .expect("a type of our own");
     Fault::Problem(status, slug.to_owned(), text("detail"))
 }
 
 fn status(status: &tonic::Status) -> Fault {
     // A gateway that was killed in mid-call looks like any of these.
-    let broke = matches!(status.code(), Code::Unknown | Code::Internal | Code::Cancelled);
+    let broke = matches!(
+        status.code(),
+        Code::Unknown | Code::Internal | Code::Cancelled
+    );
     let is_transport = status.code() == Code::Unavailable && status.details().is_empty();
     if broke || is_transport {
         return Fault::Broke(format!("{status:?}"));
@@ -268,6 +354,10 @@ fn ack(answer: &Value) -> Ack {
 }
 
 fn acks_of(response: &PublishResponse) -> Vec<Ack> {
-    let ack = |e: &vidette::proto::PublishedEvent| Ack { vid: e.vid, cursor: e.cursor.clone(), duplicate: e.duplicate };
+    let ack = |e: &vidette::proto::PublishedEvent| Ack {
+        vid: e.vid,
+        cursor: e.cursor.clone(),
+        duplicate: e.duplicate,
+    };
     response.events.iter().map(ack).collect()
 }

@@ -33,12 +33,16 @@ pub struct Ask {
     pub by_hyper: bool,
 }
 
-/// Has hyper drive the HTTP/1.1 connections of all readers, instead of the driver for pages that wait.
+/// Has hyper drive the HTTP/1.1 connections of all readers, instead of the driver for pages that
+/// wait.
 pub static ALL_BY_HYPER: AtomicBool = AtomicBool::new(false);
 
 impl Ask {
     pub fn after(cursor: impl Into<String>) -> Self {
-        Ask { after: Some(cursor.into()), ..Ask::default() }
+        Ask {
+            after: Some(cursor.into()),
+            ..Ask::default()
+        }
     }
 
     pub fn earliest() -> Self {
@@ -62,7 +66,11 @@ impl Ask {
         let request = client.get(url).query(&self.query());
         // Only a GET that says nothing of a body is taken by the other driver.
         let by_hyper = self.by_hyper || ALL_BY_HYPER.load(Ordering::SeqCst);
-        if by_hyper { request.header("content-length", "0") } else { request }
+        if by_hyper {
+            request.header("content-length", "0")
+        } else {
+            request
+        }
     }
 
     /// As query parameters.
@@ -112,18 +120,27 @@ struct EventObject<'a> {
 }
 
 /// Tells `"data":null`, which is data, from no data.
-fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+fn given<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl Seen {
-    /// From the JSON object of long-poll and SSE. Plain text and JSON strings look alike there, so text that was
-    /// published as plain text has to be known as such: `is_text` says so.
+    /// From the JSON object of long-poll and SSE. Plain text and JSON strings look alike there, so
+    /// text that was published as plain text has to be known as such: `is_text` says so.
     pub fn from_json(object: &str, is_text: impl Fn(&str) -> bool) -> Self {
-        let event: EventObject<'_> = serde_json::from_str(object).unwrap_or_else(|e| panic!("{e}: {object}"));
-        let is_text = event.content_type.as_deref().is_some_and(|t| t.starts_with("text/")) || is_text(&event.topic);
+        let event: EventObject<'_> =
+            serde_json::from_str(object).unwrap_or_else(|e| panic!("{e}: {object}"));
+        let is_text = event
+            .content_type
+            .as_deref()
+            .is_some_and(|t| t.starts_with("text/"))
+            || is_text(&event.topic);
         let data = match (event.data, event.data_base64) {
-            (Some(json), None) if is_text => Data::Text(serde_json::from_str(json.get()).expect("a string")),
+            (Some(json), None) if is_text => {
+                Data::Text(serde_json::from_str(json.get()).expect("a string"))
+            }
             (Some(json), None) => Data::Json(json.get().to_owned()),
             (None, Some(base64)) => Data::Bytes(STANDARD.decode(base64).expect("base64")),
             _ => panic!("neither data nor data_base64, or both: {object}"),
@@ -148,7 +165,11 @@ pub fn is_text_topic(topic: &str) -> bool {
 /// What a subscription yields, on any transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    Hello { epoch: String, first: u64, last: u64 },
+    Hello {
+        epoch: String,
+        first: u64,
+        last: u64,
+    },
     Event(Seen, String),
     CaughtUp(String),
     Progress(String),
@@ -195,7 +216,8 @@ impl Reader {
         })
     }
 
-    /// The next step; none when the stream has ended, an error when it broke or was refused in mid-stream.
+    /// The next step; none when the stream has ended, an error when it broke or was refused in
+    /// mid-stream.
     pub async fn next(&mut self) -> Result<Option<Step>, Refused> {
         let next = async {
             match self {
@@ -204,7 +226,9 @@ impl Reader {
                 Reader::Grpc(reader) => reader.next().await,
             }
         };
-        tokio::time::timeout(PATIENCE, next).await.expect("a step comes in time")
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("a step comes in time")
     }
 
     /// The next step that is an event.
@@ -242,17 +266,35 @@ impl Reader {
 
 /// Opens, reads up to the live end, and gives the events.
 pub async fn read_all(via: Via, gateway: &Gateway, ask: &Ask) -> Vec<Seen> {
-    let mut reader = Reader::open(via, gateway, ask).await.expect("a subscription");
+    let mut reader = Reader::open(via, gateway, ask)
+        .await
+        .expect("a subscription");
     let (steps, _) = reader.until_caught_up().await;
-    steps.into_iter().filter_map(|step| if let Step::Event(seen, _) = step { Some(seen) } else { None }).collect()
+    steps
+        .into_iter()
+        .filter_map(|step| {
+            if let Step::Event(seen, _) = step {
+                Some(seen)
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 /// Reads a problem+json answer.
 pub async fn refused(response: reqwest::Response) -> Refused {
     let status = response.status().as_u16();
-    let content_type = response.headers().get("content-type").map(|v| v.to_str().unwrap_or_default().to_owned());
+    let content_type = response
+        .headers()
+        .get("content-type")
+        .map(|v| v.to_str().unwrap_or_default().to_owned());
     let text = response.text().await.unwrap_or_default();
-    assert_eq!(content_type.as_deref(), Some("application/problem+json"), "{status} {text}");
+    assert_eq!(
+        content_type.as_deref(),
+        Some("application/problem+json"),
+        "{status} {text}"
+    );
     let problem: serde_json::Value = serde_json::from_str(&text).expect("a problem is JSON");
     assert_eq!(problem["status"], status);
     let detail = problem["detail"].as_str().expect("a detail").to_owned();

@@ -32,7 +32,8 @@ impl Parser {
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Block> {
         let mut blocks = Vec::new();
         for &byte in bytes {
-            let is_lf_of_crlf = std::mem::replace(&mut self.after_cr, byte == b'\r') && byte == b'\n';
+            let is_lf_of_crlf =
+                std::mem::replace(&mut self.after_cr, byte == b'\r') && byte == b'\n';
             match byte {
                 _ if is_lf_of_crlf => {}
                 b'\n' | b'\r' => blocks.extend(self.end_line()),
@@ -43,7 +44,8 @@ impl Parser {
     }
 
     fn end_line(&mut self) -> Option<Block> {
-        let line = String::from_utf8(std::mem::take(&mut self.line)).expect("an event stream is UTF-8");
+        let line =
+            String::from_utf8(std::mem::take(&mut self.line)).expect("an event stream is UTF-8");
         if line.is_empty() {
             let mut block = std::mem::take(&mut self.block);
             block.last_event_id.clone_from(&self.last_event_id);
@@ -78,13 +80,23 @@ pub struct SseReader {
 impl SseReader {
     pub async fn open(url: &str, ask: &Ask) -> Result<Self, Refused> {
         let request = ask.get(&reqwest::Client::new(), &format!("{url}/v1/sse"));
-        let response = request.send().await.map_err(|e| Refused::Unavailable(e.to_string()))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|e| Refused::Unavailable(e.to_string()))?;
         if !response.status().is_success() {
             return Err(refused(response).await);
         }
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let body = response.bytes_stream().map(|chunk| chunk.map(|c| c.to_vec())).boxed();
-        Ok(SseReader { body, parser: Parser::default(), ready: VecDeque::new() })
+        let body = response
+            .bytes_stream()
+            .map(|chunk| chunk.map(|c| c.to_vec()))
+            .boxed();
+        Ok(SseReader {
+            body,
+            parser: Parser::default(),
+            ready: VecDeque::new(),
+        })
     }
 
     pub async fn next(&mut self) -> Result<Option<Step>, Refused> {
@@ -106,10 +118,15 @@ impl SseReader {
 }
 
 fn step(block: &Block) -> Step {
-    let Some(data) = &block.data else { return Step::Progress(block.last_event_id.clone()) };
+    let Some(data) = &block.data else {
+        return Step::Progress(block.last_event_id.clone());
+    };
     let Some(name) = block.event.strip_prefix("vidette.") else {
         let seen = Seen::from_json(data, is_text_topic);
-        assert_eq!(seen.kind, block.event, "event: is the type, and only there when there is one");
+        assert_eq!(
+            seen.kind, block.event,
+            "event: is the type, and only there when there is one"
+        );
         return Step::Event(seen, block.last_event_id.clone());
     };
     let value: Value = serde_json::from_str(data).expect("JSON");

@@ -9,22 +9,91 @@ use crate::common::read::{Ask, Reader, Refused, Step, Via};
 use crate::target::Setup;
 
 pub fn cases() -> Vec<Case> {
-    let quick = Setup { heartbeat: Duration::from_millis(100), max_age: Duration::from_millis(300) };
+    let quick = Setup {
+        heartbeat: Duration::from_millis(100),
+        max_age: Duration::from_millis(300),
+    };
     vec![
-        case!("4", "an empty log is caught up with at once", OwnLog, empty_log),
+        case!(
+            "4",
+            "an empty log is caught up with at once",
+            OwnLog,
+            empty_log
+        ),
         case!("4", "hello is first, and true", OwnLog, hello_is_first),
-        case!("2.3", "a log emptied by age: its last cursor is good", OwnLog, emptied_by_age),
-        case!("2.3", "a log emptied by age: an older cursor has a gap", OwnLog, emptied_behind),
-        case!("2.3", "vids go on where they stopped after all is gone", OwnLog, vids_go_on),
-        case!("2.3", "trimmed while it is read: all, or a told gap", OwnLog, trimmed_while_reading),
-        case!("2.4", "a quiet filtered subscriber gets progress", OwnLog, progress),
-        case!("2.4", "progress never overtakes an event", OwnLog, progress_and_events),
-        case!("2.4", "idle for longer than retention, then back: no gap", OwnLog, idle_past_retention, quick),
-        case!("2.2", "what was acknowledged is there after a restart", Restart, after_restart),
-        case!("2.2", "no vid is given twice over a restart", Restart, vids_over_restart),
-        case!("2.6", "a restart is no gap for a subscriber", Restart, restart_is_no_gap),
-        case!("2.7", "an id is known after a restart", Restart, ids_over_restart),
-        case!("2.6", "good cursors stay good while many read", OwnLog, good_cursors_stay_good),
+        case!(
+            "2.3",
+            "a log emptied by age: its last cursor is good",
+            OwnLog,
+            emptied_by_age
+        ),
+        case!(
+            "2.3",
+            "a log emptied by age: an older cursor has a gap",
+            OwnLog,
+            emptied_behind
+        ),
+        case!(
+            "2.3",
+            "vids go on where they stopped after all is gone",
+            OwnLog,
+            vids_go_on
+        ),
+        case!(
+            "2.3",
+            "trimmed while it is read: all, or a told gap",
+            OwnLog,
+            trimmed_while_reading
+        ),
+        case!(
+            "2.4",
+            "a quiet filtered subscriber gets progress",
+            OwnLog,
+            progress
+        ),
+        case!(
+            "2.4",
+            "progress never overtakes an event",
+            OwnLog,
+            progress_and_events
+        ),
+        case!(
+            "2.4",
+            "idle for longer than retention, then back: no gap",
+            OwnLog,
+            idle_past_retention,
+            quick
+        ),
+        case!(
+            "2.2",
+            "what was acknowledged is there after a restart",
+            Restart,
+            after_restart
+        ),
+        case!(
+            "2.2",
+            "no vid is given twice over a restart",
+            Restart,
+            vids_over_restart
+        ),
+        case!(
+            "2.6",
+            "a restart is no gap for a subscriber",
+            Restart,
+            restart_is_no_gap
+        ),
+        case!(
+            "2.7",
+            "an id is known after a restart",
+            Restart,
+            ids_over_restart
+        ),
+        case!(
+            "2.6",
+            "good cursors stay good while many read",
+            OwnLog,
+            good_cursors_stay_good
+        ),
     ]
 }
 
@@ -39,7 +108,10 @@ async fn hello_is_first(cell: Arc<Cell>) {
     cell.publish("a", 3).await;
     let (epoch, first, last) = cell.bus().await;
     let mut reader = cell.open(&Ask::earliest()).await;
-    assert_eq!(reader.next().await, Ok(Some(Step::Hello { epoch, first, last })));
+    assert_eq!(
+        reader.next().await,
+        Ok(Some(Step::Hello { epoch, first, last }))
+    );
 }
 
 async fn emptied_by_age(cell: Arc<Cell>) {
@@ -85,7 +157,9 @@ async fn trimmed_while_reading(cell: Arc<Cell>) {
 }
 
 async fn progress(cell: Arc<Cell>) {
-    let mut reader = cell.open(&Ask::after("latest").topic(&format!("{}.nothing", cell.topic))).await;
+    let mut reader = cell
+        .open(&Ask::after("latest").topic(&format!("{}.nothing", cell.topic)))
+        .await;
     reader.until_caught_up().await;
     let last = *cell.publish("a", 3).await.last().expect("a vid");
     loop {
@@ -104,7 +178,8 @@ async fn progress_and_events(cell: Arc<Cell>) {
         let cell = cell.clone();
         async move {
             for round in 0..60 {
-                cell.publish(if round % 3 == 0 { "a" } else { "b" }, 1).await;
+                cell.publish(if round % 3 == 0 { "a" } else { "b" }, 1)
+                    .await;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -118,7 +193,10 @@ async fn progress_and_events(cell: Arc<Cell>) {
             other => panic!("{other:?}"),
         };
         if is_event {
-            assert!(vid > position, "the event {vid} came after the position {position}");
+            assert!(
+                vid > position,
+                "the event {vid} came after the position {position}"
+            );
             events += 1;
         }
         position = position.max(vid);
@@ -127,7 +205,11 @@ async fn progress_and_events(cell: Arc<Cell>) {
 }
 
 fn vid_of(cursor: &str) -> u64 {
-    cursor.split('-').next().and_then(|vid| vid.parse().ok()).expect("a cursor")
+    cursor
+        .split('-')
+        .next()
+        .and_then(|vid| vid.parse().ok())
+        .expect("a cursor")
 }
 
 async fn idle_past_retention(cell: Arc<Cell>) {
@@ -167,7 +249,8 @@ async fn restart_is_no_gap(cell: Arc<Cell>) {
     let mut reader = cell.open(&cell.ask("earliest")).await;
     let (_, cursor) = reader.until_caught_up().await;
     cell.restart().await;
-    // A poll is over before the restart and sees nothing of it; a stream is ended, and not by a gap.
+    // A poll is over before the restart and sees nothing of it; a stream is ended, and not by a
+    // gap.
     if cell.via != Via::Poll {
         until_it_ends_without_gap(&mut reader).await;
     }
@@ -198,7 +281,11 @@ async fn good_cursors_stay_good(cell: Arc<Cell>) {
     cell.publish("a", 2000).await;
     for after in (0..2000).step_by(250) {
         let expected: Vec<u64> = (after + 1..=2000).collect();
-        let ask = if after == 0 { cell.ask("earliest") } else { cell.ask(after.to_string()) };
+        let ask = if after == 0 {
+            cell.ask("earliest")
+        } else {
+            cell.ask(after.to_string())
+        };
         assert_eq!(cell.vids(&ask).await, expected);
     }
 }

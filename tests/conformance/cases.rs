@@ -42,7 +42,13 @@ pub struct Case {
 #[macro_export]
 macro_rules! case {
     ($section:literal, $name:literal, $needs:ident, $run:path) => {
-        $crate::case!($section, $name, $needs, $run, $crate::target::Setup::default())
+        $crate::case!(
+            $section,
+            $name,
+            $needs,
+            $run,
+            $crate::target::Setup::default()
+        )
     };
     ($section:literal, $name:literal, $needs:ident, $run:path, $setup:expr) => {
         $crate::cases::Case {
@@ -57,8 +63,15 @@ macro_rules! case {
 
 /// Every case.
 pub fn all() -> Vec<Case> {
-    [cursors::cases(), bounds::cases(), starts::cases(), filters::cases(), paging::cases(), publishing::cases()]
-        .concat()
+    [
+        cursors::cases(),
+        bounds::cases(),
+        starts::cases(),
+        filters::cases(),
+        paging::cases(),
+        publishing::cases(),
+    ]
+    .concat()
 }
 
 /// One case on one engine and one transport.
@@ -82,7 +95,12 @@ impl Cell {
             let url = own.url();
             (Some(own), url)
         };
-        Cell { via, url, topic, own: Mutex::new(own) }
+        Cell {
+            via,
+            url,
+            topic,
+            own: Mutex::new(own),
+        }
     }
 
     pub fn url(&self) -> &str {
@@ -100,7 +118,9 @@ impl Cell {
     }
 
     pub async fn open(&self, ask: &Ask) -> Reader {
-        self.try_open(ask).await.unwrap_or_else(|refused| panic!("refused: {refused:?}"))
+        self.try_open(ask)
+            .await
+            .unwrap_or_else(|refused| panic!("refused: {refused:?}"))
     }
 
     pub async fn try_open(&self, ask: &Ask) -> Result<Reader, Refused> {
@@ -108,14 +128,21 @@ impl Cell {
     }
 
     pub async fn open_via(&self, via: Via, ask: &Ask) -> Reader {
-        Reader::open_at(via, &self.url, ask).await.unwrap_or_else(|refused| panic!("refused: {refused:?}"))
+        Reader::open_at(via, &self.url, ask)
+            .await
+            .unwrap_or_else(|refused| panic!("refused: {refused:?}"))
     }
 
     /// Publishes a body to `/v1/events`; any answer.
     pub async fn post(&self, body: &Value) -> (u16, Value) {
-        let request = reqwest::Client::new().post(format!("{}/v1/events", self.url)).json(body);
+        let request = reqwest::Client::new()
+            .post(format!("{}/v1/events", self.url))
+            .json(body);
         let response = request.send().await.expect("an answer");
-        (response.status().as_u16(), response.json().await.expect("JSON"))
+        (
+            response.status().as_u16(),
+            response.json().await.expect("JSON"),
+        )
     }
 
     /// Publishes so many events below this cell's topic in one batch; their vids.
@@ -123,23 +150,48 @@ impl Cell {
         let event = |n| json!({ "topic": format!("{}.{leaf}", self.topic), "data": n });
         let (status, answer) = self.post(&(1..=count).map(event).collect()).await;
         assert_eq!(status, 200, "{answer}");
-        answer["events"].as_array().expect("events").iter().map(|e| e["vid"].as_u64().expect("a vid")).collect()
+        answer["events"]
+            .as_array()
+            .expect("events")
+            .iter()
+            .map(|e| e["vid"].as_u64().expect("a vid"))
+            .collect()
     }
 
     /// The bus as it stands: epoch, first, last.
     pub async fn bus(&self) -> (String, u64, u64) {
-        let bus: Value =
-            reqwest::get(format!("{}/v1/bus", self.url)).await.expect("an answer").json().await.expect("JSON");
+        let bus: Value = reqwest::get(format!("{}/v1/bus", self.url))
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON");
         let number = |name: &str| bus[name].as_u64().expect("a number");
-        (bus["epoch"].as_str().expect("an epoch").to_owned(), number("first"), number("last"))
+        (
+            bus["epoch"].as_str().expect("an epoch").to_owned(),
+            number("first"),
+            number("last"),
+        )
     }
 
     pub async fn keep(&self, max_events: u64) {
-        self.own.lock().await.as_ref().expect("a log of its own").keep(max_events).await;
+        self.own
+            .lock()
+            .await
+            .as_ref()
+            .expect("a log of its own")
+            .keep(max_events)
+            .await;
     }
 
     pub async fn expire_all(&self) {
-        self.own.lock().await.as_ref().expect("a log of its own").expire_all().await;
+        self.own
+            .lock()
+            .await
+            .as_ref()
+            .expect("a log of its own")
+            .expire_all()
+            .await;
     }
 
     pub async fn restart(&self) {
@@ -157,12 +209,26 @@ impl Cell {
 }
 
 pub fn vids(steps: &[Step]) -> Vec<u64> {
-    steps.iter().filter_map(|step| if let Step::Event(seen, _) = step { Some(seen.vid) } else { None }).collect()
+    steps
+        .iter()
+        .filter_map(|step| {
+            if let Step::Event(seen, _) = step {
+                Some(seen.vid)
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 /// Reason, first and last of each gap.
 pub fn gaps(steps: &[Step]) -> Vec<(String, u64, u64)> {
-    let gap =
-        |step: &Step| if let Step::Gap(gap) = step { Some((gap.reason.clone(), gap.first, gap.last)) } else { None };
+    let gap = |step: &Step| {
+        if let Step::Gap(gap) = step {
+            Some((gap.reason.clone(), gap.first, gap.last))
+        } else {
+            None
+        }
+    };
     steps.iter().filter_map(gap).collect()
 }

@@ -12,18 +12,40 @@ pub fn cases() -> Vec<Case> {
         case!("1", "* stands for one token", Nothing, star),
         case!("1", "> stands for one or more tokens", Nothing, arrow),
         case!("1", "many topics: each event once", Nothing, many),
-        case!("1", "topics that overlap: each event once", Nothing, overlapping),
+        case!(
+            "1",
+            "topics that overlap: each event once",
+            Nothing,
+            overlapping
+        ),
         case!("1", "no topic asked: all", OwnLog, none_asked),
-        case!("1", "no match in a long log: caught up with", OwnLog, no_match),
-        case!("1", "few matches in a long log: all of them", OwnLog, few_matches),
-        case!("1", "few matches in a long log, from every cursor", OwnLog, few_matches_from_cursors),
+        case!(
+            "1",
+            "no match in a long log: caught up with",
+            OwnLog,
+            no_match
+        ),
+        case!(
+            "1",
+            "few matches in a long log: all of them",
+            OwnLog,
+            few_matches
+        ),
+        case!(
+            "1",
+            "few matches in a long log, from every cursor",
+            OwnLog,
+            few_matches_from_cursors
+        ),
         case!("1", "bad topics are refused", Nothing, bad_topics),
     ]
 }
 
 impl Cell {
     fn topics(&self, leaves: &[&str]) -> Ask {
-        leaves.iter().fold(Ask::earliest(), |ask, leaf| ask.topic(&format!("{}.{leaf}", self.topic)))
+        leaves.iter().fold(Ask::earliest(), |ask, leaf| {
+            ask.topic(&format!("{}.{leaf}", self.topic))
+        })
     }
 }
 
@@ -63,8 +85,14 @@ async fn many(cell: Arc<Cell>) {
 
 async fn overlapping(cell: Arc<Cell>) {
     let published = [cell.publish("a.b", 2).await, cell.publish("a.c", 1).await].concat();
-    assert_eq!(cell.vids(&cell.topics(&["a.b", "a.*", "a.>", "*.b", ">"])).await, published);
-    let mut reader = cell.open(&cell.topics(&["a.b", "a.*", "a.>", "*.b", ">"])).await;
+    assert_eq!(
+        cell.vids(&cell.topics(&["a.b", "a.*", "a.>", "*.b", ">"]))
+            .await,
+        published
+    );
+    let mut reader = cell
+        .open(&cell.topics(&["a.b", "a.*", "a.>", "*.b", ">"]))
+        .await;
     reader.until_caught_up().await;
     let live = [cell.publish("a.b", 1).await, cell.publish("a.c", 1).await].concat();
     let seen: Vec<u64> = reader.events(2).await.iter().map(|e| e.vid).collect();
@@ -103,23 +131,49 @@ async fn few_matches(cell: Arc<Cell>) {
 
 async fn few_matches_from_cursors(cell: Arc<Cell>) {
     let matching = sparse_log(&cell).await;
-    for after in [matching[0] - 1, matching[2], matching[2] + 1, matching[5] - 1, matching[7]] {
+    for after in [
+        matching[0] - 1,
+        matching[2],
+        matching[2] + 1,
+        matching[5] - 1,
+        matching[7],
+    ] {
         let ask = Ask {
-            after: Some(if after == 0 { "earliest".into() } else { after.to_string() }),
+            after: Some(if after == 0 {
+                "earliest".into()
+            } else {
+                after.to_string()
+            }),
             ..cell.topics(&["rare"])
         };
-        let expected: Vec<u64> = matching.iter().copied().filter(|vid| *vid > after).collect();
+        let expected: Vec<u64> = matching
+            .iter()
+            .copied()
+            .filter(|vid| *vid > after)
+            .collect();
         assert_eq!(cell.vids(&ask).await, expected, "after {after}");
     }
 }
 
 async fn bad_topics(cell: Arc<Cell>) {
     let too_many: Vec<String> = (0..101).map(|n| format!("t{n}")).collect();
-    let mut asks: Vec<Ask> = ["a..b", ".", "a b", "a.>.b", "a*", "a\u{7}"].map(|t| Ask::earliest().topic(t)).into();
-    asks.push(Ask { topics: too_many, ..Ask::earliest() });
+    let mut asks: Vec<Ask> = ["a..b", ".", "a b", "a.>.b", "a*", "a\u{7}"]
+        .map(|t| Ask::earliest().topic(t))
+        .into();
+    asks.push(Ask {
+        topics: too_many,
+        ..Ask::earliest()
+    });
     asks.push(Ask::earliest().topic(&"x".repeat(256)));
     asks.push(Ask::earliest().topic(&vec!["t"; 17].join(".")));
     for ask in asks {
-        assert!(matches!(cell.try_open(&ask).await.map(|_| ()), Err(Refused::BadRequest(_))), "{:?}", ask.topics);
+        assert!(
+            matches!(
+                cell.try_open(&ask).await.map(|_| ()),
+                Err(Refused::BadRequest(_))
+            ),
+            "{:?}",
+            ask.topics
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! The vid contract as a table: every case on every transport and every engine.
 //!
-//! The HTTP transports have a second table: there hyper drives the connections, and not the driver for pages that wait.
+//! The HTTP transports have a second table: there hyper drives the connections, and not the driver
+//! for pages that wait.
 //!
-//! `cargo test --test conformance` runs it on engines of its own, and on engines that break one promise each, which
-//! some case has to catch. `cargo test --test conformance -- --url http://127.0.0.1:8080` runs the cases that need no
-//! control of the engine against a running gateway; it publishes to topics below `conformance.`.
+//! `cargo test --test conformance` runs it on engines of its own, and on engines that break one
+//! promise each, which some case has to catch. `cargo test --test conformance -- --url
+//! http://127.0.0.1:8080` runs the cases that need no control of the engine against a running
+//! gateway; it publishes to topics below `conformance.`.
 
 #![allow(unreachable_pub)] // a program of its own
 
@@ -42,7 +44,10 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // A cell that fails panics; its message is shown in the report.
     std::panic::set_hook(Box::new(|_| ()));
-    let cases: Vec<Case> = cases::all().into_iter().filter(|c| c.name.contains(&arguments.only)).collect();
+    let cases: Vec<Case> = cases::all()
+        .into_iter()
+        .filter(|c| c.name.contains(&arguments.only))
+        .collect();
     let kinds = match &arguments.url {
         Some(url) => vec![Kind::Running(url.clone())],
         None => vec![Kind::Memory, Kind::Sqlite],
@@ -54,7 +59,10 @@ async fn main() -> ExitCode {
     ALL_BY_HYPER.store(false, Ordering::SeqCst);
     println!("\nwith connections that hyper drives:");
     by_hyper.print();
-    let (passed, mut failed) = (report.passed() + by_hyper.passed(), report.failed() + by_hyper.failed());
+    let (passed, mut failed) = (
+        report.passed() + by_hyper.passed(),
+        report.failed() + by_hyper.failed(),
+    );
     if arguments.url.is_none() && arguments.only.is_empty() {
         failed += wrong::all_are_caught(&cases).await;
     }
@@ -69,7 +77,10 @@ struct Arguments {
 
 impl Arguments {
     fn parse() -> Self {
-        let mut arguments = Arguments { url: None, only: String::new() };
+        let mut arguments = Arguments {
+            url: None,
+            only: String::new(),
+        };
         let mut given = std::env::args().skip(1);
         while let Some(argument) = given.next() {
             match argument.as_str() {
@@ -87,16 +98,29 @@ async fn run(cases: &[Case], kinds: &[Kind], transports: &[Via]) -> Report {
     let mut cells = Vec::new();
     for case in cases {
         for kind in kinds.iter().filter(|kind| is_possible(case.needs, kind)) {
-            cells.extend(transports.iter().map(|&via| (case.clone(), kind.clone(), via)));
+            cells.extend(
+                transports
+                    .iter()
+                    .map(|&via| (case.clone(), kind.clone(), via)),
+            );
         }
     }
-    let column = |kind: &Kind| transports.iter().map(|&via| (kind.name().to_owned(), via)).collect::<Vec<_>>();
+    let column = |kind: &Kind| {
+        transports
+            .iter()
+            .map(|&via| (kind.name().to_owned(), via))
+            .collect::<Vec<_>>()
+    };
     let columns = kinds.iter().flat_map(column).collect();
     let outcomes = futures_util::stream::iter(cells).map(|(case, kind, via)| async move {
         let outcome = run_cell(&case, &kind, via, cases::CELL_PATIENCE).await;
         ((case.name, kind.name().to_owned(), via), outcome)
     });
-    Report::new(cases, columns, outcomes.buffer_unordered(AT_ONCE).collect().await)
+    Report::new(
+        cases,
+        columns,
+        outcomes.buffer_unordered(AT_ONCE).collect().await,
+    )
 }
 
 fn is_possible(needs: Needs, kind: &Kind) -> bool {
@@ -122,7 +146,10 @@ async fn run_cell(case: &Case, kind: &Kind, via: Via, patience: Duration) -> Res
 }
 
 fn message(fault: tokio::task::JoinError) -> String {
-    let Ok(payload) = fault.try_into_panic() else { return "it was cancelled".to_owned() };
+    let Ok(payload) = fault.try_into_panic() else {
+        return "it was cancelled".to_owned();
+    };
     let text = payload.downcast_ref::<String>().cloned();
-    text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "it panicked".to_owned())
+    text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "it panicked".to_owned())
 }

@@ -10,13 +10,43 @@ use crate::common::read::Data;
 
 pub fn cases() -> Vec<Case> {
     vec![
-        case!("2.7", "batches of many publishers do not mix", Nothing, batches_do_not_mix),
-        case!("2.7", "one bad event: nothing of its batch is published", Nothing, all_or_nothing),
-        case!("2.7", "a known id gets the vid of the first", Nothing, known_id),
-        case!("2.7", "a known id within one batch", Nothing, known_id_in_batch),
-        case!("5", "JSON data comes back byte for byte", Nothing, exact_json),
+        case!(
+            "2.7",
+            "batches of many publishers do not mix",
+            Nothing,
+            batches_do_not_mix
+        ),
+        case!(
+            "2.7",
+            "one bad event: nothing of its batch is published",
+            Nothing,
+            all_or_nothing
+        ),
+        case!(
+            "2.7",
+            "a known id gets the vid of the first",
+            Nothing,
+            known_id
+        ),
+        case!(
+            "2.7",
+            "a known id within one batch",
+            Nothing,
+            known_id_in_batch
+        ),
+        case!(
+            "5",
+            "JSON data comes back byte for byte",
+            Nothing,
+            exact_json
+        ),
         case!("5", "types, ids, text and bytes come back", Nothing, fields),
-        case!("2.1", "many writers: every reader sees one order", Nothing, one_order),
+        case!(
+            "2.1",
+            "many writers: every reader sees one order",
+            Nothing,
+            one_order
+        ),
     ]
 }
 
@@ -27,7 +57,10 @@ async fn batches_do_not_mix(cell: Arc<Cell>) {
             tokio::spawn(async move {
                 for _ in 0..5 {
                     let vids = cell.publish(&format!("w{writer}"), 20).await;
-                    assert!(vids.windows(2).all(|pair| pair[1] == pair[0] + 1), "{vids:?}");
+                    assert!(
+                        vids.windows(2).all(|pair| pair[1] == pair[0] + 1),
+                        "{vids:?}"
+                    );
                 }
             })
         })
@@ -37,7 +70,10 @@ async fn batches_do_not_mix(cell: Arc<Cell>) {
     }
     let events = cell.open(&cell.ask("earliest")).await.events(800).await;
     for batch in events.chunks(20) {
-        assert!(batch.iter().all(|e| e.topic == batch[0].topic), "another event stands in a batch");
+        assert!(
+            batch.iter().all(|e| e.topic == batch[0].topic),
+            "another event stands in a batch"
+        );
     }
 }
 
@@ -46,7 +82,12 @@ async fn all_or_nothing(cell: Arc<Cell>) {
     let bad = json!({ "topic": "a..b", "data": 1 });
     let (status, problem) = cell.post(&json!([good, good, bad])).await;
     assert_eq!(status, 400);
-    assert!(problem["detail"].as_str().is_some_and(|d| d.contains("event 3")), "{problem}");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|d| d.contains("event 3")),
+        "{problem}"
+    );
     assert!(cell.vids(&cell.ask("earliest")).await.is_empty());
 }
 
@@ -56,12 +97,16 @@ async fn known_id(cell: Arc<Cell>) {
     cell.publish("b", 1).await;
     let (_, again) = cell.post(&event).await;
     assert_eq!(again["vid"], first["vid"]);
-    assert_eq!((&first["duplicate"], &again["duplicate"]), (&Value::Null, &Value::Bool(true)));
+    assert_eq!(
+        (&first["duplicate"], &again["duplicate"]),
+        (&Value::Null, &Value::Bool(true))
+    );
     assert_eq!(cell.vids(&cell.ask("earliest")).await.len(), 2);
 }
 
 async fn known_id_in_batch(cell: Arc<Cell>) {
-    let event = |data| json!({ "topic": format!("{}.a", cell.topic), "data": data, "id": cell.topic });
+    let event =
+        |data| json!({ "topic": format!("{}.a", cell.topic), "data": data, "id": cell.topic });
     let (_, answer) = cell.post(&json!([event(1), event(2)])).await;
     assert_eq!(answer["events"][0]["vid"], answer["events"][1]["vid"]);
     assert_eq!(answer["events"][1]["duplicate"], true);
@@ -84,10 +129,24 @@ async fn exact_json(cell: Arc<Cell>) {
     ];
     for text in texts {
         let body = format!("{{\"topic\":\"{}.a\",\"data\":{text}}}", cell.topic);
-        let request = reqwest::Client::new().post(format!("{}/v1/events", cell.url())).body(body);
-        assert!(request.send().await.expect("an answer").status().is_success(), "{text}");
+        let request = reqwest::Client::new()
+            .post(format!("{}/v1/events", cell.url()))
+            .body(body);
+        assert!(
+            request
+                .send()
+                .await
+                .expect("an answer")
+                .status()
+                .is_success(),
+            "{text}"
+        );
     }
-    let events = cell.open(&cell.ask("earliest")).await.events(texts.len()).await;
+    let events = cell
+        .open(&cell.ask("earliest"))
+        .await
+        .events(texts.len())
+        .await;
     for (event, text) in events.iter().zip(texts) {
         assert_eq!(event.data, Data::Json(text.into()));
     }
@@ -103,7 +162,10 @@ async fn fields(cell: Arc<Cell>) {
     let (status, answer) = cell.post(&body).await;
     assert_eq!(status, 200, "{answer}");
     let events = cell.open(&cell.ask("earliest")).await.events(3).await;
-    assert_eq!((events[0].kind.as_str(), events[0].id.as_str()), ("opened", format!("{}-1", cell.topic).as_str()));
+    assert_eq!(
+        (events[0].kind.as_str(), events[0].id.as_str()),
+        ("opened", format!("{}-1", cell.topic).as_str())
+    );
     assert_eq!(events[1].data, Data::Text("line\r\none".into()));
     assert_eq!(events[2].data, Data::Bytes(vec![0, 255, 254]));
 }

@@ -14,13 +14,26 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(cases: &[Case], columns: Vec<(String, Via)>, outcomes: Vec<(Key, Result<(), String>)>) -> Self {
-        let outcomes = outcomes.into_iter().map(|((case, kind, via), outcome)| ((case, kind, name(via)), outcome));
-        Report { rows: cases.iter().map(|c| (c.section, c.name)).collect(), columns, outcomes: outcomes.collect() }
+    pub fn new(
+        cases: &[Case],
+        columns: Vec<(String, Via)>,
+        outcomes: Vec<(Key, Result<(), String>)>,
+    ) -> Self {
+        let outcomes = outcomes
+            .into_iter()
+            .map(|((case, kind, via), outcome)| ((case, kind, name(via)), outcome));
+        Report {
+            rows: cases.iter().map(|c| (c.section, c.name)).collect(),
+            columns,
+            outcomes: outcomes.collect(),
+        }
     }
 
     pub fn passed(&self) -> usize {
-        self.outcomes.values().filter(|outcome| outcome.is_ok()).count()
+        self.outcomes
+            .values()
+            .filter(|outcome| outcome.is_ok())
+            .count()
     }
 
     pub fn failed(&self) -> usize {
@@ -28,19 +41,38 @@ impl Report {
     }
 
     pub fn print(&self) {
-        let width = self.rows.iter().map(|(_, name)| name.len()).max().unwrap_or(0);
-        let heads: Vec<String> = self.columns.iter().map(|(kind, via)| format!("{kind}/{}", name(*via))).collect();
+        let width = self
+            .rows
+            .iter()
+            .map(|(_, name)| name.len())
+            .max()
+            .unwrap_or(0);
+        let heads: Vec<String> = self
+            .columns
+            .iter()
+            .map(|(kind, via)| format!("{kind}/{}", name(*via)))
+            .collect();
         println!("\n§     {:width$}  {}", "case", heads.join("  "));
         for (section, case) in &self.rows {
             let cells = self.columns.iter().zip(&heads).map(|((kind, via), head)| {
                 let outcome = self.outcomes.get(&(*case, kind.clone(), name(*via)));
-                format!("{:^w$}", outcome.map_or("-", |o| if o.is_ok() { "ok" } else { "FAIL" }), w = head.len())
+                format!(
+                    "{:^w$}",
+                    outcome.map_or("-", |o| if o.is_ok() { "ok" } else { "FAIL" }),
+                    w = head.len()
+                )
             });
-            println!("{section:5} {case:width$}  {}", cells.collect::<Vec<_>>().join("  "));
+            println!(
+                "{section:5} {case:width$}  {}",
+                cells.collect::<Vec<_>>().join("  ")
+            );
         }
         println!("\n{} cases, {} cells", self.rows.len(), self.outcomes.len());
-        let mut failures: Vec<_> =
-            self.outcomes.iter().filter_map(|(key, outcome)| Some((key, outcome.as_ref().err()?))).collect();
+        let mut failures: Vec<_> = self
+            .outcomes
+            .iter()
+            .filter_map(|(key, outcome)| Some((key, outcome.as_ref().err()?)))
+            .collect();
         failures.sort();
         for ((case, kind, via), why) in failures {
             println!("FAIL {case} on {kind}/{via}: {why}");

@@ -9,18 +9,68 @@ use crate::common::read::{ALL, Ask, Refused, Step};
 
 pub fn cases() -> Vec<Case> {
     vec![
-        case!("3", "nothing asked: only what comes from now on", Nothing, nothing),
+        case!(
+            "3",
+            "nothing asked: only what comes from now on",
+            Nothing,
+            nothing
+        ),
         case!("3", "latest: only what comes from now on", Nothing, latest),
-        case!("3", "earliest: all that is kept, then live", Nothing, earliest),
-        case!("3", "since a time: from that time on, to the millisecond", Nothing, since_time),
-        case!("3", "since a time after the newest event: only what comes", Nothing, since_the_future),
+        case!(
+            "3",
+            "earliest: all that is kept, then live",
+            Nothing,
+            earliest
+        ),
+        case!(
+            "3",
+            "since a time: from that time on, to the millisecond",
+            Nothing,
+            since_time
+        ),
+        case!(
+            "3",
+            "since a time after the newest event: only what comes",
+            Nothing,
+            since_the_future
+        ),
         case!("3", "since a duration", Nothing, since_duration),
-        case!("3", "snapshot: the newest of every topic, in vid order, then live", Nothing, snapshot),
-        case!("3", "snapshot without a match: caught up, then live", Nothing, snapshot_without_match),
-        case!("3", "snapshot while publishing: nothing lost, nothing twice", Nothing, snapshot_while_publishing),
-        case!("3", "more than one of after, since, snapshot is refused", Nothing, more_than_one),
-        case!("1", "a cursor of one transport is good on the others", Nothing, switch),
-        case!("2.1", "subscribed while publishing: each event once", Nothing, while_publishing),
+        case!(
+            "3",
+            "snapshot: the newest of every topic, in vid order, then live",
+            Nothing,
+            snapshot
+        ),
+        case!(
+            "3",
+            "snapshot without a match: caught up, then live",
+            Nothing,
+            snapshot_without_match
+        ),
+        case!(
+            "3",
+            "snapshot while publishing: nothing lost, nothing twice",
+            Nothing,
+            snapshot_while_publishing
+        ),
+        case!(
+            "3",
+            "more than one of after, since, snapshot is refused",
+            Nothing,
+            more_than_one
+        ),
+        case!(
+            "1",
+            "a cursor of one transport is good on the others",
+            Nothing,
+            switch
+        ),
+        case!(
+            "2.1",
+            "subscribed while publishing: each event once",
+            Nothing,
+            while_publishing
+        ),
     ]
 }
 
@@ -56,12 +106,21 @@ async fn since_time(cell: Arc<Cell>) {
     tokio::time::sleep(Duration::from_millis(5)).await; // a time between the two
     let second = cell.publish("a", 1).await;
     let events = cell.open(&cell.ask("earliest")).await.events(2).await;
-    assert!(events[0].time_ms < events[1].time_ms, "two times: {events:?}");
-    for (time_ms, expected) in
-        [(events[1].time_ms, &second[..]), (events[1].time_ms + 1, &[]), (events[0].time_ms + 1, &second[..])]
-    {
+    assert!(
+        events[0].time_ms < events[1].time_ms,
+        "two times: {events:?}"
+    );
+    for (time_ms, expected) in [
+        (events[1].time_ms, &second[..]),
+        (events[1].time_ms + 1, &[]),
+        (events[0].time_ms + 1, &second[..]),
+    ] {
         let time = jiff::Timestamp::from_millisecond(time_ms).expect("a time");
-        let ask = Ask { since: Some(format!("{time:.3}")), ..Ask::default() }.topic(&cell.all_topics());
+        let ask = Ask {
+            since: Some(format!("{time:.3}")),
+            ..Ask::default()
+        }
+        .topic(&cell.all_topics());
         assert_eq!(cell.vids(&ask).await, expected, "since {time}");
     }
 }
@@ -69,21 +128,35 @@ async fn since_time(cell: Arc<Cell>) {
 async fn since_the_future(cell: Arc<Cell>) {
     only_from_now(
         &cell,
-        Ask { since: Some("2099-01-01T00:00:00Z".into()), ..Ask::default() }.topic(&cell.all_topics()),
+        Ask {
+            since: Some("2099-01-01T00:00:00Z".into()),
+            ..Ask::default()
+        }
+        .topic(&cell.all_topics()),
     )
     .await;
 }
 
 async fn since_duration(cell: Arc<Cell>) {
     let published = cell.publish("a", 3).await;
-    let ask = |since: &str| Ask { since: Some(since.into()), ..Ask::default() }.topic(&cell.all_topics());
+    let ask = |since: &str| {
+        Ask {
+            since: Some(since.into()),
+            ..Ask::default()
+        }
+        .topic(&cell.all_topics())
+    };
     assert_eq!(cell.vids(&ask("1h")).await, published);
     tokio::time::sleep(Duration::from_millis(20)).await; // let the events grow older than this
     assert!(cell.vids(&ask("10ms")).await.is_empty());
 }
 
 fn snapshot_of(topics: &str) -> Ask {
-    Ask { snapshot: true, ..Ask::default() }.topic(topics)
+    Ask {
+        snapshot: true,
+        ..Ask::default()
+    }
+    .topic(topics)
 }
 
 async fn snapshot(cell: Arc<Cell>) {
@@ -132,21 +205,47 @@ async fn snapshot_while_publishing(cell: Arc<Cell>) {
     while seen.last().is_none_or(|newest| *newest < last) {
         seen.push(reader.event().await.0.vid);
     }
-    assert!(seen.is_sorted_by(|a, b| a < b), "not in order, or twice: {seen:?}");
+    assert!(
+        seen.is_sorted_by(|a, b| a < b),
+        "not in order, or twice: {seen:?}"
+    );
     // From some vid on everything is there; before it only what was the newest of its topic.
-    let whole_from = seen.iter().rposition(|vid| !published.contains(vid)).map_or(0, |at| at + 1);
+    let whole_from = seen
+        .iter()
+        .rposition(|vid| !published.contains(vid))
+        .map_or(0, |at| at + 1);
     let tail = &seen[seen.len() - 20..];
-    assert_eq!(tail, &published[published.len() - 20..], "live events are missing after {whole_from}");
+    assert_eq!(
+        tail,
+        &published[published.len() - 20..],
+        "live events are missing after {whole_from}"
+    );
 }
 
 async fn more_than_one(cell: Arc<Cell>) {
     let both = [
-        Ask { since: Some("1m".into()), ..Ask::earliest() },
-        Ask { snapshot: true, ..Ask::earliest() },
-        Ask { since: Some("1m".into()), snapshot: true, ..Ask::default() },
+        Ask {
+            since: Some("1m".into()),
+            ..Ask::earliest()
+        },
+        Ask {
+            snapshot: true,
+            ..Ask::earliest()
+        },
+        Ask {
+            since: Some("1m".into()),
+            snapshot: true,
+            ..Ask::default()
+        },
     ];
     for ask in both {
-        assert!(matches!(cell.try_open(&ask).await.map(|_| ()), Err(Refused::BadRequest(_))), "{ask:?}");
+        assert!(
+            matches!(
+                cell.try_open(&ask).await.map(|_| ()),
+                Err(Refused::BadRequest(_))
+            ),
+            "{ask:?}"
+        );
     }
 }
 
@@ -162,7 +261,14 @@ async fn switch(cell: Arc<Cell>) {
             cursor = behind;
         }
         drop(reader);
-        seen.extend(cell.open_via(next, &cell.ask(cursor)).await.events(20).await.iter().map(|e| e.vid));
+        seen.extend(
+            cell.open_via(next, &cell.ask(cursor))
+                .await
+                .events(20)
+                .await
+                .iter()
+                .map(|e| e.vid),
+        );
         assert_eq!(seen, published, "then {next:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! The gateway that a cell runs against: one of its own in this process, or one that is running elsewhere.
+//! The gateway that a cell runs against: one of its own in this process, or one that is running
+//! elsewhere.
 
 use std::path::Path;
 use std::sync::Arc;

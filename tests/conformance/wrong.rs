@@ -1,4 +1,5 @@
-//! Engines that break one promise each (contract §2). Some case has to catch each of them, or the suite is blind there.
+//! Engines that break one promise each (contract §2). Some case has to catch each of them, or the
+//! suite is blind there.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,7 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use vidette::cursor::{Epoch, Vid};
-use vidette::engine::{Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep};
+use vidette::engine::{
+    Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep,
+};
 use vidette::error::Result;
 use vidette::event::NewEvent;
 use vidette::topic::{Filter, Topic};
@@ -54,14 +57,23 @@ pub async fn all_are_caught(cases: &[Case]) -> usize {
     let mut uncaught = 0;
     for (name, wrongness) in ALL_WRONG {
         let kind = Kind::Wrong(wrongness);
-        let possible = cases.iter().filter(|case| is_possible(case.needs, &kind) && suspects(wrongness, case));
+        let possible = cases
+            .iter()
+            .filter(|case| is_possible(case.needs, &kind) && suspects(wrongness, case));
         let cells = possible.flat_map(|case| ALL.map(|via| (case.clone(), kind.clone(), via)));
         let outcomes = futures_util::stream::iter(cells).map(|(case, kind, via)| async move {
             let outcome = run_cell(&case, &kind, via, PATIENCE).await;
             outcome.is_err().then_some(case.name)
         });
-        let caught: BTreeSet<&str> = outcomes.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
-        println!("  {name:20} {}", caught.iter().copied().collect::<Vec<_>>().join("; "));
+        let caught: BTreeSet<&str> = outcomes
+            .buffer_unordered(AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        println!(
+            "  {name:20} {}",
+            caught.iter().copied().collect::<Vec<_>>().join("; ")
+        );
         uncaught += usize::from(caught.is_empty());
     }
     uncaught
@@ -70,7 +82,9 @@ pub async fn all_are_caught(cases: &[Case]) -> usize {
 /// Cases that are about this promise; all others would only take time.
 fn suspects(wrongness: Wrongness, case: &Case) -> bool {
     let parts: &[&str] = match wrongness {
-        Wrongness::OutOfOrder | Wrongness::DropsTheRest | Wrongness::CriesGap => &["far behind", "few matches"],
+        Wrongness::OutOfOrder | Wrongness::DropsTheRest | Wrongness::CriesGap => {
+            &["far behind", "few matches"]
+        }
         Wrongness::NotDurable => &["restart"],
         Wrongness::SilentLoss => &["first-2", "trimmed while"],
         Wrongness::StandsStill => &["no match in a long log"],
@@ -89,7 +103,11 @@ pub struct WrongEngine {
 impl WrongEngine {
     pub fn new(wrongness: Wrongness) -> Self {
         let inner = MemoryEngine::new(Duration::from_secs(120));
-        WrongEngine { wrongness, inner, epoch: "wrongwrong".parse().expect("an epoch") }
+        WrongEngine {
+            wrongness,
+            inner,
+            epoch: "wrongwrong".parse().expect("an epoch"),
+        }
     }
 
     fn spoil(&self, mut page: Page, request: &ReadRequest) -> Page {
@@ -121,7 +139,14 @@ impl Engine for WrongEngine {
 
     fn bounds(&self) -> Bounds {
         let Bounds { first, last } = self.inner.bounds();
-        Bounds { first: if self.wrongness == Wrongness::SilentLoss { 1 } else { first }, last }
+        Bounds {
+            first: if self.wrongness == Wrongness::SilentLoss {
+                1
+            } else {
+                first
+            },
+            last,
+        }
     }
 
     fn sizes(&self) -> Sizes {
@@ -130,7 +155,10 @@ impl Engine for WrongEngine {
 
     async fn append(&self, mut batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
         if self.wrongness == Wrongness::ForgetsIds {
-            batches.iter_mut().flatten().for_each(|event| event.id = None);
+            batches
+                .iter_mut()
+                .flatten()
+                .for_each(|event| event.id = None);
         }
         self.inner.append(batches, now_ms).await
     }
@@ -148,7 +176,12 @@ impl Engine for WrongEngine {
         self.inner.vid_before(time_ms).await
     }
 
-    async fn topics(&self, filter: Filter, after: Option<Topic>, limit: usize) -> Result<Vec<(Topic, Vid)>> {
+    async fn topics(
+        &self,
+        filter: Filter,
+        after: Option<Topic>,
+        limit: usize,
+    ) -> Result<Vec<(Topic, Vid)>> {
         self.inner.topics(filter, after, limit).await
     }
 

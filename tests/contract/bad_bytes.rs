@@ -1,4 +1,5 @@
-//! Connections that do not hold to HTTP are ended, each by itself, and nothing of them is published.
+//! Connections that do not hold to HTTP are ended, each by itself, and nothing of them is
+//! published.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -6,49 +7,102 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::common::gateway::Gateway;
-use crate::support::{assert_no_panic, assert_serves, connect, gateways, publish_one, read_to_end, send_raw};
+use crate::support::{
+    assert_no_panic, assert_serves, connect, gateways, publish_one, read_to_end, send_raw,
+};
 
 #[tokio::test]
 async fn bytes_that_are_no_request_end_the_connection_and_nothing_else() {
     let gateway = Gateway::in_memory();
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let huge_header = format!("GET /v1/bus HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(200_000));
-    let many_headers: String = (0..500).fold("GET /v1/bus HTTP/1.1\r\n".to_owned(), |mut all, n| {
-        write!(all, "X-{n}: 1\r\n").expect("text");
-        all
-    }) + "\r\n";
-    let long_address = format!("GET /v1/bus?_={} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(200_000));
+    let huge_header = format!(
+        "GET /v1/bus HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "x".repeat(200_000)
+    );
+    let many_headers: String =
+        (0..500).fold("GET /v1/bus HTTP/1.1\r\n".to_owned(), |mut all, n| {
+            write!(all, "X-{n}: 1\r\n").expect("text");
+            all
+        }) + "\r\n";
+    let long_address = format!(
+        "GET /v1/bus?_={} HTTP/1.1\r\nHost: a\r\n\r\n",
+        "x".repeat(200_000)
+    );
     let cases: [(&str, Vec<u8>, &str); 14] = [
-        ("garbage", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello\r\n\r\n".to_vec(), "HTTP/1.1 400"),
-        ("zeros", vec![0; 10_000], "HTTP/1.1 400"),
-        ("a space", b"   \r\n\r\n".to_vec(), "HTTP/1.1 400"),
-        ("a wrong version", b"GET / HTTP/9.9\r\n\r\n".to_vec(), "HTTP/1.1 400"),
-        ("a bad header", b"GET / HTTP/1.1\r\nno colon\r\n\r\n".to_vec(), "HTTP/1.1 400"),
-        ("NUL in a header", b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n".to_vec(), "HTTP/1.1 400"),
         (
-            "two lengths",
-            b"POST /v1/events HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}".to_vec(),
+            "garbage",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello\r\n\r\n".to_vec(),
             "HTTP/1.1 400",
         ),
-        ("a bad length", b"POST /v1/events HTTP/1.1\r\nContent-Length: -1\r\n\r\n".to_vec(), "HTTP/1.1 400"),
+        ("zeros", vec![0; 10_000], "HTTP/1.1 400"),
+        ("a space", b"   \r\n\r\n".to_vec(), "HTTP/1.1 400"),
+        (
+            "a wrong version",
+            b"GET / HTTP/9.9\r\n\r\n".to_vec(),
+            "HTTP/1.1 400",
+        ),
+        (
+            "a bad header",
+            b"GET / HTTP/1.1\r\nno colon\r\n\r\n".to_vec(),
+            "HTTP/1.1 400",
+        ),
+        (
+            "NUL in a header",
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n".to_vec(),
+            "HTTP/1.1 400",
+        ),
+        (
+            "two lengths",
+            b"POST /v1/events HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}"
+                .to_vec(),
+            "HTTP/1.1 400",
+        ),
+        (
+            "a bad length",
+            b"POST /v1/events HTTP/1.1\r\nContent-Length: -1\r\n\r\n".to_vec(),
+            "HTTP/1.1 400",
+        ),
         ("a huge header", huge_header.into_bytes(), "HTTP/1.1 431"),
         ("many headers", many_headers.into_bytes(), "HTTP/1.1 431"),
         ("a long address", long_address.into_bytes(), "HTTP/1.1 4"),
-        ("HTTP/2, then garbage", [&preface[..], &[0xff; 1000]].concat(), ""),
-        ("HTTP/2, then HTTP/1.1", [&preface[..], b"GET /v1/bus HTTP/1.1\r\nHost: a\r\n\r\n"].concat(), ""),
-        ("almost HTTP/2", b"PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n".to_vec(), ""),
+        (
+            "HTTP/2, then garbage",
+            [&preface[..], &[0xff; 1000]].concat(),
+            "",
+        ),
+        (
+            "HTTP/2, then HTTP/1.1",
+            [&preface[..], b"GET /v1/bus HTTP/1.1\r\nHost: a\r\n\r\n"].concat(),
+            "",
+        ),
+        (
+            "almost HTTP/2",
+            b"PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n".to_vec(),
+            "",
+        ),
     ];
     for (what, bytes, expected) in cases {
         let answer = send_raw(&gateway, &bytes).await;
         // A reset may overtake the answer when more was sent than was read.
-        let is_as_expected = answer.starts_with(expected) || (bytes.len() > 9000 && answer.is_empty());
+        let is_as_expected =
+            answer.starts_with(expected) || (bytes.len() > 9000 && answer.is_empty());
         assert!(is_as_expected, "{what}: {answer:?}");
         assert!(!answer.contains("HTTP/1.1 200"), "{what}: {answer:?}");
         assert_serves(&gateway, what).await;
     }
-    for bytes in ["", "G", "PR", "PRI", "GET / HT", "GET / HTTP/1.1\r\nHost: a\r\n"] {
+    for bytes in [
+        "",
+        "G",
+        "PR",
+        "PRI",
+        "GET / HT",
+        "GET / HTTP/1.1\r\nHost: a\r\n",
+    ] {
         let mut stream = connect(&gateway).await;
-        stream.write_all(bytes.as_bytes()).await.expect("it is taken");
+        stream
+            .write_all(bytes.as_bytes())
+            .await
+            .expect("it is taken");
         drop(stream);
     }
     assert_serves(&gateway, "early closes").await;
@@ -57,8 +111,16 @@ async fn bytes_that_are_no_request_end_the_connection_and_nothing_else() {
 #[tokio::test]
 async fn raw_bytes_beyond_ascii_in_an_address_are_text_or_a_bad_request() {
     let gateway = Gateway::in_memory();
-    for (query, expected) in [(&b"topic=\xe9\x97\xa8"[..], "HTTP/1.1 200"), (b"topic=\xff", "HTTP/1.1 400")] {
-        let request = [b"GET /v1/poll?wait=0&", query, b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"].concat();
+    for (query, expected) in [
+        (&b"topic=\xe9\x97\xa8"[..], "HTTP/1.1 200"),
+        (b"topic=\xff", "HTTP/1.1 400"),
+    ] {
+        let request = [
+            b"GET /v1/poll?wait=0&",
+            query,
+            b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        ]
+        .concat();
         let answer = send_raw(&gateway, &request).await;
         assert!(answer.starts_with(expected), "{query:?}: {answer}");
     }
@@ -76,17 +138,28 @@ async fn a_body_that_breaks_off_publishes_nothing() {
         ];
         for head in heads {
             let by_length = format!("{head}Content-Length: 1000\r\n\r\n{object}");
-            let by_chunks = format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{object}\r\n", object.len());
-            let bad_chunk = format!("{head}Transfer-Encoding: chunked\r\n\r\nzz\r\n{object}\r\n0\r\n\r\n");
+            let by_chunks = format!(
+                "{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{object}\r\n",
+                object.len()
+            );
+            let bad_chunk =
+                format!("{head}Transfer-Encoding: chunked\r\n\r\nzz\r\n{object}\r\n0\r\n\r\n");
             for request in [by_length, by_chunks, bad_chunk] {
                 let mut stream = connect(&gateway).await;
-                stream.write_all(request.as_bytes()).await.expect("it is taken");
+                stream
+                    .write_all(request.as_bytes())
+                    .await
+                    .expect("it is taken");
                 stream.shutdown().await.expect("no more comes");
                 let answer = read_to_end(&mut stream, Duration::from_secs(10)).await;
                 assert!(!answer.contains("\"vid\""), "{engine}: {request}: {answer}");
             }
         }
-        assert_eq!(publish_one(&gateway, "a", 1).await, 1, "{engine}: nothing was published");
+        assert_eq!(
+            publish_one(&gateway, "a", 1).await,
+            1,
+            "{engine}: nothing was published"
+        );
         assert_serves(&gateway, "broken bodies").await;
     }
 }
@@ -95,18 +168,30 @@ async fn a_body_that_breaks_off_publishes_nothing() {
 #[tokio::test]
 async fn a_head_that_does_not_come_in_ten_seconds_is_not_waited_for() {
     let gateway = Gateway::in_memory();
-    let dribbled = b"GET /v1/bus HTTP/1.1\r\nHost: a\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let dribbled =
+        b"GET /v1/bus HTTP/1.1\r\nHost: a\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     let ((), (), (), (), ()) = tokio::join!(
         assert_cut(&gateway, "a dribbled head", b"GET", dribbled),
-        assert_cut(&gateway, "half a head", b"GET /v1/bus HTTP/1.1\r\nHost:", b""),
+        assert_cut(
+            &gateway,
+            "half a head",
+            b"GET /v1/bus HTTP/1.1\r\nHost:",
+            b""
+        ),
         assert_cut(&gateway, "silence", b"", b""),
         assert_cut(&gateway, "the begin of HTTP/2", b"PRI", b""),
-        assert_cut(&gateway, "a second request that does not come", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b""),
+        assert_cut(
+            &gateway,
+            "a second request that does not come",
+            b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+            b""
+        ),
     );
     assert_serves(&gateway, "slow heads").await;
 }
 
-/// Sends the first bytes at once and the others one every half second, and waits for the end of the connection.
+/// Sends the first bytes at once and the others one every half second, and waits for the end of the
+/// connection.
 async fn assert_cut(gateway: &Gateway, what: &str, at_once: &[u8], slowly: &[u8]) {
     let begun = Instant::now();
     let (mut reading, mut writing) = connect(gateway).await.into_split();
@@ -123,13 +208,17 @@ async fn assert_cut(gateway: &Gateway, what: &str, at_once: &[u8], slowly: &[u8]
     };
     let mut received = Vec::new();
     let ending = async {
-        let _ = tokio::time::timeout(Duration::from_secs(20), reading.read_to_end(&mut received)).await;
+        let _ =
+            tokio::time::timeout(Duration::from_secs(20), reading.read_to_end(&mut received)).await;
     };
     tokio::select! {
         () = dribbling => {}
         () = ending => {}
     }
     let waited = begun.elapsed();
-    assert!((9..14).contains(&waited.as_secs()), "{what} was waited for {waited:?}");
+    assert!(
+        (9..14).contains(&waited.as_secs()),
+        "{what} was waited for {waited:?}"
+    );
     assert_no_panic(gateway, what);
 }

@@ -1,4 +1,5 @@
-//! Whatever comes in is answered with a problem or ends the connection, and the gateway goes on (contract §5).
+//! Whatever comes in is answered with a problem or ends the connection, and the gateway goes on
+//! (contract §5).
 
 use serde_json::json;
 use tonic::Code;
@@ -7,7 +8,9 @@ use vidette::proto::{ListTopicsRequest, NewEvent, PublishRequest, SubscribeReque
 use crate::common::gateway::Gateway;
 use crate::common::grpc;
 use crate::common::read::{ALL, Ask, Refused, Via};
-use crate::support::{Answer, assert_serves, bounds, gateway, get, open, post, post_events, post_lines, refusal};
+use crate::support::{
+    Answer, assert_serves, bounds, gateway, get, open, post, post_events, post_lines, refusal,
+};
 
 #[tokio::test]
 async fn a_bad_address_is_answered_with_its_problem() {
@@ -64,19 +67,52 @@ async fn a_bad_address_is_answered_with_its_problem() {
     for path in ["/v1/poll", "/v1/sse"] {
         for query in common.iter().map(String::as_str).chain(subscribing) {
             let answer = get(&gateway, &format!("{path}?{query}")).await;
-            assert!(!answer.problem(400).is_empty(), "{path}?{query}: {answer:?}");
+            assert!(
+                !answer.problem(400).is_empty(),
+                "{path}?{query}: {answer:?}"
+            );
         }
     }
-    for query in common.iter().map(String::as_str).chain(["page_token=a&page_token=b"]) {
-        get(&gateway, &format!("/v1/topics?{query}")).await.problem(400);
+    for query in common
+        .iter()
+        .map(String::as_str)
+        .chain(["page_token=a&page_token=b"])
+    {
+        get(&gateway, &format!("/v1/topics?{query}"))
+            .await
+            .problem(400);
     }
-    for path in ["/v1/poll?format=raw", "/v1/sse?format=xml", "/v1/sse?format=raw&format=raw", "/v1/bus?topic=a"] {
+    for path in [
+        "/v1/poll?format=raw",
+        "/v1/sse?format=xml",
+        "/v1/sse?format=raw&format=raw",
+        "/v1/bus?topic=a",
+    ] {
         get(&gateway, path).await.problem(400);
     }
-    for maxvid in ["-1", "x", "latest", "9007199254740992", "1-", "%ff", "1&maxvid=1"] {
-        get(&gateway, &format!("/backend.php?maxvid={maxvid}")).await.problem(400);
+    for maxvid in [
+        "-1",
+        "x",
+        "latest",
+        "9007199254740992",
+        "1-",
+        "%ff",
+        "1&maxvid=1",
+    ] {
+        get(&gateway, &format!("/backend.php?maxvid={maxvid}"))
+            .await
+            .problem(400);
     }
-    for path in ["/v1", "/v1/", "/v1/nothing", "/v1/poll/", "/v2/poll", "/V1/poll", "/%ff", "/..%2f..%2fetc/passwd"] {
+    for path in [
+        "/v1",
+        "/v1/",
+        "/v1/nothing",
+        "/v1/poll/",
+        "/v2/poll",
+        "/V1/poll",
+        "/%ff",
+        "/..%2f..%2fetc/passwd",
+    ] {
         get(&gateway, path).await.problem(404);
     }
     assert_serves(&gateway, "bad addresses").await;
@@ -86,7 +122,8 @@ async fn a_bad_address_is_answered_with_its_problem() {
 async fn a_bad_body_is_answered_with_its_problem_and_nothing_is_published() {
     let gateway = Gateway::in_memory();
     let deep = "[".repeat(200_000);
-    let many_headers: String = (0..33).fold(String::new(), |all, n| all + &format!("\"h{n}\":\"v\","));
+    let many_headers: String =
+        (0..33).fold(String::new(), |all, n| all + &format!("\"h{n}\":\"v\","));
     let mut bodies: Vec<Vec<u8>> = [
         "",
         " ",
@@ -147,20 +184,39 @@ async fn a_bad_body_is_answered_with_its_problem_and_nothing_is_published() {
         format!("{{\"topic\":\"a\",\"data\":{deep}").into_bytes(),
         format!("{{\"topic\":\"a\",\"headers\":{deep}").into_bytes(),
         format!("{{\"topic\":\"{}\",\"data\":1}}", "x".repeat(256)).into_bytes(),
-        format!("{{\"topic\":\"a\",\"data\":1,\"id\":\"{}\"}}", "x".repeat(256)).into_bytes(),
-        format!("{{\"topic\":\"a\",\"data\":1,\"type\":\"{}\"}}", "x".repeat(65)).into_bytes(),
-        format!("{{\"topic\":\"a\",\"data\":1,\"headers\":{{\"a\":\"{}\"}}}}", "x".repeat(4096)).into_bytes(),
-        format!("{{\"topic\":\"a\",\"data\":1,\"headers\":{{{many_headers}\"h\":\"v\"}}}}").into_bytes(),
+        format!(
+            "{{\"topic\":\"a\",\"data\":1,\"id\":\"{}\"}}",
+            "x".repeat(256)
+        )
+        .into_bytes(),
+        format!(
+            "{{\"topic\":\"a\",\"data\":1,\"type\":\"{}\"}}",
+            "x".repeat(65)
+        )
+        .into_bytes(),
+        format!(
+            "{{\"topic\":\"a\",\"data\":1,\"headers\":{{\"a\":\"{}\"}}}}",
+            "x".repeat(4096)
+        )
+        .into_bytes(),
+        format!("{{\"topic\":\"a\",\"data\":1,\"headers\":{{{many_headers}\"h\":\"v\"}}}}")
+            .into_bytes(),
     ]);
     for body in bodies {
         let shown: String = String::from_utf8_lossy(&body).chars().take(80).collect();
         let answer = post_events(&gateway, body.clone()).await;
         assert!(!answer.problem(400).is_empty(), "{shown}");
-        // As a line, among good ones: whatever is no UTF-8 ends the stream, and white space alone is passed over.
-        let is_line = std::str::from_utf8(&body).is_ok_and(|text| !text.contains('\n') && !text.trim().is_empty());
+        // As a line, among good ones: whatever is no UTF-8 ends the stream, and white space alone
+        // is passed over.
+        let is_line = std::str::from_utf8(&body)
+            .is_ok_and(|text| !text.contains('\n') && !text.trim().is_empty());
         if is_line {
             let answers = post_lines(&gateway, body).await.lines();
-            assert_eq!((answers.len(), &answers[0]["error"]["status"]), (1, &json!(400)), "{shown}: {answers:?}");
+            assert_eq!(
+                (answers.len(), &answers[0]["error"]["status"]),
+                (1, &json!(400)),
+                "{shown}: {answers:?}"
+            );
         }
         assert_eq!(bounds(&gateway).await, (1, 0), "{shown} was published");
     }
@@ -171,13 +227,41 @@ async fn a_bad_body_is_answered_with_its_problem_and_nothing_is_published() {
 async fn deep_json_is_data_like_any_other() {
     let gateway = Gateway::in_memory();
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert_eq!(post_events(&gateway, format!("{{\"topic\":\"a\",\"data\":{deep}}}")).await.status, 200);
-    assert_eq!(post(&gateway, "/v1/topics/a", "application/json", deep.clone()).await.status, 200);
+    assert_eq!(
+        post_events(&gateway, format!("{{\"topic\":\"a\",\"data\":{deep}}}"))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        post(&gateway, "/v1/topics/a", "application/json", deep.clone())
+            .await
+            .status,
+        200
+    );
     let object = format!("{{\"deep\":{deep}}}");
-    assert_eq!(post(&gateway, "/v1/topics/a", "application/json", object.clone()).await.status, 200);
-    assert!(get(&gateway, "/v1/poll?after=earliest&wait=0").await.text.contains(&deep));
-    assert!(get(&gateway, "/v1/sse?after=earliest&wait=0").await.text.contains(&object));
-    assert_eq!(get(&gateway, "/backend.php?maxvid=2").await.text, object.replacen('{', "{\"vid\":3,", 1));
+    assert_eq!(
+        post(&gateway, "/v1/topics/a", "application/json", object.clone())
+            .await
+            .status,
+        200
+    );
+    assert!(
+        get(&gateway, "/v1/poll?after=earliest&wait=0")
+            .await
+            .text
+            .contains(&deep)
+    );
+    assert!(
+        get(&gateway, "/v1/sse?after=earliest&wait=0")
+            .await
+            .text
+            .contains(&object)
+    );
+    assert_eq!(
+        get(&gateway, "/backend.php?maxvid=2").await.text,
+        object.replacen('{', "{\"vid\":3,", 1)
+    );
     assert_serves(&gateway, "deep JSON").await;
 }
 
@@ -201,10 +285,16 @@ async fn a_wrong_method_is_told_which_one_is_right() {
             if method == right {
                 continue;
             }
-            let request = reqwest::Client::new().request(method.parse().expect("a method"), gateway.url() + path);
+            let request = reqwest::Client::new()
+                .request(method.parse().expect("a method"), gateway.url() + path);
             let answer = Answer::of(request.body("{}").send().await.expect("an answer")).await;
             answer.problem(405);
-            assert!(answer.header("allow").is_some_and(|allow| allow.contains(right)), "{method} {path}: {answer:?}");
+            assert!(
+                answer
+                    .header("allow")
+                    .is_some_and(|allow| allow.contains(right)),
+                "{method} {path}: {answer:?}"
+            );
         }
     }
     assert_serves(&gateway, "wrong methods").await;
@@ -217,36 +307,108 @@ async fn bad_grpc_requests_have_the_codes_of_the_contract() {
     let topics = |topics: &[&str]| topics.iter().map(ToString::to_string).collect::<Vec<_>>();
     let many: Vec<String> = (0..101).map(|n| format!("t.{n}")).collect();
     for request in [
-        SubscribeRequest { topic: topics(&["a..b"]), ..SubscribeRequest::default() },
-        SubscribeRequest { topic: topics(&[""]), ..SubscribeRequest::default() },
-        SubscribeRequest { topic: topics(&["a\0b"]), ..SubscribeRequest::default() },
-        SubscribeRequest { topic: many.clone(), ..SubscribeRequest::default() },
-        SubscribeRequest { after: "x".into(), ..SubscribeRequest::default() },
-        SubscribeRequest { since: "x".into(), ..SubscribeRequest::default() },
-        SubscribeRequest { after: "1".into(), snapshot: true, ..SubscribeRequest::default() },
-        SubscribeRequest { on_gap: 7, ..SubscribeRequest::default() },
-        SubscribeRequest { limit: u32::MAX, ..SubscribeRequest::default() },
+        SubscribeRequest {
+            topic: topics(&["a..b"]),
+            ..SubscribeRequest::default()
+        },
+        SubscribeRequest {
+            topic: topics(&[""]),
+            ..SubscribeRequest::default()
+        },
+        SubscribeRequest {
+            topic: topics(&["a\0b"]),
+            ..SubscribeRequest::default()
+        },
+        SubscribeRequest {
+            topic: many.clone(),
+            ..SubscribeRequest::default()
+        },
+        SubscribeRequest {
+            after: "x".into(),
+            ..SubscribeRequest::default()
+        },
+        SubscribeRequest {
+            since: "x".into(),
+            ..SubscribeRequest::default()
+        },
+        SubscribeRequest {
+            after: "1".into(),
+            snapshot: true,
+            ..SubscribeRequest::default()
+        },
+        SubscribeRequest {
+            on_gap: 7,
+            ..SubscribeRequest::default()
+        },
+        SubscribeRequest {
+            limit: u32::MAX,
+            ..SubscribeRequest::default()
+        },
     ] {
-        let refused = client.subscribe(request.clone()).await.expect_err("a bad request");
-        assert_eq!(refused.code(), Code::InvalidArgument, "{request:?}: {refused:?}");
+        let refused = client
+            .subscribe(request.clone())
+            .await
+            .expect_err("a bad request");
+        assert_eq!(
+            refused.code(),
+            Code::InvalidArgument,
+            "{request:?}: {refused:?}"
+        );
     }
     for event in [
         NewEvent::default(),
-        NewEvent { topic: "a".into(), r#type: "error".into(), ..NewEvent::default() },
-        NewEvent { topic: "a".into(), id: "x".repeat(256), ..NewEvent::default() },
-        NewEvent { topic: "a".into(), content_type: "application/json".into(), ..NewEvent::default() },
-        NewEvent { topic: "a".into(), headers: [(String::new(), "v".into())].into(), ..NewEvent::default() },
+        NewEvent {
+            topic: "a".into(),
+            r#type: "error".into(),
+            ..NewEvent::default()
+        },
+        NewEvent {
+            topic: "a".into(),
+            id: "x".repeat(256),
+            ..NewEvent::default()
+        },
+        NewEvent {
+            topic: "a".into(),
+            content_type: "application/json".into(),
+            ..NewEvent::default()
+        },
+        NewEvent {
+            topic: "a".into(),
+            headers: [(String::new(), "v".into())].into(),
+            ..NewEvent::default()
+        },
     ] {
-        let refused = client.publish(PublishRequest { events: vec![event.clone()] }).await.expect_err("a bad request");
-        assert_eq!(refused.code(), Code::InvalidArgument, "{event:?}: {refused:?}");
+        let refused = client
+            .publish(PublishRequest {
+                events: vec![event.clone()],
+            })
+            .await
+            .expect_err("a bad request");
+        assert_eq!(
+            refused.code(),
+            Code::InvalidArgument,
+            "{event:?}: {refused:?}"
+        );
     }
-    let refused = client.publish(PublishRequest::default()).await.expect_err("an empty batch");
+    let refused = client
+        .publish(PublishRequest::default())
+        .await
+        .expect_err("an empty batch");
     assert_eq!(refused.code(), Code::InvalidArgument);
     for request in [
-        ListTopicsRequest { topic: topics(&["a b"]), ..ListTopicsRequest::default() },
-        ListTopicsRequest { limit: 1001, ..ListTopicsRequest::default() },
+        ListTopicsRequest {
+            topic: topics(&["a b"]),
+            ..ListTopicsRequest::default()
+        },
+        ListTopicsRequest {
+            limit: 1001,
+            ..ListTopicsRequest::default()
+        },
     ] {
-        let refused = client.list_topics(request).await.expect_err("a bad request");
+        let refused = client
+            .list_topics(request)
+            .await
+            .expect_err("a bad request");
         assert_eq!(refused.code(), Code::InvalidArgument);
     }
     assert_serves(&gateway, "bad gRPC requests").await;
@@ -255,11 +417,29 @@ async fn bad_grpc_requests_have_the_codes_of_the_contract() {
 #[tokio::test]
 async fn bytes_that_are_no_grpc_message_are_an_error_of_that_call_only() {
     let gateway = Gateway::in_memory();
-    let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
-    for method in ["Publish", "PublishStream", "Subscribe", "ListTopics", "Nothing"] {
-        for body in [&b"garbage"[..], b"", b"\0\0\0\0\x04\xff\xff\xff\xff", b"\0\xff\xff\xff\xff", b"\x01\0\0\0\x01a"] {
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .build()
+        .expect("a client");
+    for method in [
+        "Publish",
+        "PublishStream",
+        "Subscribe",
+        "ListTopics",
+        "Nothing",
+    ] {
+        for body in [
+            &b"garbage"[..],
+            b"",
+            b"\0\0\0\0\x04\xff\xff\xff\xff",
+            b"\0\xff\xff\xff\xff",
+            b"\x01\0\0\0\x01a",
+        ] {
             let request = client.post(format!("{}/vidette.v1.EventBus/{method}", gateway.url()));
-            let request = request.header("content-type", "application/grpc").header("te", "trailers").body(body);
+            let request = request
+                .header("content-type", "application/grpc")
+                .header("te", "trailers")
+                .body(body);
             // Trailers are out of this client's reach; what counts is that the call ends.
             drop(request.send().await.expect("an answer").bytes().await);
         }
@@ -276,11 +456,18 @@ async fn more_subscriptions_than_the_bound_are_refused_until_one_leaves() {
     held.push(open(Via::Grpc, &gateway, &Ask::default()).await);
     for via in ALL {
         let refused = refusal(via, &gateway, &Ask::default()).await;
-        assert!(matches!(&refused, Refused::TooMuch(d) if d.contains("max_subscribers")), "{via:?}: {refused:?}");
+        assert!(
+            matches!(&refused, Refused::TooMuch(d) if d.contains("max_subscribers")),
+            "{via:?}: {refused:?}"
+        );
     }
     let answer = get(&gateway, "/v1/sse").await;
     answer.problem(429);
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     drop(held.pop());
-    gateway.until("there is room again", || async { get(&gateway, "/v1/poll?wait=0").await.status == 200 }).await;
+    gateway
+        .until("there is room again", || async {
+            get(&gateway, "/v1/poll?wait=0").await.status == 200
+        })
+        .await;
 }

@@ -8,48 +8,91 @@ use crate::common::read::{Ask, Via, read_all};
 
 async fn ask_for_stream(stream: &mut TcpStream) {
     let request = "GET /v1/sse?after=earliest HTTP/1.1\r\nHost: gateway\r\n\r\n";
-    stream.write_all(request.as_bytes()).await.expect("a request");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("a request");
 }
 
 #[tokio::test]
 async fn a_reader_that_takes_nothing_is_cut_after_the_write_timeout_and_can_resume() {
     let config = "[limits]\nwrite_timeout = \"1s\"".to_owned();
-    let gateway = Gateway::start_with(Setup { config, ..Setup::default() });
+    let gateway = Gateway::start_with(Setup {
+        config,
+        ..Setup::default()
+    });
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer"); // so that the gateway soon has nowhere to write
-    let mut stalled = socket.connect(gateway.address()).await.expect("a connection");
+    let mut stalled = socket
+        .connect(gateway.address())
+        .await
+        .expect("a connection");
     ask_for_stream(&mut stalled).await;
-    gateway.until("it reads", || async { gateway.get("/v1/bus").await["subscribers"] == 1 }).await;
+    gateway
+        .until("it reads", || async {
+            gateway.get("/v1/bus").await["subscribers"] == 1
+        })
+        .await;
 
     let large = "x".repeat(500_000);
     for _ in 0..20 {
-        gateway.publish(&serde_json::json!({ "topic": "door.1", "data": large })).await;
+        gateway
+            .publish(&serde_json::json!({ "topic": "door.1", "data": large }))
+            .await;
     }
-    gateway.until("it is cut", || async { gateway.get("/v1/bus").await["subscribers"] == 0 }).await;
-    assert_eq!(read_all(Via::Sse, &gateway, &Ask::after("0")).await.len(), 20, "nothing is lost by that");
+    gateway
+        .until("it is cut", || async {
+            gateway.get("/v1/bus").await["subscribers"] == 0
+        })
+        .await;
+    assert_eq!(
+        read_all(Via::Sse, &gateway, &Ask::after("0")).await.len(),
+        20,
+        "nothing is lost by that"
+    );
 }
 
 #[tokio::test]
 async fn one_connection_too_many_is_told_so_and_let_in_when_another_has_left() {
     let config = "[limits]\nmax_connections = 1".to_owned();
-    let gateway = Gateway::start_with(Setup { config, engine: "memory", ..Setup::default() });
-    let mut first = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let gateway = Gateway::start_with(Setup {
+        config,
+        engine: "memory",
+        ..Setup::default()
+    });
+    let mut first = TcpStream::connect(gateway.address())
+        .await
+        .expect("a connection");
     ask_for_stream(&mut first).await;
     first.read_u8().await.expect("an answer");
 
-    let mut second = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let mut second = TcpStream::connect(gateway.address())
+        .await
+        .expect("a connection");
     let mut answer = String::new();
     let read = tokio::time::timeout(PATIENCE, second.read_to_string(&mut answer)).await;
     read.expect("it is closed in time").expect("an answer");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    assert!(head.starts_with("HTTP/1.1 429 ") && head.contains("Retry-After: "), "{head}");
-    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head} {}", body.len());
-    assert_eq!(serde_json::from_str::<serde_json::Value>(body).expect("a problem")["status"], 429);
+    assert!(
+        head.starts_with("HTTP/1.1 429 ") && head.contains("Retry-After: "),
+        "{head}"
+    );
+    assert!(
+        head.contains(&format!("Content-Length: {}", body.len())),
+        "{head} {}",
+        body.len()
+    );
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(body).expect("a problem")["status"],
+        429
+    );
 
     drop(first);
     gateway
         .until("there is room", || async {
-            reqwest::get(format!("{}/healthz", gateway.url())).await.is_ok_and(|r| r.status() == 200)
+            reqwest::get(format!("{}/healthz", gateway.url()))
+                .await
+                .is_ok_and(|r| r.status() == 200)
         })
         .await;
 }

@@ -8,11 +8,17 @@ async fn a_stream_is_told_that_the_gateway_closes_and_resumes_after_it_is_back()
     for via in [Via::Sse, Via::Grpc] {
         let mut gateway = Gateway::start();
         let cursor = gateway.publish_numbers("door.1", 3).await;
-        let mut reader = Reader::open(via, &gateway, &Ask::earliest()).await.expect("a subscription");
+        let mut reader = Reader::open(via, &gateway, &Ask::earliest())
+            .await
+            .expect("a subscription");
         assert_eq!(reader.until_caught_up().await.1, cursor);
 
         gateway.ask_to_end();
-        assert_eq!(reader.next().await.expect("a step"), Some(Step::Closing), "{via:?}");
+        assert_eq!(
+            reader.next().await.expect("a step"),
+            Some(Step::Closing),
+            "{via:?}"
+        );
         match via {
             Via::Grpc => assert!(matches!(reader.next().await, Err(Refused::Unavailable(_)))),
             _ => assert_eq!(reader.next().await.expect("an end"), None),
@@ -21,7 +27,9 @@ async fn a_stream_is_told_that_the_gateway_closes_and_resumes_after_it_is_back()
 
         gateway.start_again();
         gateway.publish_numbers("door.1", 1).await;
-        let mut reader = Reader::open(via, &gateway, &Ask::after(cursor)).await.expect("a subscription");
+        let mut reader = Reader::open(via, &gateway, &Ask::after(cursor))
+            .await
+            .expect("a subscription");
         assert_eq!(reader.event().await.0.vid, 4, "{via:?}");
     }
 }
@@ -32,9 +40,18 @@ async fn a_waiting_poll_is_answered_early_with_its_cursor() {
     let cursor = gateway.publish_numbers("door.1", 3).await;
     let url = format!("{}/v1/poll?after={cursor}&wait=60", gateway.url());
     let poll = tokio::spawn(async move {
-        reqwest::get(url).await.expect("an answer").json::<serde_json::Value>().await.expect("JSON")
+        reqwest::get(url)
+            .await
+            .expect("an answer")
+            .json::<serde_json::Value>()
+            .await
+            .expect("JSON")
     });
-    gateway.until("the poll waits", || async { gateway.get("/v1/bus").await["subscribers"] == 1 }).await;
+    gateway
+        .until("the poll waits", || async {
+            gateway.get("/v1/bus").await["subscribers"] == 1
+        })
+        .await;
     gateway.ask_to_end();
     let answer = poll.await.expect("the poll");
     assert_eq!(answer["cursor"], cursor);
@@ -47,11 +64,15 @@ async fn all_transports_resume_each_others_cursors() {
     let gateway = Gateway::in_memory();
     gateway.publish_numbers("door.1", 5).await;
     for first in ALL {
-        let mut reader = Reader::open(first, &gateway, &Ask::earliest()).await.expect("a subscription");
+        let mut reader = Reader::open(first, &gateway, &Ask::earliest())
+            .await
+            .expect("a subscription");
         reader.event().await;
         let (_, cursor) = reader.event().await;
         for second in ALL {
-            let mut reader = Reader::open(second, &gateway, &Ask::after(cursor.clone())).await.expect("a subscription");
+            let mut reader = Reader::open(second, &gateway, &Ask::after(cursor.clone()))
+                .await
+                .expect("a subscription");
             assert_eq!(reader.event().await.0.vid, 3, "{first:?} then {second:?}");
         }
     }

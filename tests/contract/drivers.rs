@@ -1,4 +1,5 @@
-//! Whoever drives a connection, what arrives on it is the same: hyper, or the driver for pages that wait.
+//! Whoever drives a connection, what arrives on it is the same: hyper, or the driver for pages that
+//! wait.
 //!
 //! A GET that says something of a body is left to hyper, be it that there is none.
 
@@ -37,7 +38,10 @@ async fn streams_and_polls_are_the_same_however_they_are_read() {
         let target = match round % 4 {
             0 => format!("/v1/sse?after={after}&wait=0"),
             1 => format!("/v1/sse?after={after}&wait=0&format=raw"),
-            2 => format!("/v1/sse?after={after}&wait=0&limit={}", 1 + random.u32(..500)),
+            2 => format!(
+                "/v1/sse?after={after}&wait=0&limit={}",
+                1 + random.u32(..500)
+            ),
             _ => format!("/v1/poll?after={after}&wait=0"),
         };
         let direct = get(&gateway, &target, "", random.u64(..)).await;
@@ -45,11 +49,21 @@ async fn streams_and_polls_are_the_same_however_they_are_read() {
         assert_eq!(direct.status, 200);
         assert!(direct == by_hyper, "{target}: {direct:?}\n{by_hyper:?}");
         if round % 4 < 3 {
-            assert!(Parser::default().feed(&direct.body).len() > 1, "{target} has a hello and an end");
+            assert!(
+                Parser::default().feed(&direct.body).len() > 1,
+                "{target} has a hello and an end"
+            );
         }
     }
-    for target in ["/v1/sse?after=x", "/v1/poll?topic=a..b", "/v1/sse?after=999999&on_gap=fail"] {
-        let answers = (get(&gateway, target, "", 1).await, get(&gateway, target, BY_HYPER, 1).await);
+    for target in [
+        "/v1/sse?after=x",
+        "/v1/poll?topic=a..b",
+        "/v1/sse?after=999999&on_gap=fail",
+    ] {
+        let answers = (
+            get(&gateway, target, "", 1).await,
+            get(&gateway, target, BY_HYPER, 1).await,
+        );
         assert_eq!(answers.0, answers.1, "{target}");
         assert!(answers.0.status >= 400);
     }
@@ -59,8 +73,16 @@ async fn streams_and_polls_are_the_same_however_they_are_read() {
 async fn requests_that_come_early_are_answered_in_order_by_whoever_drives() {
     let gateway = gateway("memory", "");
     let mut stream = connect(&gateway).await;
-    let targets = ["/v1/poll?wait=0.2", "/v1/poll?after=x", "/v1/bus", "/v1/poll?wait=0", "/healthz"];
-    let requests: String = targets.map(|target| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).concat();
+    let targets = [
+        "/v1/poll?wait=0.2",
+        "/v1/poll?after=x",
+        "/v1/bus",
+        "/v1/poll?wait=0",
+        "/healthz",
+    ];
+    let requests: String = targets
+        .map(|target| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        .concat();
     stream.write_all(requests.as_bytes()).await.expect("sent");
     let mut read = Vec::new();
     for (target, status) in targets.into_iter().zip([200, 400, 200, 200, 200]) {
@@ -72,13 +94,24 @@ async fn requests_that_come_early_are_answered_in_order_by_whoever_drives() {
 
 async fn connect(gateway: &Gateway) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(64 * 1024).expect("a small buffer"); // so that writes stall in the middle
-    let address = gateway.url().trim_start_matches("http://").parse().expect("an address");
+    socket
+        .set_recv_buffer_size(64 * 1024)
+        .expect("a small buffer"); // so that writes stall in the middle
+    let address = gateway
+        .url()
+        .trim_start_matches("http://")
+        .parse()
+        .expect("an address");
     socket.connect(address).await.expect("a connection")
 }
 
 pub async fn get(gateway: &Gateway, target: &str, header: &str, seed: u64) -> Answer {
-    ask(gateway, &format!("GET {target} HTTP/1.1\r\nHost: a\r\n{header}\r\n"), seed).await
+    ask(
+        gateway,
+        &format!("GET {target} HTTP/1.1\r\nHost: a\r\n{header}\r\n"),
+        seed,
+    )
+    .await
 }
 
 /// The answer to a request that is sent at once, on a connection of its own.
@@ -97,7 +130,10 @@ async fn answer(stream: &mut TcpStream, read: &mut Vec<u8>, seed: u64) -> Answer
         }
         more(stream, read, &mut random).await;
     };
-    let length = headers.iter().find(|(name, _)| name == "content-length").map(|(_, n)| n.parse().expect("a number"));
+    let length = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .map(|(_, n)| n.parse().expect("a number"));
     let mut body = Vec::new();
     loop {
         let is_whole = match length {
@@ -114,8 +150,15 @@ async fn answer(stream: &mut TcpStream, read: &mut Vec<u8>, seed: u64) -> Answer
         more(stream, read, &mut random).await;
     }
     let framing = ["date", "content-length", "transfer-encoding"];
-    let headers = headers.into_iter().filter(|(name, _)| !framing.contains(&name.as_str())).collect();
-    Answer { status, headers, body }
+    let headers = headers
+        .into_iter()
+        .filter(|(name, _)| !framing.contains(&name.as_str()))
+        .collect();
+    Answer {
+        status,
+        headers,
+        body,
+    }
 }
 
 async fn more(stream: &mut TcpStream, read: &mut Vec<u8>, random: &mut fastrand::Rng) {
@@ -133,10 +176,15 @@ type Head = (u16, Vec<(String, String)>);
 fn take_head(read: &mut Vec<u8>) -> Option<Head> {
     let mut lines = [httparse::EMPTY_HEADER; 32];
     let mut parsed = httparse::Response::new(&mut lines);
-    let httparse::Status::Complete(length) = parsed.parse(read).expect("a head") else { return None };
+    let httparse::Status::Complete(length) = parsed.parse(read).expect("a head") else {
+        return None;
+    };
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-    let mut headers: Vec<_> =
-        parsed.headers.iter().map(|line| (line.name.to_ascii_lowercase(), text(line.value))).collect();
+    let mut headers: Vec<_> = parsed
+        .headers
+        .iter()
+        .map(|line| (line.name.to_ascii_lowercase(), text(line.value)))
+        .collect();
     headers.sort();
     let status = parsed.code.expect("a status");
     read.drain(..length);
@@ -145,7 +193,9 @@ fn take_head(read: &mut Vec<u8>) -> Option<Head> {
 
 /// Takes all chunks that are whole; true after the last one.
 fn take_chunks(read: &mut Vec<u8>, body: &mut Vec<u8>) -> bool {
-    while let httparse::Status::Complete((start, size)) = httparse::parse_chunk_size(read).expect("a chunk") {
+    while let httparse::Status::Complete((start, size)) =
+        httparse::parse_chunk_size(read).expect("a chunk")
+    {
         let end = start + usize::try_from(size).expect("a small chunk");
         if read.len() < end + 2 {
             return false;

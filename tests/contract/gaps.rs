@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::common::gateway::Gateway;
 use crate::common::read::{ALL, Ask, Gap, Reader, Refused, Step, Via};
 use crate::support::{
-    bounds, epoch, events_of, gateway, gateways, get, open, publish_one, refusal, until_first_is, vids_of,
+    bounds, epoch, events_of, gateway, gateways, get, open, publish_one, refusal, until_first_is,
+    vids_of,
 };
 
 /// A log that has trimmed the events 1 to 7 and keeps 8 to 12.
@@ -23,11 +24,26 @@ const KEEP_FIVE: &str = "[retention]\nmax_events = 5";
 const KEEP_SECONDS: &str = "[bus]\nheartbeat = \"1s\"\n[retention]\nmax_age = \"3s\"";
 
 fn gap(reason: &str, requested: &str, (first, last): (u64, u64), epoch: &str) -> Gap {
-    Gap { reason: reason.into(), requested: requested.into(), first, last, epoch: epoch.into() }
+    Gap {
+        reason: reason.into(),
+        requested: requested.into(),
+        first,
+        last,
+        epoch: epoch.into(),
+    }
 }
 
 fn gaps_of(steps: &[Step]) -> Vec<&Gap> {
-    steps.iter().filter_map(|step| if let Step::Gap(gap) = step { Some(gap) } else { None }).collect()
+    steps
+        .iter()
+        .filter_map(|step| {
+            if let Step::Gap(gap) = step {
+                Some(gap)
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 #[tokio::test]
@@ -53,7 +69,11 @@ async fn a_cursor_is_served_or_its_gap_is_told_before_the_next_event() {
             (of_another("6"), Some("reset"), &[8, 9, 10, 11, 12]),
             (of_another("12"), Some("reset"), &[8, 9, 10, 11, 12]),
             (of_another("13"), Some("reset"), &[8, 9, 10, 11, 12]),
-            (of_another("9007199254740991"), Some("reset"), &[8, 9, 10, 11, 12]),
+            (
+                of_another("9007199254740991"),
+                Some("reset"),
+                &[8, 9, 10, 11, 12],
+            ),
         ];
         for (cursor, reason, expected) in cases {
             let gap = reason.map(|reason| gap(reason, &cursor, (8, 12), &epoch));
@@ -66,15 +86,33 @@ async fn a_cursor_is_served_or_its_gap_is_told_before_the_next_event() {
 }
 
 /// `on_gap=continue`: hello, the gap, the events, caught up; nothing else.
-async fn assert_continues(gw: &Gateway, via: Via, cursor: &str, gap: Option<&Gap>, expected: &[u64], engine: &str) {
-    let (steps, at) = open(via, gw, &Ask::after(cursor)).await.until_caught_up().await;
+async fn assert_continues(
+    gw: &Gateway,
+    via: Via,
+    cursor: &str,
+    gap: Option<&Gap>,
+    expected: &[u64],
+    engine: &str,
+) {
+    let (steps, at) = open(via, gw, &Ask::after(cursor))
+        .await
+        .until_caught_up()
+        .await;
     let what = format!("{engine} {via:?} after={cursor}: {steps:?}");
-    assert_eq!(gaps_of(&steps), gap.into_iter().collect::<Vec<_>>(), "{what}");
+    assert_eq!(
+        gaps_of(&steps),
+        gap.into_iter().collect::<Vec<_>>(),
+        "{what}"
+    );
     if let Some(gap) = gap {
         assert_eq!(steps[1], Step::Gap(gap.clone()), "{what}");
     }
     assert_eq!(vids_of(&steps), expected, "{what}");
-    assert_eq!(steps.len(), 1 + gaps_of(&steps).len() + expected.len(), "{what}");
+    assert_eq!(
+        steps.len(),
+        1 + gaps_of(&steps).len() + expected.len(),
+        "{what}"
+    );
     assert!(at.starts_with("12-"), "{what}");
 }
 
@@ -82,7 +120,11 @@ async fn assert_continues(gw: &Gateway, via: Via, cursor: &str, gap: Option<&Gap
 async fn assert_fails(gw: &Gateway, via: Via, cursor: &str, gap: Option<&Gap>, engine: &str) {
     let ask = Ask::after(cursor).fail_on_gap();
     match gap {
-        Some(gap) => assert_eq!(refusal(via, gw, &ask).await, Refused::Gap(gap.clone()), "{engine} {via:?} {cursor}"),
+        Some(gap) => assert_eq!(
+            refusal(via, gw, &ask).await,
+            Refused::Gap(gap.clone()),
+            "{engine} {via:?} {cursor}"
+        ),
         None => drop(open(via, gw, &ask).await.until_caught_up().await),
     }
 }
@@ -117,7 +159,10 @@ async fn what_is_no_cursor_is_a_bad_request() {
             for via in ALL {
                 for ask in [Ask::after(cursor), Ask::after(cursor).fail_on_gap()] {
                     let refused = refusal(via, &gateway, &ask).await;
-                    assert!(matches!(refused, Refused::BadRequest(_)), "{engine} {via:?} {cursor:?}: {refused:?}");
+                    assert!(
+                        matches!(refused, Refused::BadRequest(_)),
+                        "{engine} {via:?} {cursor:?}: {refused:?}"
+                    );
                 }
             }
         }
@@ -129,9 +174,16 @@ async fn a_cursor_from_the_future_is_waited_for_and_then_reading_goes_on_at_the_
     let gateways = gateways(KEEP_FIVE);
     join_all(gateways.iter().map(|(engine, gateway)| async move {
         let epoch = trimmed(gateway).await;
-        let cursors = ["13".to_owned(), format!("13-{epoch}"), "9007199254740991".to_owned()];
-        let asked = cursors.iter().flat_map(|cursor| ALL.map(|via| (cursor, via)));
-        join_all(asked.map(|(cursor, via)| assert_ahead(gateway, via, cursor, &epoch, engine))).await;
+        let cursors = [
+            "13".to_owned(),
+            format!("13-{epoch}"),
+            "9007199254740991".to_owned(),
+        ];
+        let asked = cursors
+            .iter()
+            .flat_map(|cursor| ALL.map(|via| (cursor, via)));
+        join_all(asked.map(|(cursor, via)| assert_ahead(gateway, via, cursor, &epoch, engine)))
+            .await;
     }))
     .await;
 }
@@ -141,14 +193,18 @@ async fn assert_ahead(gateway: &Gateway, via: Via, cursor: &str, epoch: &str, en
     let asked = Instant::now();
     let ask = Ask::after(cursor);
     let failing = ask.clone().fail_on_gap();
-    let (mut reader, refused) = tokio::join!(open(via, gateway, &ask), refusal(via, gateway, &failing));
+    let (mut reader, refused) =
+        tokio::join!(open(via, gateway, &ask), refusal(via, gateway, &failing));
     let (steps, at) = reader.until_caught_up().await;
     let waited = asked.elapsed();
     let what = format!("{engine} {via:?} {cursor}: {steps:?} after {waited:?}");
     assert_eq!(refused, Refused::Gap(expected.clone()), "{what}");
     assert_eq!(steps[1..], [Step::Gap(expected)], "{what}");
     assert_eq!(at, format!("12-{epoch}"), "{what}");
-    assert!(waited >= Duration::from_millis(2900) && waited < Duration::from_secs(10), "{what}");
+    assert!(
+        waited >= Duration::from_millis(2900) && waited < Duration::from_secs(10),
+        "{what}"
+    );
 }
 
 #[tokio::test]
@@ -179,10 +235,18 @@ async fn a_gap_alone_ends_the_wait_of_a_poll() {
     let gateway = gateway("memory", KEEP_FIVE);
     trimmed(&gateway).await;
     let asked = Instant::now();
-    let answer = get(&gateway, "/v1/poll?after=2&topic=nobody&wait=60").await.json();
+    let answer = get(&gateway, "/v1/poll?after=2&topic=nobody&wait=60")
+        .await
+        .json();
     assert_eq!(answer["gap"]["reason"], "expired");
-    assert_eq!((&answer["events"], &answer["vid"]), (&json!([]), &json!(12)));
-    assert!(asked.elapsed() < Duration::from_secs(20), "the poll waited with its gap");
+    assert_eq!(
+        (&answer["events"], &answer["vid"]),
+        (&json!([]), &json!(12))
+    );
+    assert!(
+        asked.elapsed() < Duration::from_secs(20),
+        "the poll waited with its gap"
+    );
 }
 
 #[tokio::test]
@@ -192,13 +256,19 @@ async fn a_gap_refused_over_http_is_a_410_that_names_the_remedy() {
     for path in ["/v1/poll", "/v1/sse"] {
         let answer = get(&gateway, &format!("{path}?after=2-{epoch}&on_gap=fail")).await;
         let detail = answer.problem(410);
-        assert!(detail.contains("after=earliest") && detail.contains("snapshot=true"), "{detail}");
+        assert!(
+            detail.contains("after=earliest") && detail.contains("snapshot=true"),
+            "{detail}"
+        );
         let problem = answer.json();
         assert_eq!(
             (&problem["reason"], &problem["first"], &problem["last"]),
             (&json!("expired"), &json!(8), &json!(12))
         );
-        assert_eq!((&problem["requested"], &problem["epoch"]), (&json!(format!("2-{epoch}")), &json!(epoch)));
+        assert_eq!(
+            (&problem["requested"], &problem["epoch"]),
+            (&json!(format!("2-{epoch}")), &json!(epoch))
+        );
     }
 }
 
@@ -209,14 +279,21 @@ async fn a_log_that_age_has_emptied_keeps_its_place_also_after_a_restart() {
         let epoch = epoch(&gateway).await;
         until_first_is(&gateway, 4).await;
         let bus = gateway.get("/v1/bus").await;
-        assert_eq!((&bus["last"], &bus["events"], &bus["bytes"]), (&json!(3), &json!(0), &json!(0)), "{engine}");
+        assert_eq!(
+            (&bus["last"], &bus["events"], &bus["bytes"]),
+            (&json!(3), &json!(0), &json!(0)),
+            "{engine}"
+        );
         if engine == "sqlite" {
             gateway.kill();
             gateway.start_again();
             assert_eq!(bounds(&gateway).await, (4, 3), "after a restart");
         }
         let expired = |cursor: &str| Some(gap("expired", cursor, (4, 3), &epoch));
-        let snapshot = Ask { snapshot: true, ..Ask::default() };
+        let snapshot = Ask {
+            snapshot: true,
+            ..Ask::default()
+        };
         let cases = [
             (Ask::earliest(), None),
             (snapshot, None),
@@ -224,19 +301,34 @@ async fn a_log_that_age_has_emptied_keeps_its_place_also_after_a_restart() {
             (Ask::after("3"), None),
             (Ask::after(last), None),
             (Ask::after("2"), expired("2")),
-            (Ask::after(format!("0-{epoch}")), expired(&format!("0-{epoch}"))),
+            (
+                Ask::after(format!("0-{epoch}")),
+                expired(&format!("0-{epoch}")),
+            ),
         ];
         let mut readers = Vec::new();
         for (ask, expected) in cases {
             for via in ALL {
                 let mut reader = open(via, &gateway, &ask).await;
                 let (steps, at) = reader.until_caught_up().await;
-                assert_eq!(gaps_of(&steps), expected.iter().collect::<Vec<_>>(), "{engine} {via:?} {ask:?}");
-                assert_eq!((vids_of(&steps), at), (vec![], format!("3-{epoch}")), "{engine} {via:?} {ask:?}");
+                assert_eq!(
+                    gaps_of(&steps),
+                    expected.iter().collect::<Vec<_>>(),
+                    "{engine} {via:?} {ask:?}"
+                );
+                assert_eq!(
+                    (vids_of(&steps), at),
+                    (vec![], format!("3-{epoch}")),
+                    "{engine} {via:?} {ask:?}"
+                );
                 readers.push(reader);
             }
         }
-        assert_eq!(publish_one(&gateway, "door.1", 4).await, 4, "{engine}: no vid is given twice");
+        assert_eq!(
+            publish_one(&gateway, "door.1", 4).await,
+            4,
+            "{engine}: no vid is given twice"
+        );
         for mut reader in readers {
             assert_eq!(reader.event().await.0.vid, 4, "{engine}");
         }
@@ -251,12 +343,22 @@ async fn a_new_log_in_memory_is_told_as_a_reset_and_disk_resumes() {
         gateway.start_again();
         publish_one(&gateway, "door.1", 4).await;
         let (expected, vids) = match engine {
-            "memory" => (Some(gap("reset", &cursor, (1, 1), &epoch(&gateway).await)), [1]),
+            "memory" => (
+                Some(gap("reset", &cursor, (1, 1), &epoch(&gateway).await)),
+                [1],
+            ),
             _ => (None, [4]),
         };
         for via in ALL {
-            let (steps, _) = open(via, &gateway, &Ask::after(&*cursor)).await.until_caught_up().await;
-            assert_eq!(gaps_of(&steps), expected.iter().collect::<Vec<_>>(), "{engine} {via:?}");
+            let (steps, _) = open(via, &gateway, &Ask::after(&*cursor))
+                .await
+                .until_caught_up()
+                .await;
+            assert_eq!(
+                gaps_of(&steps),
+                expected.iter().collect::<Vec<_>>(),
+                "{engine} {via:?}"
+            );
             assert_eq!(vids_of(&steps), vids, "{engine} {via:?}");
         }
     }
@@ -273,14 +375,22 @@ async fn an_idle_filtered_subscriber_keeps_a_cursor_that_resumes_without_a_gap()
             let (steps, _) = open(via, gateway, &ask).await.until_caught_up().await;
             assert_eq!(events_of(&steps).len(), 0, "{engine} {via:?}");
         }
-        let refused = refusal(Via::Poll, gateway, &Ask::after(begun_at.to_string()).fail_on_gap()).await;
-        assert!(matches!(refused, Refused::Gap(_)), "{engine}: the cursor it began with is gone: {refused:?}");
+        let refused = refusal(
+            Via::Poll,
+            gateway,
+            &Ask::after(begun_at.to_string()).fail_on_gap(),
+        )
+        .await;
+        assert!(
+            matches!(refused, Refused::Gap(_)),
+            "{engine}: the cursor it began with is gone: {refused:?}"
+        );
     }))
     .await;
 }
 
-/// Waits for events that never come until the first cursor has been trimmed; gives the last cursor. Whenever a heartbeat
-/// comes another event passes by.
+/// Waits for events that never come until the first cursor has been trimmed; gives the last cursor.
+/// Whenever a heartbeat comes another event passes by.
 async fn idle_until_trimmed(gateway: &Gateway, via: Via, begun_at: u64) -> (Via, String) {
     let mut cursor = begun_at.to_string();
     let mut reader = match via {
@@ -293,7 +403,10 @@ async fn idle_until_trimmed(gateway: &Gateway, via: Via, begun_at: u64) -> (Via,
             next_position(reader).await
         } else {
             let path = format!("/v1/poll?after={cursor}&topic=door.1&wait=0.8&on_gap=fail");
-            get(gateway, &path).await.json()["cursor"].as_str().expect("a cursor").to_owned()
+            get(gateway, &path).await.json()["cursor"]
+                .as_str()
+                .expect("a cursor")
+                .to_owned()
         };
     }
     (via, cursor)

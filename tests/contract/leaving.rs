@@ -1,4 +1,5 @@
-//! A client that leaves while it waits costs nothing afterwards and loses nothing (contract §2.5, §6).
+//! A client that leaves while it waits costs nothing afterwards and loses nothing (contract §2.5,
+//! §6).
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,9 @@ use tokio::net::TcpStream;
 
 use crate::common::gateway::Gateway;
 use crate::common::read::{ALL, Ask, Reader, Via};
-use crate::support::{assert_no_panic, connect, gateways, get, open, publish_one, until_subscribers_are};
+use crate::support::{
+    assert_no_panic, connect, gateways, get, open, publish_one, until_subscribers_are,
+};
 
 /// Clients of each transport that leave together.
 const CLIENTS: usize = 200;
@@ -18,21 +21,28 @@ const TOGETHER: usize = 50;
 const FIRST_ROUNDS: usize = 6;
 /// Rounds in which nothing may grow any more.
 const MORE_ROUNDS: usize = 4;
-/// How far memory may grow in them all the same; an allocator is no book-keeper. A leak of one kilobyte for each of their
-/// 3200 clients would show.
+/// How far memory may grow in them all the same; an allocator is no book-keeper. A leak of one
+/// kilobyte for each of their 3200 clients would show.
 const MEMORY_SLACK_KIB: u64 = 2400;
 
 /// A waiting client that is no more than its connection, so that the test is not measured, too.
 async fn wait_raw(gateway: &Gateway, path: &str) -> TcpStream {
     let mut stream = connect(gateway).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("it is taken");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it is taken");
     stream
 }
 
 /// So many clients of each transport come, wait, and leave.
 async fn come_and_leave(gateway: &Gateway, cursor: &str) {
-    for path in ["/v1/poll?wait=100&after=", "/v1/sse?wait=100&after=", "/backend.php?maxvid="] {
+    for path in [
+        "/v1/poll?wait=100&after=",
+        "/v1/sse?wait=100&after=",
+        "/backend.php?maxvid=",
+    ] {
         let path = format!("{path}{cursor}");
         let waiting = come(gateway, || wait_raw(gateway, &path)).await;
         drop(waiting);
@@ -59,19 +69,33 @@ async fn assert_gone_within_a_second(gateway: &Gateway, what: &str) {
     until_subscribers_are(gateway, 0).await;
     // The one that asks is there itself.
     let are_closed = || async { gateway.metric("vidette_connections").await <= 1.0 };
-    gateway.until(&format!("the connections of {what} are gone"), are_closed).await;
+    gateway
+        .until(&format!("the connections of {what} are gone"), are_closed)
+        .await;
     let took = left.elapsed();
-    assert!(took < Duration::from_secs(1), "{what}: it took {took:?} to forget {CLIENTS} clients");
+    assert!(
+        took < Duration::from_secs(1),
+        "{what}: it took {took:?} to forget {CLIENTS} clients"
+    );
 }
 
 fn open_files(gateway: &Gateway) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).expect("open files").count()
+    std::fs::read_dir(format!("/proc/{}/fd", gateway.pid()))
+        .expect("open files")
+        .count()
 }
 
 fn memory_kib(gateway: &Gateway) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("a status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the resident set");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("a status");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("the resident set");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse().ok())
+        .expect("a number")
 }
 
 #[tokio::test]
@@ -92,7 +116,12 @@ async fn clients_that_leave_while_they_wait_leave_nothing_behind() {
             "{engine}: {grown} KiB more than the {memory} KiB after {FIRST_ROUNDS} rounds"
         );
         let are_closed = || async { open_files(&gateway) <= files };
-        gateway.until(&format!("{engine}: open files are {files} again"), are_closed).await;
+        gateway
+            .until(
+                &format!("{engine}: open files are {files} again"),
+                are_closed,
+            )
+            .await;
         assert_no_panic(&gateway, "clients that left");
     }
 }
@@ -103,34 +132,53 @@ async fn who_comes_back_has_lost_nothing() {
         let cursor = gateway.publish_numbers("door.1", 3).await;
         for via in ALL {
             // It leaves in its wait, and events come while it is away and while it is coming back.
-            let before = gateway.get("/v1/bus").await["last"].as_u64().expect("a vid");
+            let before = gateway.get("/v1/bus").await["last"]
+                .as_u64()
+                .expect("a vid");
             let leaver = leave_waiting(&gateway, via).await;
             let first = publish_one(&gateway, "door.1", 1).await;
             let ask = Ask::after(leaver);
-            let (mut reader, second) = tokio::join!(open(via, &gateway, &ask), publish_one(&gateway, "door.1", 2));
+            let (mut reader, second) = tokio::join!(
+                open(via, &gateway, &ask),
+                publish_one(&gateway, "door.1", 2)
+            );
             assert_eq!(first, before + 1);
             assert_eq!(reader.event().await.0.vid, first, "{engine} {via:?}");
             assert_eq!(reader.event().await.0.vid, second, "{engine} {via:?}");
         }
-        let path = format!("/backend.php?maxvid={}", cursor.split('-').next().expect("a vid"));
+        let path = format!(
+            "/backend.php?maxvid={}",
+            cursor.split('-').next().expect("a vid")
+        );
         let at_first = get(&gateway, &path).await.json();
         for _ in 0..10 {
             drop(wait_raw(&gateway, &path).await);
         }
-        assert_eq!(get(&gateway, &path).await.json(), at_first, "{engine}: the legacy page has moved no cursor");
+        assert_eq!(
+            get(&gateway, &path).await.json(),
+            at_first,
+            "{engine}: the legacy page has moved no cursor"
+        );
     }
 }
 
 /// Waits at the live end, leaves, and gives the cursor it had.
 async fn leave_waiting(gateway: &Gateway, via: Via) -> String {
     let cursor = if via == Via::Poll {
-        let cursor = gateway.get("/v1/bus").await["cursor"].as_str().expect("a cursor").to_owned();
+        let cursor = gateway.get("/v1/bus").await["cursor"]
+            .as_str()
+            .expect("a cursor")
+            .to_owned();
         let waiting = wait_raw(gateway, &format!("/v1/poll?after={cursor}&wait=100")).await;
         until_subscribers_are(gateway, 1).await;
         drop(waiting);
         cursor
     } else {
-        open(via, gateway, &Ask::default()).await.until_caught_up().await.1
+        open(via, gateway, &Ask::default())
+            .await
+            .until_caught_up()
+            .await
+            .1
     };
     until_subscribers_are(gateway, 0).await;
     cursor
@@ -144,7 +192,12 @@ async fn clients_that_leave_in_the_middle_of_their_events_resume_behind_the_last
             let gateway = &gateway;
             async move {
                 let (mut expected, mut cursor) = (1, "earliest".to_owned());
-                for via in ALL.into_iter().cycle().skip(usize::try_from(n % 3).expect("small")).take(4) {
+                for via in ALL
+                    .into_iter()
+                    .cycle()
+                    .skip(usize::try_from(n % 3).expect("small"))
+                    .take(4)
+                {
                     let mut reader: Reader = open(via, gateway, &Ask::after(cursor)).await;
                     let mut position = String::new();
                     for _ in 0..100 + n * 13 {

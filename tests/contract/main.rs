@@ -1,4 +1,5 @@
-//! The contract, on every transport and both engines, against a gateway that is a process of its own.
+//! The contract, on every transport and both engines, against a gateway that is a process of its
+//! own.
 
 #![allow(unreachable_pub)] // modules of one program
 

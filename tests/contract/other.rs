@@ -1,4 +1,5 @@
-//! The other addresses: the state of the bus, its topics, health, metrics, and the legacy page (contract §5, §6).
+//! The other addresses: the state of the bus, its topics, health, metrics, and the legacy page
+//! (contract §5, §6).
 
 use std::collections::BTreeMap;
 
@@ -12,13 +13,21 @@ use vidette::proto::{GetBusRequest, ListTopicsRequest};
 use crate::common::gateway::Gateway;
 use crate::common::grpc;
 use crate::common::read::{Ask, Via};
-use crate::support::{epoch, gateway, gateways, get, open, post, publish_one, until_first_is, until_subscribers_are};
+use crate::support::{
+    epoch, gateway, gateways, get, open, post, publish_one, until_first_is, until_subscribers_are,
+};
 
 #[tokio::test]
 async fn the_state_of_the_bus_is_the_same_over_http_and_grpc() {
     for (engine, gateway) in gateways("[retention]\nmax_events = 4") {
         let epoch = epoch(&gateway).await;
-        assert_eq!(epoch.len(), epoch.bytes().filter(|b| b.is_ascii_lowercase() || b.is_ascii_digit()).count());
+        assert_eq!(
+            epoch.len(),
+            epoch
+                .bytes()
+                .filter(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+                .count()
+        );
         assert!((6..=16).contains(&epoch.len()), "{epoch}");
         for (published, first, last, events) in [(0, 1, 0, 0), (6, 3, 6, 4)] {
             for n in 0..published {
@@ -28,43 +37,101 @@ async fn the_state_of_the_bus_is_the_same_over_http_and_grpc() {
             let _reader = open(Via::Sse, &gateway, &Ask::default()).await;
             until_subscribers_are(&gateway, 1).await;
             let bus = gateway.get("/v1/bus").await;
-            let grpc =
-                grpc::client(&gateway.url()).await.get_bus(GetBusRequest {}).await.expect("an answer").into_inner();
+            let grpc = grpc::client(&gateway.url())
+                .await
+                .get_bus(GetBusRequest {})
+                .await
+                .expect("an answer")
+                .into_inner();
             let of_grpc = json!({
                 "epoch": grpc.epoch, "first": grpc.first, "last": grpc.last, "events": grpc.events, "bytes": grpc.bytes,
                 "subscribers": grpc.subscribers, "engine": grpc.engine, "cursor": grpc.cursor,
                 "durability": bus["durability"],
             });
             assert_eq!(bus, of_grpc);
-            let expected = json!([epoch, first, last, events, 1, engine, format!("{last}-{epoch}")]);
-            let fields = ["epoch", "first", "last", "events", "subscribers", "engine", "cursor"];
+            let expected = json!([
+                epoch,
+                first,
+                last,
+                events,
+                1,
+                engine,
+                format!("{last}-{epoch}")
+            ]);
+            let fields = [
+                "epoch",
+                "first",
+                "last",
+                "events",
+                "subscribers",
+                "engine",
+                "cursor",
+            ];
             assert_eq!(Value::from_iter(fields.map(|f| bus[f].clone())), expected);
-            assert_eq!(bus["bytes"].as_u64().expect("bytes") > 0, events > 0, "{engine}: {bus}");
+            assert_eq!(
+                bus["bytes"].as_u64().expect("bytes") > 0,
+                events > 0,
+                "{engine}: {bus}"
+            );
         }
-        let durability = gateway.get("/v1/bus").await["durability"].as_str().expect("a text").to_owned();
-        assert_eq!(durability.contains("lost"), engine == "memory", "{durability}");
+        let durability = gateway.get("/v1/bus").await["durability"]
+            .as_str()
+            .expect("a text")
+            .to_owned();
+        assert_eq!(
+            durability.contains("lost"),
+            engine == "memory",
+            "{durability}"
+        );
     }
 }
 
 #[tokio::test]
 async fn topics_are_listed_page_by_page_with_their_newest_vid() {
     for (engine, gateway) in gateways("") {
-        let names: Vec<String> = (0..25).map(|n| format!("door.{n}")).chain(["门.1".into(), "lamp.1".into()]).collect();
-        let batch = names.iter().chain(&names[3..5]).map(|topic| json!({ "topic": topic, "data": 1 }));
+        let names: Vec<String> = (0..25)
+            .map(|n| format!("door.{n}"))
+            .chain(["门.1".into(), "lamp.1".into()])
+            .collect();
+        let batch = names
+            .iter()
+            .chain(&names[3..5])
+            .map(|topic| json!({ "topic": topic, "data": 1 }));
         gateway.publish(&batch.collect()).await;
-        let mut newest: BTreeMap<&str, u64> = (1..).zip(&names).map(|(vid, topic)| (topic.as_str(), vid)).collect();
+        let mut newest: BTreeMap<&str, u64> = (1..)
+            .zip(&names)
+            .map(|(vid, topic)| (topic.as_str(), vid))
+            .collect();
         newest.extend([("door.3", 28), ("door.4", 29)]);
-        let expected: Vec<Value> = newest.iter().map(|(topic, vid)| json!({ "topic": topic, "vid": vid })).collect();
+        let expected: Vec<Value> = newest
+            .iter()
+            .map(|(topic, vid)| json!({ "topic": topic, "vid": vid }))
+            .collect();
 
         for limit in [1, 5, 26, 27, 28, 1000] {
-            assert_eq!(topics_by_http(&gateway, limit).await, expected, "{engine} limit={limit}");
-            assert_eq!(topics_by_grpc(&gateway, limit).await, expected, "{engine} limit={limit}");
+            assert_eq!(
+                topics_by_http(&gateway, limit).await,
+                expected,
+                "{engine} limit={limit}"
+            );
+            assert_eq!(
+                topics_by_grpc(&gateway, limit).await,
+                expected,
+                "{engine} limit={limit}"
+            );
         }
-        for (filter, count) in
-            [("topic=door.*", 25), ("topic=door.3", 1), ("topic=lamp.1&topic=nobody", 1), ("topic=x", 0)]
-        {
+        for (filter, count) in [
+            ("topic=door.*", 25),
+            ("topic=door.3", 1),
+            ("topic=lamp.1&topic=nobody", 1),
+            ("topic=x", 0),
+        ] {
             let listed = gateway.get(&format!("/v1/topics?{filter}")).await;
-            assert_eq!(listed["topics"].as_array().expect("topics").len(), count, "{engine} {filter}: {listed}");
+            assert_eq!(
+                listed["topics"].as_array().expect("topics").len(),
+                count,
+                "{engine} {filter}: {listed}"
+            );
             assert_eq!(listed.get("next_page_token"), None, "{engine} {filter}");
         }
     }
@@ -73,7 +140,9 @@ async fn topics_are_listed_page_by_page_with_their_newest_vid() {
 async fn topics_by_http(gateway: &Gateway, limit: u32) -> Vec<Value> {
     let (mut topics, mut token) = (Vec::new(), String::new());
     loop {
-        let page = gateway.get(&format!("/v1/topics?limit={limit}&page_token={token}")).await;
+        let page = gateway
+            .get(&format!("/v1/topics?limit={limit}&page_token={token}"))
+            .await;
         let page_topics = page["topics"].as_array().expect("topics").clone();
         assert!(page_topics.len() <= limit as usize);
         topics.extend(page_topics);
@@ -88,9 +157,21 @@ async fn topics_by_grpc(gateway: &Gateway, limit: u32) -> Vec<Value> {
     let mut client = grpc::client(&gateway.url()).await;
     let (mut topics, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = ListTopicsRequest { topic: vec![], limit, page_token };
-        let page = client.list_topics(request).await.expect("an answer").into_inner();
-        topics.extend(page.topics.into_iter().map(|t| json!({ "topic": t.topic, "vid": t.vid })));
+        let request = ListTopicsRequest {
+            topic: vec![],
+            limit,
+            page_token,
+        };
+        let page = client
+            .list_topics(request)
+            .await
+            .expect("an answer")
+            .into_inner();
+        topics.extend(
+            page.topics
+                .into_iter()
+                .map(|t| json!({ "topic": t.topic, "vid": t.vid })),
+        );
         page_token = page.next_page_token;
         if page_token.is_empty() {
             return topics;
@@ -105,7 +186,8 @@ async fn a_topic_whose_events_are_all_trimmed_is_listed_no_more() {
             publish_one(&gateway, topic, n).await;
         }
         until_first_is(&gateway, 4).await;
-        let expected = json!({ "topics": [{ "topic": "kept", "vid": 4 }, { "topic": "newest", "vid": 5 }] });
+        let expected =
+            json!({ "topics": [{ "topic": "kept", "vid": 4 }, { "topic": "newest", "vid": 5 }] });
         assert_eq!(gateway.get("/v1/topics").await, expected, "{engine}");
     }
 }
@@ -119,10 +201,19 @@ async fn health_is_told_over_http_and_grpc() {
     }
     let endpoint = tonic::transport::Endpoint::from_shared(gateway.url()).expect("an address");
     let mut health = HealthClient::new(endpoint.connect().await.expect("a connection"));
-    for (service, expected) in [("", Ok(())), ("vidette.v1.EventBus", Ok(())), ("nothing", Err(tonic::Code::NotFound))]
-    {
-        let answer = health.check(HealthCheckRequest { service: service.into() }).await;
-        let told = answer.map(|a| assert_eq!(a.into_inner().status(), ServingStatus::Serving)).map_err(|s| s.code());
+    for (service, expected) in [
+        ("", Ok(())),
+        ("vidette.v1.EventBus", Ok(())),
+        ("nothing", Err(tonic::Code::NotFound)),
+    ] {
+        let answer = health
+            .check(HealthCheckRequest {
+                service: service.into(),
+            })
+            .await;
+        let told = answer
+            .map(|a| assert_eq!(a.into_inner().status(), ServingStatus::Serving))
+            .map_err(|s| s.code());
         assert_eq!(told, expected, "{service:?}");
     }
 }
@@ -135,19 +226,36 @@ async fn both_versions_of_reflection_name_the_services() {
 
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
     let list = v1::server_reflection_request::MessageRequest::ListServices(String::new());
-    let request = v1::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+    let request = v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(list),
+    };
     let requests = futures_util::stream::iter([request]);
-    let mut answers = client.server_reflection_info(requests).await.expect("a stream").into_inner();
+    let mut answers = client
+        .server_reflection_info(requests)
+        .await
+        .expect("a stream")
+        .into_inner();
     let answer = answers.message().await.expect("an answer").expect("one");
     let told = format!("{answer:?}");
-    assert!(told.contains("vidette.v1.EventBus") && told.contains("grpc.health.v1.Health"), "{told}");
+    assert!(
+        told.contains("vidette.v1.EventBus") && told.contains("grpc.health.v1.Health"),
+        "{told}"
+    );
 
     let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
     let symbol = "vidette.v1.EventBus".to_owned();
     let file = v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(symbol);
-    let request = v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(file) };
+    let request = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(file),
+    };
     let requests = futures_util::stream::iter([request]);
-    let mut answers = client.server_reflection_info(requests).await.expect("a stream").into_inner();
+    let mut answers = client
+        .server_reflection_info(requests)
+        .await
+        .expect("a stream")
+        .into_inner();
     let answer = answers.message().await.expect("an answer").expect("one");
     let told = format!("{answer:?}");
     assert!(told.contains("FileDescriptorResponse"), "{told}");
@@ -158,14 +266,20 @@ async fn metrics_are_open_metrics_and_count() {
     for (engine, gateway) in gateways("") {
         gateway.publish_numbers("door.1", 3).await;
         for _ in 0..2 {
-            gateway.publish(&json!({ "topic": "door.1", "id": "a", "data": 1 })).await;
+            gateway
+                .publish(&json!({ "topic": "door.1", "id": "a", "data": 1 }))
+                .await;
         }
         let mut reader = open(Via::Sse, &gateway, &Ask::earliest()).await;
         reader.until_caught_up().await;
         get(&gateway, "/v1/poll?after=9-another1&wait=0&topic=nobody").await;
 
         let answer = get(&gateway, "/metrics").await;
-        assert!(answer.header("content-type").is_some_and(|t| t.starts_with("application/openmetrics-text")));
+        assert!(
+            answer
+                .header("content-type")
+                .is_some_and(|t| t.starts_with("application/openmetrics-text"))
+        );
         let values = parse_open_metrics(&answer.text);
         for (name, expected) in [
             ("vidette_events_published_total", 4.0),
@@ -181,15 +295,25 @@ async fn metrics_are_open_metrics_and_count() {
             ("vidette_retained_events", 4.0),
             ("vidette_subscribers", 1.0),
         ] {
-            assert_eq!(values.get(name), Some(&expected), "{engine} {name}: {values:?}");
+            assert_eq!(
+                values.get(name),
+                Some(&expected),
+                "{engine} {name}: {values:?}"
+            );
         }
-        assert!(values["vidette_commits_total"] >= 2.0 && values["vidette_connections"] >= 2.0, "{engine}: {values:?}");
+        assert!(
+            values["vidette_commits_total"] >= 2.0 && values["vidette_connections"] >= 2.0,
+            "{engine}: {values:?}"
+        );
     }
 }
 
-/// The values of metrics without labels. Each is announced by a type and a help text, and the text ends with its mark.
+/// The values of metrics without labels. Each is announced by a type and a help text, and the text
+/// ends with its mark.
 fn parse_open_metrics(text: &str) -> BTreeMap<String, f64> {
-    let body = text.strip_suffix("# EOF\n").unwrap_or_else(|| panic!("no end: {text}"));
+    let body = text
+        .strip_suffix("# EOF\n")
+        .unwrap_or_else(|| panic!("no end: {text}"));
     let mut announced: Vec<&str> = Vec::new();
     let mut values = BTreeMap::new();
     for line in body.lines() {
@@ -198,7 +322,10 @@ fn parse_open_metrics(text: &str) -> BTreeMap<String, f64> {
             ["#", "HELP", _, help] => assert!(!help.is_empty(), "{line}"),
             ["#", "TYPE", name, "counter" | "gauge"] => announced.push(name),
             [name, value] => {
-                assert!(announced.contains(&name.trim_end_matches("_total")), "{line} comes without its type");
+                assert!(
+                    announced.contains(&name.trim_end_matches("_total")),
+                    "{line} comes without its type"
+                );
                 assert_eq!(
                     values.insert(name.to_owned(), value.parse().expect("a number")),
                     None,
@@ -215,13 +342,21 @@ fn parse_open_metrics(text: &str) -> BTreeMap<String, f64> {
 async fn the_legacy_page_gets_one_flat_object_after_another() {
     for (engine, gateway) in gateways("") {
         for (content_type, data) in [
-            ("application/json", r#"{"vid":"mine","card":12345678901234567890,"name":"张","n":{"a":[1]}}"#),
+            (
+                "application/json",
+                r#"{"vid":"mine","card":12345678901234567890,"name":"张","n":{"a":[1]}}"#,
+            ),
             ("application/json", "[1, 2.50]"),
             ("text/plain", "a\nb\u{2028}"),
             ("application/octet-stream", "bytes"),
             ("application/json", "{ }"),
         ] {
-            assert_eq!(post(&gateway, "/v1/topics/door.1", content_type, data).await.status, 200);
+            assert_eq!(
+                post(&gateway, "/v1/topics/door.1", content_type, data)
+                    .await
+                    .status,
+                200
+            );
         }
         let expected = [
             r#"{"vid":1,"card":12345678901234567890,"name":"张","n":{"a":[1]}}"#,
@@ -232,19 +367,40 @@ async fn the_legacy_page_gets_one_flat_object_after_another() {
         ];
         for (maxvid, flat) in (0..).zip(expected) {
             for path in ["/backend.php", "/clients/longpoll/backend.php"] {
-                let answer = get(&gateway, &format!("{path}?maxvid={maxvid}&_={maxvid}&other=1")).await;
-                assert_eq!((answer.status, &*answer.text), (200, flat), "{engine} {path}");
+                let answer = get(
+                    &gateway,
+                    &format!("{path}?maxvid={maxvid}&_={maxvid}&other=1"),
+                )
+                .await;
+                assert_eq!(
+                    (answer.status, &*answer.text),
+                    (200, flat),
+                    "{engine} {path}"
+                );
                 assert_eq!(answer.header("cache-control"), Some("no-store"), "{engine}");
-                assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"), "{engine}");
+                assert_eq!(
+                    answer.header("content-type"),
+                    Some("application/json; charset=utf-8"),
+                    "{engine}"
+                );
             }
         }
-        assert_eq!(get(&gateway, "/backend.php").await.text, expected[0], "{engine}: no maxvid is the earliest");
+        assert_eq!(
+            get(&gateway, "/backend.php").await.text,
+            expected[0],
+            "{engine}: no maxvid is the earliest"
+        );
 
         let path = format!("{}/backend.php?maxvid=5", gateway.url());
-        let page = tokio::spawn(async move { reqwest::get(path).await.expect("an answer").text().await });
+        let page =
+            tokio::spawn(async move { reqwest::get(path).await.expect("an answer").text().await });
         until_subscribers_are(&gateway, 1).await;
         publish_one(&gateway, "door.1", 7).await;
-        assert_eq!(page.await.expect("the page").expect("a body"), r#"{"vid":6,"data":7}"#, "{engine}");
+        assert_eq!(
+            page.await.expect("the page").expect("a body"),
+            r#"{"vid":6,"data":7}"#,
+            "{engine}"
+        );
     }
 }
 
@@ -255,9 +411,20 @@ async fn the_legacy_page_is_told_a_gap_in_a_header() {
         until_first_is(&gateway, 4).await;
         let answer = get(&gateway, "/backend.php?maxvid=1").await;
         assert_eq!(answer.text, r#"{"vid":4,"n":4}"#, "{engine}");
-        let gap: Value = serde_json::from_str(answer.header("vidette-gap").expect("a header")).expect("JSON");
-        assert_eq!((&gap["reason"], &gap["first"]), (&json!("expired"), &json!(4)), "{engine}");
-        assert_eq!(get(&gateway, "/backend.php?maxvid=0").await.header("vidette-gap"), None, "{engine}");
+        let gap: Value =
+            serde_json::from_str(answer.header("vidette-gap").expect("a header")).expect("JSON");
+        assert_eq!(
+            (&gap["reason"], &gap["first"]),
+            (&json!("expired"), &json!(4)),
+            "{engine}"
+        );
+        assert_eq!(
+            get(&gateway, "/backend.php?maxvid=0")
+                .await
+                .header("vidette-gap"),
+            None,
+            "{engine}"
+        );
     }
 }
 
@@ -265,19 +432,40 @@ async fn the_legacy_page_is_told_a_gap_in_a_header() {
 async fn jsonp_is_refused_unless_the_configuration_allows_it() {
     let refusing = Gateway::in_memory();
     refusing.publish_numbers("door.1", 1).await;
-    let detail = get(&refusing, "/backend.php?maxvid=0&callback=show").await.problem(403);
+    let detail = get(&refusing, "/backend.php?maxvid=0&callback=show")
+        .await
+        .problem(403);
     assert!(detail.contains("legacy.jsonp"), "{detail}");
 
     let allowing = gateway("memory", "[legacy]\njsonp = true");
     allowing.publish_numbers("door.1", 1).await;
     let answer = get(&allowing, "/backend.php?maxvid=0&callback=Page.show_1").await;
     assert_eq!(answer.text, r#"/**/Page.show_1({"vid":1,"n":1});"#);
-    assert_eq!(answer.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-    for callback in ["alert(1)//", "a%20b", "1a", "%3Cscript%3E", "a%0ab", "a;b", "%E9%97%A8"] {
-        get(&allowing, &format!("/backend.php?maxvid=0&callback={callback}")).await.problem(400);
+    for callback in [
+        "alert(1)//",
+        "a%20b",
+        "1a",
+        "%3Cscript%3E",
+        "a%0ab",
+        "a;b",
+        "%E9%97%A8",
+    ] {
+        get(
+            &allowing,
+            &format!("/backend.php?maxvid=0&callback={callback}"),
+        )
+        .await
+        .problem(400);
     }
-    assert_eq!(get(&allowing, "/backend.php?maxvid=0").await.text, r#"{"vid":1,"n":1}"#);
+    assert_eq!(
+        get(&allowing, "/backend.php?maxvid=0").await.text,
+        r#"{"vid":1,"n":1}"#
+    );
 }
 
 #[tokio::test]
@@ -287,7 +475,13 @@ async fn the_legacy_page_has_the_path_and_topics_that_are_configured() {
     for (n, topic) in (1..).zip(["other", "door.3", "other", "lamp.1"]) {
         publish_one(&gateway, topic, n).await;
     }
-    assert_eq!(get(&gateway, "/comet/poll.php?maxvid=0").await.json(), json!({ "vid": 2, "data": 2 }));
-    assert_eq!(get(&gateway, "/comet/poll.php?maxvid=2").await.json(), json!({ "vid": 4, "data": 4 }));
+    assert_eq!(
+        get(&gateway, "/comet/poll.php?maxvid=0").await.json(),
+        json!({ "vid": 2, "data": 2 })
+    );
+    assert_eq!(
+        get(&gateway, "/comet/poll.php?maxvid=2").await.json(),
+        json!({ "vid": 4, "data": 4 })
+    );
     get(&gateway, "/backend.php?maxvid=0").await.problem(404);
 }

@@ -58,7 +58,13 @@ const TEXTS: [&str; 12] = [
 ];
 
 /// Bytes that are neither.
-const BYTES: [&[u8]; 5] = [b"", b"\xff\xfe\x00\x80", b"\x89PNG\r\n\x1a\n", b"plain ASCII", b"\xf0\x9f\x98"];
+const BYTES: [&[u8]; 5] = [
+    b"",
+    b"\xff\xfe\x00\x80",
+    b"\x89PNG\r\n\x1a\n",
+    b"plain ASCII",
+    b"\xf0\x9f\x98",
+];
 
 /// So many events, of all kinds; every 2500th of them has the largest data there may be.
 pub fn samples(count: usize) -> Vec<Sample> {
@@ -66,13 +72,27 @@ pub fn samples(count: usize) -> Vec<Sample> {
 }
 
 fn sample(n: usize) -> Sample {
-    let data = if n % 2500 == 1200 { largest(n) } else { ordinary(n) };
+    let data = if n % 2500 == 1200 {
+        largest(n)
+    } else {
+        ordinary(n)
+    };
     let content_type = match &data {
-        Data::Json(_) => ["application/json", "application/json; charset=utf-8", "application/vnd.door+json"][n % 3],
+        Data::Json(_) => [
+            "application/json",
+            "application/json; charset=utf-8",
+            "application/vnd.door+json",
+        ][n % 3],
         Data::Text(_) => ["text/plain", "text/html; charset=utf-8"][n % 2],
         Data::Bytes(_) => ["application/octet-stream", "image/png"][n % 2],
     };
-    Sample { topic: topic(n, &data), kind: kind(n), id: id(n), content_type, data }
+    Sample {
+        topic: topic(n, &data),
+        kind: kind(n),
+        id: id(n),
+        content_type,
+        data,
+    }
 }
 
 fn ordinary(n: usize) -> Data {
@@ -111,7 +131,17 @@ fn topic(n: usize, data: &Data) -> String {
 }
 
 fn kind(n: usize) -> String {
-    ["", "", "opened", "two words", " leading", "typé ✓", "message", "a:b"][n % 8].to_owned()
+    [
+        "",
+        "",
+        "opened",
+        "two words",
+        " leading",
+        "typé ✓",
+        "message",
+        "a:b",
+    ][n % 8]
+        .to_owned()
 }
 
 fn id(n: usize) -> String {
@@ -147,7 +177,10 @@ impl Sample {
             Data::Json(text) => format!("\"data\":{text}"),
             Data::Text(text) => format!("\"data\":{}", quoted(text)),
             Data::Bytes(bytes) => {
-                format!("\"data_base64\":\"{}\"", base64::engine::general_purpose::STANDARD.encode(bytes))
+                format!(
+                    "\"data_base64\":\"{}\"",
+                    base64::engine::general_purpose::STANDARD.encode(bytes)
+                )
             }
         });
         format!("{{{}}}", fields.join(","))
@@ -155,6 +188,13 @@ impl Sample {
 
     /// The event as a reader has to see it at its place.
     pub fn seen(self, vid: u64) -> Seen {
-        Seen { vid, topic: self.topic, time_ms: 0, kind: self.kind, id: self.id, data: self.data }
+        Seen {
+            vid,
+            topic: self.topic,
+            time_ms: 0,
+            kind: self.kind,
+            id: self.id,
+            data: self.data,
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! A snapshot is the present state: the newest event of every topic, then what comes after (contract §3).
+//! A snapshot is the present state: the newest event of every topic, then what comes after
+//! (contract §3).
 
 use std::collections::BTreeMap;
 
@@ -8,22 +9,39 @@ use crate::common::read::{ALL, Ask, Via, read_all};
 use crate::support::{gateways, open, publish_one, vids_of};
 
 fn snapshot() -> Ask {
-    Ask { snapshot: true, ..Ask::default() }
+    Ask {
+        snapshot: true,
+        ..Ask::default()
+    }
 }
 
 #[tokio::test]
 async fn a_snapshot_larger_than_a_page_has_only_the_newest_of_every_topic() {
     for (engine, gateway) in gateways("") {
-        // Topics 0 to 1499, then 1000 to 1499 once more: the first 1000 events are the newest of their topics.
+        // Topics 0 to 1499, then 1000 to 1499 once more: the first 1000 events are the newest of
+        // their topics.
         let topics = (0..1500).chain(1000..1500);
-        let events: Vec<_> = topics.map(|n| json!({ "topic": format!("door.{n}"), "data": n })).collect();
+        let events: Vec<_> = topics
+            .map(|n| json!({ "topic": format!("door.{n}"), "data": n }))
+            .collect();
         gateway.publish(&Value::from(events)).await;
         for via in ALL {
-            let (steps, _) = open(via, &gateway, &snapshot()).await.until_caught_up().await;
+            let (steps, _) = open(via, &gateway, &snapshot())
+                .await
+                .until_caught_up()
+                .await;
             let expected: Vec<u64> = (1..=1000).chain(1501..=2000).collect();
             let vids = vids_of(&steps);
-            let more: Vec<_> = vids.iter().filter(|vid| !expected.contains(vid)).take(3).collect();
-            assert!(vids == expected, "{engine} {via:?}: {} events instead of 1500, with {more:?}", vids.len());
+            let more: Vec<_> = vids
+                .iter()
+                .filter(|vid| !expected.contains(vid))
+                .take(3)
+                .collect();
+            assert!(
+                vids == expected,
+                "{engine} {via:?}: {} events instead of 1500, with {more:?}",
+                vids.len()
+            );
         }
     }
 }
@@ -32,7 +50,8 @@ async fn a_snapshot_larger_than_a_page_has_only_the_newest_of_every_topic() {
 async fn a_snapshot_taken_while_events_are_published_leads_to_the_same_state_as_reading_all() {
     for (engine, gateway) in gateways("") {
         let batch = |round: u64| {
-            let events = (0..300u64).map(|n| json!({ "topic": format!("door.{}", n * round % 251), "data": round }));
+            let events = (0..300u64)
+                .map(|n| json!({ "topic": format!("door.{}", n * round % 251), "data": round }));
             Value::from(events.collect::<Vec<_>>())
         };
         gateway.publish(&batch(1)).await;
@@ -55,10 +74,22 @@ async fn a_snapshot_taken_while_events_are_published_leads_to_the_same_state_as_
             }
         });
         let (_, read) = tokio::join!(publishing, futures_util::future::join_all(reading));
-        let truth = state_of(read_all(Via::Grpc, &gateway, &Ask::earliest()).await.iter().map(|e| (&e.topic, e.vid)));
+        let truth = state_of(
+            read_all(Via::Grpc, &gateway, &Ask::earliest())
+                .await
+                .iter()
+                .map(|e| (&e.topic, e.vid)),
+        );
         for (via, seen) in read {
-            assert!(seen.windows(2).all(|pair| pair[0].1 < pair[1].1), "{engine} {via:?}: in vid order, each once");
-            assert_eq!(state_of(seen.iter().map(|(topic, vid)| (topic, *vid))), truth, "{engine} {via:?}");
+            assert!(
+                seen.windows(2).all(|pair| pair[0].1 < pair[1].1),
+                "{engine} {via:?}: in vid order, each once"
+            );
+            assert_eq!(
+                state_of(seen.iter().map(|(topic, vid)| (topic, *vid))),
+                truth,
+                "{engine} {via:?}"
+            );
         }
     }
 }

@@ -5,7 +5,8 @@ use crate::page::Answer;
 const TIME: &str = "2026-11-22T…Z";
 const ANYTHING: char = '…';
 
-/// Compares; when they differ, gives a diff with `-` for the page's lines and `+` for those that came back.
+/// Compares; when they differ, gives a diff with `-` for the page's lines and `+` for those that
+/// came back.
 pub(crate) fn compare(answer: &Answer, seen: &str) -> Result<(), String> {
     let (expected, seen) = match answer {
         Answer::Json(text) => (laid_out(text), laid_out(seen)),
@@ -13,10 +14,15 @@ pub(crate) fn compare(answer: &Answer, seen: &str) -> Result<(), String> {
     };
     let expected: Vec<&str> = expected.trim_end().lines().collect();
     let seen: Vec<&str> = seen.trim_end().lines().collect();
-    if all_match(&expected, &seen) { Ok(()) } else { Err(diff(&expected, &seen)) }
+    if all_match(&expected, &seen) {
+        Ok(())
+    } else {
+        Err(diff(&expected, &seen))
+    }
 }
 
-/// JSON with each value on a line of its own, so that layout does not count. Digits, order and texts stay as they are.
+/// JSON with each value on a line of its own, so that layout does not count. Digits, order and
+/// texts stay as they are.
 fn laid_out(json: &str) -> String {
     let mut out = String::new();
     let (mut in_text, mut is_escaped) = (false, false);
@@ -25,9 +31,11 @@ fn laid_out(json: &str) -> String {
             continue;
         }
         let last = out.chars().next_back();
-        let ends_value = matches!(last, Some('}' | ']')) && !in_text && !matches!(c, ',' | '}' | ']');
+        let ends_value =
+            matches!(last, Some('}' | ']')) && !in_text && !matches!(c, ',' | '}' | ']');
         let begins_value = last == Some(ANYTHING) && !in_text && c == '{';
-        if ends_value || begins_value || (!in_text && matches!(c, '}' | ']') && last != Some('\n')) {
+        if ends_value || begins_value || (!in_text && matches!(c, '}' | ']') && last != Some('\n'))
+        {
             out.push('\n');
         }
         out.push(c);
@@ -47,10 +55,12 @@ fn is_any_lines(expected: &str) -> bool {
 fn all_match(expected: &[&str], seen: &[&str]) -> bool {
     match expected.split_first() {
         None => seen.is_empty(),
-        Some((first, rest)) if is_any_lines(first) => (0..=seen.len()).any(|taken| all_match(rest, &seen[taken..])),
-        Some((first, rest)) => {
-            seen.split_first().is_some_and(|(line, more)| line_matches(first, line) && all_match(rest, more))
+        Some((first, rest)) if is_any_lines(first) => {
+            (0..=seen.len()).any(|taken| all_match(rest, &seen[taken..]))
         }
+        Some((first, rest)) => seen
+            .split_first()
+            .is_some_and(|(line, more)| line_matches(first, line) && all_match(rest, more)),
     }
 }
 
@@ -59,12 +69,17 @@ fn line_matches(expected: &str, seen: &str) -> bool {
         return after_time(seen).is_some_and(|more| line_matches(rest, more));
     }
     if let Some(rest) = expected.strip_prefix(ANYTHING) {
-        let ends = seen.char_indices().map(|(index, _)| index).chain([seen.len()]);
+        let ends = seen
+            .char_indices()
+            .map(|(index, _)| index)
+            .chain([seen.len()]);
         return ends.into_iter().any(|end| line_matches(rest, &seen[end..]));
     }
     match (expected.chars().next(), seen.chars().next()) {
         (None, None) => true,
-        (Some(e), Some(s)) if e == s => line_matches(&expected[e.len_utf8()..], &seen[s.len_utf8()..]),
+        (Some(e), Some(s)) if e == s => {
+            line_matches(&expected[e.len_utf8()..], &seen[s.len_utf8()..])
+        }
         _ => false,
     }
 }
@@ -72,9 +87,14 @@ fn line_matches(expected: &str, seen: &str) -> bool {
 /// What follows a time as `2026-11-22T10:00:00.123Z`; its fraction may be left out.
 fn after_time(seen: &str) -> Option<&str> {
     let end = seen.find('Z')?;
-    let time: String = seen[..end].chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let time: String = seen[..end]
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
     let (whole, fraction) = time.split_once('.').unwrap_or((&time, "0"));
-    let fits = whole == "0000-00-00T00:00:00" && !fraction.is_empty() && fraction.bytes().all(|b| b == b'0');
+    let fits = whole == "0000-00-00T00:00:00"
+        && !fraction.is_empty()
+        && fraction.bytes().all(|b| b == b'0');
     fits.then(|| &seen[end + 1..])
 }
 
@@ -131,30 +151,54 @@ mod tests {
 
     #[test]
     fn the_layout_of_json_does_not_count_but_all_else_does() {
-        assert!(json("{\"a\": [1, 2],\n \"b\": {}}", r#"{"a":[1,2],"b":{}}"#));
-        assert!(json("{\"a\": 1}\n{\"b\": 2}", "{\n  \"a\":  1\n}\n{\"b\":2}\n"));
+        assert!(json(
+            "{\"a\": [1, 2],\n \"b\": {}}",
+            r#"{"a":[1,2],"b":{}}"#
+        ));
+        assert!(json(
+            "{\"a\": 1}\n{\"b\": 2}",
+            "{\n  \"a\":  1\n}\n{\"b\":2}\n"
+        ));
         assert!(!json(r#"{"a": 1.0}"#, r#"{"a":1.00}"#), "digits");
         assert!(!json(r#"{"a": 1, "b": 2}"#, r#"{"b":2,"a":1}"#), "order");
-        assert!(!json(r#"{"a": "x y"}"#, r#"{"a":"xy"}"#), "white space in a text");
-        assert!(!json(r#"{"a": "\" , "}"#, r#"{"a":"\","}"#), "the same behind an escaped quote");
-        assert!(!json(r#"{"a": 1}"#, r#"{"a":1,"b":2}"#) && !json(r#"{"a": 1, "b": 2}"#, r#"{"a":1}"#));
+        assert!(
+            !json(r#"{"a": "x y"}"#, r#"{"a":"xy"}"#),
+            "white space in a text"
+        );
+        assert!(
+            !json(r#"{"a": "\" , "}"#, r#"{"a":"\","}"#),
+            "the same behind an escaped quote"
+        );
+        assert!(
+            !json(r#"{"a": 1}"#, r#"{"a":1,"b":2}"#) && !json(r#"{"a": 1, "b": 2}"#, r#"{"a":1}"#)
+        );
     }
 
     #[test]
     fn a_placeholder_stands_for_a_time_for_a_part_of_a_line_or_for_lines() {
         assert!(text("at 2026-11-22T…Z.", "at 2031-01-02T03:04:05.678Z."));
         assert!(text("2026-11-22T…Z", "2031-01-02T03:04:05Z"));
-        assert!(!text("2026-11-22T…Z", "yesterdayZ") && !text("2026-11-22T…Z", "2031-01-02T03:04:05.Z"));
+        assert!(
+            !text("2026-11-22T…Z", "yesterdayZ") && !text("2026-11-22T…Z", "2031-01-02T03:04:05.Z")
+        );
         assert!(text("retry: …", "retry: 1234") && !text("retry: …", "retry: 1\n2"));
-        assert!(text("a\n…\nz", "a\nz") && text("a\n…\nz", "a\nb\nc\nz") && !text("a\n…\nz", "a\nb"));
+        assert!(
+            text("a\n…\nz", "a\nz") && text("a\n…\nz", "a\nb\nc\nz") && !text("a\n…\nz", "a\nb")
+        );
         assert!(json(r#"{"a": […], "b": …}"#, r#"{"a":[{"c":1},2],"b":77}"#));
-        assert!(json("{\"a\": 1}\n…\n{\"b\": 2}", r#"{"a":1}{"x":1}{"x":2}{"b":2}"#));
+        assert!(json(
+            "{\"a\": 1}\n…\n{\"b\": 2}",
+            r#"{"a":1}{"x":1}{"x":2}{"b":2}"#
+        ));
         assert!(!json(r#"{"a": [1, …]}"#, r#"{"a":[2,3]}"#));
     }
 
     #[test]
     fn a_difference_is_shown_with_what_is_around_it() {
-        let told = compare(&Answer::Json(r#"{"a": 1, "b": 2, "c": 3}"#.into()), r#"{"a":1,"b":7,"c":3}"#);
+        let told = compare(
+            &Answer::Json(r#"{"a": 1, "b": 2, "c": 3}"#.into()),
+            r#"{"a":1,"b":7,"c":3}"#,
+        );
         assert_eq!(
             told.expect_err("a difference"),
             "    {\n    \"a\":1,\n  - \"b\":2,\n  + \"b\":7,\n    \"c\":3\n    }"

@@ -27,28 +27,48 @@ struct Stage {
 
 impl Stage {
     async fn set(section: &Section) -> Self {
-        let gateway = Gateway::start_with(Setup { config: section.config.clone(), ..Setup::default() });
+        let gateway = Gateway::start_with(Setup {
+            config: section.config.clone(),
+            ..Setup::default()
+        });
         let bus: Value = gateway.get("/v1/bus").await;
-        Stage { epoch: bus["epoch"].as_str().expect("an epoch").to_owned(), gateway }
+        Stage {
+            epoch: bus["epoch"].as_str().expect("an epoch").to_owned(),
+            gateway,
+        }
     }
 
     fn fit(&self, text: &str) -> String {
-        text.replace(ADDRESS, &self.gateway.address().to_string()).replace(EPOCH, &self.epoch)
+        text.replace(ADDRESS, &self.gateway.address().to_string())
+            .replace(EPOCH, &self.epoch)
     }
 
     /// What the command prints, or why that cannot be said.
     async fn run(&self, command: &str) -> Result<String, String> {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin");
-        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
+        let path = format!(
+            "{}:{}",
+            tools.display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
         let script = format!("exec 2>&1\n{}", self.fit(command));
         let mut bash = Command::new("timeout");
-        bash.args([BOUND_S, "bash", "-c", &script]).stdin(Stdio::null());
-        bash.env("PATH", path).env("GATEWAY", self.gateway.pid().to_string());
-        let output = tokio::process::Command::from(bash).output().await.map_err(|e| format!("timeout: {e}"))?;
+        bash.args([BOUND_S, "bash", "-c", &script])
+            .stdin(Stdio::null());
+        bash.env("PATH", path)
+            .env("GATEWAY", self.gateway.pid().to_string());
+        let output = tokio::process::Command::from(bash)
+            .output()
+            .await
+            .map_err(|e| format!("timeout: {e}"))?;
         let seen = String::from_utf8_lossy(&output.stdout).into_owned();
         match output.status.code() {
-            Some(124) => Err(format!("it did not end by itself within {BOUND_S} s; until then:\n{seen}")),
-            Some(127) => Err(format!("{seen}scripts/setup-tests.sh installs what is missing")),
+            Some(124) => Err(format!(
+                "it did not end by itself within {BOUND_S} s; until then:\n{seen}"
+            )),
+            Some(127) => Err(format!(
+                "{seen}scripts/setup-tests.sh installs what is missing"
+            )),
             _ => Ok(seen),
         }
     }
@@ -81,17 +101,29 @@ fn every_command_of_the_page_has_its_answer() {
     let (sections, faults) = parse(PAGE);
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    let examples = sections.iter().map(|section| section.examples.len()).sum::<usize>();
+    let examples = sections
+        .iter()
+        .map(|section| section.examples.len())
+        .sum::<usize>();
     assert!(examples > 100, "only {examples} examples have been found");
 }
 
 #[tokio::test]
 async fn every_example_comes_back_as_the_page_says() {
     use futures_util::StreamExt as _;
-    let sections = parse(PAGE).0.into_iter().filter(|section| !section.examples.is_empty());
-    let running = futures_util::stream::iter(sections).map(run_section).buffer_unordered(AT_ONCE);
+    let sections = parse(PAGE)
+        .0
+        .into_iter()
+        .filter(|section| !section.examples.is_empty());
+    let running = futures_util::stream::iter(sections)
+        .map(run_section)
+        .buffer_unordered(AT_ONCE);
     let wrong: Vec<String> = running.concat().await;
-    assert!(wrong.is_empty(), "- on the page, + came back:\n\n{}", wrong.join("\n\n"));
+    assert!(
+        wrong.is_empty(),
+        "- on the page, + came back:\n\n{}",
+        wrong.join("\n\n")
+    );
 }
 
 #[tokio::test]
@@ -99,19 +131,35 @@ async fn a_wrong_answer_is_found_and_shown() {
     let page = "## A\n```sh\ncurl -s http://127.0.0.1:8080/healthz\n```\n```text\nnot ok\n```";
     let section = parse(page).0.pop().expect("a section");
     let wrong = run_section(section).await;
-    assert_eq!(wrong, ["docs/contract.md:2: curl -s http://127.0.0.1:8080/healthz\n  - not ok\n  + ok"]);
+    assert_eq!(
+        wrong,
+        ["docs/contract.md:2: curl -s http://127.0.0.1:8080/healthz\n  - not ok\n  + ok"]
+    );
 }
 
 #[test]
 fn each_row_of_the_tables_of_starts_and_cursors_is_shown_on_each_wire() {
     let (sections, _) = parse(PAGE);
     for title in ["Where a subscription starts", "Is a cursor valid?"] {
-        let section = sections.iter().find(|section| section.title == title).expect("the section");
+        let section = sections
+            .iter()
+            .find(|section| section.title == title)
+            .expect("the section");
         for row in table(PAGE, &format!("## {title}")) {
-            let is_of_row = |e: &&Example| row[0].to_lowercase().starts_with(&e.heading.to_lowercase());
-            let commands: Vec<&str> = section.examples.iter().filter(is_of_row).map(|e| e.command.as_str()).collect();
+            let is_of_row =
+                |e: &&Example| row[0].to_lowercase().starts_with(&e.heading.to_lowercase());
+            let commands: Vec<&str> = section
+                .examples
+                .iter()
+                .filter(is_of_row)
+                .map(|e| e.command.as_str())
+                .collect();
             for wire in ["/v1/poll?", "/v1/sse?", "vidette.v1.EventBus/Subscribe"] {
-                assert!(commands.iter().any(|command| command.contains(wire)), "{title}: {}: {wire}", row[0]);
+                assert!(
+                    commands.iter().any(|command| command.contains(wire)),
+                    "{title}: {}: {wire}",
+                    row[0]
+                );
             }
         }
     }
@@ -121,10 +169,17 @@ fn each_row_of_the_tables_of_starts_and_cursors_is_shown_on_each_wire() {
 fn every_link_within_the_page_leads_to_a_heading() {
     let anchor = |heading: &str| {
         let kept = heading.trim_start_matches('#').trim().to_lowercase();
-        let kept: String = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_')).collect();
+        let kept: String = kept
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+            .collect();
         kept.replace(' ', "-")
     };
-    let anchors: Vec<String> = PAGE.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+    let anchors: Vec<String> = PAGE
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(anchor)
+        .collect();
     for link in PAGE.split("](#").skip(1) {
         let target = link.split(')').next().unwrap_or_default();
         assert!(anchors.iter().any(|anchor| anchor == target), "#{target}");

@@ -59,7 +59,10 @@ pub(crate) fn parse(page: &str) -> (Vec<Section>, Vec<Fault>) {
     for (line, part) in parts(page, &mut faults) {
         let answers = matches!(&part, Part::Block { language, .. } if ["json", "text"].contains(&language.as_str()));
         if let Some((line, _)) = command.as_ref().filter(|_| !answers) {
-            faults.push(Fault { line: *line, what: "the command has no answer".into() });
+            faults.push(Fault {
+                line: *line,
+                what: "the command has no answer".into(),
+            });
             command = None;
         }
         let section = sections.last_mut().expect("a section");
@@ -67,24 +70,48 @@ pub(crate) fn parse(page: &str) -> (Vec<Section>, Vec<Fault>) {
             Part::Heading { level, text } => {
                 heading.clone_from(&text);
                 if level <= 3 {
-                    sections.push(Section { title: text, ..Section::default() });
+                    sections.push(Section {
+                        title: text,
+                        ..Section::default()
+                    });
                 }
             }
             Part::Block { language, text } => match (language.as_str(), command.take()) {
                 ("toml", _) if section.examples.is_empty() => section.config.push_str(&text),
-                ("toml", _) => faults.push(Fault { line, what: "a configuration comes before the commands".into() }),
+                ("toml", _) => faults.push(Fault {
+                    line,
+                    what: "a configuration comes before the commands".into(),
+                }),
                 ("sh", _) => command = Some((line, text)),
                 ("json" | "text", Some((line, command))) => {
-                    let answer = if language == "json" { Answer::Json(text) } else { Answer::Text(text) };
-                    section.examples.push(Example { line, heading: heading.clone(), command, answer });
+                    let answer = if language == "json" {
+                        Answer::Json(text)
+                    } else {
+                        Answer::Text(text)
+                    };
+                    section.examples.push(Example {
+                        line,
+                        heading: heading.clone(),
+                        command,
+                        answer,
+                    });
                 }
-                ("json" | "text", None) => faults.push(Fault { line, what: "the answer has no command".into() }),
-                (other, _) => faults.push(Fault { line, what: format!("a block of {other:?} is none of ours") }),
+                ("json" | "text", None) => faults.push(Fault {
+                    line,
+                    what: "the answer has no command".into(),
+                }),
+                (other, _) => faults.push(Fault {
+                    line,
+                    what: format!("a block of {other:?} is none of ours"),
+                }),
             },
         }
     }
     if let Some((line, _)) = command {
-        faults.push(Fault { line, what: "the command has no answer".into() });
+        faults.push(Fault {
+            line,
+            what: "the command has no answer".into(),
+        });
     }
     (sections, faults)
 }
@@ -94,42 +121,105 @@ fn parts(page: &str, faults: &mut Vec<Fault>) -> Vec<(usize, Part)> {
     let mut lines = (1..).zip(page.lines());
     while let Some((number, line)) = lines.next() {
         if let Some(language) = line.strip_prefix("```") {
-            let block: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
-            parts.push((number, Part::Block { language: language.into(), text: block.join("\n") }));
+            let block: Vec<&str> = lines
+                .by_ref()
+                .map(|(_, line)| line)
+                .take_while(|line| *line != "```")
+                .collect();
+            parts.push((
+                number,
+                Part::Block {
+                    language: language.into(),
+                    text: block.join("\n"),
+                },
+            ));
         } else if line.starts_with('#') {
             let text = line.trim_start_matches('#');
             let level = line.len() - text.len();
-            parts.push((number, Part::Heading { level, text: text.trim().into() }));
+            parts.push((
+                number,
+                Part::Heading {
+                    level,
+                    text: text.trim().into(),
+                },
+            ));
         }
     }
     if page.lines().filter(|line| line.starts_with("```")).count() % 2 == 1 {
-        faults.push(Fault { line: page.lines().count(), what: "a block has no end".into() });
+        faults.push(Fault {
+            line: page.lines().count(),
+            what: "a block has no end".into(),
+        });
     }
     parts
 }
 
 /// The cells of the table below a heading, without its first two rows.
 pub(crate) fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
-    let below = page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading {heading:?}")).1;
-    let rows = below.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|')).skip(2);
-    rows.map(|row| row.trim_matches('|').split(" |").map(|cell| cell.trim().to_owned()).collect()).collect()
+    let below = page
+        .split_once(&format!("\n{heading}\n"))
+        .unwrap_or_else(|| panic!("no heading {heading:?}"))
+        .1;
+    let rows = below
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .skip(2);
+    rows.map(|row| {
+        row.trim_matches('|')
+            .split(" |")
+            .map(|cell| cell.trim().to_owned())
+            .collect()
+    })
+    .collect()
 }
 
 #[test]
 fn a_command_without_an_answer_and_an_answer_without_a_command_are_faults() {
-    let faults = |page: &str| parse(page).1.into_iter().map(|fault| (fault.line, fault.what)).collect::<Vec<_>>();
+    let faults = |page: &str| {
+        parse(page)
+            .1
+            .into_iter()
+            .map(|fault| (fault.line, fault.what))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(faults("## A\n```sh\ntrue\n```\n```text\n```"), []);
     let no_answer = "the command has no answer".to_owned();
     assert_eq!(faults("## A\n```sh\ntrue\n```"), [(2, no_answer.clone())]);
-    assert_eq!(faults("## A\n```sh\ntrue\n```\n## B\n```text\n```").first(), Some(&(2, no_answer.clone())));
-    assert_eq!(faults("```sh\ntrue\n```\n```sh\ntrue\n```\n```json\n{}\n```"), [(1, no_answer)]);
-    assert_eq!(faults("```json\n{}\n```"), [(1, "the answer has no command".into())]);
-    assert_eq!(faults("```sh\ntrue\n```\n```text\n"), [(4, "a block has no end".into())]);
+    assert_eq!(
+        faults("## A\n```sh\ntrue\n```\n## B\n```text\n```").first(),
+        Some(&(2, no_answer.clone()))
+    );
+    assert_eq!(
+        faults("```sh\ntrue\n```\n```sh\ntrue\n```\n```json\n{}\n```"),
+        [(1, no_answer)]
+    );
+    assert_eq!(
+        faults("```json\n{}\n```"),
+        [(1, "the answer has no command".into())]
+    );
+    assert_eq!(
+        faults("```sh\ntrue\n```\n```text\n"),
+        [(4, "a block has no end".into())]
+    );
 }
 
 #[test]
 fn a_heading_of_level_four_stays_in_its_section() {
-    let (sections, _) = parse("## A\n#### a\n```sh\n1\n```\n```text\n```\n### B\n```toml\nx = 1\n```");
-    assert_eq!(sections.iter().map(|s| s.title.as_str()).collect::<Vec<_>>(), ["", "A", "B"]);
-    assert_eq!((sections[1].examples[0].heading.as_str(), sections[2].config.as_str()), ("a", "x = 1"));
+    let (sections, _) =
+        parse("## A\n#### a\n```sh\n1\n```\n```text\n```\n### B\n```toml\nx = 1\n```");
+    assert_eq!(
+        sections
+            .iter()
+            .map(|s| s.title.as_str())
+            .collect::<Vec<_>>(),
+        ["", "A", "B"]
+    );
+    assert_eq!(
+        (
+            sections[1].examples[0].heading.as_str(),
+            sections[2].config.as_str()
+        ),
+        ("a", "x = 1")
+    );
 }

@@ -22,17 +22,38 @@ const KINDS: [Kind; 11] = [
 
 /// `InvalidArgument` as `INVALID_ARGUMENT`.
 fn screaming(name: &str) -> String {
-    let word = |c: char| if c.is_ascii_uppercase() { format!("_{c}") } else { c.to_ascii_uppercase().to_string() };
-    name.chars().map(word).collect::<String>().trim_start_matches('_').to_owned()
+    let word = |c: char| {
+        if c.is_ascii_uppercase() {
+            format!("_{c}")
+        } else {
+            c.to_ascii_uppercase().to_string()
+        }
+    };
+    name.chars()
+        .map(word)
+        .collect::<String>()
+        .trim_start_matches('_')
+        .to_owned()
 }
 
 #[test]
 fn the_table_of_errors_is_that_of_the_code() {
-    let shown: Vec<Vec<String>> = table(PAGE, "## Errors").into_iter().map(|row| row[..4].to_vec()).collect();
+    let shown: Vec<Vec<String>> = table(PAGE, "## Errors")
+        .into_iter()
+        .map(|row| row[..4].to_vec())
+        .collect();
     let known = KINDS.map(|kind| {
-        let retry = kind.retry_after_s().map(|seconds| format!("{seconds} s")).unwrap_or_default();
+        let retry = kind
+            .retry_after_s()
+            .map(|seconds| format!("{seconds} s"))
+            .unwrap_or_default();
         let code = screaming(&format!("{:?}", kind.grpc_code()));
-        vec![format!("`{}`", kind.slug()), kind.http_status().to_string(), format!("`{code}`"), retry]
+        vec![
+            format!("`{}`", kind.slug()),
+            kind.http_status().to_string(),
+            format!("`{code}`"),
+            retry,
+        ]
     });
     assert_eq!(shown, known);
 }
@@ -45,12 +66,18 @@ fn the_table_of_limits_is_that_of_the_code() {
         ("tokens of a topic", limits::MAX_TOPIC_TOKENS as u64),
         ("bytes of a type", limits::MAX_TYPE_BYTES as u64),
         ("bytes of an id", limits::MAX_ID_BYTES as u64),
-        ("bytes of a content type", limits::MAX_CONTENT_TYPE_BYTES as u64),
+        (
+            "bytes of a content type",
+            limits::MAX_CONTENT_TYPE_BYTES as u64,
+        ),
         ("headers of an event", limits::MAX_HEADERS as u64),
         ("bytes of the headers", limits::MAX_HEADERS_BYTES as u64),
         ("topics in a filter", limits::MAX_FILTER_TOPICS as u64),
         ("the largest `limit`", limits::MAX_LIMIT.into()),
-        ("bytes of an event's data", limits::MAX_EVENT_BYTES_CEILING as u64),
+        (
+            "bytes of an event's data",
+            limits::MAX_EVENT_BYTES_CEILING as u64,
+        ),
         ("events in a batch", limits::MAX_BATCH_EVENTS as u64),
         ("bytes of a request body", limits::MAX_BODY_BYTES as u64),
         ("bytes of a line of NDJSON", limits::MAX_LINE_BYTES as u64),
@@ -58,12 +85,30 @@ fn the_table_of_limits_is_that_of_the_code() {
         ("bytes of events in the same", limits::PAGE_BYTES as u64),
         ("bytes of a snapshot", limits::SNAPSHOT_ANSWER_BYTES as u64),
         ("topics in one list", limits::MAX_LISTED_TOPICS.into()),
-        ("seconds that a cursor above last", limits::AHEAD_WAIT.as_secs()),
-        ("seconds that a long-poll waits if", limits::DEFAULT_WAIT.as_secs()),
-        ("seconds that a long-poll waits at most", limits::MAX_WAIT.as_secs()),
-        ("seconds that a request head", limits::HEADER_TIMEOUT.as_secs()),
-        ("seconds that a request body", limits::BODY_TIMEOUT.as_secs()),
-        ("streams of an HTTP/2 connection", limits::MAX_H2_STREAMS.into()),
+        (
+            "seconds that a cursor above last",
+            limits::AHEAD_WAIT.as_secs(),
+        ),
+        (
+            "seconds that a long-poll waits if",
+            limits::DEFAULT_WAIT.as_secs(),
+        ),
+        (
+            "seconds that a long-poll waits at most",
+            limits::MAX_WAIT.as_secs(),
+        ),
+        (
+            "seconds that a request head",
+            limits::HEADER_TIMEOUT.as_secs(),
+        ),
+        (
+            "seconds that a request body",
+            limits::BODY_TIMEOUT.as_secs(),
+        ),
+        (
+            "streams of an HTTP/2 connection",
+            limits::MAX_H2_STREAMS.into(),
+        ),
         ("ids that are remembered", limits::MAX_DEDUPE_IDS),
     ];
     let shown = table(PAGE, "## Limits");

@@ -1,9 +1,9 @@
 //! How many instructions the hot paths take, so that a slip is seen as a count and not as a time.
 //!
-//! Each script is run under valgrind's callgrind with two lengths; the difference has no start-up in it. What a unit takes
-//! is compared with `tests/counts/counts.json`, which has a table for each build profile and says by which compiler it was
-//! made: with another one the counts are shown and not compared. More than a tenth above them fails; `VIDETTE_COUNTS=write`
-//! writes them anew.
+//! Each script is run under valgrind's callgrind with two lengths; the difference has no start-up
+//! in it. What a unit takes is compared with `tests/counts/counts.json`, which has a table for each
+//! build profile and says by which compiler it was made: with another one the counts are shown and
+//! not compared. More than a tenth above them fails; `VIDETTE_COUNTS=write` writes them anew.
 
 mod scripts;
 
@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-/// A count may be off by this part: hash tables have random seeds, and sockets are read in other portions.
+/// A count may be off by this part: hash tables have random seeds, and sockets are read in other
+/// portions.
 const TOLERANCE: f64 = 0.10;
 /// Scripts that are counted at the same time.
 const AT_ONCE: usize = 2;
@@ -26,7 +27,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["run", script, units] => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(scripts::run(script, units.parse().expect("a number")));
             ExitCode::SUCCESS
         }
@@ -36,19 +40,32 @@ fn main() -> ExitCode {
 }
 
 fn compare() -> ExitCode {
-    if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
+    if Command::new("valgrind")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_err()
+    {
         eprintln!("valgrind is missing; run scripts/setup-tests.sh");
         return ExitCode::FAILURE;
     }
     let counts = count_all();
     let known = known(&counts);
     if known.is_none() {
-        println!("{} has no counts of {}, {}: shown only", path().display(), compiler(), profile());
+        println!(
+            "{} has no counts of {}, {}: shown only",
+            path().display(),
+            compiler(),
+            profile()
+        );
     }
     let mut is_good = true;
     for ((script, what), (_, count)) in scripts::SCRIPTS.iter().zip(&counts) {
-        let before = known.as_ref().map(|known| known[script].as_f64().unwrap_or_default());
-        let change = before.map(|before| best(script, *count, before * (1.0 + TOLERANCE)) / before - 1.0);
+        let before = known
+            .as_ref()
+            .map(|known| known[script].as_f64().unwrap_or_default());
+        let change =
+            before.map(|before| best(script, *count, before * (1.0 + TOLERANCE)) / before - 1.0);
         is_good &= change.is_none_or(|change| change <= TOLERANCE);
         let (percent, verdict) = change.map_or((String::new(), ""), judged);
         println!("{script:8} {count:>12.0} instructions {percent:>9}   {what}{verdict}");
@@ -56,11 +73,14 @@ fn compare() -> ExitCode {
     if is_good {
         return ExitCode::SUCCESS;
     }
-    eprintln!("if that is meant: VIDETTE_COUNTS=write cargo test --test counts, and commit tests/counts/counts.json");
+    eprintln!(
+        "if that is meant: VIDETTE_COUNTS=write cargo test --test counts, and commit tests/counts/counts.json"
+    );
     ExitCode::FAILURE
 }
 
-/// On a busy machine sockets are read in smaller portions: what is too much is counted again before it is believed.
+/// On a busy machine sockets are read in smaller portions: what is too much is counted again before
+/// it is believed.
 fn best(script: &str, count: f64, bound: f64) -> f64 {
     let mut best = count;
     for _ in 0..RECOUNTS {
@@ -81,12 +101,16 @@ fn judged(change: f64) -> (String, &'static str) {
     (format!("{:+.1} %", change * 100.0), verdict)
 }
 
-/// The instructions that are known for this profile and compiler; those that were just counted, if they are to be written.
+/// The instructions that are known for this profile and compiler; those that were just counted, if
+/// they are to be written.
 fn known(counts: &[(&str, f64)]) -> Option<Value> {
-    let mut all: Value = serde_json::from_str(&std::fs::read_to_string(path()).unwrap_or_default()).unwrap_or_default();
+    let mut all: Value = serde_json::from_str(&std::fs::read_to_string(path()).unwrap_or_default())
+        .unwrap_or_default();
     if std::env::var_os("VIDETTE_COUNTS").is_some_and(|v| v == "write") {
-        let table: Map<_, _> =
-            counts.iter().map(|(script, count)| ((*script).to_owned(), json!(count.round()))).collect();
+        let table: Map<_, _> = counts
+            .iter()
+            .map(|(script, count)| ((*script).to_owned(), json!(count.round())))
+            .collect();
         all[profile()] = json!({ "compiler": compiler(), "instructions": table });
         let text = serde_json::to_string_pretty(&all).expect("JSON");
         std::fs::write(path(), text + "\n").expect("the counts can be written");
@@ -99,8 +123,15 @@ fn known(counts: &[(&str, f64)]) -> Option<Value> {
 fn count_all() -> Vec<(&'static str, f64)> {
     let mut counts = Vec::new();
     for some in scripts::SCRIPTS.chunks(AT_ONCE) {
-        let threads: Vec<_> = some.iter().map(|(script, _)| std::thread::spawn(|| (*script, count(script)))).collect();
-        counts.extend(threads.into_iter().map(|thread| thread.join().expect("a count")));
+        let threads: Vec<_> = some
+            .iter()
+            .map(|(script, _)| std::thread::spawn(|| (*script, count(script))))
+            .collect();
+        counts.extend(
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("a count")),
+        );
     }
     counts
 }
@@ -126,8 +157,14 @@ fn count(script: &str) -> f64 {
 fn instructions(script: &str, units: u64) -> i64 {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    command.arg(std::env::current_exe().expect("this program")).args(["run", script, &units.to_string()]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("valgrind starts");
+    command
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["run", script, &units.to_string()]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("valgrind starts");
     let begun = Instant::now();
     while child.try_wait().expect("it can be waited for").is_none() {
         if begun.elapsed() > RUN_WAIT {
@@ -140,8 +177,13 @@ fn instructions(script: &str, units: u64) -> i64 {
     let output = child.wait_with_output().expect("its output");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}: {said}");
-    let collected = said.lines().find_map(|line| line.split_once("Collected :")).map(|(_, count)| count.trim().parse());
-    collected.unwrap_or_else(|| panic!("no count in {said}")).expect("a number")
+    let collected = said
+        .lines()
+        .find_map(|line| line.split_once("Collected :"))
+        .map(|(_, count)| count.trim().parse());
+    collected
+        .unwrap_or_else(|| panic!("no count in {said}"))
+        .expect("a number")
 }
 
 fn path() -> PathBuf {
@@ -149,12 +191,18 @@ fn path() -> PathBuf {
 }
 
 fn profile() -> &'static str {
-    if cfg!(debug_assertions) { "debug" } else { "release" }
+    if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    }
 }
 
 /// The compiler, and the machine it makes code for.
 fn compiler() -> String {
-    let version = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into())).arg("--version").output();
+    let version = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
+        .arg("--version")
+        .output();
     let version = version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     format!("{} {}", version.unwrap_or_default(), std::env::consts::ARCH)
 }

@@ -1,6 +1,8 @@
-//! The hot paths as fixed scripts, over what the crate shows: the same work each time, on one thread.
+//! The hot paths as fixed scripts, over what the crate shows: the same work each time, on one
+//! thread.
 //!
-//! `cargo test --test counts` counts their instructions, `cargo bench --bench hot_paths` measures their time.
+//! `cargo test --test counts` counts their instructions, `cargo bench --bench hot_paths` measures
+//! their time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,18 +24,26 @@ use vidette::topic::{Filter, Topic};
 const HOUR: Duration = Duration::from_secs(3600);
 /// In the data of each event, so that a reader can count them in raw bytes.
 const MARK: u8 = b'~';
-const DATA: &str =
-    "{\"door\":3,\"open\":true,\"by\":\"~\",\"text\":\"as long as an event is that somebody would really send\"}";
+const DATA: &str = "{\"door\":3,\"open\":true,\"by\":\"~\",\"text\":\"as long as an event is that somebody would really send\"}";
 
 /// A script's name, what it does, and one unit of it that is counted.
 pub(crate) const SCRIPTS: [(&str, &str); 7] = [
     ("match", "a topic matched with a filter of 60 patterns"),
     ("append", "an event appended, in a batch of 10, in memory"),
     ("page", "an event read from the ring, 1,000 a page"),
-    ("wake", "an event to 1 of 500 waiting subscriptions of their own topics"),
+    (
+        "wake",
+        "an event to 1 of 500 waiting subscriptions of their own topics",
+    ),
     ("sse", "an event encoded and delivered to 20 readers by SSE"),
-    ("poll", "an event delivered to 5 long-polls, each answered and asked again"),
-    ("grpc", "an event encoded and delivered to 20 streams by gRPC, and decoded there"),
+    (
+        "poll",
+        "an event delivered to 5 long-polls, each answered and asked again",
+    ),
+    (
+        "grpc",
+        "an event encoded and delivered to 20 streams by gRPC, and decoded there",
+    ),
 ];
 
 /// Runs so many units of a script.
@@ -52,24 +62,55 @@ pub(crate) async fn run(script: &str, units: u64) {
 
 fn matching(units: u64) {
     let exact = (0..30).map(|n| format!("house.{n}.door.3"));
-    let wild = (0..30).map(|n| if n % 2 == 0 { format!("*.{n}.gate.*") } else { format!("garden.{n}.>") });
+    let wild = (0..30).map(|n| {
+        if n % 2 == 0 {
+            format!("*.{n}.gate.*")
+        } else {
+            format!("garden.{n}.>")
+        }
+    });
     let patterns: Vec<String> = exact.chain(wild).collect();
     let filter = Filter::parse(patterns.iter().map(String::as_str)).expect("a filter");
-    let topics = ["house.29.door.3", "house.7.gate.1", "garden.29.a.b.c", "nothing.of.the.kind"];
+    let topics = [
+        "house.29.door.3",
+        "house.7.gate.1",
+        "garden.29.a.b.c",
+        "nothing.of.the.kind",
+    ];
     let topics = topics.map(|topic| Topic::for_publisher(topic).expect("a topic"));
-    let matched = (0..).zip(topics.iter().cycle()).take_while(|(n, _)| *n < units);
+    let matched = (0..)
+        .zip(topics.iter().cycle())
+        .take_while(|(n, _)| *n < units);
     let count = matched.filter(|(_, topic)| filter.matches(topic)).count();
     assert!(count as u64 <= units);
 }
 
 fn bus() -> Bus {
-    let retention = Retention { max_age: HOUR, max_events: u64::MAX, max_bytes: u64::MAX, dedupe_window: HOUR };
-    let options = BusOptions { heartbeat: HOUR, max_subscribers: 10_000, max_event_bytes: 10_000, retention };
+    let retention = Retention {
+        max_age: HOUR,
+        max_events: u64::MAX,
+        max_bytes: u64::MAX,
+        dedupe_window: HOUR,
+    };
+    let options = BusOptions {
+        heartbeat: HOUR,
+        max_subscribers: 10_000,
+        max_event_bytes: 10_000,
+        retention,
+    };
     Bus::start(Arc::new(MemoryEngine::new(HOUR)), options)
 }
 
 fn event(topic: &str) -> NewEvent {
-    NewEvent::check(EventParts { topic, data: DATA.into(), ..EventParts::default() }, 10_000).expect("an event")
+    NewEvent::check(
+        EventParts {
+            topic,
+            data: DATA.into(),
+            ..EventParts::default()
+        },
+        10_000,
+    )
+    .expect("an event")
 }
 
 async fn publish(bus: &Bus, topic: &str) -> u64 {
@@ -79,14 +120,23 @@ async fn publish(bus: &Bus, topic: &str) -> u64 {
 async fn append(units: u64) {
     let bus = bus();
     for _ in 0..units / 10 {
-        bus.publish(vec![event("house.7.door.3"); 10]).await.expect("receipts");
+        bus.publish(vec![event("house.7.door.3"); 10])
+            .await
+            .expect("receipts");
     }
 }
 
 async fn subscribe(bus: &Bus, topic: &str, start: Start) -> Subscription {
     let filter = Filter::parse([topic]).expect("a filter");
-    let request = SubscribeRequest { filter, start, on_gap: OnGap::Continue, limit: None };
-    Subscription::open(bus, request).await.expect("a subscription")
+    let request = SubscribeRequest {
+        filter,
+        start,
+        on_gap: OnGap::Continue,
+        limit: None,
+    };
+    Subscription::open(bus, request)
+        .await
+        .expect("a subscription")
 }
 
 /// Reads so many events.
@@ -100,7 +150,9 @@ async fn take(subscription: &mut Subscription, mut wanted: u64) {
 
 async fn page(units: u64) {
     let bus = bus();
-    bus.publish(vec![event("house.7.door.3"); 1000]).await.expect("receipts");
+    bus.publish(vec![event("house.7.door.3"); 1000])
+        .await
+        .expect("receipts");
     for _ in 0..units / 1000 {
         take(&mut subscribe(&bus, "house.>", Start::Earliest).await, 1000).await;
     }
@@ -126,8 +178,14 @@ async fn wake(units: u64) {
 /// A gateway in memory on this thread.
 async fn gateway() -> (Bus, String) {
     let listen = vec!["127.0.0.1:0".parse().expect("an address")];
-    let overrides = Overrides { listen, engine: Some("memory".to_owned()), ..Overrides::default() };
-    let gateway = Gateway::start(&Config::parse("", overrides).expect("a configuration")).await.expect("a gateway");
+    let overrides = Overrides {
+        listen,
+        engine: Some("memory".to_owned()),
+        ..Overrides::default()
+    };
+    let gateway = Gateway::start(&Config::parse("", overrides).expect("a configuration"))
+        .await
+        .expect("a gateway");
     let (bus, address) = (gateway.bus().clone(), gateway.addresses()[0].to_string());
     tokio::spawn(gateway.run(std::future::pending()));
     (bus, address)
@@ -141,7 +199,10 @@ async fn until_subscribed(bus: &Bus, count: usize) {
 
 async fn ask(connection: &mut TcpStream, path: &str) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: counts\r\n\r\n");
-    connection.write_all(request.as_bytes()).await.expect("a request");
+    connection
+        .write_all(request.as_bytes())
+        .await
+        .expect("a request");
 }
 
 /// Reads up to the next event, and to the end of what came with it.
@@ -195,11 +256,23 @@ async fn poll(units: u64) {
 
 async fn grpc(units: u64) {
     let (bus, address) = gateway().await;
-    let client = EventBusClient::connect(format!("http://{address}")).await.expect("a connection");
+    let client = EventBusClient::connect(format!("http://{address}"))
+        .await
+        .expect("a connection");
     let mut streams = Vec::new();
     for _ in 0..20 {
-        let request = proto::SubscribeRequest { topic: vec!["house.>".to_owned()], ..Default::default() };
-        streams.push(client.clone().subscribe(request).await.expect("a stream").into_inner());
+        let request = proto::SubscribeRequest {
+            topic: vec!["house.>".to_owned()],
+            ..Default::default()
+        };
+        streams.push(
+            client
+                .clone()
+                .subscribe(request)
+                .await
+                .expect("a stream")
+                .into_inner(),
+        );
     }
     for _ in 0..units {
         publish(&bus, "house.7.door.3").await;
@@ -211,7 +284,11 @@ async fn grpc(units: u64) {
 
 async fn next_batch(stream: &mut Streaming<SubscribeResponse>) {
     loop {
-        let response = stream.message().await.expect("no fault").expect("a message");
+        let response = stream
+            .message()
+            .await
+            .expect("no fault")
+            .expect("a message");
         if matches!(response.message, Some(Message::Events(_))) {
             return;
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use vidette::engine::{self, Engine, EngineKind, Page, PageBudget, ReadRequest, Receipt, Retention};
+use vidette::engine::{
+    self, Engine, EngineKind, Page, PageBudget, ReadRequest, Receipt, Retention,
+};
 use vidette::event::{Event, EventParts, NewEvent};
 use vidette::limits;
 use vidette::topic::Filter;
@@ -34,7 +36,12 @@ impl Bench {
 
     fn open(kind: EngineKind, folder: Option<TempDir>) -> Self {
         let engine = engine::open(&kind, WINDOW).expect("an engine");
-        Bench { kind, window: WINDOW, folder, engine: Some(engine) }
+        Bench {
+            kind,
+            window: WINDOW,
+            folder,
+            engine: Some(engine),
+        }
     }
 
     /// Closes it and opens it again on the same data.
@@ -61,12 +68,21 @@ impl Bench {
     }
 
     pub(crate) fn database(&self) -> PathBuf {
-        self.folder.as_ref().map(TempDir::path).map(Path::to_owned).expect("a folder").join("data/vidette.db")
+        self.folder
+            .as_ref()
+            .map(TempDir::path)
+            .map(Path::to_owned)
+            .expect("a folder")
+            .join("data/vidette.db")
     }
 
     /// Appends one batch.
     pub(crate) async fn append(&self, batch: Vec<NewEvent>, now_ms: i64) -> Vec<Receipt> {
-        let mut appended = self.engine().append(vec![batch], now_ms).await.expect("it is appended");
+        let mut appended = self
+            .engine()
+            .append(vec![batch], now_ms)
+            .await
+            .expect("it is appended");
         assert_eq!(appended.receipts.len(), 1);
         appended.receipts.remove(0)
     }
@@ -76,17 +92,30 @@ impl Bench {
         let mut left = count;
         while left > 0 {
             let size = left.min(2500);
-            self.append((0..size).map(|_| event(topic, "x")).collect(), now_ms).await;
+            self.append((0..size).map(|_| event(topic, "x")).collect(), now_ms)
+                .await;
             left -= size;
         }
     }
 
     pub(crate) async fn read(&self, after: u64, through: u64, topics: &[&str]) -> Page {
-        self.read_within(after, through, topics, PageBudget::of_events(usize::MAX)).await
+        self.read_within(after, through, topics, PageBudget::of_events(usize::MAX))
+            .await
     }
 
-    pub(crate) async fn read_within(&self, after: u64, through: u64, topics: &[&str], budget: PageBudget) -> Page {
-        let request = ReadRequest { after, through, filter: filter(topics), budget };
+    pub(crate) async fn read_within(
+        &self,
+        after: u64,
+        through: u64,
+        topics: &[&str],
+        budget: PageBudget,
+    ) -> Page {
+        let request = ReadRequest {
+            after,
+            through,
+            filter: filter(topics),
+            budget,
+        };
         self.engine().read(request).await.expect("a page")
     }
 
@@ -96,9 +125,20 @@ impl Bench {
         let (mut after, mut seen) = (self.engine().bounds().first - 1, Vec::new());
         while after < last {
             let page = self.read_within(after, last, topics, budget).await;
-            assert!(page.through > after, "a page that gets no further: {page:?}");
-            assert!(page.through <= last, "a page beyond what was asked for: {page:?}");
-            assert!(page.events.iter().all(|e| e.vid > after && e.vid <= page.through), "{page:?}");
+            assert!(
+                page.through > after,
+                "a page that gets no further: {page:?}"
+            );
+            assert!(
+                page.through <= last,
+                "a page beyond what was asked for: {page:?}"
+            );
+            assert!(
+                page.events
+                    .iter()
+                    .all(|e| e.vid > after && e.vid <= page.through),
+                "{page:?}"
+            );
             seen.extend(vids(&page.events));
             after = page.through;
         }

@@ -11,8 +11,15 @@ use vidette::event::NewEvent;
 use crate::bench::{Bench, T0, WINDOW, event, event_with_id, filter, keep, vids};
 
 const TOPICS: [&str; 6] = ["a", "a.1", "a.2", "b.1", "b.1.x", "c"];
-const FILTERS: [&[&str]; 7] =
-    [&[], &["a"], &["a.*"], &["b.>", "c"], &["*.1"], &["none"], &["a", "a.1", "a.2", "b.1", "c"]];
+const FILTERS: [&[&str]; 7] = [
+    &[],
+    &["a"],
+    &["a.*"],
+    &["b.>", "c"],
+    &["*.1"],
+    &["none"],
+    &["a", "a.1", "a.2", "b.1", "c"],
+];
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -72,12 +79,18 @@ struct Model {
 
 impl Model {
     fn bounds(&self) -> Bounds {
-        Bounds { first: self.trimmed as u64 + 1, last: self.log.len() as u64 }
+        Bounds {
+            first: self.trimmed as u64 + 1,
+            last: self.log.len() as u64,
+        }
     }
 
     /// (vid, time, event) of what is retained.
     fn retained(&self) -> impl Iterator<Item = (u64, i64, &NewEvent)> {
-        (1..).zip(&self.log).skip(self.trimmed).map(|(vid, (time, event))| (vid, *time, event))
+        (1..)
+            .zip(&self.log)
+            .skip(self.trimmed)
+            .map(|(vid, (time, event))| (vid, *time, event))
     }
 
     fn append(&mut self, batches: &[Vec<NewEvent>]) -> Vec<Vec<Receipt>> {
@@ -87,24 +100,40 @@ impl Model {
             if let Some((vid, time)) = event.id.as_deref().and_then(|id| self.ids.get(id))
                 && *time >= since
             {
-                return Receipt { vid: *vid, duplicate: true };
+                return Receipt {
+                    vid: *vid,
+                    duplicate: true,
+                };
             }
             self.log.push((self.time, event.clone()));
             let vid = self.log.len() as u64;
             if let Some(id) = &event.id {
                 self.ids.insert(id.to_string(), (vid, self.time));
             }
-            Receipt { vid, duplicate: false }
+            Receipt {
+                vid,
+                duplicate: false,
+            }
         };
-        batches.iter().map(|batch| batch.iter().map(&mut one).collect()).collect()
+        batches
+            .iter()
+            .map(|batch| batch.iter().map(&mut one).collect())
+            .collect()
     }
 
     fn trim(&mut self, retention: &Retention) {
-        let oldest = self.time.max(self.clock) - i64::try_from(retention.max_age.as_millis()).expect("an age");
-        let bytes = |model: &Model| model.retained().map(|(.., e)| e.size_bytes() as u64).sum::<u64>();
+        let oldest = self.time.max(self.clock)
+            - i64::try_from(retention.max_age.as_millis()).expect("an age");
+        let bytes = |model: &Model| {
+            model
+                .retained()
+                .map(|(.., e)| e.size_bytes() as u64)
+                .sum::<u64>()
+        };
         while let Some(&(time, _)) = self.log.get(self.trimmed) {
             let count = (self.log.len() - self.trimmed) as u64;
-            if count <= retention.max_events && bytes(self) <= retention.max_bytes && time >= oldest {
+            if count <= retention.max_events && bytes(self) <= retention.max_bytes && time >= oldest
+            {
                 return;
             }
             self.trimmed += 1;
@@ -113,14 +142,18 @@ impl Model {
 
     fn matching(&self, patterns: &[&str], after: u64, through: u64) -> Vec<u64> {
         let filter = filter(patterns);
-        let wanted = self.retained().filter(|(vid, _, e)| *vid > after && *vid <= through && filter.matches(&e.topic));
+        let wanted = self
+            .retained()
+            .filter(|(vid, _, e)| *vid > after && *vid <= through && filter.matches(&e.topic));
         wanted.map(|(vid, ..)| vid).collect()
     }
 
     fn newest(&self, patterns: &[&str]) -> BTreeMap<String, u64> {
         let filter = filter(patterns);
         let wanted = self.retained().filter(|(.., e)| filter.matches(&e.topic));
-        wanted.map(|(vid, _, e)| (e.topic.as_str().to_owned(), vid)).collect()
+        wanted
+            .map(|(vid, _, e)| (e.topic.as_str().to_owned(), vid))
+            .collect()
     }
 
     /// A vid at about this percentage of the log.
@@ -139,39 +172,112 @@ impl Run {
     async fn step(&mut self, step: &Step) {
         match step {
             Step::Append(batches, move_ms) => self.append(batches, *move_ms).await,
-            Step::TrimToCount(max_events) => self.trim(Retention { max_events: *max_events, ..keep() }).await,
-            Step::TrimToAge(seconds) => {
-                self.trim(Retention { max_age: Duration::from_secs(*seconds), ..keep() }).await;
+            Step::TrimToCount(max_events) => {
+                self.trim(Retention {
+                    max_events: *max_events,
+                    ..keep()
+                })
+                .await
             }
-            Step::TrimToBytes(max_bytes) => self.trim(Retention { max_bytes: *max_bytes, ..keep() }).await,
+            Step::TrimToAge(seconds) => {
+                self.trim(Retention {
+                    max_age: Duration::from_secs(*seconds),
+                    ..keep()
+                })
+                .await;
+            }
+            Step::TrimToBytes(max_bytes) => {
+                self.trim(Retention {
+                    max_bytes: *max_bytes,
+                    ..keep()
+                })
+                .await
+            }
             Step::Reopen if self.bench.is_durable() => {
                 self.bench.reopen();
                 // A time at which nothing was appended is not kept.
                 self.model.clock = self.model.clock.max(self.model.time);
             }
             Step::Reopen => {}
-            Step::Read { filter, after, through, events, bytes, scan } => {
-                let (after, through) = (self.model.at(*after.min(through)), self.model.at(*after.max(through)));
-                let budget = PageBudget { events: *events, bytes: *bytes, scan: *scan };
+            Step::Read {
+                filter,
+                after,
+                through,
+                events,
+                bytes,
+                scan,
+            } => {
+                let (after, through) = (
+                    self.model.at(*after.min(through)),
+                    self.model.at(*after.max(through)),
+                );
+                let budget = PageBudget {
+                    events: *events,
+                    bytes: *bytes,
+                    scan: *scan,
+                };
                 self.read(FILTERS[*filter], after, through, budget).await;
             }
-            Step::Newest { filter, after } => self.newest(FILTERS[*filter], self.model.at(*after)).await,
-            Step::Times(offset) => {
-                let earlier = self.model.retained().take_while(|(_, time, _)| *time < T0 + offset).last();
-                let expected = earlier.map_or(self.model.trimmed as u64, |(vid, ..)| vid);
-                assert_eq!(self.bench.engine().vid_before(T0 + offset).await.expect("a vid"), expected);
+            Step::Newest { filter, after } => {
+                self.newest(FILTERS[*filter], self.model.at(*after)).await
             }
-            Step::Topics { filter: wanted, limit } => {
-                let topics = self.bench.engine().topics(filter(FILTERS[*wanted]), None, *limit).await.expect("topics");
-                let expected: Vec<_> = self.model.newest(FILTERS[*wanted]).into_iter().take(*limit).collect();
-                let topics: Vec<_> = topics.into_iter().map(|(t, vid)| (t.as_str().to_owned(), vid)).collect();
+            Step::Times(offset) => {
+                let earlier = self
+                    .model
+                    .retained()
+                    .take_while(|(_, time, _)| *time < T0 + offset)
+                    .last();
+                let expected = earlier.map_or(self.model.trimmed as u64, |(vid, ..)| vid);
+                assert_eq!(
+                    self.bench
+                        .engine()
+                        .vid_before(T0 + offset)
+                        .await
+                        .expect("a vid"),
+                    expected
+                );
+            }
+            Step::Topics {
+                filter: wanted,
+                limit,
+            } => {
+                let topics = self
+                    .bench
+                    .engine()
+                    .topics(filter(FILTERS[*wanted]), None, *limit)
+                    .await
+                    .expect("topics");
+                let expected: Vec<_> = self
+                    .model
+                    .newest(FILTERS[*wanted])
+                    .into_iter()
+                    .take(*limit)
+                    .collect();
+                let topics: Vec<_> = topics
+                    .into_iter()
+                    .map(|(t, vid)| (t.as_str().to_owned(), vid))
+                    .collect();
                 assert_eq!(topics, expected);
             }
         }
-        assert_eq!(self.bench.engine().bounds(), self.model.bounds(), "after {step:?}");
+        assert_eq!(
+            self.bench.engine().bounds(),
+            self.model.bounds(),
+            "after {step:?}"
+        );
         let size = self.bench.engine().sizes();
-        assert_eq!(size.events, self.model.retained().count() as u64, "after {step:?}");
-        assert_eq!(size.bytes, self.model.retained().map(|(.., e)| e.size_bytes() as u64).sum::<u64>());
+        assert_eq!(
+            size.events,
+            self.model.retained().count() as u64,
+            "after {step:?}"
+        );
+        assert_eq!(
+            size.bytes,
+            self.model
+                .retained()
+                .map(|(.., e)| e.size_bytes() as u64)
+                .sum::<u64>()
+        );
     }
 
     async fn append(&mut self, batches: &[Vec<(usize, Option<u8>)>], move_ms: i64) {
@@ -184,50 +290,106 @@ impl Run {
                 None => event(TOPICS[*topic], &data),
             }
         };
-        let batches: Vec<Vec<NewEvent>> = batches.iter().map(|batch| batch.iter().map(&mut new).collect()).collect();
+        let batches: Vec<Vec<NewEvent>> = batches
+            .iter()
+            .map(|batch| batch.iter().map(&mut new).collect())
+            .collect();
         let before = self.model.log.len() as u64;
         let expected = self.model.append(&batches);
-        let appended = self.bench.engine().append(batches, self.model.clock).await.expect("it is appended");
+        let appended = self
+            .bench
+            .engine()
+            .append(batches, self.model.clock)
+            .await
+            .expect("it is appended");
         assert_eq!(appended.receipts, expected);
-        assert_eq!(vids(&appended.events), (before + 1..=self.model.log.len() as u64).collect::<Vec<_>>());
+        assert_eq!(
+            vids(&appended.events),
+            (before + 1..=self.model.log.len() as u64).collect::<Vec<_>>()
+        );
     }
 
     async fn trim(&mut self, retention: Retention) {
         self.model.trim(&retention);
-        while self.bench.engine().trim(retention, self.model.clock).await.expect("a step").more {}
+        while self
+            .bench
+            .engine()
+            .trim(retention, self.model.clock)
+            .await
+            .expect("a step")
+            .more
+        {}
     }
 
     async fn read(&self, patterns: &[&str], after: u64, through: u64, budget: PageBudget) {
-        let page = self.bench.read_within(after, through, patterns, budget).await;
+        let page = self
+            .bench
+            .read_within(after, through, patterns, budget)
+            .await;
         assert_eq!(page.first, self.model.bounds().first);
         assert!(page.through <= through && page.events.len() <= budget.events);
-        assert!(page.through > after || page.through == through, "no step forward: {page:?}");
-        assert_eq!(vids(&page.events), self.model.matching(patterns, after, page.through));
+        assert!(
+            page.through > after || page.through == through,
+            "no step forward: {page:?}"
+        );
+        assert_eq!(
+            vids(&page.events),
+            self.model.matching(patterns, after, page.through)
+        );
         for event in &page.events {
             let (time, sent) = &self.model.log[usize::try_from(event.vid).expect("a vid") - 1];
-            assert_eq!((event.time_ms, format!("{:?}", event.sent)), (*time, format!("{sent:?}")));
+            assert_eq!(
+                (event.time_ms, format!("{:?}", event.sent)),
+                (*time, format!("{sent:?}"))
+            );
         }
     }
 
     async fn newest(&self, patterns: &[&str], after: u64) {
         let through = self.model.bounds().last;
         let budget = PageBudget::of_events(100);
-        let request = ReadRequest { after, through, filter: filter(patterns), budget };
-        let page = self.bench.engine().read_newest(request).await.expect("a page");
-        let mut expected: Vec<u64> = self.model.newest(patterns).into_values().filter(|vid| *vid > after).collect();
+        let request = ReadRequest {
+            after,
+            through,
+            filter: filter(patterns),
+            budget,
+        };
+        let page = self
+            .bench
+            .engine()
+            .read_newest(request)
+            .await
+            .expect("a page");
+        let mut expected: Vec<u64> = self
+            .model
+            .newest(patterns)
+            .into_values()
+            .filter(|vid| *vid > after)
+            .collect();
         expected.sort_unstable();
         assert_eq!((vids(&page.events), page.through), (expected, through));
     }
 }
 
 fn run(bench: Bench, steps: &[Step]) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
-        let mut run = Run { bench, model: Model { clock: T0, ..Model::default() }, serial: 0 };
+        let mut run = Run {
+            bench,
+            model: Model {
+                clock: T0,
+                ..Model::default()
+            },
+            serial: 0,
+        };
         for step in steps {
             run.step(step).await;
         }
-        run.read(&[], 0, run.model.bounds().last, PageBudget::of_events(1000)).await;
+        run.read(&[], 0, run.model.bounds().last, PageBudget::of_events(1000))
+            .await;
     });
 }
 

@@ -18,7 +18,11 @@ crate::on_every_engine!(
     topics_are_listed_page_by_page_in_byte_order,
 );
 
-const MANY: PageBudget = PageBudget { events: 1000, bytes: 1 << 20, scan: 8192 };
+const MANY: PageBudget = PageBudget {
+    events: 1000,
+    bytes: 1 << 20,
+    scan: 8192,
+};
 
 async fn a_page_holds_what_is_after_one_vid_up_to_another(bench: Bench) {
     bench.append_many("a", 10, T0).await;
@@ -30,19 +34,28 @@ async fn a_page_holds_what_is_after_one_vid_up_to_another(bench: Bench) {
         (4, 4, vec![]),
     ] {
         let page = bench.read(after, through, &[]).await;
-        assert_eq!(vids(&page.events), expected, "after {after} through {through}");
+        assert_eq!(
+            vids(&page.events),
+            expected,
+            "after {after} through {through}"
+        );
         assert_eq!((page.through, page.first), (through, 1));
     }
 }
 
 async fn a_page_is_bounded_by_events(bench: Bench) {
     for n in 0..10 {
-        bench.append(vec![event(if n % 2 == 0 { "a" } else { "b" }, "x")], T0).await;
+        bench
+            .append(vec![event(if n % 2 == 0 { "a" } else { "b" }, "x")], T0)
+            .await;
     }
     let budget = PageBudget { events: 2, ..MANY };
     let page = bench.read_within(0, 10, &["a"], budget).await;
     assert_eq!(vids(&page.events), [1, 3]);
-    assert!((3..5).contains(&page.through), "everything up to 4 is known, and 5 is not: {page:?}");
+    assert!(
+        (3..5).contains(&page.through),
+        "everything up to 4 is known, and 5 is not: {page:?}"
+    );
     let page = bench.read_within(0, 3, &["a"], budget).await;
     assert_eq!((vids(&page.events), page.through), (vec![1, 3], 3));
     assert_eq!(bench.read_all(&["a"], budget).await, [1, 3, 5, 7, 9]);
@@ -50,12 +63,31 @@ async fn a_page_is_bounded_by_events(bench: Bench) {
 
 async fn a_page_is_bounded_by_bytes_but_has_at_least_one_event(bench: Bench) {
     let large = "x".repeat(10_000);
-    bench.append((0..6).map(|_| event("a", &large)).collect(), T0).await;
-    let page = bench.read_within(0, 6, &[], PageBudget { bytes: 1, ..MANY }).await;
+    bench
+        .append((0..6).map(|_| event("a", &large)).collect(), T0)
+        .await;
+    let page = bench
+        .read_within(0, 6, &[], PageBudget { bytes: 1, ..MANY })
+        .await;
     assert_eq!((vids(&page.events), page.through), (vec![1], 1));
-    let page = bench.read_within(0, 6, &["a"], PageBudget { bytes: 15_000, ..MANY }).await;
+    let page = bench
+        .read_within(
+            0,
+            6,
+            &["a"],
+            PageBudget {
+                bytes: 15_000,
+                ..MANY
+            },
+        )
+        .await;
     assert_eq!((vids(&page.events), page.through), (vec![1, 2], 2));
-    assert_eq!(bench.read_all(&["a"], PageBudget { bytes: 1, ..MANY }).await, (1..=6).collect::<Vec<u64>>());
+    assert_eq!(
+        bench
+            .read_all(&["a"], PageBudget { bytes: 1, ..MANY })
+            .await,
+        (1..=6).collect::<Vec<u64>>()
+    );
 }
 
 async fn a_page_is_bounded_by_events_looked_at(bench: Bench) {
@@ -64,15 +96,30 @@ async fn a_page_is_bounded_by_events_looked_at(bench: Bench) {
     let budget = PageBudget { scan: 10, ..MANY };
     // A wildcard in front leaves nothing to look up by, so each event is looked at.
     let page = bench.read_within(0, 101, &["*.x"], budget).await;
-    assert_eq!((page.events.len(), page.through), (0, 10), "nothing matches up to there");
+    assert_eq!(
+        (page.events.len(), page.through),
+        (0, 10),
+        "nothing matches up to there"
+    );
     assert_eq!(bench.read_all(&["*.x"], budget).await, Vec::<u64>::new());
     assert_eq!(bench.read_all(&["*"], budget).await.len(), 101);
     assert_eq!(bench.read_all(&["rare"], budget).await, [101]);
 }
 
 async fn filters_take_in_what_they_name_and_nothing_else(bench: Bench) {
-    let topics = ["door.1", "door.2.opened", "doors", "door", "window.1", "door.1", "a.b.c", "door\u{10FFFF}"];
-    bench.append(topics.iter().map(|t| event(t, "x")).collect(), T0).await;
+    let topics = [
+        "door.1",
+        "door.2.opened",
+        "doors",
+        "door",
+        "window.1",
+        "door.1",
+        "a.b.c",
+        "door\u{10FFFF}",
+    ];
+    bench
+        .append(topics.iter().map(|t| event(t, "x")).collect(), T0)
+        .await;
     for (filter, expected) in [
         (vec![], vec![1, 2, 3, 4, 5, 6, 7, 8]),
         (vec![">"], vec![1, 2, 3, 4, 5, 6, 7, 8]),
@@ -89,8 +136,17 @@ async fn filters_take_in_what_they_name_and_nothing_else(bench: Bench) {
     ] {
         let page = bench.read(0, 8, &filter).await;
         assert_eq!(vids(&page.events), expected, "{filter:?}");
-        assert_eq!(page.through, 8, "{filter:?}: everything that matches up to the end is here");
-        assert_eq!(bench.read_all(&filter, PageBudget { events: 1, ..MANY }).await, expected, "{filter:?}");
+        assert_eq!(
+            page.through, 8,
+            "{filter:?}: everything that matches up to the end is here"
+        );
+        assert_eq!(
+            bench
+                .read_all(&filter, PageBudget { events: 1, ..MANY })
+                .await,
+            expected,
+            "{filter:?}"
+        );
     }
 }
 
@@ -111,20 +167,43 @@ async fn a_rare_topic_is_found_in_a_long_log_however_small_the_budget(bench: Ben
         PageBudget { scan: 1, ..MANY },
         PageBudget { bytes: 1, ..MANY },
     ] {
-        assert_eq!(bench.read_all(&["rare.topic"], budget).await, expected, "{budget:?}");
-        assert_eq!(bench.read_all(&["rare.*"], budget).await, expected, "{budget:?}");
+        assert_eq!(
+            bench.read_all(&["rare.topic"], budget).await,
+            expected,
+            "{budget:?}"
+        );
+        assert_eq!(
+            bench.read_all(&["rare.*"], budget).await,
+            expected,
+            "{budget:?}"
+        );
     }
     assert_eq!(bench.read_all(&["*.topic"], MANY).await.len() as u64, all);
-    let page = bench.read(expected[3] - 1, expected[3], &["rare.topic"]).await;
-    assert_eq!((vids(&page.events), page.through), (vec![expected[3]], expected[3]));
+    let page = bench
+        .read(expected[3] - 1, expected[3], &["rare.topic"])
+        .await;
+    assert_eq!(
+        (vids(&page.events), page.through),
+        (vec![expected[3]], expected[3])
+    );
 }
 
 async fn more_topics_than_are_expanded_are_read_all_the_same(bench: Bench) {
     let count = vidette::limits::MAX_EXPANDED_TOPICS + 50;
-    bench.append((0..count).map(|n| event(&format!("t.{n}"), "x")).collect(), T0).await;
+    bench
+        .append(
+            (0..count).map(|n| event(&format!("t.{n}"), "x")).collect(),
+            T0,
+        )
+        .await;
     bench.append(vec![event("other", "x")], T0).await;
     let expected: Vec<u64> = (1..=count as u64).collect();
-    assert_eq!(bench.read_all(&["t.>"], PageBudget { events: 7, ..MANY }).await, expected);
+    assert_eq!(
+        bench
+            .read_all(&["t.>"], PageBudget { events: 7, ..MANY })
+            .await,
+        expected
+    );
     assert_eq!(bench.read_all(&["t.*", "t.1"], MANY).await, expected);
 }
 
@@ -134,7 +213,12 @@ async fn the_newest_of_each_topic_is_read_in_vid_order(bench: Bench) {
     }
     let newest = async |after, through, topics: &[&str], events| {
         let budget = PageBudget { events, ..MANY };
-        let request = ReadRequest { after, through, filter: filter(topics), budget };
+        let request = ReadRequest {
+            after,
+            through,
+            filter: filter(topics),
+            budget,
+        };
         let page = bench.engine().read_newest(request).await.expect("a page");
         (vids(&page.events), page.through)
     };
@@ -153,36 +237,85 @@ async fn the_vid_before_a_time_is_exact_at_its_boundaries(bench: Bench) {
     for time in [10, 10, 20, 20, 20, 30] {
         bench.append(vec![event("a", "x")], T0 + time).await;
     }
-    for (time, expected) in [(-5000, 0), (9, 0), (10, 0), (11, 2), (20, 2), (21, 5), (30, 5), (31, 6), (999, 6)] {
-        assert_eq!(bench.engine().vid_before(T0 + time).await.expect("a vid"), expected, "{time}");
+    for (time, expected) in [
+        (-5000, 0),
+        (9, 0),
+        (10, 0),
+        (11, 2),
+        (20, 2),
+        (21, 5),
+        (30, 5),
+        (31, 6),
+        (999, 6),
+    ] {
+        assert_eq!(
+            bench.engine().vid_before(T0 + time).await.expect("a vid"),
+            expected,
+            "{time}"
+        );
     }
-    let retention = vidette::engine::Retention { max_events: 2, ..crate::bench::keep() };
-    bench.engine().trim(retention, T0 + 30).await.expect("a step");
+    let retention = vidette::engine::Retention {
+        max_events: 2,
+        ..crate::bench::keep()
+    };
+    bench
+        .engine()
+        .trim(retention, T0 + 30)
+        .await
+        .expect("a step");
     for (time, expected) in [(0, 4), (20, 4), (21, 5), (31, 6)] {
-        assert_eq!(bench.engine().vid_before(T0 + time).await.expect("a vid"), expected, "{time} after trimming");
+        assert_eq!(
+            bench.engine().vid_before(T0 + time).await.expect("a vid"),
+            expected,
+            "{time} after trimming"
+        );
     }
 }
 
 async fn topics_are_listed_page_by_page_in_byte_order(bench: Bench) {
     let topics = ["b", "a.2", "a.10", "ä", "a", "a.2"];
-    bench.append(topics.iter().map(|t| event(t, "x")).collect(), T0).await;
+    bench
+        .append(topics.iter().map(|t| event(t, "x")).collect(), T0)
+        .await;
     let list = async |patterns: &[&str], limit| {
         let (mut all, mut after): (Vec<(String, u64)>, Option<Topic>) = (Vec::new(), None);
         loop {
-            let page = bench.engine().topics(filter(patterns), after, limit).await.expect("topics");
+            let page = bench
+                .engine()
+                .topics(filter(patterns), after, limit)
+                .await
+                .expect("topics");
             assert!(page.len() <= limit);
             after = page.last().map(|(topic, _)| topic.clone());
             if page.is_empty() {
                 return all;
             }
-            all.extend(page.into_iter().map(|(topic, vid)| (topic.as_str().to_owned(), vid)));
-            assert!(all.len() <= topics.len(), "it goes round in circles: {all:?}");
+            all.extend(
+                page.into_iter()
+                    .map(|(topic, vid)| (topic.as_str().to_owned(), vid)),
+            );
+            assert!(
+                all.len() <= topics.len(),
+                "it goes round in circles: {all:?}"
+            );
         }
     };
-    let named = |list: &[(&str, u64)]| list.iter().map(|(t, v)| ((*t).to_owned(), *v)).collect::<Vec<_>>();
+    let named = |list: &[(&str, u64)]| {
+        list.iter()
+            .map(|(t, v)| ((*t).to_owned(), *v))
+            .collect::<Vec<_>>()
+    };
     for limit in [1, 2, 5, 100] {
-        assert_eq!(list(&[], limit).await, named(&[("a", 5), ("a.10", 3), ("a.2", 6), ("b", 1), ("ä", 4)]), "{limit}");
-        assert_eq!(list(&["a.*", "b"], limit).await, named(&[("a.10", 3), ("a.2", 6), ("b", 1)]), "{limit}");
+        assert_eq!(
+            list(&[], limit).await,
+            named(&[("a", 5), ("a.10", 3), ("a.2", 6), ("b", 1), ("ä", 4)]),
+            "{limit}"
+        );
+        assert_eq!(
+            list(&["a.*", "b"], limit).await,
+            named(&[("a.10", 3), ("a.2", 6), ("b", 1)]),
+            "{limit}"
+        );
     }
     assert_eq!(list(&["c.>"], 1).await, []);
 }

@@ -1,4 +1,5 @@
-//! The moments in which SQLite moves its write-ahead log into the database, and a power cut or a failed sync then.
+//! The moments in which SQLite moves its write-ahead log into the database, and a power cut or a
+//! failed sync then.
 
 use crate::common::gateway::{Gateway, Setup};
 use crate::common::read::{Ask, Via, read_all};
@@ -11,7 +12,9 @@ async fn publish_much(gateway: &Gateway, history: &mut History, megabytes: usize
     let mut publisher = Publisher::new(Way::Publish, &gateway.url());
     for n in 0..megabytes / 4 + 5 {
         let drafts: Vec<Draft> = if n < megabytes / 4 {
-            (0..8).map(|m| Draft::of_size("much", format!("{n}-{m}"), 500_000)).collect()
+            (0..8)
+                .map(|m| Draft::of_size("much", format!("{n}-{m}"), 500_000))
+                .collect()
         } else {
             vec![Draft::new("little", n.to_string())]
         };
@@ -22,7 +25,10 @@ async fn publish_much(gateway: &Gateway, history: &mut History, megabytes: usize
 }
 
 fn database_syncs(shim: &Shim) -> usize {
-    shim.syncs().iter().filter(|path| path.ends_with("vidette.db")).count()
+    shim.syncs()
+        .iter()
+        .filter(|path| path.ends_with("vidette.db"))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +38,11 @@ async fn a_power_cut_after_checkpoints_takes_nothing() {
     let before = database_syncs(&shim);
     let mut history = History::default();
     publish_much(&gateway, &mut history, 40).await;
-    assert!(database_syncs(&shim) >= before + 2, "there were checkpoints: {:?}", shim.syncs());
+    assert!(
+        database_syncs(&shim) >= before + 2,
+        "there were checkpoints: {:?}",
+        shim.syncs()
+    );
     gateway.kill();
     let after = tokio::task::block_in_place(|| Gateway::start_at(Setup::default(), &shim.shadow()));
     let found = history.check(&read_all(Via::Grpc, &after, &Ask::earliest()).await);
@@ -51,8 +61,14 @@ async fn a_checkpoint_that_cannot_sync_the_database_loses_nothing() {
     shim.off("fail");
     let after = tokio::task::block_in_place(|| Gateway::start_at(Setup::default(), &shim.shadow()));
     let found = history.check(&read_all(Via::Grpc, &after, &Ask::earliest()).await);
-    assert!(found.is_clean() && found.unacknowledged == 0, "after a power cut: {found}");
+    assert!(
+        found.is_clean() && found.unacknowledged == 0,
+        "after a power cut: {found}"
+    );
     tokio::task::block_in_place(|| gateway.start_again());
     let found = history.check(&read_all(Via::Poll, &gateway, &Ask::earliest()).await);
-    assert!(found.is_clean() && found.unacknowledged == 0, "after a kill: {found}");
+    assert!(
+        found.is_clean() && found.unacknowledged == 0,
+        "after a kill: {found}"
+    );
 }

@@ -10,12 +10,16 @@ use crate::common::gateway::{Gateway, Setup};
 use crate::common::read::{ALL, Ask, read_all};
 use crate::folders::{Disk, EVENTS, difference, files, make_killed_log, make_log, sqlite3};
 
-/// Fails to start, names the folder, says what is wrong and what to do, and leaves everything as it was.
+/// Fails to start, names the folder, says what is wrong and what to do, and leaves everything as it
+/// was.
 fn is_refused(data_dir: &Path, what: &str, says: &[&str]) {
     let before = files(data_dir);
     let said = fails(data_dir, what, says);
     let changed = difference(&before, &files(data_dir));
-    assert!(changed.is_empty(), "{what}: {changed:?}, though it said: {said}");
+    assert!(
+        changed.is_empty(),
+        "{what}: {changed:?}, though it said: {said}"
+    );
 }
 
 fn fails(data_dir: &Path, what: &str, says: &[&str]) -> String {
@@ -23,7 +27,10 @@ fn fails(data_dir: &Path, what: &str, says: &[&str]) -> String {
     assert_eq!(code, 1, "{what}: {said}");
     let path = data_dir.to_str().expect("UTF-8");
     for part in says.iter().chain([&path]) {
-        assert!(said.contains(part), "{what}: {part:?} is missing in: {said}");
+        assert!(
+            said.contains(part),
+            "{what}: {part:?} is missing in: {said}"
+        );
     }
     assert!(!said.contains("panicked"), "{what}: {said}");
     said
@@ -51,7 +58,11 @@ async fn a_folder_that_another_gateway_holds_is_refused_with_its_pid() {
     for _ in 0..2 {
         is_refused(holder.data_dir(), "held", &[&pid, "--data-dir", "stop"]);
     }
-    assert_eq!(holder.publish_numbers("a", 1).await.split('-').next(), Some("4"), "the holder goes on");
+    assert_eq!(
+        holder.publish_numbers("a", 1).await.split('-').next(),
+        Some("4"),
+        "the holder goes on"
+    );
 }
 
 #[tokio::test]
@@ -71,8 +82,16 @@ async fn a_read_only_disk_is_refused() {
     make_log(&data_dir).await;
     let before = files(&data_dir);
     disk.make_read_only();
-    is_refused(&data_dir, "read-only", &["Read-only file system", "--data-dir"]);
-    fails(&disk.path().join("new"), "read-only, no folder yet", &["Read-only file system", "--data-dir"]);
+    is_refused(
+        &data_dir,
+        "read-only",
+        &["Read-only file system", "--data-dir"],
+    );
+    fails(
+        &disk.path().join("new"),
+        "read-only, no folder yet",
+        &["Read-only file system", "--data-dir"],
+    );
     assert_eq!(difference(&before, &files(&data_dir)), Vec::<String>::new());
 }
 
@@ -99,35 +118,80 @@ async fn a_full_disk_is_refused_and_nothing_is_lost() {
     let before = fs::read(new.join("vidette.db")).expect("the database");
     disk.fill_but(0);
     fails(&new, "full, with a log", &["room"]);
-    assert!(fs::read(new.join("vidette.db")).expect("the database") == before, "the database was changed");
+    assert!(
+        fs::read(new.join("vidette.db")).expect("the database") == before,
+        "the database was changed"
+    );
     disk.make_room();
     let gateway = Gateway::start_at(Setup::default(), &new);
-    assert_eq!(gateway.get("/v1/bus").await["events"], EVENTS, "after room was made");
+    assert_eq!(
+        gateway.get("/v1/bus").await["events"],
+        EVENTS,
+        "after room was made"
+    );
 }
 
 /// What happens to a database, and what has to be said of it.
 type Damage = (&'static str, fn(&Path), &'static [&'static str]);
 
 const DAMAGES: [Damage; 8] = [
-    ("random bytes in the header", |db| scramble(db, 0, 100), &["damaged", "Restore"]),
-    ("random bytes in the middle of pages", |db| scramble(db, 8 * 4096 + 1500, 6000), &["damaged", "Restore"]),
-    ("truncated to half", |db| truncate(db, 2), &["damaged", "Restore"]),
-    ("truncated to nothing", |db| fs::write(db, "").expect("the file"), &["damaged", "Restore"]),
-    ("garbage", |db| fs::write(db, "no database ".repeat(1000)).expect("the file"), &["damaged", "Restore"]),
-    ("of another program", |db| another_program(db), &["another program", "--data-dir"]),
-    ("of a newer version", |db| drop(sqlite3(db, "PRAGMA user_version = 999")), &["999", "newer"]),
-    ("a folder in place of the database", |db| folder_in_place(db), &["cannot be read"]),
+    (
+        "random bytes in the header",
+        |db| scramble(db, 0, 100),
+        &["damaged", "Restore"],
+    ),
+    (
+        "random bytes in the middle of pages",
+        |db| scramble(db, 8 * 4096 + 1500, 6000),
+        &["damaged", "Restore"],
+    ),
+    (
+        "truncated to half",
+        |db| truncate(db, 2),
+        &["damaged", "Restore"],
+    ),
+    (
+        "truncated to nothing",
+        |db| fs::write(db, "").expect("the file"),
+        &["damaged", "Restore"],
+    ),
+    (
+        "garbage",
+        |db| fs::write(db, "no database ".repeat(1000)).expect("the file"),
+        &["damaged", "Restore"],
+    ),
+    (
+        "of another program",
+        |db| another_program(db),
+        &["another program", "--data-dir"],
+    ),
+    (
+        "of a newer version",
+        |db| drop(sqlite3(db, "PRAGMA user_version = 999")),
+        &["999", "newer"],
+    ),
+    (
+        "a folder in place of the database",
+        |db| folder_in_place(db),
+        &["cannot be read"],
+    ),
 ];
 
 fn truncate(file: &Path, divided_by: u64) {
-    let opened = fs::OpenOptions::new().write(true).open(file).expect("the file");
+    let opened = fs::OpenOptions::new()
+        .write(true)
+        .open(file)
+        .expect("the file");
     let length = opened.metadata().expect("its length").len();
     opened.set_len(length / divided_by).expect("it is cut");
 }
 
 fn another_program(database: &Path) {
     fs::remove_file(database).expect("the file");
-    sqlite3(database, "CREATE TABLE notes (text); INSERT INTO notes VALUES ('mine')");
+    sqlite3(
+        database,
+        "CREATE TABLE notes (text); INSERT INTO notes VALUES ('mine')",
+    );
 }
 
 fn folder_in_place(database: &Path) {
@@ -152,7 +216,8 @@ async fn a_damaged_or_foreign_database_is_refused_and_nothing_is_changed() {
     }
 }
 
-/// What is left after a crash is all that there is to recover from: the write-ahead log, too, stays as it was.
+/// What is left after a crash is all that there is to recover from: the write-ahead log, too, stays
+/// as it was.
 #[tokio::test]
 async fn a_database_that_was_damaged_in_a_crash_is_refused_with_its_write_ahead_log_untouched() {
     for (what, damage, says) in &DAMAGES[..6] {
@@ -174,7 +239,8 @@ async fn a_write_ahead_log_without_its_database_is_refused() {
     is_refused(&data_dir, "no database", &["vidette.db-wal", "Restore"]);
 }
 
-/// A newer vidette was killed right after it had changed the schema: its version is in the write-ahead log only.
+/// A newer vidette was killed right after it had changed the schema: its version is in the
+/// write-ahead log only.
 #[tokio::test]
 async fn a_newer_version_that_is_in_the_write_ahead_log_only_is_refused() {
     let (_folder, data_dir) = new_dir();
@@ -182,7 +248,9 @@ async fn a_newer_version_that_is_in_the_write_ahead_log_only_is_refused() {
     let crashed = data_dir.with_file_name("crashed");
     fs::create_dir(&crashed).expect("a folder");
     let newer = rusqlite::Connection::open(data_dir.join("vidette.db")).expect("the database");
-    newer.pragma_update(None, "user_version", 999).expect("a newer version");
+    newer
+        .pragma_update(None, "user_version", 999)
+        .expect("a newer version");
     for name in ["vidette.db", "vidette.db-wal"] {
         fs::copy(data_dir.join(name), crashed.join(name)).expect("a copy of the running database");
     }
@@ -204,10 +272,21 @@ async fn an_undamaged_folder_works_again_after_an_end_and_after_a_kill() {
         assert!(gateway.terminate().await.success(), "{}", gateway.log());
         gateway.start_again();
         let again = gateway.get("/v1/bus").await;
-        assert_eq!((&again["epoch"], &again["last"]), (&bus["epoch"], &json!(EVENTS + 5 + 5 * round)));
+        assert_eq!(
+            (&again["epoch"], &again["last"]),
+            (&bus["epoch"], &json!(EVENTS + 5 + 5 * round))
+        );
         for via in ALL {
-            let vids: Vec<u64> = read_all(via, &gateway, &Ask::earliest()).await.iter().map(|e| e.vid).collect();
-            assert_eq!(vids, (1..=EVENTS + 5 + 5 * round).collect::<Vec<_>>(), "{via:?}");
+            let vids: Vec<u64> = read_all(via, &gateway, &Ask::earliest())
+                .await
+                .iter()
+                .map(|e| e.vid)
+                .collect();
+            assert_eq!(
+                vids,
+                (1..=EVENTS + 5 + 5 * round).collect::<Vec<_>>(),
+                "{via:?}"
+            );
         }
     }
 }
@@ -220,8 +299,14 @@ async fn a_start_that_was_killed_while_it_made_the_log_is_no_damage() {
     fs::write(data_dir.join("vidette.db.new"), [7; 5000]).expect("a file");
     fs::write(data_dir.join("vidette.db.new-journal"), [9; 600]).expect("a file");
     let gateway = Gateway::start_at(Setup::default(), &data_dir);
-    assert_eq!(gateway.publish_numbers("a", 2).await.split('-').next(), Some("2"));
-    assert_eq!(sqlite3(&data_dir.join("vidette.db"), "PRAGMA integrity_check"), "ok");
+    assert_eq!(
+        gateway.publish_numbers("a", 2).await.split('-').next(),
+        Some("2")
+    );
+    assert_eq!(
+        sqlite3(&data_dir.join("vidette.db"), "PRAGMA integrity_check"),
+        "ok"
+    );
 }
 
 #[tokio::test]
@@ -229,16 +314,23 @@ async fn sqlite3_reads_the_log_while_the_gateway_runs_and_afterwards() {
     let mut gateway = Gateway::start();
     let database = gateway.data_dir().join("vidette.db");
     gateway.publish_numbers("door.1", 7).await;
-    let newest =
-        "SELECT vid, topic, CAST(data AS TEXT) FROM events JOIN topics USING (topic_id) ORDER BY vid DESC LIMIT 1";
+    let newest = "SELECT vid, topic, CAST(data AS TEXT) FROM events JOIN topics USING (topic_id) ORDER BY vid DESC LIMIT 1";
     assert_eq!(sqlite3(&database, newest), r#"7|door.1|{"n":7}"#);
     assert_eq!(sqlite3(&database, "PRAGMA integrity_check"), "ok");
     gateway.publish_numbers("door.2", 1).await;
-    assert_eq!(sqlite3(&database, newest), r#"8|door.2|{"n":1}"#, "publishing went on");
+    assert_eq!(
+        sqlite3(&database, newest),
+        r#"8|door.2|{"n":1}"#,
+        "publishing went on"
+    );
     assert!(gateway.terminate().await.success(), "{}", gateway.log());
     assert_eq!(sqlite3(&database, newest), r#"8|door.2|{"n":1}"#);
     gateway.start_again();
     gateway.kill();
     let bus = "SELECT epoch IS NOT NULL, first_vid, max(last_vid, (SELECT max(vid) FROM events)) FROM bus";
-    assert_eq!(sqlite3(&database, bus), "1|1|8", "last_vid may be behind the events");
+    assert_eq!(
+        sqlite3(&database, bus),
+        "1|1|8",
+        "last_vid may be behind the events"
+    );
 }

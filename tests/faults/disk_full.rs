@@ -1,4 +1,5 @@
-//! A disk that fills up while the gateway runs: publishers are told, readers do not notice (contract §5).
+//! A disk that fills up while the gateway runs: publishers are told, readers do not notice
+//! (contract §5).
 
 use std::time::Duration;
 
@@ -21,7 +22,11 @@ async fn fill(gateway: &Gateway, history: &mut History, name: &str) -> Fault {
     for bytes in [200_000, 20_000, 1_000, 1] {
         for n in 0.. {
             assert!(n < 10_000, "it never was full");
-            let draft = [Draft::of_size("fill.1", format!("{name}-{bytes}-{n}"), bytes)];
+            let draft = [Draft::of_size(
+                "fill.1",
+                format!("{name}-{bytes}-{n}"),
+                bytes,
+            )];
             history.sending(&draft);
             let Outcome { acks, fault } = publisher.publish(&draft).await;
             history.acknowledged(&draft, &acks);
@@ -39,7 +44,10 @@ async fn fill(gateway: &Gateway, history: &mut History, name: &str) -> Fault {
 async fn check_log(gateway: &Gateway, history: &History) {
     for via in ALL {
         let found = history.check(&read_all(via, gateway, &Ask::earliest()).await);
-        assert!(found.is_clean() && found.unacknowledged == 0, "{via:?}: {found}");
+        assert!(
+            found.is_clean() && found.unacknowledged == 0,
+            "{via:?}: {found}"
+        );
     }
 }
 
@@ -51,33 +59,61 @@ async fn a_full_disk_refuses_publishers_serves_readers_and_recovers_without_a_re
     let mut history = History::default();
     let mut live = Vec::new();
     for via in ALL {
-        live.push(Reader::open(via, &gateway, &Ask::earliest()).await.expect("a subscription"));
+        live.push(
+            Reader::open(via, &gateway, &Ask::earliest())
+                .await
+                .expect("a subscription"),
+        );
     }
 
     let refused = fill(&gateway, &mut history, "first").await;
-    assert!(refused.detail().contains("full") && refused.detail().contains("room"), "{refused:?}");
+    assert!(
+        refused.detail().contains("full") && refused.detail().contains("room"),
+        "{refused:?}"
+    );
     let acknowledged = history.acknowledgements();
     for way in WAYS {
         let draft = Draft::of_size("refused", "refused", 100_000);
-        let refused = Publisher::new(way, &gateway.url()).publish(&[draft]).await.refused();
+        let refused = Publisher::new(way, &gateway.url())
+            .publish(&[draft])
+            .await
+            .refused();
         assert!(is_full(&refused), "{way:?}: {refused:?}");
     }
     for reader in &mut live {
-        assert_eq!(reader.events(acknowledged).await.last().expect("events").vid, acknowledged as u64);
+        assert_eq!(
+            reader
+                .events(acknowledged)
+                .await
+                .last()
+                .expect("events")
+                .vid,
+            acknowledged as u64
+        );
     }
     check_log(&gateway, &history).await;
     let bus = gateway.get("/v1/bus").await;
-    assert_eq!((bus["last"].as_u64(), bus["events"].as_u64()), (Some(acknowledged as u64), Some(acknowledged as u64)));
+    assert_eq!(
+        (bus["last"].as_u64(), bus["events"].as_u64()),
+        (Some(acknowledged as u64), Some(acknowledged as u64))
+    );
 
     disk.make_room();
     for way in WAYS {
         let draft = [Draft::of_size("fits.again", format!("{way:?}"), 50_000)];
         history.sending(&draft);
-        let acks = Publisher::new(way, &gateway.url()).publish(&draft).await.all();
+        let acks = Publisher::new(way, &gateway.url())
+            .publish(&draft)
+            .await
+            .all();
         history.acknowledged(&draft, &acks);
     }
     for reader in &mut live {
-        assert_eq!(reader.events(WAYS.len()).await.len(), WAYS.len(), "live readers go on");
+        assert_eq!(
+            reader.events(WAYS.len()).await.len(),
+            WAYS.len(),
+            "live readers go on"
+        );
     }
     check_log(&gateway, &history).await;
 
@@ -88,7 +124,13 @@ async fn a_full_disk_refuses_publishers_serves_readers_and_recovers_without_a_re
     disk.grow_to("24m");
     gateway.start_again();
     check_log(&gateway, &history).await;
-    assert_eq!(sqlite3(&gateway.data_dir().join("vidette.db"), "PRAGMA integrity_check"), "ok");
+    assert_eq!(
+        sqlite3(
+            &gateway.data_dir().join("vidette.db"),
+            "PRAGMA integrity_check"
+        ),
+        "ok"
+    );
 }
 
 #[tokio::test]
@@ -96,15 +138,23 @@ async fn a_batch_that_does_not_fit_is_not_there_in_part_and_smaller_ones_go_on()
     let Some(disk) = Disk::of("4m") else { return };
     let gateway = Gateway::start_at(Setup::default(), &disk.path().join("data"));
     for way in [Way::Events, Way::Publish] {
-        let batch: Vec<Draft> = (0..80).map(|n| Draft::of_size("big", format!("{way:?}-{n}"), 100_000)).collect();
-        let refused = Publisher::new(way, &gateway.url()).publish(&batch).await.refused();
+        let batch: Vec<Draft> = (0..80)
+            .map(|n| Draft::of_size("big", format!("{way:?}-{n}"), 100_000))
+            .collect();
+        let refused = Publisher::new(way, &gateway.url())
+            .publish(&batch)
+            .await
+            .refused();
         assert!(is_full(&refused), "{way:?}: {refused:?}");
     }
     let mut history = History::default();
     for way in WAYS {
         let draft = [Draft::new("small", format!("{way:?}"))];
         history.sending(&draft);
-        let acks = Publisher::new(way, &gateway.url()).publish(&draft).await.all();
+        let acks = Publisher::new(way, &gateway.url())
+            .publish(&draft)
+            .await
+            .all();
         history.acknowledged(&draft, &acks);
     }
     check_log(&gateway, &history).await;
@@ -112,40 +162,78 @@ async fn a_batch_that_does_not_fit_is_not_there_in_part_and_smaller_ones_go_on()
 
 #[tokio::test]
 async fn trimmed_events_give_their_room_to_new_ones_in_the_same_file() {
-    let config = "[retention]\nmax_bytes = 4_000_000\n[limits]\nmax_event_bytes = 500_000".to_owned();
-    let gateway = Gateway::start_with(Setup { config, ..Setup::default() });
+    let config =
+        "[retention]\nmax_bytes = 4_000_000\n[limits]\nmax_event_bytes = 500_000".to_owned();
+    let gateway = Gateway::start_with(Setup {
+        config,
+        ..Setup::default()
+    });
     let mut publisher = Publisher::new(Way::Publish, &gateway.url());
     for round in 0..40 {
-        let drafts: Vec<Draft> = (0..20).map(|n| Draft::of_size("a", format!("{round}-{n}"), 100_000)).collect();
+        let drafts: Vec<Draft> = (0..20)
+            .map(|n| Draft::of_size("a", format!("{round}-{n}"), 100_000))
+            .collect();
         publisher.publish(&drafts).await.all();
         let is_trimmed = async || gateway.metric("vidette_retained_bytes").await <= 4_000_000.0;
-        gateway.until("what is too much is trimmed", is_trimmed).await;
+        gateway
+            .until("what is too much is trimmed", is_trimmed)
+            .await;
     }
     let bus = gateway.get("/v1/bus").await;
     assert_eq!(bus["last"], 800);
     assert!(bus["first"].as_u64().expect("a vid") > 750, "{bus}");
-    let size = |name: &str| std::fs::metadata(gateway.data_dir().join(name)).expect("the file").len();
+    let size = |name: &str| {
+        std::fs::metadata(gateway.data_dir().join(name))
+            .expect("the file")
+            .len()
+    };
     let (database, log) = (size("vidette.db"), size("vidette.db-wal"));
-    assert!(database < 16 << 20, "{database} bytes for 4 MB of events after 80 MB were published");
+    assert!(
+        database < 16 << 20,
+        "{database} bytes for 4 MB of events after 80 MB were published"
+    );
     assert!(log < 40 << 20, "{log} bytes of write-ahead log");
 }
 
-/// A disk that is full because of events that are due to go: retention has to come to its end without help.
+/// A disk that is full because of events that are due to go: retention has to come to its end
+/// without help.
 #[tokio::test]
 async fn a_full_disk_recovers_when_retention_trims() {
     let Some(disk) = Disk::of("3m") else { return };
     let config = "[bus]\nheartbeat = \"500ms\"\n[retention]\nmax_age = \"1500ms\"".to_owned();
-    let gateway = Gateway::start_at(Setup { config, ..Setup::default() }, &disk.path().join("data"));
+    let gateway = Gateway::start_at(
+        Setup {
+            config,
+            ..Setup::default()
+        },
+        &disk.path().join("data"),
+    );
     let mut history = History::default();
     fill(&gateway, &mut history, "first").await;
     let recovers = async {
         let mut publisher = Publisher::new(Way::Events, &gateway.url());
-        while let Some(fault) = publisher.publish(&[Draft::of_size("a", "next", 50_000)]).await.fault {
+        while let Some(fault) = publisher
+            .publish(&[Draft::of_size("a", "next", 50_000)])
+            .await
+            .fault
+        {
             assert!(is_full(&fault), "{fault:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let in_time = tokio::time::timeout(Duration::from_secs(8), recovers).await.is_ok();
-    assert!(in_time, "it stays full, though all events are due: {}", gateway.get("/v1/bus").await);
-    assert_eq!(read_all(Via::Poll, &gateway, &Ask::earliest()).await.last().map(|e| e.id.clone()), Some("next".into()));
+    let in_time = tokio::time::timeout(Duration::from_secs(8), recovers)
+        .await
+        .is_ok();
+    assert!(
+        in_time,
+        "it stays full, though all events are due: {}",
+        gateway.get("/v1/bus").await
+    );
+    assert_eq!(
+        read_all(Via::Poll, &gateway, &Ask::earliest())
+            .await
+            .last()
+            .map(|e| e.id.clone()),
+        Some("next".into())
+    );
 }

@@ -31,7 +31,9 @@ impl Disk {
 
     fn mount(&self, options: &str) {
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(self.folder.path());
+        mount
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(self.folder.path());
         let done = mount.output().expect("`mount` is needed for these tests");
         assert!(
             done.status.success(),
@@ -57,7 +59,11 @@ impl Disk {
         use std::io::Write as _;
         let spare = self.path().join("spare");
         fs::write(&spare, vec![0; bytes]).expect("so much room at least");
-        let mut filler = fs::OpenOptions::new().create(true).append(true).open(self.filler()).expect("a file");
+        let mut filler = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.filler())
+            .expect("a file");
         while filler.write(&[0; 4096]).is_ok_and(|written| written > 0) {}
         fs::remove_file(spare).expect("a file");
     }
@@ -74,26 +80,41 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         // Whoever still has a file open there ends soon; the mount goes with the last of them.
-        let _ = Command::new("umount").arg("-l").arg(self.folder.path()).output();
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(self.folder.path())
+            .output();
     }
 }
 
-/// Every file in a folder, but for the lock, whose text is only to help a person, and two that hold nothing of their
-/// own: the shared memory of the write-ahead log, and an empty write-ahead log.
+/// Every file in a folder, but for the lock, whose text is only to help a person, and two that hold
+/// nothing of their own: the shared memory of the write-ahead log, and an empty write-ahead log.
 pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry"));
+    let entries = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|e| e.expect("an entry"));
     let named = entries.map(|e| (e.file_name().into_string().expect("UTF-8"), e.path()));
     let kept = named.filter(|(name, _)| name != "vidette.lock" && name != "vidette.db-shm");
     let read = kept.map(|(name, path)| (name, fs::read(path).expect("a file")));
-    read.filter(|(name, bytes)| name != "vidette.db-wal" || !bytes.is_empty()).collect()
+    read.filter(|(name, bytes)| name != "vidette.db-wal" || !bytes.is_empty())
+        .collect()
 }
 
 /// What differs, in few words.
-pub(crate) fn difference(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
-    let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+pub(crate) fn difference(
+    before: &BTreeMap<String, Vec<u8>>,
+    after: &BTreeMap<String, Vec<u8>>,
+) -> Vec<String> {
+    let names = before
+        .keys()
+        .chain(after.keys().filter(|name| !before.contains_key(*name)));
     let told = names.filter_map(|name| match (before.get(name), after.get(name)) {
         (Some(old), Some(new)) if old == new => None,
-        (Some(old), Some(new)) => Some(format!("{name} was changed ({} bytes, then {})", old.len(), new.len())),
+        (Some(old), Some(new)) => Some(format!(
+            "{name} was changed ({} bytes, then {})",
+            old.len(),
+            new.len()
+        )),
         (Some(old), None) => Some(format!("{name} is gone ({} bytes)", old.len())),
         (None, new) => Some(format!("{name} is new ({} bytes)", new.map_or(0, Vec::len))),
     });
@@ -117,23 +138,42 @@ pub(crate) async fn make_log(data_dir: &Path) {
     assert!(gateway.terminate().await.success(), "{}", gateway.log());
     let connection = rusqlite::Connection::open(data_dir.join("vidette.db")).expect("the database");
     let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
-    connection.query_row(checkpoint, [], |_| Ok(())).expect("everything goes into the database");
+    connection
+        .query_row(checkpoint, [], |_| Ok(()))
+        .expect("everything goes into the database");
     connection.close().expect("it closes");
-    assert_eq!(files(data_dir).keys().collect::<Vec<_>>(), ["vidette.db", "vidette.reserve"]);
+    assert_eq!(
+        files(data_dir).keys().collect::<Vec<_>>(),
+        ["vidette.db", "vidette.reserve"]
+    );
 }
 
-/// A log of a gateway that was killed: a part of it is in the write-ahead log, all of it with a checkpoint before.
+/// A log of a gateway that was killed: a part of it is in the write-ahead log, all of it with a
+/// checkpoint before.
 pub(crate) async fn make_killed_log(data_dir: &Path) {
     make_log(data_dir).await;
     let mut gateway = publish_log(data_dir).await;
     gateway.kill();
-    let wal = fs::metadata(data_dir.join("vidette.db-wal")).expect("a write-ahead log").len();
+    let wal = fs::metadata(data_dir.join("vidette.db-wal"))
+        .expect("a write-ahead log")
+        .len();
     assert!(wal > 10_000, "{wal}");
 }
 
 /// The answer of the `sqlite3` program.
 pub(crate) fn sqlite3(database: &Path, sql: &str) -> String {
-    let done = Command::new("sqlite3").arg(database).arg(sql).output().expect("`sqlite3` is needed for these tests");
-    assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).expect("UTF-8").trim().to_owned()
+    let done = Command::new("sqlite3")
+        .arg(database)
+        .arg(sql)
+        .output()
+        .expect("`sqlite3` is needed for these tests");
+    assert!(
+        done.status.success(),
+        "{sql}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    String::from_utf8(done.stdout)
+        .expect("UTF-8")
+        .trim()
+        .to_owned()
 }

@@ -1,4 +1,5 @@
-//! Was anything lost, doubled, reordered or changed? Keeps what publishers were told and compares it with the log.
+//! Was anything lost, doubled, reordered or changed? Keeps what publishers were told and compares
+//! it with the log.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -54,7 +55,15 @@ impl Findings {
 
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Findings { events, acknowledged, unacknowledged, lost, repeated, reordered, .. } = self;
+        let Findings {
+            events,
+            acknowledged,
+            unacknowledged,
+            lost,
+            repeated,
+            reordered,
+            ..
+        } = self;
         write!(f, "{events} events")?;
         if acknowledged + unacknowledged > 0 {
             write!(f, " ({acknowledged} acknowledged, {unacknowledged} not)")?;
@@ -70,7 +79,8 @@ impl fmt::Display for Findings {
 
 impl History {
     pub(crate) fn sending(&mut self, drafts: &[Draft]) {
-        self.sent.extend(drafts.iter().map(|d| (d.id.clone(), d.clone())));
+        self.sent
+            .extend(drafts.iter().map(|d| (d.id.clone(), d.clone())));
     }
 
     /// These were acknowledged, in this order.
@@ -95,7 +105,11 @@ impl History {
 
     /// Compares with the log as it was read from the earliest event on.
     pub(crate) fn check(&self, log: &[Seen]) -> Findings {
-        let mut found = Findings { events: log.len(), acknowledged: self.acknowledged.len(), ..Findings::default() };
+        let mut found = Findings {
+            events: log.len(),
+            acknowledged: self.acknowledged.len(),
+            ..Findings::default()
+        };
         let mut vids = HashSet::new();
         let mut ids = HashSet::new();
         for event in log {
@@ -110,8 +124,15 @@ impl History {
                 None => found.unacknowledged += 1,
             }
         }
-        found.reordered = log.windows(2).filter(|w| w[0].vid >= w[1].vid || w[0].time_ms > w[1].time_ms).count();
-        found.lost = self.acknowledged.keys().filter(|id| !ids.contains(id)).count();
+        found.reordered = log
+            .windows(2)
+            .filter(|w| w[0].vid >= w[1].vid || w[0].time_ms > w[1].time_ms)
+            .count();
+        found.lost = self
+            .acknowledged
+            .keys()
+            .filter(|id| !ids.contains(id))
+            .count();
         let distinct: HashSet<u64> = self.acknowledged.values().copied().collect();
         found.double_vid += self.acknowledged.len() - distinct.len();
         found.changed += self.contradicted;
@@ -125,9 +146,16 @@ fn is_what_was_sent(event: &Seen, draft: &Draft) -> bool {
 }
 
 /// Compares what a subscriber saw with what the log holds of it. The counts are of the subscriber.
-pub(crate) fn check_subscriber(log: &[Seen], seen: &[Seen], wants: impl Fn(&str) -> bool) -> Findings {
+pub(crate) fn check_subscriber(
+    log: &[Seen],
+    seen: &[Seen],
+    wants: impl Fn(&str) -> bool,
+) -> Findings {
     let by_vid: HashMap<u64, &Seen> = log.iter().map(|e| (e.vid, e)).collect();
-    let mut found = Findings { events: seen.len(), ..Findings::default() };
+    let mut found = Findings {
+        events: seen.len(),
+        ..Findings::default()
+    };
     let mut vids = HashSet::new();
     for event in seen {
         found.repeated += usize::from(!vids.insert(event.vid));
@@ -138,7 +166,10 @@ pub(crate) fn check_subscriber(log: &[Seen], seen: &[Seen], wants: impl Fn(&str)
         found.made_up += usize::from(!wants(&event.topic));
     }
     found.reordered = seen.windows(2).filter(|w| w[0].vid >= w[1].vid).count();
-    found.lost = log.iter().filter(|e| wants(&e.topic) && !vids.contains(&e.vid)).count();
+    found.lost = log
+        .iter()
+        .filter(|e| wants(&e.topic) && !vids.contains(&e.vid))
+        .count();
     found
 }
 
@@ -147,11 +178,18 @@ mod tests {
     use super::*;
 
     fn history() -> (History, Vec<Seen>) {
-        let drafts: Vec<Draft> = (1..=4).map(|n| Draft::new("a", format!("id-{n}"))).collect();
+        let drafts: Vec<Draft> = (1..=4)
+            .map(|n| Draft::new("a", format!("id-{n}")))
+            .collect();
         let mut history = History::default();
         history.sending(&drafts);
-        let acks: Vec<Ack> =
-            (1..=3).map(|vid| Ack { vid, cursor: format!("{vid}-abcdef"), duplicate: false }).collect();
+        let acks: Vec<Ack> = (1..=3)
+            .map(|vid| Ack {
+                vid,
+                cursor: format!("{vid}-abcdef"),
+                duplicate: false,
+            })
+            .collect();
         history.acknowledged(&drafts, &acks);
         let seen = (1..).zip(&drafts).map(|(vid, draft)| Seen {
             vid,
@@ -170,7 +208,10 @@ mod tests {
         let clean = history.check(&log);
         assert!(clean.is_clean(), "{clean}");
         assert_eq!((clean.acknowledged, clean.unacknowledged), (3, 1));
-        assert!(history.check(&log[..3]).is_clean(), "an event that was not acknowledged may be missing");
+        assert!(
+            history.check(&log[..3]).is_clean(),
+            "an event that was not acknowledged may be missing"
+        );
 
         let after = |change: &dyn Fn(&mut Vec<Seen>)| {
             let mut log = log.clone();
@@ -191,7 +232,11 @@ mod tests {
     #[test]
     fn the_checker_finds_contradicting_acknowledgements() {
         let (mut history, log) = history();
-        let ack = |vid: u64, epoch: &str| Ack { vid, cursor: format!("{vid}-{epoch}"), duplicate: true };
+        let ack = |vid: u64, epoch: &str| Ack {
+            vid,
+            cursor: format!("{vid}-{epoch}"),
+            duplicate: true,
+        };
         history.acknowledged(&[Draft::new("a", "id-1")], &[ack(1, "abcdef")]);
         assert!(history.check(&log).is_clean());
         history.acknowledged(&[Draft::new("a", "id-1")], &[ack(4, "abcdef")]);
@@ -209,8 +254,15 @@ mod tests {
         let doubled: Vec<Seen> = [&log[..2], &log[1..]].concat();
         let found = check_subscriber(&log, &doubled, |_| true);
         assert_eq!((found.repeated, found.reordered), (1, 1));
-        assert_eq!(check_subscriber(&log[..3], &log, |_| true).made_up, 1, "it did not survive");
-        assert_eq!(check_subscriber(&log, &log, |topic| topic == "b").made_up, 4);
+        assert_eq!(
+            check_subscriber(&log[..3], &log, |_| true).made_up,
+            1,
+            "it did not survive"
+        );
+        assert_eq!(
+            check_subscriber(&log, &log, |topic| topic == "b").made_up,
+            4
+        );
         let mut changed = log.clone();
         changed[0].data = Data::Json("0".into());
         assert_eq!(check_subscriber(&log, &changed, |_| true).changed, 1);

@@ -1,4 +1,5 @@
-//! A gateway that is killed again and again at random moments loses nothing and doubles nothing (contract §2).
+//! A gateway that is killed again and again at random moments loses nothing and doubles nothing
+//! (contract §2).
 
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use crate::writer::{Patience, Shared, write};
 
 /// `VIDETTE_SEED` chooses the run, `VIDETTE_KILLS` its length.
 fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+    std::env::var(name)
+        .ok()
+        .map_or(default, |text| text.parse().expect("a number"))
 }
 
 /// A topic of writers whose id is not sent again.
@@ -19,30 +22,59 @@ const GIVES_UP: &str = "kill.lets-go";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_killed_at_random_moments_loses_and_doubles_nothing() {
-    let (seed, rounds) = (from_env("VIDETTE_SEED", fastrand::u64(..1_000_000)), from_env("VIDETTE_KILLS", 20));
+    let (seed, rounds) = (
+        from_env("VIDETTE_SEED", fastrand::u64(..1_000_000)),
+        from_env("VIDETTE_KILLS", 20),
+    );
     println!("VIDETTE_SEED={seed} VIDETTE_KILLS={rounds}");
     let mut random = fastrand::Rng::with_seed(seed);
     let config = "[bus]\nheartbeat = \"1s\"".to_owned();
-    let mut gateway = Gateway::start_with(Setup { config, ..Setup::default() });
+    let mut gateway = Gateway::start_with(Setup {
+        config,
+        ..Setup::default()
+    });
     let (url, epoch) = (gateway.url(), gateway.get("/v1/bus").await["epoch"].clone());
 
     let shared = Shared::default();
     let mut writers = Vec::new();
     for (n, way) in (0..).zip(WAYS) {
         let name = format!("{way:?}").to_lowercase();
-        let writer = write(way, name, url.clone(), Patience::SendsAgain, shared.clone(), seed + n);
+        let writer = write(
+            way,
+            name,
+            url.clone(),
+            Patience::SendsAgain,
+            shared.clone(),
+            seed + n,
+        );
         writers.push(tokio::spawn(writer));
     }
-    let lets_go = write(Way::Events, "lets-go".into(), url.clone(), Patience::GivesUp, shared.clone(), seed + 9);
+    let lets_go = write(
+        Way::Events,
+        "lets-go".into(),
+        url.clone(),
+        Patience::GivesUp,
+        shared.clone(),
+        seed + 9,
+    );
     writers.push(tokio::spawn(lets_go));
     let subscribers: Vec<Subscriber> = ALL
         .into_iter()
-        .flat_map(|via| [Subscriber::start(via, &url, &[]), Subscriber::start(via, &url, &["kill.publish", GIVES_UP])])
+        .flat_map(|via| {
+            [
+                Subscriber::start(via, &url, &[]),
+                Subscriber::start(via, &url, &["kill.publish", GIVES_UP]),
+            ]
+        })
         .collect();
 
     for _ in 0..rounds {
         // Also right at the start, while everybody comes back at once.
-        let run_for = if random.u8(..) < 40 { 0 } else { random.u64(10..350) };
+        let run_for = if random.u8(..) < 40 {
+            0
+        } else {
+            random.u64(10..350)
+        };
         tokio::time::sleep(Duration::from_millis(run_for)).await;
         tokio::task::block_in_place(|| {
             gateway.kill();
@@ -51,33 +83,65 @@ async fn a_gateway_killed_at_random_moments_loses_and_doubles_nothing() {
     }
     shared.stop();
     for writer in writers {
-        tokio::time::timeout(Duration::from_secs(60), writer).await.expect("in time").expect("a writer");
+        tokio::time::timeout(Duration::from_secs(60), writer)
+            .await
+            .expect("in time")
+            .expect("a writer");
     }
 
-    assert_eq!(gateway.get("/v1/bus").await["epoch"], epoch, "the log is the same one");
+    assert_eq!(
+        gateway.get("/v1/bus").await["epoch"],
+        epoch,
+        "the log is the same one"
+    );
     let mut logs = Vec::new();
     for via in ALL {
         logs.push(read_all(via, &gateway, &Ask::earliest()).await);
     }
-    assert!(logs[0] == logs[1] && logs[1] == logs[2], "the transports tell the same log");
+    assert!(
+        logs[0] == logs[1] && logs[1] == logs[2],
+        "the transports tell the same log"
+    );
     let history = std::mem::take(&mut *shared.history.lock().expect("the history"));
     check(&history, &logs[0], &subscribers, rounds).await;
 }
 
 async fn check(history: &History, log: &[Seen], subscribers: &[Subscriber], rounds: u64) {
     let found = history.check(log);
-    println!("log: {found}; {} acknowledged again as duplicates", history.duplicates());
+    println!(
+        "log: {found}; {} acknowledged again as duplicates",
+        history.duplicates()
+    );
     assert!(found.is_clean(), "{found}");
-    assert!(history.duplicates() > 0, "no publisher ever sent anything twice: the test tests too little");
+    assert!(
+        history.duplicates() > 0,
+        "no publisher ever sent anything twice: the test tests too little"
+    );
     for subscriber in subscribers {
-        let wants = |topic: &str| subscriber.topics.is_empty() || subscriber.topics.iter().any(|t| t == topic);
-        subscriber.reaches(log.iter().rfind(|e| wants(&e.topic)).expect("events").vid).await;
+        let wants = |topic: &str| {
+            subscriber.topics.is_empty() || subscriber.topics.iter().any(|t| t == topic)
+        };
+        subscriber
+            .reaches(log.iter().rfind(|e| wants(&e.topic)).expect("events").vid)
+            .await;
         let told = subscriber.told();
         let found = check_subscriber(log, &told.events, wants);
-        println!("{:?} {:?}: {found}; {} times opened", subscriber.via, subscriber.topics, told.opened);
-        assert!(found.is_clean(), "{:?} {:?}: {found}", subscriber.via, subscriber.topics);
+        println!(
+            "{:?} {:?}: {found}; {} times opened",
+            subscriber.via, subscriber.topics, told.opened
+        );
+        assert!(
+            found.is_clean(),
+            "{:?} {:?}: {found}",
+            subscriber.via,
+            subscriber.topics
+        );
         assert_eq!(told.gaps, [], "nothing is gone");
         assert_eq!(told.epochs.len(), 1);
-        assert!(told.opened as u64 > rounds / 2, "it hardly ever had to resume: {}", told.opened);
+        assert!(
+            told.opened as u64 > rounds / 2,
+            "it hardly ever had to resume: {}",
+            told.opened
+        );
     }
 }

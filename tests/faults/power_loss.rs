@@ -1,4 +1,5 @@
-//! A power cut: what was acknowledged, and what anybody has seen, is still there (contract §2.2, §2.3).
+//! A power cut: what was acknowledged, and what anybody has seen, is still there (contract §2.2,
+//! §2.3).
 
 use std::time::Duration;
 
@@ -21,20 +22,41 @@ async fn publish_and_cut(lie: bool) -> (Findings, Vec<Findings>) {
     let shim = Shim::new();
     let mut gateway = shim.start();
     let shared = Shared::default();
-    let subscribers: Vec<_> = ALL.map(|via| Subscriber::start(via, &gateway.url(), &[])).into();
+    let subscribers: Vec<_> = ALL
+        .map(|via| Subscriber::start(via, &gateway.url(), &[]))
+        .into();
     let mut writers = Vec::new();
     for (n, way) in (0..).zip(WAYS) {
         let name = format!("{way:?}").to_lowercase();
-        let writer = write(way, name, gateway.url(), Patience::GivesUp, shared.clone(), n);
+        let writer = write(
+            way,
+            name,
+            gateway.url(),
+            Patience::GivesUp,
+            shared.clone(),
+            n,
+        );
         writers.push(tokio::spawn(writer));
     }
-    let acknowledged = || shared.history.lock().expect("the history").acknowledgements();
-    gateway.until("there are acknowledgements", || async { acknowledged() >= 150 }).await;
+    let acknowledged = || {
+        shared
+            .history
+            .lock()
+            .expect("the history")
+            .acknowledgements()
+    };
+    gateway
+        .until("there are acknowledgements", || async {
+            acknowledged() >= 150
+        })
+        .await;
     if lie {
         shim.on("lie", "");
     }
     let more = acknowledged() + 150;
-    gateway.until("there are more", || async { acknowledged() >= more }).await;
+    gateway
+        .until("there are more", || async { acknowledged() >= more })
+        .await;
     let restarted = tokio::task::block_in_place(|| cut_the_power(&mut gateway, &shim));
     shared.stop();
     let told: Vec<Told> = subscribers.iter().map(Subscriber::told).collect();
@@ -43,7 +65,10 @@ async fn publish_and_cut(lie: bool) -> (Findings, Vec<Findings>) {
     }
     let log = read_all(Via::Grpc, &restarted, &Ask::earliest()).await;
     let found = shared.history.lock().expect("the history").check(&log);
-    let of_subscribers = told.iter().map(|told| check_seen(&log, &told.events)).collect();
+    let of_subscribers = told
+        .iter()
+        .map(|told| check_seen(&log, &told.events))
+        .collect();
     (found, of_subscribers)
 }
 
@@ -71,11 +96,15 @@ async fn a_disk_that_lies_about_its_syncs_is_found_out_by_the_checker() {
     let (found, of_subscribers) = publish_and_cut(true).await;
     println!("{found}");
     assert!(found.lost > 0, "{found}");
-    assert!(of_subscribers.iter().any(|found| found.made_up > 0), "{of_subscribers:?}");
+    assert!(
+        of_subscribers.iter().any(|found| found.made_up > 0),
+        "{of_subscribers:?}"
+    );
 }
 
-/// An event that was on its way to the disk when the gateway was killed may come back with the next one. Then it must
-/// be durable before anybody sees it, like any other: its vid would be given again after a power cut.
+/// An event that was on its way to the disk when the gateway was killed may come back with the next
+/// one. Then it must be durable before anybody sees it, like any other: its vid would be given
+/// again after a power cut.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_comes_back_after_a_kill_is_durable_before_it_is_seen() {
     for how in ["hold", "fail"] {
@@ -84,7 +113,8 @@ async fn an_event_that_comes_back_after_a_kill_is_durable_before_it_is_seen() {
         gateway.publish_numbers("before", 1).await;
         shim.on(how, "-wal");
         let mut publisher = Publisher::new(Way::Events, &gateway.url());
-        let publishing = tokio::spawn(async move { publisher.publish(&[Draft::new("late", "late")]).await });
+        let publishing =
+            tokio::spawn(async move { publisher.publish(&[Draft::new("late", "late")]).await });
         if how == "hold" {
             shim.holds_a_sync().await;
         } else {
@@ -106,7 +136,10 @@ async fn an_event_that_comes_back_after_a_kill_is_durable_before_it_is_seen() {
         let log = read_all(Via::Poll, &after, &Ask::earliest()).await;
         for (via, seen) in ALL.iter().zip(&seen) {
             let found = check_seen(&log, seen);
-            assert!(found.is_clean(), "{how}, {via:?}: seen before it was durable, gone after a power cut: {found}");
+            assert!(
+                found.is_clean(),
+                "{how}, {via:?}: seen before it was durable, gone after a power cut: {found}"
+            );
         }
     }
 }
@@ -116,19 +149,35 @@ async fn after_a_power_cut_vids_and_ids_go_on_where_they_were() {
     let shim = Shim::new();
     let mut gateway = shim.start();
     let mut history = History::default();
-    let drafts: Vec<Draft> = (0..20).map(|n| Draft::new("a", format!("id-{n}"))).collect();
+    let drafts: Vec<Draft> = (0..20)
+        .map(|n| Draft::new("a", format!("id-{n}")))
+        .collect();
     history.sending(&drafts);
-    let acks = Publisher::new(Way::Ndjson, &gateway.url()).publish(&drafts).await.all();
+    let acks = Publisher::new(Way::Ndjson, &gateway.url())
+        .publish(&drafts)
+        .await
+        .all();
     history.acknowledged(&drafts, &acks);
 
     let after = tokio::task::block_in_place(|| cut_the_power(&mut gateway, &shim));
-    let again = Publisher::new(Way::PublishStream, &after.url()).publish(&drafts).await.all();
+    let again = Publisher::new(Way::PublishStream, &after.url())
+        .publish(&drafts)
+        .await
+        .all();
     assert!(again.iter().all(|ack| ack.duplicate), "{again:?}");
     history.acknowledged(&drafts, &again);
     let cursor = acks[9].cursor.clone();
-    let mut reader = Reader::open(Via::Sse, &after, &Ask::after(cursor)).await.expect("a subscription");
-    let (steps, _) = tokio::time::timeout(Duration::from_secs(10), reader.until_caught_up()).await.expect("in time");
-    assert_eq!(steps.len(), 1 + 10, "hello and ten events, no gap: {steps:?}");
+    let mut reader = Reader::open(Via::Sse, &after, &Ask::after(cursor))
+        .await
+        .expect("a subscription");
+    let (steps, _) = tokio::time::timeout(Duration::from_secs(10), reader.until_caught_up())
+        .await
+        .expect("in time");
+    assert_eq!(
+        steps.len(),
+        1 + 10,
+        "hello and ten events, no gap: {steps:?}"
+    );
     let found = history.check(&read_all(Via::Poll, &after, &Ask::earliest()).await);
     assert!(found.is_clean(), "{found}");
 }

@@ -57,7 +57,14 @@ impl Shim {
             ("SYNC_SHIM_FOLDER".to_owned(), text(&self.data_dir())),
             ("SYNC_SHIM_CONTROL".to_owned(), text(&self.control(""))),
         ];
-        Gateway::start_at(Setup { config, env, ..Setup::default() }, &self.data_dir())
+        Gateway::start_at(
+            Setup {
+                config,
+                env,
+                ..Setup::default()
+            },
+            &self.data_dir(),
+        )
     }
 
     /// Switches `hold`, `fail` or `lie` on, for files whose names end so.
@@ -87,7 +94,10 @@ impl Shim {
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "no sync was there to be {name}");
+        assert!(
+            tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
+            "no sync was there to be {name}"
+        );
     }
 
     /// The paths of all syncs that were done, in order.
@@ -98,6 +108,9 @@ impl Shim {
 
     /// Syncs of the write-ahead log.
     pub(crate) fn log_syncs(&self) -> usize {
-        self.syncs().iter().filter(|path| path.ends_with("vidette.db-wal")).count()
+        self.syncs()
+            .iter()
+            .filter(|path| path.ends_with("vidette.db-wal"))
+            .count()
     }
 }

@@ -16,21 +16,40 @@ async fn who_holds_the_write_lock_for_long_makes_publishers_wait_and_breaks_noth
     let gateway = Gateway::start();
     gateway.publish_numbers("a", 2).await;
     let stranger = open(&gateway);
-    stranger.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
-    let refused = Publisher::new(Way::Events, &gateway.url()).publish(&[Draft::new("a", "early")]).await.refused();
-    assert!(refused.is(429, "busy", Code::ResourceExhausted), "{refused:?}");
+    stranger
+        .execute_batch("BEGIN IMMEDIATE")
+        .expect("the write lock");
+    let refused = Publisher::new(Way::Events, &gateway.url())
+        .publish(&[Draft::new("a", "early")])
+        .await
+        .refused();
+    assert!(
+        refused.is(429, "busy", Code::ResourceExhausted),
+        "{refused:?}"
+    );
     for via in ALL {
-        assert_eq!(read_all(via, &gateway, &Ask::earliest()).await.len(), 2, "{via:?}: readers do not wait");
+        assert_eq!(
+            read_all(via, &gateway, &Ask::earliest()).await.len(),
+            2,
+            "{via:?}: readers do not wait"
+        );
     }
     let mut publisher = Publisher::new(Way::Publish, &gateway.url());
-    let waiting = tokio::spawn(async move { publisher.publish(&[Draft::new("a", "late")]).await.all() });
+    let waiting =
+        tokio::spawn(async move { publisher.publish(&[Draft::new("a", "late")]).await.all() });
     stranger.execute_batch("ROLLBACK").expect("it ends");
     assert_eq!(waiting.await.expect("a publisher")[0].vid, 3);
     for (vid, way) in (4..).zip(WAYS) {
-        let acks = Publisher::new(way, &gateway.url()).publish(&[Draft::new("a", format!("{way:?}"))]).await.all();
+        let acks = Publisher::new(way, &gateway.url())
+            .publish(&[Draft::new("a", format!("{way:?}"))])
+            .await
+            .all();
         assert_eq!((acks[0].vid, acks[0].duplicate), (vid, false), "{way:?}");
     }
-    let ready = reqwest::get(format!("{}/readyz", gateway.url())).await.expect("an answer").status();
+    let ready = reqwest::get(format!("{}/readyz", gateway.url()))
+        .await
+        .expect("an answer")
+        .status();
     assert_eq!(ready, 200);
 }
 
@@ -40,15 +59,25 @@ async fn who_reads_for_long_holds_nobody_up() {
     gateway.publish_numbers("a", 2).await;
     let mut stranger = open(&gateway);
     let snapshot = stranger.transaction().expect("a transaction");
-    let count = || snapshot.query_row("SELECT count(*) FROM events", [], |r| r.get::<_, i64>(0)).expect("a count");
+    let count = || {
+        snapshot
+            .query_row("SELECT count(*) FROM events", [], |r| r.get::<_, i64>(0))
+            .expect("a count")
+    };
     assert_eq!(count(), 2);
     let mut publisher = Publisher::new(Way::Publish, &gateway.url());
     for n in 0..8 {
-        let batch: Vec<Draft> = (0..10).map(|m| Draft::of_size("a", format!("{n}-{m}"), 300_000)).collect();
+        let batch: Vec<Draft> = (0..10)
+            .map(|m| Draft::of_size("a", format!("{n}-{m}"), 300_000))
+            .collect();
         publisher.publish(&batch).await.all();
     }
     assert_eq!(count(), 2, "it has its own view");
     for via in ALL {
-        assert_eq!(read_all(via, &gateway, &Ask::earliest()).await.len(), 82, "{via:?}");
+        assert_eq!(
+            read_all(via, &gateway, &Ask::earliest()).await.len(),
+            82,
+            "{via:?}"
+        );
     }
 }

@@ -34,7 +34,12 @@ impl Subscriber {
         let topics: Vec<String> = topics.iter().map(|t| (*t).to_owned()).collect();
         let told = Arc::new(Mutex::new(Told::default()));
         let task = tokio::spawn(read_on(via, url.to_owned(), topics.clone(), told.clone()));
-        Subscriber { via, topics, told, task }
+        Subscriber {
+            via,
+            topics,
+            told,
+            task,
+        }
     }
 
     pub(crate) fn told(&self) -> Told {
@@ -50,7 +55,13 @@ impl Subscriber {
             }
         };
         let in_time = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
-        assert!(in_time, "{:?} of {:?} never came to {vid}: {:?}", self.via, self.topics, self.told().cursor);
+        assert!(
+            in_time,
+            "{:?} of {:?} never came to {vid}: {:?}",
+            self.via,
+            self.topics,
+            self.told().cursor
+        );
     }
 }
 
@@ -61,13 +72,24 @@ impl Drop for Subscriber {
 }
 
 fn vid_of(cursor: Option<&str>) -> u64 {
-    cursor.and_then(|c| c.split('-').next()).and_then(|vid| vid.parse().ok()).unwrap_or(0)
+    cursor
+        .and_then(|c| c.split('-').next())
+        .and_then(|vid| vid.parse().ok())
+        .unwrap_or(0)
 }
 
 async fn read_on(via: Via, url: String, topics: Vec<String>, told: Arc<Mutex<Told>>) {
     loop {
-        let after = told.lock().expect("what was told").cursor.clone().unwrap_or_else(|| "earliest".into());
-        let ask = Ask { topics: topics.clone(), ..Ask::after(after) };
+        let after = told
+            .lock()
+            .expect("what was told")
+            .cursor
+            .clone()
+            .unwrap_or_else(|| "earliest".into());
+        let ask = Ask {
+            topics: topics.clone(),
+            ..Ask::after(after)
+        };
         if let Ok(mut reader) = Reader::open_at(via, &url, &ask).await {
             told.lock().expect("what was told").opened += 1;
             // Whatever ends it, the cursor is what counts.

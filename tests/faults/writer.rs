@@ -34,7 +34,14 @@ pub(crate) enum Patience {
 }
 
 /// Publishes until it is told to stop; returns when everything it does not give up is acknowledged.
-pub(crate) async fn write(way: Way, name: String, url: String, patience: Patience, shared: Shared, seed: u64) {
+pub(crate) async fn write(
+    way: Way,
+    name: String,
+    url: String,
+    patience: Patience,
+    shared: Shared,
+    seed: u64,
+) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut publisher = Publisher::new(way, &url);
     let topic = format!("kill.{name}");
@@ -43,12 +50,17 @@ pub(crate) async fn write(way: Way, name: String, url: String, patience: Patienc
         let mut drafts = Vec::new();
         for _ in 0..random.usize(1..=6) {
             serial += 1;
-            let bytes = if random.u8(..) < 4 { 20_000 } else { random.usize(..300) };
+            let bytes = if random.u8(..) < 4 {
+                20_000
+            } else {
+                random.usize(..300)
+            };
             drafts.push(Draft::of_size(&topic, format!("{name}-{serial}"), bytes));
         }
         shared.history.lock().expect("the history").sending(&drafts);
         publish(&mut publisher, &drafts, patience, &shared).await;
-        // Now and then what is long acknowledged is sent again, as a publisher does that never got the answer.
+        // Now and then what is long acknowledged is sent again, as a publisher does that never got
+        // the answer.
         if random.u8(..) < 50 && patience == Patience::SendsAgain {
             publish(&mut publisher, &previous, patience, &shared).await;
         }
@@ -56,10 +68,19 @@ pub(crate) async fn write(way: Way, name: String, url: String, patience: Patienc
     }
 }
 
-async fn publish(publisher: &mut Publisher, mut drafts: &[Draft], patience: Patience, shared: &Shared) {
+async fn publish(
+    publisher: &mut Publisher,
+    mut drafts: &[Draft],
+    patience: Patience,
+    shared: &Shared,
+) {
     while !drafts.is_empty() {
         let outcome = publisher.publish(drafts).await;
-        shared.history.lock().expect("the history").acknowledged(drafts, &outcome.acks);
+        shared
+            .history
+            .lock()
+            .expect("the history")
+            .acknowledged(drafts, &outcome.acks);
         drafts = &drafts[outcome.acks.len()..];
         if outcome.fault.is_none() || patience == Patience::GivesUp {
             return;

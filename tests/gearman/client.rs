@@ -23,7 +23,13 @@ impl Client {
     fn send(&mut self, kind: u32, arguments: &[&[u8]]) {
         let body = arguments.join(&0);
         let length = u32::try_from(body.len()).expect("a length");
-        let packet = [b"\0REQ", &kind.to_be_bytes()[..], &length.to_be_bytes(), &body].concat();
+        let packet = [
+            b"\0REQ",
+            &kind.to_be_bytes()[..],
+            &length.to_be_bytes(),
+            &body,
+        ]
+        .concat();
         self.0.write_all(&packet).expect("it is sent");
     }
 
@@ -31,7 +37,8 @@ impl Client {
     pub(crate) fn answer(&mut self) -> (u32, Vec<u8>) {
         let mut head = [0; 12];
         self.0.read_exact(&mut head).expect("an answer");
-        let number = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
+        let number =
+            |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
         let mut body = vec![0; number(8) as usize];
         self.0.read_exact(&mut body).expect("its body");
         (number(4), body)
@@ -60,7 +67,15 @@ impl Client {
             text.push(byte[0]);
         }
         let text = String::from_utf8(text).expect("text");
-        let line = text.lines().find_map(|line| line.strip_prefix(function)?.strip_prefix('\t'));
-        line.map_or(0, |numbers| numbers.split('\t').next().and_then(|n| n.parse().ok()).expect("a number"))
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(function)?.strip_prefix('\t'));
+        line.map_or(0, |numbers| {
+            numbers
+                .split('\t')
+                .next()
+                .and_then(|n| n.parse().ok())
+                .expect("a number")
+        })
     }
 }

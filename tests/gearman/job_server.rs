@@ -32,7 +32,11 @@ impl JobServer {
         let mut ports = (0..1000).map(|_| fastrand::u16(16_000..30_000));
         let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
         let port = ports.find(is_free).expect("a free port");
-        JobServer { folder: TempDir::new().expect("a folder"), port, child: None }
+        JobServer {
+            folder: TempDir::new().expect("a folder"),
+            port,
+            child: None,
+        }
     }
 
     /// With the queue that it had.
@@ -40,10 +44,20 @@ impl JobServer {
         let queue = self.folder.path().join("queue.db");
         let mut command = Command::new("timeout");
         command.args(["--foreground", "600"]).arg(gearmand());
-        command.args(["--listen=127.0.0.1", &format!("--port={}", self.port), "--queue-type=libsqlite3"]);
+        command.args([
+            "--listen=127.0.0.1",
+            &format!("--port={}", self.port),
+            "--queue-type=libsqlite3",
+        ]);
         command.arg(format!("--libsqlite3-db={}", queue.display()));
-        command.arg(format!("--log-file={}", self.folder.path().join("log").display()));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg(format!(
+            "--log-file={}",
+            self.folder.path().join("log").display()
+        ));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         self.child = Some(command.spawn().expect("gearmand starts"));
         let started = Instant::now();
         while TcpStream::connect(self.address()).is_err() {
@@ -54,7 +68,9 @@ impl JobServer {
 
     /// SIGTERM; what is queued stays in its database.
     pub(crate) fn stop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
         let _ = kill(pid, Signal::SIGTERM); // timeout hands it on
         child.wait().expect("it ends");
@@ -76,7 +92,16 @@ impl JobServer {
     /// The `gearman` command, for the function `getmsg`.
     pub(crate) async fn gearman(&self, args: &[&str]) -> Output {
         let port = self.port();
-        let mut all = vec!["-h", "127.0.0.1", "-p", &port, "-t", "20000", "-f", "getmsg"];
+        let mut all = vec![
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-t",
+            "20000",
+            "-f",
+            "getmsg",
+        ];
         all.extend(args);
         run(find("gearman", "bin"), &all).await
     }
@@ -96,5 +121,9 @@ impl Drop for JobServer {
 /// Debian has it where only root's PATH leads.
 fn gearmand() -> std::path::PathBuf {
     let debian = std::path::Path::new("/usr/sbin/gearmand");
-    if debian.is_file() { debian.to_owned() } else { find("gearmand", "bin") }
+    if debian.is_file() {
+        debian.to_owned()
+    } else {
+        find("gearmand", "bin")
+    }
 }

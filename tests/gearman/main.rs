@@ -1,4 +1,5 @@
-//! Gearman as a way in: Debian's gearmand, producers in PHP, the `gearman` command, and packets written by hand.
+//! Gearman as a way in: Debian's gearmand, producers in PHP, the `gearman` command, and packets
+//! written by hand.
 //!
 //! What they need beside cargo is installed by `scripts/setup-tests.sh`.
 

@@ -1,8 +1,8 @@
-//! docs/migrate-from-comet.md, run: its commands are one session of a shell, and print what the page says.
+//! docs/migrate-from-comet.md, run: its commands are one session of a shell, and print what the
+//! page says.
 //!
-//! A `sh` block is run, and the `text` block behind it is what it has to print; without one it has to print nothing. A block of no
-//! language was seen once.
-//! Ports are the only thing that differs.
+//! A `sh` block is run, and the `text` block behind it is what it has to print; without one it has
+//! to print nothing. A block of no language was seen once. Ports are the only thing that differs.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -21,8 +21,14 @@ fn blocks() -> Vec<(String, String)> {
     let mut blocks: Vec<(String, String)> = Vec::new();
     let mut lines = PAGE.lines();
     while let Some(line) = lines.next() {
-        let Some(language) = line.strip_prefix("```") else { continue };
-        let text: String = lines.by_ref().take_while(|line| *line != "```").flat_map(|line| [line, "\n"]).collect();
+        let Some(language) = line.strip_prefix("```") else {
+            continue;
+        };
+        let text: String = lines
+            .by_ref()
+            .take_while(|line| *line != "```")
+            .flat_map(|line| [line, "\n"])
+            .collect();
         match (language, blocks.last_mut()) {
             ("sh", _) => blocks.push((text, String::new())),
             ("text", Some((_, answer))) if answer.is_empty() => *answer = text,
@@ -37,7 +43,9 @@ fn blocks() -> Vec<(String, String)> {
 fn with_free_ports(text: &str) -> String {
     PORTS.iter().fold(text.to_owned(), |text, port| {
         let mut ports = (0..1000).map(|_| fastrand::u16(16_000..30_000));
-        let free = ports.find(|p| std::net::TcpListener::bind(("127.0.0.1", *p)).is_ok()).expect("a free port");
+        let free = ports
+            .find(|p| std::net::TcpListener::bind(("127.0.0.1", *p)).is_ok())
+            .expect("a free port");
         text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{free}"))
             .replace(&format!("-p {port} "), &format!("-p {free} "))
             .replace(&format!("--port={port} "), &format!("--port={free} "))
@@ -53,7 +61,13 @@ struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let pid_of = |file| std::fs::read_to_string(self.folder.path().join(file)).ok()?.trim().parse::<i32>().ok();
+        let pid_of = |file| {
+            std::fs::read_to_string(self.folder.path().join(file))
+                .ok()?
+                .trim()
+                .parse::<i32>()
+                .ok()
+        };
         for daemon in ["gearmand.pid", "nginx.pid"].into_iter().filter_map(pid_of) {
             let _ = kill(Pid::from_raw(daemon), Signal::SIGTERM); // nginx ends its own processes then
         }
@@ -64,20 +78,39 @@ impl Drop for Session {
 }
 
 fn path() -> String {
-    let vidette = Path::new(env!("CARGO_BIN_EXE_vidette")).parent().expect("a folder").display().to_string();
-    format!("{vidette}:{}:/usr/sbin", std::env::var("PATH").unwrap_or_default())
+    let vidette = Path::new(env!("CARGO_BIN_EXE_vidette"))
+        .parent()
+        .expect("a folder")
+        .display()
+        .to_string();
+    format!(
+        "{vidette}:{}:/usr/sbin",
+        std::env::var("PATH").unwrap_or_default()
+    )
 }
 
 #[tokio::test]
 async fn the_way_from_the_old_system_is_as_its_page_says() {
     let blocks = blocks();
-    let script: String = blocks.iter().flat_map(|(command, _)| [command, "\necho '", END, "'\n"]).collect();
-    let mut session = Session { folder: TempDir::new().expect("a folder"), group: None };
+    let script: String = blocks
+        .iter()
+        .flat_map(|(command, _)| [command, "\necho '", END, "'\n"])
+        .collect();
+    let mut session = Session {
+        folder: TempDir::new().expect("a folder"),
+        group: None,
+    };
     let seen = session.folder.path().join("seen");
     let out = std::fs::File::create(&seen).expect("a file"); // daemons would keep a pipe open
     let mut bash = tokio::process::Command::new("bash");
-    bash.arg("-c").arg(with_free_ports(&script)).current_dir(session.folder.path()).env("PATH", path());
-    bash.stdin(Stdio::null()).stdout(out.try_clone().expect("a file")).stderr(out).process_group(0);
+    bash.arg("-c")
+        .arg(with_free_ports(&script))
+        .current_dir(session.folder.path())
+        .env("PATH", path());
+    bash.stdin(Stdio::null())
+        .stdout(out.try_clone().expect("a file"))
+        .stderr(out)
+        .process_group(0);
     let mut bash = bash.spawn().expect("bash");
     session.group = bash.id();
     let ended = tokio::time::timeout(Duration::from_secs(90), bash.wait()).await;

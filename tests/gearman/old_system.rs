@@ -1,5 +1,5 @@
-//! What was wrong with the old system, and what has become of it: the same pages on both. Prints the table of
-//! docs/migrate-from-comet.md.
+//! What was wrong with the old system, and what has become of it: the same pages on both. Prints
+//! the table of docs/migrate-from-comet.md.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -40,12 +40,18 @@ impl Php {
         let folder = TempDir::new().expect("a folder");
         let script = SCRIPT.replace("PORT", &job_server.port());
         std::fs::write(folder.path().join("backend.php"), script).expect("a script");
-        let mut ports = (0..1000).map(|_| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(16_000..30_000))));
-        let address = ports.find(|a| std::net::TcpListener::bind(a).is_ok()).expect("a free port");
+        let mut ports =
+            (0..1000).map(|_| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(16_000..30_000))));
+        let address = ports
+            .find(|a| std::net::TcpListener::bind(a).is_ok())
+            .expect("a free port");
         let mut php = Command::new(find("php", "bin"));
-        php.args(["-S", &address.to_string(), "-t"]).arg(folder.path());
+        php.args(["-S", &address.to_string(), "-t"])
+            .arg(folder.path());
         php.env("PHP_CLI_SERVER_WORKERS", processes.to_string());
-        php.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        php.stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         // Its processes are ended with it as a group.
         std::os::unix::process::CommandExt::process_group(&mut php, 0);
         let child = php.spawn().expect("php");
@@ -54,7 +60,11 @@ impl Php {
             assert!(started.elapsed() < PATIENCE, "PHP does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }
-        Php { child, address, _folder: folder }
+        Php {
+            child,
+            address,
+            _folder: folder,
+        }
     }
 }
 
@@ -70,7 +80,10 @@ impl Drop for Php {
 async fn ask(address: SocketAddr, maxvid: u64, patience: Duration) -> Option<Value> {
     let url = format!("http://{address}/backend.php?maxvid={maxvid}");
     let asking = async { reqwest::get(url).await.ok()?.text().await.ok() };
-    let text = tokio::time::timeout(patience, asking).await.ok().flatten()?;
+    let text = tokio::time::timeout(patience, asking)
+        .await
+        .ok()
+        .flatten()?;
     serde_json::from_str(&text).ok()
 }
 
@@ -78,7 +91,9 @@ async fn ask(address: SocketAddr, maxvid: u64, patience: Duration) -> Option<Val
 async fn page(address: SocketAddr) -> u64 {
     let (mut records, mut maxvid) = (0, 0);
     while records < RECORDS {
-        let Some(record) = ask(address, maxvid, Duration::from_secs(3)).await else { break };
+        let Some(record) = ask(address, maxvid, Duration::from_secs(3)).await else {
+            break;
+        };
         maxvid = record["vid"].as_u64().expect("a vid");
         records += 1;
     }
@@ -90,7 +105,11 @@ async fn five_pages(address: SocketAddr, server: &JobServer) -> Vec<u64> {
     let writing = async {
         let mut client = server.client();
         for number in 1..=RECORDS {
-            client.submit(SUBMIT_JOB_BG, &format!("rec-{number}"), record(number).as_bytes());
+            client.submit(
+                SUBMIT_JOB_BG,
+                &format!("rec-{number}"),
+                record(number).as_bytes(),
+            );
             tokio::time::sleep(Duration::from_millis(10)).await; // records come one after the other
         }
     };
@@ -98,11 +117,21 @@ async fn five_pages(address: SocketAddr, server: &JobServer) -> Vec<u64> {
     tokio::join!(pages, writing).0
 }
 
-/// Pages that leave while they wait, each before a record comes. How many of the records one that stays is shown.
+/// Pages that leave while they wait, each before a record comes. How many of the records one that
+/// stays is shown.
 async fn leaving_pages(address: SocketAddr, server: &JobServer, first: u64, maxvid: u64) -> u64 {
     for number in first..first + LEAVING {
-        assert!(ask(address, maxvid + number - first, Duration::from_millis(150)).await.is_none(), "it was waiting");
-        server.client().submit(SUBMIT_JOB_BG, &format!("rec-{number}"), record(number).as_bytes());
+        assert!(
+            ask(address, maxvid + number - first, Duration::from_millis(150))
+                .await
+                .is_none(),
+            "it was waiting"
+        );
+        server.client().submit(
+            SUBMIT_JOB_BG,
+            &format!("rec-{number}"),
+            record(number).as_bytes(),
+        );
         while server.jobs() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -120,7 +149,11 @@ async fn every_page_has_what_a_queue_gave_to_one() {
     let server = JobServer::start();
     let php = Php::start(&server, PAGES);
     let before = five_pages(php.address, &server).await;
-    assert_eq!(before.iter().sum::<u64>(), RECORDS, "each record reached one page: {before:?}");
+    assert_eq!(
+        before.iter().sum::<u64>(),
+        RECORDS,
+        "each record reached one page: {before:?}"
+    );
     drop(php);
 
     let server = JobServer::start();
@@ -142,5 +175,7 @@ async fn pages_that_leave_while_they_wait_take_no_record_with_them() {
     let gateway = gateway_of(&[server.address()]);
     let after = leaving_pages(gateway.address(), &server, 1, 0).await;
     assert_eq!(after, LEAVING);
-    println!("{LEAVING} pages leave while they wait: before {before} records are shown, after {after}");
+    println!(
+        "{LEAVING} pages leave while they wait: before {before} records are shown, after {after}"
+    );
 }

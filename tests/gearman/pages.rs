@@ -16,7 +16,8 @@ const PAGES: usize = 5;
 /// Jobs that are sent by the `gearman` command, one process each.
 const BY_COMMAND: u64 = 20;
 
-/// The page of the old system: prototype.js, `./backend.php?maxvid=N`, one record an answer, 5 s after a failure.
+/// The page of the old system: prototype.js, `./backend.php?maxvid=N`, one record an answer, 5 s
+/// after a failure.
 const PAGE: &str = r#"<html>
 <head><meta http-equiv="Content-Type" content="text/html; charset=gb2312"><title>door</title>
 <script type="text/javascript" src="prototype.js"></script></head>
@@ -40,13 +41,17 @@ ask();
 </script></body></html>"#;
 
 fn number_from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 fn page_folder() -> TempDir {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("door.html"), PAGE).expect("a page");
-    let library = std::fs::read("/usr/share/javascript/prototype/prototype.js").expect("run scripts/setup-tests.sh");
+    let library = std::fs::read("/usr/share/javascript/prototype/prototype.js")
+        .expect("run scripts/setup-tests.sh");
     std::fs::write(folder.path().join("prototype.js"), library).expect("a script");
     folder
 }
@@ -54,8 +59,11 @@ fn page_folder() -> TempDir {
 fn producer(server: &JobServer, first: u64, last: u64, how: &str) -> tokio::process::Child {
     let mut php = tokio::process::Command::new(find("php", "bin"));
     php.arg(root().join("tests/gearman/producer.php"));
-    php.args([&server.port(), &first.to_string(), &last.to_string(), how]).kill_on_drop(true);
-    php.stdout(std::process::Stdio::null()).spawn().expect("php")
+    php.args([&server.port(), &first.to_string(), &last.to_string(), how])
+        .kill_on_drop(true);
+    php.stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("php")
 }
 
 /// Waits until the log has so many events.
@@ -66,7 +74,11 @@ async fn until_last(gateway: &Gateway, at_least: u64) {
         }
     };
     let in_time = tokio::time::timeout(Duration::from_secs(300), reached).await;
-    assert!(in_time.is_ok(), "the log never came to {at_least}: {}", gateway.get("/v1/bus").await);
+    assert!(
+        in_time.is_ok(),
+        "the log never came to {at_least}: {}",
+        gateway.get("/v1/bus").await
+    );
 }
 
 /// SIGKILLs the gateway and restarts the job server while jobs come in, evenly over all of them.
@@ -87,7 +99,9 @@ async fn disturb(gateway: &mut Gateway, server: &mut JobServer, jobs: u64, kills
 async fn lines_of(browser: &Browser, jobs: u64) -> Vec<Vec<String>> {
     let all_there = async {
         loop {
-            let seen = browser.in_each_tab(|| browser.ask::<u64>("return lines.length")).await;
+            let seen = browser
+                .in_each_tab(|| browser.ask::<u64>("return lines.length"))
+                .await;
             if seen.iter().all(|count| *count >= jobs) {
                 return;
             }
@@ -96,17 +110,30 @@ async fn lines_of(browser: &Browser, jobs: u64) -> Vec<Vec<String>> {
     };
     let patience = Duration::from_secs(60 + jobs / 10);
     let in_time = tokio::time::timeout(patience, all_there).await.is_ok();
-    let lines = browser.in_each_tab(|| browser.ask::<Vec<String>>("return lines")).await;
-    assert!(in_time, "pages have {:?} of {jobs} records", lines.iter().map(Vec::len).collect::<Vec<_>>());
+    let lines = browser
+        .in_each_tab(|| browser.ask::<Vec<String>>("return lines"))
+        .await;
+    assert!(
+        in_time,
+        "pages have {:?} of {jobs} records",
+        lines.iter().map(Vec::len).collect::<Vec<_>>()
+    );
     lines
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_shows_every_record_once_and_in_order_whoever_is_killed() {
-    let (jobs, kills) = (number_from_env("VIDETTE_JOBS", 900), number_from_env("VIDETTE_KILLS", 3));
+    let (jobs, kills) = (
+        number_from_env("VIDETTE_JOBS", 900),
+        number_from_env("VIDETTE_KILLS", 3),
+    );
     let (mut server, pages) = (JobServer::start(), page_folder());
     let flags = vec!["--pages-dir".to_owned(), pages.path().display().to_string()];
-    let setup = Setup { config: source(&[server.address()]), flags, ..Setup::default() };
+    let setup = Setup {
+        config: source(&[server.address()]),
+        flags,
+        ..Setup::default()
+    };
     let mut gateway = Gateway::start_on_a_port_of_its_own(setup);
     let page = format!("{}/door.html", gateway.url());
     let browser = Browser::open(&page).await;
@@ -119,30 +146,57 @@ async fn every_page_shows_every_record_once_and_in_order_whoever_is_killed() {
     let foreground = producer(&server, by_php / 2 + 1, by_php, "foreground");
     disturb(&mut gateway, &mut server, jobs, kills).await;
     for producer in [background, foreground] {
-        let output = tokio::time::timeout(Duration::from_secs(300), producer.wait_with_output()).await;
-        assert!(output.expect("it ends in time").expect("php").status.success());
+        let output =
+            tokio::time::timeout(Duration::from_secs(300), producer.wait_with_output()).await;
+        assert!(
+            output
+                .expect("it ends in time")
+                .expect("php")
+                .status
+                .success()
+        );
     }
     for number in by_php + 1..=jobs {
         let unique = format!("rec-{number}");
-        server.gearman(&["-b", "-u", &unique, &record(number)]).await.ok();
+        server
+            .gearman(&["-b", "-u", &unique, &record(number)])
+            .await
+            .ok();
     }
     until_done(&gateway, &server).await;
 
     let log = numbers(&gateway).await;
     let mut sorted = log.clone();
     sorted.sort_unstable();
-    assert_eq!(sorted, (1..=jobs).collect::<Vec<u64>>(), "each record is in the log once");
-    // The vids have holes: the gateway notes on the log what may not have been acknowledged when a connection broke.
-    let vids = events(&gateway, "door.>").await.into_iter().filter_map(|event| event["vid"].as_u64());
+    assert_eq!(
+        sorted,
+        (1..=jobs).collect::<Vec<u64>>(),
+        "each record is in the log once"
+    );
+    // The vids have holes: the gateway notes on the log what may not have been acknowledged when a
+    // connection broke.
+    let vids = events(&gateway, "door.>")
+        .await
+        .into_iter()
+        .filter_map(|event| event["vid"].as_u64());
     let line = |(vid, n): (u64, &u64)| format!("{vid},{},{n},2008-05-12 14:28:04,1", n % 5);
     let expected: Vec<String> = vids.zip(&log).map(line).collect();
     let lines = lines_of(&browser, jobs).await;
     assert_eq!(lines.len(), PAGES);
     for lines in &lines {
-        let first_wrong = lines.iter().zip(&expected).find(|(shown, expected)| shown != expected);
-        assert_eq!((first_wrong, lines.len()), (None, expected.len()), "a page shows something else than the log");
+        let first_wrong = lines
+            .iter()
+            .zip(&expected)
+            .find(|(shown, expected)| shown != expected);
+        assert_eq!(
+            (first_wrong, lines.len()),
+            (None, expected.len()),
+            "a page shows something else than the log"
+        );
     }
-    let failures = browser.in_each_tab(|| browser.ask::<u64>("return failures")).await;
+    let failures = browser
+        .in_each_tab(|| browser.ask::<u64>("return failures"))
+        .await;
     let redelivered = of_source(&gateway, "duplicates").await;
     println!(
         "{jobs} jobs, {kills} SIGKILLs of the gateway, {} restarts of the job server: each of {PAGES} pages showed {} \

@@ -10,7 +10,9 @@ use crate::job_server::JobServer;
 /// A configuration that takes `getmsg` from these servers.
 pub(crate) fn source(servers: &[SocketAddr]) -> String {
     let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-    format!("[[source.gearman]]\nservers = {servers:?}\nfunction = \"getmsg\"\ntopic = \"door.{{doorno}}\"\n")
+    format!(
+        "[[source.gearman]]\nservers = {servers:?}\nfunction = \"getmsg\"\ntopic = \"door.{{doorno}}\"\n"
+    )
 }
 
 pub(crate) fn gateway_of(servers: &[SocketAddr]) -> Gateway {
@@ -18,7 +20,10 @@ pub(crate) fn gateway_of(servers: &[SocketAddr]) -> Gateway {
 }
 
 pub(crate) fn gateway_with(config: &str) -> Gateway {
-    Gateway::start_on_a_port_of_its_own(Setup { config: config.to_owned(), ..Setup::default() })
+    Gateway::start_on_a_port_of_its_own(Setup {
+        config: config.to_owned(),
+        ..Setup::default()
+    })
 }
 
 /// A record as the doors write it.
@@ -33,9 +38,14 @@ pub(crate) fn record(number: u64) -> String {
 pub(crate) async fn events(gateway: &Gateway, topic: &str) -> Vec<Value> {
     let (mut events, mut after) = (Vec::new(), "earliest".to_owned());
     loop {
-        let page = gateway.get(&format!("/v1/poll?after={after}&topic={topic}&wait=0")).await;
+        let page = gateway
+            .get(&format!("/v1/poll?after={after}&topic={topic}&wait=0"))
+            .await;
         events.extend(page["events"].as_array().expect("events").iter().cloned());
-        page["cursor"].as_str().expect("a cursor").clone_into(&mut after);
+        page["cursor"]
+            .as_str()
+            .expect("a cursor")
+            .clone_into(&mut after);
         if page["up_to_date"] == true {
             return events;
         }
@@ -44,7 +54,12 @@ pub(crate) async fn events(gateway: &Gateway, topic: &str) -> Vec<Value> {
 
 /// The numbers of the records in the log, in its order.
 pub(crate) async fn numbers(gateway: &Gateway) -> Vec<u64> {
-    let number = |event: &Value| event["data"]["rfsim"].as_str().and_then(|n| n.parse().ok()).expect("a record");
+    let number = |event: &Value| {
+        event["data"]["rfsim"]
+            .as_str()
+            .and_then(|n| n.parse().ok())
+            .expect("a record")
+    };
     events(gateway, "door.>").await.iter().map(number).collect()
 }
 
@@ -54,10 +69,16 @@ pub(crate) async fn of_source(gateway: &Gateway, field: &str) -> Value {
 }
 
 pub(crate) async fn until_state(gateway: &Gateway, state: &str) {
-    gateway.until(state, || async { of_source(gateway, "state").await == state }).await;
+    gateway
+        .until(state, || async {
+            of_source(gateway, "state").await == state
+        })
+        .await;
 }
 
 /// Waits until the job server has no job left.
 pub(crate) async fn until_done(gateway: &Gateway, server: &JobServer) {
-    gateway.until("no job is left", || async { server.jobs() == 0 }).await;
+    gateway
+        .until("no job is left", || async { server.jobs() == 0 })
+        .await;
 }

@@ -27,11 +27,17 @@ impl Network {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (withholds, withheld) = (AtomicBool::new(false), AtomicU64::new(0));
-        let state = Arc::new(State { withholds, withheld, cuts: watch::Sender::new(0) });
+        let state = Arc::new(State {
+            withholds,
+            withheld,
+            cuts: watch::Sender::new(0),
+        });
         let shared = state.clone();
         tokio::spawn(async move {
             while let Ok((gateway, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(job_server).await else { continue };
+                let Ok(server) = TcpStream::connect(job_server).await else {
+                    continue;
+                };
                 tokio::spawn(pass(gateway, server, shared.clone()));
             }
         });
@@ -63,7 +69,8 @@ impl Network {
 }
 
 async fn pass(gateway: TcpStream, server: TcpStream, state: Arc<State>) {
-    let ((from_gateway, mut to_gateway), (mut from_server, to_server)) = (gateway.into_split(), server.into_split());
+    let ((from_gateway, mut to_gateway), (mut from_server, to_server)) =
+        (gateway.into_split(), server.into_split());
     let mut cuts = state.cuts.subscribe();
     tokio::select! {
         () = answers(from_gateway, to_server, &state) => {}
@@ -72,7 +79,8 @@ async fn pass(gateway: TcpStream, server: TcpStream, state: Arc<State>) {
     }
 }
 
-/// Packet by packet; ends with the connection. Behind a packet that is kept none passes, as a broken network would have it.
+/// Packet by packet; ends with the connection. Behind a packet that is kept none passes, as a
+/// broken network would have it.
 async fn answers(mut gateway: OwnedReadHalf, mut server: OwnedWriteHalf, state: &State) {
     let (mut head, mut is_broken) = ([0; 12], false);
     while gateway.read_exact(&mut head[..1]).await.is_ok() {
@@ -85,7 +93,8 @@ async fn answers(mut gateway: OwnedReadHalf, mut server: OwnedWriteHalf, state: 
         if gateway.read_exact(&mut head[1..]).await.is_err() {
             return;
         }
-        let number = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
+        let number =
+            |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
         let mut body = vec![0; number(8) as usize];
         if gateway.read_exact(&mut body).await.is_err() {
             return;
@@ -93,8 +102,14 @@ async fn answers(mut gateway: OwnedReadHalf, mut server: OwnedWriteHalf, state: 
         let is_answer = number(4) == WORK_COMPLETE;
         is_broken |= is_answer && state.withholds.load(Ordering::SeqCst);
         if is_broken {
-            state.withheld.fetch_add(u64::from(is_answer), Ordering::SeqCst);
-        } else if server.write_all(&[&head[..], &body].concat()).await.is_err() {
+            state
+                .withheld
+                .fetch_add(u64::from(is_answer), Ordering::SeqCst);
+        } else if server
+            .write_all(&[&head[..], &body].concat())
+            .await
+            .is_err()
+        {
             return;
         }
     }

@@ -1,7 +1,7 @@
 //! Is there one log that explains everything that was recorded?
 //!
-//! The log is put together from all acknowledgements and from all that any reader saw; each record is then held
-//! against it, and against the order in time in which the records were made.
+//! The log is put together from all acknowledgements and from all that any reader saw; each record
+//! is then held against it, and against the order in time in which the records were made.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -46,7 +46,8 @@ struct Check<'h> {
     log: BTreeMap<u64, Known<'h>>,
     /// Vids that some reader was shown.
     shown: HashSet<u64>,
-    /// Vids that were given out, by when somebody knew; and by when they can have been given out at the earliest.
+    /// Vids that were given out, by when somebody knew; and by when they can have been given out at
+    /// the earliest.
     told: Rising,
     sent: Rising,
     /// The oldest retained vid, by when somebody was told.
@@ -68,12 +69,26 @@ pub(crate) fn check(history: &History) -> (Findings, Vec<String>) {
         What::Gap(gap) => Some((*at, gap.first)),
         _ => None,
     });
-    let shown = |what: &What| if let What::Event(number) = what { Some(history.faces[*number].vid) } else { None };
+    let shown = |what: &What| {
+        if let What::Event(number) = what {
+            Some(history.faces[*number].vid)
+        } else {
+            None
+        }
+    };
     let mut check = Check {
         history,
         shown: all().filter_map(|(_, what)| shown(what)).collect(),
-        told: Rising::new(log.iter().map(|(vid, known)| (known.told_at, *vid)).collect()),
-        sent: Rising::new(log.iter().map(|(vid, known)| (known.sent_at, *vid)).collect()),
+        told: Rising::new(
+            log.iter()
+                .map(|(vid, known)| (known.told_at, *vid))
+                .collect(),
+        ),
+        sent: Rising::new(
+            log.iter()
+                .map(|(vid, known)| (known.sent_at, *vid))
+                .collect(),
+        ),
         firsts: Rising::new(firsts.collect()),
         log,
         found,
@@ -97,7 +112,8 @@ fn put_together<'h>(history: &'h History, found: &mut Findings) -> BTreeMap<u64,
     for face in &history.faces {
         match history.sent.get(&face.id) {
             Some(sent) => {
-                found.changed += usize::from((&sent.topic, sent.digest) != (&face.topic, face.digest));
+                found.changed +=
+                    usize::from((&sent.topic, sent.digest) != (&face.topic, face.digest));
                 let known = Known {
                     id: &face.id,
                     topic: &face.topic,
@@ -108,7 +124,10 @@ fn put_together<'h>(history: &'h History, found: &mut Findings) -> BTreeMap<u64,
                 let other = log.insert(face.vid, known);
                 found.double_vid += usize::from(other.as_ref().is_some_and(|o| o.id != face.id));
                 found.changed += usize::from(other.is_some_and(|o| o.id == face.id));
-                found.repeated += usize::from(vids.insert(&face.id, face.vid).is_some_and(|vid| vid != face.vid));
+                found.repeated += usize::from(
+                    vids.insert(&face.id, face.vid)
+                        .is_some_and(|vid| vid != face.vid),
+                );
             }
             None => found.made_up += 1,
         }
@@ -127,7 +146,13 @@ fn put_together<'h>(history: &'h History, found: &mut Findings) -> BTreeMap<u64,
         }
         let sent = &history.sent[&ack.id];
         let (id, topic) = (ack.id.as_str(), sent.topic.as_str());
-        let fresh = Known { id, topic, time_ms: None, sent_at: sent.at, told_at: ack.at };
+        let fresh = Known {
+            id,
+            topic,
+            time_ms: None,
+            sent_at: sent.at,
+            told_at: ack.at,
+        };
         let known = log.entry(ack.vid).or_insert(fresh);
         if known.id == ack.id {
             known.told_at = known.told_at.min(ack.at);
@@ -143,7 +168,8 @@ impl Check<'_> {
     fn order_in_time(&mut self) {
         let (mut later_told, mut later_time) = (Micros::MAX, i64::MAX);
         for known in self.log.values().rev() {
-            self.found.out_of_time += usize::from(later_told < known.sent_at || known.told_at < known.sent_at);
+            self.found.out_of_time +=
+                usize::from(later_told < known.sent_at || known.told_at < known.sent_at);
             later_told = later_told.min(known.told_at);
             if let Some(time_ms) = known.time_ms {
                 self.found.times_fell += usize::from(time_ms > later_time);
@@ -154,14 +180,18 @@ impl Check<'_> {
 
     fn batches(&mut self) {
         for vids in &self.history.batches {
-            let (Some(first), Some(last)) = (vids.first(), vids.last()) else { continue };
-            let is_split = first > last || !self.log.range(first..=last).map(|(vid, _)| vid).eq(vids);
+            let (Some(first), Some(last)) = (vids.first(), vids.last()) else {
+                continue;
+            };
+            let is_split =
+                first > last || !self.log.range(first..=last).map(|(vid, _)| vid).eq(vids);
             self.found.split_batches += usize::from(is_split);
         }
     }
 
     fn reading(&mut self, number: usize, reading: &Reading) {
-        let wants = |topic: &str| reading.topics.is_empty() || reading.topics.iter().any(|t| t == topic);
+        let wants =
+            |topic: &str| reading.topics.is_empty() || reading.topics.iter().any(|t| t == topic);
         let mut seen = HashSet::new();
         let mut gaps: Vec<&ToldGap> = Vec::new();
         let (mut asked, mut position) = (0, 0);
@@ -176,7 +206,8 @@ impl Check<'_> {
                 What::Event(number) => {
                     let Face { vid, topic, .. } = &self.history.faces[*number];
                     self.found.made_up += usize::from(!wants(topic));
-                    // Somebody had been told that it is gone before this subscription was asked for.
+                    // Somebody had been told that it is gone before this subscription was asked
+                    // for.
                     self.found.gaps_told_falsely += usize::from(*vid < self.firsts.before(asked));
                     let is_new = seen.insert(*vid);
                     self.found.repeated += usize::from(!is_new);
@@ -196,17 +227,25 @@ impl Check<'_> {
                     self.bounds(asked, *at, gap.first, gap.last);
                     // Only what is gone can be a gap, and only what this reader has not been past.
                     let is_right = gap.reason == "expired" && gap.requested + 1 < gap.first;
-                    let is_asked_for = gap.requested >= position && gap.first >= self.firsts.before(asked);
+                    let is_asked_for =
+                        gap.requested >= position && gap.first >= self.firsts.before(asked);
                     self.found.gaps_told_falsely += usize::from(!is_right || !is_asked_for);
                     gaps.push(gap);
                 }
             }
         }
-        let in_gap = |vid: u64| gaps.iter().any(|gap| gap.requested < vid && vid < gap.first);
+        let in_gap = |vid: u64| {
+            gaps.iter()
+                .any(|gap| gap.requested < vid && vid < gap.first)
+        };
         self.found.gaps_told_falsely += seen.iter().filter(|vid| in_gap(**vid)).count();
         let begins = begins.unwrap_or(u64::MAX).min(position + 1);
         let gone = self.firsts.before(Micros::MAX);
-        for (vid, known) in self.log.range(begins..).take_while(|(vid, _)| **vid <= position) {
+        for (vid, known) in self
+            .log
+            .range(begins..)
+            .take_while(|(vid, _)| **vid <= position)
+        {
             if wants(known.topic) && !seen.contains(vid) && !in_gap(*vid) {
                 let is_lost = *vid >= gone || !self.shown.contains(vid);
                 self.found.lost += usize::from(is_lost);
@@ -225,18 +264,36 @@ impl Check<'_> {
             What::CaughtUp(cursor) | What::Progress(cursor) => *cursor,
             _ => 0,
         };
-        let passed = reading.told.iter().position(|(_, what)| position(what) > vid).unwrap_or(0);
+        let passed = reading
+            .told
+            .iter()
+            .position(|(_, what)| position(what) > vid)
+            .unwrap_or(0);
         let told = &reading.told[passed.saturating_sub(6)..=passed];
-        let told: Vec<String> = told.iter().map(|(at, what)| format!("{at} {what:?} ({})", position(what))).collect();
-        format!("reading {number} of {:?} passed {vid} by: {}", reading.topics, told.join(", "))
+        let told: Vec<String> = told
+            .iter()
+            .map(|(at, what)| format!("{at} {what:?} ({})", position(what)))
+            .collect();
+        format!(
+            "reading {number} of {:?} passed {vid} by: {}",
+            reading.topics,
+            told.join(", ")
+        )
     }
 
-    /// What is said to be the oldest and the newest vid: nothing newer was known of before, and what is gone was due.
+    /// What is said to be the oldest and the newest vid: nothing newer was known of before, and
+    /// what is gone was due.
     fn bounds(&mut self, asked: Micros, at: Micros, first: u64, last: u64) {
         self.found.out_of_time += usize::from(last < self.told.before(asked) || first > last + 1);
-        let Some(time_ms) = first.checked_sub(1).and_then(|gone| self.log.get(&gone)?.time_ms) else { return };
+        let Some(time_ms) = first
+            .checked_sub(1)
+            .and_then(|gone| self.log.get(&gone)?.time_ms)
+        else {
+            return;
+        };
         let rules = self.history.rules;
-        let was_old = time_ms + rules.max_age_ms <= self.history.latest_time_ms(at) + CLOCK_SLACK_MS;
+        let was_old =
+            time_ms + rules.max_age_ms <= self.history.latest_time_ms(at) + CLOCK_SLACK_MS;
         let were_too_many = first - 1 + rules.max_events <= self.sent.before(at);
         self.found.trimmed_early += usize::from(!was_old && !were_too_many);
     }

@@ -14,12 +14,17 @@ pub(crate) struct Clock {
 
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    &LIBRARY.get_or_init(|| preload::compile("tests/history/clock_shim.c")).1
+    &LIBRARY
+        .get_or_init(|| preload::compile("tests/history/clock_shim.c"))
+        .1
 }
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        let clock = Clock { folder: TempDir::new().expect("a folder"), offset_ms: 0 };
+        let clock = Clock {
+            folder: TempDir::new().expect("a folder"),
+            offset_ms: 0,
+        };
         clock.write();
         clock
     }
@@ -27,7 +32,10 @@ impl Clock {
     /// What puts a process under this clock.
     pub(crate) fn env(&self) -> Vec<(String, String)> {
         let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
-        vec![("LD_PRELOAD".to_owned(), text(library())), ("CLOCK_SHIM_FILE".to_owned(), text(&self.file()))]
+        vec![
+            ("LD_PRELOAD".to_owned(), text(library())),
+            ("CLOCK_SHIM_FILE".to_owned(), text(&self.file())),
+        ]
     }
 
     /// Sets it forward, or back; gives by how much it is wrong now.

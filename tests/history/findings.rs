@@ -7,14 +7,15 @@ use crate::record::{Done, History, What};
 /// All have to be zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
-    /// Acknowledged or seen by somebody, and never shown to a reader who passed it by, without a gap, though it was
-    /// still there; or never shown to anybody.
+    /// Acknowledged or seen by somebody, and never shown to a reader who passed it by, without a
+    /// gap, though it was still there; or never shown to anybody.
     pub(crate) lost: usize,
     /// Shown twice to one reader, or on the log twice under one id.
     pub(crate) repeated: usize,
     /// Shown at or before a position that had been told, or a position that fell.
     pub(crate) reordered: usize,
-    /// Not what was sent, not what others saw, at another vid than acknowledged, or of another epoch.
+    /// Not what was sent, not what others saw, at another vid than acknowledged, or of another
+    /// epoch.
     pub(crate) changed: usize,
     /// Vids of two events.
     pub(crate) double_vid: usize,
@@ -22,9 +23,11 @@ pub(crate) struct Findings {
     pub(crate) made_up: usize,
     /// Gone when a reader passed it by, and not told.
     pub(crate) gaps_not_told: usize,
-    /// Events of a told gap that were shown anyway or still there; gaps with wrong bounds or for a wrong reason.
+    /// Events of a told gap that were shown anyway or still there; gaps with wrong bounds or for a
+    /// wrong reason.
     pub(crate) gaps_told_falsely: usize,
-    /// What was acknowledged or seen before something else was sent or asked for, and yet comes after it.
+    /// What was acknowledged or seen before something else was sent or asked for, and yet comes
+    /// after it.
     pub(crate) out_of_time: usize,
     /// Batches with another event in between, or not in their order.
     pub(crate) split_batches: usize,
@@ -73,9 +76,15 @@ pub(crate) struct Totals {
 impl Totals {
     pub(crate) fn of(history: &History) -> Self {
         let count = |wanted: fn(&What) -> bool| {
-            history.readings.iter().flat_map(|r| &r.told).filter(|(_, what)| wanted(what)).count()
+            history
+                .readings
+                .iter()
+                .flat_map(|r| &r.told)
+                .filter(|(_, what)| wanted(what))
+                .count()
         };
-        let ids: std::collections::HashSet<&str> = history.acknowledged.iter().map(|a| a.id.as_str()).collect();
+        let ids: std::collections::HashSet<&str> =
+            history.acknowledged.iter().map(|a| a.id.as_str()).collect();
         Totals {
             written: history.sent.len(),
             acknowledged: ids.len(),
@@ -111,7 +120,10 @@ impl fmt::Display for Report<'_> {
             ("clock jumps", done.jumps),
         ];
         writeln!(f, "| what was done | |\n|---|---:|")?;
-        for (name, count) in run.into_iter().chain(faults.map(|(name, count)| (name, count as usize))) {
+        for (name, count) in run
+            .into_iter()
+            .chain(faults.map(|(name, count)| (name, count as usize)))
+        {
             writeln!(f, "| {name:<22} | {count:>9} |")?;
         }
         writeln!(f, "\n| what was found | |\n|---|---:|")?;

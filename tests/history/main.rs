@@ -1,5 +1,5 @@
-//! Records everything that publishers and readers are told while everything around them fails, and checks that one
-//! log explains it all (contract §2).
+//! Records everything that publishers and readers are told while everything around them fails, and
+//! checks that one log explains it all (contract §2).
 
 #[path = "../common/mod.rs"]
 mod common;

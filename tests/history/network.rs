@@ -1,4 +1,5 @@
-//! A network between one client and a gateway: it can be cut, fall silent, and hold everything up for a while.
+//! A network between one client and a gateway: it can be cut, fall silent, and hold everything up
+//! for a while.
 //!
 //! Its buffers are small, so that a gateway notices soon that nothing is being read.
 
@@ -71,7 +72,11 @@ impl Network {
     }
 }
 
-async fn connect(mut client: TcpStream, gateway: SocketAddr, condition: watch::Receiver<Condition>) {
+async fn connect(
+    mut client: TcpStream,
+    gateway: SocketAddr,
+    condition: watch::Receiver<Condition>,
+) {
     let mut down = condition.clone();
     let _ = socket2::SockRef::from(&client).set_send_buffer_size(BUFFER_BYTES as usize);
     let is_cut = tokio::select! {
@@ -84,17 +89,31 @@ async fn connect(mut client: TcpStream, gateway: SocketAddr, condition: watch::R
     }
 }
 
-async fn carry(client: &mut TcpStream, gateway: SocketAddr, mut condition: watch::Receiver<Condition>) {
+async fn carry(
+    client: &mut TcpStream,
+    gateway: SocketAddr,
+    mut condition: watch::Receiver<Condition>,
+) {
     let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(BUFFER_BYTES).expect("a small buffer");
-    let Ok(mut server) = socket.connect(gateway).await else { return };
+    socket
+        .set_recv_buffer_size(BUFFER_BYTES)
+        .expect("a small buffer");
+    let Ok(mut server) = socket.connect(gateway).await else {
+        return;
+    };
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let back = async {
         let mut chunk = [0; 4096];
         let mut is_silent = false;
-        while condition.wait_for(|now| *now != Condition::Stalled).await.is_ok() {
-            let Ok(count @ 1..) = from_server.read(&mut chunk).await else { break };
+        while condition
+            .wait_for(|now| *now != Condition::Stalled)
+            .await
+            .is_ok()
+        {
+            let Ok(count @ 1..) = from_server.read(&mut chunk).await else {
+                break;
+            };
             is_silent |= *condition.borrow() == Condition::Silent;
             if !is_silent && to_client.write_all(&chunk[..count]).await.is_err() {
                 return;

@@ -1,4 +1,5 @@
-//! A reader whose connections fail in every way, and which resumes by its cursor on whatever transport comes next.
+//! A reader whose connections fail in every way, and which resumes by its cursor on whatever
+//! transport comes next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,15 +28,25 @@ struct Flaky {
 pub(crate) async fn read(topics: Vec<String>, shared: Arc<Shared>, seed: u64) {
     let network = Network::before(shared.gateway).await;
     let reading = shared.history().begin_reading(&topics, true);
-    let mut flaky =
-        Flaky { network, random: fastrand::Rng::with_seed(seed), shared, reading, cursor: None, is_in_stream: false };
+    let mut flaky = Flaky {
+        network,
+        random: fastrand::Rng::with_seed(seed),
+        shared,
+        reading,
+        cursor: None,
+        is_in_stream: false,
+    };
     while !flaky.has_ended() {
         flaky.stay_away(&topics).await;
         flaky.network.mend();
         let via = ALL[flaky.random.usize(..ALL.len())];
         let after = flaky.cursor.clone().unwrap_or_else(|| "earliest".into());
         let by_hyper = flaky.random.bool();
-        let ask = Ask { topics: topics.clone(), by_hyper, ..Ask::after(after) };
+        let ask = Ask {
+            topics: topics.clone(),
+            by_hyper,
+            ..Ask::after(after)
+        };
         flaky.told(What::Asked);
         flaky.is_in_stream = false;
         match timeout(2 * IDLE, Reader::open_at(via, &flaky.network.url(), &ask)).await {
@@ -47,7 +58,11 @@ pub(crate) async fn read(topics: Vec<String>, shared: Arc<Shared>, seed: u64) {
 }
 
 fn vid_of(cursor: &str) -> u64 {
-    cursor.split('-').next().and_then(|vid| vid.parse().ok()).expect("a cursor")
+    cursor
+        .split('-')
+        .next()
+        .and_then(|vid| vid.parse().ok())
+        .expect("a cursor")
 }
 
 impl Flaky {
@@ -68,16 +83,24 @@ impl Flaky {
         }
     }
 
-    /// Sometimes for longer than events are kept; and sometimes it has forgotten its cursor when it comes back.
+    /// Sometimes for longer than events are kept; and sometimes it has forgotten its cursor when it
+    /// comes back.
     async fn stay_away(&mut self, topics: &[String]) {
-        let is_long = self.random.u8(..) < 25 && self.cursor.is_some() && self.shared.end().is_none();
-        sleep(Duration::from_millis(if is_long { self.random.u64(3000..11_000) } else { self.random.u64(5..100) }))
-            .await;
+        let is_long =
+            self.random.u8(..) < 25 && self.cursor.is_some() && self.shared.end().is_none();
+        sleep(Duration::from_millis(if is_long {
+            self.random.u64(3000..11_000)
+        } else {
+            self.random.u64(5..100)
+        }))
+        .await;
         let mut history = self.shared.history();
         history.done.resumes += 1;
-        // Without a cursor it comes to what is there then, and whatever was there before is nothing that it missed.
+        // Without a cursor it comes to what is there then, and whatever was there before is nothing
+        // that it missed.
         let reading = &history.readings[self.reading];
-        let was_told_nothing = self.cursor.is_none() && reading.from_the_beginning && !reading.told.is_empty();
+        let was_told_nothing =
+            self.cursor.is_none() && reading.from_the_beginning && !reading.told.is_empty();
         if was_told_nothing || (self.cursor.is_some() && self.random.u8(..) < 12) {
             self.reading = history.begin_reading(topics, false);
             self.cursor = None;
@@ -161,7 +184,12 @@ impl Flaky {
             }
             Step::Gap(gap) => {
                 let requested = vid_of(&gap.requested);
-                let gap = ToldGap { reason: gap.reason, requested, first: gap.first, last: gap.last };
+                let gap = ToldGap {
+                    reason: gap.reason,
+                    requested,
+                    first: gap.first,
+                    last: gap.last,
+                };
                 history.done.gaps_in_streams += u32::from(self.is_in_stream);
                 history.told(now, self.reading, What::Gap(Box::new(gap)));
             }

@@ -1,4 +1,5 @@
-//! What publishers sent and were told, and what readers saw, each with the time of one monotonic clock.
+//! What publishers sent and were told, and what readers saw, each with the time of one monotonic
+//! clock.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -58,7 +59,8 @@ pub(crate) enum What {
     Gap(Box<ToldGap>),
 }
 
-/// What one reader was told, over all of its subscriptions: each resumes where the one before it ended.
+/// What one reader was told, over all of its subscriptions: each resumes where the one before it
+/// ended.
 #[derive(Clone, Default)]
 pub(crate) struct Reading {
     /// None is all.
@@ -122,18 +124,32 @@ impl History {
     pub(crate) fn sending(&mut self, at: Micros, drafts: &[Draft]) {
         for draft in drafts {
             let digest = digest(&Data::Json(draft.data.clone()));
-            let sent = Sent { at, topic: draft.topic.clone(), digest };
+            let sent = Sent {
+                at,
+                topic: draft.topic.clone(),
+                digest,
+            };
             self.sent.entry(draft.id.clone()).or_insert(sent);
         }
     }
 
     /// These were acknowledged, in this order.
-    pub(crate) fn acknowledged(&mut self, at: Micros, drafts: &[Draft], acks: &[Ack], is_batch: bool) {
+    pub(crate) fn acknowledged(
+        &mut self,
+        at: Micros,
+        drafts: &[Draft],
+        acks: &[Ack],
+        is_batch: bool,
+    ) {
         for (draft, ack) in drafts.iter().zip(acks) {
             let (vid, epoch) = ack.cursor.split_once('-').expect("a full cursor");
             assert_eq!(vid, ack.vid.to_string());
             self.epochs.insert(epoch.to_owned());
-            self.acknowledged.push(Acknowledged { at, id: draft.id.clone(), vid: ack.vid });
+            self.acknowledged.push(Acknowledged {
+                at,
+                id: draft.id.clone(),
+                vid: ack.vid,
+            });
         }
         if is_batch && acks.len() == drafts.len() {
             self.batches.push(acks.iter().map(|ack| ack.vid).collect());
@@ -141,7 +157,11 @@ impl History {
     }
 
     pub(crate) fn begin_reading(&mut self, topics: &[String], from_the_beginning: bool) -> usize {
-        self.readings.push(Reading { topics: topics.to_vec(), from_the_beginning, told: Vec::new() });
+        self.readings.push(Reading {
+            topics: topics.to_vec(),
+            from_the_beginning,
+            told: Vec::new(),
+        });
         self.readings.len() - 1
     }
 
@@ -151,7 +171,13 @@ impl History {
 
     pub(crate) fn saw(&mut self, at: Micros, reading: usize, seen: Seen) {
         let digest = digest(&seen.data);
-        let face = Face { vid: seen.vid, id: seen.id, topic: seen.topic, time_ms: seen.time_ms, digest };
+        let face = Face {
+            vid: seen.vid,
+            id: seen.id,
+            topic: seen.topic,
+            time_ms: seen.time_ms,
+            digest,
+        };
         let number = self.number(face);
         self.told(at, reading, What::Event(number));
     }
@@ -163,11 +189,24 @@ impl History {
         })
     }
 
-    /// The most that the bus's time can have been at this moment: it never falls, so it is the most of all before.
+    /// The most that the bus's time can have been at this moment: it never falls, so it is the most
+    /// of all before.
     pub(crate) fn latest_time_ms(&self, at: Micros) -> i64 {
-        let ends = self.clock.iter().skip(1).map(|(from, _)| *from).chain([Micros::MAX]);
-        let spans = self.clock.iter().zip(ends).filter(|((from, _), _)| *from <= at);
-        spans.map(|((_, offset), end)| self.began_ms + millis(end.min(at)) + offset).max().unwrap_or(i64::MAX)
+        let ends = self
+            .clock
+            .iter()
+            .skip(1)
+            .map(|(from, _)| *from)
+            .chain([Micros::MAX]);
+        let spans = self
+            .clock
+            .iter()
+            .zip(ends)
+            .filter(|((from, _), _)| *from <= at);
+        spans
+            .map(|((_, offset), end)| self.began_ms + millis(end.min(at)) + offset)
+            .max()
+            .unwrap_or(i64::MAX)
     }
 }
 

@@ -14,16 +14,24 @@ use crate::record::Rules;
 use crate::shared::Shared;
 use crate::writer::{TOPICS, write};
 
-const RULES: Rules = Rules { max_events: 500, max_age_ms: 8000 };
+const RULES: Rules = Rules {
+    max_events: 500,
+    max_age_ms: 8000,
+};
 const HOUR_MS: i64 = 3_600_000;
 
 /// `VIDETTE_SEED` chooses the run, `VIDETTE_HISTORY_SECONDS` its length.
 fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+    std::env::var(name)
+        .ok()
+        .map_or(default, |text| text.parse().expect("a number"))
 }
 
 fn config() -> String {
-    let Rules { max_events, max_age_ms } = RULES;
+    let Rules {
+        max_events,
+        max_age_ms,
+    } = RULES;
     format!(
         "[bus]\nheartbeat = \"1s\"\n[limits]\nwrite_timeout = \"5s\"\n\
          [retention]\nmax_age = \"{max_age_ms}ms\"\nmax_events = {max_events}\ndedupe_window = \"5m\"\n"
@@ -32,17 +40,30 @@ fn config() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_log_explains_all_that_publishers_and_readers_were_told() {
-    let (seed, seconds) =
-        (from_env("VIDETTE_SEED", fastrand::u64(..1_000_000)), from_env("VIDETTE_HISTORY_SECONDS", 20));
+    let (seed, seconds) = (
+        from_env("VIDETTE_SEED", fastrand::u64(..1_000_000)),
+        from_env("VIDETTE_HISTORY_SECONDS", 20),
+    );
     println!("VIDETTE_SEED={seed} VIDETTE_HISTORY_SECONDS={seconds}");
     let mut clock = Clock::new();
-    let setup = Setup { config: config(), env: clock.env(), ..Setup::default() };
+    let setup = Setup {
+        config: config(),
+        env: clock.env(),
+        ..Setup::default()
+    };
     let mut gateway = Gateway::start_on_a_port_of_its_own(setup);
     let shared = Shared::new(gateway.address(), RULES);
 
     let writers: Vec<_> = (0..)
         .zip(WAYS.into_iter().chain(WAYS))
-        .map(|(n, way)| tokio::spawn(write(format!("{n}-{way:?}").to_lowercase(), way, shared.clone(), seed + n)))
+        .map(|(n, way)| {
+            tokio::spawn(write(
+                format!("{n}-{way:?}").to_lowercase(),
+                way,
+                shared.clone(),
+                seed + n,
+            ))
+        })
         .collect();
     let filters: [&[&str]; 3] = [&[], &TOPICS[..2], &TOPICS[4..]];
     let readers: Vec<_> = (0..9)
@@ -63,25 +84,53 @@ async fn one_log_explains_all_that_publishers_and_readers_were_told() {
     }
     shared.stop();
     for writer in writers {
-        timeout(Duration::from_secs(60), writer).await.expect("in time").expect("a writer");
+        timeout(Duration::from_secs(60), writer)
+            .await
+            .expect("in time")
+            .expect("a writer");
     }
-    shared.end_at(gateway.get("/v1/bus").await["last"].as_u64().expect("a vid"));
+    shared.end_at(
+        gateway.get("/v1/bus").await["last"]
+            .as_u64()
+            .expect("a vid"),
+    );
     for reader in readers {
-        timeout(Duration::from_secs(60), reader).await.expect("in time").expect("a reader");
+        timeout(Duration::from_secs(60), reader)
+            .await
+            .expect("in time")
+            .expect("a reader");
     }
 
     let history = std::mem::take(&mut *shared.history());
     let ((found, examples), totals) = (check(&history), Totals::of(&history));
     println!("{}", Report(totals, history.done, &found));
-    assert!(found.is_clean(), "VIDETTE_SEED={seed}: {found:?} {:?} {examples:#?}", history.refusals);
-    assert_eq!(totals.written, totals.acknowledged, "every writer goes on until it is acknowledged");
+    assert!(
+        found.is_clean(),
+        "VIDETTE_SEED={seed}: {found:?} {:?} {examples:#?}",
+        history.refusals
+    );
+    assert_eq!(
+        totals.written, totals.acknowledged,
+        "every writer goes on until it is acknowledged"
+    );
     let done = history.done;
-    let has_tested = [done.kills + done.ends, done.cuts, done.stalls, done.jumps].iter().all(|count| *count > 0);
-    assert!(has_tested && totals.gaps > 0 && totals.again > 0, "the run tests too little");
+    let has_tested = [done.kills + done.ends, done.cuts, done.stalls, done.jumps]
+        .iter()
+        .all(|count| *count > 0);
+    assert!(
+        has_tested && totals.gaps > 0 && totals.again > 0,
+        "the run tests too little"
+    );
 }
 
 /// One of the things that happen to a gateway.
-async fn disturb(kind: u8, gateway: &mut Gateway, clock: &mut Clock, shared: &Shared, random: &mut fastrand::Rng) {
+async fn disturb(
+    kind: u8,
+    gateway: &mut Gateway,
+    clock: &mut Clock,
+    shared: &Shared,
+    random: &mut fastrand::Rng,
+) {
     sleep(Duration::from_millis(random.u64(100..2000))).await;
     let by_ms = random.i64(100..20_000);
     match kind {
@@ -117,7 +166,9 @@ async fn disturb(kind: u8, gateway: &mut Gateway, clock: &mut Clock, shared: &Sh
 
 fn jump(clock: &mut Clock, shared: &Shared, by_ms: i64) {
     let mut history = shared.history();
-    history.clock.push((shared.now(), clock.offset_ms() + by_ms));
+    history
+        .clock
+        .push((shared.now(), clock.offset_ms() + by_ms));
     clock.jump(by_ms);
     history.done.jumps += 1;
 }

@@ -22,9 +22,16 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(gateway: SocketAddr, rules: Rules) -> Arc<Self> {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
         let began_ms = i64::try_from(since_1970.as_millis()).expect("a time");
-        let history = History { rules, began_ms, clock: vec![(0, 0)], ..History::default() };
+        let history = History {
+            rules,
+            began_ms,
+            clock: vec![(0, 0)],
+            ..History::default()
+        };
         Arc::new(Shared {
             gateway,
             began: Instant::now(),
@@ -36,7 +43,11 @@ impl Shared {
     }
 
     pub(crate) fn now(&self) -> Micros {
-        self.began.elapsed().as_micros().try_into().expect("a short run")
+        self.began
+            .elapsed()
+            .as_micros()
+            .try_into()
+            .expect("a short run")
     }
 
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {

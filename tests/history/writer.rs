@@ -1,4 +1,5 @@
-//! A publisher whose connection breaks, and which sends again under the same ids until it is acknowledged.
+//! A publisher whose connection breaks, and which sends again under the same ids until it is
+//! acknowledged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,13 @@ use crate::shared::Shared;
 /// How long a publisher waits for an answer.
 const ANSWER: Duration = Duration::from_secs(4);
 
-pub(crate) const TOPICS: [&str; 5] = ["history.a", "history.b", "history.c", "history.d", "history.rare"];
+pub(crate) const TOPICS: [&str; 5] = [
+    "history.a",
+    "history.b",
+    "history.c",
+    "history.d",
+    "history.rare",
+];
 
 struct Writer {
     way: Way,
@@ -24,7 +31,13 @@ struct Writer {
 pub(crate) async fn write(name: String, way: Way, shared: Arc<Shared>, seed: u64) {
     let network = Network::before(shared.gateway).await;
     let publisher = Publisher::new(way, &network.url());
-    let mut writer = Writer { way, network, publisher, random: fastrand::Rng::with_seed(seed), shared: shared.clone() };
+    let mut writer = Writer {
+        way,
+        network,
+        publisher,
+        random: fastrand::Rng::with_seed(seed),
+        shared: shared.clone(),
+    };
     let mut serial = 0_u64;
     while !shared.is_stopped() {
         let ids_in_use = shared.ids_in_use.read().await;
@@ -36,7 +49,8 @@ pub(crate) async fn write(name: String, way: Way, shared: Arc<Shared>, seed: u64
             .collect();
         shared.history().sending(shared.now(), &drafts);
         writer.publish(&drafts).await;
-        // Now and then what is acknowledged is sent again, as a publisher does that never got the answer.
+        // Now and then what is acknowledged is sent again, as a publisher does that never got the
+        // answer.
         if writer.random.u8(..) < 25 {
             writer.publish(&drafts).await;
         }
@@ -47,16 +61,30 @@ pub(crate) async fn write(name: String, way: Way, shared: Arc<Shared>, seed: u64
 
 impl Writer {
     fn draft(&mut self, id: String) -> Draft {
-        let topic = TOPICS[if self.random.u8(..) < 3 { 4 } else { self.random.usize(..4) }];
-        let bytes = if self.random.u8(..) < 30 { 20_000 } else { self.random.usize(..300) };
+        let topic = TOPICS[if self.random.u8(..) < 3 {
+            4
+        } else {
+            self.random.usize(..4)
+        }];
+        let bytes = if self.random.u8(..) < 30 {
+            20_000
+        } else {
+            self.random.usize(..300)
+        };
         // What is sent tells of its id, so that no two events look alike.
-        Draft { data: format!("[\"{id}\",\"{}\"]", "x".repeat(bytes)), ..Draft::new(topic, id) }
+        Draft {
+            data: format!("[\"{id}\",\"{}\"]", "x".repeat(bytes)),
+            ..Draft::new(topic, id)
+        }
     }
 
     async fn publish(&mut self, mut drafts: &[Draft]) {
         let is_batch = matches!(self.way, Way::Events | Way::Publish);
         while !drafts.is_empty() {
-            let (fault, after) = (self.random.u8(..), Duration::from_micros(self.random.u64(..6000)));
+            let (fault, after) = (
+                self.random.u8(..),
+                Duration::from_micros(self.random.u64(..6000)),
+            );
             let breaking = async {
                 tokio::time::sleep(after).await;
                 match fault {
@@ -65,7 +93,11 @@ impl Writer {
                     _ => return,
                 }
                 let mut history = self.shared.history();
-                if fault == 5 { history.done.silences += 1 } else { history.done.cuts += 1 }
+                if fault == 5 {
+                    history.done.silences += 1
+                } else {
+                    history.done.cuts += 1
+                }
             };
             let publishing = tokio::time::timeout(ANSWER, self.publisher.publish(drafts));
             let (outcome, ()) = tokio::join!(publishing, breaking);
@@ -75,7 +107,12 @@ impl Writer {
                 continue;
             };
             let now = self.shared.now();
-            self.shared.history().acknowledged(now, drafts, &outcome.acks, is_batch && outcome.fault.is_none());
+            self.shared.history().acknowledged(
+                now,
+                drafts,
+                &outcome.acks,
+                is_batch && outcome.fault.is_none(),
+            );
             drafts = &drafts[outcome.acks.len()..];
             if outcome.fault.is_some() {
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,7 +1,7 @@
 //! What a subscription may yield next, by the contract and the list.
 //!
-//! A stream runs ahead of its reader: what comes was found in some state of the log since then, and never in one before
-//! that of the last step. A long-poll is answered in the present state.
+//! A stream runs ahead of its reader: what comes was found in some state of the log since then, and
+//! never in one before that of the last step. A long-poll is answered in the present state.
 
 use crate::common::read::{Gap, Seen, Step};
 use crate::log::{Log, Place, Start, State, matches};
@@ -13,7 +13,8 @@ pub struct Expect {
     /// The first state of the log that the next step may come from.
     state: usize,
     snapshot_through: Option<u64>,
-    /// Everything retained is wanted and nothing has come yet: what has been trimmed meanwhile is no gap.
+    /// Everything retained is wanted and nothing has come yet: what has been trimmed meanwhile is
+    /// no gap.
     fresh: bool,
     live: bool,
     hello: bool,
@@ -27,10 +28,25 @@ type Checked = Result<(), String>;
 
 impl Expect {
     pub fn new(log: &Log, patterns: &'static [&'static str], start: &Start) -> Self {
-        let Place { position, gap, fresh, snapshot_through } = log.place(start);
+        let Place {
+            position,
+            gap,
+            fresh,
+            snapshot_through,
+        } = log.place(start);
         let state = log.states.len() - 1;
         let (live, hello, cursor) = (false, true, None);
-        Expect { patterns, position, state, snapshot_through, fresh, live, hello, gap, cursor }
+        Expect {
+            patterns,
+            position,
+            state,
+            snapshot_through,
+            fresh,
+            live,
+            hello,
+            gap,
+            cursor,
+        }
     }
 
     /// The same subscription goes on from this cursor, as a long-poll does.
@@ -38,7 +54,12 @@ impl Expect {
         let Expect { live, hello, .. } = *self;
         let cursor = Some(cursor.to_owned());
         let start = Start::After(cursor.clone().unwrap_or_default());
-        *self = Expect { live, hello, cursor, ..Self::new(log, self.patterns, &start) };
+        *self = Expect {
+            live,
+            hello,
+            cursor,
+            ..Self::new(log, self.patterns, &start)
+        };
     }
 
     pub fn is_at_the_end(&self, log: &Log) -> bool {
@@ -55,7 +76,14 @@ impl Expect {
 
     pub fn step(&mut self, log: &mut Log, step: &Step) -> Checked {
         let checked = match step {
-            Step::Hello { epoch, first, last } => self.hello(log, epoch, State { first: *first, last: *last }),
+            Step::Hello { epoch, first, last } => self.hello(
+                log,
+                epoch,
+                State {
+                    first: *first,
+                    last: *last,
+                },
+            ),
             _ if self.hello => Err("it is not the hello".into()),
             Step::Gap(gap) => self.told_gap(log, gap),
             _ if self.gap.is_some() => Err(format!("it is not the gap {:?}", self.gap)),
@@ -68,7 +96,12 @@ impl Expect {
     }
 
     pub fn describe(&self, log: &Log) -> String {
-        let Expect { position, snapshot_through, live, .. } = self;
+        let Expect {
+            position,
+            snapshot_through,
+            live,
+            ..
+        } = self;
         let next = log.missed(self.patterns, *position, log.now().last);
         format!(
             "Position {position}, live {live}, snapshot {snapshot_through:?}, next match {next:?}, log {:?}",
@@ -80,7 +113,8 @@ impl Expect {
         if !self.hello || epoch != log.epoch {
             return Err("it is another log, or there was a hello already".into());
         }
-        // It is made when the stream is first read from, which may be a little later than the request was taken.
+        // It is made when the stream is first read from, which may be a little later than the
+        // request was taken.
         self.state = self.find(log, |state| *state == told, "the log was not so")?;
         self.hello = false;
         Ok(())
@@ -88,18 +122,28 @@ impl Expect {
 
     fn event(&mut self, log: &mut Log, seen: &Seen, cursor: &str) -> Checked {
         log.compare(seen)?;
-        if cursor != log.cursor(seen.vid) || !matches(self.patterns, &seen.topic) || seen.vid <= self.position {
+        if cursor != log.cursor(seen.vid)
+            || !matches(self.patterns, &seen.topic)
+            || seen.vid <= self.position
+        {
             return Err("it has another cursor, or does not match, or comes late or twice".into());
         }
         let vid = seen.vid;
         let comes_next = |state: &State| {
             let is_there = state.first <= vid && vid <= state.last;
             let is_wanted = self.snapshot_through.is_none_or(|through| {
-                vid > through || log.newest(self.patterns, *state, self.position, through).contains(&vid)
+                vid > through
+                    || log
+                        .newest(self.patterns, *state, self.position, through)
+                        .contains(&vid)
             });
             is_there && is_wanted && self.nothing_before(log, *state, vid - 1)
         };
-        self.state = self.find(log, comes_next, "something else comes first, or it is not there")?;
+        self.state = self.find(
+            log,
+            comes_next,
+            "something else comes first, or it is not there",
+        )?;
         self.moved(vid, cursor);
         self.fresh = false;
         Ok(())
@@ -114,19 +158,35 @@ impl Expect {
             return Err("the live end was told already".into());
         }
         let may_be_told = |state: &State| {
-            (if is_end { vid == state.last } else { vid <= state.last }) && self.nothing_before(log, *state, vid)
+            (if is_end {
+                vid == state.last
+            } else {
+                vid <= state.last
+            }) && self.nothing_before(log, *state, vid)
         };
-        self.state = self.find(log, may_be_told, "something was left out, or the log does not end there")?;
+        self.state = self.find(
+            log,
+            may_be_told,
+            "something was left out, or the log does not end there",
+        )?;
         self.live |= is_end;
         self.moved(vid, cursor);
         Ok(())
     }
 
-    /// Is there nothing to come after the position and up to this vid, when the log is in that state?
+    /// Is there nothing to come after the position and up to this vid, when the log is in that
+    /// state?
     fn nothing_before(&self, log: &Log, state: State, through: u64) -> bool {
-        let mut position = if self.fresh { self.position.max(state.first - 1) } else { self.position };
+        let mut position = if self.fresh {
+            self.position.max(state.first - 1)
+        } else {
+            self.position
+        };
         if let Some(snapshot) = self.snapshot_through {
-            if !log.newest(self.patterns, state, position, snapshot.min(through)).is_empty() {
+            if !log
+                .newest(self.patterns, state, position, snapshot.min(through))
+                .is_empty()
+            {
                 return false;
             }
             position = position.max(snapshot);
@@ -137,10 +197,17 @@ impl Expect {
     fn told_gap(&mut self, log: &Log, gap: &Gap) -> Checked {
         if let Some(expected) = self.gap.take() {
             self.live = false;
-            return if expected == *gap { Ok(()) } else { Err(format!("expected {expected:?}")) };
+            return if expected == *gap {
+                Ok(())
+            } else {
+                Err(format!("expected {expected:?}"))
+            };
         }
         let requested = vid_of(&gap.requested);
-        if gap.reason != "expired" || gap.requested != log.cursor(requested) || gap.epoch != log.epoch {
+        if gap.reason != "expired"
+            || gap.requested != log.cursor(requested)
+            || gap.epoch != log.epoch
+        {
             return Err("only events of this log can be gone by now".into());
         }
         let may_be_told = |state: &State| {
@@ -149,14 +216,23 @@ impl Expect {
                 && requested + 1 < gap.first
                 && self.nothing_before(log, *state, requested)
         };
-        self.state =
-            self.find(log, may_be_told, "nothing is gone, or something else, or what is still there was left out")?;
-        (self.position, self.snapshot_through, self.fresh, self.live) = (gap.first - 1, None, false, false);
+        self.state = self.find(
+            log,
+            may_be_told,
+            "nothing is gone, or something else, or what is still there was left out",
+        )?;
+        (self.position, self.snapshot_through, self.fresh, self.live) =
+            (gap.first - 1, None, false, false);
         Ok(())
     }
 
     /// Finds the first state from which on this is right.
-    fn find(&self, log: &Log, is_right: impl Fn(&State) -> bool, or_else: &str) -> Result<usize, String> {
+    fn find(
+        &self,
+        log: &Log,
+        is_right: impl Fn(&State) -> bool,
+        or_else: &str,
+    ) -> Result<usize, String> {
         let found = log.states[self.state..].iter().position(is_right);
         Ok(self.state + found.ok_or(or_else)?)
     }
@@ -172,10 +248,19 @@ impl Expect {
     pub fn answered(&mut self, log: &Log, cursor: &str) -> Checked {
         let told = self.position(log, cursor, false);
         self.live &= self.position == log.now().last;
-        told.map_err(|why| format!("the answer's cursor {cursor}: {why}. {}", self.describe(log)))
+        told.map_err(|why| {
+            format!(
+                "the answer's cursor {cursor}: {why}. {}",
+                self.describe(log)
+            )
+        })
     }
 }
 
 fn vid_of(cursor: &str) -> u64 {
-    cursor.split('-').next().and_then(|vid| vid.parse().ok()).unwrap_or(u64::MAX)
+    cursor
+        .split('-')
+        .next()
+        .and_then(|vid| vid.parse().ok())
+        .unwrap_or(u64::MAX)
 }

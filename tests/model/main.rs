@@ -1,7 +1,9 @@
-//! Random scripts – publish, trim, restart, crash, read and resume on any transport – against a plain list.
+//! Random scripts – publish, trim, restart, crash, read and resume on any transport – against a
+//! plain list.
 //!
-//! After each step that a subscription yields, the list says whether the contract allows it. A script that fails is cut
-//! down to a short one and printed. `PROPTEST_CASES` sets how many are tried on each engine.
+//! After each step that a subscription yields, the list says whether the contract allows it. A
+//! script that fails is cut down to a short one and printed. `PROPTEST_CASES` sets how many are
+//! tried on each engine.
 
 #![allow(unreachable_pub)] // a program of its own
 
@@ -38,12 +40,17 @@ fn the_gateway_on_memory_does_as_a_plain_list_does() {
 
 fn check(kind: Kind) {
     quiet_tasks();
-    let mut config = Config { failure_persistence: None, max_shrink_time: MAX_SHRINK_MS, ..Config::default() };
+    let mut config = Config {
+        failure_persistence: None,
+        max_shrink_time: MAX_SHRINK_MS,
+        ..Config::default()
+    };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = CASES;
     }
-    let tried = TestRunner::new(config)
-        .run(&script::scripts(1..40), |script| run::run(kind, &script).map_err(TestCaseError::fail));
+    let tried = TestRunner::new(config).run(&script::scripts(1..40), |script| {
+        run::run(kind, &script).map_err(TestCaseError::fail)
+    });
     match tried {
         Ok(()) => {}
         Err(TestError::Fail(why, script)) => panic!("{why}\n\non {kind:?} after\n{script:?}"),
@@ -51,13 +58,17 @@ fn check(kind: Kind) {
     }
 }
 
-/// A script that fails panics in a task; its message is shown with the script that is left in the end.
+/// A script that fails panics in a task; its message is shown with the script that is left in the
+/// end.
 fn quiet_tasks() {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if std::thread::current().name().is_some_and(|name| name.starts_with("the_gateway")) {
+            if std::thread::current()
+                .name()
+                .is_some_and(|name| name.starts_with("the_gateway"))
+            {
                 usual(panic);
             }
         }));

@@ -17,7 +17,9 @@ use crate::script::Door;
 pub type Receipts = Vec<(u64, bool)>;
 
 pub fn now_ms() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time after 1970");
     i64::try_from(since_1970.as_millis()).expect("a time")
 }
 
@@ -51,8 +53,14 @@ async fn by_bus(bus: &Bus, entries: &[Entry]) -> Receipts {
         };
         NewEvent::check(parts, 1 << 20).expect("an event")
     };
-    let receipts = bus.publish(entries.iter().map(check).collect()).await.expect("published");
-    receipts.into_iter().map(|receipt| (receipt.vid, receipt.duplicate)).collect()
+    let receipts = bus
+        .publish(entries.iter().map(check).collect())
+        .await
+        .expect("published");
+    receipts
+        .into_iter()
+        .map(|receipt| (receipt.vid, receipt.duplicate))
+        .collect()
 }
 
 async fn by_grpc(url: &str, entries: &[Entry]) -> Receipts {
@@ -64,10 +72,24 @@ async fn by_grpc(url: &str, entries: &[Entry]) -> Receipts {
         data: text(entry).to_owned().into(),
         ..proto::NewEvent::default()
     };
-    let request = proto::PublishRequest { events: entries.iter().map(event).collect() };
-    let published = grpc::client(url).await.publish(request).await.expect("published").into_inner();
-    let receipts = published.events.into_iter().map(|event| (event.vid, event.duplicate)).collect();
-    assert_eq!((Some(published.first_vid), Some(published.last_vid)), range(&receipts));
+    let request = proto::PublishRequest {
+        events: entries.iter().map(event).collect(),
+    };
+    let published = grpc::client(url)
+        .await
+        .publish(request)
+        .await
+        .expect("published")
+        .into_inner();
+    let receipts = published
+        .events
+        .into_iter()
+        .map(|event| (event.vid, event.duplicate))
+        .collect();
+    assert_eq!(
+        (Some(published.first_vid), Some(published.last_vid)),
+        range(&receipts)
+    );
     receipts
 }
 
@@ -80,8 +102,17 @@ fn range(receipts: &Receipts) -> (Option<u64>, Option<u64>) {
 async fn by_batch(url: &str, entries: &[Entry]) -> Receipts {
     let batch: Vec<_> = entries.iter().map(object).collect();
     let answer = post(url, format!("[{}]", batch.join(","))).await;
-    let receipts: Receipts = answer["events"].as_array().expect("events").iter().map(receipt).collect();
-    assert_eq!((answer["first_vid"].as_u64(), answer["last_vid"].as_u64()), range(&receipts), "{answer}");
+    let receipts: Receipts = answer["events"]
+        .as_array()
+        .expect("events")
+        .iter()
+        .map(receipt)
+        .collect();
+    assert_eq!(
+        (answer["first_vid"].as_u64(), answer["last_vid"].as_u64()),
+        range(&receipts),
+        "{answer}"
+    );
     receipts
 }
 
@@ -96,7 +127,12 @@ async fn by_topic(url: &str, entry: &Entry) -> Value {
 
 async fn post(url: &str, body: String) -> Value {
     let request = reqwest::Client::new().post(format!("{url}/v1/events"));
-    answer(request.header("content-type", "application/json").body(body)).await
+    answer(
+        request
+            .header("content-type", "application/json")
+            .body(body),
+    )
+    .await
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Value {
@@ -107,7 +143,10 @@ async fn answer(request: reqwest::RequestBuilder) -> Value {
 }
 
 fn receipt(published: &Value) -> (u64, bool) {
-    (published["vid"].as_u64().expect("a vid"), published["duplicate"].as_bool().unwrap_or(false))
+    (
+        published["vid"].as_u64().expect("a vid"),
+        published["duplicate"].as_bool().unwrap_or(false),
+    )
 }
 
 /// The JSON object of an event, its data byte for byte.
@@ -119,11 +158,18 @@ fn object(entry: &Entry) -> String {
     let data = RawValue::from_string(data).expect("JSON");
     let [topic, kind, id] = [entry.topic, &entry.kind, &entry.id].map(|text| json!(text));
     let content_type = content_type(entry);
-    format!(r#"{{"topic":{topic},"type":{kind},"id":{id},"content_type":"{content_type}","data":{}}}"#, data.get())
+    format!(
+        r#"{{"topic":{topic},"type":{kind},"id":{id},"content_type":"{content_type}","data":{}}}"#,
+        data.get()
+    )
 }
 
 fn content_type(entry: &Entry) -> &'static str {
-    if matches!(entry.data, Data::Text(_)) { "text/plain" } else { "application/json" }
+    if matches!(entry.data, Data::Text(_)) {
+        "text/plain"
+    } else {
+        "application/json"
+    }
 }
 
 fn text(entry: &Entry) -> &str {

@@ -32,7 +32,10 @@ pub struct Reading {
 impl Request {
     pub async fn open(&self, url: &str) -> Result<Reader, Refused> {
         let mut ask = Ask {
-            topics: FILTERS[self.filter].iter().map(ToString::to_string).collect(),
+            topics: FILTERS[self.filter]
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             fail_on_gap: self.fail_on_gap,
             limit: self.limit,
             ..Ask::default()
@@ -42,11 +45,17 @@ impl Request {
             Start::Earliest => ask.after = Some("earliest".into()),
             Start::Snapshot => ask.snapshot = true,
             Start::Since(ms) => {
-                ask.since = Some(jiff::Timestamp::from_millisecond(*ms).expect("a time").to_string());
+                ask.since = Some(
+                    jiff::Timestamp::from_millisecond(*ms)
+                        .expect("a time")
+                        .to_string(),
+                );
             }
             Start::After(cursor) => ask.after = Some(cursor.clone()),
         }
-        tokio::time::timeout(PATIENCE, Reader::open_at(self.via, url, &ask)).await.expect("an answer in time")
+        tokio::time::timeout(PATIENCE, Reader::open_at(self.via, url, &ask))
+            .await
+            .expect("an answer in time")
     }
 }
 
@@ -62,8 +71,17 @@ impl Reading {
         match (opened, expected) {
             (Err(Refused::Gap(told)), Some(gap)) if told == *gap => Ok(None),
             (Ok(reader), None) => {
-                let Request { fail_on_gap, limit, .. } = *request;
-                let mut reading = Reading { reader, expect, fail_on_gap, limit, events: 0, has_ended: false };
+                let Request {
+                    fail_on_gap, limit, ..
+                } = *request;
+                let mut reading = Reading {
+                    reader,
+                    expect,
+                    fail_on_gap,
+                    limit,
+                    events: 0,
+                    has_ended: false,
+                };
                 if let Reader::Poll(_) = reading.reader {
                     reading.read(log, Some(1)).await?;
                 }
@@ -85,11 +103,17 @@ impl Reading {
     /// Reads so many steps, or to the end of the log.
     pub async fn read(&mut self, log: &mut Log, steps: Option<usize>) -> Result<(), String> {
         let most = steps.unwrap_or(usize::MAX);
-        if self.is_stream() { self.read_stream(log, most).await } else { self.poll(log, steps).await }
+        if self.is_stream() {
+            self.read_stream(log, most).await
+        } else {
+            self.poll(log, steps).await
+        }
     }
 
     async fn poll(&mut self, log: &mut Log, answers: Option<usize>) -> Result<(), String> {
-        let Reader::Poll(reader) = &mut self.reader else { return Ok(()) };
+        let Reader::Poll(reader) = &mut self.reader else {
+            return Ok(());
+        };
         for _ in 0..answers.unwrap_or(log.states.len() * 8 + 200) {
             if !self.expect.is_new() {
                 if answers.is_none() && self.expect.is_at_the_end(log) {
@@ -97,24 +121,35 @@ impl Reading {
                 }
                 self.expect.goes_on(log, reader.cursor());
             }
-            let answer = tokio::time::timeout(PATIENCE, reader.answer("0")).await.map_err(|_| "a poll hangs")?;
+            let answer = tokio::time::timeout(PATIENCE, reader.answer("0"))
+                .await
+                .map_err(|_| "a poll hangs")?;
             match (answer, self.expect.gap().filter(|_| self.fail_on_gap)) {
                 (Err(Refused::Gap(told)), Some(gap)) if told == *gap => {
                     self.has_ended = true;
                     return Ok(());
                 }
                 (Ok(steps), None) => {
-                    let events = steps.iter().filter(|step| matches!(step, Step::Event(..))).count();
+                    let events = steps
+                        .iter()
+                        .filter(|step| matches!(step, Step::Event(..)))
+                        .count();
                     if self.limit.is_some_and(|limit| events > limit as usize) {
                         return Err(format!("{events} events in an answer, more than its limit"));
                     }
-                    steps.iter().try_for_each(|step| self.expect.step(log, step))?;
+                    steps
+                        .iter()
+                        .try_for_each(|step| self.expect.step(log, step))?;
                     self.expect.answered(log, reader.cursor())?;
                 }
                 (answer, gap) => return Err(format!("answered with {answer:?}; expected {gap:?}")),
             }
         }
-        if answers.is_some() { Ok(()) } else { Err("the polls do not come to the end".into()) }
+        if answers.is_some() {
+            Ok(())
+        } else {
+            Err("the polls do not come to the end".into())
+        }
     }
 
     async fn read_stream(&mut self, log: &mut Log, steps: usize) -> Result<(), String> {
@@ -140,7 +175,9 @@ impl Reading {
         while self.is_stream() {
             match self.next(log).await? {
                 Some(Step::Closing) if !has_closed => has_closed = true,
-                Some(step) if has_closed => return Err(format!("after the closing word came {step:?}")),
+                Some(step) if has_closed => {
+                    return Err(format!("after the closing word came {step:?}"));
+                }
                 Some(step) => self.expect.step(log, &step)?,
                 None if has_closed || self.has_ended || self.is_full() => return Ok(()),
                 None => return Err(format!("no closing word. {}", self.expect.describe(log))),
@@ -163,10 +200,16 @@ impl Reading {
         match next {
             Ok(Some(Step::Gap(gap))) if self.fail_on_gap => {
                 // Only SSE has no other way to say it.
-                let Reader::Sse(reader) = &mut self.reader else { return Err(format!("told on: {gap:?}")) };
+                let Reader::Sse(reader) = &mut self.reader else {
+                    return Err(format!("told on: {gap:?}"));
+                };
                 self.has_ended = true;
                 let end = tokio::time::timeout(PATIENCE, reader.next()).await;
-                if end == Ok(Ok(None)) { Ok(Some(Step::Gap(gap))) } else { Err(format!("{end:?} after {gap:?}")) }
+                if end == Ok(Ok(None)) {
+                    Ok(Some(Step::Gap(gap)))
+                } else {
+                    Err(format!("{end:?} after {gap:?}"))
+                }
             }
             Err(Refused::Gap(gap)) if self.fail_on_gap => {
                 self.has_ended = true;

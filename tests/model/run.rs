@@ -15,7 +15,10 @@ use crate::reading::{Reading, Request};
 use crate::script::{Command, Door, Draft, From, NAMES, Open, Script, Trim};
 
 const DEDUPE_WINDOW: Duration = Duration::from_secs(120);
-const SETUP: Setup = Setup { heartbeat: Duration::from_millis(25), max_age: Duration::from_secs(3600) };
+const SETUP: Setup = Setup {
+    heartbeat: Duration::from_millis(25),
+    max_age: Duration::from_secs(3600),
+};
 /// How long a script may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -56,7 +59,10 @@ type Done = Result<(), String>;
 
 /// What went wrong, and at which command.
 pub fn run(kind: Kind, script: &Script) -> Done {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let runtime = runtime.expect("a runtime");
     let done = runtime.block_on(async {
         let script = script.clone();
@@ -76,16 +82,26 @@ pub fn run(kind: Kind, script: &Script) -> Done {
 }
 
 fn message(fault: tokio::task::JoinError) -> String {
-    let Ok(payload) = fault.try_into_panic() else { return "it was cancelled".into() };
+    let Ok(payload) = fault.try_into_panic() else {
+        return "it was cancelled".into();
+    };
     let text = payload.downcast_ref::<String>().cloned();
-    text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "it panicked".into())
+    text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "it panicked".into())
 }
 
 impl Run {
     async fn start(kind: Kind) -> Self {
         let own = Own::start(Arc::new(move |folder: &Path| kind.open(folder)), SETUP).await;
         let log = Log::new(own.bus.engine().epoch().to_string());
-        Run { kind, own: Some(own), log, slots: Default::default(), marks: Vec::new(), published_ms: 0 }
+        Run {
+            kind,
+            own: Some(own),
+            log,
+            slots: Default::default(),
+            marks: Vec::new(),
+            published_ms: 0,
+        }
     }
 
     async fn all(mut self, script: &Script) -> Done {
@@ -94,7 +110,9 @@ impl Run {
             let done = done.and_then(|()| self.compare_bounds());
             done.map_err(|why| format!("at {}. {command:?}: {why}", index + 1))?;
         }
-        self.finish().await.map_err(|why| format!("at the end: {why}"))
+        self.finish()
+            .await
+            .map_err(|why| format!("at the end: {why}"))
     }
 
     fn own(&self) -> &Own {
@@ -116,10 +134,21 @@ impl Run {
                 after_ms(self.published_ms + 1).await;
                 let max_age = SETUP.max_age;
                 let (max_events, max_bytes, dedupe_window) = (u64::MAX, u64::MAX, Duration::ZERO);
-                let trimmed = self.own().bus.trim(Retention { max_age, max_events, max_bytes, dedupe_window }).await;
+                let trimmed = self
+                    .own()
+                    .bus
+                    .trim(Retention {
+                        max_age,
+                        max_events,
+                        max_bytes,
+                        dedupe_window,
+                    })
+                    .await;
                 trimmed.map_err(|fault| fault.to_string())
             }
-            Command::Crash(drafts, moments) if self.kind == Kind::Sqlite => self.crash(drafts, *moments).await,
+            Command::Crash(drafts, moments) if self.kind == Kind::Sqlite => {
+                self.crash(drafts, *moments).await
+            }
             Command::Restart | Command::Crash(..) => self.restart().await,
             Command::Open(open) => self.open(open).await,
             Command::OpenAhead(open, ahead, drafts) => self.open_ahead(open, *ahead, drafts).await,
@@ -135,12 +164,20 @@ impl Run {
         let receipts = publish(&self.own().url(), &self.own().bus, &entries, door).await;
         self.published_ms = now_ms();
         let expected = self.log.publish(entries, (from_ms, self.published_ms));
-        if receipts == expected { Ok(()) } else { Err(format!("acknowledged {receipts:?}, expected {expected:?}")) }
+        if receipts == expected {
+            Ok(())
+        } else {
+            Err(format!("acknowledged {receipts:?}, expected {expected:?}"))
+        }
     }
 
     async fn trim(&mut self, trim: Trim, name: Option<usize>) -> Done {
         let own = self.own.as_ref().expect("a gateway");
-        let keep = if let Trim::Keep(events) = trim { events } else { 0 };
+        let keep = if let Trim::Keep(events) = trim {
+            events
+        } else {
+            0
+        };
         self.log.keep(keep);
         if let Trim::All = trim {
             self.log.forget_ids();
@@ -151,8 +188,14 @@ impl Run {
                 Trim::All => own.expire_all().await,
             }
         };
-        // A long-poll cannot be read meanwhile: it would not be known which state it is answered in.
-        match name.and_then(|name| self.slots[name].reading.as_mut().filter(|reading| reading.is_stream())) {
+        // A long-poll cannot be read meanwhile: it would not be known which state it is answered
+        // in.
+        match name.and_then(|name| {
+            self.slots[name]
+                .reading
+                .as_mut()
+                .filter(|reading| reading.is_stream())
+        }) {
             Some(reading) => tokio::join!(trimming, reading.read(&mut self.log, None)).1?,
             None => trimming.await,
         }
@@ -163,7 +206,11 @@ impl Run {
     async fn restart(&mut self) -> Done {
         let own = self.own.take().expect("a gateway");
         let reading = async {
-            for reading in self.slots.iter_mut().filter_map(|slot| slot.reading.as_mut()) {
+            for reading in self
+                .slots
+                .iter_mut()
+                .filter_map(|slot| slot.reading.as_mut())
+            {
                 reading.read_to_closing(&mut self.log).await?;
             }
             Ok::<_, String>(())
@@ -190,7 +237,9 @@ impl Run {
             tokio::spawn(async move { publish(&url, &bus, &entries, Door::Bus).await })
         });
         tokio::time::sleep(Duration::from_micros(u64::from(moments) * 100)).await;
-        let was_acknowledged = publishing.as_ref().is_some_and(tokio::task::JoinHandle::is_finished);
+        let was_acknowledged = publishing
+            .as_ref()
+            .is_some_and(tokio::task::JoinHandle::is_finished);
         let copy = own.copy();
         if let Some(publishing) = publishing {
             let _ = publishing.await;
@@ -217,10 +266,14 @@ impl Run {
             From::Earliest => Start::Earliest,
             From::Zero => Start::After("0".into()),
             From::Snapshot => Start::Snapshot,
-            From::Since(before) => Start::Since(self.marks.iter().rev().nth(before).copied().unwrap_or(0)),
+            From::Since(before) => {
+                Start::Since(self.marks.iter().rev().nth(before).copied().unwrap_or(0))
+            }
             From::Back(back, true) => Start::After(self.log.cursor(last.saturating_sub(back))),
             From::Back(back, false) => Start::After(last.saturating_sub(back).to_string()),
-            From::AnotherLog(back) => Start::After(format!("{}-another", last.saturating_sub(back))),
+            From::AnotherLog(back) => {
+                Start::After(format!("{}-another", last.saturating_sub(back)))
+            }
             From::Ahead(ahead) => Start::After(self.log.cursor(last + ahead)),
         };
         self.open_at(open.name, request(open, start)).await
@@ -230,13 +283,20 @@ impl Run {
         self.slots[name].close();
         let opened = request.open(&self.own().url()).await;
         let reading = Reading::take(opened, &request, &mut self.log).await?;
-        self.slots[name] = Slot { reading, filter: request.filter, cursor: None };
+        self.slots[name] = Slot {
+            reading,
+            filter: request.filter,
+            cursor: None,
+        };
         self.slots[name].settle();
         Ok(())
     }
 
     async fn open_ahead(&mut self, open: &Open, ahead: u64, drafts: &[Draft]) -> Done {
-        let request = request(open, Start::After(self.log.cursor(self.log.now().last + ahead)));
+        let request = request(
+            open,
+            Start::After(self.log.cursor(self.log.now().last + ahead)),
+        );
         let url = self.own().url();
         let publishing = async {
             tokio::time::sleep(Duration::from_millis(15)).await;
@@ -245,14 +305,20 @@ impl Run {
         let (opened, published) = tokio::join!(request.open(&url), publishing);
         published?;
         let reading = Reading::take(opened, &request, &mut self.log).await?;
-        self.slots[open.name] = Slot { reading, filter: request.filter, cursor: None };
+        self.slots[open.name] = Slot {
+            reading,
+            filter: request.filter,
+            cursor: None,
+        };
         self.slots[open.name].settle();
         Ok(())
     }
 
     async fn read(&mut self, name: usize, steps: Option<usize>) -> Done {
         let slot = &mut self.slots[name];
-        let Some(reading) = &mut slot.reading else { return Ok(()) };
+        let Some(reading) = &mut slot.reading else {
+            return Ok(());
+        };
         reading.read(&mut self.log, steps).await?;
         slot.settle();
         Ok(())
@@ -260,9 +326,17 @@ impl Run {
 
     async fn resume(&mut self, name: usize, via: Via) -> Done {
         let Slot { filter, cursor, .. } = &self.slots[name];
-        let Some(cursor) = cursor.clone() else { return Ok(()) };
+        let Some(cursor) = cursor.clone() else {
+            return Ok(());
+        };
         let start = Start::After(cursor.clone());
-        let request = Request { via, filter: *filter, start, fail_on_gap: false, limit: None };
+        let request = Request {
+            via,
+            filter: *filter,
+            start,
+            fail_on_gap: false,
+            limit: None,
+        };
         self.open_at(name, request).await?;
         // Until it is told another one, a client keeps the cursor that it has.
         self.slots[name].cursor.get_or_insert(cursor);
@@ -272,32 +346,71 @@ impl Run {
     fn compare_bounds(&self) -> Done {
         let (bus, log) = (&self.own().bus, &self.log);
         let (bounds, State { first, last }) = (bus.bounds(), log.now());
-        let is_same = (bounds.first, bounds.last) == (first, last) && bus.engine().epoch().as_str() == log.epoch;
-        if is_same { Ok(()) } else { Err(format!("the log is {bounds:?}, expected {first} to {last}")) }
+        let is_same = (bounds.first, bounds.last) == (first, last)
+            && bus.engine().epoch().as_str() == log.epoch;
+        if is_same {
+            Ok(())
+        } else {
+            Err(format!("the log is {bounds:?}, expected {first} to {last}"))
+        }
     }
 
     /// Whatever happened: all subscriptions come to the end, and new ones see all that is retained.
     async fn finish(mut self) -> Done {
         for (index, name) in NAMES.iter().enumerate() {
-            self.read(index, None).await.map_err(|why| format!("{name}: {why}"))?;
+            self.read(index, None)
+                .await
+                .map_err(|why| format!("{name}: {why}"))?;
         }
         for via in ALL {
-            let request = Request { via, filter: 0, start: Start::Earliest, fail_on_gap: false, limit: None };
+            let request = Request {
+                via,
+                filter: 0,
+                start: Start::Earliest,
+                fail_on_gap: false,
+                limit: None,
+            };
             self.open_at(0, request).await?;
-            self.read(0, None).await.map_err(|why| format!("{via:?}: {why}"))?;
+            self.read(0, None)
+                .await
+                .map_err(|why| format!("{via:?}: {why}"))?;
         }
-        let answer = reqwest::get(format!("{}/v1/topics", self.own().url())).await.expect("an answer");
+        let answer = reqwest::get(format!("{}/v1/topics", self.own().url()))
+            .await
+            .expect("an answer");
         let answer: Value = answer.json().await.expect("JSON");
-        let of = |topic: &Value| Some((topic["topic"].as_str()?.to_owned(), topic["vid"].as_u64()?));
-        let topics: Option<Vec<_>> = answer["topics"].as_array().expect("topics").iter().map(of).collect();
+        let of =
+            |topic: &Value| Some((topic["topic"].as_str()?.to_owned(), topic["vid"].as_u64()?));
+        let topics: Option<Vec<_>> = answer["topics"]
+            .as_array()
+            .expect("topics")
+            .iter()
+            .map(of)
+            .collect();
         let expected: Vec<_> = self.log.topics().into_iter().collect();
-        if topics.as_ref() == Some(&expected) { Ok(()) } else { Err(format!("{answer}, expected {expected:?}")) }
+        if topics.as_ref() == Some(&expected) {
+            Ok(())
+        } else {
+            Err(format!("{answer}, expected {expected:?}"))
+        }
     }
 }
 
 fn request(open: &Open, start: Start) -> Request {
-    let Open { via, filter, fail_on_gap, limit, .. } = *open;
-    Request { via, filter, start, fail_on_gap, limit }
+    let Open {
+        via,
+        filter,
+        fail_on_gap,
+        limit,
+        ..
+    } = *open;
+    Request {
+        via,
+        filter,
+        start,
+        fail_on_gap,
+        limit,
+    }
 }
 
 impl Slot {

@@ -8,8 +8,15 @@ use proptest::sample::select;
 use crate::common::read::{ALL, Via};
 
 pub const TOPICS: [&str; 6] = ["a", "a.1", "a.2", "b.1", "b.1.x", "text.t"];
-pub const FILTERS: [&[&str]; 7] =
-    [&[], &["a"], &["a.*"], &["b.>", "text.t"], &["*.1"], &["none"], &["a", "a.1", "b.1", "text.t"]];
+pub const FILTERS: [&[&str]; 7] = [
+    &[],
+    &["a"],
+    &["a.*"],
+    &["b.>", "text.t"],
+    &["*.1"],
+    &["none"],
+    &["a", "a.1", "b.1", "text.t"],
+];
 
 /// Subscriptions have names, so that a shorter script still speaks of the same ones.
 pub const NAMES: [char; 3] = ['A', 'B', 'C'];
@@ -75,7 +82,8 @@ pub enum Command {
     Burst(Vec<Draft>, u64),
     ForgetIds,
     Restart,
-    /// Goes on with what was on disk while these were being published, so many moments after their start.
+    /// Goes on with what was on disk while these were being published, so many moments after their
+    /// start.
     Crash(Vec<Draft>, u32),
     Open(Open),
     /// Opens with a cursor so far ahead, and publishes while it waits.
@@ -114,7 +122,11 @@ fn command() -> impl Strategy<Value = Command> {
 
 fn drafts(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Draft>> {
     let bytes = prop_oneof![60 => Just(0), 10 => Just(9_000_usize), 2 => Just(200_000)];
-    let draft = (select(&TOPICS[..]), prop::option::weighted(0.3, 0..6_u8), bytes)
+    let draft = (
+        select(&TOPICS[..]),
+        prop::option::weighted(0.3, 0..6_u8),
+        bytes,
+    )
         .prop_map(|(topic, id, bytes)| Draft { topic, id, bytes });
     prop::collection::vec(draft, count)
 }
@@ -136,13 +148,30 @@ fn open() -> impl Strategy<Value = Open> {
     ];
     let limit = prop::option::weighted(0.2, 1..4_u32);
     let fail_on_gap = prop::bool::weighted(0.2);
-    (0..NAMES.len(), select(&ALL[..]), 0..FILTERS.len(), from, fail_on_gap, limit)
-        .prop_map(|(name, via, filter, from, fail_on_gap, limit)| Open { name, via, filter, from, fail_on_gap, limit })
+    (
+        0..NAMES.len(),
+        select(&ALL[..]),
+        0..FILTERS.len(),
+        from,
+        fail_on_gap,
+        limit,
+    )
+        .prop_map(|(name, via, filter, from, fail_on_gap, limit)| Open {
+            name,
+            via,
+            filter,
+            from,
+            fail_on_gap,
+            limit,
+        })
 }
 
 impl fmt::Debug for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().enumerate().try_for_each(|(index, command)| writeln!(f, "{:3}. {command:?}", index + 1))
+        self.0
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, command)| writeln!(f, "{:3}. {command:?}", index + 1))
     }
 }
 
@@ -151,14 +180,20 @@ impl fmt::Debug for Command {
         match self {
             Command::Publish(drafts, door) => write!(f, "publish {drafts:?} by {door:?}"),
             Command::Trim(trim, None) => write!(f, "trim {trim:?}"),
-            Command::Trim(trim, Some(name)) => write!(f, "trim {trim:?} while {} is read", NAMES[*name]),
+            Command::Trim(trim, Some(name)) => {
+                write!(f, "trim {trim:?} while {} is read", NAMES[*name])
+            }
             Command::Burst(drafts, keep) => write!(f, "publish {drafts:?} and at once keep {keep}"),
             Command::ForgetIds => write!(f, "forget the ids"),
             Command::Restart => write!(f, "restart"),
             Command::Crash(drafts, _) if drafts.is_empty() => write!(f, "crash"),
-            Command::Crash(drafts, moments) => write!(f, "crash {moments} moments after publishing {drafts:?}"),
+            Command::Crash(drafts, moments) => {
+                write!(f, "crash {moments} moments after publishing {drafts:?}")
+            }
             Command::Open(open) => write!(f, "{open:?}"),
-            Command::OpenAhead(open, ahead, drafts) => write!(f, "{open:?}, but {ahead} ahead; publish {drafts:?}"),
+            Command::OpenAhead(open, ahead, drafts) => {
+                write!(f, "{open:?}, but {ahead} ahead; publish {drafts:?}")
+            }
             Command::Read(name, None) => write!(f, "read {} to the end", NAMES[*name]),
             Command::Read(name, Some(steps)) => write!(f, "read {}: {steps} steps", NAMES[*name]),
             Command::Resume(name, via) => write!(f, "resume {} by {via:?}", NAMES[*name]),
@@ -168,12 +203,25 @@ impl fmt::Debug for Command {
 
 impl fmt::Debug for Open {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Open { name, via, filter, from, fail_on_gap, limit } = self;
-        write!(f, "open {} by {via:?} on {:?} from {from:?}", NAMES[*name], FILTERS[*filter])?;
+        let Open {
+            name,
+            via,
+            filter,
+            from,
+            fail_on_gap,
+            limit,
+        } = self;
+        write!(
+            f,
+            "open {} by {via:?} on {:?} from {from:?}",
+            NAMES[*name], FILTERS[*filter]
+        )?;
         if *fail_on_gap {
             write!(f, ", fail on gap")?;
         }
-        limit.iter().try_for_each(|limit| write!(f, ", limit {limit}"))
+        limit
+            .iter()
+            .try_for_each(|limit| write!(f, ", limit {limit}"))
     }
 }
 
@@ -207,6 +255,10 @@ impl fmt::Debug for Draft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.topic)?;
         self.id.iter().try_for_each(|id| write!(f, "#{id}"))?;
-        if self.bytes > 0 { write!(f, " ({} kB)", self.bytes / 1000) } else { Ok(()) }
+        if self.bytes > 0 {
+            write!(f, " ({} kB)", self.bytes / 1000)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -21,20 +21,35 @@ pub(crate) struct Database {
 
 /// Where the newest installed server has its programs.
 fn programs() -> PathBuf {
-    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
-    let version = |path: &PathBuf| path.file_name().and_then(|v| v.to_str()?.parse::<u32>().ok());
-    let newest = installed.map(|entry| entry.path()).filter(|p| version(p).is_some()).max_by_key(version);
-    newest.expect("PostgreSQL is missing; run scripts/setup-tests.sh").join("bin")
+    let installed = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    let version = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|v| v.to_str()?.parse::<u32>().ok())
+    };
+    let newest = installed
+        .map(|entry| entry.path())
+        .filter(|p| version(p).is_some())
+        .max_by_key(version);
+    newest
+        .expect("PostgreSQL is missing; run scripts/setup-tests.sh")
+        .join("bin")
 }
 
-/// A program of the server's, which refuses to be run by root. It is ended when the test's thread is.
+/// A program of the server's, which refuses to be run by root. It is ended when the test's thread
+/// is.
 fn program(name: &str) -> Command {
     let path = programs().join(name);
     let mut command = Command::new("setpriv");
     if Uid::effective().is_root() {
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
     }
-    command.args(["--pdeathsig", "QUIT", "--"]).arg(path).current_dir("/");
+    command
+        .args(["--pdeathsig", "QUIT", "--"])
+        .arg(path)
+        .current_dir("/");
     command
 }
 
@@ -47,23 +62,48 @@ impl Database {
     /// The same with settings as `log_statement=all`.
     pub(crate) async fn start_with(settings: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("a folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("a folder");
         if Uid::effective().is_root() {
-            let owner = User::from_name("postgres").expect("users").expect("a user postgres");
+            let owner = User::from_name("postgres")
+                .expect("users")
+                .expect("a user postgres");
             chown(folder.path(), Some(owner.uid), Some(owner.gid)).expect("a folder");
         }
         let mut initdb = program("initdb");
-        initdb.args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"]);
-        succeed(&initdb.arg(folder.path().join("data")).output().expect("initdb"));
-        let flags: Vec<_> = settings.iter().flat_map(|s| ["-c".to_owned(), (*s).to_owned()]).collect();
-        let database = Database { server: serve(folder.path(), &flags), folder, flags };
+        initdb.args([
+            "--username=postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C",
+            "-D",
+        ]);
+        succeed(
+            &initdb
+                .arg(folder.path().join("data"))
+                .output()
+                .expect("initdb"),
+        );
+        let flags: Vec<_> = settings
+            .iter()
+            .flat_map(|s| ["-c".to_owned(), (*s).to_owned()])
+            .collect();
+        let database = Database {
+            server: serve(folder.path(), &flags),
+            folder,
+            flags,
+        };
         database.ready().await;
         database
     }
 
     /// What `url` of the configuration is.
     pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@/postgres?host={}", self.folder.path().display())
+        format!(
+            "postgres://postgres@/postgres?host={}",
+            self.folder.path().display()
+        )
     }
 
     /// A connection to it.
@@ -78,7 +118,10 @@ impl Database {
     async fn ready(&self) {
         let begun = Instant::now();
         while let Err(fault) = self.try_client().await {
-            assert!(begun.elapsed() < PATIENCE, "the server does not start: {fault:?}");
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the server does not start: {fault:?}"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -86,11 +129,25 @@ impl Database {
     /// Applies SQL as `psql` does, and gives what it says.
     pub(crate) fn psql(&self, sql: &str) -> String {
         let folder = self.folder.path().display().to_string();
-        let args = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", &folder, "-U", "postgres", "postgres"];
+        let args = [
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            &folder,
+            "-U",
+            "postgres",
+            "postgres",
+        ];
         let mut psql = Command::new(programs().join("psql"));
-        psql.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        psql.args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut psql = psql.spawn().expect("psql");
-        std::io::Write::write_all(&mut psql.stdin.take().expect("a pipe"), sql.as_bytes()).expect("psql listens");
+        std::io::Write::write_all(&mut psql.stdin.take().expect("a pipe"), sql.as_bytes())
+            .expect("psql listens");
         succeed(&psql.wait_with_output().expect("psql ends"))
     }
 
@@ -111,7 +168,11 @@ impl Database {
 
     /// Sends a signal to the server.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.server.id()).expect("a pid")), signal).expect("the server is there");
+        kill(
+            Pid::from_raw(i32::try_from(self.server.id()).expect("a pid")),
+            signal,
+        )
+        .expect("the server is there");
     }
 
     /// Takes it for a standby at its next start.
@@ -142,10 +203,24 @@ impl Drop for Database {
 }
 
 fn serve(folder: &Path, flags: &[String]) -> Child {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log");
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))
+        .expect("a log");
     let mut server = program("postgres");
-    server.arg("-D").arg(folder.join("data")).arg("-k").arg(folder).args(["-c", "listen_addresses="]);
-    server.args(["-c", "max_connections=60"]).args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    server
+        .arg("-D")
+        .arg(folder.join("data"))
+        .arg("-k")
+        .arg(folder)
+        .args(["-c", "listen_addresses="]);
+    server
+        .args(["-c", "max_connections=60"])
+        .args(flags)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
     server.spawn().expect("the server starts")
 }
 

@@ -6,11 +6,12 @@ use crate::clock::Clock;
 use crate::common::gateway::{Gateway, Setup};
 use crate::database::Database;
 use crate::outbox::{
-    database, dead_letters, events, gateway_with, source, until_all_done, until_events, until_state, waiting, words,
-    write,
+    database, dead_letters, events, gateway_with, source, until_all_done, until_events,
+    until_state, waiting, words, write,
 };
 
-/// With this no id is known for long: what keeps a row from becoming two events is not the dedupe window.
+/// With this no id is known for long: what keeps a row from becoming two events is not the dedupe
+/// window.
 const NO_DEDUPE: &str = "[retention]\ndedupe_window = \"1ms\"";
 
 /// Acknowledgements wait while somebody holds this lock.
@@ -24,7 +25,10 @@ async fn make_marks_wait_for_a_lock(client: &Client) {
 /// Holds all acknowledgements up until the connection is dropped.
 async fn hold_marks(database: &Database) -> Client {
     let holder = database.client().await;
-    holder.batch_execute("SELECT pg_advisory_lock(42)").await.expect("a lock");
+    holder
+        .batch_execute("SELECT pg_advisory_lock(42)")
+        .await
+        .expect("a lock");
     holder
 }
 
@@ -38,11 +42,19 @@ async fn a_gateway_killed_between_the_event_and_its_mark_does_not_publish_it_aga
         until_state(&gateway, "up").await;
         let holder = hold_marks(&database).await;
         write(&client, "a", "x").await;
-        gateway.until("the event", || async { events(&gateway).await.len() == round }).await;
+        gateway
+            .until("the event", || async {
+                events(&gateway).await.len() == round
+            })
+            .await;
         write(&client, "a..b", "refused").await;
         gateway.kill();
         gateway.start_again();
-        gateway.until("the dead letter", || async { dead_letters(&gateway).await.len() == round }).await;
+        gateway
+            .until("the dead letter", || async {
+                dead_letters(&gateway).await.len() == round
+            })
+            .await;
         assert_eq!(waiting(&client).await, 2);
         gateway.kill();
         drop(holder);
@@ -79,7 +91,11 @@ async fn a_mark_lost_hours_ago_is_not_forgotten_by_a_gateway_that_is_killed_mean
     make_marks_wait_for_a_lock(&client).await;
     let mut clock = Clock::new();
     let config = format!("{NO_DEDUPE}\n{}", source(&database, ""));
-    let setup = Setup { config, env: clock.env(), ..Setup::default() };
+    let setup = Setup {
+        config,
+        env: clock.env(),
+        ..Setup::default()
+    };
     let mut gateway = Gateway::start_on_a_port_of_its_own(setup);
     until_state(&gateway, "up").await;
     let holder = hold_marks(&database).await;
@@ -89,7 +105,8 @@ async fn a_mark_lost_hours_ago_is_not_forgotten_by_a_gateway_that_is_killed_mean
     until_state(&gateway, "down").await;
     drop(holder);
 
-    // Hours later the log has gone on without the database, and the gateway is killed; and so once more.
+    // Hours later the log has gone on without the database, and the gateway is killed; and so once
+    // more.
     for _ in 0..2 {
         clock.jump(5 * 60 * 60 * 1000);
         gateway.publish_numbers("other", 100).await;
@@ -110,7 +127,11 @@ async fn gateway_and_database_fail_together_and_the_gateway_again_hours_later() 
     make_marks_wait_for_a_lock(&client).await;
     let mut clock = Clock::new();
     let config = format!("{NO_DEDUPE}\n{}", source(&database, ""));
-    let setup = Setup { config, env: clock.env(), ..Setup::default() };
+    let setup = Setup {
+        config,
+        env: clock.env(),
+        ..Setup::default()
+    };
     let mut gateway = Gateway::start_on_a_port_of_its_own(setup);
     until_state(&gateway, "up").await;
     let holder = hold_marks(&database).await;

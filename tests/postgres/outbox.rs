@@ -12,7 +12,11 @@ use crate::database::Database;
 /// What `vidette source postgres init --print` prints.
 pub(crate) fn init(args: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vidette"));
-    let output = command.args(["source", "postgres", "init", "--print"]).args(args).output().expect("vidette");
+    let output = command
+        .args(["source", "postgres", "init", "--print"])
+        .args(args)
+        .output()
+        .expect("vidette");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
@@ -26,7 +30,10 @@ pub(crate) async fn database() -> Database {
 
 /// The configuration of a source that reads the outbox, with more settings.
 pub(crate) fn source(database: &Database, settings: &str) -> String {
-    format!("[[source.postgres]]\nname = \"doors\"\nurl = \"{}\"\n{settings}\n", database.url())
+    format!(
+        "[[source.postgres]]\nname = \"doors\"\nurl = \"{}\"\n{settings}\n",
+        database.url()
+    )
 }
 
 /// A gateway that reads the outbox.
@@ -37,7 +44,10 @@ pub(crate) fn gateway(database: &Database, settings: &str) -> Gateway {
 /// The same with more sections.
 pub(crate) fn gateway_with(database: &Database, settings: &str, sections: &str) -> Gateway {
     let config = format!("{sections}\n{}", source(database, settings));
-    Gateway::start_on_a_port_of_its_own(Setup { config, ..Setup::default() })
+    Gateway::start_on_a_port_of_its_own(Setup {
+        config,
+        ..Setup::default()
+    })
 }
 
 /// The source as `/v1/bus` shows it.
@@ -46,13 +56,21 @@ pub(crate) async fn state(gateway: &Gateway) -> Value {
 }
 
 pub(crate) async fn until_state(gateway: &Gateway, expected: &str) -> Value {
-    gateway.until(expected, || async { state(gateway).await["state"] == expected }).await;
+    gateway
+        .until(expected, || async {
+            state(gateway).await["state"] == expected
+        })
+        .await;
     state(gateway).await
 }
 
 /// Waits until the log has so many events, dead letters too, and no fewer rows wait than are left.
 pub(crate) async fn until_events(gateway: &Gateway, count: u64) -> Vec<Seen> {
-    gateway.until("enough events", || async { gateway.get("/v1/bus").await["events"].as_u64() >= Some(count) }).await;
+    gateway
+        .until("enough events", || async {
+            gateway.get("/v1/bus").await["events"].as_u64() >= Some(count)
+        })
+        .await;
     events(gateway).await
 }
 
@@ -62,7 +80,9 @@ pub(crate) async fn events(gateway: &Gateway) -> Vec<Seen> {
 }
 
 pub(crate) async fn dead_letters(gateway: &Gateway) -> Vec<Value> {
-    let page = gateway.get("/v1/poll?topic=vidette.dead.postgres&after=earliest&wait=0").await;
+    let page = gateway
+        .get("/v1/poll?topic=vidette.dead.postgres&after=earliest&wait=0")
+        .await;
     page["events"].as_array().expect("events").clone()
 }
 
@@ -82,11 +102,17 @@ pub(crate) async fn until_all_done(client: &Client) {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, all_done).await.expect("all rows are done in time");
+    tokio::time::timeout(PATIENCE, all_done)
+        .await
+        .expect("all rows are done in time");
 }
 
 pub(crate) async fn waiting(client: &Client) -> i64 {
-    number(client, "SELECT count(*) FROM vidette_outbox WHERE outcome IS NULL").await
+    number(
+        client,
+        "SELECT count(*) FROM vidette_outbox WHERE outcome IS NULL",
+    )
+    .await
 }
 
 /// A query's one number.

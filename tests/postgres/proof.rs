@@ -12,14 +12,21 @@ use crate::outbox::{database, events, gateway_with, state, until_all_done, words
 use crate::writers::{self, LEDGER, Shared};
 
 fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+    std::env::var(name)
+        .ok()
+        .map_or(default, |text| text.parse().expect("a number"))
 }
 
 /// Rows committed between two kills, on average.
 const ROWS_A_KILL: u64 = 100;
 
 /// Kills the gateway, crashes the server or ends it in order; and starts it again.
-async fn disturb(gateway: &mut Gateway, database: &mut Database, random: &mut fastrand::Rng, told: &mut [u32; 3]) {
+async fn disturb(
+    gateway: &mut Gateway,
+    database: &mut Database,
+    random: &mut fastrand::Rng,
+    told: &mut [u32; 3],
+) {
     match random.u8(..10) {
         0..6 => {
             tokio::task::block_in_place(|| {
@@ -47,7 +54,9 @@ fn check(ledger: &[String], log: &[Seen]) {
     let mut newest: HashMap<&str, u64> = HashMap::new();
     let words = words(log);
     for word in &words {
-        *times.get_mut(word.as_str()).unwrap_or_else(|| panic!("{word} was never committed")) += 1;
+        *times
+            .get_mut(word.as_str())
+            .unwrap_or_else(|| panic!("{word} was never committed")) += 1;
         let (writer, number) = word.split_once('-').expect("a word of a writer's");
         let number = number.parse().expect("a number");
         let before = newest.insert(writer, number).unwrap_or_default();
@@ -58,15 +67,24 @@ fn check(ledger: &[String], log: &[Seen]) {
 }
 
 async fn each_row_once(delete_after_publish: bool) {
-    let (seed, rows) = (from_env("VIDETTE_SEED", fastrand::u64(..1_000_000)), from_env("VIDETTE_OUTBOX_ROWS", 1000));
+    let (seed, rows) = (
+        from_env("VIDETTE_SEED", fastrand::u64(..1_000_000)),
+        from_env("VIDETTE_OUTBOX_ROWS", 1000),
+    );
     println!("VIDETTE_SEED={seed} VIDETTE_OUTBOX_ROWS={rows}");
     let mut random = fastrand::Rng::with_seed(seed);
     let begun = Instant::now();
     let mut database = database().await;
-    database.client().await.batch_execute(LEDGER).await.expect("a ledger");
+    database
+        .client()
+        .await
+        .batch_execute(LEDGER)
+        .await
+        .expect("a ledger");
     // No id is known for long, so nothing but the source itself keeps a row from coming twice.
     let dedupe = "[retention]\ndedupe_window = \"1ms\"";
-    let settings = format!("delete_after_publish = {delete_after_publish}\npoll_interval = \"200ms\"");
+    let settings =
+        format!("delete_after_publish = {delete_after_publish}\npoll_interval = \"200ms\"");
     let mut gateway = gateway_with(&database, &settings, dedupe);
 
     let shared = Arc::new(Shared::default());
@@ -76,10 +94,15 @@ async fn each_row_once(delete_after_publish: bool) {
         while shared.committed.load(Ordering::Relaxed) < round * ROWS_A_KILL {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // Two times of three the source has got on since the last time; the third may hit it while it begins.
+        // Two times of three the source has got on since the last time; the third may hit it while
+        // it begins.
         if random.u8(..3) > 0 {
             let last = gateway.get("/v1/bus").await["last"].as_u64();
-            gateway.until("new events", || async { gateway.get("/v1/bus").await["last"].as_u64() > last }).await;
+            gateway
+                .until("new events", || async {
+                    gateway.get("/v1/bus").await["last"].as_u64() > last
+                })
+                .await;
         }
         tokio::time::sleep(Duration::from_millis(random.u64(..100))).await;
         disturb(&mut gateway, &mut database, &mut random, &mut told).await;
@@ -91,8 +114,13 @@ async fn each_row_once(delete_after_publish: bool) {
 
     let client = database.client().await;
     until_all_done(&client).await;
-    let ledger: Vec<String> =
-        client.query("SELECT word FROM ledger", &[]).await.expect("words").iter().map(|row| row.get(0)).collect();
+    let ledger: Vec<String> = client
+        .query("SELECT word FROM ledger", &[])
+        .await
+        .expect("words")
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
     let log = events(&gateway).await;
     check(&ledger, &log);
     let [kills, crashes, stops] = told;

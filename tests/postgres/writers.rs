@@ -1,4 +1,5 @@
-//! Writers whose transactions are of random length and commit in random order, some of them not at all.
+//! Writers whose transactions are of random length and commit in random order, some of them not at
+//! all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +10,8 @@ use tokio_postgres::{Client, Error};
 
 use crate::database::connect;
 
-/// What is written to the outbox is written here in the same transaction: so it is known what was committed.
+/// What is written to the outbox is written here in the same transaction: so it is known what was
+/// committed.
 pub(crate) const LEDGER: &str = "CREATE TABLE ledger (word text PRIMARY KEY)";
 
 /// Rows that one transaction writes at most.
@@ -24,7 +26,14 @@ pub(crate) struct Shared {
 
 /// Eight of them, until they are told to end.
 pub(crate) fn start(url: &str, seed: u64, shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
-    let writer = |n| write(n, url.to_owned(), fastrand::Rng::with_seed(seed + n), shared.clone());
+    let writer = |n| {
+        write(
+            n,
+            url.to_owned(),
+            fastrand::Rng::with_seed(seed + n),
+            shared.clone(),
+        )
+    };
     (0..8).map(|n| tokio::spawn(writer(n))).collect()
 }
 
@@ -35,16 +44,24 @@ async fn write(writer: u64, url: String, mut random: fastrand::Rng, shared: Arc<
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        // A connection that breaks takes its transaction along, or leaves it in doubt; its numbers are not used again.
+        // A connection that breaks takes its transaction along, or leaves it in doubt; its numbers
+        // are not used again.
         while !shared.is_over.load(Ordering::Relaxed) {
-            let Ok(rows) = transaction(&client, writer, &mut next, &mut random).await else { break };
+            let Ok(rows) = transaction(&client, writer, &mut next, &mut random).await else {
+                break;
+            };
             shared.committed.fetch_add(rows, Ordering::Relaxed);
         }
     }
 }
 
 /// Gives how many rows were committed.
-async fn transaction(client: &Client, writer: u64, next: &mut u64, random: &mut fastrand::Rng) -> Result<u64, Error> {
+async fn transaction(
+    client: &Client,
+    writer: u64,
+    next: &mut u64,
+    random: &mut fastrand::Rng,
+) -> Result<u64, Error> {
     let (rows, is_slow) = (random.u64(1..=MAX_ROWS), random.u8(..) < 60);
     client.batch_execute("BEGIN").await?;
     for _ in 0..rows {
@@ -59,6 +76,8 @@ async fn transaction(client: &Client, writer: u64, next: &mut u64, random: &mut 
         }
     }
     let commits = random.u8(..) > 25;
-    client.batch_execute(if commits { "COMMIT" } else { "ROLLBACK" }).await?;
+    client
+        .batch_execute(if commits { "COMMIT" } else { "ROLLBACK" })
+        .await?;
     Ok(if commits { rows } else { 0 })
 }

@@ -1,6 +1,7 @@
 //! Addresses with places to fill in, as `http://127.0.0.1:8080/v1/sse?topic={topic}`.
 //!
-//! `{topic}` is the whole name, `{k}` its number, `{cursor}` where to read from; all else stays as it is.
+//! `{topic}` is the whole name, `{k}` its number, `{cursor}` where to read from; all else stays as
+//! it is.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
@@ -26,13 +27,28 @@ pub(super) struct Address {
 
 impl Address {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let rest =
-            text.strip_prefix("http://").ok_or_else(|| format!("{text} is no address as http://HOST:PORT/PATH"))?;
-        let (authority, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
-        let with_port = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-        let mut found = with_port.to_socket_addrs().map_err(|e| format!("{text}: {e}"))?;
-        let socket = found.next().ok_or_else(|| format!("{text}: this host has no address"))?;
-        Ok(Address { socket, authority: authority.to_owned(), path: path.to_owned() })
+        let rest = text
+            .strip_prefix("http://")
+            .ok_or_else(|| format!("{text} is no address as http://HOST:PORT/PATH"))?;
+        let (authority, path) = rest
+            .find('/')
+            .map_or((rest, "/"), |slash| rest.split_at(slash));
+        let with_port = if authority.contains(':') {
+            authority.to_owned()
+        } else {
+            format!("{authority}:80")
+        };
+        let mut found = with_port
+            .to_socket_addrs()
+            .map_err(|e| format!("{text}: {e}"))?;
+        let socket = found
+            .next()
+            .ok_or_else(|| format!("{text}: this host has no address"))?;
+        Ok(Address {
+            socket,
+            authority: authority.to_owned(),
+            path: path.to_owned(),
+        })
     }
 
     /// A path below the address of a gateway; an address that has a path already stays as it is.
@@ -45,16 +61,22 @@ impl Address {
 
     /// Another path on the same server.
     pub(super) fn at(&self, path: &str) -> Self {
-        Address { path: path.to_owned(), ..self.clone() }
+        Address {
+            path: path.to_owned(),
+            ..self.clone()
+        }
     }
 
     pub(super) fn path(&self, fill: Fill<'_>) -> String {
         let named = if self.path.contains("{topic}") {
-            self.path.replace("{topic}", &topic_name(fill.run, fill.topic))
+            self.path
+                .replace("{topic}", &topic_name(fill.run, fill.topic))
         } else {
             self.path.clone()
         };
-        named.replace("{k}", &fill.topic.to_string()).replace("{cursor}", fill.cursor)
+        named
+            .replace("{k}", &fill.topic.to_string())
+            .replace("{cursor}", fill.cursor)
     }
 }
 
@@ -64,18 +86,35 @@ mod tests {
 
     #[test]
     fn places_are_filled_in_and_all_else_stays() {
-        let address = Address::parse("http://127.0.0.1:80/a/{k}?t={topic}&after={cursor}&x={y}").expect("an address");
-        let path = address.path(Fill { run: 10, topic: 7, cursor: "5-abc" });
+        let address = Address::parse("http://127.0.0.1:80/a/{k}?t={topic}&after={cursor}&x={y}")
+            .expect("an address");
+        let path = address.path(Fill {
+            run: 10,
+            topic: 7,
+            cursor: "5-abc",
+        });
         assert_eq!(path, "/a/7?t=bench.0000000a.7&after=5-abc&x={y}");
     }
 
     #[test]
     fn the_address_of_a_gateway_gets_its_path_and_another_keeps_its_own() {
-        let fill = Fill { run: 0, topic: 0, cursor: "" };
-        for (text, path) in
-            [("http://127.0.0.1:1", "/v1/sse"), ("http://127.0.0.1:1/", "/v1/sse"), ("http://127.0.0.1:1/sub", "/sub")]
-        {
-            assert_eq!(Address::parse(text).expect("an address").or_path("/v1/sse").path(fill), path);
+        let fill = Fill {
+            run: 0,
+            topic: 0,
+            cursor: "",
+        };
+        for (text, path) in [
+            ("http://127.0.0.1:1", "/v1/sse"),
+            ("http://127.0.0.1:1/", "/v1/sse"),
+            ("http://127.0.0.1:1/sub", "/sub"),
+        ] {
+            assert_eq!(
+                Address::parse(text)
+                    .expect("an address")
+                    .or_path("/v1/sse")
+                    .path(fill),
+                path
+            );
         }
         assert!(Address::parse("127.0.0.1:1").is_err());
         assert!(Address::parse("https://127.0.0.1:1").is_err());

@@ -25,15 +25,26 @@ pub(super) fn first_line(head: &[u8]) -> String {
 impl<'a> Answer<'a> {
     /// None while its end is still to come.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Option<Self>, String> {
-        let Some(end) = head_end(bytes) else { return Ok(None) };
+        let Some(end) = head_end(bytes) else {
+            return Ok(None);
+        };
         let head = &bytes[..end];
         let status = status(head).ok_or_else(|| format!("no HTTP answer: {}", first_line(head)))?;
         let length = match field(head, "content-length") {
-            Some(length) => length.parse().map_err(|_| format!("a content-length of {length:?}"))?,
+            Some(length) => length
+                .parse()
+                .map_err(|_| format!("a content-length of {length:?}"))?,
             None if matches!(status, 204 | 304) => 0,
-            None => return Err(format!("an answer without content-length: {}", first_line(head))),
+            None => {
+                return Err(format!(
+                    "an answer without content-length: {}",
+                    first_line(head)
+                ));
+            }
         };
-        let Some(body) = bytes.get(end..end + length) else { return Ok(None) };
+        let Some(body) = bytes.get(end..end + length) else {
+            return Ok(None);
+        };
         Ok(Some(Answer { status, head, body }))
     }
 
@@ -42,14 +53,21 @@ impl<'a> Answer<'a> {
     }
 
     pub(super) fn is_last(&self) -> bool {
-        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        self.header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 }
 
 fn field<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
     let text = std::str::from_utf8(head).ok()?;
-    let fields = text.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
-    fields.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    let fields = text
+        .split("\r\n")
+        .skip(1)
+        .filter_map(|line| line.split_once(':'));
+    fields
+        .into_iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
 }
 
 #[cfg(test)]
@@ -60,11 +78,19 @@ mod tests {
     fn an_answer_is_whole_when_its_body_is() {
         let text = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: 7\r\n\r\nhi";
         for cut in 0..text.len() {
-            assert!(Answer::read(&text[..cut]).expect("no fault").is_none(), "cut at {cut}");
+            assert!(
+                Answer::read(&text[..cut]).expect("no fault").is_none(),
+                "cut at {cut}"
+            );
         }
         let answer = Answer::read(text).expect("no fault").expect("an answer");
-        assert_eq!((answer.status, answer.body, answer.header("etag")), (200, &b"hi"[..], Some("7")));
-        let bare = Answer::read(b"HTTP/1.1 204 No Content\r\n\r\n").expect("no fault").expect("an answer");
+        assert_eq!(
+            (answer.status, answer.body, answer.header("etag")),
+            (200, &b"hi"[..], Some("7"))
+        );
+        let bare = Answer::read(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .expect("no fault")
+            .expect("an answer");
         assert_eq!((bare.status, bare.body), (204, &b""[..]));
     }
 

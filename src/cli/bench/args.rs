@@ -11,9 +11,9 @@ use crate::limits;
 
 /// Measure a gateway: one that runs, or one that is started for it.
 ///
-/// Every event carries when it was due and its number, so what is late, missing, repeated or out of order is counted, for
-/// each reader. It exits with 1 when anything was missing or repeated. Client and server share the machine: compare only
-/// what was measured together.
+/// Every event carries when it was due and its number, so what is late, missing, repeated or out of
+/// order is counted, for each reader. It exits with 1 when anything was missing or repeated. Client
+/// and server share the machine: compare only what was measured together.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct BenchArgs {
@@ -61,8 +61,9 @@ pub(super) enum What {
 
 #[derive(Args)]
 pub(super) struct TargetArgs {
-    /// Address of a running gateway [default: one is started, in a temporary folder]. For comparing with other servers:
-    /// the address to read from, with a path; {topic}, {k} (the topic's number) and {cursor} are filled in
+    /// Address of a running gateway [default: one is started, in a temporary folder]. For comparing
+    /// with other servers: the address to read from, with a path; {topic}, {k} (the topic's number)
+    /// and {cursor} are filled in
     #[arg(long, value_parser = address)]
     pub(super) url: Option<String>,
     /// For comparing with other servers: where events are posted
@@ -72,7 +73,12 @@ pub(super) struct TargetArgs {
     #[arg(long, value_delimiter = ',', requires = "url")]
     pub(super) server_pid: Vec<u32>,
     /// Engine of the gateway that is started
-    #[arg(long, value_name = "sqlite|memory", default_value = "sqlite", conflicts_with = "url")]
+    #[arg(
+        long,
+        value_name = "sqlite|memory",
+        default_value = "sqlite",
+        conflicts_with = "url"
+    )]
     pub(super) engine: String,
     /// Configuration of the gateway that is started
     #[arg(long, conflicts_with = "url")]
@@ -90,8 +96,8 @@ pub(super) struct ReaderArgs {
     /// Topics; reader i reads topic i mod K
     #[arg(short = 'k', long, default_value_t = 1, value_parser = at_most(limits::BENCH_READERS))]
     pub(super) topics: usize,
-    /// Milliseconds the readers' thread sleeps between two looks at its sockets. More costs the server less, and adds
-    /// as much to the latency: compare only with equal ones
+    /// Milliseconds the readers' thread sleeps between two looks at its sockets. More costs the
+    /// server less, and adds as much to the latency: compare only with equal ones
     #[arg(long, default_value_t = 0.5, value_parser = milliseconds)]
     pub(super) coalesce: f64,
 }
@@ -137,8 +143,8 @@ pub(super) struct LoadArgs {
 
 #[derive(Args)]
 pub(super) struct ChurnArgs {
-    /// Readers a second that hang up at any byte, and come back with the id of the last whole event that they had. What
-    /// was due meanwhile is counted as any other event, but for its latency
+    /// Readers a second that hang up at any byte, and come back with the id of the last whole event
+    /// that they had. What was due meanwhile is counted as any other event, but for its latency
     #[arg(long, default_value_t = 0.0, value_parser = rate, value_name = "A_SECOND")]
     pub(super) churn: f64,
 }
@@ -186,7 +192,11 @@ fn at_most(bound: usize) -> RangedU64ValueParser<usize> {
 
 fn number(text: &str, bound: f64) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.0..=bound).contains(&number) { Ok(number) } else { Err(format!("not between 0 and {bound}")) }
+    if (0.0..=bound).contains(&number) {
+        Ok(number)
+    } else {
+        Err(format!("not between 0 and {bound}"))
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -35,12 +35,20 @@ pub(super) fn exchange<'a>(
     if (200..300).contains(&answer.status) {
         return Ok(answer);
     }
-    Err(io::Error::other(format!("answered {} {}", answer.status, String::from_utf8_lossy(answer.body))))
+    Err(io::Error::other(format!(
+        "answered {} {}",
+        answer.status,
+        String::from_utf8_lossy(answer.body)
+    )))
 }
 
 /// `GET` of a JSON answer.
 pub(super) fn get_json(address: &Address) -> io::Result<serde_json::Value> {
-    let path = address.path(Fill { run: 0, topic: 0, cursor: "" });
+    let path = address.path(Fill {
+        run: 0,
+        topic: 0,
+        cursor: "",
+    });
     let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", address.authority);
     let mut bytes = Vec::new();
     let answer = exchange(&mut connect(address)?, request.as_bytes(), &mut bytes)?;

@@ -1,7 +1,7 @@
 //! A gateway of the bench's own: this program's `serve`, as a process of its own.
 //!
-//! Invariants: its log is in a temporary folder; both go when the bench ends. It has a process group of its own, so that an
-//! interrupt ends the measuring first.
+//! Invariants: its log is in a temporary folder; both go when the bench ends. It has a process
+//! group of its own, so that an interrupt ends the measuring first.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -19,17 +19,36 @@ pub(super) struct OwnGateway {
 impl OwnGateway {
     pub(super) fn start(engine: &str, config: Option<&Path>) -> Result<Self, String> {
         let folder = TempDir::new().map_err(|e| format!("no temporary folder: {e}"))?;
-        let program = std::env::current_exe().map_err(|e| format!("this program is not to be found: {e}"))?;
+        let program =
+            std::env::current_exe().map_err(|e| format!("this program is not to be found: {e}"))?;
         let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "info", "--engine", engine]);
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--log",
+            "info",
+            "--engine",
+            engine,
+        ]);
         command.arg("--data-dir").arg(folder.path().join("data"));
         if let Some(config) = config {
             command.arg("--config").arg(config);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
-        let mut child = command.spawn().map_err(|e| format!("the gateway cannot be started: {e}"))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let mut child = command
+            .spawn()
+            .map_err(|e| format!("the gateway cannot be started: {e}"))?;
         match child.stderr.take().map(address) {
-            Some(Ok(url)) => Ok(OwnGateway { child, url, _folder: folder }),
+            Some(Ok(url)) => Ok(OwnGateway {
+                child,
+                url,
+                _folder: folder,
+            }),
             other => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -51,7 +70,8 @@ impl Drop for OwnGateway {
     }
 }
 
-/// Reads the log up to where it listens; what comes later is read and dropped. If it ends before, all it said.
+/// Reads the log up to where it listens; what comes later is read and dropped. If it ends before,
+/// all it said.
 fn address(log: ChildStderr) -> Result<String, String> {
     let mut lines = BufReader::new(log).lines().map_while(Result::ok);
     let mut said = String::new();

@@ -1,10 +1,12 @@
 //! The marker that each published payload carries, and what a reader has seen of them.
 //!
-//! A marker is 32 printable bytes of one length: `~`, the run, the publisher, the sequence and the time in hexadecimal,
-//! `~`. None of them is changed by JSON, so a reader finds it in raw bytes, whatever surrounds it, without parsing.
-//! Invariants:
-//! - a sequence counts one publisher's events of one topic from 0, so each reader knows what it should have seen;
-//! - time is microseconds since this process began ([`now_us`]): publishers and readers are one process.
+//! A marker is 32 printable bytes of one length: `~`, the run, the publisher, the sequence and the
+//! time in hexadecimal, `~`. None of them is changed by JSON, so a reader finds it in raw bytes,
+//! whatever surrounds it, without parsing. Invariants:
+//! - a sequence counts one publisher's events of one topic from 0, so each reader knows what it
+//!   should have seen;
+//! - time is microseconds since this process began ([`now_us`]): publishers and readers are one
+//!   process.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -53,19 +55,25 @@ impl Marker {
 }
 
 fn hex(out: &mut Vec<u8>, number: u64, digits: u32) {
-    let digit = |place| b"0123456789abcdef"[usize::try_from(number >> (4 * place) & 15).unwrap_or_default()];
+    let digit = |place| {
+        b"0123456789abcdef"[usize::try_from(number >> (4 * place) & 15).unwrap_or_default()]
+    };
     out.extend((0..digits).rev().map(digit));
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |number, digit| Some(number << 4 | u64::from(char::from(*digit).to_digit(16)?)))
+    digits.iter().try_fold(0, |number, digit| {
+        Some(number << 4 | u64::from(char::from(*digit).to_digit(16)?))
+    })
 }
 
 /// Calls `found` for each whole marker; gives where an unfinished one begins, or the end.
 pub(super) fn scan(bytes: &[u8], mut found: impl FnMut(Marker)) -> usize {
     let mut from = 0;
     while let Some(at) = memchr::memchr(b'~', &bytes[from..]).map(|at| from + at) {
-        let Some(whole) = bytes.get(at..at + MARKER_BYTES) else { return at };
+        let Some(whole) = bytes.get(at..at + MARKER_BYTES) else {
+            return at;
+        };
         from = match Marker::read(whole) {
             Some(marker) => {
                 found(marker);
@@ -77,7 +85,8 @@ pub(super) fn scan(bytes: &[u8], mut found: impl FnMut(Marker)) -> usize {
     bytes.len()
 }
 
-/// What one reader has had from one publisher: the next sequence, and which of the last 64 have come.
+/// What one reader has had from one publisher: the next sequence, and which of the last 64 have
+/// come.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Track {
     next: u32,
@@ -95,7 +104,11 @@ pub(super) enum Sight {
 
 impl Track {
     pub(super) fn see(&mut self, sequence: u32) -> Sight {
-        let Some(back) = self.next.checked_sub(sequence).and_then(|ahead| ahead.checked_sub(1)) else {
+        let Some(back) = self
+            .next
+            .checked_sub(sequence)
+            .and_then(|ahead| ahead.checked_sub(1))
+        else {
             let step = sequence - self.next + 1;
             self.recent = self.recent.checked_shl(step).unwrap_or(0) | 1;
             self.next = sequence + 1;
@@ -115,7 +128,12 @@ mod tests {
     use super::*;
 
     fn marker(sequence: u32) -> Marker {
-        Marker { run: 0xdead_beef, publisher: 200, sequence, due_us: 123_456_789_012 }
+        Marker {
+            run: 0xdead_beef,
+            publisher: 200,
+            sequence,
+            due_us: 123_456_789_012,
+        }
     }
 
     #[test]
@@ -148,8 +166,8 @@ mod tests {
         let mut track = Track::default();
         let seen = [0, 1, 3, 2, 2, 1, 100, 99, 99, 3, 36, 37].map(|sequence| track.see(sequence));
         let expected = [
-            InOrder, InOrder, InOrder, OutOfOrder, Repeated, Repeated, InOrder, OutOfOrder, Repeated, Repeated,
-            Repeated, OutOfOrder,
+            InOrder, InOrder, InOrder, OutOfOrder, Repeated, Repeated, InOrder, OutOfOrder,
+            Repeated, Repeated, Repeated, OutOfOrder,
         ];
         assert_eq!(seen, expected);
     }

@@ -18,10 +18,18 @@ pub(super) struct Shape {
     pub(super) churn: f64,
 }
 
-pub(super) const PLAIN: Shape = Shape { connections: 1, churn: 0.0 };
+pub(super) const PLAIN: Shape = Shape {
+    connections: 1,
+    churn: 0.0,
+};
 
 /// Readers, then publishers, then a wait for the last delivery.
-pub(super) fn events(bench: &'static str, via: Via, args: &LoadArgs, shape: Shape) -> Result<Report, String> {
+pub(super) fn events(
+    bench: &'static str,
+    via: Via,
+    args: &LoadArgs,
+    shape: Shape,
+) -> Result<Report, String> {
     let scene = Scene::open(&args.target)?;
     let mut readers = scene.readers(via, &args.readers, shape.connections);
     readers.publishers = usize::from(args.publish.publishers);
@@ -34,8 +42,15 @@ pub(super) fn events(bench: &'static str, via: Via, args: &LoadArgs, shape: Shap
     let (load, connect) = scene.connect(&readers)?;
     let ready = load.ready();
     meter.begin_work();
-    let published = scene.publish(&scene.publishing(&args.publish, args.readers.topics), Some(&load))?;
-    scene.drain(&load, wanted(&published, readers.readers), args.publish.drain);
+    let published = scene.publish(
+        &scene.publishing(&args.publish, args.readers.topics),
+        Some(&load),
+    )?;
+    scene.drain(
+        &load,
+        wanted(&published, readers.readers),
+        args.publish.drain,
+    );
     meter.end_work();
     let counted = load.finish()?;
     let (client, server) = meter.finish(ready, counted.tally.delivered);
@@ -59,14 +74,21 @@ pub(super) fn idle(args: &IdleArgs) -> Result<Report, String> {
     let mut meter = Meter::start(scene.server.clone());
     let (load, connect) = scene.connect(&readers)?;
     meter.begin_work();
-    scene.progress.pause(Duration::from_secs_f64(args.hold), "readers are waiting");
+    scene
+        .progress
+        .pause(Duration::from_secs_f64(args.hold), "readers are waiting");
     meter.note_idle();
     meter.end_work();
     let ready = load.ready();
     let counted = load.finish()?;
     let (client, server) = meter.finish(ready, 0);
     let first_fault = counted.first_fault.clone();
-    Ok(Report { server, client, first_fault, ..about("idle", readers.readers, ready, Some(connect), &counted) })
+    Ok(Report {
+        server,
+        client,
+        first_fault,
+        ..about("idle", readers.readers, ready, Some(connect), &counted)
+    })
 }
 
 pub(super) fn about(
@@ -77,7 +99,15 @@ pub(super) fn about(
     counted: &Counted,
 ) -> Report {
     let Counted { failed, lost, .. } = *counted;
-    Report { bench, readers, ready, failed, lost, connect, ..Report::default() }
+    Report {
+        bench,
+        readers,
+        ready,
+        failed,
+        lost,
+        connect,
+        ..Report::default()
+    }
 }
 
 pub(super) fn publish_report(published: &Published) -> Publish {

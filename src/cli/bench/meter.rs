@@ -65,7 +65,15 @@ impl Meter {
 
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     pub(super) fn finish(self, readers: usize, delivered: u64) -> (Client, Option<Server>) {
-        let Meter { server, connecting, working, done, before, idle, memory } = self;
+        let Meter {
+            server,
+            connecting,
+            working,
+            done,
+            before,
+            idle,
+            memory,
+        } = self;
         let (rss_peak_bytes, rss_over_time_bytes) = memory.finish();
         let done = done.unwrap_or_else(|| Clock::read(&server));
         let work = working.as_ref().unwrap_or(&connecting);
@@ -80,7 +88,11 @@ impl Meter {
         let report = Server {
             connect_cpu_s: round(work.server - connecting.server),
             cpu_s: round(cpu_s),
-            deliveries_per_cpu_s: if cpu_s > 0.0 { delivered as f64 / cpu_s } else { 0.0 },
+            deliveries_per_cpu_s: if cpu_s > 0.0 {
+                delivered as f64 / cpu_s
+            } else {
+                0.0
+            },
             rss_before_bytes: before.rss,
             rss_idle_bytes: idle.rss,
             rss_peak_bytes,

@@ -3,7 +3,8 @@
 //! Readers and publishers are raw sockets in this process, the gateway is another one. Invariants:
 //! - latency counts from when an event was due, so a backlog shows however it comes about;
 //! - each reader is checked for missing, repeated and reordered events, and the run fails by them;
-//! - the client is cheap (`load`), says what it took itself, and what others on the machine took meanwhile.
+//! - the client is cheap (`load`), says what it took itself, and what others on the machine took
+//!   meanwhile.
 
 mod address;
 mod answer;
@@ -35,21 +36,44 @@ pub(super) async fn run(args: BenchArgs) -> Outcome {
             progress::interrupt();
         }
     });
-    let measured = tokio::task::spawn_blocking(move || measure(&args.what)).await.map_err(Failure::new)?;
+    let measured = tokio::task::spawn_blocking(move || measure(&args.what))
+        .await
+        .map_err(Failure::new)?;
     interrupt.abort();
     measured
 }
 
 fn measure(what: &What) -> Outcome {
     let (json, report) = match what {
-        What::Fanout { load, churn } => {
-            (load.target.json, measure::events("fanout", Via::Sse, load, Shape { churn: churn.churn, ..PLAIN }))
-        }
-        What::Poll(load) => (load.target.json, measure::events("poll", Via::Poll, load, PLAIN)),
-        What::Publish(load) => (load.target.json, measure::events("publish", Via::Sse, load, PLAIN)),
+        What::Fanout { load, churn } => (
+            load.target.json,
+            measure::events(
+                "fanout",
+                Via::Sse,
+                load,
+                Shape {
+                    churn: churn.churn,
+                    ..PLAIN
+                },
+            ),
+        ),
+        What::Poll(load) => (
+            load.target.json,
+            measure::events("poll", Via::Poll, load, PLAIN),
+        ),
+        What::Publish(load) => (
+            load.target.json,
+            measure::events("publish", Via::Sse, load, PLAIN),
+        ),
         What::Grpc { load, streams } => {
-            let shape = Shape { connections: streams.connections, ..PLAIN };
-            (load.target.json, measure::events("grpc", Via::Grpc, load, shape))
+            let shape = Shape {
+                connections: streams.connections,
+                ..PLAIN
+            };
+            (
+                load.target.json,
+                measure::events("grpc", Via::Grpc, load, shape),
+            )
         }
         What::Idle(idle) => (idle.target.json, measure::idle(idle)),
         What::Resume(resume) => (resume.load.target.json, resume::run(resume)),
@@ -60,5 +84,11 @@ fn measure(what: &What) -> Outcome {
     } else {
         println!("{report}");
     }
-    if report.is_clean() { Ok(()) } else { Err(Failure::new("not every reader got every event once and in order")) }
+    if report.is_clean() {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            "not every reader got every event once and in order",
+        ))
+    }
 }

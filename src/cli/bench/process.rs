@@ -1,4 +1,5 @@
-//! What processes cost, from /proc (Linux). Where there is none, or not for us to see, everything is 0.
+//! What processes cost, from /proc (Linux). Where there is none, or not for us to see, everything
+//! is 0.
 
 use std::collections::HashMap;
 use std::fs::read_to_string;
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits;
 
-/// The kernel tells CPU time in hundredths of a second (`USER_HZ`) on every architecture Rust knows.
+/// The kernel tells CPU time in hundredths of a second (`USER_HZ`) on every architecture Rust
+/// knows.
 const TICKS_A_SECOND: f64 = 100.0;
 
 /// Some processes and all their living descendants.
@@ -29,23 +31,43 @@ impl Processes {
     }
 
     pub(super) fn cpu_seconds(&self) -> f64 {
-        self.all().into_iter().filter_map(|pid| stat(&pid.to_string())).map(|(_, seconds)| seconds).sum()
+        self.all()
+            .into_iter()
+            .filter_map(|pid| stat(&pid.to_string()))
+            .map(|(_, seconds)| seconds)
+            .sum()
     }
 
     pub(super) fn memory(&self) -> Memory {
-        let pss = self.all().iter().filter_map(|pid| bytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum();
-        Memory { rss: self.rss(), pss }
+        let pss = self
+            .all()
+            .iter()
+            .filter_map(|pid| bytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:"))
+            .sum();
+        Memory {
+            rss: self.rss(),
+            pss,
+        }
     }
 
     fn rss(&self) -> u64 {
-        self.all().iter().filter_map(|pid| bytes(&format!("/proc/{pid}/status"), "VmRSS:")).sum()
+        self.all()
+            .iter()
+            .filter_map(|pid| bytes(&format!("/proc/{pid}/status"), "VmRSS:"))
+            .sum()
     }
 
     fn all(&self) -> Vec<u32> {
         let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-        let entries = if self.0.is_empty() { None } else { std::fs::read_dir("/proc").ok() };
+        let entries = if self.0.is_empty() {
+            None
+        } else {
+            std::fs::read_dir("/proc").ok()
+        };
         for entry in entries.into_iter().flatten().flatten() {
-            let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+            let Ok(pid) = entry.file_name().to_string_lossy().parse() else {
+                continue;
+            };
             if let Some((parent, _)) = stat(&format!("{pid}")) {
                 children.entry(parent).or_default().push(pid);
             }
@@ -69,9 +91,20 @@ pub(super) fn own_cpu_seconds() -> f64 {
 /// Busy CPU seconds of the whole machine, stolen ones included.
 pub(super) fn machine_cpu_seconds() -> f64 {
     let text = read_to_string("/proc/stat").unwrap_or_default();
-    let numbers: Vec<f64> = text.split_whitespace().skip(1).take(8).filter_map(|n| n.parse().ok()).collect();
+    let numbers: Vec<f64> = text
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .filter_map(|n| n.parse().ok())
+        .collect();
     let idle = |place: usize| matches!(place, 3 | 4);
-    numbers.iter().enumerate().filter(|(place, _)| !idle(*place)).map(|(_, ticks)| ticks).sum::<f64>() / TICKS_A_SECOND
+    numbers
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| !idle(*place))
+        .map(|(_, ticks)| ticks)
+        .sum::<f64>()
+        / TICKS_A_SECOND
 }
 
 /// Parent and CPU seconds.
@@ -80,13 +113,20 @@ fn stat(pid: &str) -> Option<(u32, f64)> {
     let (_, after_name) = text.rsplit_once(") ")?;
     let fields: Vec<&str> = after_name.split(' ').collect();
     let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
-    Some((fields.get(1)?.parse().ok()?, (ticks(11)? + ticks(12)?) / TICKS_A_SECOND))
+    Some((
+        fields.get(1)?.parse().ok()?,
+        (ticks(11)? + ticks(12)?) / TICKS_A_SECOND,
+    ))
 }
 
 fn bytes(path: &str, name: &str) -> Option<u64> {
     let text = read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    line.split_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()
+        .map(|kilobytes| kilobytes * 1024)
 }
 
 /// Watches how much memory processes take.
@@ -130,7 +170,11 @@ struct Looks {
 
 impl Default for Looks {
     fn default() -> Self {
-        Looks { kept: Vec::new(), taken: 0, spacing: 1 }
+        Looks {
+            kept: Vec::new(),
+            taken: 0,
+            spacing: 1,
+        }
     }
 }
 
@@ -139,7 +183,8 @@ impl Looks {
         if self.taken.is_multiple_of(self.spacing) {
             if self.kept.len() == limits::BENCH_MEMORY_LOOKS {
                 let mut nth = 0..;
-                self.kept.retain(|_| nth.next().is_some_and(|at: usize| at.is_multiple_of(2)));
+                self.kept
+                    .retain(|_| nth.next().is_some_and(|at: usize| at.is_multiple_of(2)));
                 self.spacing *= 2;
             }
             self.kept.push(((seconds * 10.0).round() / 10.0, bytes));
@@ -161,6 +206,9 @@ mod tests {
         }
         let at: Vec<u64> = looks.kept.iter().map(|(_, at)| *at).collect();
         let spacing = at[1] - at[0];
-        assert!(at.len() > limits::BENCH_MEMORY_LOOKS / 2 && at.windows(2).all(|pair| pair[1] - pair[0] == spacing));
+        assert!(
+            at.len() > limits::BENCH_MEMORY_LOOKS / 2
+                && at.windows(2).all(|pair| pair[1] - pair[0] == spacing)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The line that shows how far a run is, while it goes on; and its early end when somebody interrupts.
+//! The line that shows how far a run is, while it goes on; and its early end when somebody
+//! interrupts.
 
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,20 +23,37 @@ pub(super) struct Progress(ProgressBar);
 
 impl Progress {
     pub(super) fn new() -> Self {
-        let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("a template of our own"));
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {msg}").expect("a template of our own"),
+        );
         Progress(bar)
     }
 
-    /// Waits until a condition holds, for so long, or for an interrupt; tells whether it was interrupted.
-    pub(super) fn wait(&self, at_most: Duration, line: impl Fn() -> String, mut holds: impl FnMut() -> bool) -> bool {
+    /// Waits until a condition holds, for so long, or for an interrupt; tells whether it was
+    /// interrupted.
+    pub(super) fn wait(
+        &self,
+        at_most: Duration,
+        line: impl Fn() -> String,
+        mut holds: impl FnMut() -> bool,
+    ) -> bool {
         let is_interrupted = || INTERRUPTED.load(Ordering::Relaxed);
         self.wait_through(at_most, line, || is_interrupted() || holds());
         is_interrupted()
     }
 
     /// Waits until a condition holds, or for so long, whoever interrupts.
-    pub(super) fn wait_through(&self, at_most: Duration, line: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
+    pub(super) fn wait_through(
+        &self,
+        at_most: Duration,
+        line: impl Fn() -> String,
+        mut holds: impl FnMut() -> bool,
+    ) {
         let begun = Instant::now();
         let mut drawn: Option<Instant> = None;
         while begun.elapsed() < at_most && !holds() {

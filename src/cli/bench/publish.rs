@@ -1,8 +1,9 @@
 //! Publishers: one connection and one thread each, one request after the other.
 //!
-//! Event j is due at start + j / rate, and that is the time in its marker: a server that is slow to accept shows in the
-//! latency, instead of slowing the test down unseen. At rate 0 the next request is sent once the last is answered, and the
-//! marker has the time of sending. Event j belongs to topic j mod topics; batch b to publisher b mod publishers.
+//! Event j is due at start + j / rate, and that is the time in its marker: a server that is slow to
+//! accept shows in the latency, instead of slowing the test down unseen. At rate 0 the next request
+//! is sent once the last is answered, and the marker has the time of sending. Event j belongs to
+//! topic j mod topics; batch b to publisher b mod publishers.
 
 use std::io;
 use std::net::TcpStream;
@@ -57,7 +58,14 @@ pub(super) struct Published {
 impl Published {
     fn new(topics: usize, start_us: u64) -> Self {
         let accepted = vec![0; topics];
-        Published { accepted, faults: 0, first_fault: None, answer_us: histogram(), start_us, end_us: start_us }
+        Published {
+            accepted,
+            faults: 0,
+            first_fault: None,
+            answer_us: histogram(),
+            start_us,
+            end_us: start_us,
+        }
     }
 
     pub(super) fn events(&self) -> u64 {
@@ -65,7 +73,10 @@ impl Published {
     }
 
     fn add(mut self, other: Published) -> Self {
-        self.accepted.iter_mut().zip(other.accepted).for_each(|(all, one)| *all += one);
+        self.accepted
+            .iter_mut()
+            .zip(other.accepted)
+            .for_each(|(all, one)| *all += one);
         self.faults += other.faults;
         self.first_fault = self.first_fault.or(other.first_fault);
         self.answer_us += other.answer_us;
@@ -76,7 +87,10 @@ impl Published {
 
 impl Publishing {
     pub(super) fn start(plan: &Plan) -> Self {
-        let (stop, accepted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, accepted) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
         let start_us = now_us() + 20_000; // by then all threads are there
         let thread = |number| {
             let mut publisher = Publisher {
@@ -94,7 +108,11 @@ impl Publishing {
             })
         };
         let threads = (0..plan.publishers).map(thread).collect();
-        Publishing { stop, accepted, threads }
+        Publishing {
+            stop,
+            accepted,
+            threads,
+        }
     }
 
     pub(super) fn accepted(&self) -> u64 {
@@ -110,9 +128,15 @@ impl Publishing {
     }
 
     pub(super) fn finish(self) -> Result<Published, String> {
-        let all = self.threads.into_iter().map(JoinHandle::join).collect::<Result<Vec<_>, _>>();
+        let all = self
+            .threads
+            .into_iter()
+            .map(JoinHandle::join)
+            .collect::<Result<Vec<_>, _>>();
         let all = all.map_err(|_| "a publisher's thread panicked".to_owned())?;
-        all.into_iter().reduce(Published::add).ok_or_else(|| "no publisher".to_owned())
+        all.into_iter()
+            .reduce(Published::add)
+            .ok_or_else(|| "no publisher".to_owned())
     }
 }
 
@@ -130,7 +154,8 @@ struct Publisher {
 impl Publisher {
     fn run(&mut self) {
         let batch = u64::from(self.plan.batch);
-        let until_us = self.published.start_us + u64::try_from(self.plan.duration.as_micros()).unwrap_or(u64::MAX / 2);
+        let until_us = self.published.start_us
+            + u64::try_from(self.plan.duration.as_micros()).unwrap_or(u64::MAX / 2);
         let mut first = u64::from(self.number) * batch;
         let (mut request, mut answer) = (Vec::new(), Vec::new());
         while first < self.plan.events && !self.stop.load(Ordering::Relaxed) {
@@ -141,7 +166,16 @@ impl Publisher {
             }
             let count = batch.min(self.plan.events - first);
             request.clear();
-            self.write_request(&mut request, first, count, if self.plan.rate > 0.0 { due_us } else { begun_us });
+            self.write_request(
+                &mut request,
+                first,
+                count,
+                if self.plan.rate > 0.0 {
+                    due_us
+                } else {
+                    begun_us
+                },
+            );
             let sent = self.send(&request, &mut answer);
             self.note(first, count, begun_us, sent);
             if self.published.faults > limits::BENCH_FAULTS {
@@ -152,11 +186,19 @@ impl Publisher {
     }
 
     /// Waits until an event is due, and tells when that was.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time"
+    )]
     fn wait_for(&self, event: u64) -> u64 {
         let start_us = self.published.start_us;
-        let due_us =
-            if self.plan.rate > 0.0 { start_us + (event as f64 * 1e6 / self.plan.rate) as u64 } else { start_us };
+        let due_us = if self.plan.rate > 0.0 {
+            start_us + (event as f64 * 1e6 / self.plan.rate) as u64
+        } else {
+            start_us
+        };
         std::thread::sleep(Duration::from_micros(due_us.saturating_sub(now_us())));
         due_us
     }
@@ -179,10 +221,21 @@ impl Publisher {
             }
             body.push(b']');
         }
-        let Plan { run, address, first_topic, .. } = &self.plan;
-        let path = address.path(Fill { run: *run, topic: first_topic + self.topic(first), cursor: "" });
+        let Plan {
+            run,
+            address,
+            first_topic,
+            ..
+        } = &self.plan;
+        let path = address.path(Fill {
+            run: *run,
+            topic: first_topic + self.topic(first),
+            cursor: "",
+        });
         let (authority, length) = (&address.authority, body.len());
-        let head = format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: {length}\r\n\r\n"
+        );
         out.extend_from_slice(head.as_bytes());
         out.extend(body);
     }
@@ -191,7 +244,13 @@ impl Publisher {
         let topic = self.topic(event);
         let sequence = self.sequences[topic];
         self.sequences[topic] += 1;
-        Marker { run: self.plan.run, publisher: self.number, sequence, due_us }.write(out, self.plan.payload_bytes);
+        Marker {
+            run: self.plan.run,
+            publisher: self.number,
+            sequence,
+            due_us,
+        }
+        .write(out, self.plan.payload_bytes);
     }
 
     fn note(&mut self, first: u64, count: u64, begun_us: u64, sent: io::Result<()>) {
@@ -203,11 +262,15 @@ impl Publisher {
                 }
                 self.told.fetch_add(count, Ordering::Relaxed);
                 self.published.end_us = now_us();
-                self.published.answer_us.saturating_record(self.published.end_us - begun_us);
+                self.published
+                    .answer_us
+                    .saturating_record(self.published.end_us - begun_us);
             }
             Err(fault) => {
                 self.published.faults += 1;
-                self.published.first_fault.get_or_insert(format!("publisher {}: {fault}", self.number));
+                self.published
+                    .first_fault
+                    .get_or_insert(format!("publisher {}: {fault}", self.number));
                 self.connection = None;
             }
         }

@@ -121,23 +121,36 @@ pub(super) struct Quantiles {
 impl Quantiles {
     pub(super) fn of(histogram: &Histogram<u64>) -> Self {
         let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|q| histogram.value_at_quantile(q));
-        Quantiles { p50, p90, p99, p999, max: histogram.max() }
+        Quantiles {
+            p50,
+            p90,
+            p99,
+            p999,
+            max: histogram.max(),
+        }
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate")]
 pub(super) fn per_second(count: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 { (count as f64 / seconds * 10.0).round() / 10.0 } else { 0.0 }
+    if seconds > 0.0 {
+        (count as f64 / seconds * 10.0).round() / 10.0
+    } else {
+        0.0
+    }
 }
 
 /// Columns that double, without the empty ones.
 pub(super) fn columns(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
-    let columns = histogram.iter_log(1, 2.0).map(|c| (c.value_iterated_to() + 1, c.count_since_last_iteration()));
+    let columns = histogram
+        .iter_log(1, 2.0)
+        .map(|c| (c.value_iterated_to() + 1, c.count_since_last_iteration()));
     columns.filter(|(_, count)| *count > 0).collect()
 }
 
 impl Report {
-    /// Whether nothing was missing or came twice or in another order, and no reader was cut or refused.
+    /// Whether nothing was missing or came twice or in another order, and no reader was cut or
+    /// refused.
     pub(super) fn is_clean(&self) -> bool {
         let caught_up = self.resume.as_ref().map(|resume| &resume.caught_up);
         let is_clean = |d: &Delivery| d.missing + d.repeated + d.out_of_order == 0;
@@ -145,21 +158,44 @@ impl Report {
         self.delivery.iter().chain(caught_up).all(is_clean)
             && self.lost + self.failed == 0
             && live_wrong == 0
-            && self.publish.as_ref().is_none_or(|publish| publish.faults == 0)
+            && self
+                .publish
+                .as_ref()
+                .is_none_or(|publish| publish.faults == 0)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { readers, ready, failed, lost, .. } = self;
+        let Report {
+            readers,
+            ready,
+            failed,
+            lost,
+            ..
+        } = self;
         write!(f, "readers    {ready} of {readers}")?;
-        if let Some(Connect { seconds, per_second }) = &self.connect {
+        if let Some(Connect {
+            seconds,
+            per_second,
+        }) = &self.connect
+        {
             write!(f, " in {seconds:.2} s ({}/s)", grouped(*per_second))?;
         }
         writeln!(f, "; {failed} failed, {lost} lost")?;
         if let Some(publish) = &self.publish {
-            let Publish { accepted, faults, seconds, per_second, answer_us } = publish;
-            writeln!(f, "published  {accepted} in {seconds:.1} s ({}/s), {faults} refused", grouped(*per_second))?;
+            let Publish {
+                accepted,
+                faults,
+                seconds,
+                per_second,
+                answer_us,
+            } = publish;
+            writeln!(
+                f,
+                "published  {accepted} in {seconds:.1} s ({}/s), {faults} refused",
+                grouped(*per_second)
+            )?;
             writeln!(f, "answered   {answer_us}")?;
         }
         if let Some(delivery) = &self.delivery {
@@ -171,7 +207,11 @@ impl fmt::Display for Report {
         if let Some(server) = &self.server {
             writeln!(f, "server     {server}")?;
         }
-        let Client { seconds, cpu_s, other_cpu_s } = &self.client;
+        let Client {
+            seconds,
+            cpu_s,
+            other_cpu_s,
+        } = &self.client;
         write!(f, "client     {cpu_s:.2} CPU s in {seconds:.1} s")?;
         if let Some(other) = other_cpu_s {
             write!(f, "; others on this machine: {other:.2} CPU s")?;
@@ -185,11 +225,30 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Delivery { expected, delivered, missing, repeated, out_of_order, per_second, .. } = self;
-        write!(f, "delivered  {delivered} of {expected} ({}/s): ", grouped(*per_second))?;
-        writeln!(f, "{missing} missing, {repeated} repeated, {out_of_order} out of order")?;
+        let Delivery {
+            expected,
+            delivered,
+            missing,
+            repeated,
+            out_of_order,
+            per_second,
+            ..
+        } = self;
+        write!(
+            f,
+            "delivered  {delivered} of {expected} ({}/s): ",
+            grouped(*per_second)
+        )?;
+        writeln!(
+            f,
+            "{missing} missing, {repeated} repeated, {out_of_order} out of order"
+        )?;
         if self.reconnects > 0 {
-            writeln!(f, "came back  {} times, to {} events that were due meanwhile", self.reconnects, self.resumed)?;
+            writeln!(
+                f,
+                "came back  {} times, to {} events that were due meanwhile",
+                self.reconnects, self.resumed
+            )?;
         }
         writeln!(f, "latency    {}", self.latency_us)?;
         f.write_str(&bars(&self.latency_histogram_us))
@@ -198,31 +257,65 @@ impl fmt::Display for Delivery {
 
 impl fmt::Display for Resume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Delivery { expected, delivered, missing, repeated, out_of_order, seconds, per_second, .. } =
-            &self.caught_up;
-        write!(f, "caught up  {delivered} of {expected} in {seconds:.2} s ({}/s): ", grouped(*per_second))?;
-        writeln!(f, "{missing} missing, {repeated} repeated, {out_of_order} out of order")?;
+        let Delivery {
+            expected,
+            delivered,
+            missing,
+            repeated,
+            out_of_order,
+            seconds,
+            per_second,
+            ..
+        } = &self.caught_up;
+        write!(
+            f,
+            "caught up  {delivered} of {expected} in {seconds:.2} s ({}/s): ",
+            grouped(*per_second)
+        )?;
+        writeln!(
+            f,
+            "{missing} missing, {repeated} repeated, {out_of_order} out of order"
+        )?;
         writeln!(f, "live alone {}", self.live_alone_us)?;
         writeln!(f, "… beside   {}", self.live_beside_us)?;
-        writeln!(f, "live p99 ratio {:.2}, {} missing, repeated or out of order", self.live_p99_ratio, self.live_wrong)
+        writeln!(
+            f,
+            "live p99 ratio {:.2}, {} missing, repeated or out of order",
+            self.live_p99_ratio, self.live_wrong
+        )
     }
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} CPU s connecting, then {:.2} CPU s", self.connect_cpu_s, self.cpu_s)?;
+        write!(
+            f,
+            "{:.2} CPU s connecting, then {:.2} CPU s",
+            self.connect_cpu_s, self.cpu_s
+        )?;
         if self.deliveries_per_cpu_s > 0.0 {
-            write!(f, " ({} deliveries a CPU second)", grouped(self.deliveries_per_cpu_s))?;
+            write!(
+                f,
+                " ({} deliveries a CPU second)",
+                grouped(self.deliveries_per_cpu_s)
+            )?;
         }
-        let [before, idle, peak] =
-            [self.rss_before_bytes, self.rss_idle_bytes, self.rss_peak_bytes].map(|bytes| bytes / 1_000_000);
+        let [before, idle, peak] = [
+            self.rss_before_bytes,
+            self.rss_idle_bytes,
+            self.rss_peak_bytes,
+        ]
+        .map(|bytes| bytes / 1_000_000);
         write!(
             f,
             "; memory {before} MB, with readers {idle} MB ({} B each), at most {peak} MB",
             self.rss_reader_bytes
         )?;
         match quarters(&self.rss_over_time_bytes) {
-            Some((first, last)) => write!(f, "; {first:.1} MB in the first quarter, {last:.1} MB in the last"),
+            Some((first, last)) => write!(
+                f,
+                "; {first:.1} MB in the first quarter, {last:.1} MB in the last"
+            ),
             None => Ok(()),
         }
     }
@@ -230,8 +323,12 @@ impl fmt::Display for Server {
 
 impl fmt::Display for Quantiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [p50, p90, p99, p999, max] = [self.p50, self.p90, self.p99, self.p999, self.max].map(milliseconds);
-        write!(f, "p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max} ms")
+        let [p50, p90, p99, p999, max] =
+            [self.p50, self.p90, self.p99, self.p999, self.max].map(milliseconds);
+        write!(
+            f,
+            "p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max} ms"
+        )
     }
 }
 
@@ -239,8 +336,19 @@ impl fmt::Display for Quantiles {
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 fn quarters(looks: &[(f64, u64)]) -> Option<(f64, f64)> {
     let quarter = looks.len() / 4;
-    let mean = |looks: &[(f64, u64)]| looks.iter().map(|(_, bytes)| *bytes as f64 / 1e6).sum::<f64>() / quarter as f64;
-    (quarter > 1).then(|| (mean(&looks[..quarter]), mean(&looks[looks.len() - quarter..])))
+    let mean = |looks: &[(f64, u64)]| {
+        looks
+            .iter()
+            .map(|(_, bytes)| *bytes as f64 / 1e6)
+            .sum::<f64>()
+            / quarter as f64
+    };
+    (quarter > 1).then(|| {
+        (
+            mean(&looks[..quarter]),
+            mean(&looks[looks.len() - quarter..]),
+        )
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
@@ -263,9 +371,11 @@ pub(super) fn grouped(number: f64) -> String {
 
 fn bars(columns: &[(u64, u64)]) -> String {
     let highest = columns.iter().map(|(_, count)| *count).max().unwrap_or(1);
-    columns.iter().fold(String::new(), |mut text, (edge_us, count)| {
-        let bar = "█".repeat(usize::try_from((count * 40).div_ceil(highest)).unwrap_or(0));
-        let _ = writeln!(text, "  < {:>9} ms {bar} {count}", milliseconds(*edge_us));
-        text
-    })
+    columns
+        .iter()
+        .fold(String::new(), |mut text, (edge_us, count)| {
+            let bar = "█".repeat(usize::try_from((count * 40).div_ceil(highest)).unwrap_or(0));
+            let _ = writeln!(text, "  < {:>9} ms {bar} {count}", milliseconds(*edge_us));
+            text
+        })
 }

@@ -37,7 +37,11 @@ pub(super) fn run(args: &ResumeArgs) -> Result<Report, String> {
     meter.end_work();
     publishing.stop();
     let published = publishing.finish()?;
-    scene.drain(&live, wanted(&published, args.live), args.load.publish.drain);
+    scene.drain(
+        &live,
+        wanted(&published, args.live),
+        args.load.publish.drain,
+    );
 
     let ready = late.ready();
     let (late, live) = (late.finish()?, live.finish()?);
@@ -72,28 +76,66 @@ fn live_alone(scene: &Scene, args: &ResumeArgs) -> Result<Delivery, String> {
     let (load, _) = scene.connect(&live_readers(scene, args))?;
     let duration = Duration::from_secs_f64(args.load.publish.seconds);
     let published = scene.publish(&live_events(scene, args, duration), Some(&load))?;
-    scene.drain(&load, wanted(&published, args.live), args.load.publish.drain);
-    Ok(delivery(&load.finish()?, &published, LIVE_TOPIC, published.start_us))
+    scene.drain(
+        &load,
+        wanted(&published, args.live),
+        args.load.publish.drain,
+    );
+    Ok(delivery(
+        &load.finish()?,
+        &published,
+        LIVE_TOPIC,
+        published.start_us,
+    ))
 }
 
 fn old_events(scene: &Scene, args: &ResumeArgs) -> publish::Plan {
-    let events = PublishArgs { rate: 0.0, publishers: 1, batch: BATCH, ..args.load.publish.clone() };
+    let events = PublishArgs {
+        rate: 0.0,
+        publishers: 1,
+        batch: BATCH,
+        ..args.load.publish.clone()
+    };
     let duration = limits::BENCH_RESUME_WAIT;
-    publish::Plan { events: args.behind.into(), duration, first_topic: OLD_TOPIC, ..scene.publishing(&events, 1) }
+    publish::Plan {
+        events: args.behind.into(),
+        duration,
+        first_topic: OLD_TOPIC,
+        ..scene.publishing(&events, 1)
+    }
 }
 
 fn live_events(scene: &Scene, args: &ResumeArgs, duration: Duration) -> publish::Plan {
-    publish::Plan { duration, first_topic: LIVE_TOPIC, ..scene.publishing(&args.load.publish, 1) }
+    publish::Plan {
+        duration,
+        first_topic: LIVE_TOPIC,
+        ..scene.publishing(&args.load.publish, 1)
+    }
 }
 
 fn late_readers(scene: &Scene, args: &ResumeArgs, cursor: String) -> load::Plan {
-    let readers = ReaderArgs { topics: 1, ..args.load.readers.clone() };
+    let readers = ReaderArgs {
+        topics: 1,
+        ..args.load.readers.clone()
+    };
     let plan = scene.readers(args.via, &readers, args.streams.connections);
-    load::Plan { cursor, publishers: 1, ..plan }
+    load::Plan {
+        cursor,
+        publishers: 1,
+        ..plan
+    }
 }
 
 fn live_readers(scene: &Scene, args: &ResumeArgs) -> load::Plan {
-    let readers = ReaderArgs { topics: 1, readers: args.live, ..args.load.readers.clone() };
+    let readers = ReaderArgs {
+        topics: 1,
+        readers: args.live,
+        ..args.load.readers.clone()
+    };
     let publishers = usize::from(args.load.publish.publishers);
-    load::Plan { first_topic: LIVE_TOPIC, publishers, ..scene.readers(Via::Sse, &readers, 1) }
+    load::Plan {
+        first_topic: LIVE_TOPIC,
+        publishers,
+        ..scene.readers(Via::Sse, &readers, 1)
+    }
 }

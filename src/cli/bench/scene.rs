@@ -36,16 +36,28 @@ impl Scene {
             Some(_) => None,
             None => Some(OwnGateway::start(&target.engine, target.config.as_deref())?),
         };
-        let url = target.url.as_deref().or(own.as_ref().map(|own| own.url.as_str())).unwrap_or_default();
-        let pids = own.as_ref().map_or(target.server_pid.clone(), |own| vec![own.pid()]);
+        let url = target
+            .url
+            .as_deref()
+            .or(own.as_ref().map(|own| own.url.as_str()))
+            .unwrap_or_default();
+        let pids = own
+            .as_ref()
+            .map_or(target.server_pid.clone(), |own| vec![own.pid()]);
         let server = Processes(pids);
         if !server.0.is_empty() && !server.is_visible() {
-            return Err("--server-pid: there is no such process, or this user may not see it".to_owned());
+            return Err(
+                "--server-pid: there is no such process, or this user may not see it".to_owned(),
+            );
         }
         Ok(Scene {
             run: fastrand::u32(..),
             base: Address::parse(url)?,
-            publish_to: target.publish_url.as_deref().map(Address::parse).transpose()?,
+            publish_to: target
+                .publish_url
+                .as_deref()
+                .map(Address::parse)
+                .transpose()?,
             progress: Progress::new(),
             server,
             _own: own,
@@ -57,7 +69,8 @@ impl Scene {
         if self.publish_to.is_some() {
             return Ok(String::new());
         }
-        let bus = exchange::get_json(&self.base.at("/v1/bus")).map_err(|e| format!("no gateway answers: {e}"))?;
+        let bus = exchange::get_json(&self.base.at("/v1/bus"))
+            .map_err(|e| format!("no gateway answers: {e}"))?;
         match (bus["last"].as_u64(), bus["epoch"].as_str()) {
             (Some(last), Some(epoch)) => Ok(format!("{last}-{epoch}")),
             _ => Err("what answers is no gateway: it tells no epoch at /v1/bus".to_owned()),
@@ -66,8 +79,14 @@ impl Scene {
 
     pub(super) fn readers(&self, via: Via, args: &ReaderArgs, connections: usize) -> load::Plan {
         let address = match via {
-            Via::Sse => self.base.clone().or_path("/v1/sse?topic={topic}&after={cursor}"),
-            Via::Poll => self.base.clone().or_path("/v1/poll?topic={topic}&after={cursor}"),
+            Via::Sse => self
+                .base
+                .clone()
+                .or_path("/v1/sse?topic={topic}&after={cursor}"),
+            Via::Poll => self
+                .base
+                .clone()
+                .or_path("/v1/poll?topic={topic}&after={cursor}"),
             Via::Grpc => self.base.clone(),
         };
         load::Plan {
@@ -86,10 +105,17 @@ impl Scene {
     }
 
     pub(super) fn publishing(&self, args: &PublishArgs, topics: usize) -> publish::Plan {
-        let path = if args.batch == 1 { "/v1/topics/{topic}" } else { "/v1/events" };
+        let path = if args.batch == 1 {
+            "/v1/topics/{topic}"
+        } else {
+            "/v1/events"
+        };
         publish::Plan {
             run: self.run,
-            address: self.publish_to.clone().unwrap_or_else(|| self.base.at(path)),
+            address: self
+                .publish_to
+                .clone()
+                .unwrap_or_else(|| self.base.at(path)),
             first_topic: 0,
             topics,
             publishers: args.publishers,
@@ -103,30 +129,59 @@ impl Scene {
 
     /// Connects all readers, as far as that goes.
     pub(super) fn connect(&self, plan: &load::Plan) -> Result<(Load, Connect), String> {
-        let files = if plan.via == Via::Grpc { plan.connections } else { plan.readers } + limits::BENCH_OTHER_FILES;
-        let (allowed, _) = rlimit::Resource::NOFILE.get().unwrap_or((u64::MAX, u64::MAX));
+        let files = if plan.via == Via::Grpc {
+            plan.connections
+        } else {
+            plan.readers
+        } + limits::BENCH_OTHER_FILES;
+        let (allowed, _) = rlimit::Resource::NOFILE
+            .get()
+            .unwrap_or((u64::MAX, u64::MAX));
         if files as u64 > allowed {
-            return Err(format!("so many readers need {files} open files, and {allowed} are allowed here (ulimit -n)"));
+            return Err(format!(
+                "so many readers need {files} open files, and {allowed} are allowed here (ulimit -n)"
+            ));
         }
         let begun = Instant::now();
         let load = Load::start(plan.clone());
-        let line = || format!("{} of {} readers connected, {} failed", load.ready(), plan.readers, load.failed());
+        let line = || {
+            format!(
+                "{} of {} readers connected, {} failed",
+                load.ready(),
+                plan.readers,
+                load.failed()
+            )
+        };
         let all = || load.ready() + load.failed() >= plan.readers || !load.is_running();
         self.progress.wait(limits::BENCH_CONNECT_WAIT, line, all);
         let seconds = begun.elapsed().as_secs_f64();
-        let connect = Connect { seconds, per_second: per_second(load.ready() as u64, seconds) };
+        let connect = Connect {
+            seconds,
+            per_second: per_second(load.ready() as u64, seconds),
+        };
         self.progress.pause(SETTLE, "all is quiet for a moment");
         load.work();
         Ok((load, connect))
     }
 
     /// Publishes to the plan's end.
-    pub(super) fn publish(&self, plan: &publish::Plan, load: Option<&Load>) -> Result<Published, String> {
+    pub(super) fn publish(
+        &self,
+        plan: &publish::Plan,
+        load: Option<&Load>,
+    ) -> Result<Published, String> {
         let publishing = Publishing::start(plan);
         let delivered = || load.map_or(0, Load::delivered);
-        let line = || format!("{} published, {} delivered", publishing.accepted(), delivered());
+        let line = || {
+            format!(
+                "{} published, {} delivered",
+                publishing.accepted(),
+                delivered()
+            )
+        };
         let at_most = plan.duration + limits::BENCH_ANSWER_WAIT;
-        self.progress.wait(at_most, line, || !publishing.is_running());
+        self.progress
+            .wait(at_most, line, || !publishing.is_running());
         publishing.stop();
         publishing.finish()
     }
@@ -145,7 +200,8 @@ impl Scene {
         });
         if is_interrupted {
             // What is on its way is not missing.
-            self.progress.wait_through(SETTLE, line, || load.delivered() >= wanted);
+            self.progress
+                .wait_through(SETTLE, line, || load.delivered() >= wanted);
         }
     }
 }
@@ -153,17 +209,39 @@ impl Scene {
 /// How many deliveries there should be, if all of so many readers are there.
 pub(super) fn wanted(published: &Published, readers: usize) -> u64 {
     let topics = published.accepted.len();
-    (0..topics).map(|k| published.accepted[k] * (readers / topics + usize::from(k < readers % topics)) as u64).sum()
+    (0..topics)
+        .map(|k| {
+            published.accepted[k] * (readers / topics + usize::from(k < readers % topics)) as u64
+        })
+        .sum()
 }
 
 /// What readers got of what was published to their topics.
-pub(super) fn delivery(counted: &Counted, published: &Published, first_topic: usize, start_us: u64) -> Delivery {
-    let wanted = |topic: usize| published.accepted.get(topic - first_topic).copied().unwrap_or_default();
-    let missing = counted.received.iter().map(|(topic, received)| wanted(*topic).saturating_sub(*received));
+pub(super) fn delivery(
+    counted: &Counted,
+    published: &Published,
+    first_topic: usize,
+    start_us: u64,
+) -> Delivery {
+    let wanted = |topic: usize| {
+        published
+            .accepted
+            .get(topic - first_topic)
+            .copied()
+            .unwrap_or_default()
+    };
+    let missing = counted
+        .received
+        .iter()
+        .map(|(topic, received)| wanted(*topic).saturating_sub(*received));
     let tally = &counted.tally;
     let seconds = Duration::from_micros(tally.last_us.saturating_sub(start_us)).as_secs_f64();
     Delivery {
-        expected: counted.received.iter().map(|(topic, _)| wanted(*topic)).sum(),
+        expected: counted
+            .received
+            .iter()
+            .map(|(topic, _)| wanted(*topic))
+            .sum(),
         delivered: tally.delivered,
         missing: missing.clone().sum(),
         repeated: tally.repeated,

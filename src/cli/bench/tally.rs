@@ -7,7 +7,8 @@ use crate::limits;
 
 /// Microseconds, to three digits.
 pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, limits::BENCH_LATENCY_US, 3).expect("constant bounds that are in order")
+    Histogram::new_with_bounds(1, limits::BENCH_LATENCY_US, 3)
+        .expect("constant bounds that are in order")
 }
 
 /// Totals over many readers.
@@ -45,7 +46,10 @@ impl Tally {
 
     /// Counts what came in one read of one reader.
     pub(super) fn count(&mut self, reader: &mut Seen, marker: Marker, now_us: u64) {
-        let track = reader.tracks.get_mut(usize::from(marker.publisher)).filter(|_| marker.run == self.run);
+        let track = reader
+            .tracks
+            .get_mut(usize::from(marker.publisher))
+            .filter(|_| marker.run == self.run);
         let Some(track) = track else {
             self.strange += 1;
             return;
@@ -64,7 +68,8 @@ impl Tally {
         if marker.due_us < reader.live_from_us {
             self.resumed += 1;
         } else {
-            self.latency_us.saturating_record(now_us.saturating_sub(marker.due_us));
+            self.latency_us
+                .saturating_record(now_us.saturating_sub(marker.due_us));
         }
     }
 }
@@ -81,7 +86,12 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn new(publishers: usize) -> Self {
-        Seen { received: 0, live_from_us: 0, tracks: vec![Track::default(); publishers].into(), carry: Vec::new() }
+        Seen {
+            received: 0,
+            live_from_us: 0,
+            tracks: vec![Track::default(); publishers].into(),
+            carry: Vec::new(),
+        }
     }
 
     /// Finds the markers in the next bytes of a stream.

@@ -48,12 +48,22 @@ pub(super) struct Numbering {
 
 /// How long the input is, where it is a file.
 pub(super) fn length(path: &Path) -> Option<u64> {
-    let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
-    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|file| file.len())
+    let path = if path == Path::new("-") {
+        Path::new("/dev/stdin")
+    } else {
+        path
+    };
+    std::fs::metadata(path)
+        .ok()
+        .filter(std::fs::Metadata::is_file)
+        .map(|file| file.len())
 }
 
 /// Opens a file, or standard input for `-`, and reads its lines while they are asked for.
-pub(super) async fn read(path: &Path, numbering: Numbering) -> Result<mpsc::Receiver<std::io::Result<Line>>, Failure> {
+pub(super) async fn read(
+    path: &Path,
+    numbering: Numbering,
+) -> Result<mpsc::Receiver<std::io::Result<Line>>, Failure> {
     let input: Box<dyn AsyncRead + Send + Unpin> = if path == Path::new("-") {
         Box::new(tokio::io::stdin())
     } else {
@@ -77,7 +87,10 @@ async fn send_lines(
     let (mut number, mut through) = (0, 0);
     loop {
         let mut text = Vec::new();
-        let read = (&mut input).take(limits::MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut text).await?;
+        let read = (&mut input)
+            .take(limits::MAX_LINE_BYTES as u64 + 1)
+            .read_until(b'\n', &mut text)
+            .await?;
         if read == 0 {
             return Ok(());
         }
@@ -90,8 +103,21 @@ async fn send_lines(
         if number < numbering.from_line || text.trim_ascii().is_empty() {
             continue;
         }
-        let (text, is_repeatable) = if is_too_long { (None, true) } else { numbering.prepare(text, number) };
-        if lines.send(Ok(Line { number, text, through, is_repeatable })).await.is_err() {
+        let (text, is_repeatable) = if is_too_long {
+            (None, true)
+        } else {
+            numbering.prepare(text, number)
+        };
+        if lines
+            .send(Ok(Line {
+                number,
+                text,
+                through,
+                is_repeatable,
+            }))
+            .await
+            .is_err()
+        {
             return Ok(());
         }
     }
@@ -114,20 +140,28 @@ async fn skip_line(input: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<u
 }
 
 impl Numbering {
-    /// A line as it is sent, and whether it can be sent twice. What is no event is refused each time, so it can.
+    /// A line as it is sent, and whether it can be sent twice. What is no event is refused each
+    /// time, so it can.
     fn prepare(&self, text: Vec<u8>, number: u64) -> (Option<Bytes>, bool) {
         let mut text = text;
         if !text.ends_with(b"\n") {
             text.push(b'\n');
         }
-        let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&text) else {
+        let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&text)
+        else {
             return (Some(text.into()), true);
         };
-        if fields.get("id").is_some_and(|id| !matches!(id.get(), "null" | "\"\"")) {
+        if fields
+            .get("id")
+            .is_some_and(|id| !matches!(id.get(), "null" | "\"\""))
+        {
             return (Some(text.into()), true);
         }
-        let Some(prefix) = &self.id_prefix else { return (Some(text.into()), false) };
-        let id = serde_json::value::to_raw_value(&format!("{prefix}:{number}")).expect("a text is JSON");
+        let Some(prefix) = &self.id_prefix else {
+            return (Some(text.into()), false);
+        };
+        let id =
+            serde_json::value::to_raw_value(&format!("{prefix}:{number}")).expect("a text is JSON");
         fields.insert("id".to_owned(), id);
         let mut text = serde_json::to_vec(&fields).expect("JSON stays JSON");
         text.push(b'\n');
@@ -140,9 +174,15 @@ mod tests {
     use super::*;
 
     fn prepared(text: &str, id_prefix: Option<&str>) -> (String, bool) {
-        let numbering = Numbering { from_line: 1, id_prefix: id_prefix.map(str::to_owned) };
+        let numbering = Numbering {
+            from_line: 1,
+            id_prefix: id_prefix.map(str::to_owned),
+        };
         let (text, is_repeatable) = numbering.prepare(text.as_bytes().to_vec(), 7);
-        (String::from_utf8(text.expect("a line").to_vec()).expect("UTF-8"), is_repeatable)
+        (
+            String::from_utf8(text.expect("a line").to_vec()).expect("UTF-8"),
+            is_repeatable,
+        )
     }
 
     #[test]
@@ -159,12 +199,19 @@ mod tests {
         for prefix in [None, Some("run")] {
             assert_eq!(prepared(line, prefix), (line.to_owned(), true));
         }
-        assert!(prepared("{\"topic\":\"a\",\"id\":null}", Some("run")).0.contains("\"run:7\""));
+        assert!(
+            prepared("{\"topic\":\"a\",\"id\":null}", Some("run"))
+                .0
+                .contains("\"run:7\"")
+        );
     }
 
     #[test]
     fn what_is_no_object_goes_as_it_is() {
-        assert_eq!(prepared("nonsense", Some("run")), ("nonsense\n".to_owned(), true));
+        assert_eq!(
+            prepared("nonsense", Some("run")),
+            ("nonsense\n".to_owned(), true)
+        );
     }
 
     #[tokio::test]
@@ -172,8 +219,13 @@ mod tests {
         let long = "x".repeat(limits::MAX_LINE_BYTES + 5);
         let input = format!("{{}}\n\n{long}\n{{\"a\":1}}");
         let (sender, mut lines) = mpsc::channel(9);
-        let numbering = Numbering { from_line: 2, id_prefix: None };
-        send_lines(input.as_bytes(), &numbering, &sender).await.expect("lines");
+        let numbering = Numbering {
+            from_line: 2,
+            id_prefix: None,
+        };
+        send_lines(input.as_bytes(), &numbering, &sender)
+            .await
+            .expect("lines");
         drop(sender);
         let mut seen = Vec::new();
         while let Some(line) = lines.recv().await {

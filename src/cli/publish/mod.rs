@@ -19,12 +19,13 @@ use lines::Numbering;
 
 /// Publish one event, or a stream of events from standard input or a file.
 ///
-/// Prints the vid once the event is durable. The content type is found from the data: JSON, else text, else bytes.
+/// Prints the vid once the event is durable. The content type is found from the data: JSON, else
+/// text, else bytes.
 ///
-/// A stream goes on after an interruption with the first line that was not answered. A line that may have been published
-/// is sent again only if it has an id, of its own or by --id-prefix: the gateway knows ids for its
-/// `retention.dedupe_window`, two minutes unless it is configured otherwise. When it is interrupted itself it says which
-/// line to begin with next time.
+/// A stream goes on after an interruption with the first line that was not answered. A line that
+/// may have been published is sent again only if it has an id, of its own or by --id-prefix: the
+/// gateway knows ids for its `retention.dedupe_window`, two minutes unless it is configured
+/// otherwise. When it is interrupted itself it says which line to begin with next time.
 #[derive(Args)]
 #[command(after_help = "Examples:
   vidette publish door.3 '{\"doorno\":3}' --type opened
@@ -51,7 +52,12 @@ pub(super) struct PublishArgs {
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     ndjson: Option<PathBuf>,
     /// Give a line without an id this, a colon and its number as its id
-    #[arg(long, value_name = "PREFIX", requires = "ndjson", conflicts_with = "topic")]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        requires = "ndjson",
+        conflicts_with = "topic"
+    )]
     id_prefix: Option<String>,
     /// Begin with this line
     #[arg(long, value_name = "N", default_value_t = 1, requires = "ndjson", conflicts_with = "topic", value_parser = clap::value_parser!(u64).range(1..))]
@@ -67,8 +73,17 @@ pub(super) struct PublishArgs {
 pub(super) async fn run(args: PublishArgs) -> Outcome {
     match args.ndjson {
         Some(path) => {
-            let numbering = Numbering { from_line: args.from_line, id_prefix: args.id_prefix };
-            stream::run(stream::Job { path, numbering, url: args.url, retry_for: args.retry_for }).await
+            let numbering = Numbering {
+                from_line: args.from_line,
+                id_prefix: args.id_prefix,
+            };
+            stream::run(stream::Job {
+                path,
+                numbering,
+                url: args.url,
+                retry_for: args.retry_for,
+            })
+            .await
         }
         None => publish_one(args).await,
     }
@@ -79,18 +94,34 @@ async fn publish_one(args: PublishArgs) -> Outcome {
     let topic = percent_encoding::utf8_percent_encode(&topic, percent_encoding::NON_ALPHANUMERIC);
     let url = format!("{}/v1/topics/{topic}", args.url);
     let named = [("type", &args.kind), ("id", &args.id)];
-    let query: Vec<_> = named.iter().filter_map(|(name, value)| value.as_ref().map(|v| (name, v))).collect();
-    let mut request = reqwest::Client::new().post(url).query(&query).body(data(&args.data).await?);
+    let query: Vec<_> = named
+        .iter()
+        .filter_map(|(name, value)| value.as_ref().map(|v| (name, v)))
+        .collect();
+    let mut request = reqwest::Client::new()
+        .post(url)
+        .query(&query)
+        .body(data(&args.data).await?);
     if let Some(content_type) = &args.content_type {
         request = request.header("content-type", content_type);
     }
-    let response = request.send().await.map_err(|e| unreachable(&args.url, &e))?;
+    let response = request
+        .send()
+        .await
+        .map_err(|e| unreachable(&args.url, &e))?;
     if !response.status().is_success() {
         return Err(Failure::new(problem_text(response).await));
     }
     let answer: Value = response.json().await.map_err(Failure::new)?;
-    let repeated = if answer["duplicate"] == true { "  (published before)" } else { "" };
-    println!("{}{repeated}", answer["cursor"].as_str().unwrap_or_default());
+    let repeated = if answer["duplicate"] == true {
+        "  (published before)"
+    } else {
+        ""
+    };
+    println!(
+        "{}{repeated}",
+        answer["cursor"].as_str().unwrap_or_default()
+    );
     Ok(())
 }
 
@@ -100,10 +131,16 @@ async fn data(argument: &str) -> Result<Vec<u8>, Failure> {
     }
     let mut data = Vec::new();
     let bound = limits::MAX_EVENT_BYTES_CEILING as u64 + 1; // one more is enough for the gateway to refuse it
-    tokio::io::stdin().take(bound).read_to_end(&mut data).await.map_err(Failure::new)?;
+    tokio::io::stdin()
+        .take(bound)
+        .read_to_end(&mut data)
+        .await
+        .map_err(Failure::new)?;
     Ok(data)
 }
 
 fn unreachable(url: &str, fault: &reqwest::Error) -> Failure {
-    Failure::new(format!("no gateway at {url}: {fault}. Start one with `vidette serve`, or say where it is with --url"))
+    Failure::new(format!(
+        "no gateway at {url}: {fault}. Start one with `vidette serve`, or say where it is with --url"
+    ))
 }

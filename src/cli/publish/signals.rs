@@ -15,14 +15,20 @@ pub(super) struct Interrupt(SignalKind);
 impl From<Interrupt> for Failure {
     /// Exits as a shell says that a program was ended by a signal.
     fn from(Interrupt(kind): Interrupt) -> Self {
-        Failure { text: "interrupted".to_owned(), code: u8::try_from(128 + kind.as_raw_value()).unwrap_or(1) }
+        Failure {
+            text: "interrupted".to_owned(),
+            code: u8::try_from(128 + kind.as_raw_value()).unwrap_or(1),
+        }
     }
 }
 
 impl Signals {
     pub(super) fn new() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(Failure::new);
-        Ok(Signals { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     pub(super) async fn next(&mut self) -> Interrupt {
@@ -32,7 +38,10 @@ impl Signals {
         }
     }
 
-    pub(super) async fn unless_interrupted<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
+    pub(super) async fn unless_interrupted<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupt> {
         tokio::select! {
             done = work => Ok(done),
             interrupt = self.next() => Err(interrupt),

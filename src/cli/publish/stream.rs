@@ -1,9 +1,10 @@
 //! Lines on their way to the gateway, over as many connections as it takes.
 //!
 //! Invariants:
-//! - at most [`limits::PUBLISH_WINDOW_LINES`] lines, of [`limits::PUBLISH_WINDOW_BYTES`], have no answer yet; the input is
-//!   not read on meanwhile;
-//! - lines are answered in the order in which they were sent, so an answer belongs to the oldest unanswered one;
+//! - at most [`limits::PUBLISH_WINDOW_LINES`] lines, of [`limits::PUBLISH_WINDOW_BYTES`], have no
+//!   answer yet; the input is not read on meanwhile;
+//! - lines are answered in the order in which they were sent, so an answer belongs to the oldest
+//!   unanswered one;
 //! - a line that may have been published is sent again only when it has an id.
 
 use std::collections::VecDeque;
@@ -98,7 +99,9 @@ impl Publishing {
             if since.elapsed() + pause > job.retry_for {
                 return Err(fault);
             }
-            self.signals.unless_interrupted(tokio::time::sleep(pause)).await?;
+            self.signals
+                .unless_interrupted(tokio::time::sleep(pause))
+                .await?;
             pause = (pause * 2).min(limits::PUBLISH_RETRY_MAX);
         }
     }
@@ -153,9 +156,16 @@ impl Publishing {
     fn take(&mut self, line: Option<std::io::Result<Line>>) -> Outcome {
         match line {
             None => self.input = None,
-            Some(Err(fault)) => return Err(Failure::new(format!("the input cannot be read on: {fault}"))),
+            Some(Err(fault)) => {
+                return Err(Failure::new(format!(
+                    "the input cannot be read on: {fault}"
+                )));
+            }
             Some(Ok(line)) if line.text.is_none() => {
-                self.tally.refuse(&line, &format!("it has more than {} bytes", limits::MAX_LINE_BYTES));
+                self.tally.refuse(
+                    &line,
+                    &format!("it has more than {} bytes", limits::MAX_LINE_BYTES),
+                );
             }
             Some(Ok(line)) => self.unsent.push_back(line),
         }
@@ -164,7 +174,9 @@ impl Publishing {
 
     /// Sends a line. Where nobody takes it any more, the answers say why.
     fn send(&mut self, place: Option<mpsc::Permit<'_, Bytes>>) {
-        let (Some(place), Some(line)) = (place, self.unsent.pop_front()) else { return };
+        let (Some(place), Some(line)) = (place, self.unsent.pop_front()) else {
+            return;
+        };
         place.send(line.text.clone().unwrap_or_default());
         self.unanswered.push_back(line);
     }
@@ -175,7 +187,11 @@ impl Publishing {
         let line = self.unanswered.pop_front()?; // the gateway's last word belongs to no line
         if matches!(answer["error"]["status"].as_u64(), Some(429 | 503 | 507)) {
             self.put_off.push_back(line);
-            return Some(Failure::new(answer["error"]["detail"].as_str().unwrap_or("the gateway takes no events now")));
+            return Some(Failure::new(
+                answer["error"]["detail"]
+                    .as_str()
+                    .unwrap_or("the gateway takes no events now"),
+            ));
         }
         self.tally.count(&line, &answer);
         None
@@ -207,33 +223,49 @@ impl Publishing {
     /// What is on its way is still answered, if that does not take long.
     async fn hear_the_rest(&mut self, mut answers: Answers, interrupt: Interrupt) -> Interrupt {
         let rest = async {
-            while let Some(Heard::Connected | Heard::Answer(_)) = answers.next().await.inspect(|heard| {
-                if let Heard::Answer(answer) = heard {
-                    self.answered(answer);
-                }
-            }) {}
+            while let Some(Heard::Connected | Heard::Answer(_)) =
+                answers.next().await.inspect(|heard| {
+                    if let Heard::Answer(answer) = heard {
+                        self.answered(answer);
+                    }
+                })
+            {}
         };
         let _ = tokio::time::timeout(limits::PUBLISH_FAREWELL, rest).await;
         interrupt
     }
 
     fn with_where_to_go_on(&self, failure: Failure) -> Failure {
-        let open = self.put_off.iter().chain(&self.unanswered).chain(&self.unsent).map(|line| line.number).min();
+        let open = self
+            .put_off
+            .iter()
+            .chain(&self.unanswered)
+            .chain(&self.unsent)
+            .map(|line| line.number)
+            .min();
         let next = open.unwrap_or(self.tally.next_line);
         let (text, published) = (failure.text, self.tally.published);
-        Failure { text: format!("{text}\n{published} events are published; go on with --from-line {next}"), ..failure }
+        Failure {
+            text: format!(
+                "{text}\n{published} events are published; go on with --from-line {next}"
+            ),
+            ..failure
+        }
     }
 }
 
 /// The next line of an input that has not ended.
-async fn next_line(input: &mut Option<mpsc::Receiver<std::io::Result<Line>>>) -> Option<std::io::Result<Line>> {
+async fn next_line(
+    input: &mut Option<mpsc::Receiver<std::io::Result<Line>>>,
+) -> Option<std::io::Result<Line>> {
     match input {
         Some(lines) => lines.recv().await,
         None => std::future::pending().await,
     }
 }
 
-/// Room for a line on the connection; none when it is not read any more, and its answers tell why soon.
+/// Room for a line on the connection; none when it is not read any more, and its answers tell why
+/// soon.
 async fn place(body: Option<&mpsc::Sender<Bytes>>) -> Option<mpsc::Permit<'_, Bytes>> {
     match body.map(mpsc::Sender::reserve) {
         Some(place) => match place.await {

@@ -29,7 +29,10 @@ impl Tally {
     pub(super) fn new(length: Option<u64>, next_line: u64) -> Self {
         let (bar, template) = match length {
             _ if !std::io::stderr().is_terminal() => (ProgressBar::hidden(), "{msg}"),
-            Some(bytes) => (ProgressBar::new(bytes), "{wide_bar} {percent}%  {msg}, {eta} left"),
+            Some(bytes) => (
+                ProgressBar::new(bytes),
+                "{wide_bar} {percent}%  {msg}, {eta} left",
+            ),
             None => (ProgressBar::new_spinner(), "{spinner} {msg}, {elapsed}"),
         };
         bar.set_style(ProgressStyle::with_template(template).expect("a template of our own"));
@@ -54,7 +57,9 @@ impl Tally {
             self.published += 1;
             self.duplicates += u64::from(answer["duplicate"] == true);
         } else {
-            let detail = answer["error"]["detail"].as_str().unwrap_or("an answer that cannot be read");
+            let detail = answer["error"]["detail"]
+                .as_str()
+                .unwrap_or("an answer that cannot be read");
             self.refuse(line, detail);
         }
         self.show(line);
@@ -73,7 +78,10 @@ impl Tally {
         self.bar.set_message(format!("{} events", self.published));
         if self.bar.is_hidden() && self.told.elapsed() >= TELL_EVERY {
             self.told = Instant::now();
-            self.tell(&format!("{} events published, up to line {}", self.published, line.number));
+            self.tell(&format!(
+                "{} events published, up to line {}",
+                self.published, line.number
+            ));
         }
     }
 
@@ -89,11 +97,22 @@ impl Tally {
 
     pub(super) fn finish(self) -> Outcome {
         self.clear();
-        let Tally { published, duplicates, failed, last_cursor, begun, .. } = self;
+        let Tally {
+            published,
+            duplicates,
+            failed,
+            last_cursor,
+            begun,
+            ..
+        } = self;
         let seconds = begun.elapsed().as_secs_f64();
         println!(
             "{published} events published in {seconds:.1} s, {duplicates} of them known already; up to {last_cursor}"
         );
-        if failed > 0 { Err(Failure::new(format!("{failed} lines were not published"))) } else { Ok(()) }
+        if failed > 0 {
+            Err(Failure::new(format!("{failed} lines were not published")))
+        } else {
+            Ok(())
+        }
     }
 }

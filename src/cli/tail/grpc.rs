@@ -40,10 +40,16 @@ pub(super) fn read(url: String, position: Position) -> Items {
     })
 }
 
-async fn subscribe(url: &str, position: Position) -> Result<tonic::Streaming<proto::SubscribeResponse>, Break> {
-    let endpoint =
-        Endpoint::from_shared(url.to_owned()).map_err(|e| Break::Final(format!("{url} is not an address: {e}")))?;
-    let channel = endpoint.connect().await.map_err(|e| Break::Retry(format!("no gateway at {url}: {e}")))?;
+async fn subscribe(
+    url: &str,
+    position: Position,
+) -> Result<tonic::Streaming<proto::SubscribeResponse>, Break> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|e| Break::Final(format!("{url} is not an address: {e}")))?;
+    let channel = endpoint
+        .connect()
+        .await
+        .map_err(|e| Break::Retry(format!("no gateway at {url}: {e}")))?;
     let request = proto::SubscribeRequest {
         topic: position.topics,
         after: position.after.unwrap_or_default(),
@@ -52,7 +58,11 @@ async fn subscribe(url: &str, position: Position) -> Result<tonic::Streaming<pro
         ..proto::SubscribeRequest::default()
     };
     let mut client = EventBusClient::new(channel).max_decoding_message_size(usize::MAX);
-    Ok(client.subscribe(request).await.map_err(|status| break_of(&status))?.into_inner())
+    Ok(client
+        .subscribe(request)
+        .await
+        .map_err(|status| break_of(&status))?
+        .into_inner())
 }
 
 fn break_of(status: &Status) -> Break {
@@ -69,24 +79,42 @@ fn break_of(status: &Status) -> Break {
 
 fn items(message: Message) -> Vec<Item> {
     match message {
-        Message::Hello(hello) => vec![Item::Hello { heartbeat: Duration::from_millis(hello.heartbeat_ms.into()) }],
+        Message::Hello(hello) => vec![Item::Hello {
+            heartbeat: Duration::from_millis(hello.heartbeat_ms.into()),
+        }],
         Message::Events(batch) => {
-            let epoch = batch.cursor.split_once('-').map_or("", |(_, epoch)| epoch).to_owned();
-            let mut items: Vec<Item> = batch.events.into_iter().map(|event| event_item(event, &epoch)).collect();
+            let epoch = batch
+                .cursor
+                .split_once('-')
+                .map_or("", |(_, epoch)| epoch)
+                .to_owned();
+            let mut items: Vec<Item> = batch
+                .events
+                .into_iter()
+                .map(|event| event_item(event, &epoch))
+                .collect();
             items.push(Item::Position(batch.cursor));
             items
         }
-        Message::CaughtUp(proto::CaughtUp { cursor }) | Message::Progress(proto::Progress { cursor }) => {
+        Message::CaughtUp(proto::CaughtUp { cursor })
+        | Message::Progress(proto::Progress { cursor }) => {
             vec![Item::Position(cursor)]
         }
-        Message::Gap(gap) => vec![Item::Gap(gap_text(&gap.reason, &gap.requested, gap.first, gap.last))],
+        Message::Gap(gap) => vec![Item::Gap(gap_text(
+            &gap.reason,
+            &gap.requested,
+            gap.first,
+            gap.last,
+        ))],
         Message::Closing(_) => vec![Item::Closing],
     }
 }
 
 /// The same JSON object that the gateway would have made of the event.
 fn event_item(event: proto::Event, epoch: &str) -> Item {
-    let time_ms = event.time.map_or(0, |t| t.seconds * 1000 + i64::from(t.nanos / 1_000_000));
+    let time_ms = event
+        .time
+        .map_or(0, |t| t.seconds * 1000 + i64::from(t.nanos / 1_000_000));
     let given = |text: String| (!text.is_empty()).then(|| text.into());
     let mut headers: Vec<_> = event.headers.into_iter().collect();
     headers.sort_unstable();
@@ -99,5 +127,8 @@ fn event_item(event: proto::Event, epoch: &str) -> Item {
         data: event.data,
     };
     let json = event_json(&Event::new(event.vid, time_ms, sent)).to_vec();
-    Item::Event { json: json.into(), cursor: format!("{}-{epoch}", event.vid) }
+    Item::Event {
+        json: json.into(),
+        cursor: format!("{}-{epoch}", event.vid),
+    }
 }

@@ -1,6 +1,7 @@
 //! `vidette tail`: reads the bus on any transport, and resumes by itself.
 //!
-//! Invariant: the cursor moves only behind what has been printed, so a break repeats and loses nothing.
+//! Invariant: the cursor moves only behind what has been printed, so a break repeats and loses
+//! nothing.
 
 mod grpc;
 mod poll;
@@ -117,7 +118,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(args: TailArgs) -> Outcome {
-    let mut position = Position { topics: args.topics, after: args.after, since: args.since, snapshot: args.snapshot };
+    let mut position = Position {
+        topics: args.topics,
+        after: args.after,
+        since: args.since,
+        snapshot: args.snapshot,
+    };
     let mut printer = Printer::new(args.json, args.limit);
     let (mut pause, mut silence) = (FIRST_PAUSE, FIRST_SILENCE);
     loop {
@@ -128,14 +134,18 @@ pub(super) async fn run(args: TailArgs) -> Outcome {
             Via::Grpc => grpc::read(url, position.clone()),
         };
         let was_at = position.after.clone();
-        let Some(why) = print_until_break(items, &mut printer, &mut position, &mut silence).await? else {
+        let Some(why) = print_until_break(items, &mut printer, &mut position, &mut silence).await?
+        else {
             return Ok(());
         };
         if position.after != was_at {
             pause = FIRST_PAUSE;
         }
         let from = position.after.as_deref().unwrap_or("the start");
-        eprintln!("vidette: {why}; resuming after {from} in {} ms", pause.as_millis());
+        eprintln!(
+            "vidette: {why}; resuming after {from} in {} ms",
+            pause.as_millis()
+        );
         tokio::time::sleep(pause + Duration::from_millis(fastrand::u64(..250))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -150,7 +160,10 @@ async fn print_until_break(
 ) -> Result<Option<String>, Failure> {
     loop {
         let Ok(next) = timeout(*silence, items.next()).await else {
-            return Ok(Some(format!("nothing came for {} s", silence.as_secs_f32())));
+            return Ok(Some(format!(
+                "nothing came for {} s",
+                silence.as_secs_f32()
+            )));
         };
         match next {
             Some(Ok(Item::Hello { heartbeat })) => *silence = heartbeat * MISSED_HEARTBEATS,
@@ -170,11 +183,20 @@ async fn print_until_break(
 
 /// What a refused request means: a fault of the request is final, one of the moment is not.
 async fn refused(response: reqwest::Response) -> Break {
-    let is_final = matches!(response.status().as_u16(), 400 | 401 | 403 | 404 | 405 | 410);
+    let is_final = matches!(
+        response.status().as_u16(),
+        400 | 401 | 403 | 404 | 405 | 410
+    );
     let text = super::problem_text(response).await;
-    if is_final { Break::Final(text) } else { Break::Retry(text) }
+    if is_final {
+        Break::Final(text)
+    } else {
+        Break::Retry(text)
+    }
 }
 
 fn gap_text(reason: &str, requested: &str, first: u64, last: u64) -> String {
-    format!("gap ({reason}): the cursor {requested} cannot be served, the gateway has vid {first} to {last}")
+    format!(
+        "gap ({reason}): the cursor {requested} cannot be served, the gateway has vid {first} to {last}"
+    )
 }

@@ -50,23 +50,40 @@ pub(super) fn read(url: String, mut position: Position) -> Items {
     })
 }
 
-async fn poll(client: &reqwest::Client, url: &str, position: &Position) -> Result<Vec<Item>, Break> {
-    let response = client.get(format!("{url}/v1/poll")).query(&position.query()).send().await;
+async fn poll(
+    client: &reqwest::Client,
+    url: &str,
+    position: &Position,
+) -> Result<Vec<Item>, Break> {
+    let response = client
+        .get(format!("{url}/v1/poll"))
+        .query(&position.query())
+        .send()
+        .await;
     let response = response.map_err(|e| Break::Retry(format!("no gateway at {url}: {e}")))?;
     if !response.status().is_success() {
         return Err(refused(response).await);
     }
-    let body = response.bytes().await.map_err(|e| Break::Retry(format!("the answer broke off: {e}")))?;
+    let body = response
+        .bytes()
+        .await
+        .map_err(|e| Break::Retry(format!("the answer broke off: {e}")))?;
     items(&body).map_err(|e| Break::Retry(format!("the answer cannot be read: {e}")))
 }
 
 fn items(body: &[u8]) -> serde_json::Result<Vec<Item>> {
     let answer: Answer<'_> = serde_json::from_slice(body)?;
-    let mut items: Vec<Item> =
-        answer.gap.iter().map(|g| Item::Gap(gap_text(&g.reason, &g.requested, g.first, g.last))).collect();
+    let mut items: Vec<Item> = answer
+        .gap
+        .iter()
+        .map(|g| Item::Gap(gap_text(&g.reason, &g.requested, g.first, g.last)))
+        .collect();
     for event in answer.events {
         let Vid { vid } = serde_json::from_str(event.get())?;
-        items.push(Item::Event { json: event.get().as_bytes().into(), cursor: format!("{vid}-{}", answer.epoch) });
+        items.push(Item::Event {
+            json: event.get().as_bytes().into(),
+            cursor: format!("{vid}-{}", answer.epoch),
+        });
     }
     items.push(Item::Position(answer.cursor));
     Ok(items)

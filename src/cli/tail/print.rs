@@ -26,7 +26,10 @@ struct Shown<'a> {
 
 impl Printer {
     pub(super) fn new(as_json: bool, limit: Option<u32>) -> Self {
-        Printer { as_json, left: limit }
+        Printer {
+            as_json,
+            left: limit,
+        }
     }
 
     /// True when the last event that was asked for has been printed.
@@ -51,9 +54,15 @@ impl Printer {
             out.write_all(&one_line(json))?;
         } else {
             let shown: Shown<'_> = serde_json::from_slice(json)?;
-            let data = shown.data.map_or_else(|| shown.data_base64.unwrap_or_default(), RawValue::get);
+            let data = shown
+                .data
+                .map_or_else(|| shown.data_base64.unwrap_or_default(), RawValue::get);
             let kind = shown.r#type.unwrap_or_default();
-            write!(out, "{:>8}  {}  {}  {kind}  ", shown.vid, shown.time, shown.topic)?;
+            write!(
+                out,
+                "{:>8}  {}  {}  {kind}  ",
+                shown.vid, shown.time, shown.topic
+            )?;
             out.write_all(&one_line(data.as_bytes()))?;
         }
         out.write_all(b"\n")?;
@@ -63,5 +72,7 @@ impl Printer {
 
 /// Line ends in JSON stand only between tokens, where a space means the same.
 fn one_line(json: &[u8]) -> Vec<u8> {
-    json.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }).collect()
+    json.iter()
+        .map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b })
+        .collect()
 }

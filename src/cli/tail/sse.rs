@@ -42,7 +42,11 @@ pub(super) fn read(url: String, position: Position) -> Items {
 
 fn items(block: Sse) -> Vec<Item> {
     let data = block.data.unwrap_or_default();
-    match block.event.as_deref().and_then(|name| name.strip_prefix("vidette.")) {
+    match block
+        .event
+        .as_deref()
+        .and_then(|name| name.strip_prefix("vidette."))
+    {
         Some("gap") => {
             let gap: Value = serde_json::from_str(&data).unwrap_or_default();
             let text = |name: &str| gap[name].as_str().unwrap_or_default().to_owned();
@@ -56,13 +60,19 @@ fn items(block: Sse) -> Vec<Item> {
         Some("hello") => {
             let hello: Value = serde_json::from_str(&data).unwrap_or_default();
             let heartbeat = hello["heartbeat_ms"].as_u64().map(Duration::from_millis);
-            heartbeat.map(|heartbeat| Item::Hello { heartbeat }).into_iter().collect()
+            heartbeat
+                .map(|heartbeat| Item::Hello { heartbeat })
+                .into_iter()
+                .collect()
         }
         Some("closing") => vec![Item::Closing],
         Some(_) => block.id.map(Item::Position).into_iter().collect(),
         None => match block.id {
             Some(cursor) if data.is_empty() => vec![Item::Position(cursor)],
-            Some(cursor) => vec![Item::Event { json: data.into_bytes().into(), cursor }],
+            Some(cursor) => vec![Item::Event {
+                json: data.into_bytes().into(),
+                cursor,
+            }],
             None => Vec::new(),
         },
     }

@@ -1,7 +1,7 @@
 //! One append transaction.
 //!
-//! Invariant: whatever the transaction changes is in the draft of the state that it was given, and counts once the
-//! transaction has committed.
+//! Invariant: whatever the transaction changes is in the draft of the state that it was given, and
+//! counts once the transaction has committed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,9 +43,11 @@ impl<'t> Appending<'t> {
             topics,
             events: Vec::new(),
             insert_event: connection.prepare_cached(row::INSERT)?,
-            find_topic: connection.prepare_cached("SELECT topic_id FROM topics WHERE topic = ?1")?,
-            insert_topic: connection
-                .prepare_cached("INSERT INTO topics (topic, newest_vid) VALUES (?1, ?2) RETURNING topic_id")?,
+            find_topic: connection
+                .prepare_cached("SELECT topic_id FROM topics WHERE topic = ?1")?,
+            insert_topic: connection.prepare_cached(
+                "INSERT INTO topics (topic, newest_vid) VALUES (?1, ?2) RETURNING topic_id",
+            )?,
             find_id: connection.prepare_cached("SELECT vid, time_ms FROM dedupe WHERE id = ?1")?,
             insert_id: connection.prepare_cached("INSERT INTO dedupe VALUES (?1, ?2, ?3)")?,
             forget_id: connection.prepare_cached("DELETE FROM dedupe WHERE vid = ?1")?,
@@ -54,13 +56,17 @@ impl<'t> Appending<'t> {
 
     pub(super) fn append(&mut self, sent: NewEvent) -> rusqlite::Result<Receipt> {
         if let Some(vid) = self.duplicate_of(&sent)? {
-            return Ok(Receipt { vid, duplicate: true });
+            return Ok(Receipt {
+                vid,
+                duplicate: true,
+            });
         }
         let vid = self.state.last + 1;
         self.state.last = vid;
         let topic_id = self.topic_id(&sent.topic, vid)?;
         if let Some(id) = &sent.id {
-            self.insert_id.execute(params![to_sql(vid), self.state.last_time_ms, &**id])?;
+            self.insert_id
+                .execute(params![to_sql(vid), self.state.last_time_ms, &**id])?;
             self.state.ids += 1;
         }
         let event = Arc::new(Event::new(vid, self.state.last_time_ms, sent));
@@ -68,13 +74,21 @@ impl<'t> Appending<'t> {
         self.state.events += 1;
         self.state.bytes += event.size_bytes() as u64;
         self.events.push(event);
-        Ok(Receipt { vid, duplicate: false })
+        Ok(Receipt {
+            vid,
+            duplicate: false,
+        })
     }
 
     fn duplicate_of(&mut self, sent: &NewEvent) -> rusqlite::Result<Option<Vid>> {
         let Some(id) = &sent.id else { return Ok(None) };
-        let found = self.find_id.query_row([&**id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
-        let Some((vid, time_ms)): Option<(i64, i64)> = found else { return Ok(None) };
+        let found = self
+            .find_id
+            .query_row([&**id], |r| Ok((r.get(0)?, r.get(1)?)))
+            .optional()?;
+        let Some((vid, time_ms)): Option<(i64, i64)> = found else {
+            return Ok(None);
+        };
         if time_ms >= self.remembered_since_ms {
             return Ok(Some(from_sql(vid)));
         }
@@ -87,10 +101,15 @@ impl<'t> Appending<'t> {
         if let Some(topic_id) = self.topics.get(topic) {
             return Ok(*topic_id);
         }
-        let known: Option<i64> = self.find_topic.query_row([topic.as_str()], |r| r.get(0)).optional()?;
+        let known: Option<i64> = self
+            .find_topic
+            .query_row([topic.as_str()], |r| r.get(0))
+            .optional()?;
         let topic_id = match known {
             Some(topic_id) => topic_id,
-            None => self.insert_topic.query_row(params![topic.as_str(), to_sql(vid)], |r| r.get(0))?,
+            None => self
+                .insert_topic
+                .query_row(params![topic.as_str(), to_sql(vid)], |r| r.get(0))?,
         };
         self.topics.insert(topic.clone(), topic_id);
         Ok(topic_id)

@@ -1,12 +1,14 @@
 //! Copying the write-ahead log into the database, beside the writer.
 //!
-//! SQLite does it in the commit that makes the log long enough, and that commit's publishers wait for two syncs and all
-//! the copying: 40 to 75 ms. Here a thread of its own copies nearly all of it, while commits go on. What they have added
-//! meanwhile is little; the writer copies that after its next commit, and can begin the log anew.
+//! SQLite does it in the commit that makes the log long enough, and that commit's publishers wait
+//! for two syncs and all the copying: 40 to 75 ms. Here a thread of its own copies nearly all of
+//! it, while commits go on. What they have added meanwhile is little; the writer copies that after
+//! its next commit, and can begin the log anew.
 //!
 //! Invariants:
 //! - who commits and who reads waits for no lock of the copier (`PASSIVE`);
-//! - one thread copies at a time; from [`MOST_PAGES`] on the writer waits for its turn, so the log is bounded;
+//! - one thread copies at a time; from [`MOST_PAGES`] on the writer waits for its turn, so the log
+//!   is bounded;
 //! - a copy that fails leaves the log as it was, to be copied again: nothing is lost by it.
 
 use std::path::Path;
@@ -47,14 +49,18 @@ struct AfterCommit {
     due_at: u32,
 }
 
-/// Writes a write-ahead log as long as it gets before it is copied, and has it begun anew. A sync of a file that does not
-/// grow has no length to write: a commit takes 0.13 ms instead of 0.23.
+/// Writes a write-ahead log as long as it gets before it is copied, and has it begun anew. A sync
+/// of a file that does not grow has no length to write: a commit takes 0.13 ms instead of 0.23.
 ///
-/// The pages come from a transaction that is rolled back, so there is nothing in them. Without room there is none.
+/// The pages come from a transaction that is rolled back, so there is nothing in them. Without room
+/// there is none.
 pub(super) fn lengthen(writer: &Connection) -> rusqlite::Result<()> {
     let spilled = "PRAGMA cache_size = 16; BEGIN IMMEDIATE; CREATE TABLE filler (bytes BLOB);";
     writer.execute_batch(spilled)?;
-    let filled = writer.execute("INSERT INTO filler VALUES (zeroblob(?1))", [DUE_PAGES * PAGE_BYTES]);
+    let filled = writer.execute(
+        "INSERT INTO filler VALUES (zeroblob(?1))",
+        [DUE_PAGES * PAGE_BYTES],
+    );
     if !writer.is_autocommit() {
         writer.execute_batch("ROLLBACK")?; // a full disk has done so itself
     }
@@ -67,15 +73,23 @@ pub(super) fn lengthen(writer: &Connection) -> rusqlite::Result<()> {
 
 /// Starts the copier, which ends with the writer's connection.
 pub(super) fn start(writer: &mut Connection, database: &Path) -> Result<(), OpenError> {
-    let failed = |fault: &dyn std::fmt::Display| OpenError::new(format!("the checkpoint thread cannot start: {fault}"));
+    let failed = |fault: &dyn std::fmt::Display| {
+        OpenError::new(format!("the checkpoint thread cannot start: {fault}"))
+    };
     let (due, wakes) = sync_channel(1);
     let copying = Arc::new(Copying::default());
     let connection = open::connect_copier(database).map_err(|e| failed(&e))?;
     let shared = copying.clone();
     let thread = std::thread::Builder::new().name("sqlite-checkpoint".into());
-    thread.spawn(move || copy_when_due(&connection, &wakes, &shared)).map_err(|e| failed(&e))?;
+    thread
+        .spawn(move || copy_when_due(&connection, &wakes, &shared))
+        .map_err(|e| failed(&e))?;
 
-    let mut after_commit = AfterCommit { copying, due, due_at: DUE_PAGES };
+    let mut after_commit = AfterCommit {
+        copying,
+        due,
+        due_at: DUE_PAGES,
+    };
     let hook = move |wal: &mut Wal, pages: std::ffi::c_int| {
         after_commit.committed(wal, u32::try_from(pages).unwrap_or(0));
         Ok(()) // the commit has succeeded, whatever became of the copying
@@ -87,7 +101,9 @@ fn copy_when_due(connection: &Connection, wakes: &Receiver<()>, copying: &Copyin
     while wakes.recv().is_ok() {
         let _turn = copying.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        copying.is_nearly_done.store(copied.is_ok(), Ordering::Release);
+        copying
+            .is_nearly_done
+            .store(copied.is_ok(), Ordering::Release);
         report(copied);
     }
 }
@@ -96,7 +112,11 @@ impl AfterCommit {
     fn committed(&mut self, wal: &mut Wal, pages: u32) {
         let is_nearly_done = self.copying.is_nearly_done.swap(false, Ordering::Acquire);
         if is_nearly_done || pages >= MOST_PAGES {
-            let _turn = self.copying.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let _turn = self
+                .copying
+                .turn
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             report(wal.checkpoint()); // PASSIVE
         } else if pages < DUE_PAGES {
             self.due_at = DUE_PAGES; // it has begun anew

@@ -1,6 +1,7 @@
 //! What SQLite's errors mean for clients.
 //!
-//! Invariant: only an error after which the database is known to be as before lets later appends go on.
+//! Invariant: only an error after which the database is known to be as before lets later appends go
+//! on.
 
 use rusqlite::ErrorCode;
 
@@ -16,15 +17,25 @@ pub(super) struct WriteFault {
 pub(super) fn of_writing(fault: &rusqlite::Error) -> WriteFault {
     match fault.sqlite_error_code() {
         // Raised before the commit record is complete; SQLite has rolled back.
-        Some(ErrorCode::DiskFull) => WriteFault { error: storage_full(), breaks: false },
+        Some(ErrorCode::DiskFull) => WriteFault {
+            error: storage_full(),
+            breaks: false,
+        },
         // Somebody holds the write lock, with sqlite3 for one; nothing was begun.
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => WriteFault { error: locked(), breaks: false },
-        Some(ErrorCode::TooBig) => {
-            WriteFault { error: Error::too_large("the event is larger than SQLite can keep"), breaks: false }
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => WriteFault {
+            error: locked(),
+            breaks: false,
+        },
+        Some(ErrorCode::TooBig) => WriteFault {
+            error: Error::too_large("the event is larger than SQLite can keep"),
+            breaks: false,
+        },
         _ => {
             tracing::error!(fault = %fault, "the log cannot be written any more");
-            WriteFault { error: broken(), breaks: true }
+            WriteFault {
+                error: broken(),
+                breaks: true,
+            }
         }
     }
 }

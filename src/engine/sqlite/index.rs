@@ -1,12 +1,15 @@
 //! The index of topics trails the log.
 //!
-//! Newest vids and blocks of topics are scattered over the database, and a commit that kept them would sync up to three
-//! pages more for each of its events. With 10,000 topics and 8 events a commit that was 27 pages a commit; it is 2 when
-//! only the events are written, and the index once for many.
+//! Newest vids and blocks of topics are scattered over the database, and a commit that kept them
+//! would sync up to three pages more for each of its events. With 10,000 topics and 8 events a
+//! commit that was 27 pages a commit; it is 2 when only the events are written, and the index once
+//! for many.
 //!
 //! Invariants:
-//! - `topics.newest_vid`, `topic_blocks` and the row of `bus` cover the same events: those up to `bus.last_vid`;
-//! - no more than [`MOST_BEHIND`] events and one group are not covered, so that a reader may look at them one by one;
+//! - `topics.newest_vid`, `topic_blocks` and the row of `bus` cover the same events: those up to
+//!   `bus.last_vid`;
+//! - no more than [`MOST_BEHIND`] events and one group are not covered, so that a reader may look
+//!   at them one by one;
 //! - every topic has its row from its first event on.
 
 use rusqlite::{Connection, params};
@@ -15,11 +18,16 @@ use super::state::State;
 use super::{BLOCK_VIDS, to_sql};
 use crate::cursor::Vid;
 
-/// Events that the index may be behind. Catching up with so many takes about 5 ms when they have as many topics.
+/// Events that the index may be behind. Catching up with so many takes about 5 ms when they have as
+/// many topics.
 pub(super) const MOST_BEHIND: u64 = 1024;
 
 /// Brings the index up to this vid, and the row of `bus` with it.
-pub(super) fn catch_up(connection: &Connection, state: &mut State, through: Vid) -> rusqlite::Result<()> {
+pub(super) fn catch_up(
+    connection: &Connection,
+    state: &mut State,
+    through: Vid,
+) -> rusqlite::Result<()> {
     let range = [to_sql(state.indexed), to_sql(through)];
     let insert_blocks = format!(
         "INSERT OR IGNORE INTO topic_blocks

@@ -2,11 +2,12 @@
 //!
 //! Invariants:
 //! - one gateway at a time holds a data folder, by a lock on `vidette.lock`;
-//! - all writes go through one thread, which commits with `synchronous=FULL`: the write-ahead log is synced before
-//!   an append returns;
+//! - all writes go through one thread, which commits with `synchronous=FULL`: the write-ahead log
+//!   is synced before an append returns;
 //! - a commit writes its events, and the index of topics trails behind them;
 //! - readers have connections of their own and never wait for the writer;
-//! - after a failed sync nothing is written any more until a restart has read back what the disk really holds.
+//! - after a failed sync nothing is written any more until a restart has read back what the disk
+//!   really holds.
 
 mod append;
 mod checkpoint;
@@ -53,7 +54,8 @@ pub struct SqliteEngine {
 /// A bounded set of connections that only read.
 struct Readers {
     permits: Semaphore,
-    /// As many as there are permits; taken out while in use, so the lock is held for a push or a pop only.
+    /// As many as there are permits; taken out while in use, so the lock is held for a push or a
+    /// pop only.
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
@@ -64,11 +66,23 @@ impl SqliteEngine {
     /// When another process holds the folder, or it cannot be written, has no room, or is damaged.
     pub fn open(data_dir: &Path, dedupe_window: Duration) -> std::result::Result<Self, OpenError> {
         let opened = open::open(data_dir)?;
-        let readers =
-            Readers { permits: Semaphore::new(opened.readers.len()), idle: Arc::new(Mutex::new(opened.readers)) };
+        let readers = Readers {
+            permits: Semaphore::new(opened.readers.len()),
+            idle: Arc::new(Mutex::new(opened.readers)),
+        };
         let epoch = opened.epoch;
-        let writer = Writer::start(opened.writer, opened.state, Reserve::take(data_dir), dedupe_window)?;
-        Ok(SqliteEngine { epoch, writer, readers, _lock: opened.lock })
+        let writer = Writer::start(
+            opened.writer,
+            opened.state,
+            Reserve::take(data_dir),
+            dedupe_window,
+        )?;
+        Ok(SqliteEngine {
+            epoch,
+            writer,
+            readers,
+            _lock: opened.lock,
+        })
     }
 
     fn status(&self) -> Status {
@@ -91,10 +105,14 @@ impl Readers {
                 .pop()
                 .expect("a permit stands for an idle connection");
             let done = read(&connection);
-            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            idle.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
             done
         });
-        let done = done.await.map_err(|fault| Error::internal(format!("reading the log failed: {fault}")))?;
+        let done = done
+            .await
+            .map_err(|fault| Error::internal(format!("reading the log failed: {fault}")))?;
         drop(permit);
         done.map_err(|e| fault::of_reading(&e))
     }
@@ -123,7 +141,11 @@ impl Engine for SqliteEngine {
     }
 
     fn writable(&self) -> Result<()> {
-        if self.status().broken { Err(fault::broken()) } else { Ok(()) }
+        if self.status().broken {
+            Err(fault::broken())
+        } else {
+            Ok(())
+        }
     }
 
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
@@ -131,19 +153,32 @@ impl Engine for SqliteEngine {
     }
 
     async fn read(&self, request: ReadRequest) -> Result<Page> {
-        self.readers.run(move |connection| reader::read(connection, &request)).await
+        self.readers
+            .run(move |connection| reader::read(connection, &request))
+            .await
     }
 
     async fn read_newest(&self, request: ReadRequest) -> Result<Page> {
-        self.readers.run(move |connection| reader::read_newest(connection, &request)).await
+        self.readers
+            .run(move |connection| reader::read_newest(connection, &request))
+            .await
     }
 
     async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
-        self.readers.run(move |connection| reader::vid_before(connection, time_ms)).await
+        self.readers
+            .run(move |connection| reader::vid_before(connection, time_ms))
+            .await
     }
 
-    async fn topics(&self, filter: Filter, after: Option<Topic>, limit: usize) -> Result<Vec<(Topic, Vid)>> {
-        self.readers.run(move |connection| reader::topics(connection, &filter, after.as_ref(), limit)).await
+    async fn topics(
+        &self,
+        filter: Filter,
+        after: Option<Topic>,
+        limit: usize,
+    ) -> Result<Vec<(Topic, Vid)>> {
+        self.readers
+            .run(move |connection| reader::topics(connection, &filter, after.as_ref(), limit))
+            .await
     }
 
     async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {

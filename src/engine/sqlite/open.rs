@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - nothing in the folder changes before the lock is held and the database has been recognised;
-//! - a new database appears under its name only when it is complete, so an empty or headless file is always damage.
+//! - a new database appears under its name only when it is complete, so an empty or headless file
+//!   is always damage.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
@@ -54,23 +55,38 @@ pub(super) fn open(data_dir: &Path) -> OpenResult<Opened> {
     recognise(&path)?;
     let mut writer = connect_writer(&path).map_err(|e| of_opening(data_dir, e))?;
     check(&writer, &path)?;
-    check_version(&path, version_of(&writer).map_err(|e| of_opening(data_dir, e))?)?;
+    check_version(
+        &path,
+        version_of(&writer).map_err(|e| of_opening(data_dir, e))?,
+    )?;
     settle(&writer, &path).map_err(|e| of_opening(data_dir, e))?;
     take_over(&writer).map_err(|e| of_opening(data_dir, e))?;
     let (epoch, state) = load(&writer).map_err(|e| of_opening(data_dir, e))?;
-    let readers = (0..limits::COLD_READERS).map(|_| connect_reader(&path)).collect::<rusqlite::Result<_>>();
+    let readers = (0..limits::COLD_READERS)
+        .map(|_| connect_reader(&path))
+        .collect::<rusqlite::Result<_>>();
     let readers = readers.map_err(|e| of_opening(data_dir, e))?;
     checkpoint::lengthen(&writer).map_err(|e| of_opening(data_dir, e))?;
     checkpoint::start(&mut writer, &path)?;
-    Ok(Opened { lock, epoch, writer, readers, state })
+    Ok(Opened {
+        lock,
+        epoch,
+        writer,
+        readers,
+        state,
+    })
 }
 
-/// Makes a folder and those above it, and syncs each name: a power cut must not take the folder with its events.
+/// Makes a folder and those above it, and syncs each name: a power cut must not take the folder
+/// with its events.
 fn make_folder(folder: &Path) -> std::io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = folder
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     make_folder(parent)?;
     fs::create_dir(folder)?;
     File::open(parent)?.sync_all()
@@ -78,7 +94,12 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
 
 fn lock(data_dir: &Path) -> OpenResult<File> {
     let path = data_dir.join(LOCK);
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
     let mut file = opened.map_err(|e| unusable(data_dir, "cannot be written", &e))?;
     match file.try_lock() {
         Ok(()) => {}
@@ -86,8 +107,11 @@ fn lock(data_dir: &Path) -> OpenResult<File> {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
             let holder = holder.trim();
-            let by =
-                if holder.is_empty() { "another process".to_owned() } else { format!("another process ({holder})") };
+            let by = if holder.is_empty() {
+                "another process".to_owned()
+            } else {
+                format!("another process ({holder})")
+            };
             return Err(OpenError(format!(
                 "the data folder {} is held by {by}. One gateway at a time may use it: stop the other one, or give this one its own --data-dir",
                 data_dir.display()
@@ -96,7 +120,9 @@ fn lock(data_dir: &Path) -> OpenResult<File> {
         Err(TryLockError::Error(e)) => return Err(unusable(data_dir, "cannot be locked", &e)),
     }
     // Only to help a person; the lock is what counts, so a full disk is no reason to stop here.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "pid {}", std::process::id()));
+    let _ = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "pid {}", std::process::id()));
     Ok(file)
 }
 
@@ -140,7 +166,14 @@ fn recognise(path: &Path) -> OpenResult<()> {
     if head.len() < 72 || !head.starts_with(b"SQLite format 3\0") {
         return Err(damaged(path, "it is not a SQLite database"));
     }
-    let number = |at: usize| i64::from(u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
+    let number = |at: usize| {
+        i64::from(u32::from_be_bytes([
+            head[at],
+            head[at + 1],
+            head[at + 2],
+            head[at + 3],
+        ]))
+    };
     let (application, version) = (number(68), number(60));
     if application != schema::APPLICATION_ID {
         return Err(OpenError(format!(
@@ -176,8 +209,10 @@ fn version_of(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     connection.busy_timeout(Duration::from_secs(5))?; // somebody may look with sqlite3
     // A database that is refused keeps its write-ahead log; closing would copy it in and delete it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -188,21 +223,29 @@ fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Makes durable what SQLite has just recovered. A commit whose sync was cut off or failed may have come back from the
-/// page cache; copying it into the database, which is synced then, makes it as durable as it is about to be visible.
-/// A mere sync of the write-ahead log would not do: after a failed one the kernel takes its pages for clean.
+/// Makes durable what SQLite has just recovered. A commit whose sync was cut off or failed may have
+/// come back from the page cache; copying it into the database, which is synced then, makes it as
+/// durable as it is about to be visible. A mere sync of the write-ahead log would not do: after a
+/// failed one the kernel takes its pages for clean.
 fn settle(connection: &Connection, path: &Path) -> Result<(), OpenFault> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    let is_busy: rusqlite::Result<i64> = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |r| r.get(0));
+    let is_busy: rusqlite::Result<i64> =
+        connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |r| r.get(0));
     match is_busy.map_err(OpenFault::from) {
         Ok(0) => Ok(()),
         Ok(_) => {
-            let fault = format!("another program reads {}; the write-ahead log could not be settled", path.display());
+            let fault = format!(
+                "another program reads {}; the write-ahead log could not be settled",
+                path.display()
+            );
             Err(std::io::Error::other(fault).into())
         }
-        // No room to copy it: synced where it is, it is as durable as before, and readers can be served.
+        // No room to copy it: synced where it is, it is as durable as before, and readers can be
+        // served.
         Err(fault) if fault.is_full_disk() => {
-            tracing::warn!("the disk with the data folder is full: nothing can be published until there is room");
+            tracing::warn!(
+                "the disk with the data folder is full: nothing can be published until there is room"
+            );
             Ok(File::open(path.with_extension("db-wal"))?.sync_all()?)
         }
         Err(fault) => Err(fault),
@@ -211,16 +254,20 @@ fn settle(connection: &Connection, path: &Path) -> Result<(), OpenFault> {
 
 /// A connection that only copies the write-ahead log into the database.
 pub(super) fn connect_copier(path: &Path) -> rusqlite::Result<Connection> {
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
 }
 
 fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     // Not read-only: a reader of a write-ahead log takes part in its shared memory.
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
@@ -234,10 +281,14 @@ fn check(connection: &Connection, path: &Path) -> OpenResult<()> {
         return Ok(());
     }
     let begun = Instant::now();
-    let verdict: rusqlite::Result<String> = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0));
+    let verdict: rusqlite::Result<String> =
+        connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0));
     match verdict {
         Ok(verdict) if verdict == "ok" => {
-            tracing::debug!(elapsed_ms = begun.elapsed().as_millis(), "the database has been checked");
+            tracing::debug!(
+                elapsed_ms = begun.elapsed().as_millis(),
+                "the database has been checked"
+            );
             Ok(())
         }
         Ok(verdict) => Err(damaged(path, &verdict)),
@@ -248,7 +299,8 @@ fn check(connection: &Connection, path: &Path) -> OpenResult<()> {
 /// The row of `bus`, and what the log has behind it.
 fn load(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
     let (epoch, mut state) = load_indexed(connection)?;
-    let behind = "SELECT count(*), ifnull(sum(bytes), 0), max(vid), max(time_ms) FROM events WHERE vid > ?1";
+    let behind =
+        "SELECT count(*), ifnull(sum(bytes), 0), max(vid), max(time_ms) FROM events WHERE vid > ?1";
     connection.query_row(behind, [to_sql(state.indexed)], |r| {
         state.events += from_sql(r.get(0)?);
         state.bytes += from_sql(r.get(1)?);
@@ -262,24 +314,32 @@ fn load(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
 
 fn load_indexed(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
     let ids: i64 = connection.query_row("SELECT count(*) FROM dedupe", [], |r| r.get(0))?;
-    connection.query_row("SELECT epoch, first_vid, last_vid, last_time_ms, events, bytes FROM bus", [], |r| {
-        let epoch: String = r.get(0)?;
-        let epoch = epoch
-            .parse()
-            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(e)))?;
-        let number = |column| r.get::<_, i64>(column).map(from_sql);
-        let state = State {
-            first: number(1)?,
-            last: number(2)?,
-            last_time_ms: r.get(3)?,
-            events: number(4)?,
-            bytes: number(5)?,
-            ids: from_sql(ids),
-            indexed: number(2)?,
-            indexed_bytes: number(5)?,
-        };
-        Ok((epoch, state))
-    })
+    connection.query_row(
+        "SELECT epoch, first_vid, last_vid, last_time_ms, events, bytes FROM bus",
+        [],
+        |r| {
+            let epoch: String = r.get(0)?;
+            let epoch = epoch.parse().map_err(|e| {
+                rusqlite::Error::FromSqlConversionFailure(
+                    0,
+                    rusqlite::types::Type::Text,
+                    Box::new(e),
+                )
+            })?;
+            let number = |column| r.get::<_, i64>(column).map(from_sql);
+            let state = State {
+                first: number(1)?,
+                last: number(2)?,
+                last_time_ms: r.get(3)?,
+                events: number(4)?,
+                bytes: number(5)?,
+                ids: from_sql(ids),
+                indexed: number(2)?,
+                indexed_bytes: number(5)?,
+            };
+            Ok((epoch, state))
+        },
+    )
 }
 
 fn unusable(data_dir: &Path, what: &str, fault: &std::io::Error) -> OpenError {
@@ -308,9 +368,9 @@ fn of_opening(data_dir: &Path, fault: impl Into<OpenFault>) -> OpenError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             damaged(&data_dir.join(DATABASE), &fault.to_string())
         }
-        Some(ErrorCode::DatabaseBusy) => {
-            OpenError(format!("the database in {folder} is in use by another program: {fault}"))
-        }
+        Some(ErrorCode::DatabaseBusy) => OpenError(format!(
+            "the database in {folder} is in use by another program: {fault}"
+        )),
         _ => OpenError(format!(
             "the data folder {folder} cannot be used: {fault}. Check its permissions and the room on its disk"
         )),

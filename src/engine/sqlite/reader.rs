@@ -24,16 +24,28 @@ struct Filling<'r> {
 
 impl<'r> Filling<'r> {
     fn new(request: &'r ReadRequest, first: Vid) -> Self {
-        let page = Page { events: Vec::new(), through: request.through, first };
-        Filling { request, page, bytes: 0, looked_at: 0 }
+        let page = Page {
+            events: Vec::new(),
+            through: request.through,
+            first,
+        };
+        Filling {
+            request,
+            page,
+            bytes: 0,
+            looked_at: 0,
+        }
     }
 
     fn is_full(&self) -> bool {
         let budget = &self.request.budget;
-        self.page.events.len() >= budget.events || self.bytes >= budget.bytes || self.looked_at >= budget.scan
+        self.page.events.len() >= budget.events
+            || self.bytes >= budget.bytes
+            || self.looked_at >= budget.scan
     }
 
-    /// Takes the rows of a statement with [`row::COLUMNS`] in vid order. True when it came to the end of them.
+    /// Takes the rows of a statement with [`row::COLUMNS`] in vid order. True when it came to the
+    /// end of them.
     fn take(
         &mut self,
         statement: &mut Statement<'_>,
@@ -49,7 +61,9 @@ impl<'r> Filling<'r> {
                 return Ok(false);
             }
             self.looked_at += 1;
-            if let Some(topic) = names.wanted(found.get(2)?, |topic| self.request.filter.matches(topic))? {
+            if let Some(topic) =
+                names.wanted(found.get(2)?, |topic| self.request.filter.matches(topic))?
+            {
                 let event = row::read(found, &topic)?;
                 self.bytes += event.size_bytes();
                 self.page.events.push(Arc::new(event));
@@ -72,10 +86,18 @@ pub(super) fn read(connection: &Connection, request: &ReadRequest) -> rusqlite::
 }
 
 fn read_all(connection: &Connection, filling: &mut Filling<'_>, from: Vid) -> rusqlite::Result<()> {
-    let sql = format!("SELECT {} FROM events WHERE vid > ?1 AND vid <= ?2 ORDER BY vid", row::COLUMNS);
+    let sql = format!(
+        "SELECT {} FROM events WHERE vid > ?1 AND vid <= ?2 ORDER BY vid",
+        row::COLUMNS
+    );
     let mut names = row::TopicNames::new(connection)?;
     let through = filling.request.through;
-    filling.take(&mut *connection.prepare_cached(&sql)?, from, through, &mut names)?;
+    filling.take(
+        &mut *connection.prepare_cached(&sql)?,
+        from,
+        through,
+        &mut names,
+    )?;
     Ok(())
 }
 
@@ -96,9 +118,14 @@ fn read_topics(
     let through = filling.request.through;
     let mut from = from;
     while from < through.min(indexed) {
-        let Some(block) = next_block(connection, topic_ids, block_of(from + 1))? else { break };
+        let Some(block) = next_block(connection, topic_ids, block_of(from + 1))? else {
+            break;
+        };
         let start = block * BLOCK_VIDS;
-        let (low, high) = (from.max(start.saturating_sub(1)), through.min(indexed).min(start + BLOCK_VIDS - 1));
+        let (low, high) = (
+            from.max(start.saturating_sub(1)),
+            through.min(indexed).min(start + BLOCK_VIDS - 1),
+        );
         if low >= high {
             break;
         }
@@ -118,18 +145,26 @@ fn read_topics(
 }
 
 /// The first block from this one on in which one of the topics has events.
-fn next_block(connection: &Connection, topic_ids: &[i64], from: u64) -> rusqlite::Result<Option<u64>> {
-    let mut statement = connection
-        .prepare_cached("SELECT block FROM topic_blocks WHERE topic_id = ?1 AND block >= ?2 ORDER BY block LIMIT 1")?;
+fn next_block(
+    connection: &Connection,
+    topic_ids: &[i64],
+    from: u64,
+) -> rusqlite::Result<Option<u64>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT block FROM topic_blocks WHERE topic_id = ?1 AND block >= ?2 ORDER BY block LIMIT 1",
+    )?;
     let mut nearest: Option<i64> = None;
     for topic_id in topic_ids {
-        let block: Option<i64> = statement.query_row(params![topic_id, to_sql(from)], |r| r.get(0)).optional()?;
+        let block: Option<i64> = statement
+            .query_row(params![topic_id, to_sql(from)], |r| r.get(0))
+            .optional()?;
         nearest = nearest.into_iter().chain(block).min();
     }
     Ok(nearest.map(from_sql))
 }
 
-/// The numbers of the topics that the filter takes in, or none when they are so many that a scan is better.
+/// The numbers of the topics that the filter takes in, or none when they are so many that a scan is
+/// better.
 fn topic_ids(connection: &Connection, filter: &Filter) -> rusqlite::Result<Option<Vec<i64>>> {
     let mut ids = Vec::new();
     for pattern in filter.patterns() {
@@ -137,8 +172,9 @@ fn topic_ids(connection: &Connection, filter: &Filter) -> rusqlite::Result<Optio
         if prefix.is_empty() {
             return Ok(None);
         }
-        let mut statement = connection
-            .prepare_cached("SELECT topic_id, topic FROM topics WHERE topic >= ?1 AND topic <= ?2 ORDER BY topic")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT topic_id, topic FROM topics WHERE topic >= ?1 AND topic <= ?2 ORDER BY topic",
+        )?;
         let mut rows = statement.query([prefix.to_owned(), last_text(pattern.exact(), prefix)])?;
         let mut looked_at = 0;
         while let Some(found) = rows.next()? {
@@ -156,16 +192,28 @@ fn topic_ids(connection: &Connection, filter: &Filter) -> rusqlite::Result<Optio
     Ok((ids.len() <= limits::MAX_EXPANDED_TOPICS).then_some(ids))
 }
 
-/// The last text in byte order that a pattern can match: itself, or whatever begins with its prefix.
+/// The last text in byte order that a pattern can match: itself, or whatever begins with its
+/// prefix.
 fn last_text(exact: Option<&str>, prefix: &str) -> String {
-    exact.map_or_else(|| format!("{prefix}{}", "\u{10FFFF}".repeat(limits::MAX_TOPIC_BYTES / 4 + 1)), str::to_owned)
+    exact.map_or_else(
+        || {
+            format!(
+                "{prefix}{}",
+                "\u{10FFFF}".repeat(limits::MAX_TOPIC_BYTES / 4 + 1)
+            )
+        },
+        str::to_owned,
+    )
 }
 
 fn list(ids: &[i64]) -> String {
     ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
 }
 
-pub(super) fn read_newest(connection: &Connection, request: &ReadRequest) -> rusqlite::Result<Page> {
+pub(super) fn read_newest(
+    connection: &Connection,
+    request: &ReadRequest,
+) -> rusqlite::Result<Page> {
     let snapshot = connection.unchecked_transaction()?;
     let Row { first, indexed } = row_of_bus(&snapshot)?;
     let mut filling = Filling::new(request, first);
@@ -182,23 +230,38 @@ pub(super) fn read_newest(connection: &Connection, request: &ReadRequest) -> rus
     let from = request.after.max(first.saturating_sub(1));
     let through = request.through;
     let mut names = row::TopicNames::new(&snapshot)?;
-    if filling.take(&mut *snapshot.prepare_cached(&by_index)?, from, through.min(indexed), &mut names)? {
-        filling.take(&mut *snapshot.prepare_cached(&not_indexed)?, from.max(indexed), through, &mut names)?;
+    if filling.take(
+        &mut *snapshot.prepare_cached(&by_index)?,
+        from,
+        through.min(indexed),
+        &mut names,
+    )? {
+        filling.take(
+            &mut *snapshot.prepare_cached(&not_indexed)?,
+            from.max(indexed),
+            through,
+            &mut names,
+        )?;
     }
     Ok(filling.page)
 }
 
 pub(super) fn vid_before(connection: &Connection, time_ms: i64) -> rusqlite::Result<Vid> {
     let snapshot = connection.unchecked_transaction()?;
-    let bounds = "SELECT first_vid, max(last_vid, ifnull((SELECT max(vid) FROM events), 0)) FROM bus";
-    let (first, last) = snapshot.query_row(bounds, [], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?)))?;
-    let mut statement =
-        snapshot.prepare_cached("SELECT vid, time_ms FROM events WHERE vid >= ?1 ORDER BY vid LIMIT 1")?;
+    let bounds =
+        "SELECT first_vid, max(last_vid, ifnull((SELECT max(vid) FROM events), 0)) FROM bus";
+    let (first, last) = snapshot.query_row(bounds, [], |r| {
+        Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?))
+    })?;
+    let mut statement = snapshot
+        .prepare_cached("SELECT vid, time_ms FROM events WHERE vid >= ?1 ORDER BY vid LIMIT 1")?;
     let (mut low, mut high) = (first, last + 1);
     // Times never fall, so the first vid that is late enough can be found by halving.
     while low < high {
         let middle = low + (high - low) / 2;
-        let found: Option<(i64, i64)> = statement.query_row([middle], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
+        let found: Option<(i64, i64)> = statement
+            .query_row([middle], |r| Ok((r.get(0)?, r.get(1)?)))
+            .optional()?;
         match found {
             Some((vid, time)) if time < time_ms => low = vid + 1,
             _ => high = middle,
@@ -235,8 +298,7 @@ pub(super) fn topics(
 }
 
 /// Topics with events that the index does not have yet, and their newest.
-const NOT_INDEXED: &str =
-    "SELECT topic_id, max(vid) AS vid FROM events WHERE vid > (SELECT last_vid FROM bus) GROUP BY topic_id";
+const NOT_INDEXED: &str = "SELECT topic_id, max(vid) AS vid FROM events WHERE vid > (SELECT last_vid FROM bus) GROUP BY topic_id";
 
 /// What a reader needs of the row of `bus`.
 struct Row {
@@ -247,5 +309,10 @@ struct Row {
 
 fn row_of_bus(connection: &Connection) -> rusqlite::Result<Row> {
     let mut statement = connection.prepare_cached("SELECT first_vid, last_vid FROM bus")?;
-    statement.query_row([], |r| Ok(Row { first: from_sql(r.get(0)?), indexed: from_sql(r.get(1)?) }))
+    statement.query_row([], |r| {
+        Ok(Row {
+            first: from_sql(r.get(0)?),
+            indexed: from_sql(r.get(1)?),
+        })
+    })
 }

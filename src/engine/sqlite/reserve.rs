@@ -1,7 +1,8 @@
 //! A little room that is kept back for trimming.
 //!
-//! Deleting takes room in the write-ahead log before it gives any. On a full disk the reserve is given up for that.
-//! Invariant: nothing is ever read from the file, so it may be missing or cut at any time.
+//! Deleting takes room in the write-ahead log before it gives any. On a full disk the reserve is
+//! given up for that. Invariant: nothing is ever read from the file, so it may be missing or cut at
+//! any time.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -18,7 +19,10 @@ pub(super) struct Reserve {
 impl Reserve {
     /// The reserve of a data folder, taken at once if there is room for it.
     pub(super) fn take(data_dir: &std::path::Path) -> Self {
-        let mut reserve = Reserve { path: data_dir.join(RESERVE), is_held: false };
+        let mut reserve = Reserve {
+            path: data_dir.join(RESERVE),
+            is_held: false,
+        };
         reserve.take_again();
         reserve
     }

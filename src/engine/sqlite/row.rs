@@ -15,12 +15,25 @@ pub(super) const INSERT: &str =
     "INSERT INTO events (vid, time_ms, topic_id, bytes, type, id, content_type, headers, data)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
-/// The columns that [`read`] takes, `data` last: a row that does not match is left before it is reached.
+/// The columns that [`read`] takes, `data` last: a row that does not match is left before it is
+/// reached.
 pub(super) const COLUMNS: &str = "vid, time_ms, topic_id, type, id, content_type, headers, data";
 
-pub(super) fn insert(statement: &mut CachedStatement<'_>, event: &Event, topic_id: i64) -> rusqlite::Result<()> {
-    let NewEvent { kind, id, content_type, headers, data, .. } = &event.sent;
-    let headers = (!headers.is_empty()).then(|| serde_json::to_string(headers).expect("pairs of strings are JSON"));
+pub(super) fn insert(
+    statement: &mut CachedStatement<'_>,
+    event: &Event,
+    topic_id: i64,
+) -> rusqlite::Result<()> {
+    let NewEvent {
+        kind,
+        id,
+        content_type,
+        headers,
+        data,
+        ..
+    } = &event.sent;
+    let headers = (!headers.is_empty())
+        .then(|| serde_json::to_string(headers).expect("pairs of strings are JSON"));
     let bytes = i64::try_from(event.size_bytes()).expect("an event is smaller than 2^63 bytes");
     let content_type = content_type.as_str();
     statement.execute(params![
@@ -42,8 +55,9 @@ pub(super) fn read(row: &Row<'_>, topic: &Topic) -> rusqlite::Result<Event> {
         Ok(row.get_ref(column)?.as_str_or_null()?.map(Into::into))
     };
     let headers = match row.get_ref(6)?.as_str_or_null()? {
-        Some(json) => serde_json::from_str(json)
-            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(6, rusqlite::types::Type::Text, Box::new(e)))?,
+        Some(json) => serde_json::from_str(json).map_err(|e| {
+            rusqlite::Error::FromSqlConversionFailure(6, rusqlite::types::Type::Text, Box::new(e))
+        })?,
         None => Vec::new(),
     };
     let sent = NewEvent {
@@ -65,16 +79,27 @@ pub(super) struct TopicNames<'c> {
 
 impl<'c> TopicNames<'c> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let statement = connection.prepare_cached("SELECT topic FROM topics WHERE topic_id = ?1")?;
-        Ok(TopicNames { statement, names: HashMap::new() })
+        let statement =
+            connection.prepare_cached("SELECT topic FROM topics WHERE topic_id = ?1")?;
+        Ok(TopicNames {
+            statement,
+            names: HashMap::new(),
+        })
     }
 
     /// The topic of this number, if `wanted` says so.
-    pub(super) fn wanted(&mut self, topic_id: i64, wanted: impl Fn(&Topic) -> bool) -> rusqlite::Result<Option<Topic>> {
+    pub(super) fn wanted(
+        &mut self,
+        topic_id: i64,
+        wanted: impl Fn(&Topic) -> bool,
+    ) -> rusqlite::Result<Option<Topic>> {
         if let Some(known) = self.names.get(&topic_id) {
             return Ok(known.clone());
         }
-        let text: Option<String> = self.statement.query_row([topic_id], |row| row.get(0)).optional()?;
+        let text: Option<String> = self
+            .statement
+            .query_row([topic_id], |row| row.get(0))
+            .optional()?;
         let topic = text.map(|t| Topic::trusted(&t)).filter(wanted);
         self.names.insert(topic_id, topic.clone());
         Ok(topic)

@@ -2,13 +2,15 @@
 //!
 //! Invariants:
 //! - a database of another program or of a newer schema is refused, never changed;
-//! - `bus` has one row, `topics.newest_vid` and `topic_blocks` go as far as it does: to `bus.last_vid`. Events behind it
-//!   are in `events`, and their topics in `topics` (see `index.rs`).
+//! - `bus` has one row, `topics.newest_vid` and `topic_blocks` go as far as it does: to
+//!   `bus.last_vid`. Events behind it are in `events`, and their topics in `topics` (see
+//!   `index.rs`).
 
 /// `PRAGMA application_id`: the letters "vdtt".
 pub(super) const APPLICATION_ID: i64 = 0x7664_7474;
 
-/// `PRAGMA user_version`. Version 1 had the same tables, and its `bus` and index were never behind the events.
+/// `PRAGMA user_version`. Version 1 had the same tables, and its `bus` and index were never behind
+/// the events.
 pub(super) const VERSION: i64 = 2;
 /// The oldest version that is taken over.
 pub(super) const OLDEST_VERSION: i64 = 1;

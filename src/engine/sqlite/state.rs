@@ -35,8 +35,14 @@ pub(super) struct State {
 impl State {
     pub(super) fn status(&self, broken: bool) -> Status {
         Status {
-            bounds: Bounds { first: self.first, last: self.last },
-            sizes: Sizes { events: self.events, bytes: self.bytes },
+            bounds: Bounds {
+                first: self.first,
+                last: self.last,
+            },
+            sizes: Sizes {
+                events: self.events,
+                bytes: self.bytes,
+            },
             broken,
         }
     }

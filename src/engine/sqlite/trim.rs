@@ -29,10 +29,16 @@ impl Due {
         at_most: u32,
     ) -> rusqlite::Result<Self> {
         let oldest_ms = retention.oldest_time_ms(now_ms);
-        let mut due =
-            Due { step: TrimStep { trimmed: 0, more: false }, through: state.first.saturating_sub(1), bytes: 0 };
-        let mut statement =
-            connection.prepare_cached("SELECT vid, time_ms, bytes FROM events ORDER BY vid LIMIT ?1")?;
+        let mut due = Due {
+            step: TrimStep {
+                trimmed: 0,
+                more: false,
+            },
+            through: state.first.saturating_sub(1),
+            bytes: 0,
+        };
+        let mut statement = connection
+            .prepare_cached("SELECT vid, time_ms, bytes FROM events ORDER BY vid LIMIT ?1")?;
         let mut rows = statement.query([at_most + 1])?;
         while let Some(row) = rows.next()? {
             let is_over = state.events - u64::from(due.step.trimmed) > retention.max_events
@@ -63,15 +69,24 @@ impl Due {
         }
         let through = to_sql(self.through);
         let first_block = to_sql(block_of(self.through + 1));
-        connection.prepare_cached("DELETE FROM events WHERE vid <= ?1")?.execute([through])?;
-        connection.prepare_cached("DELETE FROM topic_blocks WHERE block < ?1")?.execute([first_block])?;
+        connection
+            .prepare_cached("DELETE FROM events WHERE vid <= ?1")?
+            .execute([through])?;
+        connection
+            .prepare_cached("DELETE FROM topic_blocks WHERE block < ?1")?
+            .execute([first_block])?;
         // What is not indexed yet has not moved its topic's newest vid.
-        let trimmed = "newest_vid <= ?1 AND topic_id NOT IN (SELECT topic_id FROM events WHERE vid > ?2)";
+        let trimmed =
+            "newest_vid <= ?1 AND topic_id NOT IN (SELECT topic_id FROM events WHERE vid > ?2)";
         for delete in [
-            format!("DELETE FROM topic_blocks WHERE topic_id IN (SELECT topic_id FROM topics WHERE {trimmed})"),
+            format!(
+                "DELETE FROM topic_blocks WHERE topic_id IN (SELECT topic_id FROM topics WHERE {trimmed})"
+            ),
             format!("DELETE FROM topics WHERE {trimmed}"),
         ] {
-            connection.prepare_cached(&delete)?.execute([through, to_sql(state.indexed)])?;
+            connection
+                .prepare_cached(&delete)?
+                .execute([through, to_sql(state.indexed)])?;
         }
         let ids = connection
             .prepare_cached(
@@ -91,7 +106,11 @@ impl Due {
 }
 
 /// Are there ids that have left the dedupe window?
-pub(super) fn ids_expired(connection: &Connection, retention: &Retention, now_ms: i64) -> rusqlite::Result<bool> {
+pub(super) fn ids_expired(
+    connection: &Connection,
+    retention: &Retention,
+    now_ms: i64,
+) -> rusqlite::Result<bool> {
     let oldest: Option<i64> = connection
         .prepare_cached("SELECT time_ms FROM dedupe ORDER BY vid LIMIT 1")?
         .query_row([], |r| r.get(0))

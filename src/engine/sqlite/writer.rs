@@ -30,8 +30,16 @@ const CACHED_TOPICS: usize = 65_536;
 const QUEUED_COMMANDS: usize = 4;
 
 enum Command {
-    Append { batches: Vec<Vec<NewEvent>>, now_ms: i64, reply: oneshot::Sender<Result<Appended>> },
-    Trim { retention: Retention, now_ms: i64, reply: oneshot::Sender<Result<TrimStep>> },
+    Append {
+        batches: Vec<Vec<NewEvent>>,
+        now_ms: i64,
+        reply: oneshot::Sender<Result<Appended>>,
+    },
+    Trim {
+        retention: Retention,
+        now_ms: i64,
+        reply: oneshot::Sender<Result<TrimStep>>,
+    },
 }
 
 /// A handle to the thread.
@@ -59,8 +67,11 @@ impl Writer {
             broken: false,
             status: status.clone(),
         };
-        let spawned = std::thread::Builder::new().name("sqlite-writer".into()).spawn(move || thread.run(queue));
-        spawned.map_err(|e| OpenError::new(format!("the writer thread could not be started: {e}")))?;
+        let spawned = std::thread::Builder::new()
+            .name("sqlite-writer".into())
+            .spawn(move || thread.run(queue));
+        spawned
+            .map_err(|e| OpenError::new(format!("the writer thread could not be started: {e}")))?;
         Ok(Writer { commands, status })
     }
 
@@ -68,17 +79,37 @@ impl Writer {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
-        self.call(|reply| Command::Append { batches, now_ms, reply }).await
+    pub(super) async fn append(
+        &self,
+        batches: Vec<Vec<NewEvent>>,
+        now_ms: i64,
+    ) -> Result<Appended> {
+        self.call(|reply| Command::Append {
+            batches,
+            now_ms,
+            reply,
+        })
+        .await
     }
 
     pub(super) async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {
-        self.call(|reply| Command::Trim { retention, now_ms, reply }).await
+        self.call(|reply| Command::Trim {
+            retention,
+            now_ms,
+            reply,
+        })
+        .await
     }
 
-    async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
+    async fn call<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+    ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| fault::broken())?;
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| fault::broken())?;
         answer.await.map_err(|_| fault::broken())?
     }
 }
@@ -98,11 +129,19 @@ impl WriterThread {
     fn run(&mut self, mut queue: mpsc::Receiver<Command>) {
         while let Some(command) = queue.blocking_recv() {
             match command {
-                Command::Append { batches, now_ms, reply } => {
+                Command::Append {
+                    batches,
+                    now_ms,
+                    reply,
+                } => {
                     let done = self.write(|thread, state| thread.append(state, batches, now_ms));
                     let _ = reply.send(done);
                 }
-                Command::Trim { retention, now_ms, reply } => {
+                Command::Trim {
+                    retention,
+                    now_ms,
+                    reply,
+                } => {
                     let done = self.trim_even_if_full(&retention, now_ms);
                     let _ = reply.send(done);
                 }
@@ -138,7 +177,8 @@ impl WriterThread {
     }
 
     fn publish_status(&self) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = self.state.status(self.broken);
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
+            self.state.status(self.broken);
     }
 
     fn append(
@@ -155,11 +195,19 @@ impl WriterThread {
             self.topics.clear();
         }
         state.last_time_ms = state.last_time_ms.max(now_ms);
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut appending = Appending::new(&transaction, state, &mut self.topics, self.dedupe_window)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut appending =
+            Appending::new(&transaction, state, &mut self.topics, self.dedupe_window)?;
         let mut receipts = Vec::with_capacity(batches.len());
         for batch in batches {
-            receipts.push(batch.into_iter().map(|sent| appending.append(sent)).collect::<rusqlite::Result<_>>()?);
+            receipts.push(
+                batch
+                    .into_iter()
+                    .map(|sent| appending.append(sent))
+                    .collect::<rusqlite::Result<_>>()?,
+            );
         }
         let events = appending.finish();
         if state.last - state.indexed >= index::MOST_BEHIND {
@@ -169,12 +217,17 @@ impl WriterThread {
         Ok(Ok(Appended { events, receipts }))
     }
 
-    /// Trimming makes room, but takes some in the write-ahead log first. Where there is none, the reserve is given up
-    /// for it, and the step is a small one.
+    /// Trimming makes room, but takes some in the write-ahead log first. Where there is none, the
+    /// reserve is given up for it, and the step is a small one.
     fn trim_even_if_full(&mut self, retention: &Retention, now_ms: i64) -> Result<TrimStep> {
-        let done = self.write(|thread, state| thread.trim(state, retention, now_ms, limits::TRIM_STEP_EVENTS));
-        if matches!(&done, Err(fault) if fault.kind() == Kind::StorageFull) && self.reserve.give_up() {
-            return self.write(|thread, state| thread.trim(state, retention, now_ms, limits::TRIM_STEP_EVENTS_IF_FULL));
+        let done = self
+            .write(|thread, state| thread.trim(state, retention, now_ms, limits::TRIM_STEP_EVENTS));
+        if matches!(&done, Err(fault) if fault.kind() == Kind::StorageFull)
+            && self.reserve.give_up()
+        {
+            return self.write(|thread, state| {
+                thread.trim(state, retention, now_ms, limits::TRIM_STEP_EVENTS_IF_FULL)
+            });
         }
         if done.is_ok() {
             self.reserve.take_again();
@@ -194,7 +247,9 @@ impl WriterThread {
         if due.step.trimmed == 0 && !ids_expired(&self.connection, retention, now_ms)? {
             return Ok(Ok(due.step));
         }
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         due.delete(&transaction, state, retention, now_ms)?;
         transaction.commit()?;
         if due.step.trimmed > 0 {

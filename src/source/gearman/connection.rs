@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - every wait for the server has a bound;
-//! - the server handles a connection's packets in their order, so an answer says that all before it has arrived.
+//! - the server handles a connection's packets in their order, so an answer says that all before it
+//!   has arrived.
 
 use std::time::Duration;
 
@@ -25,16 +26,27 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects, and says which function is served.
-    pub(super) async fn open(server: &str, function: &str, max_body_bytes: usize) -> Result<Self, SourceFault> {
+    pub(super) async fn open(
+        server: &str,
+        function: &str,
+        max_body_bytes: usize,
+    ) -> Result<Self, SourceFault> {
         let connecting = timeout(limits::GEARMAN_CONNECT_TIMEOUT, TcpStream::connect(server)).await;
         let stream = connecting
             .map_err(|_| SourceFault::new(format!("{server} did not answer in time")))?
             .map_err(|fault| SourceFault::new(format!("{server} cannot be reached: {fault}")))?;
         let _ = stream.set_nodelay(true);
         let (responses, requests) = stream.into_split();
-        let mut connection =
-            Connection { responses: FramedRead::new(responses, Packets::new(max_body_bytes)), requests };
-        connection.send([Request::SetClientId { name: "vidette" }, Request::CanDo { function }]).await?;
+        let mut connection = Connection {
+            responses: FramedRead::new(responses, Packets::new(max_body_bytes)),
+            requests,
+        };
+        connection
+            .send([
+                Request::SetClientId { name: "vidette" },
+                Request::CanDo { function },
+            ])
+            .await?;
         Ok(connection)
     }
 
@@ -43,17 +55,27 @@ impl Connection {
         requests: impl IntoIterator<Item = Request<'a>>,
     ) -> Result<(), SourceFault> {
         let mut bytes = BytesMut::new();
-        requests.into_iter().for_each(|request| request.encode(&mut bytes));
-        match timeout(limits::GEARMAN_REPLY_TIMEOUT, self.requests.write_all(&bytes)).await {
+        requests
+            .into_iter()
+            .for_each(|request| request.encode(&mut bytes));
+        match timeout(
+            limits::GEARMAN_REPLY_TIMEOUT,
+            self.requests.write_all(&bytes),
+        )
+        .await
+        {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(fault)) => Err(SourceFault::new(format!("the connection to the job server broke: {fault}"))),
+            Ok(Err(fault)) => Err(SourceFault::new(format!(
+                "the connection to the job server broke: {fault}"
+            ))),
             Err(_) => Err(SourceFault::new("the job server takes nothing")),
         }
     }
 
     /// Asks for so many jobs at once. Fewer, or none, when there are not as many.
     pub(super) async fn grab(&mut self, jobs: usize) -> Result<Vec<Job>, SourceFault> {
-        self.send(std::iter::repeat_n(Request::GrabJob, jobs)).await?;
+        self.send(std::iter::repeat_n(Request::GrabJob, jobs))
+            .await?;
         let (mut grabbed, mut unanswered) = (Vec::new(), jobs);
         while unanswered > 0 {
             match self.answer(limits::GEARMAN_REPLY_TIMEOUT).await? {
@@ -67,7 +89,8 @@ impl Connection {
         Ok(grabbed)
     }
 
-    /// Waits until there may be a job, but not for ever: then it asks whether the server is still there.
+    /// Waits until there may be a job, but not for ever: then it asks whether the server is still
+    /// there.
     pub(super) async fn sleep(&mut self) -> Result<(), SourceFault> {
         self.send([Request::PreSleep]).await?;
         let mut patience = limits::GEARMAN_IDLE;
@@ -97,7 +120,9 @@ impl Connection {
                 tracing::debug!(text, "the job server had forgotten a job that it gave");
             }
             Response::Error { code, text } => {
-                return Err(SourceFault::new(format!("the job server refuses: {code}: {text}")));
+                return Err(SourceFault::new(format!(
+                    "the job server refuses: {code}: {text}"
+                )));
             }
             _ => {}
         }

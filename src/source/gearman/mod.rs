@@ -1,13 +1,16 @@
 //! Gearman jobs become events: vidette is a worker.
 //!
-//! The worker is our own, because three promises cannot be kept on the crate that there is (gearman 0.2). It answers
-//! one job at a time on a connection, so each job would wait for a sync of its own and the order of the queue would
-//! hold only with one connection; here a connection grabs many jobs at once, which are published in the queue's order
-//! by one commit. It can answer a job only well or badly, and a job server gives a job that failed to nobody again; here
-//! a job that cannot be stored just now is held, and its connection broken off without an answer when the gateway ends.
-//! And it drops the result of sending an answer, which has to be known to expect the job again. Invariants:
-//! - a job is answered `WORK_COMPLETE` with its vid after its event is durable, `WORK_EXCEPTION` with the reason after
-//!   its dead letter is, and otherwise not at all: then the job server gives it again;
+//! The worker is our own, because three promises cannot be kept on the crate that there is (gearman
+//! 0.2). It answers one job at a time on a connection, so each job would wait for a sync of its own
+//! and the order of the queue would hold only with one connection; here a connection grabs many
+//! jobs at once, which are published in the queue's order by one commit. It can answer a job only
+//! well or badly, and a job server gives a job that failed to nobody again; here a job that cannot
+//! be stored just now is held, and its connection broken off without an answer when the gateway
+//! ends. And it drops the result of sending an answer, which has to be known to expect the job
+//! again. Invariants:
+//! - a job is answered `WORK_COMPLETE` with its vid after its event is durable, `WORK_EXCEPTION`
+//!   with the reason after its dead letter is, and otherwise not at all: then the job server gives
+//!   it again;
 //! - jobs of one server become events in the order in which the server gives them.
 
 mod connection;
@@ -45,7 +48,11 @@ pub(super) fn plan(config: &GearmanConfig, options: &BusOptions) -> Vec<Planned>
         let state = SourceState::new(format!("{}@{server}", config.name), KIND);
         let (config, server) = (config.clone(), server.clone());
         let make = move || -> Box<dyn Source> {
-            Box::new(GearmanSource::new(config.clone(), server.clone(), max_event_bytes))
+            Box::new(GearmanSource::new(
+                config.clone(),
+                server.clone(),
+                max_event_bytes,
+            ))
         };
         (Arc::new(state), Box::new(make) as MakeSource)
     };
@@ -94,7 +101,10 @@ impl GearmanSource {
     async fn measure_lag(&mut self) {
         if self.is_idle {
             self.lag = Some(0);
-        } else if self.lag_asked.is_none_or(|asked| asked.elapsed() >= limits::GEARMAN_STATUS_INTERVAL) {
+        } else if self
+            .lag_asked
+            .is_none_or(|asked| asked.elapsed() >= limits::GEARMAN_STATUS_INTERVAL)
+        {
             self.lag_asked = Some(Instant::now());
             self.lag = queue::waiting_jobs(&self.server, &self.config.function).await;
         }
@@ -112,8 +122,10 @@ impl Source for GearmanSource {
         let jobs = connection.grab(concurrency).await?;
         self.is_idle = jobs.is_empty();
         self.measure_lag().await;
-        let pulled =
-            jobs.iter().map(|job| record::pulled(job, &self.config, &self.server, self.max_event_bytes)).collect();
+        let pulled = jobs
+            .iter()
+            .map(|job| record::pulled(job, &self.config, &self.server, self.max_event_bytes))
+            .collect();
         self.handles = jobs.into_iter().map(|job| job.handle).collect();
         Ok(pulled)
     }
@@ -127,10 +139,21 @@ impl Source for GearmanSource {
                 Outcome::Refused(reason) => reason.clone(),
             })
             .collect();
-        let answers = handles.iter().zip(&outcomes).zip(&results).map(|((handle, outcome), result)| match outcome {
-            Outcome::Published(_) => Request::WorkComplete { handle, result: result.as_bytes() },
-            Outcome::Refused(_) => Request::WorkException { handle, reason: result.as_bytes() },
-        });
+        let answers =
+            handles
+                .iter()
+                .zip(&outcomes)
+                .zip(&results)
+                .map(|((handle, outcome), result)| match outcome {
+                    Outcome::Published(_) => Request::WorkComplete {
+                        handle,
+                        result: result.as_bytes(),
+                    },
+                    Outcome::Refused(_) => Request::WorkException {
+                        handle,
+                        reason: result.as_bytes(),
+                    },
+                });
         self.connected().await?.send(answers).await
     }
 

@@ -1,8 +1,8 @@
 //! Gearman's binary protocol, as far as a worker needs it; no input and no output.
 //!
 //! Invariants:
-//! - of a packet's body no more than `max_body_bytes` is kept; the rest is counted and let go, so no length that a
-//!   server announces takes more memory than that;
+//! - of a packet's body no more than `max_body_bytes` is kept; the rest is counted and let go, so
+//!   no length that a server announces takes more memory than that;
 //! - whatever bytes come in, decoding ends with a packet, with a fault, or with the wish for more.
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
@@ -52,7 +52,10 @@ impl Request<'_> {
             Request::WorkException { handle, reason } => (25, [handle, reason]),
             Request::GrabJob => (30, [b"", b""]),
         };
-        let has_two = matches!(self, Request::WorkComplete { .. } | Request::WorkException { .. });
+        let has_two = matches!(
+            self,
+            Request::WorkComplete { .. } | Request::WorkException { .. }
+        );
         let length = arguments[0].len() + arguments[1].len() + usize::from(has_two);
         out.put_slice(REQUEST);
         out.put_u32(kind);
@@ -115,7 +118,10 @@ enum Reading {
 
 impl Packets {
     pub(super) fn new(max_body_bytes: usize) -> Self {
-        Packets { max_body_bytes, reading: Reading::Head }
+        Packets {
+            max_body_bytes,
+            reading: Reading::Head,
+        }
     }
 }
 
@@ -127,7 +133,9 @@ impl Decoder for Packets {
         loop {
             match &mut self.reading {
                 Reading::Head => {
-                    let Some(head) = bytes.first_chunk::<HEAD_BYTES>() else { return Ok(None) };
+                    let Some(head) = bytes.first_chunk::<HEAD_BYTES>() else {
+                        return Ok(None);
+                    };
                     self.reading = read_head(*head)?;
                     bytes.advance(HEAD_BYTES);
                 }
@@ -138,7 +146,10 @@ impl Decoder for Packets {
                         return Ok(None);
                     }
                     let response = read_body(*kind, *length, bytes.split_to(kept).freeze())?;
-                    self.reading = Reading::Rest { left: *length - kept, response };
+                    self.reading = Reading::Rest {
+                        left: *length - kept,
+                        response,
+                    };
                 }
                 Reading::Rest { response, left } => {
                     let skipped = (*left).min(bytes.len());
@@ -159,7 +170,9 @@ impl Decoder for Packets {
 fn read_head(head: [u8; HEAD_BYTES]) -> Result<Reading, SourceFault> {
     let (magic, mut numbers) = head.split_at(4);
     if magic != RESPONSE {
-        return Err(SourceFault::new("what answers there is no Gearman job server, or one that speaks something else"));
+        return Err(SourceFault::new(
+            "what answers there is no Gearman job server, or one that speaks something else",
+        ));
     }
     let (kind, length) = (numbers.get_u32(), numbers.get_u32() as usize);
     Ok(Reading::Body { kind, length })
@@ -174,7 +187,10 @@ fn read_body(kind: u32, length: usize, body: Bytes) -> Result<Response, SourceFa
             let mut rest = body;
             let code = argument(&mut rest).unwrap_or_default();
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            Response::Error { code: text(&code), text: text(&rest) }
+            Response::Error {
+                code: text(&code),
+                text: text(&rest),
+            }
         }
         31 => Response::Job(read_job(length, &body)?),
         other => Response::Other(other),
@@ -184,12 +200,23 @@ fn read_body(kind: u32, length: usize, body: Bytes) -> Result<Response, SourceFa
 /// Handle, function and unique id, each with a zero behind it, then the workload.
 fn read_job(length: usize, body: &Bytes) -> Result<Job, SourceFault> {
     let mut rest = body.clone();
-    let arguments = (argument(&mut rest), argument(&mut rest), argument(&mut rest));
+    let arguments = (
+        argument(&mut rest),
+        argument(&mut rest),
+        argument(&mut rest),
+    );
     let (Some(handle), Some(_function), Some(unique)) = arguments else {
-        return Err(SourceFault::new("the job server assigned a job without a handle, a function or a unique id"));
+        return Err(SourceFault::new(
+            "the job server assigned a job without a handle, a function or a unique id",
+        ));
     };
     let before = body.len() - rest.len();
-    Ok(Job { handle, unique, workload: rest, workload_bytes: (length - before) as u64 })
+    Ok(Job {
+        handle,
+        unique,
+        workload: rest,
+        workload_bytes: (length - before) as u64,
+    })
 }
 
 /// Takes what stands before the next zero.
@@ -208,16 +235,31 @@ mod tests {
 
     fn response(kind: u32, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len()).expect("a short body");
-        [RESPONSE, &kind.to_be_bytes()[..], &length.to_be_bytes(), body].concat()
+        [
+            RESPONSE,
+            &kind.to_be_bytes()[..],
+            &length.to_be_bytes(),
+            body,
+        ]
+        .concat()
     }
 
     fn job(workload: &[u8], workload_bytes: u64) -> Response {
         let part = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
-        Response::Job(Job { handle: part(b"H:a:1"), unique: part(b"u1"), workload: part(workload), workload_bytes })
+        Response::Job(Job {
+            handle: part(b"H:a:1"),
+            unique: part(b"u1"),
+            workload: part(workload),
+            workload_bytes,
+        })
     }
 
     /// Decodes what comes in pieces of this size.
-    fn decode(bytes: &[u8], piece_bytes: usize, max_body_bytes: usize) -> Result<Vec<Response>, SourceFault> {
+    fn decode(
+        bytes: &[u8],
+        piece_bytes: usize,
+        max_body_bytes: usize,
+    ) -> Result<Vec<Response>, SourceFault> {
         let (mut packets, mut buffer) = (Packets::new(max_body_bytes), BytesMut::new());
         let mut decoded = Vec::new();
         for piece in bytes.chunks(piece_bytes.max(1)) {
@@ -236,11 +278,20 @@ mod tests {
             request.encode(&mut out);
             out.to_vec()
         };
-        assert_eq!(encoded(Request::CanDo { function: "f" }), b"\0REQ\0\0\0\x01\0\0\0\x01f");
+        assert_eq!(
+            encoded(Request::CanDo { function: "f" }),
+            b"\0REQ\0\0\0\x01\0\0\0\x01f"
+        );
         assert_eq!(encoded(Request::GrabJob), b"\0REQ\0\0\0\x1e\0\0\0\0");
-        let complete = Request::WorkComplete { handle: b"H:a:1", result: b"42" };
+        let complete = Request::WorkComplete {
+            handle: b"H:a:1",
+            result: b"42",
+        };
         assert_eq!(encoded(complete), b"\0REQ\0\0\0\x0d\0\0\0\x08H:a:1\x0042");
-        let exception = Request::WorkException { handle: b"H:a:1", reason: b"" };
+        let exception = Request::WorkException {
+            handle: b"H:a:1",
+            reason: b"",
+        };
         assert_eq!(encoded(exception), b"\0REQ\0\0\0\x19\0\0\0\x06H:a:1\0");
     }
 
@@ -257,18 +308,28 @@ mod tests {
         let expected = [
             Response::NoJob,
             job(b"work\0load", 9),
-            Response::Error { code: "CODE".to_owned(), text: "a text".to_owned() },
+            Response::Error {
+                code: "CODE".to_owned(),
+                text: "a text".to_owned(),
+            },
             Response::Noop,
             Response::Other(99),
         ];
         for piece_bytes in 1..bytes.len() {
-            assert_eq!(decode(&bytes, piece_bytes, 1000).expect("packets"), expected);
+            assert_eq!(
+                decode(&bytes, piece_bytes, 1000).expect("packets"),
+                expected
+            );
         }
     }
 
     #[test]
     fn of_a_body_that_is_too_long_only_the_beginning_is_kept() {
-        let bytes = [response(31, &[b"H:a:1\0f\0u1\0", &[b'x'; 100][..]].concat()), response(10, b"")].concat();
+        let bytes = [
+            response(31, &[b"H:a:1\0f\0u1\0", &[b'x'; 100][..]].concat()),
+            response(10, b""),
+        ]
+        .concat();
         for piece_bytes in 1..bytes.len() {
             let expected = [job(&[b'x'; 20], 100), Response::NoJob];
             assert_eq!(decode(&bytes, piece_bytes, 31).expect("packets"), expected);

@@ -10,7 +10,10 @@ use crate::limits;
 
 /// Jobs of a function that no worker has yet.
 pub(super) async fn waiting_jobs(server: &str, function: &str) -> Option<u64> {
-    let status = timeout(limits::GEARMAN_STATUS_TIMEOUT, status(server)).await.ok()?.ok()?;
+    let status = timeout(limits::GEARMAN_STATUS_TIMEOUT, status(server))
+        .await
+        .ok()?
+        .ok()?;
     status.lines().find_map(|line| waiting_in(line, function))
 }
 
@@ -25,7 +28,11 @@ async fn status(server: &str) -> std::io::Result<String> {
 
 /// `FUNCTION TOTAL RUNNING WORKERS`, with tabs between them.
 fn waiting_in(line: &str, function: &str) -> Option<u64> {
-    let mut numbers = line.strip_prefix(function)?.strip_prefix('\t')?.split('\t').map(str::parse::<u64>);
+    let mut numbers = line
+        .strip_prefix(function)?
+        .strip_prefix('\t')?
+        .split('\t')
+        .map(str::parse::<u64>);
     let (total, running) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     Some(total.saturating_sub(running))
 }

@@ -12,7 +12,9 @@ pub(super) enum PostgresFault {
     NotAnOutbox(String),
     #[error("another gateway reads {0}; only one can. It is taken over when that one has gone")]
     Taken(String),
-    #[error("the server is a standby, where nothing can be acknowledged; give the address of the primary")]
+    #[error(
+        "the server is a standby, where nothing can be acknowledged; give the address of the primary"
+    )]
     Standby,
     #[error("the server did not answer within {0:?}")]
     Silent(Duration),
@@ -43,14 +45,24 @@ fn describe(fault: &tokio_postgres::Error) -> String {
 
 fn describe_db(fault: &DbError) -> String {
     let (code, message) = (fault.code(), fault.message());
-    let remedy = if [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::DATATYPE_MISMATCH].contains(code)
+    let remedy = if [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        SqlState::DATATYPE_MISMATCH,
+    ]
+    .contains(code)
     {
         INIT
     } else if *code == SqlState::INSUFFICIENT_PRIVILEGE {
         "The gateway needs SELECT, DELETE and UPDATE (outcome) on the outbox: `vidette source postgres init --print --role ROLE` prints the grants"
     } else if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE {
         "Something holds the outbox, or the server is overloaded: see pg_stat_activity and pg_locks"
-    } else if [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION].contains(code) {
+    } else if [
+        SqlState::INVALID_PASSWORD,
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+    ]
+    .contains(code)
+    {
         "Look at url and password_file, and at the server's pg_hba.conf"
     } else {
         return format!("{message} ({})", code.code());

@@ -18,7 +18,10 @@ pub(super) struct Key {
 
 /// A row as [`super::sql::waiting`] has it.
 pub(super) fn read(row: &Row, max_event_bytes: usize) -> (Key, Pulled) {
-    let key = Key { id: row.get("id"), event_id: row.get("event_id") };
+    let key = Key {
+        id: row.get("id"),
+        event_id: row.get("event_id"),
+    };
     let pulled = match event(row, &key, max_event_bytes) {
         Ok(event) => Pulled::Event(event),
         Err(fault) => Pulled::Refused(dead_letter(row, &key, &fault)),
@@ -48,20 +51,36 @@ fn event(row: &Row, key: &Key, max_event_bytes: usize) -> Result<NewEvent> {
 }
 
 fn headers(json: Option<&str>) -> Result<Vec<(String, String)>> {
-    let Some(json) = json else { return Ok(Vec::new()) };
-    let headers: BTreeMap<String, String> = serde_json::from_str(json)
-        .map_err(|_| Error::bad_request("the headers are no JSON object of texts, or are longer than they may be"))?;
+    let Some(json) = json else {
+        return Ok(Vec::new());
+    };
+    let headers: BTreeMap<String, String> = serde_json::from_str(json).map_err(|_| {
+        Error::bad_request(
+            "the headers are no JSON object of texts, or are longer than they may be",
+        )
+    })?;
     Ok(headers.into_iter().collect())
 }
 
 /// Data that was too large to be read stays in the row, which is kept.
 fn dead_letter(row: &Row, key: &Key, fault: &Error) -> DeadLetter {
-    let text = |column: &str| row.get::<_, Option<&str>>(column).map(|text| (column.to_owned(), text.to_owned()));
-    let named = ["topic", "type", "content_type"].into_iter().filter_map(text);
+    let text = |column: &str| {
+        row.get::<_, Option<&str>>(column)
+            .map(|text| (column.to_owned(), text.to_owned()))
+    };
+    let named = ["topic", "type", "content_type"]
+        .into_iter()
+        .filter_map(text);
     DeadLetter {
         reason: fault.to_string(),
-        content: row.get::<_, Option<&[u8]>>("data").map(Bytes::copy_from_slice).unwrap_or_default(),
-        headers: [("row".to_owned(), key.id.to_string())].into_iter().chain(named).collect(),
+        content: row
+            .get::<_, Option<&[u8]>>("data")
+            .map(Bytes::copy_from_slice)
+            .unwrap_or_default(),
+        headers: [("row".to_owned(), key.id.to_string())]
+            .into_iter()
+            .chain(named)
+            .collect(),
         id: Some(Arc::from(key.event_id.as_str())),
     }
 }

@@ -88,7 +88,11 @@ impl fmt::Display for Schema {
 impl Schema {
     fn write_outbox(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Schema { outbox, data, .. } = self;
-        let (index, notify, data) = (outbox.with_suffix("waiting"), outbox.with_suffix("notify"), data.sql());
+        let (index, notify, data) = (
+            outbox.with_suffix("waiting"),
+            outbox.with_suffix("notify"),
+            data.sql(),
+        );
         write!(
             f,
             "-- Each row becomes one event, once its transaction has committed. Writers give topic and data.
@@ -179,18 +183,30 @@ impl FromStr for Template {
     fn from_str(text: &str) -> Result<Self, String> {
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some((before, after)) = rest.split_once('{') {
-            let column = after.split_once('}').filter(|(name, _)| is_name(name) && !name.contains('{'));
+            let column = after
+                .split_once('}')
+                .filter(|(name, _)| is_name(name) && !name.contains('{'));
             let Some((column, after)) = column else {
-                return Err(format!("{text:?} has a brace that encloses no column, as door.{{doorno}} does"));
+                return Err(format!(
+                    "{text:?} has a brace that encloses no column, as door.{{doorno}} does"
+                ));
             };
-            parts.extend([Part::Text(before.to_owned()), Part::Column(column.to_owned())]);
+            parts.extend([
+                Part::Text(before.to_owned()),
+                Part::Column(column.to_owned()),
+            ]);
             rest = after;
         }
         if text.is_empty() || rest.contains('}') || text.contains('\0') {
             return Err(format!("{text:?} is not a text as door.{{doorno}}"));
         }
         parts.push(Part::Text(rest.to_owned()));
-        Ok(Template(parts.into_iter().filter(|part| *part != Part::Text(String::new())).collect()))
+        Ok(Template(
+            parts
+                .into_iter()
+                .filter(|part| *part != Part::Text(String::new()))
+                .collect(),
+        ))
     }
 }
 
@@ -207,7 +223,8 @@ impl Template {
         self.sql(|name| format!("r.{name}::text"))
     }
 
-    /// A value is one token of the topic whatever is in it, so that no row's writer ever fails for its topic.
+    /// A value is one token of the topic whatever is in it, so that no row's writer ever fails for
+    /// its topic.
     fn topic_sql(&self) -> String {
         self.sql(|name| {
             format!("coalesce(nullif(regexp_replace(r.{name}::text, '[[:space:][:cntrl:].*>]', '_', 'g'), ''), '_')")
@@ -215,10 +232,18 @@ impl Template {
     }
 }
 
-/// A text that means the same whether or not backslashes escape. It may stand in a body quoted by `$vidette$`.
+/// A text that means the same whether or not backslashes escape. It may stand in a body quoted by
+/// `$vidette$`.
 fn quote_text(text: &str) -> String {
-    let text = text.replace('\'', "''").replace('\\', "\\\\").replace("$vidette$", "$vidette\\$");
-    if text.contains('\\') { format!("E'{text}'") } else { format!("'{text}'") }
+    let text = text
+        .replace('\'', "''")
+        .replace('\\', "\\\\")
+        .replace("$vidette$", "$vidette\\$");
+    if text.contains('\\') {
+        format!("E'{text}'")
+    } else {
+        format!("'{text}'")
+    }
 }
 
 #[cfg(test)]
@@ -234,7 +259,17 @@ mod tests {
             sql("door.{no}.{ro\"om}.x'y\\"),
             r#"'door.' || r."no"::text || '.' || r."ro""om"::text || E'.x''y\\'"#
         );
-        for wrong in ["", "{", "}", "a{}", "a{b", "a}b", "a{b{c}", "{a\nb}", "{$vidette$}"] {
+        for wrong in [
+            "",
+            "{",
+            "}",
+            "a{}",
+            "a{b",
+            "a}b",
+            "a{b{c}",
+            "{a\nb}",
+            "{$vidette$}",
+        ] {
             assert!(wrong.parse::<Template>().is_err(), "{wrong:?}");
         }
     }

@@ -1,9 +1,10 @@
-//! One connection to the database: the outbox found and locked, its trigger listened to, its statements prepared.
+//! One connection to the database: the outbox found and locked, its trigger listened to, its
+//! statements prepared.
 //!
 //! Invariants:
 //! - a session that exists holds the lock of its outbox, so nobody else reads it;
-//! - nothing here waits longer than `answer_timeout`: the server ends a statement that takes longer, and a
-//!   server that says nothing at all is given up.
+//! - nothing here waits longer than `answer_timeout`: the server ends a statement that takes
+//!   longer, and a server that says nothing at all is given up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,11 +72,15 @@ impl Session {
         news: Arc<Notify>,
         connection: AbortOnDropHandle<()>,
     ) -> Answer<Self> {
-        client.batch_execute(&sql::settings(options.answer_timeout)).await?;
+        client
+            .batch_execute(&sql::settings(options.answer_timeout))
+            .await?;
         let (oid, data_type) = find_outbox(&client, options).await?;
         lock(&client, oid, options).await?;
         // Listening comes before the first look, so that no row falls between them.
-        client.batch_execute(&format!("LISTEN {}", channel(oid))).await?;
+        client
+            .batch_execute(&format!("LISTEN {}", channel(oid)))
+            .await?;
         let table = options.table.to_string();
         Ok(Session {
             waiting: client.prepare(&sql::waiting(&table, &data_type)).await?,
@@ -94,26 +99,35 @@ impl Session {
         let events = i64::try_from(limits::SOURCE_BATCH_EVENTS).unwrap_or(i64::MAX);
         let each = i32::try_from(max_event_bytes).unwrap_or(i32::MAX);
         let bytes = i64::try_from(limits::SOURCE_BATCH_BYTES).unwrap_or(i64::MAX);
-        within(self.answer_timeout, async { Ok(self.client.query(&self.waiting, &[&events, &each, &bytes]).await?) })
-            .await
+        within(self.answer_timeout, async {
+            Ok(self
+                .client
+                .query(&self.waiting, &[&events, &each, &bytes])
+                .await?)
+        })
+        .await
     }
 
     /// How many rows wait; no more than [`limits::DATABASE_LAG_ROWS`] are counted.
     pub(super) async fn count_waiting(&self) -> Answer<u64> {
         let most = limits::DATABASE_LAG_ROWS;
-        let row =
-            within(self.answer_timeout, async { Ok(self.client.query_one(&self.count, &[&most]).await?) }).await?;
+        let row = within(self.answer_timeout, async {
+            Ok(self.client.query_one(&self.count, &[&most]).await?)
+        })
+        .await?;
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
     }
 
     /// Writes their outcomes to rows, which then do not wait any more.
     pub(super) async fn mark(&self, done: &Done) -> Answer<()> {
-        self.finish(&self.mark, &[&done.ids, &done.event_ids, &done.outcomes]).await
+        self.finish(&self.mark, &[&done.ids, &done.event_ids, &done.outcomes])
+            .await
     }
 
     /// Deletes rows.
     pub(super) async fn delete(&self, done: &Done) -> Answer<()> {
-        self.finish(&self.delete, &[&done.ids, &done.event_ids]).await
+        self.finish(&self.delete, &[&done.ids, &done.event_ids])
+            .await
     }
 
     async fn finish(
@@ -121,14 +135,21 @@ impl Session {
         statement: &Statement,
         columns: &[&(dyn tokio_postgres::types::ToSql + Sync)],
     ) -> Answer<()> {
-        within(self.answer_timeout, async { Ok(self.client.execute(statement, columns).await?) }).await?;
+        within(self.answer_timeout, async {
+            Ok(self.client.execute(statement, columns).await?)
+        })
+        .await?;
         Ok(())
     }
 
     /// Waits until there may be new rows, at most so long.
     pub(super) async fn news(&self, at_most: Duration) -> Answer<()> {
         let _ = tokio::time::timeout(at_most, self.news.notified()).await;
-        if self.client.is_closed() { Err(PostgresFault::Closed) } else { Ok(()) }
+        if self.client.is_closed() {
+            Err(PostgresFault::Closed)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -146,7 +167,9 @@ async fn carry(mut connection: Connection<Socket, NoTlsStream>, news: Arc<Notify
 }
 
 async fn within<T>(at_most: Duration, answer: impl Future<Output = Answer<T>>) -> Answer<T> {
-    tokio::time::timeout(at_most, answer).await.unwrap_or(Err(PostgresFault::Silent(at_most)))
+    tokio::time::timeout(at_most, answer)
+        .await
+        .unwrap_or(Err(PostgresFault::Silent(at_most)))
 }
 
 /// The outbox's oid and the type of its data.
@@ -156,16 +179,25 @@ async fn find_outbox(client: &Client, options: &PostgresConfig) -> Answer<(u32, 
     if row.get("is_standby") {
         return Err(PostgresFault::Standby);
     }
-    let Some(oid) = row.get::<_, Option<u32>>("oid") else { return Err(PostgresFault::NoOutbox(table)) };
+    let Some(oid) = row.get::<_, Option<u32>>("oid") else {
+        return Err(PostgresFault::NoOutbox(table));
+    };
     if !row.get::<_, bool>("is_outbox") {
         return Err(PostgresFault::NotAnOutbox(table));
     }
     Ok((oid, row.get("data_type")))
 }
 
-/// Takes the outbox for this session. Only one gateway can read it: which rows are done is kept once a row.
+/// Takes the outbox for this session. Only one gateway can read it: which rows are done is kept
+/// once a row.
 async fn lock(client: &Client, oid: u32, options: &PostgresConfig) -> Answer<()> {
     let key = oid.cast_signed();
-    let row = client.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&LOCK_CLASS, &key]).await?;
-    if row.get(0) { Ok(()) } else { Err(PostgresFault::Taken(options.table.to_string())) }
+    let row = client
+        .query_one("SELECT pg_try_advisory_lock($1, $2)", &[&LOCK_CLASS, &key])
+        .await?;
+    if row.get(0) {
+        Ok(())
+    } else {
+        Err(PostgresFault::Taken(options.table.to_string()))
+    }
 }

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - no answer is larger than [`limits::SOURCE_BATCH_EVENTS`] rows of bounded texts, and data of
 //!   [`limits::SOURCE_BATCH_BYTES`] and one event more;
-//! - a row is told from another one by its id *and* its event id: numbers can begin anew, as after `TRUNCATE … RESTART
-//!   IDENTITY`, and a new row is never taken for an old one then.
+//! - a row is told from another one by its id *and* its event id: numbers can begin anew, as after
+//!   `TRUNCATE … RESTART IDENTITY`, and a new row is never taken for an old one then.
 
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use crate::limits;
 /// Takes what a session needs to be what it expects, whatever the role's own settings are.
 pub(super) fn settings(answer_timeout: Duration) -> String {
     let milliseconds = answer_timeout.as_millis().max(1);
-    // An acknowledgement that a crash of the database took back would offer its rows again. A server that can look
-    // whether its client has gone while a statement waits gives the lock of a killed gateway back at once.
+    // An acknowledgement that a crash of the database took back would offer its rows again. A
+    // server that can look whether its client has gone while a statement waits gives the lock of a
+    // killed gateway back at once.
     format!(
         "SET application_name = 'vidette'; SET client_encoding = 'UTF8'; SET synchronous_commit = on;
          SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off;
@@ -33,7 +34,8 @@ SELECT pg_is_in_recovery() AS is_standby, found.oid AS oid, (
     ) AS data_type
 FROM (SELECT to_regclass($1)::oid AS oid) AS found";
 
-/// Rows that wait, oldest first: at most $1 of them, no data over $2 bytes, and no more once $3 bytes are together.
+/// Rows that wait, oldest first: at most $1 of them, no data over $2 bytes, and no more once $3
+/// bytes are together.
 pub(super) fn waiting(table: &str, data_type: &str) -> String {
     let (length, content) = match data_type {
         "bytea" => ("octet_length(data)", "data"),
@@ -56,7 +58,8 @@ pub(super) fn waiting(table: &str, data_type: &str) -> String {
     )
 }
 
-/// Characters of a topic, type or content type: one that is longer is refused for its length anyway.
+/// Characters of a topic, type or content type: one that is longer is refused for its length
+/// anyway.
 const TEXT_CHARS: usize = 256;
 
 /// Bytes of headers as JSON; longer ones are read as an empty text, which is no JSON.
@@ -84,4 +87,5 @@ pub(super) fn delete(table: &str) -> String {
     )
 }
 
-const _: () = assert!(limits::MAX_TOPIC_BYTES < TEXT_CHARS && limits::MAX_CONTENT_TYPE_BYTES < TEXT_CHARS);
+const _: () =
+    assert!(limits::MAX_TOPIC_BYTES < TEXT_CHARS && limits::MAX_CONTENT_TYPE_BYTES < TEXT_CHARS);

@@ -16,7 +16,8 @@ use super::client_proto::{self, subscribe_response};
 use crate::bus::Batch;
 use crate::event::Event;
 
-/// Bytes that a stream's buffer begins with; it grows to what a message needs, and is given away with it.
+/// Bytes that a stream's buffer begins with; it grows to what a message needs, and is given away
+/// with it.
 const BUFFER_BYTES: usize = 64;
 /// Messages are gathered up to this many bytes before they are handed to the connection.
 const GATHER_BYTES: usize = 32 * 1024;
@@ -30,7 +31,9 @@ impl<T, U> Default for SmallBuffers<T, U> {
     }
 }
 
-impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> tonic::codec::Codec for SmallBuffers<T, U> {
+impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> tonic::codec::Codec
+    for SmallBuffers<T, U>
+{
     type Encode = T;
     type Decode = U;
     type Encoder = ProstEncoder<T>;
@@ -47,7 +50,9 @@ impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> tonic::
 
 /// A `vidette.v1.SubscribeResponse` other than events, framed.
 pub(super) fn encode(message: subscribe_response::Message) -> Bytes {
-    let message = client_proto::SubscribeResponse { message: Some(message) };
+    let message = client_proto::SubscribeResponse {
+        message: Some(message),
+    };
     let length = message.encoded_len();
     let mut out = Vec::with_capacity(PREFIX_BYTES + length);
     push_prefix(&mut out, length);
@@ -55,9 +60,14 @@ pub(super) fn encode(message: subscribe_response::Message) -> Bytes {
     out.into()
 }
 
-/// A `vidette.v1.SubscribeResponse` of a batch and the cursor behind it, framed, made once for all who read it together.
+/// A `vidette.v1.SubscribeResponse` of a batch and the cursor behind it, framed, made once for all
+/// who read it together.
 pub(super) fn encoded_batch(batch: &Batch, cursor: impl FnOnce() -> String) -> Bytes {
-    batch.encodings.grpc.get_or_init(|| encode_batch(batch, &cursor()).into()).clone()
+    batch
+        .encodings
+        .grpc
+        .get_or_init(|| encode_batch(batch, &cursor()).into())
+        .clone()
 }
 
 /// What stands before a message: that it is not compressed, and its length.
@@ -65,15 +75,26 @@ const PREFIX_BYTES: usize = 5;
 
 fn push_prefix(out: &mut Vec<u8>, length: usize) {
     out.push(0);
-    out.extend_from_slice(&u32::try_from(length).expect("a page is far below 4 GiB").to_be_bytes());
+    out.extend_from_slice(
+        &u32::try_from(length)
+            .expect("a page is far below 4 GiB")
+            .to_be_bytes(),
+    );
 }
 
-/// `SubscribeResponse { events: EventBatch { events, cursor } }`, of events that are encoded already.
+/// `SubscribeResponse { events: EventBatch { events, cursor } }`, of events that are encoded
+/// already.
 fn encode_batch(batch: &Batch, cursor: &str) -> Vec<u8> {
     const EVENTS: u32 = 2; // of SubscribeResponse
     const EVENT: u32 = 1; // of EventBatch
     const CURSOR: u32 = 2; // of EventBatch
-    let mut inner = Vec::with_capacity(batch.iter().map(|event| event_proto(event).len() + 8).sum::<usize>() + 64);
+    let mut inner = Vec::with_capacity(
+        batch
+            .iter()
+            .map(|event| event_proto(event).len() + 8)
+            .sum::<usize>()
+            + 64,
+    );
     for event in batch.iter() {
         push_bytes(&mut inner, EVENT, event_proto(event));
     }
@@ -92,16 +113,25 @@ fn push_bytes(out: &mut Vec<u8>, tag: u32, bytes: &[u8]) {
 }
 
 fn event_proto(event: &Event) -> &Bytes {
-    event.encodings.protobuf.get_or_init(|| encode_event(event).into())
+    event
+        .encodings
+        .protobuf
+        .get_or_init(|| encode_event(event).into())
 }
 
 pub(crate) fn encode_event(event: &Event) -> Vec<u8> {
     let sent = &event.sent;
-    let (seconds, millis) = (event.time_ms.div_euclid(1000), event.time_ms.rem_euclid(1000));
+    let (seconds, millis) = (
+        event.time_ms.div_euclid(1000),
+        event.time_ms.rem_euclid(1000),
+    );
     client_proto::Event {
         vid: event.vid,
         topic: sent.topic.as_str().into(),
-        time: Some(prost_types::Timestamp { seconds, nanos: i32::try_from(millis).unwrap_or(0) * 1_000_000 }),
+        time: Some(prost_types::Timestamp {
+            seconds,
+            nanos: i32::try_from(millis).unwrap_or(0) * 1_000_000,
+        }),
         r#type: sent.kind.as_deref().unwrap_or_default().into(),
         id: sent.id.as_deref().unwrap_or_default().into(),
         content_type: sent.content_type.as_str().into(),
@@ -121,17 +151,38 @@ mod tests {
     #[test]
     fn a_batch_reads_as_the_message_it_stands_for() {
         let data = Bytes::from(vec![b'x'; 300]);
-        let parts = EventParts { topic: "door.1", data, ..EventParts::default() };
-        let event = Arc::new(Event::new(7, 1500, NewEvent::check(parts, 1000).expect("an event")));
+        let parts = EventParts {
+            topic: "door.1",
+            data,
+            ..EventParts::default()
+        };
+        let event = Arc::new(Event::new(
+            7,
+            1500,
+            NewEvent::check(parts, 1000).expect("an event"),
+        ));
         let expected = client_proto::EventBatch {
-            events: vec![client_proto::Event::decode(event_proto(&event).clone()).expect("an event"); 3],
+            events: vec![
+                client_proto::Event::decode(event_proto(&event).clone()).expect("an event");
+                3
+            ],
             cursor: "9-abc".into(),
         };
         let batch = Batch::from(vec![event; 3]);
         let framed = encode_batch(&batch, "9-abc");
         let (prefix, message) = framed.split_at(PREFIX_BYTES);
-        assert_eq!(prefix, [&[0][..], &u32::try_from(message.len()).expect("small").to_be_bytes()].concat());
+        assert_eq!(
+            prefix,
+            [
+                &[0][..],
+                &u32::try_from(message.len()).expect("small").to_be_bytes()
+            ]
+            .concat()
+        );
         let read = client_proto::SubscribeResponse::decode(message).expect("a message");
-        assert_eq!(read.message, Some(subscribe_response::Message::Events(expected)));
+        assert_eq!(
+            read.message,
+            Some(subscribe_response::Message::Events(expected))
+        );
     }
 }

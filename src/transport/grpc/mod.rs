@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - tonic answers every call but `Subscribe`, of which it reads the request;
-//! - all of them fail with the same statuses, also on the way: more than the bound is `RESOURCE_EXHAUSTED`.
+//! - all of them fail with the same statuses, also on the way: more than the bound is
+//!   `RESOURCE_EXHAUSTED`.
 
 mod encoded;
 mod subscribe;
@@ -51,9 +52,11 @@ pub(crate) const HEALTH_SERVICES: [&str; 2] = ["", "vidette.v1.EventBus"];
 
 /// The service, health and reflection, also for gRPC-web.
 pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Router {
-    let service = proto::event_bus_server::EventBusServer::new(EventBusService { state: state.clone() })
-        .max_decoding_message_size(limits::MAX_BODY_BYTES)
-        .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES);
+    let service = proto::event_bus_server::EventBusServer::new(EventBusService {
+        state: state.clone(),
+    })
+    .max_decoding_message_size(limits::MAX_BODY_BYTES)
+    .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES);
     let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
     let mut routes = tonic::service::Routes::builder();
     routes
@@ -61,14 +64,21 @@ pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Rout
         .add_service(health)
         .add_service(v1.expect("descriptors of our own"))
         .add_service(v1alpha.expect("descriptors of our own"));
-    let subscribe = Router::new().route(subscribe::PATH, any(subscribe::subscribe)).with_state(state);
-    let calls =
-        routes.routes().into_axum_router().merge(subscribe).layer(axum::middleware::map_response(name_too_large));
-    // The fallback goes last: the gRPC-web layer would turn it into a 400 for every unknown address.
+    let subscribe = Router::new()
+        .route(subscribe::PATH, any(subscribe::subscribe))
+        .with_state(state);
+    let calls = routes
+        .routes()
+        .into_axum_router()
+        .merge(subscribe)
+        .layer(axum::middleware::map_response(name_too_large));
+    // The fallback goes last: the gRPC-web layer would turn it into a 400 for every unknown
+    // address.
     calls.layer(tonic_web::GrpcWebLayer::new()).reset_fallback()
 }
 
-/// tonic calls a request over its bound `OUT_OF_RANGE`, which is a gap here; too much is `RESOURCE_EXHAUSTED`.
+/// tonic calls a request over its bound `OUT_OF_RANGE`, which is a gap here; too much is
+/// `RESOURCE_EXHAUSTED`.
 async fn name_too_large(response: axum::response::Response) -> axum::response::Response {
     match Status::from_header_map(response.headers()) {
         Some(status) if is_over_bound(&status) => too_large().into_http(),
@@ -81,7 +91,11 @@ fn is_over_bound(status: &Status) -> bool {
 }
 
 fn too_large() -> Status {
-    Error::too_large(format!("the request has more than {} bytes; send less at once", limits::MAX_BODY_BYTES)).into()
+    Error::too_large(format!(
+        "the request has more than {} bytes; send less at once",
+        limits::MAX_BODY_BYTES
+    ))
+    .into()
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -146,38 +160,58 @@ impl proto::event_bus_server::EventBus for EventBusService {
     ) -> std::result::Result<Response<proto::ListTopicsResponse>, Status> {
         let request = request.into_inner();
         let filter = Filter::parse(request.topic.iter().map(String::as_str))?;
-        let page = list_topics(&self.state.bus, filter, request.limit, Some(&request.page_token)).await?;
+        let page = list_topics(
+            &self.state.bus,
+            filter,
+            request.limit,
+            Some(&request.page_token),
+        )
+        .await?;
         Ok(Response::new(proto::ListTopicsResponse {
             topics: page
                 .topics
                 .into_iter()
-                .map(|(topic, vid)| proto::Topic { topic: topic.to_string(), vid })
+                .map(|(topic, vid)| proto::Topic {
+                    topic: topic.to_string(),
+                    vid,
+                })
                 .collect(),
-            next_page_token: page.next_page_token.map(|t| t.to_string()).unwrap_or_default(),
+            next_page_token: page
+                .next_page_token
+                .map(|t| t.to_string())
+                .unwrap_or_default(),
         }))
     }
 }
 
 impl EventBusService {
     fn check_origin<T>(&self, request: &Request<T>) -> Result<()> {
-        check_origin(&request.metadata().clone().into_headers(), &self.state.config.origins)
+        check_origin(
+            &request.metadata().clone().into_headers(),
+            &self.state.config.origins,
+        )
     }
 }
 
 pub(crate) fn batch(bus: &Bus, request: proto::PublishRequest) -> Result<Vec<NewEvent>> {
     let max_event_bytes = bus.options().max_event_bytes;
-    let checked = request.events.into_iter().enumerate().map(|(index, event)| {
-        let parts = EventParts {
-            topic: &event.topic,
-            kind: Some(&event.r#type),
-            id: Some(&event.id),
-            content_type: Some(&event.content_type),
-            headers: sorted(event.headers),
-            // Copied, so that a small event does not keep the whole request in memory.
-            data: Bytes::copy_from_slice(&event.data),
-        };
-        NewEvent::check(parts, max_event_bytes).map_err(|e| e.at(&format!("event {} of the batch", index + 1)))
-    });
+    let checked = request
+        .events
+        .into_iter()
+        .enumerate()
+        .map(|(index, event)| {
+            let parts = EventParts {
+                topic: &event.topic,
+                kind: Some(&event.r#type),
+                id: Some(&event.id),
+                content_type: Some(&event.content_type),
+                headers: sorted(event.headers),
+                // Copied, so that a small event does not keep the whole request in memory.
+                data: Bytes::copy_from_slice(&event.data),
+            };
+            NewEvent::check(parts, max_event_bytes)
+                .map_err(|e| e.at(&format!("event {} of the batch", index + 1)))
+        });
     checked.collect()
 }
 
@@ -226,21 +260,30 @@ fn publish_all(
     )
 }
 
-/// The requests, until the gateway closes: then what was taken is still acknowledged, and the last word says why.
+/// The requests, until the gateway closes: then what was taken is still acknowledged, and the last
+/// word says why.
 fn until_closed<T>(
     bus: Bus,
     requests: impl Stream<Item = std::result::Result<T, Status>>,
 ) -> impl Stream<Item = std::result::Result<T, Status>> {
     let (closing, closed) = (bus.clone(), async move { bus.closed().await });
     let last_word = async move { closing.is_closing().then(|| Err(Error::closing().into())) };
-    requests.take_until(Box::pin(closed)).chain(futures_util::stream::once(last_word).filter_map(std::future::ready))
+    requests
+        .take_until(Box::pin(closed))
+        .chain(futures_util::stream::once(last_word).filter_map(std::future::ready))
 }
 
 async fn enqueue(
     bus: Bus,
     request: std::result::Result<proto::PublishRequest, Status>,
 ) -> std::result::Result<Publishing, Status> {
-    let request = request.map_err(|status| if is_over_bound(&status) { too_large() } else { status })?;
+    let request = request.map_err(|status| {
+        if is_over_bound(&status) {
+            too_large()
+        } else {
+            status
+        }
+    })?;
     let batch = batch(&bus, request)?;
     Ok(bus.enqueue_when_there_is_room(batch).await?)
 }

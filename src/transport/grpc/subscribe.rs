@@ -1,10 +1,12 @@
 //! `Subscribe`: events and steps until the stream ends (contract §5, §7).
 //!
-//! tonic reads the request; the answer's messages are written here, as gRPC frames that all who read the same share (gRPC
-//! over HTTP/2, "Length-Prefixed-Message"). tonic would copy each of them into a buffer of the stream's own: a twelfth of
-//! the time of a delivery, and 300 bytes a waiting stream. Invariants:
+//! tonic reads the request; the answer's messages are written here, as gRPC frames that all who
+//! read the same share (gRPC over HTTP/2, "Length-Prefixed-Message"). tonic would copy each of them
+//! into a buffer of the stream's own: a twelfth of the time of a delivery, and 300 bytes a waiting
+//! stream. Invariants:
 //! - what subscribers read alike is encoded once, and a stream shares those bytes;
-//! - a stream's last word is a status: `UNAVAILABLE` after `Closing`, `OUT_OF_RANGE` with the gap in its details.
+//! - a stream's last word is a status: `UNAVAILABLE` after `Closing`, `OUT_OF_RANGE` with the gap
+//!   in its details.
 
 use std::convert::Infallible;
 use std::task::Poll;
@@ -62,8 +64,14 @@ async fn read_in_time(request: Request) -> std::result::Result<proto::SubscribeR
 /// The one message of a request.
 async fn read(request: Request) -> std::result::Result<proto::SubscribeRequest, Status> {
     check_encoding(request.headers())?;
-    let decoder = SmallBuffers::<proto::SubscribeRequest, proto::SubscribeRequest>::default().decoder();
-    let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(limits::MAX_BODY_BYTES));
+    let decoder =
+        SmallBuffers::<proto::SubscribeRequest, proto::SubscribeRequest>::default().decoder();
+    let mut messages = Streaming::new_request(
+        decoder,
+        request.into_body(),
+        None,
+        Some(limits::MAX_BODY_BYTES),
+    );
     let message = messages.message().await?;
     messages.trailers().await?; // to the request's end
     message.ok_or_else(|| Error::bad_request("the request has no message").into())
@@ -74,7 +82,9 @@ fn check_encoding(headers: &HeaderMap) -> std::result::Result<(), Status> {
     match headers.get("grpc-encoding") {
         Some(encoding) if encoding != "identity" => {
             let encoding = String::from_utf8_lossy(encoding.as_bytes());
-            Err(Status::unimplemented(format!("Content is compressed with `{encoding}` which isn't supported")))
+            Err(Status::unimplemented(format!(
+                "Content is compressed with `{encoding}` which isn't supported"
+            )))
         }
         _ => Ok(()),
     }
@@ -84,10 +94,18 @@ pub(crate) fn subscribe_request(request: &proto::SubscribeRequest) -> Result<Sub
     let on_gap = match proto::OnGap::try_from(request.on_gap) {
         Ok(proto::OnGap::Unspecified | proto::OnGap::Continue) => OnGap::Continue,
         Ok(proto::OnGap::Fail) => OnGap::Fail,
-        Err(_) => return Err(Error::bad_request(format!("on_gap = {} is no value of OnGap", request.on_gap))),
+        Err(_) => {
+            return Err(Error::bad_request(format!(
+                "on_gap = {} is no value of OnGap",
+                request.on_gap
+            )));
+        }
     };
     if request.limit > limits::MAX_LIMIT {
-        return Err(Error::bad_request(format!("limit is more than {}", limits::MAX_LIMIT)));
+        return Err(Error::bad_request(format!(
+            "limit is more than {}",
+            limits::MAX_LIMIT
+        )));
     }
     let start = StartTexts {
         after: Some(&*request.after).filter(|t| !t.is_empty()),
@@ -110,7 +128,10 @@ fn response(bus: Bus, subscription: Subscription) -> Response {
         })
     });
     let mut response = Response::new(Body::new(StreamBody::new(frames)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc"),
+    );
     response
 }
 
@@ -130,8 +151,8 @@ fn answers(bus: Bus, mut subscription: Subscription) -> impl Stream<Item = Answe
         let mut is_closing = false;
         let greeting = answer(&bus, subscription.next().await, &mut is_closing);
         let mut second = {
-            // Kept when it has to wait: a read that has begun is not begun again. Boxed, so that a stream that waits later
-            // has no room for it.
+            // Kept when it has to wait: a read that has begun is not begun again. Boxed, so that a
+            // stream that waits later has no room for it.
             let mut next = Box::pin(subscription.next());
             let early = match poll!(&mut next) {
                 Poll::Ready(next) => Some(answer(&bus, next, &mut is_closing)),
@@ -156,8 +177,8 @@ fn answers(bus: Bus, mut subscription: Subscription) -> impl Stream<Item = Answe
     }
 }
 
-/// The greeting and a short message that is there already, in one piece: a connection has a place for each piece that a
-/// thousand streams begin with at once, and keeps it.
+/// The greeting and a short message that is there already, in one piece: a connection has a place
+/// for each piece that a thousand streams begin with at once, and keeps it.
 fn together(greeting: Answer, next: Option<Answer>) -> (Answer, Option<Answer>) {
     match (greeting, next) {
         (Ok(greeting), Some(Ok(next))) if next.len() <= limits::TOGETHER_BYTES => {
@@ -184,14 +205,31 @@ fn message(bus: &Bus, step: Step) -> Bytes {
     let cursor = |vid| bus.cursor(vid).to_string();
     encode(match step {
         Step::Events(batch, position) => return encoded_batch(&batch, || cursor(position)),
-        Step::Hello { epoch, first, last, heartbeat } => {
+        Step::Hello {
+            epoch,
+            first,
+            last,
+            heartbeat,
+        } => {
             let heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX);
-            Message::Hello(client_proto::Hello { epoch: epoch.to_string(), first, last, heartbeat_ms })
+            Message::Hello(client_proto::Hello {
+                epoch: epoch.to_string(),
+                first,
+                last,
+                heartbeat_ms,
+            })
         }
-        Step::CaughtUp(vid) => Message::CaughtUp(client_proto::CaughtUp { cursor: cursor(vid) }),
-        Step::Progress(vid) => Message::Progress(client_proto::Progress { cursor: cursor(vid) }),
+        Step::CaughtUp(vid) => Message::CaughtUp(client_proto::CaughtUp {
+            cursor: cursor(vid),
+        }),
+        Step::Progress(vid) => Message::Progress(client_proto::Progress {
+            cursor: cursor(vid),
+        }),
         Step::Gap(gap) => Message::Gap(gap.into()),
-        Step::Closing { retry_ms } => Message::Closing(client_proto::Closing { reason: "shutdown".into(), retry_ms }),
+        Step::Closing { retry_ms } => Message::Closing(client_proto::Closing {
+            reason: "shutdown".into(),
+            retry_ms,
+        }),
     })
 }
 
@@ -217,12 +255,25 @@ mod tests {
 
     #[test]
     fn the_greeting_goes_out_with_a_short_message_and_hides_nothing_else() {
-        let lengths = |answer: Answer| answer.map(|message| message.len()).map_err(|status| status.code());
+        let lengths = |answer: Answer| {
+            answer
+                .map(|message| message.len())
+                .map_err(|status| status.code())
+        };
         for (next, expected) in [
             (None, (Ok(7), None)),
-            (Some(Ok(piece(limits::TOGETHER_BYTES))), (Ok(7 + limits::TOGETHER_BYTES), None)),
-            (Some(Ok(piece(limits::TOGETHER_BYTES + 1))), (Ok(7), Some(Ok(limits::TOGETHER_BYTES + 1)))),
-            (Some(Err(Status::unavailable(""))), (Ok(7), Some(Err(Code::Unavailable)))),
+            (
+                Some(Ok(piece(limits::TOGETHER_BYTES))),
+                (Ok(7 + limits::TOGETHER_BYTES), None),
+            ),
+            (
+                Some(Ok(piece(limits::TOGETHER_BYTES + 1))),
+                (Ok(7), Some(Ok(limits::TOGETHER_BYTES + 1))),
+            ),
+            (
+                Some(Err(Status::unavailable(""))),
+                (Ok(7), Some(Err(Code::Unavailable))),
+            ),
         ] {
             let (first, second) = together(Ok(piece(7)), next);
             assert_eq!((lengths(first), second.map(lengths)), expected);
@@ -232,7 +283,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_that_does_not_end_is_given_up() {
         let body = Body::from_stream(futures_util::stream::pending::<std::io::Result<Bytes>>());
-        let status = read_in_time(Request::new(body)).await.expect_err("no request");
+        let status = read_in_time(Request::new(body))
+            .await
+            .expect_err("no request");
         assert_eq!(status.code(), Code::InvalidArgument);
     }
 
@@ -243,6 +296,9 @@ mod tests {
         headers.insert("grpc-encoding", HeaderValue::from_static("identity"));
         assert!(check_encoding(&headers).is_ok());
         headers.insert("grpc-encoding", HeaderValue::from_static("gzip"));
-        assert_eq!(check_encoding(&headers).expect_err("a refusal").code(), Code::Unimplemented);
+        assert_eq!(
+            check_encoding(&headers).expect_err("a refusal").code(),
+            Code::Unimplemented
+        );
     }
 }

@@ -33,25 +33,46 @@ impl Browser {
         let turn = TURNS.acquire().await.expect("a turn");
         let driver = Driver::start();
         let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(capabilities(driver.profile.path()).as_object().expect("an object").clone());
-        let client = builder.connect(&driver.url).await.unwrap_or_else(|e| panic!("no Chromium: {e}"));
-        let browser = Browser { client, driver, _turn: turn };
+        builder.capabilities(
+            capabilities(driver.profile.path())
+                .as_object()
+                .expect("an object")
+                .clone(),
+        );
+        let client = builder
+            .connect(&driver.url)
+            .await
+            .unwrap_or_else(|e| panic!("no Chromium: {e}"));
+        let browser = Browser {
+            client,
+            driver,
+            _turn: turn,
+        };
         browser.go(url).await;
         browser
     }
 
     pub(super) async fn go(&self, url: &str) {
-        self.client.goto(url).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+        self.client
+            .goto(url)
+            .await
+            .unwrap_or_else(|e| panic!("{url}: {e}"));
     }
 
     pub(super) async fn new_tab(&self, url: &str) {
         let tab = self.client.new_window(true).await.expect("a tab");
-        self.client.switch_to_window(tab.handle).await.expect("the tab");
+        self.client
+            .switch_to_window(tab.handle)
+            .await
+            .expect("the tab");
         self.go(url).await;
     }
 
     /// Does something in each tab, in the order they were opened.
-    pub(super) async fn in_each_tab<T, F: Future<Output = T>>(&self, look: impl Fn() -> F) -> Vec<T> {
+    pub(super) async fn in_each_tab<T, F: Future<Output = T>>(
+        &self,
+        look: impl Fn() -> F,
+    ) -> Vec<T> {
         let mut seen = Vec::new();
         for tab in self.client.windows().await.expect("tabs") {
             self.client.switch_to_window(tab).await.expect("the tab");
@@ -62,12 +83,19 @@ impl Browser {
 
     /// What a script returns.
     pub(super) async fn ask<T: DeserializeOwned>(&self, script: &str) -> T {
-        let answer = self.client.execute(script, Vec::new()).await.unwrap_or_else(|e| panic!("{script}: {e}"));
+        let answer = self
+            .client
+            .execute(script, Vec::new())
+            .await
+            .unwrap_or_else(|e| panic!("{script}: {e}"));
         serde_json::from_value(answer.clone()).unwrap_or_else(|e| panic!("{script}: {e}: {answer}"))
     }
 
     pub(super) async fn text(&self, css: &str) -> String {
-        self.ask(&format!("return document.querySelector({css:?}).textContent")).await
+        self.ask(&format!(
+            "return document.querySelector({css:?}).textContent"
+        ))
+        .await
     }
 
     /// The vids that an element shows, one a row, from the top.
@@ -81,13 +109,24 @@ impl Browser {
     }
 
     pub(super) async fn click(&self, css: &str) {
-        let element = self.client.find(Locator::Css(css)).await.unwrap_or_else(|e| panic!("{css}: {e}"));
-        element.click().await.unwrap_or_else(|e| panic!("{css}: {e}"));
+        let element = self
+            .client
+            .find(Locator::Css(css))
+            .await
+            .unwrap_or_else(|e| panic!("{css}: {e}"));
+        element
+            .click()
+            .await
+            .unwrap_or_else(|e| panic!("{css}: {e}"));
     }
 
     /// Types over what a field holds.
     pub(super) async fn type_into(&self, css: &str, text: &str) {
-        let field = self.client.find(Locator::Css(css)).await.unwrap_or_else(|e| panic!("{css}: {e}"));
+        let field = self
+            .client
+            .find(Locator::Css(css))
+            .await
+            .unwrap_or_else(|e| panic!("{css}: {e}"));
         field.clear().await.expect("an empty field");
         field.send_keys(text).await.expect("a filled field");
     }
@@ -121,13 +160,18 @@ impl Browser {
     /// Waits until a page of `clients/` says of itself that it is `live`, `waiting`, ….
     pub(super) async fn until_state(&self, css: &str, expected: &str) {
         let script = format!("return document.querySelector({css:?}).dataset.state || ''");
-        self.until(expected.to_owned(), || self.ask::<String>(&script)).await;
+        self.until(expected.to_owned(), || self.ask::<String>(&script))
+            .await;
     }
 
     /// What was written to the console with the level SEVERE since the last look.
     pub(super) async fn console_errors(&self) -> Vec<String> {
         let entries = self.log("browser").await;
-        entries.iter().filter(|e| e["level"] == "SEVERE").map(|e| e["message"].to_string()).collect()
+        entries
+            .iter()
+            .filter(|e| e["level"] == "SEVERE")
+            .map(|e| e["message"].to_string())
+            .collect()
     }
 
     /// The addresses that the pages have requested since the last look.
@@ -139,14 +183,29 @@ impl Browser {
         });
         messages
             .filter(|m| m["method"] == "Network.requestWillBeSent")
-            .map(|m| m["params"]["request"]["url"].as_str().expect("an address").to_owned())
+            .map(|m| {
+                m["params"]["request"]["url"]
+                    .as_str()
+                    .expect("an address")
+                    .to_owned()
+            })
             .collect()
     }
 
     async fn log(&self, kind: &str) -> Vec<Value> {
-        let session = self.client.session_id().await.expect("an answer").expect("a session");
+        let session = self
+            .client
+            .session_id()
+            .await
+            .expect("an answer")
+            .expect("a session");
         let url = format!("{}/session/{session}/se/log", self.driver.url);
-        let answer = reqwest::Client::new().post(url).json(&json!({ "type": kind })).send().await.expect("an answer");
+        let answer = reqwest::Client::new()
+            .post(url)
+            .json(&json!({ "type": kind }))
+            .send()
+            .await
+            .expect("an answer");
         let mut answer: Value = answer.json().await.expect("JSON");
         serde_json::from_value(answer["value"].take()).expect("a list")
     }
@@ -161,7 +220,8 @@ fn capabilities(profile: &std::path::Path) -> Value {
                 "--disable-background-networking", "--disable-component-update", "--disable-sync",
                 "--window-size=1280,900",
                 format!("--user-data-dir={}", profile.display()),
-                // Loopback goes without it, so whatever else the browser would like to reach it cannot.
+                // Loopback goes without it, so whatever else the browser would like to reach it
+                // cannot.
                 "--proxy-server=127.0.0.1:9",
             ],
         },
@@ -179,14 +239,28 @@ impl Driver {
     fn start() -> Self {
         let mut command = Command::new(find("chromedriver", "bin"));
         // A group of its own, which the browser joins, so that both can be ended together.
-        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        command
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0);
         let mut child = command.spawn().expect("chromedriver starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-        let port = lines.find_map(|line| line.split_once("successfully on port ").map(|(_, port)| port.to_owned()));
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe"))
+            .lines()
+            .map_while(Result::ok);
+        let port = lines.find_map(|line| {
+            line.split_once("successfully on port ")
+                .map(|(_, port)| port.to_owned())
+        });
         let port = port.expect("chromedriver tells its port");
         std::thread::spawn(move || lines.for_each(drop));
         let url = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
-        Driver { child, url, profile: TempDir::new().expect("a folder") }
+        Driver {
+            child,
+            url,
+            profile: TempDir::new().expect("a folder"),
+        }
     }
 }
 

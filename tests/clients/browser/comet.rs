@@ -37,11 +37,16 @@ async fn the_long_poll_page_shows_every_event_in_order_across_a_crash_and_a_brok
 async fn the_long_poll_page_tells_a_gap_and_goes_on() {
     let gateway = Gateway::in_memory();
     gateway.publish_numbers("door.1", 3).await;
-    let page = format!("{}/clients/longpoll/?start=cursor&at=2-otherlog", gateway.url());
+    let page = format!(
+        "{}/clients/longpoll/?start=cursor&at=2-otherlog",
+        gateway.url()
+    );
     let browser = Browser::open(&page).await;
     browser.until_vids("#rows", &vids(3)).await;
     assert_eq!(browser.text("#gaps").await, "1");
-    let reason: String = browser.ask("return document.querySelector('#rows [data-gap]').dataset.gap").await;
+    let reason: String = browser
+        .ask("return document.querySelector('#rows [data-gap]').dataset.gap")
+        .await;
     assert_eq!(reason, "reset");
 }
 
@@ -50,9 +55,20 @@ async fn the_parser_for_browsers_without_json_reads_what_the_gateway_answers() {
     let gateway = Gateway::in_memory();
     // As the publisher wrote it, so that escapes come through.
     let data = r#"{"text":"门 \"\\\/\b\u95e8\ud83d\udeaa","list":[1,-2.5e-3,true,false,null,{},[]],"":""}"#;
-    let request = reqwest::Client::new().post(format!("{}/v1/topics/door.1", gateway.url())).body(data);
-    assert!(request.send().await.expect("an answer").status().is_success());
-    gateway.publish(&json!({ "topic": "door.1", "data": "plain" })).await;
+    let request = reqwest::Client::new()
+        .post(format!("{}/v1/topics/door.1", gateway.url()))
+        .body(data);
+    assert!(
+        request
+            .send()
+            .await
+            .expect("an answer")
+            .status()
+            .is_success()
+    );
+    gateway
+        .publish(&json!({ "topic": "door.1", "data": "plain" }))
+        .await;
     let browser = Browser::open(&format!("{}{PAGE}", gateway.url())).await;
     let both: (Value, Value) = browser
         .ask(
@@ -63,5 +79,8 @@ async fn the_parser_for_browsers_without_json_reads_what_the_gateway_answers() {
         )
         .await;
     assert_eq!(both.0, both.1);
-    assert_eq!(both.0["events"][0]["data"]["text"], "门 \"\\/\u{8}门\u{1f6aa}");
+    assert_eq!(
+        both.0["events"][0]["data"]["text"],
+        "门 \"\\/\u{8}门\u{1f6aa}"
+    );
 }

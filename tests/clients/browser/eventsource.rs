@@ -64,17 +64,29 @@ async fn the_eventsource_page_comes_back_after_an_orderly_restart() {
 async fn the_eventsource_page_shows_the_types_that_it_listens_for() {
     let gateway = Gateway::in_memory();
     let event = |kind: &str| serde_json::json!({ "topic": "door.1", "type": kind, "data": 1 });
-    gateway.publish(&serde_json::json!([event("opened"), event("strange"), event("refused")])).await;
+    gateway
+        .publish(&serde_json::json!([
+            event("opened"),
+            event("strange"),
+            event("refused")
+        ]))
+        .await;
     let browser = Browser::open(&format!("{}{PAGE}", gateway.url())).await;
     browser.until_vids("#rows", &[1, 3]).await;
-    browser.go(&format!("{}{PAGE},strange", gateway.url())).await;
+    browser
+        .go(&format!("{}{PAGE},strange", gateway.url()))
+        .await;
     browser.until_vids("#rows", &[1, 2, 3]).await;
 }
 
 #[tokio::test]
 async fn the_eventsource_page_stops_and_tells_why_it_was_refused() {
     let gateway = Gateway::in_memory();
-    let browser = Browser::open(&format!("{}/clients/eventsource/?topic=a..b", gateway.url())).await;
+    let browser = Browser::open(&format!(
+        "{}/clients/eventsource/?topic=a..b",
+        gateway.url()
+    ))
+    .await;
     browser.until_state("#state", "stopped").await;
     let reason = browser.text("#detail").await;
     assert!(reason.contains("Bad request"), "{reason}");

@@ -1,4 +1,5 @@
-//! Chromium, driven by chromedriver: what a person at a page sees, on the pages of `clients/` and on an old one.
+//! Chromium, driven by chromedriver: what a person at a page sees, on the pages of `clients/` and
+//! on an old one.
 
 mod chromium;
 mod comet;

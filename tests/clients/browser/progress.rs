@@ -1,4 +1,5 @@
-//! Blocks that bring only an id (contract §2.4): they move an EventSource's last event id and fire nothing.
+//! Blocks that bring only an id (contract §2.4): they move an EventSource's last event id and fire
+//! nothing.
 
 use std::sync::Arc;
 
@@ -22,15 +23,27 @@ fn last_event_id(network: &Network) -> Option<u64> {
 
 #[tokio::test]
 async fn a_filtered_eventsource_without_a_match_comes_back_after_retention_without_a_gap() {
-    // A browser comes back after 3 s, with a cursor that is up to a heartbeat old: retention has to last longer.
+    // A browser comes back after 3 s, with a cursor that is up to a heartbeat old: retention has to
+    // last longer.
     let config = "[bus]\nheartbeat = \"1s\"\n[retention]\nmax_age = \"8s\"".to_owned();
-    let gateway = Gateway::start_with(Setup { config, ..Setup::default() });
+    let gateway = Gateway::start_with(Setup {
+        config,
+        ..Setup::default()
+    });
     let network = Arc::new(Network::before(gateway.address()).await);
     let begun = gateway.publish_numbers("door.1", 5).await;
     let browser = Browser::open(&format!("{}/clients/grpcurl/", network.url())).await;
     browser.ask::<()>(LISTEN).await;
     let fired = || browser.ask::<Vec<String>>("return fired");
-    browser.until(vec!["vidette.hello ".to_owned(), format!("vidette.caught_up {begun}")], fired).await;
+    browser
+        .until(
+            vec![
+                "vidette.hello ".to_owned(),
+                format!("vidette.caught_up {begun}"),
+            ],
+            fired,
+        )
+        .await;
 
     // Nothing of this matches, and the first of it goes while the page is connected.
     gateway.publish_numbers("door.1", 5).await;
@@ -47,12 +60,22 @@ async fn a_filtered_eventsource_without_a_match_comes_back_after_retention_witho
 
     network.cut().await;
     network.mend();
-    browser.until(true, || async { last_event_id(&network).is_some() }).await;
+    browser
+        .until(true, || async { last_event_id(&network).is_some() })
+        .await;
     let resumed_after = last_event_id(&network).expect("an id");
-    assert!(resumed_after > 5, "it comes back after {resumed_after}, which only progress can have brought");
-    gateway.publish(&serde_json::json!({ "topic": "gate.1", "data": 1 })).await;
+    assert!(
+        resumed_after > 5,
+        "it comes back after {resumed_after}, which only progress can have brought"
+    );
+    gateway
+        .publish(&serde_json::json!({ "topic": "gate.1", "data": 1 }))
+        .await;
     let has_message = || async { fired().await.iter().any(|name| name.starts_with("message")) };
     browser.until(true, has_message).await;
     let all = fired().await;
-    assert!(!all.iter().any(|name| name.starts_with("vidette.gap")), "{all:?}");
+    assert!(
+        !all.iter().any(|name| name.starts_with("vidette.gap")),
+        "{all:?}"
+    );
 }

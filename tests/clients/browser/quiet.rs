@@ -5,9 +5,18 @@ use crate::common::gateway::Gateway;
 
 const PAGES: [(&str, &str); 5] = [
     ("/", "vidette: one bus, three transports"),
-    ("/clients/longpoll/?start=earliest", "Long-poll client: vidette"),
-    ("/clients/longpoll/prototype.html", "Door records / 门禁记录"),
-    ("/clients/eventsource/?start=earliest", "EventSource client: vidette"),
+    (
+        "/clients/longpoll/?start=earliest",
+        "Long-poll client: vidette",
+    ),
+    (
+        "/clients/longpoll/prototype.html",
+        "Door records / 门禁记录",
+    ),
+    (
+        "/clients/eventsource/?start=earliest",
+        "EventSource client: vidette",
+    ),
     ("/clients/grpcurl/", "gRPC with grpcurl: vidette"),
 ];
 
@@ -23,11 +32,20 @@ async fn no_page_has_an_error_on_its_console_or_asks_anybody_but_its_gateway() {
         let rows = "return document.querySelectorAll('#rows [data-vid], #log [data-vid], #sse-rows [data-vid]').length";
         let expected = if page == "/clients/grpcurl/" { 0 } else { 5 };
         browser.until(expected, || browser.ask::<u64>(rows)).await;
-        assert_eq!(browser.console_errors().await, Vec::<String>::new(), "{page}");
+        assert_eq!(
+            browser.console_errors().await,
+            Vec::<String>::new(),
+            "{page}"
+        );
         let requests = browser.requests().await;
-        assert!(requests.iter().any(|url| url.ends_with(page)), "{requests:?}");
-        let strange: Vec<_> =
-            requests.iter().filter(|url| !url.starts_with(&gateway.url()) && !url.starts_with("data:")).collect();
+        assert!(
+            requests.iter().any(|url| url.ends_with(page)),
+            "{requests:?}"
+        );
+        let strange: Vec<_> = requests
+            .iter()
+            .filter(|url| !url.starts_with(&gateway.url()) && !url.starts_with("data:"))
+            .collect();
         assert!(strange.is_empty(), "{page}: {strange:?}");
     }
 }
@@ -37,29 +55,42 @@ async fn the_commands_for_grpcurl_carry_the_address_of_this_gateway() {
     let gateway = Gateway::in_memory();
     let browser = Browser::open(&format!("{}/clients/grpcurl/", gateway.url())).await;
     let command = browser.text("#list").await;
-    assert_eq!(command, format!("grpcurl -plaintext {} list", gateway.address()));
+    assert_eq!(
+        command,
+        format!("grpcurl -plaintext {} list", gateway.address())
+    );
 }
 
 #[tokio::test]
 async fn what_publishers_write_is_shown_as_text_and_never_run() {
     let gateway = Gateway::in_memory();
-    let markup = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>";
+    let markup =
+        "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>";
     let record = serde_json::json!({ "doorno": markup, "rfsim": markup });
     for data in [serde_json::json!(markup), record] {
-        gateway.publish(&serde_json::json!({ "topic": "door.<b", "type": "<i>", "data": data })).await;
+        gateway
+            .publish(&serde_json::json!({ "topic": "door.<b", "type": "<i>", "data": data }))
+            .await;
     }
     let browser = Browser::open("about:blank").await;
     for (page, title) in PAGES {
         if page == "/clients/grpcurl/" {
             continue;
         }
-        let page = if page.contains("eventsource") { format!("{page}&types=<i>") } else { page.to_owned() };
+        let page = if page.contains("eventsource") {
+            format!("{page}&types=<i>")
+        } else {
+            page.to_owned()
+        };
         browser.go(&format!("{}{page}", gateway.url())).await;
         let rows = "return document.querySelectorAll('#rows [data-vid], #log [data-vid], #sse-rows [data-vid]').length";
         browser.until(2, || browser.ask::<u64>(rows)).await;
-        let strange =
-            "return document.querySelectorAll('[data-vid] img, [data-vid] script, [data-vid] i, [data-vid] b').length";
+        let strange = "return document.querySelectorAll('[data-vid] img, [data-vid] script, [data-vid] i, [data-vid] b').length";
         assert_eq!(browser.ask::<u64>(strange).await, 0, "{page}");
-        assert_eq!(browser.ask::<String>("return document.title").await, title, "{page}");
+        assert_eq!(
+            browser.ask::<String>("return document.title").await,
+            title,
+            "{page}"
+        );
     }
 }

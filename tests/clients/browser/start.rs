@@ -20,10 +20,16 @@ async fn both_columns_of_the_start_page_show_the_same_vids() {
     gateway.publish_numbers("door.2", 15).await;
     browser.until_vids("#poll-rows", &vids(30)).await;
     browser.until_vids("#sse-rows", &vids(30)).await;
-    let cursor = gateway.get("/v1/bus").await["cursor"].as_str().expect("a cursor").to_owned();
+    let cursor = gateway.get("/v1/bus").await["cursor"]
+        .as_str()
+        .expect("a cursor")
+        .to_owned();
     browser
         .until((cursor.clone(), cursor), || async {
-            (browser.text("#poll-cursor").await, browser.text("#sse-cursor").await)
+            (
+                browser.text("#poll-cursor").await,
+                browser.text("#sse-cursor").await,
+            )
         })
         .await;
 }
@@ -34,23 +40,44 @@ async fn the_publish_box_publishes_json_and_text() {
     let browser = Browser::open(&gateway.url()).await;
     browser.until_state("#sse-state", "live").await;
     browser.click("#publish button").await;
-    browser.until("Durable as vid 1".to_owned(), || browser.text("#publish-answer")).await;
+    browser
+        .until("Durable as vid 1".to_owned(), || {
+            browser.text("#publish-answer")
+        })
+        .await;
     browser.type_into("#publish-topic", "gate.north").await;
     browser.type_into("#publish-type", "").await;
     browser.type_into("#publish-data", "not {JSON}").await;
     browser.click("#publish button").await;
-    browser.until("Durable as vid 2".to_owned(), || browser.text("#publish-answer")).await;
+    browser
+        .until("Durable as vid 2".to_owned(), || {
+            browser.text("#publish-answer")
+        })
+        .await;
     for rows in ["#poll-rows", "#sse-rows"] {
         browser.until_vids(rows, &[1, 2]).await;
     }
     let events = gateway.get("/v1/poll?after=earliest&wait=0").await["events"].clone();
-    assert_eq!((&events[0]["topic"], &events[0]["type"]), (&"door.3".into(), &"opened".into()));
+    assert_eq!(
+        (&events[0]["topic"], &events[0]["type"]),
+        (&"door.3".into(), &"opened".into())
+    );
     assert_eq!(events[0]["data"]["rfsim"], "0012345678");
-    assert_eq!((&events[1]["topic"], &events[1]["data"]), (&"gate.north".into(), &"not {JSON}".into()));
+    assert_eq!(
+        (&events[1]["topic"], &events[1]["data"]),
+        (&"gate.north".into(), &"not {JSON}".into())
+    );
 
     browser.type_into("#publish-topic", "no..topic").await;
     browser.click("#publish button").await;
-    browser.until(true, || async { browser.text("#publish-answer").await.starts_with("Bad request") }).await;
+    browser
+        .until(true, || async {
+            browser
+                .text("#publish-answer")
+                .await
+                .starts_with("Bad request")
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -59,10 +86,15 @@ async fn a_paused_column_shows_what_it_missed_when_it_is_resumed() {
     gateway.publish_numbers("door.1", 3).await;
     let browser = Browser::open(&gateway.url()).await;
     for column in ["poll", "sse"] {
-        let (rows, state, toggle) =
-            (format!("#{column}-rows"), format!("#{column}-state"), format!("#{column}-toggle"));
+        let (rows, state, toggle) = (
+            format!("#{column}-rows"),
+            format!("#{column}-state"),
+            format!("#{column}-toggle"),
+        );
         let seen = browser.vids(&rows).await.len() as u64;
-        let before = gateway.get("/v1/bus").await["last"].as_u64().expect("a vid");
+        let before = gateway.get("/v1/bus").await["last"]
+            .as_u64()
+            .expect("a vid");
         browser.until_vids(&rows, &vids(before)).await;
         browser.until_state(&state, "live").await;
         assert!(seen <= before);
@@ -70,21 +102,36 @@ async fn a_paused_column_shows_what_it_missed_when_it_is_resumed() {
         browser.click(&toggle).await;
         browser.until_state(&state, "paused").await;
         gateway.publish_numbers("door.1", 4).await;
-        let other = if column == "poll" { "#sse-rows" } else { "#poll-rows" };
+        let other = if column == "poll" {
+            "#sse-rows"
+        } else {
+            "#poll-rows"
+        };
         browser.until_vids(other, &vids(before + 4)).await;
-        assert_eq!(browser.vids(&rows).await, vids(before), "{column} is paused");
+        assert_eq!(
+            browser.vids(&rows).await,
+            vids(before),
+            "{column} is paused"
+        );
 
         browser.click(&toggle).await;
         browser.until_vids(&rows, &vids(before + 4)).await;
         let missed = format!("return document.querySelectorAll('{rows} .missed[data-vid]').length");
         assert_eq!(browser.ask::<u64>(&missed).await, 4);
-        browser.until(true, || async { browser.text(&rows).await.contains("The 4 events above") }).await;
+        browser
+            .until(true, || async {
+                browser.text(&rows).await.contains("The 4 events above")
+            })
+            .await;
     }
 }
 
 #[tokio::test]
 async fn a_network_that_went_silent_is_noticed_by_the_missing_heartbeats() {
-    let setup = Setup { config: "[bus]\nheartbeat = \"1s\"".into(), ..Setup::default() };
+    let setup = Setup {
+        config: "[bus]\nheartbeat = \"1s\"".into(),
+        ..Setup::default()
+    };
     let gateway = Gateway::start_with(setup);
     let network = Network::before(gateway.address()).await;
     gateway.publish_numbers("door.1", 2).await;

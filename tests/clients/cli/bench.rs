@@ -39,23 +39,47 @@ fn assert_all_came(report: &Value, output: &Output) {
     assert!(accepted > 0, "{report}");
     assert_eq!(delivery["delivered"], accepted * readers, "{report}");
     assert_eq!(delivery["expected"], accepted * readers, "{report}");
-    for nothing in ["missing", "repeated", "out_of_order", "strange", "readers_with_missing"] {
+    for nothing in [
+        "missing",
+        "repeated",
+        "out_of_order",
+        "strange",
+        "readers_with_missing",
+    ] {
         assert_eq!(delivery[nothing], 0, "{nothing} in {report}");
     }
-    let columns = delivery["latency_histogram_us"].as_array().expect("columns");
-    let counted: u64 = columns.iter().map(|column| column[1].as_u64().expect("a count")).sum();
-    assert_eq!(delivery["delivered"], counted, "the columns hold every delivery");
-    assert!(delivery["latency_us"]["p50"].as_u64() <= delivery["latency_us"]["max"].as_u64(), "{report}");
+    let columns = delivery["latency_histogram_us"]
+        .as_array()
+        .expect("columns");
+    let counted: u64 = columns
+        .iter()
+        .map(|column| column[1].as_u64().expect("a count"))
+        .sum();
+    assert_eq!(
+        delivery["delivered"], counted,
+        "the columns hold every delivery"
+    );
+    assert!(
+        delivery["latency_us"]["p50"].as_u64() <= delivery["latency_us"]["max"].as_u64(),
+        "{report}"
+    );
 }
 
 #[tokio::test]
 async fn every_transport_gets_every_event_of_a_gateway_that_is_started_for_it() {
-    let own: [&[&str]; 4] =
-        [&["fanout", "-r", "50"], &["poll", "-r", "50"], &["grpc", "-r", "50", "-c", "3"], &["publish", "-b", "10"]];
+    let own: [&[&str]; 4] = [
+        &["fanout", "-r", "50"],
+        &["poll", "-r", "50"],
+        &["grpc", "-r", "50", "-c", "3"],
+        &["publish", "-b", "10"],
+    ];
     for args in own {
         let (report, output) = bench(&[args, &SHORT, &["--engine", "memory"]].concat()).await;
         assert_all_came(&report, &output);
-        assert!(report["server"]["rss_idle_bytes"].as_u64() > Some(1_000_000), "its own gateway is measured: {report}");
+        assert!(
+            report["server"]["rss_idle_bytes"].as_u64() > Some(1_000_000),
+            "its own gateway is measured: {report}"
+        );
     }
 }
 
@@ -65,28 +89,53 @@ async fn a_running_gateway_is_measured_on_many_topics_with_several_publishers() 
     let (url, pid) = (gateway.url(), gateway.pid().to_string());
     gateway.publish_numbers("door.1", 10).await;
     for kind in ["fanout", "poll", "grpc"] {
-        let args = [kind, "-n", "21", "-k", "7", "-p", "3", "-r", "70", "-d", "1", "--json", "--url", &url];
+        let args = [
+            kind, "-n", "21", "-k", "7", "-p", "3", "-r", "70", "-d", "1", "--json", "--url", &url,
+        ];
         let (report, output) = bench(&args).await;
         assert!(output.status.success(), "{output:?}");
         // Each event goes to the three readers of its topic.
         assert_eq!(
-            (&report["publish"]["accepted"], &report["delivery"]["delivered"]),
+            (
+                &report["publish"]["accepted"],
+                &report["delivery"]["delivered"]
+            ),
             (&70.into(), &210.into()),
             "{report}"
         );
-        assert_eq!((&report["delivery"]["missing"], &report["server"]), (&0.into(), &Value::Null), "{report}");
+        assert_eq!(
+            (&report["delivery"]["missing"], &report["server"]),
+            (&0.into(), &Value::Null),
+            "{report}"
+        );
     }
-    let (report, _) =
-        bench(&["idle", "-n", "20", "--hold", "0.1", "--json", "--url", &url, "--server-pid", &pid]).await;
-    assert!(report["server"]["rss_idle_bytes"].as_u64() > Some(1_000_000), "{report}");
+    let (report, _) = bench(&[
+        "idle",
+        "-n",
+        "20",
+        "--hold",
+        "0.1",
+        "--json",
+        "--url",
+        &url,
+        "--server-pid",
+        &pid,
+    ])
+    .await;
+    assert!(
+        report["server"]["rss_idle_bytes"].as_u64() > Some(1_000_000),
+        "{report}"
+    );
 }
 
 #[tokio::test]
 async fn readers_that_wait_and_readers_that_resume_are_measured_on_every_transport() {
     for via in ["sse", "poll", "grpc"] {
-        let (report, output) =
-            bench(&["idle", "-n", "50", "-k", "50", "--via", via, "--hold", "0.1", "--engine", "memory", "--json"])
-                .await;
+        let (report, output) = bench(&[
+            "idle", "-n", "50", "-k", "50", "--via", via, "--hold", "0.1", "--engine", "memory",
+            "--json",
+        ])
+        .await;
         assert!(output.status.success(), "{output:?}");
         assert_eq!(
             (&report["ready"], &report["failed"], &report["lost"]),
@@ -95,21 +144,42 @@ async fn readers_that_wait_and_readers_that_resume_are_measured_on_every_transpo
         );
 
         let (report, output) = bench(
-            &[&["resume", "--via", via, "--behind", "1500", "--live", "5", "--engine", "memory"][..], &SHORT].concat(),
+            &[
+                &[
+                    "resume", "--via", via, "--behind", "1500", "--live", "5", "--engine", "memory",
+                ][..],
+                &SHORT,
+            ]
+            .concat(),
         )
         .await;
         assert!(output.status.success(), "{output:?}");
         let resume = &report["resume"];
         assert_eq!(resume["caught_up"]["delivered"], 1500 * 20, "{report}");
-        assert_eq!((&resume["caught_up"]["missing"], &resume["live_wrong"]), (&0.into(), &0.into()), "{report}");
+        assert_eq!(
+            (&resume["caught_up"]["missing"], &resume["live_wrong"]),
+            (&0.into(), &0.into()),
+            "{report}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_person_gets_text_with_a_histogram() {
-    let text = vidette(&["bench", "fanout", "-n", "5", "-r", "20", "-d", "1", "--engine", "memory"]).await.ok();
-    for part in ["5 of 5", "20 in 1.0 s", "100 of 100", "0 missing, 0 repeated, 0 out of order", "p99.9", "█", "CPU s"]
-    {
+    let text = vidette(&[
+        "bench", "fanout", "-n", "5", "-r", "20", "-d", "1", "--engine", "memory",
+    ])
+    .await
+    .ok();
+    for part in [
+        "5 of 5",
+        "20 in 1.0 s",
+        "100 of 100",
+        "0 missing, 0 repeated, 0 out of order",
+        "p99.9",
+        "█",
+        "CPU s",
+    ] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
 }
@@ -137,9 +207,15 @@ struct Faulty {
 /// A server of Server-Sent Events that does one thing wrong.
 async fn faulty(wrong: Wrong) -> String {
     let (published, events) = unbounded_channel();
-    let state = Faulty { wrong, published, shown: broadcast::Sender::new(1000) };
+    let state = Faulty {
+        wrong,
+        published,
+        shown: broadcast::Sender::new(1000),
+    };
     tokio::spawn(show(state.clone(), events));
-    let router = Router::new().route("/sub/{topic}", get(subscribe)).route("/pub/{topic}", post(publish));
+    let router = Router::new()
+        .route("/sub/{topic}", get(subscribe))
+        .route("/pub/{topic}", post(publish));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async { axum::serve(listener, router.with_state(state)).await });
@@ -170,7 +246,9 @@ async fn show(Faulty { wrong, shown, .. }: Faulty, mut events: UnboundedReceiver
     }
 }
 
-async fn subscribe(State(faulty): State<Faulty>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+async fn subscribe(
+    State(faulty): State<Faulty>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let shown = futures_util::stream::unfold(faulty.shown.subscribe(), async |mut shown| {
         let data = shown.recv().await.ok()??;
         Some((Ok(Event::default().data(data)), shown))
@@ -193,7 +271,10 @@ async fn a_server_that_drops_repeats_or_swaps_one_event_or_cuts_a_reader_is_foun
     ];
     for (wrong, expected) in cases {
         let url = faulty(wrong).await;
-        let (read, written) = (format!("{url}/sub/{{topic}}"), format!("{url}/pub/{{topic}}"));
+        let (read, written) = (
+            format!("{url}/sub/{{topic}}"),
+            format!("{url}/pub/{{topic}}"),
+        );
         let (report, output) = bench(&[
             "fanout",
             "-n",
@@ -213,9 +294,23 @@ async fn a_server_that_drops_repeats_or_swaps_one_event_or_cuts_a_reader_is_foun
         .await;
         assert_eq!(output.code(), 1, "{output:?}");
         let delivery = &report["delivery"];
-        let found = [&delivery["missing"], &delivery["repeated"], &delivery["out_of_order"], &report["lost"]];
-        assert_eq!(found.map(|count| count.as_u64().expect("a count")), expected, "{report}");
-        assert!(output.stderr.contains("not every reader got every event once and in order"), "{output:?}");
+        let found = [
+            &delivery["missing"],
+            &delivery["repeated"],
+            &delivery["out_of_order"],
+            &report["lost"],
+        ];
+        assert_eq!(
+            found.map(|count| count.as_u64().expect("a count")),
+            expected,
+            "{report}"
+        );
+        assert!(
+            output
+                .stderr
+                .contains("not every reader got every event once and in order"),
+            "{output:?}"
+        );
     }
 }
 
@@ -238,24 +333,52 @@ async fn what_cannot_be_measured_is_told() {
     assert_eq!(nobody.code(), 1, "{nobody:?}");
     assert!(nobody.stderr.contains("no gateway answers"), "{nobody:?}");
     let too_many = vidette(&["bench", "idle", "-n", "1000000"]).await;
-    assert!(too_many.code() == 1 && too_many.stderr.contains("open files"), "{too_many:?}");
+    assert!(
+        too_many.code() == 1 && too_many.stderr.contains("open files"),
+        "{too_many:?}"
+    );
     let engine = vidette(&["bench", "idle", "--engine", "paper"]).await;
-    assert!(engine.code() == 1 && engine.stderr.contains("paper"), "the gateway's own words are passed on: {engine:?}");
+    assert!(
+        engine.code() == 1 && engine.stderr.contains("paper"),
+        "the gateway's own words are passed on: {engine:?}"
+    );
 }
 
 #[tokio::test]
 async fn an_interrupted_run_tells_what_it_has_measured() {
     let gateway = Gateway::in_memory();
     let mut bench = Command::new(VIDETTE);
-    bench.args(["bench", "fanout", "-n", "5", "-r", "100", "-d", "600", "--json", "--url", &gateway.url()]);
+    bench.args([
+        "bench",
+        "fanout",
+        "-n",
+        "5",
+        "-r",
+        "100",
+        "-d",
+        "600",
+        "--json",
+        "--url",
+        &gateway.url(),
+    ]);
     bench.stdout(Stdio::piped()).kill_on_drop(true);
     let bench = bench.spawn().expect("vidette bench starts");
-    gateway.until("it publishes", async || gateway.get("/v1/bus").await["last"].as_u64() > Some(20)).await;
+    gateway
+        .until("it publishes", async || {
+            gateway.get("/v1/bus").await["last"].as_u64() > Some(20)
+        })
+        .await;
     let pid = i32::try_from(bench.id().expect("a pid")).expect("a pid");
     kill(Pid::from_raw(pid), Signal::SIGINT).expect("it can be interrupted");
-    let output = timeout(PATIENCE, bench.wait_with_output()).await.expect("it ends in time").expect("its output");
+    let output = timeout(PATIENCE, bench.wait_with_output())
+        .await
+        .expect("it ends in time")
+        .expect("its output");
     assert!(output.status.success(), "{output:?}");
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert!(report["publish"]["accepted"].as_u64() > Some(20), "{report}");
+    assert!(
+        report["publish"]["accepted"].as_u64() > Some(20),
+        "{report}"
+    );
     assert_eq!(report["delivery"]["missing"], 0, "{report}");
 }

@@ -16,7 +16,10 @@ use crate::common::gateway::{Gateway, PATIENCE, Setup};
 #[tokio::test]
 async fn it_logs_its_engine_its_log_and_its_address() {
     let mut gateway = Gateway::start();
-    let epoch = gateway.get("/v1/bus").await["epoch"].as_str().expect("an epoch").to_owned();
+    let epoch = gateway.get("/v1/bus").await["epoch"]
+        .as_str()
+        .expect("an epoch")
+        .to_owned();
     gateway.publish_numbers("door.1", 3).await;
     assert!(gateway.terminate().await.success());
     gateway.start_again();
@@ -47,7 +50,12 @@ async fn its_log_can_be_json() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
         .collect();
-    assert!(lines.iter().any(|line| line["engine"] == "memory" && line["last"] == 0), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["engine"] == "memory" && line["last"] == 0),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]
@@ -55,10 +63,18 @@ async fn sigterm_and_sigint_end_it_with_0() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut gateway = Gateway::start();
         gateway.publish_numbers("door.1", 1).await;
-        kill(Pid::from_raw(i32::try_from(gateway.pid()).expect("a pid")), signal).expect("it can be signalled");
+        kill(
+            Pid::from_raw(i32::try_from(gateway.pid()).expect("a pid")),
+            signal,
+        )
+        .expect("it can be signalled");
         let status = gateway.ended().await;
         assert_eq!(status.code(), Some(0), "{signal} {}", gateway.log());
-        assert!(gateway.log().contains("stopped"), "{signal} {}", gateway.log());
+        assert!(
+            gateway.log().contains("stopped"),
+            "{signal} {}",
+            gateway.log()
+        );
     }
 }
 
@@ -71,8 +87,19 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
     std::fs::write(&path, config).expect("a file");
     let output = vidette(&["serve", "--config", path.to_str().expect("UTF-8")]).await;
     assert_eq!(output.code(), 64, "{output:?}");
-    for part in ["paper", "colour", "bus.heartbeat", "retention.max_age", "legacy.path", "/nowhere/at/all"] {
-        assert!(output.stderr.contains(part), "{part} is missing in {}", output.stderr);
+    for part in [
+        "paper",
+        "colour",
+        "bus.heartbeat",
+        "retention.max_age",
+        "legacy.path",
+        "/nowhere/at/all",
+    ] {
+        assert!(
+            output.stderr.contains(part),
+            "{part} is missing in {}",
+            output.stderr
+        );
     }
 }
 
@@ -94,51 +121,103 @@ async fn an_address_that_is_taken_is_told_and_exits_with_1() {
     let address = gateway.address().to_string();
     let output = vidette(&["serve", "--engine", "memory", "--listen", &address]).await;
     assert_eq!(output.code(), 1, "{output:?}");
-    assert!(output.stderr.contains(&address) && output.stderr.contains("--listen"), "{output:?}");
+    assert!(
+        output.stderr.contains(&address) && output.stderr.contains("--listen"),
+        "{output:?}"
+    );
 }
 
 #[tokio::test]
 async fn it_listens_on_several_addresses() {
     let flags = vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()];
-    let gateway = Gateway::start_with(Setup { engine: "memory", flags, ..Setup::default() });
-    gateway.until("both are logged", || async { gateway.log().matches("listening on http://").count() == 2 }).await;
+    let gateway = Gateway::start_with(Setup {
+        engine: "memory",
+        flags,
+        ..Setup::default()
+    });
+    gateway
+        .until("both are logged", || async {
+            gateway.log().matches("listening on http://").count() == 2
+        })
+        .await;
     let log = gateway.log();
-    let urls = log.lines().filter_map(|line| line.split_once("listening on ")).map(|(_, url)| url.trim().to_owned());
+    let urls = log
+        .lines()
+        .filter_map(|line| line.split_once("listening on "))
+        .map(|(_, url)| url.trim().to_owned());
     for url in urls {
-        assert!(reqwest::get(format!("{url}/healthz")).await.expect("an answer").status().is_success(), "{url}");
+        assert!(
+            reqwest::get(format!("{url}/healthz"))
+                .await
+                .expect("an answer")
+                .status()
+                .is_success(),
+            "{url}"
+        );
     }
 }
 
 #[tokio::test]
 async fn the_demo_publishes_door_events() {
     let flags = vec!["--demo".to_owned()];
-    let gateway = Gateway::start_with(Setup { engine: "memory", flags, ..Setup::default() });
-    let answer = gateway.get("/v1/poll?topic=door.*&after=earliest&limit=1&wait=20").await;
+    let gateway = Gateway::start_with(Setup {
+        engine: "memory",
+        flags,
+        ..Setup::default()
+    });
+    let answer = gateway
+        .get("/v1/poll?topic=door.*&after=earliest&limit=1&wait=20")
+        .await;
     let event = &answer["events"][0];
     let door = event["data"]["doorno"].as_u64().expect("a door");
     assert_eq!(event["topic"], format!("door.{door}"));
-    assert!(event["type"] == "opened" || event["type"] == "refused", "{event}");
+    assert!(
+        event["type"] == "opened" || event["type"] == "refused",
+        "{event}"
+    );
     for field in ["rfsim", "optime", "ynopen"] {
-        assert!(event["data"].get(field).is_some(), "{field} is missing in {event}");
+        assert!(
+            event["data"].get(field).is_some(),
+            "{field} is missing in {event}"
+        );
     }
 }
 
 #[tokio::test]
 async fn it_goes_on_and_ends_with_0_when_nobody_reads_its_log_any_more() {
     let mut command = Command::new(VIDETTE);
-    command.args(["serve", "--engine", "memory", "--listen", "127.0.0.1:0"]).stdin(Stdio::null());
-    let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
+    command
+        .args(["serve", "--engine", "memory", "--listen", "127.0.0.1:0"])
+        .stdin(Stdio::null());
+    let mut child = command
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
     let mut log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     let url = loop {
-        let line = timeout(PATIENCE, log.next_line()).await.expect("a line in time").expect("UTF-8").expect("a line");
+        let line = timeout(PATIENCE, log.next_line())
+            .await
+            .expect("a line in time")
+            .expect("UTF-8")
+            .expect("a line");
         if let Some((_, url)) = line.split_once("listening on ") {
             break url.trim().to_owned();
         }
     };
     drop(log);
-    assert!(reqwest::get(format!("{url}/healthz")).await.expect("an answer").status().is_success());
+    assert!(
+        reqwest::get(format!("{url}/healthz"))
+            .await
+            .expect("an answer")
+            .status()
+            .is_success()
+    );
     let pid = i32::try_from(child.id().expect("it runs")).expect("a pid");
     kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it can be signalled");
-    let status = timeout(PATIENCE, child.wait()).await.expect("it ends in time").expect("an exit status");
+    let status = timeout(PATIENCE, child.wait())
+        .await
+        .expect("it ends in time")
+        .expect("an exit status");
     assert_eq!(status.code(), Some(0));
 }

@@ -27,12 +27,26 @@ async fn all_transports_print_the_same_objects() {
     gateway.publish(&events).await;
     let mut printed = Vec::new();
     for via in TRANSPORTS {
-        let args = ["tail", "--after", "earliest", "--limit", "5", "--json", "--via", via, "--url", &gateway.url()];
+        let args = [
+            "tail",
+            "--after",
+            "earliest",
+            "--limit",
+            "5",
+            "--json",
+            "--via",
+            via,
+            "--url",
+            &gateway.url(),
+        ];
         printed.push(vidette(&args).await.ok());
     }
     assert_eq!(printed[0], printed[1]);
     assert_eq!(printed[0], printed[2]);
-    let objects: Vec<Value> = printed[0].lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let objects: Vec<Value> = printed[0]
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     let poll = gateway.get("/v1/poll?after=earliest&wait=0").await;
     assert_eq!(Value::from(objects), poll["events"]);
 }
@@ -43,7 +57,10 @@ async fn tail_resumes_by_itself_after_a_crash_and_after_an_orderly_end() {
         let mut gateway = Gateway::start();
         gateway.publish_numbers("door.1", 50).await;
         let url = gateway.url();
-        let args = ["tail", "door.>", "--after", "earliest", "--json", "--limit", "150", "--via", via, "--url", &url];
+        let args = [
+            "tail", "door.>", "--after", "earliest", "--json", "--limit", "150", "--via", via,
+            "--url", &url,
+        ];
         let mut tail = Running::start(VIDETTE, &args);
         let mut vids = Vec::new();
         for round in 1..=3 {
@@ -60,20 +77,42 @@ async fn tail_resumes_by_itself_after_a_crash_and_after_an_orderly_end() {
         }
         assert_eq!(vids, (1..=150).collect::<Vec<_>>(), "{via}");
         let output = tail.end().await;
-        assert!(output.status.success() && output.stdout.is_empty(), "{via} {output:?}");
-        assert!(output.stderr.contains("resuming after 50-"), "{via} {output:?}");
+        assert!(
+            output.status.success() && output.stdout.is_empty(),
+            "{via} {output:?}"
+        );
+        assert!(
+            output.stderr.contains("resuming after 50-"),
+            "{via} {output:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_line_has_the_vid_the_topic_the_type_and_the_data() {
     let gateway = Gateway::start();
-    gateway.publish(&json!({ "topic": "door.3", "type": "opened", "data": { "a": [1, 2] } })).await;
+    gateway
+        .publish(&json!({ "topic": "door.3", "type": "opened", "data": { "a": [1, 2] } }))
+        .await;
     for via in TRANSPORTS {
-        let args = ["tail", "--after", "0", "--limit", "1", "--via", via, "--url", &gateway.url()];
+        let args = [
+            "tail",
+            "--after",
+            "0",
+            "--limit",
+            "1",
+            "--via",
+            via,
+            "--url",
+            &gateway.url(),
+        ];
         let line = vidette(&args).await.ok();
         let words: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!((words[0], words[2], words[3], words[4]), ("1", "door.3", "opened", "{\"a\":[1,2]}"), "{line}");
+        assert_eq!(
+            (words[0], words[2], words[3], words[4]),
+            ("1", "door.3", "opened", "{\"a\":[1,2]}"),
+            "{line}"
+        );
     }
 }
 
@@ -93,16 +132,47 @@ async fn every_start_is_taken() {
     ];
     for via in TRANSPORTS {
         for (start, expected) in cases {
-            let common = ["--limit", "1", "--json", "--via", via, "--url", &gateway.url()];
+            let common = [
+                "--limit",
+                "1",
+                "--json",
+                "--via",
+                via,
+                "--url",
+                &gateway.url(),
+            ];
             let line = vidette(&[&["tail"], start, &common].concat()).await.ok();
             assert_eq!(vid_of(&line), expected, "{via} {start:?}");
         }
         // Without a start it is what comes from now on.
-        let tail = Running::start(VIDETTE, &["tail", "--limit", "1", "--json", "--via", via, "--url", &gateway.url()]);
-        gateway.until("tail waits", || async { gateway.get("/v1/bus").await["subscribers"] == 1 }).await;
-        let expected = gateway.publish(&json!({ "topic": "gate.1", "data": 1 })).await["vid"].as_u64();
+        let tail = Running::start(
+            VIDETTE,
+            &[
+                "tail",
+                "--limit",
+                "1",
+                "--json",
+                "--via",
+                via,
+                "--url",
+                &gateway.url(),
+            ],
+        );
+        gateway
+            .until("tail waits", || async {
+                gateway.get("/v1/bus").await["subscribers"] == 1
+            })
+            .await;
+        let expected = gateway
+            .publish(&json!({ "topic": "gate.1", "data": 1 }))
+            .await["vid"]
+            .as_u64();
         assert_eq!(Some(vid_of(&tail.end().await.ok())), expected, "{via}");
-        gateway.until("tail has gone", || async { gateway.get("/v1/bus").await["subscribers"] == 0 }).await;
+        gateway
+            .until("tail has gone", || async {
+                gateway.get("/v1/bus").await["subscribers"] == 0
+            })
+            .await;
     }
 }
 
@@ -111,10 +181,28 @@ async fn a_gap_is_told_on_standard_error_and_reading_goes_on() {
     let gateway = Gateway::in_memory();
     gateway.publish_numbers("door.1", 2).await;
     for via in TRANSPORTS {
-        let args = ["tail", "--after", "1-otherlog", "--limit", "2", "--json", "--via", via, "--url", &gateway.url()];
+        let args = [
+            "tail",
+            "--after",
+            "1-otherlog",
+            "--limit",
+            "2",
+            "--json",
+            "--via",
+            via,
+            "--url",
+            &gateway.url(),
+        ];
         let output = vidette(&args).await;
-        assert_eq!(output.stdout.lines().map(vid_of).collect::<Vec<_>>(), [1, 2], "{via}");
-        assert!(output.stderr.contains("gap (reset)") && output.status.success(), "{via} {output:?}");
+        assert_eq!(
+            output.stdout.lines().map(vid_of).collect::<Vec<_>>(),
+            [1, 2],
+            "{via}"
+        );
+        assert!(
+            output.stderr.contains("gap (reset)") && output.status.success(),
+            "{via} {output:?}"
+        );
     }
 }
 
@@ -134,7 +222,9 @@ async fn tail_comes_back_when_its_network_has_gone() {
         let gateway = Gateway::start();
         let network = Network::before(gateway.address()).await;
         let url = network.url();
-        let args = ["tail", "--after", "earliest", "--json", "--limit", "4", "--via", via, "--url", &url];
+        let args = [
+            "tail", "--after", "earliest", "--json", "--limit", "4", "--via", via, "--url", &url,
+        ];
         let mut tail = Running::start(VIDETTE, &args);
         gateway.publish_numbers("door.1", 2).await;
         for vid in [1, 2] {
@@ -143,26 +233,38 @@ async fn tail_comes_back_when_its_network_has_gone() {
         let tried = network.connections();
         network.cut().await;
         gateway.publish_numbers("door.1", 2).await;
-        gateway.until("it has tried in vain", || async { network.connections() > tried }).await;
+        gateway
+            .until("it has tried in vain", || async {
+                network.connections() > tried
+            })
+            .await;
         network.mend();
         let rest: Vec<u64> = tail.end().await.ok().lines().map(vid_of).collect();
         assert_eq!(rest, [3, 4], "{via}");
     }
 }
 
-/// A gateway writes at least once a heartbeat (contract §4); silence for much longer means that the connection is dead.
+/// A gateway writes at least once a heartbeat (contract §4); silence for much longer means that the
+/// connection is dead.
 async fn comes_back_after_silence(via: &str) {
     let config = "[bus]\nheartbeat = \"1s\"".to_owned();
-    let gateway = Gateway::start_with(Setup { config, ..Setup::default() });
+    let gateway = Gateway::start_with(Setup {
+        config,
+        ..Setup::default()
+    });
     let network = Network::before(gateway.address()).await;
     let url = network.url();
-    let args = ["tail", "--after", "earliest", "--json", "--limit", "2", "--via", via, "--url", &url];
+    let args = [
+        "tail", "--after", "earliest", "--json", "--limit", "2", "--via", via, "--url", &url,
+    ];
     let mut tail = Running::start(VIDETTE, &args);
     gateway.publish_numbers("door.1", 1).await;
     assert_eq!(vid_of(&tail.line().await.expect("an event")), 1);
     network.silence();
     gateway.publish_numbers("door.1", 1).await;
-    gateway.until("it has tried again", || async { network.connections() > 1 }).await;
+    gateway
+        .until("it has tried again", || async { network.connections() > 1 })
+        .await;
     network.mend();
     assert_eq!(vid_of(&tail.end().await.ok()), 2);
 }

@@ -1,4 +1,5 @@
-//! One socket that is never waited for: connecting, reading all that is there, writing what it takes.
+//! One socket that is never waited for: connecting, reading all that is there, writing what it
+//! takes.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -48,7 +49,9 @@ impl Connection {
         buffer: &mut [u8],
         with: &mut With<'_>,
     ) -> Result<(), String> {
-        let Some(socket) = &mut self.socket else { return Ok(()) };
+        let Some(socket) = &mut self.socket else {
+            return Ok(());
+        };
         if !self.is_connected {
             if let Some(fault) = socket.take_error().map_err(|e| e.to_string())? {
                 return Err(format!("cannot connect: {fault}"));
@@ -64,10 +67,19 @@ impl Connection {
     }
 
     /// Events tell of a change only: all that is there has to be read.
-    fn read(&mut self, is_closed: bool, buffer: &mut [u8], with: &mut With<'_>) -> Result<(), String> {
+    fn read(
+        &mut self,
+        is_closed: bool,
+        buffer: &mut [u8],
+        with: &mut With<'_>,
+    ) -> Result<(), String> {
         loop {
-            let Some(socket) = &mut self.socket else { return Ok(()) };
-            let most = self.hangs_up_after.map_or(buffer.len(), |left| left.min(buffer.len()));
+            let Some(socket) = &mut self.socket else {
+                return Ok(());
+            };
+            let most = self
+                .hangs_up_after
+                .map_or(buffer.len(), |left| left.min(buffer.len()));
             match socket.read(&mut buffer[..most]) {
                 Ok(0) => return Err("closed by the server".to_owned()),
                 Ok(count) => {
@@ -88,7 +100,9 @@ impl Connection {
 
     /// What the socket does not take is written when it tells that it is writable.
     fn flush(&mut self) -> Result<(), String> {
-        let Some(socket) = &mut self.socket else { return Ok(()) };
+        let Some(socket) = &mut self.socket else {
+            return Ok(());
+        };
         while !self.out.is_empty() {
             match socket.write(&self.out) {
                 Ok(count) => drop(self.out.drain(..count)),
@@ -112,7 +126,9 @@ pub(super) fn connect(to: SocketAddr, at: usize, sources: u32) -> io::Result<Tcp
         socket.bind(&SocketAddr::from((from, 0)).into())?;
     }
     match socket.connect(&to.into()) {
-        Err(e) if e.kind() != ErrorKind::WouldBlock && e.raw_os_error() != Some(EINPROGRESS) => Err(e),
+        Err(e) if e.kind() != ErrorKind::WouldBlock && e.raw_os_error() != Some(EINPROGRESS) => {
+            Err(e)
+        }
         _ => Ok(TcpStream::from_std(socket.into())),
     }
 }

@@ -24,7 +24,11 @@ pub(super) struct Events {
 
 impl Events {
     /// Calls `whole` for each event that ends in these bytes, with its empty line.
-    pub(super) fn feed(&mut self, bytes: &[u8], mut whole: impl FnMut(&[u8])) -> Result<(), String> {
+    pub(super) fn feed(
+        &mut self,
+        bytes: &[u8],
+        mut whole: impl FnMut(&[u8]),
+    ) -> Result<(), String> {
         let mut bytes = bytes;
         while !bytes.is_empty() {
             if self.left == 0 {
@@ -46,7 +50,8 @@ impl Events {
         match httparse::parse_chunk_size(size) {
             Ok(httparse::Status::Complete((_, 0))) => Err("the server ended the stream".to_owned()),
             Ok(httparse::Status::Complete((_, size))) => {
-                self.left = usize::try_from(size).map_err(|_| "a chunk without measure".to_owned())?;
+                self.left =
+                    usize::try_from(size).map_err(|_| "a chunk without measure".to_owned())?;
                 self.framing.clear();
                 Ok(&bytes[1..])
             }
@@ -75,7 +80,9 @@ impl Events {
 
 /// What the event tells a browser to come back with.
 pub(super) fn id_of(event: &[u8]) -> Option<&str> {
-    let mut ids = event.rsplit(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"id: "));
+    let mut ids = event
+        .rsplit(|byte| *byte == b'\n')
+        .filter_map(|line| line.strip_prefix(b"id: "));
     ids.next().and_then(|id| std::str::from_utf8(id).ok())
 }
 
@@ -85,24 +92,34 @@ mod tests {
 
     #[test]
     fn an_event_is_handed_on_once_when_it_is_whole_however_it_is_cut() {
-        let events =
-            ["event: hello\ndata: {}\n\n", "id: 1-a\ndata: x\n\n", ": quiet\n\n", "id: 2-a\nid: 3-a\ndata: y\n\n"];
+        let events = [
+            "event: hello\ndata: {}\n\n",
+            "id: 1-a\ndata: x\n\n",
+            ": quiet\n\n",
+            "id: 2-a\nid: 3-a\ndata: y\n\n",
+        ];
         let text = events.concat();
         for chunk in 1..text.len() {
             let chunks = text.as_bytes().chunks(chunk);
-            let body: Vec<u8> =
-                chunks.flat_map(|c| [format!("{:x}\r\n", c.len()).as_bytes(), c, b"\r\n"].concat()).collect();
+            let body: Vec<u8> = chunks
+                .flat_map(|c| [format!("{:x}\r\n", c.len()).as_bytes(), c, b"\r\n"].concat())
+                .collect();
             for cut in 0..body.len() {
                 let (mut reader, mut found) = (Events::default(), Vec::new());
                 for part in [&body[..cut], &body[cut..]] {
-                    let whole = |event: &[u8]| found.push(String::from_utf8(event.to_vec()).expect("UTF-8"));
+                    let whole = |event: &[u8]| {
+                        found.push(String::from_utf8(event.to_vec()).expect("UTF-8"))
+                    };
                     reader.feed(part, whole).expect("chunks");
                 }
                 assert_eq!(found, events, "chunks of {chunk}, cut at {cut}");
                 assert!(reader.event.is_empty());
             }
         }
-        assert_eq!(events.map(|event| id_of(event.as_bytes())), [None, Some("1-a"), None, Some("3-a")]);
+        assert_eq!(
+            events.map(|event| id_of(event.as_bytes())),
+            [None, Some("1-a"), None, Some("3-a")]
+        );
     }
 
     #[test]

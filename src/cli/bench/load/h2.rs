@@ -1,9 +1,11 @@
-//! Readers by gRPC: server streams on one HTTP/2 connection. A stream is ready once it has its head.
+//! Readers by gRPC: server streams on one HTTP/2 connection. A stream is ready once it has its
+//! head.
 //!
-//! As much of RFC 9113 as a reader of many streams needs, so that the client costs little beside the server: heads are sent
-//! as literals and read only for their status, messages are looked through for markers wherever frames cut them.
-//! Invariants: windows are as large as they can be and the connection's is refilled, so a server is held back by TCP alone;
-//! pings and settings are answered.
+//! As much of RFC 9113 as a reader of many streams needs, so that the client costs little beside
+//! the server: heads are sent as literals and read only for their status, messages are looked
+//! through for markers wherever frames cut them. Invariants: windows are as large as they can be
+//! and the connection's is refilled, so a server is held back by TCP alone; pings and settings are
+//! answered.
 
 use prost::Message as _;
 
@@ -123,7 +125,13 @@ impl H2 {
         for (index, stream) in (0_u32..).zip(&self.streams) {
             let id = 1 + 2 * index;
             frame(out, HEADERS, END_HEADERS, id, &head);
-            frame(out, DATA, END_STREAM, id, &grpc_message(&self.request(stream.topic)));
+            frame(
+                out,
+                DATA,
+                END_STREAM,
+                id,
+                &grpc_message(&self.request(stream.topic)),
+            );
         }
         Ok(())
     }
@@ -136,14 +144,19 @@ impl H2 {
         }
     }
 
-    /// A part of a frame's payload that has come. Data is looked at as it comes, all else once it is whole.
+    /// A part of a frame's payload that has come. Data is looked at as it comes, all else once it
+    /// is whole.
     fn part(&mut self, part: &[u8], with: &mut With<'_>) {
         if self.frame.kind() != DATA {
             self.frame.payload.extend_from_slice(part);
             return;
         }
         self.unacknowledged_bytes += u32::try_from(part.len()).unwrap_or_default();
-        if let Some(stream) = self.frame.stream().and_then(|index| self.streams.get_mut(index)) {
+        if let Some(stream) = self
+            .frame
+            .stream()
+            .and_then(|index| self.streams.get_mut(index))
+        {
             stream.seen.feed(part, with.tally);
         }
         if self.unacknowledged_bytes >= REFILL_BYTES {
@@ -168,7 +181,9 @@ impl H2 {
             }
             PING if flags & ACK == 0 => frame(with.out, PING, ACK, 0, payload),
             GOAWAY => return Err("the server goes away".to_owned()),
-            HEADERS if payload.first() == Some(&STATUS_200) && flags & END_STREAM == 0 => self.begins(),
+            HEADERS if payload.first() == Some(&STATUS_200) && flags & END_STREAM == 0 => {
+                self.begins()
+            }
             HEADERS | DATA if flags & END_STREAM != 0 => self.ends(with.working),
             RST_STREAM => self.ends(with.working),
             _ => {}
@@ -177,7 +192,13 @@ impl H2 {
     }
 
     fn begins(&mut self) {
-        let Some(stream) = self.frame.stream().and_then(|index| self.streams.get_mut(index)) else { return };
+        let Some(stream) = self
+            .frame
+            .stream()
+            .and_then(|index| self.streams.get_mut(index))
+        else {
+            return;
+        };
         if stream.state == State::Asked {
             stream.state = State::Reading;
             self.reading += 1;
@@ -185,12 +206,22 @@ impl H2 {
     }
 
     fn ends(&mut self, working: bool) {
-        let Some(stream) = self.frame.stream().and_then(|index| self.streams.get_mut(index)) else { return };
+        let Some(stream) = self
+            .frame
+            .stream()
+            .and_then(|index| self.streams.get_mut(index))
+        else {
+            return;
+        };
         if matches!(stream.state, State::Lost | State::Refused) {
             return;
         }
         let was_reading = stream.state == State::Reading;
-        stream.state = if was_reading && working { State::Lost } else { State::Refused };
+        stream.state = if was_reading && working {
+            State::Lost
+        } else {
+            State::Refused
+        };
         self.reading -= usize::from(was_reading);
         self.ended += 1;
     }
@@ -202,7 +233,13 @@ impl Wire for H2 {
         let mut window = INITIAL_WINDOW_SIZE.to_be_bytes().to_vec();
         window.extend_from_slice(&MAX_WINDOW.to_be_bytes());
         frame(out, SETTINGS, 0, 0, &window);
-        frame(out, WINDOW_UPDATE, 0, 0, &(MAX_WINDOW - DEFAULT_WINDOW).to_be_bytes());
+        frame(
+            out,
+            WINDOW_UPDATE,
+            0,
+            0,
+            &(MAX_WINDOW - DEFAULT_WINDOW).to_be_bytes(),
+        );
     }
 
     fn take(&mut self, mut bytes: &[u8], with: &mut With<'_>) -> Result<(), String> {
@@ -241,14 +278,19 @@ impl Wire for H2 {
     }
 
     fn received(&self) -> Vec<(usize, u64)> {
-        let counting = self.streams.iter().filter(|s| matches!(s.state, State::Reading | State::Lost));
+        let counting = self
+            .streams
+            .iter()
+            .filter(|s| matches!(s.state, State::Reading | State::Lost));
         counting.map(|s| (s.topic, s.seen.received)).collect()
     }
 }
 
 /// The length in a frame's head, as far as that has come.
 fn length(head: &[u8]) -> usize {
-    head.iter().take(3).fold(0, |length, byte| length << 8 | usize::from(*byte))
+    head.iter()
+        .take(3)
+        .fold(0, |length, byte| length << 8 | usize::from(*byte))
 }
 
 fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
@@ -262,7 +304,10 @@ fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
 fn setting(payload: &[u8], wanted: u16) -> Option<u32> {
     let (settings, _) = payload.as_chunks::<6>();
     let named = |s: &&[u8; 6]| u16::from_be_bytes([s[0], s[1]]) == wanted;
-    settings.iter().find(named).map(|s| u32::from_be_bytes([s[2], s[3], s[4], s[5]]))
+    settings
+        .iter()
+        .find(named)
+        .map(|s| u32::from_be_bytes([s[2], s[3], s[4], s[5]]))
 }
 
 /// A request's head in HPACK, all of it literals that nobody has to remember.
@@ -289,7 +334,11 @@ fn request_head(authority: &str) -> Vec<u8> {
 fn grpc_message(request: &SubscribeRequest) -> Vec<u8> {
     let encoded = request.encode_to_vec();
     let mut message = vec![0];
-    message.extend_from_slice(&u32::try_from(encoded.len()).unwrap_or_default().to_be_bytes());
+    message.extend_from_slice(
+        &u32::try_from(encoded.len())
+            .unwrap_or_default()
+            .to_be_bytes(),
+    );
     message.extend(encoded);
     message
 }
@@ -324,17 +373,32 @@ mod tests {
 
     fn markers(sequences: std::ops::Range<u32>) -> Vec<u8> {
         let mut text = Vec::new();
-        sequences.for_each(|sequence| Marker { run: 1, publisher: 0, sequence, due_us: 0 }.write(&mut text, 40));
+        sequences.for_each(|sequence| {
+            Marker {
+                run: 1,
+                publisher: 0,
+                sequence,
+                due_us: 0,
+            }
+            .write(&mut text, 40)
+        });
         text
     }
 
-    /// Settings, two heads, events on the first stream whose marker is cut by a frame, a ping, and the second's end.
+    /// Settings, two heads, events on the first stream whose marker is cut by a frame, a ping, and
+    /// the second's end.
     fn answers() -> Vec<u8> {
         let mut bytes = Vec::new();
         frame(&mut bytes, SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 2]);
         frame(&mut bytes, SETTINGS, ACK, 0, &[]);
         for stream in [1, 3] {
-            frame(&mut bytes, HEADERS, END_HEADERS, stream, &[STATUS_200, 0x10]);
+            frame(
+                &mut bytes,
+                HEADERS,
+                END_HEADERS,
+                stream,
+                &[STATUS_200, 0x10],
+            );
         }
         let data = markers(0..2);
         frame(&mut bytes, DATA, 0, 1, &data[..50]);
@@ -349,11 +413,23 @@ mod tests {
         let bytes = answers();
         for cut in 0..=bytes.len() {
             let (mut wire, mut tally, mut out) = (wire(2), Tally::new(1), Vec::new());
-            let mut with = With { tally: &mut tally, out: &mut out, working: true };
+            let mut with = With {
+                tally: &mut tally,
+                out: &mut out,
+                working: true,
+            };
             wire.take(&bytes[..cut], &mut with).expect("no fault");
             wire.take(&bytes[cut..], &mut with).expect("no fault");
-            assert_eq!((wire.reading(), wire.ended(), tally.delivered), (1, 1, 2), "cut at {cut}");
-            assert_eq!(wire.received(), [(0, 2), (0, 0)], "the second is expected to get what it was cut from");
+            assert_eq!(
+                (wire.reading(), wire.ended(), tally.delivered),
+                (1, 1, 2),
+                "cut at {cut}"
+            );
+            assert_eq!(
+                wire.received(),
+                [(0, 2), (0, 0)],
+                "the second is expected to get what it was cut from"
+            );
             let mut pong = Vec::new();
             frame(&mut pong, PING, ACK, 0, b"12345678");
             assert!(out.ends_with(&pong), "a ping is answered");
@@ -363,7 +439,11 @@ mod tests {
     #[test]
     fn more_streams_than_the_server_allows_are_a_fault() {
         let (mut tally, mut out) = (Tally::new(1), Vec::new());
-        let mut with = With { tally: &mut tally, out: &mut out, working: false };
+        let mut with = With {
+            tally: &mut tally,
+            out: &mut out,
+            working: false,
+        };
         let fault = wire(3).take(&answers(), &mut with).expect_err("a fault");
         assert!(fault.contains("2 streams a connection, not 3"), "{fault}");
     }
@@ -373,8 +453,25 @@ mod tests {
         let (mut wire, mut tally, mut out) = (wire(1), Tally::new(1), Vec::new());
         let mut bytes = Vec::new();
         frame(&mut bytes, SETTINGS, 0, 0, &[]);
-        frame(&mut bytes, HEADERS, END_HEADERS | END_STREAM, 1, &[STATUS_200, 0x10]);
-        wire.take(&bytes, &mut With { tally: &mut tally, out: &mut out, working: false }).expect("no fault");
-        assert_eq!((wire.reading(), wire.ended(), wire.received().len()), (0, 1, 0));
+        frame(
+            &mut bytes,
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            1,
+            &[STATUS_200, 0x10],
+        );
+        wire.take(
+            &bytes,
+            &mut With {
+                tally: &mut tally,
+                out: &mut out,
+                working: false,
+            },
+        )
+        .expect("no fault");
+        assert_eq!(
+            (wire.reading(), wire.ended(), wire.received().len()),
+            (0, 1, 0)
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! Readers, thousands on one thread: non-blocking sockets that are read in sweeps.
 //!
-//! Client and server share the machine, so what the client costs is taken from what is measured. Between two sweeps the
-//! thread sleeps, as a network card gathers interrupts: without that each delivery would wake the client, and the server
-//! would pay for waking it. Invariants:
+//! Client and server share the machine, so what the client costs is taken from what is measured.
+//! Between two sweeps the thread sleeps, as a network card gathers interrupts: without that each
+//! delivery would wake the client, and the server would pay for waking it. Invariants:
 //! - a connection is never dropped by this side before the end, however slow it is;
-//! - what broke before publishing began is `failed` and expected to get nothing, what broke later is `lost` and missed.
+//! - what broke before publishing began is `failed` and expected to get nothing, what broke later
+//!   is `lost` and missed.
 
 mod connection;
 mod events;
@@ -67,7 +68,10 @@ pub(super) struct Shared {
 
 impl Shared {
     fn fault(&self, text: String) {
-        self.first_fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+        self.first_fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(text);
     }
 }
 
@@ -91,7 +95,10 @@ impl Load {
     pub(super) fn start(plan: Plan) -> Self {
         let shared = Arc::new(Shared::default());
         let told = shared.clone();
-        Load { shared, thread: std::thread::spawn(move || Sweeper::new(plan, told)?.run()) }
+        Load {
+            shared,
+            thread: std::thread::spawn(move || Sweeper::new(plan, told)?.run()),
+        }
     }
 
     pub(super) fn ready(&self) -> usize {
@@ -118,8 +125,13 @@ impl Load {
     pub(super) fn finish(self) -> Result<Counted, String> {
         let lost = self.shared.lost.load(Ordering::Relaxed); // before the readers hang up
         self.shared.stop.store(true, Ordering::Relaxed);
-        let counted = self.thread.join().map_err(|_| "the thread of the readers panicked".to_owned())?;
-        counted.map(|counted| Counted { lost, ..counted }).map_err(|e| format!("the readers: {e}"))
+        let counted = self
+            .thread
+            .join()
+            .map_err(|_| "the thread of the readers panicked".to_owned())?;
+        counted
+            .map(|counted| Counted { lost, ..counted })
+            .map_err(|e| format!("the readers: {e}"))
     }
 }
 
@@ -167,9 +179,15 @@ struct Sweeper {
 impl Sweeper {
     fn new(plan: Plan, shared: Arc<Shared>) -> io::Result<Self> {
         let wires: Vec<Box<dyn Wire>> = match plan.via {
-            Via::Sse => (0..plan.readers).map(|i| Box::new(sse::Sse::new(&plan, i)) as Box<dyn Wire>).collect(),
-            Via::Poll => (0..plan.readers).map(|i| Box::new(poll::LongPoll::new(&plan, i)) as Box<dyn Wire>).collect(),
-            Via::Grpc => (0..plan.connections).map(|c| Box::new(h2::H2::new(&plan, c)) as Box<dyn Wire>).collect(),
+            Via::Sse => (0..plan.readers)
+                .map(|i| Box::new(sse::Sse::new(&plan, i)) as Box<dyn Wire>)
+                .collect(),
+            Via::Poll => (0..plan.readers)
+                .map(|i| Box::new(poll::LongPoll::new(&plan, i)) as Box<dyn Wire>)
+                .collect(),
+            Via::Grpc => (0..plan.connections)
+                .map(|c| Box::new(h2::H2::new(&plan, c)) as Box<dyn Wire>)
+                .collect(),
         };
         let connections: Vec<_> = wires.into_iter().map(Connection::new).collect();
         Ok(Sweeper {
@@ -177,7 +195,13 @@ impl Sweeper {
             opening: 0,
             next_churn: None,
             // With more on one source address, finding it a free port takes long.
-            sources: u32::try_from(connections.len().div_ceil(limits::BENCH_CONNECTIONS_A_SOURCE)).unwrap_or(1).max(1),
+            sources: u32::try_from(
+                connections
+                    .len()
+                    .div_ceil(limits::BENCH_CONNECTIONS_A_SOURCE),
+            )
+            .unwrap_or(1)
+            .max(1),
             tally: Tally::new(plan.run),
             buffer: vec![0; limits::BENCH_READ_BYTES],
             connections,
@@ -203,7 +227,9 @@ impl Sweeper {
             for event in &events {
                 self.event(event.token().0, event);
             }
-            self.shared.delivered.store(self.tally.delivered, Ordering::Relaxed);
+            self.shared
+                .delivered
+                .store(self.tally.delivered, Ordering::Relaxed);
             if !self.plan.coalesce.is_zero() {
                 std::thread::sleep(self.plan.coalesce);
             }
@@ -230,8 +256,11 @@ impl Sweeper {
     fn event(&mut self, at: usize, event: &mio::event::Event) {
         let connection = &mut self.connections[at];
         let before = (connection.wire.reading(), connection.wire.ended());
-        let mut with =
-            With { tally: &mut self.tally, out: &mut Vec::new(), working: self.shared.working.load(Ordering::Relaxed) };
+        let mut with = With {
+            tally: &mut self.tally,
+            out: &mut Vec::new(),
+            working: self.shared.working.load(Ordering::Relaxed),
+        };
         let outcome = connection.serve(event, &mut self.buffer, &mut with);
         let after = (connection.wire.reading(), connection.wire.ended());
         self.note(before, after);
@@ -278,7 +307,11 @@ impl Sweeper {
         shared.ready.fetch_sub(before.0, Ordering::Relaxed);
         let gone = after.1 - before.1;
         if gone > 0 {
-            let counter = if shared.working.load(Ordering::Relaxed) { &shared.lost } else { &shared.failed };
+            let counter = if shared.working.load(Ordering::Relaxed) {
+                &shared.lost
+            } else {
+                &shared.failed
+            };
             counter.fetch_add(gone, Ordering::Relaxed);
             shared.fault("the server refused or ended a stream".to_owned());
         }
@@ -315,7 +348,12 @@ impl Sweeper {
             received: counting.flat_map(|c| c.wire.received()).collect(),
             failed: self.shared.failed.load(Ordering::Relaxed),
             lost: 0,
-            first_fault: self.shared.first_fault.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            first_fault: self
+                .shared
+                .first_fault
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
             tally: self.tally,
         }
     }

@@ -1,4 +1,5 @@
-//! A long-poller: asks, takes what comes, asks again with the cursor it was given. It is ready once it has asked.
+//! A long-poller: asks, takes what comes, asks again with the cursor it was given. It is ready once
+//! it has asked.
 
 use super::{Plan, Wire, With};
 use crate::cli::bench::address::{Address, Fill};
@@ -32,8 +33,16 @@ impl LongPoll {
     }
 
     fn ask(&mut self, out: &mut Vec<u8>) {
-        let path = self.address.path(Fill { run: self.run, topic: self.topic, cursor: &self.cursor });
-        let LongPoll { address: Address { authority, .. }, conditions, .. } = self;
+        let path = self.address.path(Fill {
+            run: self.run,
+            topic: self.topic,
+            cursor: &self.cursor,
+        });
+        let LongPoll {
+            address: Address { authority, .. },
+            conditions,
+            ..
+        } = self;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n{conditions}\r\n");
         out.extend_from_slice(request.as_bytes());
         self.has_asked = true;
@@ -50,8 +59,13 @@ fn cursor(body: &[u8]) -> Option<String> {
 const CURSOR: &[u8] = b"\"cursor\":\"";
 
 fn conditions(answer: &Answer<'_>) -> String {
-    let pairs = [("last-modified", "If-Modified-Since"), ("etag", "If-None-Match")];
-    let given = pairs.iter().filter_map(|(told, asked)| Some(format!("{asked}: {}\r\n", answer.header(told)?)));
+    let pairs = [
+        ("last-modified", "If-Modified-Since"),
+        ("etag", "If-None-Match"),
+    ];
+    let given = pairs
+        .iter()
+        .filter_map(|(told, asked)| Some(format!("{asked}: {}\r\n", answer.header(told)?)));
     given.collect()
 }
 
@@ -84,7 +98,11 @@ impl Wire for LongPoll {
     }
 
     fn received(&self) -> Vec<(usize, u64)> {
-        if self.has_asked { vec![(self.topic, self.seen.received)] } else { Vec::new() }
+        if self.has_asked {
+            vec![(self.topic, self.seen.received)]
+        } else {
+            Vec::new()
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! A reader of Server-Sent Events. It is ready once it has its head.
 //!
-//! Invariant: one that may hang up counts whole events only, and comes back with the id of the last one that it had, as a
-//! browser does. What was due while it was away is checked like any other event, and its latency is not counted.
+//! Invariant: one that may hang up counts whole events only, and comes back with the id of the last
+//! one that it had, as a browser does. What was due while it was away is checked like any other
+//! event, and its latency is not counted.
 
 use std::io::Write as _;
 
@@ -36,7 +37,11 @@ struct Resuming {
 impl Sse {
     pub(super) fn new(plan: &Plan, reader: usize) -> Self {
         let topic = plan.first_topic + reader % plan.topics;
-        let path = plan.address.path(Fill { run: plan.run, topic, cursor: &plan.cursor });
+        let path = plan.address.path(Fill {
+            run: plan.run,
+            topic,
+            cursor: &plan.cursor,
+        });
         Sse {
             request: format!(
                 "GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n",
@@ -57,7 +62,11 @@ impl Sse {
         self.head.extend_from_slice(bytes);
         let Some(end) = head_end(&self.head) else {
             let is_endless = self.head.len() > limits::MAX_HEAD_BYTES;
-            return if is_endless { Err("a head without an end".to_owned()) } else { Ok(&[]) };
+            return if is_endless {
+                Err("a head without an end".to_owned())
+            } else {
+                Ok(&[])
+            };
         };
         if status(&self.head) != Some(200) {
             return Err(first_line(&self.head));
@@ -86,9 +95,17 @@ impl Wire for Sse {
     }
 
     fn take(&mut self, bytes: &[u8], with: &mut With<'_>) -> Result<(), String> {
-        let bytes = if self.is_reading { bytes } else { self.take_head(bytes)? };
+        let bytes = if self.is_reading {
+            bytes
+        } else {
+            self.take_head(bytes)?
+        };
         let Sse { seen, resuming, .. } = self;
-        if let Some(Resuming { events, last_event_id }) = resuming.as_deref_mut() {
+        if let Some(Resuming {
+            events,
+            last_event_id,
+        }) = resuming.as_deref_mut()
+        {
             return events.feed(bytes, |event| {
                 seen.feed(event, with.tally);
                 if let Some(id) = id_of(event) {
@@ -99,7 +116,11 @@ impl Wire for Sse {
         seen.feed(bytes, with.tally);
         // The connection goes on, for another request that nobody makes.
         let is_end = bytes == LAST_CHUNK || bytes.ends_with(b"\r\n0\r\n\r\n");
-        if is_end { Err("the server ended the stream".to_owned()) } else { Ok(()) }
+        if is_end {
+            Err("the server ended the stream".to_owned())
+        } else {
+            Ok(())
+        }
     }
 
     fn reading(&self) -> usize {
@@ -115,6 +136,10 @@ impl Wire for Sse {
     }
 
     fn received(&self) -> Vec<(usize, u64)> {
-        if self.has_read { vec![(self.topic, self.seen.received)] } else { Vec::new() }
+        if self.has_read {
+            vec![(self.topic, self.seen.received)]
+        } else {
+            Vec::new()
+        }
     }
 }
