@@ -29,7 +29,7 @@ fn hot_paths(criterion: &mut Criterion) {
         println!("{script}: {what}");
         group.throughput(Throughput::Elements(units));
         group.bench_function(script, |bencher| {
-            bencher.iter(|| runtime.block_on(scripts::run(script, units)))
+            bencher.iter(|| runtime.block_on(scripts::run(script, units)));
         });
     }
     group.finish();

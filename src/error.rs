@@ -42,115 +42,65 @@ pub enum Kind {
     Closing,
     /// The log cannot be written any more until the gateway is restarted.
     Broken,
+    /// The content encoding of a request is not supported.
+    UnsupportedEncoding,
+    /// The request names a host that is not this gateway's.
+    WrongHost,
+    /// The memory budget is used up.
+    OutOfMemory,
     /// A fault of vidette itself.
     Internal,
 }
 
-/// How a kind looks on the wires.
-struct Face {
-    http_status: u16,
-    grpc_code: tonic::Code,
-    slug: &'static str,
-    title: &'static str,
-    retry_after_s: Option<u32>,
-}
+/// How a kind looks on the wires: its HTTP status, gRPC code, slug, title, and the seconds after
+/// which it makes sense to try again.
+struct Face(u16, tonic::Code, &'static str, &'static str, Option<u32>);
 
 impl Kind {
+    #[rustfmt::skip] // a table with one line a kind
     fn face(self) -> Face {
         use tonic::Code;
-        let (http_status, grpc_code, slug, title, retry_after_s) = match self {
-            Kind::BadRequest => (
-                400,
-                Code::InvalidArgument,
-                "bad-request",
-                "Bad request",
-                None,
-            ),
-            Kind::Forbidden => (
-                403,
-                Code::PermissionDenied,
-                "forbidden",
-                "Not allowed",
-                None,
-            ),
-            Kind::NotFound => (404, Code::NotFound, "not-found", "Not found", None),
-            Kind::MethodNotAllowed => (
-                405,
-                Code::Unimplemented,
-                "method-not-allowed",
-                "Method not allowed",
-                None,
-            ),
-            Kind::Gap => (
-                410,
-                Code::OutOfRange,
-                "gap",
-                "The cursor cannot be served",
-                None,
-            ),
-            Kind::TooLarge => (413, Code::ResourceExhausted, "too-large", "Too large", None),
-            Kind::Busy => (
-                429,
-                Code::ResourceExhausted,
-                "busy",
-                "Too much at once",
-                Some(1),
-            ),
-            Kind::StorageFull => (
-                507,
-                Code::ResourceExhausted,
-                "storage-full",
-                "No room for events",
-                Some(10),
-            ),
-            Kind::Closing => (
-                503,
-                Code::Unavailable,
-                "closing",
-                "The gateway is shutting down",
-                Some(2),
-            ),
-            Kind::Broken => (
-                503,
-                Code::Unavailable,
-                "broken",
-                "The log cannot be written",
-                Some(10),
-            ),
-            Kind::Internal => (500, Code::Internal, "internal", "Internal fault", None),
-        };
-        Face {
-            http_status,
-            grpc_code,
-            slug,
-            title,
-            retry_after_s,
+        match self {
+            Kind::BadRequest => Face(400, Code::InvalidArgument, "bad-request", "Bad request", None),
+            Kind::Forbidden => Face(403, Code::PermissionDenied, "forbidden", "Not allowed", None),
+            Kind::NotFound => Face(404, Code::NotFound, "not-found", "Not found", None),
+            Kind::MethodNotAllowed => Face(405, Code::Unimplemented, "method-not-allowed", "Method not allowed", None),
+            Kind::Gap => Face(410, Code::OutOfRange, "gap", "The cursor cannot be served", None),
+            Kind::TooLarge => Face(413, Code::ResourceExhausted, "too-large", "Too large", None),
+            Kind::UnsupportedEncoding => Face(415, Code::Unimplemented, "unsupported-encoding", "Content encoding not supported", None),
+            Kind::WrongHost => Face(421, Code::PermissionDenied, "wrong-host", "Not a host of this gateway", None),
+            Kind::Busy => Face(429, Code::ResourceExhausted, "busy", "Too much at once", Some(1)),
+            Kind::Internal => Face(500, Code::Internal, "internal", "Internal error", None),
+            Kind::Closing => Face(503, Code::Unavailable, "closing", "The gateway is shutting down", Some(2)),
+            Kind::Broken => Face(503, Code::Unavailable, "broken", "The log cannot be written", Some(10)),
+            Kind::OutOfMemory => Face(503, Code::ResourceExhausted, "out-of-memory", "No memory left for this", Some(2)),
+            Kind::StorageFull => Face(507, Code::ResourceExhausted, "storage-full", "No room for events", Some(10)),
         }
     }
 
     /// The HTTP status.
     pub fn http_status(self) -> u16 {
-        self.face().http_status
+        self.face().0
     }
 
     /// The gRPC status code.
     pub fn grpc_code(self) -> tonic::Code {
-        self.face().grpc_code
+        self.face().1
     }
 
     /// The last part of the problem type, for example `bad-request`.
     pub fn slug(self) -> &'static str {
-        self.face().slug
+        self.face().2
     }
 
     /// The problem's title.
     pub fn title(self) -> &'static str {
-        self.face().title
+        self.face().3
     }
 
     /// Seconds after which it makes sense to try again, where it does.
     pub fn retry_after_s(self) -> Option<u32> {
-        self.face().retry_after_s
+        self.face().4
     }
 }
 

@@ -105,7 +105,7 @@ pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Resu
 
 pub(super) async fn metrics(State(AppState { bus, sources, .. }): State<AppState>) -> Response {
     let text = bus.metrics().render(bus.gauges(), |registry| {
-        register_metrics(registry, &sources)
+        register_metrics(registry, &sources);
     });
     (
         [(

@@ -82,6 +82,12 @@ async fn a_bad_address_is_answered_with_its_problem() {
             .await
             .problem(400);
     }
+    assert_serves(&gateway, "bad queries").await;
+}
+
+#[tokio::test]
+async fn a_bad_path_is_answered_with_its_problem() {
+    let gateway = Gateway::in_memory();
     for path in [
         "/v1/poll?format=raw",
         "/v1/sse?format=xml",

@@ -177,7 +177,7 @@ impl Run {
                     max_events: *max_events,
                     ..keep()
                 })
-                .await
+                .await;
             }
             Step::TrimToAge(seconds) => {
                 self.trim(Retention {
@@ -191,7 +191,7 @@ impl Run {
                     max_bytes: *max_bytes,
                     ..keep()
                 })
-                .await
+                .await;
             }
             Step::Reopen if self.bench.is_durable() => {
                 self.bench.reopen();
@@ -219,7 +219,7 @@ impl Run {
                 self.read(FILTERS[*filter], after, through, budget).await;
             }
             Step::Newest { filter, after } => {
-                self.newest(FILTERS[*filter], self.model.at(*after)).await
+                self.newest(FILTERS[*filter], self.model.at(*after)).await;
             }
             Step::Times(offset) => {
                 let earlier = self

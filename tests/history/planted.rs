@@ -335,7 +335,7 @@ fn a_vid_of_two_events_is_a_double_vid() {
         let other = Draft::new("odd", "other");
         let digest = digest(&Data::Json(other.data));
         change(history, 0, 5, |face| {
-            (face.id, face.digest) = (other.id, digest)
+            (face.id, face.digest) = (other.id, digest);
         });
     });
     assert_eq!(
@@ -352,8 +352,8 @@ fn a_vid_of_two_events_is_a_double_vid() {
 fn an_event_that_nobody_sent_or_wanted_is_made_up() {
     let stranger = after(|history| {
         change(history, 0, 12, |face| {
-            (face.vid, face.id) = (13, "stranger".into())
-        })
+            (face.vid, face.id) = (13, "stranger".into());
+        });
     });
     assert!(stranger.made_up == 1, "{stranger:?}");
     let unwanted = after(|history| {
@@ -377,7 +377,7 @@ fn a_gap_that_is_not_told_is_found() {
     let silent = after(|history| {
         history.readings[1]
             .told
-            .retain(|(_, what)| !matches!(what, What::Gap(_)))
+            .retain(|(_, what)| !matches!(what, What::Gap(_)));
     });
     assert_eq!(
         silent,

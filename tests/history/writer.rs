@@ -94,9 +94,9 @@ impl Writer {
                 }
                 let mut history = self.shared.history();
                 if fault == 5 {
-                    history.done.silences += 1
+                    history.done.silences += 1;
                 } else {
-                    history.done.cuts += 1
+                    history.done.cuts += 1;
                 }
             };
             let publishing = tokio::time::timeout(ANSWER, self.publisher.publish(drafts));

@@ -108,10 +108,10 @@ impl PostgresSource {
         for (key, outcome) in self.taken.drain(..).zip(outcomes) {
             match outcome {
                 Outcome::Published(_) if self.config.delete_after_publish => {
-                    deleted.push(key, String::new())
+                    deleted.push(key, String::new());
                 }
                 Outcome::Published(receipt) => {
-                    marked.push(key, self.bus.cursor(receipt.vid).to_string())
+                    marked.push(key, self.bus.cursor(receipt.vid).to_string());
                 }
                 Outcome::Refused(reason) => marked.push(key, format!("refused: {reason}")),
             }

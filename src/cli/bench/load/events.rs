@@ -108,7 +108,7 @@ mod tests {
                 let (mut reader, mut found) = (Events::default(), Vec::new());
                 for part in [&body[..cut], &body[cut..]] {
                     let whole = |event: &[u8]| {
-                        found.push(String::from_utf8(event.to_vec()).expect("UTF-8"))
+                        found.push(String::from_utf8(event.to_vec()).expect("UTF-8"));
                     };
                     reader.feed(part, whole).expect("chunks");
                 }

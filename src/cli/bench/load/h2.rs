@@ -182,7 +182,7 @@ impl H2 {
             PING if flags & ACK == 0 => frame(with.out, PING, ACK, 0, payload),
             GOAWAY => return Err("the server goes away".to_owned()),
             HEADERS if payload.first() == Some(&STATUS_200) && flags & END_STREAM == 0 => {
-                self.begins()
+                self.begins();
             }
             HEADERS | DATA if flags & END_STREAM != 0 => self.ends(with.working),
             RST_STREAM => self.ends(with.working),
@@ -380,7 +380,7 @@ mod tests {
                 sequence,
                 due_us: 0,
             }
-            .write(&mut text, 40)
+            .write(&mut text, 40);
         });
         text
     }
