@@ -4,7 +4,7 @@
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
-	cargo test --no-fail-fast
+	cargo test --workspace --no-fail-fast
 
 # What needs no real client and no fault injection: seconds, for every change.
 quick:
@@ -52,8 +52,8 @@ counts:
 	cargo test --release --test counts
 
 lint:
-	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources are not checked"; fi
 

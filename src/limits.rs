@@ -214,38 +214,6 @@ pub const RETRY_MS: u32 = 1000;
 /// … plus a random part up to this, so that they do not come all at once.
 pub const RETRY_JITTER_MS: u32 = 2000;
 
-/// `vidette bench`: readers, at most; those with a connection each are bounded by open files
-/// before.
-pub const BENCH_READERS: usize = 1_000_000;
-/// `vidette bench`: connections that are being opened at once.
-pub const BENCH_OPENING: usize = 256;
-/// `vidette bench`: connections from one loopback address; more, and the kernel searches long for a
-/// free port.
-pub const BENCH_CONNECTIONS_A_SOURCE: usize = 4000;
-/// `vidette bench`: bytes of one read.
-pub const BENCH_READ_BYTES: usize = 64 * 1024;
-/// `vidette bench`: bytes that a reader still reads before it hangs up, at most.
-pub const BENCH_HANG_UP_BYTES: usize = 1000;
-/// `vidette bench`: bytes of an event that is read whole.
-pub const BENCH_EVENT_BYTES: usize = 2 * MAX_EVENT_BYTES_CEILING;
-/// `vidette bench`: looks at the server's memory that are kept of a run.
-pub const BENCH_MEMORY_LOOKS: usize = 64;
-/// `vidette bench`: open files beside those of the readers.
-pub const BENCH_OTHER_FILES: usize = 100;
-/// `vidette bench`: the longest latency that is told apart, in microseconds.
-pub const BENCH_LATENCY_US: u64 = 600_000_000;
-/// `vidette bench`: refused publish requests after which a publisher gives up.
-pub const BENCH_FAULTS: u64 = 1000;
-/// `vidette bench`: how long an answer may take.
-pub const BENCH_ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// `vidette bench`: how long all readers together may take to connect.
-pub const BENCH_CONNECT_WAIT: Duration = Duration::from_secs(60);
-/// `vidette bench`: how long catching up may take.
-pub const BENCH_RESUME_WAIT: Duration = Duration::from_secs(300);
-/// `vidette bench`: bytes of a text in a request's head over HTTP/2, as its length is sent in 7
-/// bits.
-pub const BENCH_HPACK_BYTES: usize = 126;
-
 const _: () = {
     assert!(
         PAGE_BYTES + MAX_EVENT_BYTES_CEILING < 4 * 1024 * 1024,

@@ -2,7 +2,6 @@
 //!
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
-mod bench;
 mod demo;
 mod publish;
 mod serve;
@@ -45,7 +44,8 @@ enum Command {
     Publish(publish::PublishArgs),
     Source(source::SourceArgs),
     Tail(tail::TailArgs),
-    Bench(bench::BenchArgs),
+    #[cfg(feature = "bench")]
+    Bench(vidette_bench::BenchArgs),
 }
 
 /// What a command fails with: a text for a person, and an exit code.
@@ -105,7 +105,8 @@ fn run(command: Command) -> Outcome {
             Command::Publish(args) => publish::run(args).await,
             Command::Source(args) => source::run(args),
             Command::Tail(args) => tail::run(args).await,
-            Command::Bench(args) => bench::run(args).await,
+            #[cfg(feature = "bench")]
+            Command::Bench(args) => vidette_bench::run(args).await.map_err(Failure::new),
         }
     });
     // Standard input may be waited for on a thread that nothing can end.
@@ -118,7 +119,9 @@ fn run(command: Command) -> Outcome {
 /// such resets).
 fn runtime_of(command: &Command) -> tokio::runtime::Builder {
     match command {
-        Command::Serve(_) | Command::Bench(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        #[cfg(feature = "bench")]
+        Command::Bench(_) => tokio::runtime::Builder::new_multi_thread(),
         Command::Publish(_) | Command::Source(_) | Command::Tail(_) => {
             tokio::runtime::Builder::new_current_thread()
         }

@@ -23,14 +23,19 @@ mod resume;
 mod scene;
 mod tally;
 
-pub(super) use args::BenchArgs;
+mod limits;
+
+pub use args::BenchArgs;
 use args::What;
 use load::Via;
 use measure::{PLAIN, Shape};
 
-use super::{Failure, Outcome};
-
-pub(super) async fn run(args: BenchArgs) -> Outcome {
+/// Measures what was asked for and prints the report.
+///
+/// # Errors
+/// A text for a person: the gateway could not be started or reached, or a reader did not get every
+/// event once and in order.
+pub async fn run(args: BenchArgs) -> Result<(), String> {
     let interrupt = tokio::spawn(async {
         if tokio::signal::ctrl_c().await.is_ok() {
             progress::interrupt();
@@ -38,12 +43,12 @@ pub(super) async fn run(args: BenchArgs) -> Outcome {
     });
     let measured = tokio::task::spawn_blocking(move || measure(&args.what))
         .await
-        .map_err(Failure::new)?;
+        .map_err(|e| e.to_string())?;
     interrupt.abort();
     measured
 }
 
-fn measure(what: &What) -> Outcome {
+fn measure(what: &What) -> Result<(), String> {
     let (json, report) = match what {
         What::Fanout { load, churn } => (
             load.target.json,
@@ -78,17 +83,18 @@ fn measure(what: &What) -> Outcome {
         What::Idle(idle) => (idle.target.json, measure::idle(idle)),
         What::Resume(resume) => (resume.load.target.json, resume::run(resume)),
     };
-    let report = report.map_err(Failure::new)?;
+    let report = report?;
     if json {
-        println!("{}", serde_json::to_string(&report).map_err(Failure::new)?);
+        println!(
+            "{}",
+            serde_json::to_string(&report).map_err(|e| e.to_string())?
+        );
     } else {
         println!("{report}");
     }
     if report.is_clean() {
         Ok(())
     } else {
-        Err(Failure::new(
-            "not every reader got every event once and in order",
-        ))
+        Err("not every reader got every event once and in order".to_owned())
     }
 }

@@ -10,14 +10,14 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use tempfile::TempDir;
 
-pub(super) struct OwnGateway {
+pub(crate) struct OwnGateway {
     child: Child,
-    pub(super) url: String,
+    pub(crate) url: String,
     _folder: TempDir,
 }
 
 impl OwnGateway {
-    pub(super) fn start(engine: &str, config: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn start(engine: &str, config: Option<&Path>) -> Result<Self, String> {
         let folder = TempDir::new().map_err(|e| format!("no temporary folder: {e}"))?;
         let program =
             std::env::current_exe().map_err(|e| format!("this program is not to be found: {e}"))?;
@@ -58,7 +58,7 @@ impl OwnGateway {
         }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 }

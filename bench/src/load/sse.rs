@@ -8,15 +8,15 @@ use std::io::Write as _;
 
 use super::events::{Events, id_of};
 use super::{Plan, Wire, With};
-use crate::cli::bench::address::Fill;
-use crate::cli::bench::answer::{first_line, head_end, status};
-use crate::cli::bench::markers::now_us;
-use crate::cli::bench::tally::Seen;
+use crate::address::Fill;
+use crate::answer::{first_line, head_end, status};
 use crate::limits;
+use crate::markers::now_us;
+use crate::tally::Seen;
 
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-pub(super) struct Sse {
+pub(crate) struct Sse {
     /// Up to its empty line.
     request: String,
     topic: usize,
@@ -35,7 +35,7 @@ struct Resuming {
 }
 
 impl Sse {
-    pub(super) fn new(plan: &Plan, reader: usize) -> Self {
+    pub(crate) fn new(plan: &Plan, reader: usize) -> Self {
         let topic = plan.first_topic + reader % plan.topics;
         let path = plan.address.path(Fill {
             run: plan.run,

@@ -19,17 +19,17 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// The cursor of who reads only what comes from now on.
 const LATEST: &str = "latest";
 
-pub(super) struct Scene {
-    pub(super) run: u32,
-    pub(super) server: Processes,
-    pub(super) progress: Progress,
+pub(crate) struct Scene {
+    pub(crate) run: u32,
+    pub(crate) server: Processes,
+    pub(crate) progress: Progress,
     base: Address,
     publish_to: Option<Address>,
     _own: Option<OwnGateway>,
 }
 
 impl Scene {
-    pub(super) fn open(target: &TargetArgs) -> Result<Self, String> {
+    pub(crate) fn open(target: &TargetArgs) -> Result<Self, String> {
         // A refused raise leaves the limit as it was, which is told when it is too low.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         let own = match &target.url {
@@ -65,7 +65,7 @@ impl Scene {
     }
 
     /// Where the log of the gateway ends now; nothing where there is no gateway.
-    pub(super) fn cursor(&self) -> Result<String, String> {
+    pub(crate) fn cursor(&self) -> Result<String, String> {
         if self.publish_to.is_some() {
             return Ok(String::new());
         }
@@ -77,7 +77,7 @@ impl Scene {
         }
     }
 
-    pub(super) fn readers(&self, via: Via, args: &ReaderArgs, connections: usize) -> load::Plan {
+    pub(crate) fn readers(&self, via: Via, args: &ReaderArgs, connections: usize) -> load::Plan {
         let address = match via {
             Via::Sse => self
                 .base
@@ -104,7 +104,7 @@ impl Scene {
         }
     }
 
-    pub(super) fn publishing(&self, args: &PublishArgs, topics: usize) -> publish::Plan {
+    pub(crate) fn publishing(&self, args: &PublishArgs, topics: usize) -> publish::Plan {
         let path = if args.batch == 1 {
             "/v1/topics/{topic}"
         } else {
@@ -128,12 +128,12 @@ impl Scene {
     }
 
     /// Connects all readers, as far as that goes.
-    pub(super) fn connect(&self, plan: &load::Plan) -> Result<(Load, Connect), String> {
+    pub(crate) fn connect(&self, plan: &load::Plan) -> Result<(Load, Connect), String> {
         let files = if plan.via == Via::Grpc {
             plan.connections
         } else {
             plan.readers
-        } + limits::BENCH_OTHER_FILES;
+        } + limits::OTHER_FILES;
         let (allowed, _) = rlimit::Resource::NOFILE
             .get()
             .unwrap_or((u64::MAX, u64::MAX));
@@ -153,7 +153,7 @@ impl Scene {
             )
         };
         let all = || load.ready() + load.failed() >= plan.readers || !load.is_running();
-        self.progress.wait(limits::BENCH_CONNECT_WAIT, line, all);
+        self.progress.wait(limits::CONNECT_WAIT, line, all);
         let seconds = begun.elapsed().as_secs_f64();
         let connect = Connect {
             seconds,
@@ -165,7 +165,7 @@ impl Scene {
     }
 
     /// Publishes to the plan's end.
-    pub(super) fn publish(
+    pub(crate) fn publish(
         &self,
         plan: &publish::Plan,
         load: Option<&Load>,
@@ -179,7 +179,7 @@ impl Scene {
                 delivered()
             )
         };
-        let at_most = plan.duration + limits::BENCH_ANSWER_WAIT;
+        let at_most = plan.duration + limits::ANSWER_WAIT;
         self.progress
             .wait(at_most, line, || !publishing.is_running());
         publishing.stop();
@@ -187,11 +187,11 @@ impl Scene {
     }
 
     /// Waits until so many events have been delivered, or none has come for some time.
-    pub(super) fn drain(&self, load: &Load, wanted: u64, patience: f64) {
+    pub(crate) fn drain(&self, load: &Load, wanted: u64, patience: f64) {
         let patience = Duration::from_secs_f64(patience);
         let mut last = (load.delivered(), Instant::now());
         let line = || format!("{} of {wanted} delivered", load.delivered());
-        let is_interrupted = self.progress.wait(limits::BENCH_RESUME_WAIT, line, || {
+        let is_interrupted = self.progress.wait(limits::RESUME_WAIT, line, || {
             let delivered = load.delivered();
             if delivered != last.0 {
                 last = (delivered, Instant::now());
@@ -207,7 +207,7 @@ impl Scene {
 }
 
 /// How many deliveries there should be, if all of so many readers are there.
-pub(super) fn wanted(published: &Published, readers: usize) -> u64 {
+pub(crate) fn wanted(published: &Published, readers: usize) -> u64 {
     let topics = published.accepted.len();
     (0..topics)
         .map(|k| {
@@ -217,7 +217,7 @@ pub(super) fn wanted(published: &Published, readers: usize) -> u64 {
 }
 
 /// What readers got of what was published to their topics.
-pub(super) fn delivery(
+pub(crate) fn delivery(
     counted: &Counted,
     published: &Published,
     first_topic: usize,

@@ -16,9 +16,9 @@ use crate::limits;
 /// and server share the machine: compare only what was measured together.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct BenchArgs {
+pub struct BenchArgs {
     #[command(subcommand)]
-    pub(super) what: What,
+    pub(crate) what: What,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -32,7 +32,7 @@ const EXAMPLES: &str = "Examples:
   vidette bench poll --url http://127.0.0.1:8080 --server-pid \"$(pidof vidette)\"";
 
 #[derive(Subcommand)]
-pub(super) enum What {
+pub(crate) enum What {
     /// Events to readers by Server-Sent Events
     Fanout {
         #[command(flatten)]
@@ -60,18 +60,18 @@ pub(super) enum What {
 }
 
 #[derive(Args)]
-pub(super) struct TargetArgs {
+pub(crate) struct TargetArgs {
     /// Address of a running gateway [default: one is started, in a temporary folder]. For comparing
     /// with other servers: the address to read from, with a path; {topic}, {k} (the topic's number)
     /// and {cursor} are filled in
     #[arg(long, value_parser = address)]
-    pub(super) url: Option<String>,
+    pub(crate) url: Option<String>,
     /// For comparing with other servers: where events are posted
     #[arg(long, requires = "url", value_parser = address)]
-    pub(super) publish_url: Option<String>,
+    pub(crate) publish_url: Option<String>,
     /// Processes whose CPU and memory are measured, with their children
     #[arg(long, value_delimiter = ',', requires = "url")]
-    pub(super) server_pid: Vec<u32>,
+    pub(crate) server_pid: Vec<u32>,
     /// Engine of the gateway that is started
     #[arg(
         long,
@@ -79,107 +79,107 @@ pub(super) struct TargetArgs {
         default_value = "sqlite",
         conflicts_with = "url"
     )]
-    pub(super) engine: String,
+    pub(crate) engine: String,
     /// Configuration of the gateway that is started
     #[arg(long, conflicts_with = "url")]
-    pub(super) config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// One JSON object instead of text
     #[arg(long)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Clone)]
-pub(super) struct ReaderArgs {
+pub(crate) struct ReaderArgs {
     /// Readers
-    #[arg(short = 'n', long, default_value_t = 1000, value_parser = at_most(limits::BENCH_READERS))]
-    pub(super) readers: usize,
+    #[arg(short = 'n', long, default_value_t = 1000, value_parser = at_most(limits::READERS))]
+    pub(crate) readers: usize,
     /// Topics; reader i reads topic i mod K
-    #[arg(short = 'k', long, default_value_t = 1, value_parser = at_most(limits::BENCH_READERS))]
-    pub(super) topics: usize,
+    #[arg(short = 'k', long, default_value_t = 1, value_parser = at_most(limits::READERS))]
+    pub(crate) topics: usize,
     /// Milliseconds the readers' thread sleeps between two looks at its sockets. More costs the
     /// server less, and adds as much to the latency: compare only with equal ones
     #[arg(long, default_value_t = 0.5, value_parser = milliseconds)]
-    pub(super) coalesce: f64,
+    pub(crate) coalesce: f64,
 }
 
 #[derive(Args, Clone)]
-pub(super) struct StreamArgs {
+pub(crate) struct StreamArgs {
     /// HTTP/2 connections that the gRPC streams share
-    #[arg(short, long, default_value_t = 10, value_parser = at_most(limits::BENCH_READERS))]
-    pub(super) connections: usize,
+    #[arg(short, long, default_value_t = 10, value_parser = at_most(limits::READERS))]
+    pub(crate) connections: usize,
 }
 
 #[derive(Args, Clone)]
-pub(super) struct PublishArgs {
+pub(crate) struct PublishArgs {
     /// Events a second over all publishers; 0: as fast as they are accepted
     #[arg(short, long, default_value_t = 100.0, value_parser = rate)]
-    pub(super) rate: f64,
+    pub(crate) rate: f64,
     /// Seconds to publish
     #[arg(short = 'd', long, default_value_t = 10.0, value_parser = seconds)]
-    pub(super) seconds: f64,
+    pub(crate) seconds: f64,
     /// Publishers, each with a connection of its own
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub(super) publishers: u8,
+    pub(crate) publishers: u8,
     /// Events a request
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=limits::MAX_BATCH_EVENTS as i64))]
-    pub(super) batch: u32,
+    pub(crate) batch: u32,
     /// Bytes of an event's data; at least 32, for its marker
     #[arg(short, long, default_value_t = 128, value_parser = at_most(limits::MAX_EVENT_BYTES_CEILING))]
-    pub(super) size: usize,
+    pub(crate) size: usize,
     /// Seconds without a delivery until what is missing is given up
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
-    pub(super) drain: f64,
+    pub(crate) drain: f64,
 }
 
 #[derive(Args)]
-pub(super) struct LoadArgs {
+pub(crate) struct LoadArgs {
     #[command(flatten)]
-    pub(super) target: TargetArgs,
+    pub(crate) target: TargetArgs,
     #[command(flatten)]
-    pub(super) readers: ReaderArgs,
+    pub(crate) readers: ReaderArgs,
     #[command(flatten)]
-    pub(super) publish: PublishArgs,
+    pub(crate) publish: PublishArgs,
 }
 
 #[derive(Args)]
-pub(super) struct ChurnArgs {
+pub(crate) struct ChurnArgs {
     /// Readers a second that hang up at any byte, and come back with the id of the last whole event
     /// that they had. What was due meanwhile is counted as any other event, but for its latency
     #[arg(long, default_value_t = 0.0, value_parser = rate, value_name = "A_SECOND")]
-    pub(super) churn: f64,
+    pub(crate) churn: f64,
 }
 
 #[derive(Args)]
-pub(super) struct IdleArgs {
+pub(crate) struct IdleArgs {
     #[command(flatten)]
-    pub(super) target: TargetArgs,
+    pub(crate) target: TargetArgs,
     #[command(flatten)]
-    pub(super) readers: ReaderArgs,
+    pub(crate) readers: ReaderArgs,
     #[command(flatten)]
-    pub(super) streams: StreamArgs,
+    pub(crate) streams: StreamArgs,
     /// How they wait
     #[arg(long, value_enum, default_value = "sse")]
-    pub(super) via: Via,
+    pub(crate) via: Via,
     /// Seconds to hold them
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]
-    pub(super) hold: f64,
+    pub(crate) hold: f64,
 }
 
 #[derive(Args)]
-pub(super) struct ResumeArgs {
+pub(crate) struct ResumeArgs {
     #[command(flatten)]
-    pub(super) load: LoadArgs,
+    pub(crate) load: LoadArgs,
     #[command(flatten)]
-    pub(super) streams: StreamArgs,
+    pub(crate) streams: StreamArgs,
     /// How they resume
     #[arg(long, value_enum, default_value = "sse")]
-    pub(super) via: Via,
+    pub(crate) via: Via,
     /// Events each of them has missed
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    pub(super) behind: u32,
+    pub(crate) behind: u32,
     /// Readers that read live meanwhile, by SSE
-    #[arg(long, default_value_t = 100, value_parser = at_most(limits::BENCH_READERS))]
-    pub(super) live: usize,
+    #[arg(long, default_value_t = 100, value_parser = at_most(limits::READERS))]
+    pub(crate) live: usize,
 }
 
 fn address(text: &str) -> Result<String, String> {

@@ -1,30 +1,30 @@
 //! As much of HTTP/1.1 answers as a load generator needs.
 
 /// A whole answer at the beginning of some bytes.
-pub(super) struct Answer<'a> {
-    pub(super) status: u16,
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
     head: &'a [u8],
-    pub(super) body: &'a [u8],
+    pub(crate) body: &'a [u8],
 }
 
 /// Where a head ends, with its empty line.
-pub(super) fn head_end(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
 }
 
-pub(super) fn status(head: &[u8]) -> Option<u16> {
+pub(crate) fn status(head: &[u8]) -> Option<u16> {
     std::str::from_utf8(head.get(9..12)?).ok()?.parse().ok()
 }
 
 /// The first line, for a person.
-pub(super) fn first_line(head: &[u8]) -> String {
+pub(crate) fn first_line(head: &[u8]) -> String {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     String::from_utf8_lossy(line).into_owned()
 }
 
 impl<'a> Answer<'a> {
     /// None while its end is still to come.
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Option<Self>, String> {
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Option<Self>, String> {
         let Some(end) = head_end(bytes) else {
             return Ok(None);
         };
@@ -48,11 +48,11 @@ impl<'a> Answer<'a> {
         Ok(Some(Answer { status, head, body }))
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
         field(self.head, name)
     }
 
-    pub(super) fn is_last(&self) -> bool {
+    pub(crate) fn is_last(&self) -> bool {
         self.header("connection")
             .is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }

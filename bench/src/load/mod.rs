@@ -29,26 +29,26 @@ use crate::limits;
 
 /// Who reads, and how.
 #[derive(Clone)]
-pub(super) struct Plan {
-    pub(super) run: u32,
-    pub(super) via: Via,
-    pub(super) address: Address,
-    pub(super) readers: usize,
+pub(crate) struct Plan {
+    pub(crate) run: u32,
+    pub(crate) via: Via,
+    pub(crate) address: Address,
+    pub(crate) readers: usize,
     /// HTTP/2 connections that the readers share; otherwise each has its own.
-    pub(super) connections: usize,
+    pub(crate) connections: usize,
     /// Reader i reads topic i mod this.
-    pub(super) topics: usize,
+    pub(crate) topics: usize,
     /// Added to the topics' numbers.
-    pub(super) first_topic: usize,
-    pub(super) publishers: usize,
-    pub(super) cursor: String,
-    pub(super) coalesce: Duration,
+    pub(crate) first_topic: usize,
+    pub(crate) publishers: usize,
+    pub(crate) cursor: String,
+    pub(crate) coalesce: Duration,
     /// Readers that hang up and come back, a second; by Server-Sent Events only.
-    pub(super) churn: f64,
+    pub(crate) churn: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Via {
+pub(crate) enum Via {
     Sse,
     Poll,
     Grpc,
@@ -56,7 +56,7 @@ pub(super) enum Via {
 
 /// What the thread tells while it runs.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     stop: AtomicBool,
     working: AtomicBool,
     ready: AtomicUsize,
@@ -76,23 +76,23 @@ impl Shared {
 }
 
 /// Readers that are running.
-pub(super) struct Load {
+pub(crate) struct Load {
     shared: Arc<Shared>,
     thread: JoinHandle<io::Result<Counted>>,
 }
 
 /// What is left of them.
-pub(super) struct Counted {
-    pub(super) tally: Tally,
+pub(crate) struct Counted {
+    pub(crate) tally: Tally,
     /// Topic and events of each reader that was there when publishing began.
-    pub(super) received: Vec<(usize, u64)>,
-    pub(super) failed: usize,
-    pub(super) lost: usize,
-    pub(super) first_fault: Option<String>,
+    pub(crate) received: Vec<(usize, u64)>,
+    pub(crate) failed: usize,
+    pub(crate) lost: usize,
+    pub(crate) first_fault: Option<String>,
 }
 
 impl Load {
-    pub(super) fn start(plan: Plan) -> Self {
+    pub(crate) fn start(plan: Plan) -> Self {
         let shared = Arc::new(Shared::default());
         let told = shared.clone();
         Load {
@@ -101,28 +101,28 @@ impl Load {
         }
     }
 
-    pub(super) fn ready(&self) -> usize {
+    pub(crate) fn ready(&self) -> usize {
         self.shared.ready.load(Ordering::Relaxed)
     }
 
-    pub(super) fn failed(&self) -> usize {
+    pub(crate) fn failed(&self) -> usize {
         self.shared.failed.load(Ordering::Relaxed)
     }
 
-    pub(super) fn delivered(&self) -> u64 {
+    pub(crate) fn delivered(&self) -> u64 {
         self.shared.delivered.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         !self.thread.is_finished()
     }
 
     /// From now on a reader that breaks is one that was lost.
-    pub(super) fn work(&self) {
+    pub(crate) fn work(&self) {
         self.shared.working.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn finish(self) -> Result<Counted, String> {
+    pub(crate) fn finish(self) -> Result<Counted, String> {
         let lost = self.shared.lost.load(Ordering::Relaxed); // before the readers hang up
         self.shared.stop.store(true, Ordering::Relaxed);
         let counted = self
@@ -195,15 +195,11 @@ impl Sweeper {
             opening: 0,
             next_churn: None,
             // With more on one source address, finding it a free port takes long.
-            sources: u32::try_from(
-                connections
-                    .len()
-                    .div_ceil(limits::BENCH_CONNECTIONS_A_SOURCE),
-            )
-            .unwrap_or(1)
-            .max(1),
+            sources: u32::try_from(connections.len().div_ceil(limits::CONNECTIONS_A_SOURCE))
+                .unwrap_or(1)
+                .max(1),
             tally: Tally::new(plan.run),
-            buffer: vec![0; limits::BENCH_READ_BYTES],
+            buffer: vec![0; limits::READ_BYTES],
             connections,
             shared,
             plan,
@@ -215,7 +211,7 @@ impl Sweeper {
         let mut events = Events::with_capacity(self.connections.len() + 1);
         let mut next = 0;
         while !self.shared.stop.load(Ordering::Relaxed) {
-            while next < self.connections.len() && self.opening < limits::BENCH_OPENING {
+            while next < self.connections.len() && self.opening < limits::OPENING {
                 self.open(next);
                 next += 1;
             }
@@ -284,7 +280,7 @@ impl Sweeper {
             let at = fastrand::usize(..self.connections.len());
             let connection = &mut self.connections[at];
             if connection.socket.is_some() && connection.wire.reading() > 0 {
-                connection.hangs_up_after = Some(fastrand::usize(1..=limits::BENCH_HANG_UP_BYTES));
+                connection.hangs_up_after = Some(fastrand::usize(1..=limits::HANG_UP_BYTES));
             }
         }
     }

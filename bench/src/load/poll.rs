@@ -2,11 +2,11 @@
 //! it has asked.
 
 use super::{Plan, Wire, With};
-use crate::cli::bench::address::{Address, Fill};
-use crate::cli::bench::answer::Answer;
-use crate::cli::bench::tally::Seen;
+use crate::address::{Address, Fill};
+use crate::answer::Answer;
+use crate::tally::Seen;
 
-pub(super) struct LongPoll {
+pub(crate) struct LongPoll {
     address: Address,
     run: u32,
     topic: usize,
@@ -19,7 +19,7 @@ pub(super) struct LongPoll {
 }
 
 impl LongPoll {
-    pub(super) fn new(plan: &Plan, reader: usize) -> Self {
+    pub(crate) fn new(plan: &Plan, reader: usize) -> Self {
         LongPoll {
             address: plan.address.clone(),
             run: plan.run,

@@ -21,38 +21,38 @@ use super::tally::histogram;
 use crate::limits;
 
 #[derive(Clone)]
-pub(super) struct Plan {
-    pub(super) run: u32,
-    pub(super) address: Address,
+pub(crate) struct Plan {
+    pub(crate) run: u32,
+    pub(crate) address: Address,
     /// Added to the topics' numbers.
-    pub(super) first_topic: usize,
-    pub(super) topics: usize,
-    pub(super) publishers: u8,
+    pub(crate) first_topic: usize,
+    pub(crate) topics: usize,
+    pub(crate) publishers: u8,
     /// Events a request; more than one go as a JSON array.
-    pub(super) batch: u32,
+    pub(crate) batch: u32,
     /// Events a second over all publishers; 0: as fast as accepted.
-    pub(super) rate: f64,
-    pub(super) events: u64,
-    pub(super) duration: Duration,
-    pub(super) payload_bytes: usize,
+    pub(crate) rate: f64,
+    pub(crate) events: u64,
+    pub(crate) duration: Duration,
+    pub(crate) payload_bytes: usize,
 }
 
 /// Publishers at work.
-pub(super) struct Publishing {
+pub(crate) struct Publishing {
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicU64>,
     threads: Vec<JoinHandle<Published>>,
 }
 
 /// What has been published.
-pub(super) struct Published {
+pub(crate) struct Published {
     /// Events answered with a 2xx, by topic.
-    pub(super) accepted: Vec<u64>,
-    pub(super) faults: u64,
-    pub(super) first_fault: Option<String>,
-    pub(super) answer_us: Histogram<u64>,
-    pub(super) start_us: u64,
-    pub(super) end_us: u64,
+    pub(crate) accepted: Vec<u64>,
+    pub(crate) faults: u64,
+    pub(crate) first_fault: Option<String>,
+    pub(crate) answer_us: Histogram<u64>,
+    pub(crate) start_us: u64,
+    pub(crate) end_us: u64,
 }
 
 impl Published {
@@ -68,7 +68,7 @@ impl Published {
         }
     }
 
-    pub(super) fn events(&self) -> u64 {
+    pub(crate) fn events(&self) -> u64 {
         self.accepted.iter().sum()
     }
 
@@ -86,7 +86,7 @@ impl Published {
 }
 
 impl Publishing {
-    pub(super) fn start(plan: &Plan) -> Self {
+    pub(crate) fn start(plan: &Plan) -> Self {
         let (stop, accepted) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicU64::new(0)),
@@ -115,19 +115,19 @@ impl Publishing {
         }
     }
 
-    pub(super) fn accepted(&self) -> u64 {
+    pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.threads.iter().any(|thread| !thread.is_finished())
     }
 
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn finish(self) -> Result<Published, String> {
+    pub(crate) fn finish(self) -> Result<Published, String> {
         let all = self
             .threads
             .into_iter()
@@ -178,7 +178,7 @@ impl Publisher {
             );
             let sent = self.send(&request, &mut answer);
             self.note(first, count, begun_us, sent);
-            if self.published.faults > limits::BENCH_FAULTS {
+            if self.published.faults > limits::FAULTS {
                 return;
             }
             first += batch * u64::from(self.plan.publishers);

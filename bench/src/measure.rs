@@ -11,20 +11,20 @@ use super::scene::{Scene, delivery, wanted};
 
 /// How readers are connected.
 #[derive(Clone, Copy)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// Those that gRPC streams share.
-    pub(super) connections: usize,
+    pub(crate) connections: usize,
     /// Readers that hang up and come back, a second.
-    pub(super) churn: f64,
+    pub(crate) churn: f64,
 }
 
-pub(super) const PLAIN: Shape = Shape {
+pub(crate) const PLAIN: Shape = Shape {
     connections: 1,
     churn: 0.0,
 };
 
 /// Readers, then publishers, then a wait for the last delivery.
-pub(super) fn events(
+pub(crate) fn events(
     bench: &'static str,
     via: Via,
     args: &LoadArgs,
@@ -65,7 +65,7 @@ pub(super) fn events(
 }
 
 /// Readers that wait.
-pub(super) fn idle(args: &IdleArgs) -> Result<Report, String> {
+pub(crate) fn idle(args: &IdleArgs) -> Result<Report, String> {
     let scene = Scene::open(&args.target)?;
     let mut readers = scene.readers(args.via, &args.readers, args.streams.connections);
     if args.via == Via::Poll {
@@ -91,7 +91,7 @@ pub(super) fn idle(args: &IdleArgs) -> Result<Report, String> {
     })
 }
 
-pub(super) fn about(
+pub(crate) fn about(
     bench: &'static str,
     readers: usize,
     ready: usize,
@@ -110,7 +110,7 @@ pub(super) fn about(
     }
 }
 
-pub(super) fn publish_report(published: &Published) -> Publish {
+pub(crate) fn publish_report(published: &Published) -> Publish {
     let seconds = Duration::from_micros(published.end_us - published.start_us).as_secs_f64();
     Publish {
         accepted: published.events(),

@@ -7,119 +7,119 @@ use serde::Serialize;
 
 /// One run.
 #[derive(Serialize, Default)]
-pub(super) struct Report {
-    pub(super) bench: &'static str,
-    pub(super) readers: usize,
+pub(crate) struct Report {
+    pub(crate) bench: &'static str,
+    pub(crate) readers: usize,
     /// Those that were there when publishing began.
-    pub(super) ready: usize,
+    pub(crate) ready: usize,
     /// Those that never were.
-    pub(super) failed: usize,
+    pub(crate) failed: usize,
     /// Those that were cut later.
-    pub(super) lost: usize,
+    pub(crate) lost: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) connect: Option<Connect>,
+    pub(crate) connect: Option<Connect>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) publish: Option<Publish>,
+    pub(crate) publish: Option<Publish>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) delivery: Option<Delivery>,
+    pub(crate) delivery: Option<Delivery>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) resume: Option<Resume>,
+    pub(crate) resume: Option<Resume>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) server: Option<Server>,
-    pub(super) client: Client,
+    pub(crate) server: Option<Server>,
+    pub(crate) client: Client,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) first_fault: Option<String>,
+    pub(crate) first_fault: Option<String>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Connect {
-    pub(super) seconds: f64,
-    pub(super) per_second: f64,
+pub(crate) struct Connect {
+    pub(crate) seconds: f64,
+    pub(crate) per_second: f64,
 }
 
 #[derive(Serialize)]
-pub(super) struct Publish {
-    pub(super) accepted: u64,
-    pub(super) faults: u64,
-    pub(super) seconds: f64,
-    pub(super) per_second: f64,
+pub(crate) struct Publish {
+    pub(crate) accepted: u64,
+    pub(crate) faults: u64,
+    pub(crate) seconds: f64,
+    pub(crate) per_second: f64,
     /// From sending a request to its answer.
-    pub(super) answer_us: Quantiles,
+    pub(crate) answer_us: Quantiles,
 }
 
 #[derive(Serialize)]
-pub(super) struct Delivery {
-    pub(super) expected: u64,
-    pub(super) delivered: u64,
-    pub(super) missing: u64,
-    pub(super) repeated: u64,
-    pub(super) out_of_order: u64,
-    pub(super) readers_with_missing: usize,
+pub(crate) struct Delivery {
+    pub(crate) expected: u64,
+    pub(crate) delivered: u64,
+    pub(crate) missing: u64,
+    pub(crate) repeated: u64,
+    pub(crate) out_of_order: u64,
+    pub(crate) readers_with_missing: usize,
     /// Events of somebody else's run.
-    pub(super) strange: u64,
+    pub(crate) strange: u64,
     /// Readers that hung up and came back.
-    pub(super) reconnects: u64,
+    pub(crate) reconnects: u64,
     /// Events that were due while their reader was away; their latency is not counted.
-    pub(super) resumed: u64,
-    pub(super) bytes: u64,
+    pub(crate) resumed: u64,
+    pub(crate) bytes: u64,
     /// From the first event that was due to the last delivery.
-    pub(super) seconds: f64,
-    pub(super) per_second: f64,
+    pub(crate) seconds: f64,
+    pub(crate) per_second: f64,
     /// From when an event was due to when it was read.
-    pub(super) latency_us: Quantiles,
+    pub(crate) latency_us: Quantiles,
     /// Upper edge of each column, and events in it.
-    pub(super) latency_histogram_us: Vec<(u64, u64)>,
+    pub(crate) latency_histogram_us: Vec<(u64, u64)>,
 }
 
 /// Readers that caught up, and how those fared who read live.
 #[derive(Serialize)]
-pub(super) struct Resume {
-    pub(super) behind: u32,
-    pub(super) caught_up: Delivery,
-    pub(super) live_alone_us: Quantiles,
-    pub(super) live_beside_us: Quantiles,
-    pub(super) live_p99_ratio: f64,
+pub(crate) struct Resume {
+    pub(crate) behind: u32,
+    pub(crate) caught_up: Delivery,
+    pub(crate) live_alone_us: Quantiles,
+    pub(crate) live_beside_us: Quantiles,
+    pub(crate) live_p99_ratio: f64,
     /// Missing, repeated or out of order among the live ones.
-    pub(super) live_wrong: u64,
+    pub(crate) live_wrong: u64,
 }
 
 /// What the server's processes took.
 #[derive(Serialize)]
-pub(super) struct Server {
-    pub(super) connect_cpu_s: f64,
+pub(crate) struct Server {
+    pub(crate) connect_cpu_s: f64,
     /// While it was published and delivered.
-    pub(super) cpu_s: f64,
-    pub(super) deliveries_per_cpu_s: f64,
-    pub(super) rss_before_bytes: u64,
-    pub(super) rss_idle_bytes: u64,
-    pub(super) rss_peak_bytes: u64,
+    pub(crate) cpu_s: f64,
+    pub(crate) deliveries_per_cpu_s: f64,
+    pub(crate) rss_before_bytes: u64,
+    pub(crate) rss_idle_bytes: u64,
+    pub(crate) rss_peak_bytes: u64,
     /// Seconds since the readers connected, and resident bytes; evenly over the run.
-    pub(super) rss_over_time_bytes: Vec<(f64, u64)>,
-    pub(super) rss_reader_bytes: u64,
-    pub(super) pss_reader_bytes: u64,
+    pub(crate) rss_over_time_bytes: Vec<(f64, u64)>,
+    pub(crate) rss_reader_bytes: u64,
+    pub(crate) pss_reader_bytes: u64,
 }
 
 #[derive(Serialize, Default)]
-pub(super) struct Client {
+pub(crate) struct Client {
     /// From the first publish to the last delivery, or while readers waited.
-    pub(super) seconds: f64,
-    pub(super) cpu_s: f64,
+    pub(crate) seconds: f64,
+    pub(crate) cpu_s: f64,
     /// What the rest of the machine used meanwhile: repeat a run where it is not small.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) other_cpu_s: Option<f64>,
+    pub(crate) other_cpu_s: Option<f64>,
 }
 
 #[derive(Serialize, Clone, Copy)]
-pub(super) struct Quantiles {
-    pub(super) p50: u64,
-    pub(super) p90: u64,
-    pub(super) p99: u64,
-    pub(super) p999: u64,
-    pub(super) max: u64,
+pub(crate) struct Quantiles {
+    pub(crate) p50: u64,
+    pub(crate) p90: u64,
+    pub(crate) p99: u64,
+    pub(crate) p999: u64,
+    pub(crate) max: u64,
 }
 
 impl Quantiles {
-    pub(super) fn of(histogram: &Histogram<u64>) -> Self {
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
         let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|q| histogram.value_at_quantile(q));
         Quantiles {
             p50,
@@ -132,7 +132,7 @@ impl Quantiles {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate")]
-pub(super) fn per_second(count: u64, seconds: f64) -> f64 {
+pub(crate) fn per_second(count: u64, seconds: f64) -> f64 {
     if seconds > 0.0 {
         (count as f64 / seconds * 10.0).round() / 10.0
     } else {
@@ -141,7 +141,7 @@ pub(super) fn per_second(count: u64, seconds: f64) -> f64 {
 }
 
 /// Columns that double, without the empty ones.
-pub(super) fn columns(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+pub(crate) fn columns(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
     let columns = histogram
         .iter_log(1, 2.0)
         .map(|c| (c.value_iterated_to() + 1, c.count_since_last_iteration()));
@@ -151,7 +151,7 @@ pub(super) fn columns(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
 impl Report {
     /// Whether nothing was missing or came twice or in another order, and no reader was cut or
     /// refused.
-    pub(super) fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         let caught_up = self.resume.as_ref().map(|resume| &resume.caught_up);
         let is_clean = |d: &Delivery| d.missing + d.repeated + d.out_of_order == 0;
         let live_wrong = self.resume.as_ref().map_or(0, |resume| resume.live_wrong);
@@ -357,7 +357,7 @@ fn milliseconds(us: u64) -> String {
 }
 
 /// A number without its fraction, in groups of three digits.
-pub(super) fn grouped(number: f64) -> String {
+pub(crate) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -24,7 +24,7 @@ impl Clock {
     }
 }
 
-pub(super) struct Meter {
+pub(crate) struct Meter {
     server: Processes,
     connecting: Clock,
     working: Option<Clock>,
@@ -36,7 +36,7 @@ pub(super) struct Meter {
 
 impl Meter {
     /// Before the readers connect.
-    pub(super) fn start(server: Processes) -> Self {
+    pub(crate) fn start(server: Processes) -> Self {
         Meter {
             before: server.memory(),
             idle: Memory::default(),
@@ -49,22 +49,22 @@ impl Meter {
     }
 
     /// All readers wait; from here on work is counted.
-    pub(super) fn begin_work(&mut self) {
+    pub(crate) fn begin_work(&mut self) {
         self.note_idle();
         self.working = Some(Clock::read(&self.server));
     }
 
-    pub(super) fn note_idle(&mut self) {
+    pub(crate) fn note_idle(&mut self) {
         self.idle = self.server.memory();
     }
 
     /// The last delivery has come; what follows is not counted.
-    pub(super) fn end_work(&mut self) {
+    pub(crate) fn end_work(&mut self) {
         self.done = Some(Clock::read(&self.server));
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    pub(super) fn finish(self, readers: usize, delivered: u64) -> (Client, Option<Server>) {
+    pub(crate) fn finish(self, readers: usize, delivered: u64) -> (Client, Option<Server>) {
         let Meter {
             server,
             connecting,

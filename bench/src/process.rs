@@ -16,21 +16,21 @@ const TICKS_A_SECOND: f64 = 100.0;
 
 /// Some processes and all their living descendants.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Processes(pub(super) Vec<u32>);
+pub(crate) struct Processes(pub(crate) Vec<u32>);
 
 /// Resident bytes: with shared pages counted in each process, and counted once.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Memory {
-    pub(super) rss: u64,
-    pub(super) pss: u64,
+pub(crate) struct Memory {
+    pub(crate) rss: u64,
+    pub(crate) pss: u64,
 }
 
 impl Processes {
-    pub(super) fn is_visible(&self) -> bool {
+    pub(crate) fn is_visible(&self) -> bool {
         !self.0.is_empty() && self.rss() > 0
     }
 
-    pub(super) fn cpu_seconds(&self) -> f64 {
+    pub(crate) fn cpu_seconds(&self) -> f64 {
         self.all()
             .into_iter()
             .filter_map(|pid| stat(&pid.to_string()))
@@ -38,7 +38,7 @@ impl Processes {
             .sum()
     }
 
-    pub(super) fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self) -> Memory {
         let pss = self
             .all()
             .iter()
@@ -84,12 +84,12 @@ impl Processes {
 }
 
 /// CPU seconds of this process.
-pub(super) fn own_cpu_seconds() -> f64 {
+pub(crate) fn own_cpu_seconds() -> f64 {
     stat("self").map_or(0.0, |(_, seconds)| seconds)
 }
 
 /// Busy CPU seconds of the whole machine, stolen ones included.
-pub(super) fn machine_cpu_seconds() -> f64 {
+pub(crate) fn machine_cpu_seconds() -> f64 {
     let text = read_to_string("/proc/stat").unwrap_or_default();
     let numbers: Vec<f64> = text
         .split_whitespace()
@@ -130,13 +130,13 @@ fn bytes(path: &str, name: &str) -> Option<u64> {
 }
 
 /// Watches how much memory processes take.
-pub(super) struct MemoryWatch {
+pub(crate) struct MemoryWatch {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<(u64, Vec<(f64, u64)>)>,
 }
 
 impl MemoryWatch {
-    pub(super) fn start(processes: &Processes) -> Self {
+    pub(crate) fn start(processes: &Processes) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (processes, stopped) = (processes.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
@@ -153,14 +153,14 @@ impl MemoryWatch {
     }
 
     /// The most, and some of the looks.
-    pub(super) fn finish(self) -> (u64, Vec<(f64, u64)>) {
+    pub(crate) fn finish(self) -> (u64, Vec<(f64, u64)>) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
         self.thread.join().unwrap_or_default()
     }
 }
 
-/// Looks at evenly spaced times, at most [`limits::BENCH_MEMORY_LOOKS`] however long it takes.
+/// Looks at evenly spaced times, at most [`limits::MEMORY_LOOKS`] however long it takes.
 struct Looks {
     kept: Vec<(f64, u64)>,
     taken: usize,
@@ -181,7 +181,7 @@ impl Default for Looks {
 impl Looks {
     fn take(&mut self, seconds: f64, bytes: u64) {
         if self.taken.is_multiple_of(self.spacing) {
-            if self.kept.len() == limits::BENCH_MEMORY_LOOKS {
+            if self.kept.len() == limits::MEMORY_LOOKS {
                 let mut nth = 0..;
                 self.kept
                     .retain(|_| nth.next().is_some_and(|at: usize| at.is_multiple_of(2)));
@@ -202,12 +202,12 @@ mod tests {
         let mut looks = Looks::default();
         for at in 0..10_000_u32 {
             looks.take(f64::from(at), at.into());
-            assert!(looks.kept.len() <= limits::BENCH_MEMORY_LOOKS);
+            assert!(looks.kept.len() <= limits::MEMORY_LOOKS);
         }
         let at: Vec<u64> = looks.kept.iter().map(|(_, at)| *at).collect();
         let spacing = at[1] - at[0];
         assert!(
-            at.len() > limits::BENCH_MEMORY_LOOKS / 2
+            at.len() > limits::MEMORY_LOOKS / 2
                 && at.windows(2).all(|pair| pair[1] - pair[0] == spacing)
         );
     }

@@ -7,26 +7,26 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 /// What is filled in.
 #[derive(Clone, Copy)]
-pub(super) struct Fill<'a> {
-    pub(super) run: u32,
-    pub(super) topic: usize,
-    pub(super) cursor: &'a str,
+pub(crate) struct Fill<'a> {
+    pub(crate) run: u32,
+    pub(crate) topic: usize,
+    pub(crate) cursor: &'a str,
 }
 
 /// The name of a run's k-th topic.
-pub(super) fn topic_name(run: u32, topic: usize) -> String {
+pub(crate) fn topic_name(run: u32, topic: usize) -> String {
     format!("bench.{run:08x}.{topic}")
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Address {
-    pub(super) socket: SocketAddr,
-    pub(super) authority: String,
+pub(crate) struct Address {
+    pub(crate) socket: SocketAddr,
+    pub(crate) authority: String,
     path: String,
 }
 
 impl Address {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let rest = text
             .strip_prefix("http://")
             .ok_or_else(|| format!("{text} is no address as http://HOST:PORT/PATH"))?;
@@ -52,7 +52,7 @@ impl Address {
     }
 
     /// A path below the address of a gateway; an address that has a path already stays as it is.
-    pub(super) fn or_path(mut self, path: &str) -> Self {
+    pub(crate) fn or_path(mut self, path: &str) -> Self {
         if self.path == "/" {
             path.clone_into(&mut self.path);
         }
@@ -60,14 +60,14 @@ impl Address {
     }
 
     /// Another path on the same server.
-    pub(super) fn at(&self, path: &str) -> Self {
+    pub(crate) fn at(&self, path: &str) -> Self {
         Address {
             path: path.to_owned(),
             ..self.clone()
         }
     }
 
-    pub(super) fn path(&self, fill: Fill<'_>) -> String {
+    pub(crate) fn path(&self, fill: Fill<'_>) -> String {
         let named = if self.path.contains("{topic}") {
             self.path
                 .replace("{topic}", &topic_name(fill.run, fill.topic))

@@ -6,30 +6,29 @@ use super::markers::{Marker, Sight, Track, now_us};
 use crate::limits;
 
 /// Microseconds, to three digits.
-pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, limits::BENCH_LATENCY_US, 3)
-        .expect("constant bounds that are in order")
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, limits::LATENCY_US, 3).expect("constant bounds that are in order")
 }
 
 /// Totals over many readers.
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Markers of another run are those of somebody else, or of history.
     run: u32,
-    pub(super) latency_us: Histogram<u64>,
-    pub(super) delivered: u64,
-    pub(super) repeated: u64,
-    pub(super) out_of_order: u64,
-    pub(super) strange: u64,
+    pub(crate) latency_us: Histogram<u64>,
+    pub(crate) delivered: u64,
+    pub(crate) repeated: u64,
+    pub(crate) out_of_order: u64,
+    pub(crate) strange: u64,
     /// Readers that hung up and came back.
-    pub(super) reconnects: u64,
+    pub(crate) reconnects: u64,
     /// Events that were due while their reader was away.
-    pub(super) resumed: u64,
-    pub(super) bytes: u64,
-    pub(super) last_us: u64,
+    pub(crate) resumed: u64,
+    pub(crate) bytes: u64,
+    pub(crate) last_us: u64,
 }
 
 impl Tally {
-    pub(super) fn new(run: u32) -> Self {
+    pub(crate) fn new(run: u32) -> Self {
         Tally {
             run,
             latency_us: histogram(),
@@ -45,7 +44,7 @@ impl Tally {
     }
 
     /// Counts what came in one read of one reader.
-    pub(super) fn count(&mut self, reader: &mut Seen, marker: Marker, now_us: u64) {
+    pub(crate) fn count(&mut self, reader: &mut Seen, marker: Marker, now_us: u64) {
         let track = reader
             .tracks
             .get_mut(usize::from(marker.publisher))
@@ -75,17 +74,17 @@ impl Tally {
 }
 
 /// What one reader has had.
-pub(super) struct Seen {
-    pub(super) received: u64,
+pub(crate) struct Seen {
+    pub(crate) received: u64,
     /// What was due before it came back is late by its own doing.
-    pub(super) live_from_us: u64,
+    pub(crate) live_from_us: u64,
     tracks: Box<[Track]>,
     /// The beginning of a marker whose end is still to come.
     carry: Vec<u8>,
 }
 
 impl Seen {
-    pub(super) fn new(publishers: usize) -> Self {
+    pub(crate) fn new(publishers: usize) -> Self {
         Seen {
             received: 0,
             live_from_us: 0,
@@ -95,7 +94,7 @@ impl Seen {
     }
 
     /// Finds the markers in the next bytes of a stream.
-    pub(super) fn feed(&mut self, bytes: &[u8], tally: &mut Tally) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], tally: &mut Tally) {
         tally.bytes += bytes.len() as u64;
         let now_us = now_us();
         if self.carry.is_empty() {

@@ -10,20 +10,20 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{Wire, With};
 
 /// A socket and the protocol on it.
-pub(super) struct Connection {
-    pub(super) socket: Option<TcpStream>,
+pub(crate) struct Connection {
+    pub(crate) socket: Option<TcpStream>,
     is_connected: bool,
-    pub(super) is_opening: bool,
+    pub(crate) is_opening: bool,
     /// Broke before publishing began.
-    pub(super) is_excluded: bool,
+    pub(crate) is_excluded: bool,
     out: Vec<u8>,
-    pub(super) wire: Box<dyn Wire>,
+    pub(crate) wire: Box<dyn Wire>,
     /// It hangs up after so many more bytes.
-    pub(super) hangs_up_after: Option<usize>,
+    pub(crate) hangs_up_after: Option<usize>,
 }
 
 impl Connection {
-    pub(super) fn new(wire: Box<dyn Wire>) -> Self {
+    pub(crate) fn new(wire: Box<dyn Wire>) -> Self {
         Connection {
             socket: None,
             is_connected: false,
@@ -36,14 +36,14 @@ impl Connection {
     }
 
     /// Hangs up, to be connected again.
-    pub(super) fn hang_up(&mut self) -> Option<TcpStream> {
+    pub(crate) fn hang_up(&mut self) -> Option<TcpStream> {
         (self.is_connected, self.hangs_up_after) = (false, None);
         self.out.clear();
         self.wire.hang_up();
         self.socket.take()
     }
 
-    pub(super) fn serve(
+    pub(crate) fn serve(
         &mut self,
         event: &mio::event::Event,
         buffer: &mut [u8],
@@ -116,7 +116,7 @@ impl Connection {
 }
 
 /// Begins to connect; loopback connections come from 127.0.0.1, 127.0.0.2, … in turn.
-pub(super) fn connect(to: SocketAddr, at: usize, sources: u32) -> io::Result<TcpStream> {
+pub(crate) fn connect(to: SocketAddr, at: usize, sources: u32) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Ends the run early; what has been measured is told.
-pub(super) fn interrupt() {
+pub(crate) fn interrupt() {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
@@ -19,10 +19,10 @@ const LOOK: Duration = Duration::from_millis(2);
 /// How often the line changes.
 const REDRAW: Duration = Duration::from_millis(200);
 
-pub(super) struct Progress(ProgressBar);
+pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bar = if std::io::stderr().is_terminal() {
             ProgressBar::new_spinner()
         } else {
@@ -36,7 +36,7 @@ impl Progress {
 
     /// Waits until a condition holds, for so long, or for an interrupt; tells whether it was
     /// interrupted.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &self,
         at_most: Duration,
         line: impl Fn() -> String,
@@ -48,7 +48,7 @@ impl Progress {
     }
 
     /// Waits until a condition holds, or for so long, whoever interrupts.
-    pub(super) fn wait_through(
+    pub(crate) fn wait_through(
         &self,
         at_most: Duration,
         line: impl Fn() -> String,
@@ -67,7 +67,7 @@ impl Progress {
     }
 
     /// Waits for so long, or for an interrupt.
-    pub(super) fn pause(&self, duration: Duration, line: &str) {
+    pub(crate) fn pause(&self, duration: Duration, line: &str) {
         self.wait(duration, || line.to_owned(), || false);
     }
 }

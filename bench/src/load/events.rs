@@ -3,7 +3,7 @@
 //! Invariants:
 //! - what is handed on ends with an empty line, as an event that a browser takes does;
 //! - how the bytes are cut into reads and chunks makes no difference;
-//! - what is held is less than one event, of at most [`limits::BENCH_EVENT_BYTES`].
+//! - what is held is less than one event, of at most [`limits::EVENT_BYTES`].
 
 use memchr::memmem;
 
@@ -13,7 +13,7 @@ const EVENT_END: &[u8] = b"\n\n";
 
 /// A body of Server-Sent Events in chunks (RFC 9112 §7.1).
 #[derive(Default)]
-pub(super) struct Events {
+pub(crate) struct Events {
     /// Bytes whose meaning depends on those that follow.
     framing: Vec<u8>,
     /// Of the chunk that has begun.
@@ -24,7 +24,7 @@ pub(super) struct Events {
 
 impl Events {
     /// Calls `whole` for each event that ends in these bytes, with its empty line.
-    pub(super) fn feed(
+    pub(crate) fn feed(
         &mut self,
         bytes: &[u8],
         mut whole: impl FnMut(&[u8]),
@@ -71,7 +71,7 @@ impl Events {
             from = end;
         }
         self.event.drain(..from);
-        if self.event.len() > limits::BENCH_EVENT_BYTES {
+        if self.event.len() > limits::EVENT_BYTES {
             return Err("an event without an end".to_owned());
         }
         Ok(())
@@ -79,7 +79,7 @@ impl Events {
 }
 
 /// What the event tells a browser to come back with.
-pub(super) fn id_of(event: &[u8]) -> Option<&str> {
+pub(crate) fn id_of(event: &[u8]) -> Option<&str> {
     let mut ids = event
         .rsplit(|byte| *byte == b'\n')
         .filter_map(|line| line.strip_prefix(b"id: "));

@@ -7,15 +7,15 @@ use super::address::{Address, Fill};
 use super::answer::Answer;
 use crate::limits;
 
-pub(super) fn connect(to: &Address) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&to.socket, limits::BENCH_ANSWER_WAIT)?;
+pub(crate) fn connect(to: &Address) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&to.socket, limits::ANSWER_WAIT)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(limits::BENCH_ANSWER_WAIT))?;
+    stream.set_read_timeout(Some(limits::ANSWER_WAIT))?;
     Ok(stream)
 }
 
 /// Gives the answer if it is a 2xx.
-pub(super) fn exchange<'a>(
+pub(crate) fn exchange<'a>(
     connection: &mut TcpStream,
     request: &[u8],
     bytes: &'a mut Vec<u8>,
@@ -43,7 +43,7 @@ pub(super) fn exchange<'a>(
 }
 
 /// `GET` of a JSON answer.
-pub(super) fn get_json(address: &Address) -> io::Result<serde_json::Value> {
+pub(crate) fn get_json(address: &Address) -> io::Result<serde_json::Value> {
     let path = address.path(Fill {
         run: 0,
         topic: 0,

@@ -12,27 +12,27 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 /// The length of a marker in bytes, and so the smallest payload.
-pub(super) const MARKER_BYTES: usize = 32;
+pub(crate) const MARKER_BYTES: usize = 32;
 
 static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Microseconds since this was first asked.
-pub(super) fn now_us() -> u64 {
+pub(crate) fn now_us() -> u64 {
     u64::try_from(BEGUN.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Marker {
-    pub(super) run: u32,
-    pub(super) publisher: u8,
-    pub(super) sequence: u32,
+pub(crate) struct Marker {
+    pub(crate) run: u32,
+    pub(crate) publisher: u8,
+    pub(crate) sequence: u32,
     /// When it was due.
-    pub(super) due_us: u64,
+    pub(crate) due_us: u64,
 }
 
 impl Marker {
     /// Appends the marker, and dots up to so many bytes.
-    pub(super) fn write(self, out: &mut Vec<u8>, payload_bytes: usize) {
+    pub(crate) fn write(self, out: &mut Vec<u8>, payload_bytes: usize) {
         let end = out.len() + payload_bytes.max(MARKER_BYTES);
         out.push(b'~');
         hex(out, u64::from(self.run), 8);
@@ -68,7 +68,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// Calls `found` for each whole marker; gives where an unfinished one begins, or the end.
-pub(super) fn scan(bytes: &[u8], mut found: impl FnMut(Marker)) -> usize {
+pub(crate) fn scan(bytes: &[u8], mut found: impl FnMut(Marker)) -> usize {
     let mut from = 0;
     while let Some(at) = memchr::memchr(b'~', &bytes[from..]).map(|at| from + at) {
         let Some(whole) = bytes.get(at..at + MARKER_BYTES) else {
@@ -88,13 +88,13 @@ pub(super) fn scan(bytes: &[u8], mut found: impl FnMut(Marker)) -> usize {
 /// What one reader has had from one publisher: the next sequence, and which of the last 64 have
 /// come.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Track {
+pub(crate) struct Track {
     next: u32,
     recent: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sight {
+pub(crate) enum Sight {
     InOrder,
     /// New, but a later one has come before it.
     OutOfOrder,
@@ -103,7 +103,7 @@ pub(super) enum Sight {
 }
 
 impl Track {
-    pub(super) fn see(&mut self, sequence: u32) -> Sight {
+    pub(crate) fn see(&mut self, sequence: u32) -> Sight {
         let Some(back) = self
             .next
             .checked_sub(sequence)

@@ -19,7 +19,7 @@ const LIVE_TOPIC: usize = 1;
 /// Events a request when the old ones are published.
 const BATCH: u32 = 500;
 
-pub(super) fn run(args: &ResumeArgs) -> Result<Report, String> {
+pub(crate) fn run(args: &ResumeArgs) -> Result<Report, String> {
     let scene = Scene::open(&args.load.target)?;
     let cursor = scene.cursor()?;
     let old = scene.publish(&old_events(&scene, args), None)?;
@@ -28,7 +28,7 @@ pub(super) fn run(args: &ResumeArgs) -> Result<Report, String> {
     let mut meter = Meter::start(scene.server.clone());
     let (live, _) = scene.connect(&live_readers(&scene, args))?;
     meter.begin_work();
-    let publishing = Publishing::start(&live_events(&scene, args, limits::BENCH_RESUME_WAIT));
+    let publishing = Publishing::start(&live_events(&scene, args, limits::RESUME_WAIT));
     let begun_us = now_us();
     let plan = late_readers(&scene, args, cursor);
     let late = Load::start(plan.clone());
@@ -96,7 +96,7 @@ fn old_events(scene: &Scene, args: &ResumeArgs) -> publish::Plan {
         batch: BATCH,
         ..args.load.publish.clone()
     };
-    let duration = limits::BENCH_RESUME_WAIT;
+    let duration = limits::RESUME_WAIT;
     publish::Plan {
         events: args.behind.into(),
         duration,
