@@ -211,7 +211,7 @@ impl Bus {
         place: Option<Place>,
     ) -> Result<SharedPage> {
         self.0.metrics.cold_reads.inc();
-        let page = self.0.cold.read(self.engine(), request).await?.into();
+        let page = self.0.cold.read(&self.0.engine, request).await?.into();
         self.share(place, &page);
         Ok(page)
     }

@@ -1,7 +1,7 @@
 //! An engine whose appends wait for the test, or fail when it says so.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
@@ -18,6 +18,7 @@ pub(crate) struct GateEngine {
     inner: MemoryEngine,
     gate: Semaphore,
     fault: Mutex<Option<Error>>,
+    panics: AtomicBool,
     appends: AtomicUsize,
 }
 
@@ -28,6 +29,7 @@ impl GateEngine {
             inner,
             gate: Semaphore::new(0),
             fault: Mutex::default(),
+            panics: AtomicBool::new(false),
             appends: AtomicUsize::new(0),
         }
     }
@@ -40,6 +42,11 @@ impl GateEngine {
     /// Appends that come through the gate fail from now on.
     pub(crate) fn fail_with(&self, fault: Option<Error>) {
         *self.fault.lock().expect("the fault") = fault;
+    }
+
+    /// The next append that comes through the gate panics.
+    pub(crate) fn panic_once(&self) {
+        self.panics.store(true, Ordering::SeqCst);
     }
 
     /// Appends that have come through the gate.
@@ -73,6 +80,10 @@ impl Engine for GateEngine {
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
         self.gate.acquire().await.expect("the gate").forget();
         self.appends.fetch_add(1, Ordering::SeqCst);
+        assert!(
+            !self.panics.swap(false, Ordering::SeqCst),
+            "as the test says"
+        );
         let fault = self.fault.lock().expect("the fault").clone();
         match fault {
             Some(fault) => Err(fault),
