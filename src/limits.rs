@@ -88,6 +88,10 @@ pub const FEW_READERS: usize = 16;
 
 /// Events deleted in one step of retention, so that publishing is never held up for long.
 pub const TRIM_STEP_EVENTS: u32 = 2000;
+/// Bytes of such events, unless a single one is larger: each page of theirs is given back.
+pub const TRIM_STEP_BYTES: u64 = 8 * 1024 * 1024;
+/// Topics, rows of the index, and publishers' ids deleted in one step of retention, of each.
+pub const TRIM_STEP_ROWS: u32 = 2000;
 
 /// The same on a full disk, where each deletion needs some of a small reserve.
 pub const TRIM_STEP_EVENTS_IF_FULL: u32 = 100;
@@ -270,6 +274,10 @@ const _: () = {
     assert!(
         SOURCE_TEXT_BYTES * 2 <= MAX_HEADERS_BYTES,
         "a refusal fits into the headers of a dead letter"
+    );
+    assert!(
+        TRIM_STEP_ROWS >= TRIM_STEP_EVENTS,
+        "what an event leaves behind is deleted as fast as events are"
     );
     assert!(
         RING_EVENTS > PAGE_SCAN_EVENTS,

@@ -135,12 +135,17 @@ impl Log {
         }
     }
 
+    fn has_expired_ids(&self, before_ms: i64) -> bool {
+        let oldest = self.id_order.front();
+        oldest.is_some_and(|(time_ms, ..)| *time_ms < before_ms)
+    }
+
+    /// Forgets the oldest of these ids, a step's worth of them.
     fn forget_ids(&mut self, before_ms: i64) {
-        while self
-            .id_order
-            .front()
-            .is_some_and(|(time_ms, ..)| *time_ms < before_ms)
-        {
+        for _ in 0..limits::TRIM_STEP_ROWS {
+            if !self.has_expired_ids(before_ms) {
+                return;
+            }
             let Some((_, vid, id)) = self.id_order.pop_front() else {
                 return;
             };
@@ -255,15 +260,20 @@ impl Engine for MemoryEngine {
     async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {
         let mut log = self.log();
         let now_ms = now_ms.max(log.last_time_ms);
-        let mut trimmed = 0;
+        let (mut trimmed, bytes_before) = (0, log.bytes);
         while trimmed < limits::TRIM_STEP_EVENTS && log.is_due(&retention, now_ms) {
+            let oldest = log.events.front().map_or(0, |e| e.size_bytes() as u64);
+            if trimmed > 0 && bytes_before - log.bytes + oldest > limits::TRIM_STEP_BYTES {
+                break;
+            }
             log.drop_oldest();
             trimmed += 1;
         }
-        log.forget_ids(retention.oldest_id_ms(now_ms));
+        let oldest_id_ms = retention.oldest_id_ms(now_ms);
+        log.forget_ids(oldest_id_ms);
         Ok(TrimStep {
             trimmed,
-            more: log.is_due(&retention, now_ms),
+            more: log.is_due(&retention, now_ms) || log.has_expired_ids(oldest_id_ms),
         })
     }
 }

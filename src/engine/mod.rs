@@ -193,6 +193,14 @@ pub struct TrimStep {
     pub more: bool,
 }
 
+impl TrimStep {
+    /// A step that found nothing due.
+    pub(crate) const NOTHING: TrimStep = TrimStep {
+        trimmed: 0,
+        more: false,
+    };
+}
+
 /// A log of events.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
@@ -240,7 +248,9 @@ pub trait Engine: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(Topic, Vid)>>;
 
-    /// Deletes at most [`limits::TRIM_STEP_EVENTS`] of the events that are due.
+    /// Deletes some of what is due, the oldest first: at most [`limits::TRIM_STEP_EVENTS`] events,
+    /// and no more of anything else than that takes along. An event larger than
+    /// [`limits::TRIM_STEP_BYTES`] is a step of its own.
     async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep>;
 }
 

@@ -60,7 +60,7 @@ pub(super) fn open(data_dir: &Path) -> OpenResult<Opened> {
         version_of(&writer).map_err(|e| of_opening(data_dir, e))?,
     )?;
     settle(&writer, &path).map_err(|e| of_opening(data_dir, e))?;
-    take_over(&writer).map_err(|e| of_opening(data_dir, e))?;
+    schema::take_over(&mut writer).map_err(|e| of_opening(data_dir, e))?;
     let (epoch, state) = load(&writer).map_err(|e| of_opening(data_dir, e))?;
     let readers = (0..limits::COLD_READERS)
         .map(|_| connect_reader(&path))
@@ -195,14 +195,6 @@ fn check_version(path: &Path, version: i64) -> OpenResult<()> {
     )))
 }
 
-/// An older version is made one of today: an older vidette would not look behind the index.
-fn take_over(connection: &Connection) -> rusqlite::Result<()> {
-    if version_of(connection)? < schema::VERSION {
-        connection.pragma_update(None, "user_version", schema::VERSION)?;
-    }
-    Ok(())
-}
-
 /// The version as it is with what stands in the write-ahead log only.
 fn version_of(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |r| r.get(0))
@@ -219,6 +211,7 @@ fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?; // it is copied by the copier
+    connection.pragma_update(None, "foreign_keys", false)?; // on by default in this build of SQLite
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }

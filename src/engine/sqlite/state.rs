@@ -32,6 +32,19 @@ pub(super) struct State {
     pub(super) indexed_bytes: u64,
 }
 
+/// An empty log.
+#[cfg(test)]
+pub(super) const EMPTY: State = State {
+    first: 1,
+    last: 0,
+    last_time_ms: 0,
+    events: 0,
+    bytes: 0,
+    ids: 0,
+    indexed: 0,
+    indexed_bytes: 0,
+};
+
 impl State {
     pub(super) fn status(&self, broken: bool) -> Status {
         Status {

@@ -15,7 +15,7 @@ use super::append::Appending;
 use super::open::OpenError;
 use super::reserve::Reserve;
 use super::state::{State, Status};
-use super::trim::{Due, ids_expired};
+use super::trim::{Budget, Due};
 use super::{fault, index};
 use crate::engine::memory::too_many_ids;
 use crate::engine::{Appended, Retention, TrimStep};
@@ -220,14 +220,13 @@ impl WriterThread {
     /// Trimming makes room, but takes some in the write-ahead log first. Where there is none, the
     /// reserve is given up for it, and the step is a small one.
     fn trim_even_if_full(&mut self, retention: &Retention, now_ms: i64) -> Result<TrimStep> {
-        let done = self
-            .write(|thread, state| thread.trim(state, retention, now_ms, limits::TRIM_STEP_EVENTS));
+        let done =
+            self.write(|thread, state| thread.trim(state, retention, now_ms, &Budget::USUAL));
         if matches!(&done, Err(fault) if fault.kind() == Kind::StorageFull)
             && self.reserve.give_up()
         {
-            return self.write(|thread, state| {
-                thread.trim(state, retention, now_ms, limits::TRIM_STEP_EVENTS_IF_FULL)
-            });
+            return self
+                .write(|thread, state| thread.trim(state, retention, now_ms, &Budget::IF_FULL));
         }
         if done.is_ok() {
             self.reserve.take_again();
@@ -240,21 +239,20 @@ impl WriterThread {
         state: &mut State,
         retention: &Retention,
         now_ms: i64,
-        at_most: u32,
+        budget: &Budget,
     ) -> rusqlite::Result<Result<TrimStep>> {
         let now_ms = now_ms.max(state.last_time_ms);
-        let mut due = Due::find(&self.connection, state, retention, now_ms, at_most)?;
-        if due.step.trimmed == 0 && !ids_expired(&self.connection, retention, now_ms)? {
-            return Ok(Ok(due.step));
-        }
+        let Some(due) = Due::find(&self.connection, state, retention, now_ms, budget)? else {
+            return Ok(Ok(TrimStep::NOTHING));
+        };
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        due.delete(&transaction, state, retention, now_ms)?;
+        let done = due.delete(&transaction, state)?;
         transaction.commit()?;
-        if due.step.trimmed > 0 {
-            self.topics.clear(); // some may have gone
+        for topic in &done.topics {
+            self.topics.remove(topic);
         }
-        Ok(Ok(due.step))
+        Ok(Ok(done.step))
     }
 }
