@@ -96,6 +96,18 @@ pub const TRIM_STEP_ROWS: u32 = 2000;
 /// The same on a full disk, where each deletion needs some of a small reserve.
 pub const TRIM_STEP_EVENTS_IF_FULL: u32 = 100;
 
+/// Steps of the wall clock up to this are followed at once; a larger one is a jump.
+pub const CLOCK_STEP: Duration = Duration::from_secs(10);
+/// Events get the time of a wall clock that has jumped once it has kept it for so long.
+pub const CLOCK_SETTLES: Duration = Duration::from_secs(600);
+/// A wall clock that at start is further ahead of the log than this has jumped.
+pub const CLOCK_MAX_DOWNTIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A wall clock that jumps to and fro is reported no more often than this.
+pub const CLOCK_REPORTED_EVERY: Duration = Duration::from_secs(60);
+/// How often the log notes how long it has been open, where no event says so: at most as much is
+/// not counted after a crash.
+pub const CLOCK_NOTED_EVERY: Duration = Duration::from_secs(600);
+
 /// Topics listed in one answer, at most and by default.
 pub const MAX_LISTED_TOPICS: u32 = 1000;
 /// Topics a filter's wildcards are expanded to before a read scans the log instead.

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Bus, Shared, now_ms};
+use super::{Bus, Shared};
 use crate::engine::{Appended, Receipt};
 use crate::error::{Error, Kind, Result};
 use crate::event::NewEvent;
@@ -295,7 +295,7 @@ impl Group {
             .map(|job| std::mem::take(&mut job.batch))
             .collect();
         let bus = self.bus.clone();
-        Box::pin(async move { bus.engine.append(batches, now_ms()).await })
+        Box::pin(async move { bus.engine.append(batches, bus.clock.now()).await })
     }
 
     /// Shows what is durable, and answers.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use vidette::cursor::{Epoch, Vid};
 use vidette::engine::{
-    Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep,
+    Appended, Bounds, Engine, MemoryEngine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep,
 };
 use vidette::error::{Error, Result};
 use vidette::event::NewEvent;
@@ -77,7 +77,7 @@ impl Engine for GateEngine {
         self.inner.sizes()
     }
 
-    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
         self.gate.acquire().await.expect("the gate").forget();
         self.appends.fetch_add(1, Ordering::SeqCst);
         assert!(
@@ -87,7 +87,7 @@ impl Engine for GateEngine {
         let fault = self.fault.lock().expect("the fault").clone();
         match fault {
             Some(fault) => Err(fault),
-            None => self.inner.append(batches, now_ms).await,
+            None => self.inner.append(batches, now).await,
         }
     }
 

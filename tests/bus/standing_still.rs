@@ -24,7 +24,10 @@ async fn cold_bus(folder: &TempDir, events: usize) -> Bus {
     let batch = vec![event("door.1"); events];
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
     let now_ms = i64::try_from(now.as_millis()).expect("it fits");
-    engine.append(vec![batch], now_ms).await.expect("receipts");
+    engine
+        .append(vec![batch], now_ms.into())
+        .await
+        .expect("receipts");
     bus_on(Arc::new(engine))
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Appended, Bounds, Engine, Page, ReadRequest, Retention, Sizes, TrimStep};
+use super::{Appended, Bounds, Engine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep};
 use crate::cursor::{Epoch, Vid};
 use crate::error::Result;
 use crate::event::NewEvent;
@@ -108,8 +108,16 @@ impl Engine for SqliteEngine {
         }
     }
 
-    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
-        self.writer.append(batches, now_ms).await
+    fn newest_moment(&self) -> Option<Moment> {
+        self.status().newest_moment
+    }
+
+    async fn note_moment(&self, now: Moment) -> Result<()> {
+        self.writer.note(now).await
+    }
+
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
+        self.writer.append(batches, now).await
     }
 
     async fn read(&self, request: ReadRequest) -> Result<Page> {
@@ -141,8 +149,8 @@ impl Engine for SqliteEngine {
             .await
     }
 
-    async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {
-        self.writer.trim(retention, now_ms).await
+    async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep> {
+        self.writer.trim(retention, counted_ms).await
     }
 }
 

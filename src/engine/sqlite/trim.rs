@@ -67,7 +67,7 @@ impl<'b> Due<'b> {
         connection: &Connection,
         state: &State,
         retention: &Retention,
-        now_ms: i64,
+        counted_ms: i64,
         budget: &'b Budget,
     ) -> rusqlite::Result<Option<Self>> {
         let mut due = Due {
@@ -76,10 +76,10 @@ impl<'b> Due<'b> {
             through: state.first.saturating_sub(1),
             bytes: 0,
             more_events: false,
-            oldest_id_ms: retention.oldest_id_ms(now_ms),
+            oldest_id_ms: retention.oldest_id_ms(counted_ms),
             has_other_rows: false,
         };
-        due.find_events(connection, state, retention, now_ms)?;
+        due.find_events(connection, state, retention, counted_ms)?;
         due.has_other_rows = due.events == 0 && due.find_other_rows(connection)?;
         Ok((due.events > 0 || due.has_other_rows).then_some(due))
     }
@@ -89,11 +89,12 @@ impl<'b> Due<'b> {
         connection: &Connection,
         state: &State,
         retention: &Retention,
-        now_ms: i64,
+        counted_ms: i64,
     ) -> rusqlite::Result<()> {
-        let oldest_ms = retention.oldest_time_ms(now_ms);
-        let mut statement = connection
-            .prepare_cached("SELECT vid, time_ms, bytes FROM events ORDER BY vid LIMIT ?1")?;
+        let oldest_ms = retention.oldest_event_ms(counted_ms);
+        let mut statement = connection.prepare_cached(
+            "SELECT vid, time_ms - skew_ms, bytes FROM events ORDER BY vid LIMIT ?1",
+        )?;
         let mut rows = statement.query([self.budget.events + 1])?;
         while let Some(row) = rows.next()? {
             let is_over = state.events - u64::from(self.events) > retention.max_events
@@ -230,8 +231,8 @@ mod tests {
         let mut topics = HashMap::new();
         let minute = Duration::from_secs(60);
         let transaction = connection.unchecked_transaction().expect("a transaction");
-        let mut appending =
-            Appending::new(&transaction, &mut state, &mut topics, minute).expect("statements");
+        let mut appending = Appending::new(&transaction, &mut state, &mut topics, minute, 0.into())
+            .expect("statements");
         for n in 0..events {
             let parts = EventParts {
                 topic: &format!("thing.{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
