@@ -1,6 +1,6 @@
 # What a person runs. Everything else is plain cargo.
 
-.PHONY: test quick history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
+.PHONY: test quick bench-retention history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -37,6 +37,9 @@ model-long:
 BENCH_ROUNDS ?= 3
 bench:
 	cargo bench --bench scenarios -- --rounds $(BENCH_ROUNDS) --write docs/performance.md
+# Publishing beside a million topics that expire.
+bench-retention:
+	cargo bench --bench retention
 bench-%:
 	cargo bench --bench scenarios -- $* --rounds $(BENCH_ROUNDS) --write docs/performance.md
 

@@ -127,6 +127,8 @@ pub enum Start {
     After(Cursor),
     /// Everything from this time on, in milliseconds since 1970, then live.
     Since(i64),
+    /// Everything of the last so many milliseconds, then live.
+    SinceAgo(i64),
     /// The newest event of every matching topic, then live.
     Snapshot,
 }

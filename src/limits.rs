@@ -88,9 +88,25 @@ pub const FEW_READERS: usize = 16;
 
 /// Events deleted in one step of retention, so that publishing is never held up for long.
 pub const TRIM_STEP_EVENTS: u32 = 2000;
+/// Bytes of such events, unless a single one is larger: each page of theirs is given back.
+pub const TRIM_STEP_BYTES: u64 = 8 * 1024 * 1024;
+/// Topics, rows of the index, and publishers' ids deleted in one step of retention, of each.
+pub const TRIM_STEP_ROWS: u32 = 2000;
 
 /// The same on a full disk, where each deletion needs some of a small reserve.
 pub const TRIM_STEP_EVENTS_IF_FULL: u32 = 100;
+
+/// Steps of the wall clock up to this are followed at once; a larger one is a jump.
+pub const CLOCK_STEP: Duration = Duration::from_secs(10);
+/// Events get the time of a wall clock that has jumped once it has kept it for so long.
+pub const CLOCK_SETTLES: Duration = Duration::from_secs(600);
+/// A wall clock that at start is further ahead of the log than this has jumped.
+pub const CLOCK_MAX_DOWNTIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A wall clock that jumps to and fro is reported no more often than this.
+pub const CLOCK_REPORTED_EVERY: Duration = Duration::from_secs(60);
+/// How often the log notes how long it has been open, where no event says so: at most as much is
+/// not counted after a crash.
+pub const CLOCK_NOTED_EVERY: Duration = Duration::from_secs(600);
 
 /// Topics listed in one answer, at most and by default.
 pub const MAX_LISTED_TOPICS: u32 = 1000;
@@ -238,6 +254,10 @@ const _: () = {
     assert!(
         SOURCE_TEXT_BYTES * 2 <= MAX_HEADERS_BYTES,
         "a refusal fits into the headers of a dead letter"
+    );
+    assert!(
+        TRIM_STEP_ROWS >= TRIM_STEP_EVENTS,
+        "what an event leaves behind is deleted as fast as events are"
     );
     assert!(
         RING_EVENTS > PAGE_SCAN_EVENTS,

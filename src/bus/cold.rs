@@ -4,12 +4,15 @@
 //! - a block holds every event of its vids that the log had when it was read, up to its `through`;
 //! - only vids that are visible are read into a block, so it is never out of date but for trimming,
 //!   which is looked at afresh for each page;
-//! - two readers of one block wait for one read; blocks are bounded by bytes.
+//! - two readers of one block wait for one read; blocks are bounded by bytes;
+//! - a block is loaded by a task of its own: a reader that stands still meanwhile, because its peer
+//!   reads nothing, holds up no other, and when the one who loads has left the next one does it.
 
 use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::cursor::Vid;
 use crate::engine::{Engine, Page, PageBudget, ReadRequest};
@@ -40,35 +43,36 @@ impl Weighter<u64, Block> for BlockBytes {
     }
 }
 
-pub(super) struct ColdBlocks {
-    blocks: Cache<u64, Block, BlockBytes>,
-    everything: Filter,
-}
+type Blocks = Cache<u64, Block, BlockBytes>;
+
+pub(super) struct ColdBlocks(Arc<Blocks>);
 
 impl ColdBlocks {
     pub(super) fn new() -> Self {
         let bytes = limits::COLD_CACHE_BYTES as u64;
-        ColdBlocks {
-            blocks: Cache::with_weighter(
-                limits::COLD_CACHE_BYTES / limits::PAGE_BYTES,
-                bytes,
-                BlockBytes,
-            ),
-            everything: Filter::everything(),
-        }
+        let about_so_many = limits::COLD_CACHE_BYTES / limits::PAGE_BYTES;
+        ColdBlocks(Arc::new(Cache::with_weighter(
+            about_so_many,
+            bytes,
+            BlockBytes,
+        )))
     }
 
     /// A page, from a shared block where one fits: the filter has to read the log anyway, and the
     /// block has to be visible as a whole. Everything else is the engine's.
-    pub(super) async fn read(&self, engine: &dyn Engine, request: ReadRequest) -> Result<Page> {
+    pub(super) async fn read(
+        &self,
+        engine: &Arc<dyn Engine>,
+        request: ReadRequest,
+    ) -> Result<Page> {
         let number = request.after / BLOCK_VIDS;
         if !request.filter.is_broad() || (number + 1) * BLOCK_VIDS > request.through {
             return engine.read(request).await;
         }
-        let block = self
-            .blocks
-            .get_or_insert_async(&number, self.load(engine, number))
-            .await?;
+        let block = match self.0.get(&number) {
+            Some(block) => block,
+            None => self.load(engine, number).await?,
+        };
         if block.through <= request.after {
             return engine.read(request).await; // its events are so large that the block ends early
         }
@@ -82,22 +86,33 @@ impl ColdBlocks {
         ))
     }
 
-    async fn load(&self, engine: &dyn Engine, number: u64) -> Result<Block> {
-        let budget = PageBudget::of_events(limits::PAGE_EVENTS);
-        let (after, through) = (number * BLOCK_VIDS, (number + 1) * BLOCK_VIDS);
-        let page = engine
-            .read(ReadRequest {
-                after,
-                through,
-                filter: self.everything.clone(),
-                budget,
-            })
-            .await?;
-        Ok::<_, Error>(Block {
-            events: page.events.into(),
-            through: page.through,
-        })
+    /// Loads a block, or waits for another one who does.
+    async fn load(&self, engine: &Arc<dyn Engine>, number: u64) -> Result<Block> {
+        let (blocks, engine) = (self.0.clone(), engine.clone());
+        let loading = tokio::spawn(async move {
+            blocks
+                .get_or_insert_async(&number, read_block(&*engine, number))
+                .await
+        });
+        AbortOnDropHandle::new(loading)
+            .await
+            .unwrap_or_else(|e| Err(Error::internal(format!("loading old events failed: {e}"))))
     }
+}
+
+async fn read_block(engine: &dyn Engine, number: u64) -> Result<Block> {
+    let page = engine
+        .read(ReadRequest {
+            after: number * BLOCK_VIDS,
+            through: (number + 1) * BLOCK_VIDS,
+            filter: Filter::everything(),
+            budget: PageBudget::of_events(limits::PAGE_EVENTS),
+        })
+        .await?;
+    Ok(Block {
+        events: page.events.into(),
+        through: page.through,
+    })
 }
 
 const _: () = assert!(

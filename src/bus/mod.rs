@@ -8,6 +8,7 @@
 
 mod batch;
 mod catch_up;
+mod clock;
 mod cold;
 mod group;
 mod heartbeat;
@@ -21,17 +22,18 @@ mod subscription;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::cursor::{Cursor, Vid};
-use crate::engine::{Bounds, Engine, ReadRequest, Retention};
+use crate::engine::{Bounds, Engine, Moment, ReadRequest, Retention};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::metrics::{Gauges, Metrics};
 use batch::{Place, SharedPage, SharedPages};
 use catch_up::CatchUp;
+use clock::Clock;
 use cold::ColdBlocks;
 use group::Group;
 use heartbeat::Heartbeat;
@@ -40,6 +42,7 @@ use ring::Ring;
 use sequencer::Sequencer;
 
 pub use batch::Batch;
+pub use clock::{MachineTime, TimeSource};
 pub use sequencer::Publishing;
 pub use subscription::{OnGap, Step, SubscribeRequest, Subscription};
 
@@ -64,6 +67,7 @@ struct Shared {
     engine: Arc<dyn Engine>,
     options: BusOptions,
     metrics: Metrics,
+    clock: Clock,
     ring: Ring,
     cold: ColdBlocks,
     pages_in_common: SharedPages,
@@ -85,8 +89,18 @@ impl Bus {
     /// Starts a bus on a log: its retention and its heartbeat run as tasks until the bus is
     /// dropped.
     pub fn start(engine: Arc<dyn Engine>, options: BusOptions) -> Self {
+        Self::start_with_time(engine, options, Box::new(MachineTime))
+    }
+
+    /// The same with another source of time.
+    pub fn start_with_time(
+        engine: Arc<dyn Engine>,
+        options: BusOptions,
+        time: Box<dyn TimeSource>,
+    ) -> Self {
         let last = engine.bounds().last;
         let bus = Bus(Arc::new(Shared {
+            clock: Clock::start(time, engine.newest_moment()),
             ring: Ring::new(last),
             cold: ColdBlocks::new(),
             pages_in_common: SharedPages::new(),
@@ -162,6 +176,11 @@ impl Bus {
         }
     }
 
+    /// What time it is on this log; see the contract for what a wrong wall clock does.
+    pub fn now(&self) -> Moment {
+        self.0.clock.now()
+    }
+
     /// Ends all subscriptions with `closing` and refuses new ones, and new publishes.
     pub fn close(&self) {
         self.0.closing.store(true, Ordering::SeqCst);
@@ -211,7 +230,7 @@ impl Bus {
         place: Option<Place>,
     ) -> Result<SharedPage> {
         self.0.metrics.cold_reads.inc();
-        let page = self.0.cold.read(self.engine(), request).await?.into();
+        let page = self.0.cold.read(&self.0.engine, request).await?.into();
         self.share(place, &page);
         Ok(page)
     }
@@ -255,12 +274,4 @@ impl Shared {
         self.tail_watch.send_replace(newest.vid);
         to_tell.into_iter().for_each(Group::tell);
     }
-}
-
-/// Milliseconds since 1970, as the machine's clock has it.
-pub(crate) fn now_ms() -> i64 {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }

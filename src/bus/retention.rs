@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Bus, Shared, now_ms};
+use super::{Bus, Shared};
 use crate::engine::Retention;
 use crate::error::Result;
+use crate::limits;
 
 /// How often retention looks whether something is due.
 const TRIM_INTERVAL: Duration = Duration::from_millis(250);
@@ -24,7 +25,11 @@ pub(super) async fn run(bus: Weak<Shared>) {
         ticks.tick().await;
         let Some(bus) = bus.upgrade() else { return };
         let retention = bus.options.retention;
-        match trim_what_is_due(&bus, retention).await {
+        let done = match trim_what_is_due(&bus, retention).await {
+            Ok(()) => note_time(&bus).await,
+            failed => failed,
+        };
+        match done {
             Ok(()) => failing = false,
             Err(fault) if !failing => {
                 tracing::warn!(%fault, "retention could not trim; it goes on trying");
@@ -45,9 +50,25 @@ impl Bus {
     }
 }
 
+/// An idle log grows older, too, and a restart has to know by how much.
+async fn note_time(bus: &Shared) -> Result<()> {
+    let now = bus.clock.now();
+    let Some(noted) = bus.engine.newest_moment() else {
+        return Ok(());
+    };
+    let unnoted_ms = u64::try_from(now.counted_ms - noted.counted_ms).unwrap_or(0);
+    if Duration::from_millis(unnoted_ms) < limits::CLOCK_NOTED_EVERY {
+        return Ok(());
+    }
+    bus.engine.note_moment(now).await
+}
+
 async fn trim_what_is_due(bus: &Shared, retention: Retention) -> Result<()> {
     loop {
-        let step = bus.engine.trim(retention, now_ms()).await?;
+        let step = bus
+            .engine
+            .trim(retention, bus.clock.now().counted_ms)
+            .await?;
         if step.trimmed > 0 {
             bus.metrics.trimmed.inc_by(u64::from(step.trimmed));
             bus.ring.trim_below(bus.engine.bounds().first);

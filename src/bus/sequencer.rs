@@ -17,8 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{Bus, Shared, now_ms};
+use super::{Bus, Shared};
 use crate::engine::{Appended, Receipt};
 use crate::error::{Error, Kind, Result};
 use crate::event::NewEvent;
@@ -72,6 +73,14 @@ impl Sequencer {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// A part of the bounds, if it is free and nobody waits for it.
+    fn room_now(&self, bytes: usize) -> Option<[OwnedSemaphorePermit; 2]> {
+        let place = self.room_for_requests.clone().try_acquire_owned();
+        let room_for_bytes = self.room_for_bytes.clone();
+        let room = room_for_bytes.try_acquire_many_owned(permits(bytes));
+        Some([place.ok()?, room.ok()?])
+    }
 }
 
 impl Bus {
@@ -87,24 +96,32 @@ impl Bus {
     /// Puts a batch into the queue, or refuses it when the queue is full.
     pub fn enqueue(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         let bytes = self.check_batch(&batch)?;
-        let sequencer = &self.0.sequencer;
-        let place = sequencer.room_for_requests.clone().try_acquire_owned();
-        let room = sequencer
-            .room_for_bytes
-            .clone()
-            .try_acquire_many_owned(permits(bytes));
-        let (Ok(place), Ok(room)) = (place, room) else {
+        let Some(room) = self.0.sequencer.room_now(bytes) else {
             self.0.metrics.publishes_refused.inc();
             let detail = "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any";
             return Err(Error::new(Kind::Busy, detail));
         };
-        Ok(self.take(batch, bytes, [place, room]))
+        Ok(self.take(batch, bytes, room))
     }
 
-    /// Puts a batch into the queue, waiting for room: for streams, whose sender is held back
-    /// meanwhile.
+    /// Puts a batch into the queue, waiting until there is capacity: for streams, whose sender is
+    /// held back meanwhile.
+    ///
+    /// The waiting is a task of its own, which ends with this future: who stands still, because its
+    /// peer reads no answers, would otherwise be given a part of the queue and not use it.
     pub async fn enqueue_when_there_is_room(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         let bytes = self.check_batch(&batch)?;
+        if let Some(room) = self.0.sequencer.room_now(bytes) {
+            return Ok(self.take(batch, bytes, room));
+        }
+        let bus = self.clone();
+        let waiting = tokio::spawn(async move { bus.enqueue_in_turn(batch, bytes).await });
+        AbortOnDropHandle::new(waiting)
+            .await
+            .unwrap_or_else(|e| Err(Error::internal(format!("the publish queue failed: {e}"))))
+    }
+
+    async fn enqueue_in_turn(&self, batch: Vec<NewEvent>, bytes: usize) -> Result<Publishing> {
         let sequencer = &self.0.sequencer;
         let room = sequencer
             .room_for_bytes
@@ -244,10 +261,20 @@ impl Turn {
 }
 
 impl Drop for Turn {
-    /// A turn that was broken off is over, too: what waits is committed with the next job.
+    /// A turn that was broken off is over, too. Nobody would commit what waits until the next job
+    /// comes, so it is answered.
     fn drop(&mut self) {
-        if !self.is_over {
-            self.bus.sequencer.queue().is_committing = false;
+        if self.is_over {
+            return;
+        }
+        let mut queue = self.bus.sequencer.queue();
+        queue.is_committing = false;
+        let waiting = std::mem::take(&mut queue.jobs);
+        drop(queue);
+        for job in waiting {
+            job.answer(Err(Error::internal(
+                "a commit broke off; nothing was written of this",
+            )));
         }
     }
 }
@@ -268,7 +295,7 @@ impl Group {
             .map(|job| std::mem::take(&mut job.batch))
             .collect();
         let bus = self.bus.clone();
-        Box::pin(async move { bus.engine.append(batches, now_ms()).await })
+        Box::pin(async move { bus.engine.append(batches, bus.clock.now()).await })
     }
 
     /// Shows what is durable, and answers.

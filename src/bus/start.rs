@@ -39,8 +39,10 @@ pub(super) async fn place_of(bus: &Bus, start: &Start) -> Result<Place> {
             from_earliest: true,
             ..Place::at(bounds.first - 1)
         },
-        Start::Since(time_ms) => {
-            Place::at(bus.engine().vid_before(*time_ms).await?.min(bounds.last))
+        Start::Since(time_ms) => place_since(bus, *time_ms).await?,
+        // By the clock that events have their times from.
+        Start::SinceAgo(ago_ms) => {
+            place_since(bus, bus.now().time_ms.saturating_sub(*ago_ms)).await?
         }
         Start::Snapshot => Place {
             snapshot_through: Some(bounds.last),
@@ -48,6 +50,11 @@ pub(super) async fn place_of(bus: &Bus, start: &Start) -> Result<Place> {
         },
         Start::After(cursor) => place_after(bus, cursor).await?,
     })
+}
+
+async fn place_since(bus: &Bus, time_ms: i64) -> Result<Place> {
+    let last = bus.bounds().last;
+    Ok(Place::at(bus.engine().vid_before(time_ms).await?.min(last)))
 }
 
 async fn place_after(bus: &Bus, cursor: &Cursor) -> Result<Place> {

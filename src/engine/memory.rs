@@ -12,7 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Appended, Bounds, Engine, Page, ReadRequest, Receipt, Retention, Sizes, TrimStep, millis,
+    Appended, Bounds, Engine, Moment, Page, ReadRequest, Receipt, Retention, Sizes, TrimStep,
+    millis,
 };
 use crate::cursor::{Epoch, Vid};
 use crate::error::{Error, Kind, Result};
@@ -31,12 +32,15 @@ pub struct MemoryEngine {
 #[derive(Default)]
 struct Log {
     events: VecDeque<Arc<Event>>,
+    /// When each of them came; see [`Moment::counted_ms`].
+    came_at_ms: VecDeque<i64>,
     topics: BTreeMap<Topic, TopicState>,
     ids: HashMap<Arc<str>, (Vid, i64)>,
     /// The ids in the order they came, to forget the oldest.
     id_order: VecDeque<(i64, Vid, Arc<str>)>,
     last: Vid,
-    last_time_ms: i64,
+    /// Of the last event.
+    newest: Moment,
     bytes: u64,
 }
 
@@ -74,7 +78,7 @@ impl Log {
     fn append_one(
         &mut self,
         sent: NewEvent,
-        now_ms: i64,
+        now: Moment,
         remembered_since_ms: i64,
     ) -> (Receipt, Option<Arc<Event>>) {
         if let Some(id) = &sent.id
@@ -92,8 +96,8 @@ impl Log {
         self.last += 1;
         let vid = self.last;
         if let Some(id) = &sent.id {
-            self.ids.insert(id.clone(), (vid, now_ms));
-            self.id_order.push_back((now_ms, vid, id.clone()));
+            self.ids.insert(id.clone(), (vid, now.counted_ms));
+            self.id_order.push_back((now.counted_ms, vid, id.clone()));
         }
         let topic = self.topics.entry(sent.topic.clone()).or_insert(TopicState {
             newest: vid,
@@ -101,9 +105,11 @@ impl Log {
         });
         topic.newest = vid;
         topic.retained += 1;
-        let event = Arc::new(Event::new(vid, now_ms, sent));
+        let event = Arc::new(Event::new(vid, now.time_ms, sent));
         self.bytes += event.size_bytes() as u64;
         self.events.push_back(event.clone());
+        self.came_at_ms.push_back(now.counted_ms);
+        self.newest = now;
         (
             Receipt {
                 vid,
@@ -113,19 +119,20 @@ impl Log {
         )
     }
 
-    fn is_due(&self, retention: &Retention, now_ms: i64) -> bool {
-        let Some(oldest) = self.events.front() else {
+    fn is_due(&self, retention: &Retention, counted_ms: i64) -> bool {
+        let Some(oldest_ms) = self.came_at_ms.front() else {
             return false;
         };
         self.events.len() as u64 > retention.max_events
             || self.bytes > retention.max_bytes
-            || oldest.time_ms < retention.oldest_time_ms(now_ms)
+            || *oldest_ms < retention.oldest_event_ms(counted_ms)
     }
 
     fn drop_oldest(&mut self) {
         let Some(event) = self.events.pop_front() else {
             return;
         };
+        self.came_at_ms.pop_front();
         self.bytes -= event.size_bytes() as u64;
         if let Some(topic) = self.topics.get_mut(&event.sent.topic) {
             topic.retained -= 1;
@@ -135,12 +142,17 @@ impl Log {
         }
     }
 
+    fn has_expired_ids(&self, before_ms: i64) -> bool {
+        let oldest = self.id_order.front();
+        oldest.is_some_and(|(time_ms, ..)| *time_ms < before_ms)
+    }
+
+    /// Forgets the oldest of these ids, a step's worth of them.
     fn forget_ids(&mut self, before_ms: i64) {
-        while self
-            .id_order
-            .front()
-            .is_some_and(|(time_ms, ..)| *time_ms < before_ms)
-        {
+        for _ in 0..limits::TRIM_STEP_ROWS {
+            if !self.has_expired_ids(before_ms) {
+                return;
+            }
             let Some((_, vid, id)) = self.id_order.pop_front() else {
                 return;
             };
@@ -187,21 +199,20 @@ impl Engine for MemoryEngine {
         }
     }
 
-    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
         let mut log = self.log();
-        let now_ms = now_ms.max(log.last_time_ms);
-        let remembered_since_ms = now_ms.saturating_sub(millis(self.dedupe_window));
+        let now = now.max(log.newest);
+        let remembered_since_ms = now.counted_ms.saturating_sub(millis(self.dedupe_window));
         log.forget_ids(remembered_since_ms);
         let ids = batches.iter().flatten().filter(|e| e.id.is_some()).count() as u64;
         if log.ids.len() as u64 + ids > limits::MAX_DEDUPE_IDS {
             return Err(too_many_ids());
         }
-        log.last_time_ms = now_ms;
         let mut events = Vec::new();
         let mut receipts = Vec::with_capacity(batches.len());
         for batch in batches {
             let placed = batch.into_iter().map(|sent| {
-                let (receipt, event) = log.append_one(sent, now_ms, remembered_since_ms);
+                let (receipt, event) = log.append_one(sent, now, remembered_since_ms);
                 events.extend(event);
                 receipt
             });
@@ -252,18 +263,23 @@ impl Engine for MemoryEngine {
             .collect())
     }
 
-    async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {
+    async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep> {
         let mut log = self.log();
-        let now_ms = now_ms.max(log.last_time_ms);
-        let mut trimmed = 0;
-        while trimmed < limits::TRIM_STEP_EVENTS && log.is_due(&retention, now_ms) {
+        let counted_ms = counted_ms.max(log.newest.counted_ms);
+        let (mut trimmed, bytes_before) = (0, log.bytes);
+        while trimmed < limits::TRIM_STEP_EVENTS && log.is_due(&retention, counted_ms) {
+            let oldest = log.events.front().map_or(0, |e| e.size_bytes() as u64);
+            if trimmed > 0 && bytes_before - log.bytes + oldest > limits::TRIM_STEP_BYTES {
+                break;
+            }
             log.drop_oldest();
             trimmed += 1;
         }
-        log.forget_ids(retention.oldest_id_ms(now_ms));
+        let oldest_id_ms = retention.oldest_id_ms(counted_ms);
+        log.forget_ids(oldest_id_ms);
         Ok(TrimStep {
             trimmed,
-            more: log.is_due(&retention, now_ms),
+            more: log.is_due(&retention, counted_ms) || log.has_expired_ids(oldest_id_ms),
         })
     }
 }

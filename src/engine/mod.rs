@@ -169,19 +169,49 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Events older than this are too old, in milliseconds since 1970.
-    fn oldest_time_ms(&self, now_ms: i64) -> i64 {
-        now_ms.saturating_sub(millis(self.max_age))
+    /// Events that came before this are too old; see [`Moment::counted_ms`].
+    fn oldest_event_ms(&self, counted_ms: i64) -> i64 {
+        counted_ms.saturating_sub(millis(self.max_age))
     }
 
-    /// Ids older than this are forgotten, in milliseconds since 1970.
-    fn oldest_id_ms(&self, now_ms: i64) -> i64 {
-        now_ms.saturating_sub(millis(self.dedupe_window))
+    /// Ids that came before this are forgotten.
+    fn oldest_id_ms(&self, counted_ms: i64) -> i64 {
+        counted_ms.saturating_sub(millis(self.dedupe_window))
     }
 }
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A moment, by both clocks of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moment {
+    /// Milliseconds since 1970, as events show it. It may jump, and events never follow it back.
+    pub time_ms: i64,
+    /// Milliseconds on a clock that never jumps and only goes on while the log is open: ages are
+    /// differences of this one.
+    pub counted_ms: i64,
+}
+
+impl Moment {
+    /// The later one, by each of the clocks.
+    pub(crate) fn max(self, other: Moment) -> Moment {
+        Moment {
+            time_ms: self.time_ms.max(other.time_ms),
+            counted_ms: self.counted_ms.max(other.counted_ms),
+        }
+    }
+}
+
+impl From<i64> for Moment {
+    /// A moment at which both clocks say the same.
+    fn from(ms: i64) -> Self {
+        Moment {
+            time_ms: ms,
+            counted_ms: ms,
+        }
+    }
 }
 
 /// What one step of trimming did.
@@ -191,6 +221,14 @@ pub struct TrimStep {
     pub trimmed: u32,
     /// There is more to trim.
     pub more: bool,
+}
+
+impl TrimStep {
+    /// A step that found nothing due.
+    pub(crate) const NOTHING: TrimStep = TrimStep {
+        trimmed: 0,
+        more: false,
+    };
 }
 
 /// A log of events.
@@ -216,12 +254,25 @@ pub trait Engine: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Appends batches, each with neighbouring vids in its order; all of them or none.
+    /// The newest moment that the log knows of, to go on from after a restart; none where there is
+    /// nothing to go on from. Its `time_ms` is the clock's, which an event may be ahead of.
+    fn newest_moment(&self) -> Option<Moment> {
+        None
+    }
+
+    /// Remembers a moment at which nothing was appended, so that a restart goes on from there.
+    async fn note_moment(&self, _now: Moment) -> Result<()> {
+        Ok(())
+    }
+
+    /// Appends batches, each with neighbouring vids in its order; all of them or none. Events get
+    /// the time of the last event or of now, whichever is later; where nothing is new on the log,
+    /// its time is as before.
     ///
     /// # Errors
     /// Storage full (nothing was written, later appends may succeed), busy (too many ids to
     /// remember), or broken (nothing will be written any more).
-    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended>;
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended>;
 
     /// Reads a page.
     async fn read(&self, request: ReadRequest) -> Result<Page>;
@@ -240,8 +291,10 @@ pub trait Engine: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(Topic, Vid)>>;
 
-    /// Deletes at most [`limits::TRIM_STEP_EVENTS`] of the events that are due.
-    async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep>;
+    /// Deletes some of what is due, the oldest first: at most [`limits::TRIM_STEP_EVENTS`] events,
+    /// and no more of anything else than that takes along. An event larger than
+    /// [`limits::TRIM_STEP_BYTES`] is a step of its own. Ages are up to this [`Moment::counted_ms`].
+    async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep>;
 }
 
 /// Which engine to open.

@@ -97,7 +97,7 @@ fn start_fits(start: &Start, after: Option<&str>, since: Option<&str>) -> Checke
         (Some(text), Start::After(cursor)) => {
             oracle::cursor(text) == Some((cursor.vid, cursor.epoch.as_ref().map(Epoch::as_str)))
         }
-        (None, Start::Since(_)) => since.is_some(),
+        (None, Start::Since(_) | Start::SinceAgo(_)) => since.is_some(),
         (None, Start::Latest | Start::Snapshot) => since.is_none(),
         _ => false,
     };

@@ -10,7 +10,7 @@ use super::*;
 use crate::config::{Config, Overrides};
 use crate::cursor::{Epoch, Vid};
 use crate::engine::{
-    Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep,
+    Appended, Bounds, Engine, MemoryEngine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep,
 };
 use crate::error::{Error, Kind, Result as BusResult};
 use crate::event::EventParts;
@@ -24,7 +24,7 @@ struct FullAtTimes {
 
 #[async_trait]
 impl Engine for FullAtTimes {
-    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> BusResult<Appended> {
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> BusResult<Appended> {
         if self
             .full
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
@@ -34,7 +34,7 @@ impl Engine for FullAtTimes {
         {
             return Err(Error::new(Kind::StorageFull, "the disk is full"));
         }
-        self.log.append(batches, now_ms).await
+        self.log.append(batches, now).await
     }
     fn kind(&self) -> &'static str {
         self.log.kind()

@@ -89,7 +89,7 @@ impl StartTexts<'_> {
     ///
     /// # Errors
     /// A bad request when one cannot be read or more than one is given.
-    pub(super) fn parse(&self, now: Timestamp) -> Result<Start> {
+    pub(super) fn parse(&self) -> Result<Start> {
         let given = [self.after.is_some(), self.since.is_some(), self.snapshot];
         if given.iter().filter(|g| **g).count() > 1 {
             return Err(Error::bad_request(
@@ -98,7 +98,7 @@ impl StartTexts<'_> {
         }
         match (self.after, self.since) {
             (Some(after), _) => parse_after(after),
-            (_, Some(since)) => parse_since(since, now),
+            (_, Some(since)) => parse_since(since),
             _ if self.snapshot => Ok(Start::Snapshot),
             _ => Ok(Start::Latest),
         }
@@ -121,7 +121,7 @@ pub(super) fn parse_after(text: &str) -> Result<Start> {
     }
 }
 
-fn parse_since(text: &str, now: Timestamp) -> Result<Start> {
+fn parse_since(text: &str) -> Result<Start> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(Start::Since(ceiling_ms(time)));
     }
@@ -132,7 +132,7 @@ fn parse_since(text: &str, now: Timestamp) -> Result<Start> {
         ))
     })?;
     let ago_ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
-    Ok(Start::Since(now.as_millisecond().saturating_sub(ago_ms)))
+    Ok(Start::SinceAgo(ago_ms))
 }
 
 /// Events carry milliseconds: the first of them that is not before this time.
@@ -164,7 +164,7 @@ impl HttpSubscribe {
             since: since.as_deref(),
             snapshot,
         };
-        let asked = texts.parse(Timestamp::now())?;
+        let asked = texts.parse()?;
         let start = last_event_id
             .map(|id| parse_after(id).map_err(|e| e.at("Last-Event-ID")))
             .transpose()?;

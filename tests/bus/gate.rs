@@ -1,13 +1,13 @@
 //! An engine whose appends wait for the test, or fail when it says so.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use vidette::cursor::{Epoch, Vid};
 use vidette::engine::{
-    Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep,
+    Appended, Bounds, Engine, MemoryEngine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep,
 };
 use vidette::error::{Error, Result};
 use vidette::event::NewEvent;
@@ -18,6 +18,7 @@ pub(crate) struct GateEngine {
     inner: MemoryEngine,
     gate: Semaphore,
     fault: Mutex<Option<Error>>,
+    panics: AtomicBool,
     appends: AtomicUsize,
 }
 
@@ -28,6 +29,7 @@ impl GateEngine {
             inner,
             gate: Semaphore::new(0),
             fault: Mutex::default(),
+            panics: AtomicBool::new(false),
             appends: AtomicUsize::new(0),
         }
     }
@@ -40,6 +42,11 @@ impl GateEngine {
     /// Appends that come through the gate fail from now on.
     pub(crate) fn fail_with(&self, fault: Option<Error>) {
         *self.fault.lock().expect("the fault") = fault;
+    }
+
+    /// The next append that comes through the gate panics.
+    pub(crate) fn panic_once(&self) {
+        self.panics.store(true, Ordering::SeqCst);
     }
 
     /// Appends that have come through the gate.
@@ -70,13 +77,17 @@ impl Engine for GateEngine {
         self.inner.sizes()
     }
 
-    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
         self.gate.acquire().await.expect("the gate").forget();
         self.appends.fetch_add(1, Ordering::SeqCst);
+        assert!(
+            !self.panics.swap(false, Ordering::SeqCst),
+            "as the test says"
+        );
         let fault = self.fault.lock().expect("the fault").clone();
         match fault {
             Some(fault) => Err(fault),
-            None => self.inner.append(batches, now_ms).await,
+            None => self.inner.append(batches, now).await,
         }
     }
 

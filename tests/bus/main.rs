@@ -2,7 +2,9 @@
 
 mod gate;
 mod publishing;
+mod standing_still;
 mod subscriptions;
+mod time;
 mod waking;
 
 use std::sync::Arc;

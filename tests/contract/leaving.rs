@@ -214,3 +214,50 @@ async fn clients_that_leave_in_the_middle_of_their_events_resume_behind_the_last
         assert_no_panic(&gateway, engine);
     }
 }
+
+/// Connections that hang up while the log is read for them.
+const HANG_UPS: usize = 1500;
+/// Those that do so at the same time.
+const HANGING_UP: usize = 4;
+/// Events of the log that is read from disk.
+const COLD_EVENTS: u64 = 6000;
+
+/// Asks for the whole log, again and again, and never waits for it.
+async fn hang_up(gateway: &Gateway) {
+    for turn in 0..HANG_UPS / HANGING_UP {
+        let path = match turn % 3 {
+            0 => "/v1/sse?after=earliest&topic=door.1",
+            1 => "/v1/poll?after=earliest&topic=door.1",
+            _ => "/v1/poll?snapshot=true",
+        };
+        drop(wait_raw(gateway, path).await);
+    }
+}
+
+/// Reads the whole log, which is on disk only.
+async fn read_whole(gateway: &Gateway, via: Via) {
+    let mut reader = open(via, gateway, &Ask::after("earliest").topic("door.1")).await;
+    for vid in 1..=COLD_EVENTS {
+        assert_eq!(reader.event().await.0.vid, vid, "{via:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_hang_up_while_the_log_is_read_for_them_break_nobody() {
+    let mut gateway = crate::support::gateway("sqlite", "");
+    gateway.publish_numbers("door.1", COLD_EVENTS).await;
+    gateway.terminate().await;
+    gateway.start_again(); // nothing is in memory
+    let hanging_up = join_all((0..HANGING_UP).map(|_| hang_up(&gateway)));
+    let reading = join_all(ALL.map(|via| {
+        let gateway = &gateway;
+        async move {
+            for _ in 0..4 {
+                read_whole(gateway, via).await;
+            }
+        }
+    }));
+    tokio::join!(hanging_up, reading);
+    until_subscribers_are(&gateway, 0).await;
+    assert_no_panic(&gateway, "clients that hang up");
+}

@@ -80,7 +80,7 @@ impl Bench {
     pub(crate) async fn append(&self, batch: Vec<NewEvent>, now_ms: i64) -> Vec<Receipt> {
         let mut appended = self
             .engine()
-            .append(vec![batch], now_ms)
+            .append(vec![batch], now_ms.into())
             .await
             .expect("it is appended");
         assert_eq!(appended.receipts.len(), 1);

@@ -4,6 +4,7 @@ mod bench;
 mod model;
 mod order;
 mod pages;
+mod readers;
 mod sqlite_only;
 mod trimming;
 

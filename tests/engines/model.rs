@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use vidette::engine::{Bounds, PageBudget, ReadRequest, Receipt, Retention};
+use vidette::engine::{Bounds, Moment, PageBudget, ReadRequest, Receipt, Retention};
 use vidette::event::NewEvent;
 
 use crate::bench::{Bench, T0, WINDOW, event, event_with_id, filter, keep, vids};
@@ -25,6 +25,8 @@ const FILTERS: [&[&str]; 7] = [
 enum Step {
     /// Batches of (topic, id), and how far the clock moves, which may be back.
     Append(Vec<Vec<(usize, Option<u8>)>>, i64),
+    /// The wall clock alone is set forward or back; ages are no matter of it.
+    JumpWall(i64),
     TrimToCount(u64),
     TrimToAge(u64),
     TrimToBytes(u64),
@@ -54,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
     let part = 0..=100_u8;
     prop_oneof![
         6 => (batches, -20_000..60_000_i64).prop_map(|(batches, move_ms)| Step::Append(batches, move_ms)),
+        1 => (-2_000_000..2_000_000_i64).prop_map(Step::JumpWall),
         1 => (0..40_u64).prop_map(Step::TrimToCount),
         1 => (0..200_u64).prop_map(Step::TrimToAge),
         1 => (0..4000_u64).prop_map(Step::TrimToBytes),
@@ -69,12 +72,23 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     /// All that was ever appended: vid - 1 is the index.
-    log: Vec<(i64, NewEvent)>,
+    log: Vec<Entry>,
     /// How many of them have been trimmed.
     trimmed: usize,
+    /// The vid and when it came.
     ids: HashMap<String, (u64, i64)>,
-    time: i64,
-    clock: i64,
+    /// Of the last event; what was a duplicate moves neither.
+    last_time_ms: i64,
+    last_counted_ms: i64,
+    /// The clock that ages are measured by. An engine may be told an earlier one.
+    counted_ms: i64,
+    wall_ahead_ms: i64,
+}
+
+struct Entry {
+    time_ms: i64,
+    counted_ms: i64,
+    event: NewEvent,
 }
 
 impl Model {
@@ -85,17 +99,26 @@ impl Model {
         }
     }
 
+    fn now(&self) -> Moment {
+        Moment {
+            time_ms: self.counted_ms + self.wall_ahead_ms,
+            counted_ms: self.counted_ms,
+        }
+    }
+
     /// (vid, time, event) of what is retained.
     fn retained(&self) -> impl Iterator<Item = (u64, i64, &NewEvent)> {
         (1..)
             .zip(&self.log)
             .skip(self.trimmed)
-            .map(|(vid, (time, event))| (vid, *time, event))
+            .map(|(vid, entry)| (vid, entry.time_ms, &entry.event))
     }
 
     fn append(&mut self, batches: &[Vec<NewEvent>]) -> Vec<Vec<Receipt>> {
-        self.time = self.time.max(self.clock);
-        let since = self.time - i64::try_from(WINDOW.as_millis()).expect("a window");
+        let now = self.now();
+        let time_ms = now.time_ms.max(self.last_time_ms);
+        let counted_ms = now.counted_ms.max(self.last_counted_ms);
+        let since = counted_ms - i64::try_from(WINDOW.as_millis()).expect("a window");
         let mut one = |event: &NewEvent| {
             if let Some((vid, time)) = event.id.as_deref().and_then(|id| self.ids.get(id))
                 && *time >= since
@@ -105,10 +128,15 @@ impl Model {
                     duplicate: true,
                 };
             }
-            self.log.push((self.time, event.clone()));
+            self.log.push(Entry {
+                time_ms,
+                counted_ms,
+                event: event.clone(),
+            });
+            (self.last_time_ms, self.last_counted_ms) = (time_ms, counted_ms);
             let vid = self.log.len() as u64;
             if let Some(id) = &event.id {
-                self.ids.insert(id.to_string(), (vid, self.time));
+                self.ids.insert(id.to_string(), (vid, counted_ms));
             }
             Receipt {
                 vid,
@@ -122,7 +150,7 @@ impl Model {
     }
 
     fn trim(&mut self, retention: &Retention) {
-        let oldest = self.time.max(self.clock)
+        let oldest = self.last_counted_ms.max(self.counted_ms)
             - i64::try_from(retention.max_age.as_millis()).expect("an age");
         let bytes = |model: &Model| {
             model
@@ -130,10 +158,10 @@ impl Model {
                 .map(|(.., e)| e.size_bytes() as u64)
                 .sum::<u64>()
         };
-        while let Some(&(time, _)) = self.log.get(self.trimmed) {
+        while let Some(entry) = self.log.get(self.trimmed) {
+            let is_old = entry.counted_ms < oldest;
             let count = (self.log.len() - self.trimmed) as u64;
-            if count <= retention.max_events && bytes(self) <= retention.max_bytes && time >= oldest
-            {
+            if count <= retention.max_events && bytes(self) <= retention.max_bytes && !is_old {
                 return;
             }
             self.trimmed += 1;
@@ -172,6 +200,7 @@ impl Run {
     async fn step(&mut self, step: &Step) {
         match step {
             Step::Append(batches, move_ms) => self.append(batches, *move_ms).await,
+            Step::JumpWall(by_ms) => self.model.wall_ahead_ms += by_ms,
             Step::TrimToCount(max_events) => {
                 self.trim(Retention {
                     max_events: *max_events,
@@ -193,11 +222,7 @@ impl Run {
                 })
                 .await;
             }
-            Step::Reopen if self.bench.is_durable() => {
-                self.bench.reopen();
-                // A time at which nothing was appended is not kept.
-                self.model.clock = self.model.clock.max(self.model.time);
-            }
+            Step::Reopen if self.bench.is_durable() => self.bench.reopen(),
             Step::Reopen => {}
             Step::Read {
                 filter,
@@ -281,7 +306,7 @@ impl Run {
     }
 
     async fn append(&mut self, batches: &[Vec<(usize, Option<u8>)>], move_ms: i64) {
-        self.model.clock += move_ms;
+        self.model.counted_ms += move_ms;
         let mut new = |(topic, id): &(usize, Option<u8>)| {
             self.serial += 1;
             let data = format!("{} {}", self.serial, "x".repeat(self.serial as usize % 90));
@@ -299,7 +324,7 @@ impl Run {
         let appended = self
             .bench
             .engine()
-            .append(batches, self.model.clock)
+            .append(batches, self.model.now())
             .await
             .expect("it is appended");
         assert_eq!(appended.receipts, expected);
@@ -314,7 +339,7 @@ impl Run {
         while self
             .bench
             .engine()
-            .trim(retention, self.model.clock)
+            .trim(retention, self.model.counted_ms)
             .await
             .expect("a step")
             .more
@@ -337,10 +362,10 @@ impl Run {
             self.model.matching(patterns, after, page.through)
         );
         for event in &page.events {
-            let (time, sent) = &self.model.log[usize::try_from(event.vid).expect("a vid") - 1];
+            let entry = &self.model.log[usize::try_from(event.vid).expect("a vid") - 1];
             assert_eq!(
                 (event.time_ms, format!("{:?}", event.sent)),
-                (*time, format!("{sent:?}"))
+                (entry.time_ms, format!("{:?}", entry.event))
             );
         }
     }
@@ -380,7 +405,7 @@ fn run(bench: Bench, steps: &[Step]) {
         let mut run = Run {
             bench,
             model: Model {
-                clock: T0,
+                counted_ms: T0,
                 ..Model::default()
             },
             serial: 0,
@@ -405,4 +430,16 @@ proptest! {
     fn memory_does_as_a_plain_list_does(steps in prop::collection::vec(step(), 1..60)) {
         run(Bench::memory(), &steps);
     }
+}
+
+/// A restart knows of time what the log says, and an append that writes nothing says nothing.
+#[test]
+fn an_append_of_duplicates_only_moves_no_time() {
+    let with_id = |move_ms| Step::Append(vec![vec![(0, Some(13))]], move_ms);
+    let earlier = Step::Append(vec![vec![(1, None)]], -1);
+    let in_one_run = [with_id(0), with_id(1), earlier.clone()];
+    let over_a_restart = [with_id(0), with_id(1), Step::Reopen, earlier];
+    run(Bench::sqlite(), &over_a_restart);
+    run(Bench::sqlite(), &in_one_run);
+    run(Bench::memory(), &in_one_run);
 }

@@ -76,7 +76,7 @@ async fn several_batches_of_one_append_keep_their_order(bench: Bench) {
     ];
     let appended = bench
         .engine()
-        .append(batches, T0)
+        .append(batches, T0.into())
         .await
         .expect("it is appended");
     assert_eq!(
@@ -175,7 +175,7 @@ async fn an_append_of_duplicates_only_appends_nothing(bench: Bench) {
     let before = (bench.engine().bounds(), bench.engine().sizes());
     let appended = bench
         .engine()
-        .append(vec![vec![event_with_id("a", "x", "1")]; 3], T0 + 1)
+        .append(vec![vec![event_with_id("a", "x", "1")]; 3], (T0 + 1).into())
         .await
         .expect("it is appended");
     assert!(appended.events.is_empty());

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use vidette::engine::{Bounds, PageBudget, ReadRequest, Retention, Sizes};
-use vidette::limits::TRIM_STEP_EVENTS;
+use vidette::limits::{TRIM_STEP_BYTES, TRIM_STEP_EVENTS};
 
 use crate::bench::{Bench, T0, event, event_with_id, filter, keep, vids};
 
 crate::on_every_engine!(
     nothing_is_trimmed_that_is_not_due,
     too_many_events_are_trimmed_in_steps_the_oldest_first,
+    a_step_is_bounded_in_bytes,
+    a_step_that_only_forgets_ids_says_when_there_are_more,
     too_many_bytes_are_trimmed,
     too_old_events_are_trimmed,
     the_clock_going_back_trims_nothing_that_is_not_due,
@@ -63,6 +65,41 @@ async fn too_many_events_are_trimmed_in_steps_the_oldest_first(bench: Bench) {
         bench.read_all(&["a"], PageBudget::of_events(7)).await,
         (first..first + 100).collect::<Vec<_>>()
     );
+}
+
+async fn a_step_is_bounded_in_bytes(bench: Bench) {
+    let large = "x".repeat(usize::try_from(TRIM_STEP_BYTES).expect("a size") / 4 - 1000);
+    for _ in 0..7 {
+        bench.append(vec![event("a", &large)], T0).await;
+    }
+    let all = Retention {
+        max_events: 0,
+        ..keep()
+    };
+    for (trimmed, more) in [(4, true), (3, false), (0, false)] {
+        let step = bench.engine().trim(all, T0).await.expect("a step");
+        assert_eq!((step.trimmed, step.more), (trimmed, more));
+    }
+}
+
+async fn a_step_that_only_forgets_ids_says_when_there_are_more(bench: Bench) {
+    let ids = u64::from(TRIM_STEP_EVENTS) * 5 / 2;
+    let with_ids = |n: u64| event_with_id("a", &format!("id {n}"), "x");
+    for part in 0..5 {
+        let batch = (part * ids / 5..(part + 1) * ids / 5).map(with_ids);
+        bench.append(batch.collect(), T0).await;
+    }
+    let later = T0 + 1_000_000;
+    bench.append(vec![event("a", "x")], later).await;
+    let mut steps = Vec::new();
+    while steps.last().is_none_or(|more| *more) {
+        let step = bench.engine().trim(keep(), later).await.expect("a step");
+        assert_eq!(step.trimmed, 0);
+        steps.push(step.more);
+    }
+    assert!(steps.len() > 1, "ids are forgotten in steps: {steps:?}");
+    let again = bench.append(vec![with_ids(0)], later).await;
+    assert!(!again[0].duplicate);
 }
 
 async fn too_many_bytes_are_trimmed(bench: Bench) {

@@ -10,6 +10,7 @@ use crate::common::preload;
 pub(crate) struct Clock {
     folder: TempDir,
     offset_ms: i64,
+    passed_ms: i64,
 }
 
 fn library() -> &'static Path {
@@ -24,6 +25,7 @@ impl Clock {
         let clock = Clock {
             folder: TempDir::new().expect("a folder"),
             offset_ms: 0,
+            passed_ms: 0,
         };
         clock.write();
         clock
@@ -34,29 +36,36 @@ impl Clock {
         let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
         vec![
             ("LD_PRELOAD".to_owned(), text(library())),
-            ("CLOCK_SHIM_FILE".to_owned(), text(&self.file())),
+            ("CLOCK_SHIM_FILE".to_owned(), text(&self.file("offset_ms"))),
+            (
+                "CLOCK_PASSED_FILE".to_owned(),
+                text(&self.file("passed_ms")),
+            ),
         ]
     }
 
-    /// Sets it forward, or back; gives by how much it is wrong now.
-    pub(crate) fn jump(&mut self, by_ms: i64) -> i64 {
+    /// Sets it forward, or back.
+    pub(crate) fn jump(&mut self, by_ms: i64) {
         self.offset_ms += by_ms;
         self.write();
-        self.offset_ms
     }
 
-    pub(crate) fn offset_ms(&self) -> i64 {
-        self.offset_ms
+    /// Has so much time pass, whatever the time of day is.
+    pub(crate) fn pass(&mut self, ms: i64) {
+        self.passed_ms += ms;
+        self.write();
     }
 
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("offset_ms")
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     fn write(&self) {
         // Whole at once: nobody reads half a number.
-        let next = self.folder.path().join("next");
-        std::fs::write(&next, self.offset_ms.to_string()).expect("a file");
-        std::fs::rename(next, self.file()).expect("a file");
+        let next = self.file("next");
+        for (name, ms) in [("offset_ms", self.offset_ms), ("passed_ms", self.passed_ms)] {
+            std::fs::write(&next, ms.to_string()).expect("a file");
+            std::fs::rename(&next, self.file(name)).expect("a file");
+        }
     }
 }

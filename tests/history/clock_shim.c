@@ -1,8 +1,10 @@
 /* A clock that can be set, for tests: loaded with LD_PRELOAD.
  *
- * CLOCK_SHIM_FILE   holds by how many milliseconds the time of day is wrong; read at every look at the clock
+ * CLOCK_SHIM_FILE    holds by how many milliseconds the time of day is wrong
+ * CLOCK_PASSED_FILE  holds how many milliseconds have passed beside those that did
  *
- * Only the time of day is changed; clocks that measure durations are not.
+ * Both are read at every look at a clock. A wrong time of day changes CLOCK_REALTIME only; time that
+ * passes changes CLOCK_BOOTTIME, too. Timers go by CLOCK_MONOTONIC, which is never changed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -13,9 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static long long offset_ms(void) {
+static long long number_in(const char *variable) {
     char text[32];
-    const char *file = getenv("CLOCK_SHIM_FILE");
+    const char *file = getenv(variable);
     int fd = file != NULL ? open(file, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) return 0;
     ssize_t length = read(fd, text, sizeof text - 1);
@@ -28,8 +30,10 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     static int (*real)(clockid_t, struct timespec *);
     if (real == NULL) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     int done = real != NULL ? real(clock, now) : (int)syscall(SYS_clock_gettime, clock, now);
-    if (done != 0 || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE)) return done;
-    long long nanos = now->tv_sec * 1000000000LL + now->tv_nsec + offset_ms() * 1000000LL;
+    int tells_day = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
+    if (done != 0 || (!tells_day && clock != CLOCK_BOOTTIME)) return done;
+    long long more_ms = number_in("CLOCK_PASSED_FILE") + (tells_day ? number_in("CLOCK_SHIM_FILE") : 0);
+    long long nanos = now->tv_sec * 1000000000LL + now->tv_nsec + more_ms * 1000000LL;
     now->tv_sec = nanos / 1000000000LL;
     now->tv_nsec = nanos % 1000000000LL;
     return 0;

@@ -7,6 +7,7 @@ mod common;
 mod checker;
 mod clock;
 mod findings;
+mod jumps;
 mod network;
 mod planted;
 mod reader;

@@ -100,10 +100,6 @@ pub(crate) struct History {
     pub(crate) numbers: HashMap<Face, usize>,
     pub(crate) readings: Vec<Reading>,
     pub(crate) epochs: BTreeSet<String>,
-    /// From when on the gateway's clock was wrong by so many milliseconds.
-    pub(crate) clock: Vec<(Micros, i64)>,
-    /// The time of day when the run began, in milliseconds.
-    pub(crate) began_ms: i64,
     pub(crate) rules: Rules,
     pub(crate) done: Done,
     /// Answers that nobody should have got.
@@ -188,28 +184,8 @@ impl History {
             self.faces.len() - 1
         })
     }
-
-    /// The most that the bus's time can have been at this moment: it never falls, so it is the most
-    /// of all before.
-    pub(crate) fn latest_time_ms(&self, at: Micros) -> i64 {
-        let ends = self
-            .clock
-            .iter()
-            .skip(1)
-            .map(|(from, _)| *from)
-            .chain([Micros::MAX]);
-        let spans = self
-            .clock
-            .iter()
-            .zip(ends)
-            .filter(|((from, _), _)| *from <= at);
-        spans
-            .map(|((_, offset), end)| self.began_ms + millis(end.min(at)) + offset)
-            .max()
-            .unwrap_or(i64::MAX)
-    }
 }
 
-fn millis(at: Micros) -> i64 {
+pub(crate) fn millis(at: Micros) -> i64 {
     i64::try_from(at / 1000).expect("a short run")
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use tokio::sync::RwLock;
 
@@ -22,14 +22,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(gateway: SocketAddr, rules: Rules) -> Arc<Self> {
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("after 1970");
-        let began_ms = i64::try_from(since_1970.as_millis()).expect("a time");
         let history = History {
             rules,
-            began_ms,
-            clock: vec![(0, 0)],
             ..History::default()
         };
         Arc::new(Shared {

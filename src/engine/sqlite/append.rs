@@ -12,7 +12,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::state::State;
 use super::{from_sql, row, to_sql};
 use crate::cursor::Vid;
-use crate::engine::{Receipt, millis};
+use crate::engine::{Moment, Receipt, millis};
 use crate::event::{Event, NewEvent};
 use crate::topic::Topic;
 
@@ -20,6 +20,9 @@ use crate::topic::Topic;
 pub(super) struct Appending<'t> {
     state: &'t mut State,
     topics: &'t mut HashMap<Topic, i64>,
+    /// What the events get, and when they come.
+    time_ms: i64,
+    now: Moment,
     remembered_since_ms: i64,
     events: Vec<Arc<Event>>,
     insert_event: CachedStatement<'t>,
@@ -36,9 +39,14 @@ impl<'t> Appending<'t> {
         state: &'t mut State,
         topics: &'t mut HashMap<Topic, i64>,
         dedupe_window: Duration,
+        now: Moment,
     ) -> rusqlite::Result<Self> {
+        let counted_ms = now.counted_ms.max(state.noted.counted_ms);
+        let now = Moment { counted_ms, ..now };
         Ok(Appending {
-            remembered_since_ms: state.last_time_ms.saturating_sub(millis(dedupe_window)),
+            time_ms: state.last_time_ms.max(now.time_ms),
+            now,
+            remembered_since_ms: counted_ms.saturating_sub(millis(dedupe_window)),
             state,
             topics,
             events: Vec::new(),
@@ -66,11 +74,15 @@ impl<'t> Appending<'t> {
         let topic_id = self.topic_id(&sent.topic, vid)?;
         if let Some(id) = &sent.id {
             self.insert_id
-                .execute(params![to_sql(vid), self.state.last_time_ms, &**id])?;
+                .execute(params![to_sql(vid), self.now.counted_ms, &**id])?;
             self.state.ids += 1;
         }
-        let event = Arc::new(Event::new(vid, self.state.last_time_ms, sent));
-        row::insert(&mut self.insert_event, &event, topic_id)?;
+        let event = Arc::new(Event::new(vid, self.time_ms, sent));
+        let skew_ms = self.time_ms - self.now.counted_ms;
+        row::insert(&mut self.insert_event, &event, skew_ms, topic_id)?;
+        // Only now: what is written to the log is all that a restart knows of time.
+        self.state.last_time_ms = self.time_ms;
+        self.state.note(self.now);
         self.state.events += 1;
         self.state.bytes += event.size_bytes() as u64;
         self.events.push(event);

@@ -15,6 +15,7 @@ mod fault;
 mod index;
 mod open;
 mod reader;
+mod readers;
 mod reserve;
 mod row;
 mod schema;
@@ -23,21 +24,19 @@ mod trim;
 mod writer;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::Connection;
-use tokio::sync::Semaphore;
 
-use super::{Appended, Bounds, Engine, Page, ReadRequest, Retention, Sizes, TrimStep};
+use super::{Appended, Bounds, Engine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep};
 use crate::cursor::{Epoch, Vid};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::NewEvent;
 use crate::limits;
 use crate::topic::{Filter, Topic};
 
 pub use open::OpenError;
+use readers::Readers;
 use reserve::Reserve;
 use state::Status;
 use writer::Writer;
@@ -51,14 +50,6 @@ pub struct SqliteEngine {
     _lock: std::fs::File,
 }
 
-/// A bounded set of connections that only read.
-struct Readers {
-    permits: Semaphore,
-    /// As many as there are permits; taken out while in use, so the lock is held for a push or a
-    /// pop only.
-    idle: Arc<Mutex<Vec<Connection>>>,
-}
-
 impl SqliteEngine {
     /// Opens the log in a data folder, or makes a new one where there is none.
     ///
@@ -66,10 +57,7 @@ impl SqliteEngine {
     /// When another process holds the folder, or it cannot be written, has no room, or is damaged.
     pub fn open(data_dir: &Path, dedupe_window: Duration) -> std::result::Result<Self, OpenError> {
         let opened = open::open(data_dir)?;
-        let readers = Readers {
-            permits: Semaphore::new(opened.readers.len()),
-            idle: Arc::new(Mutex::new(opened.readers)),
-        };
+        let readers = Readers::new(opened.readers);
         let epoch = opened.epoch;
         let writer = Writer::start(
             opened.writer,
@@ -87,34 +75,6 @@ impl SqliteEngine {
 
     fn status(&self) -> Status {
         self.writer.status()
-    }
-}
-
-impl Readers {
-    /// Runs a read on a thread that may block; waits for its turn when all readers are busy.
-    async fn run<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let permit = self.permits.acquire().await.map_err(|_| Error::closing())?;
-        let idle = self.idle.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            let connection = idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop()
-                .expect("a permit stands for an idle connection");
-            let done = read(&connection);
-            idle.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
-            done
-        });
-        let done = done
-            .await
-            .map_err(|fault| Error::internal(format!("reading the log failed: {fault}")))?;
-        drop(permit);
-        done.map_err(|e| fault::of_reading(&e))
     }
 }
 
@@ -148,8 +108,16 @@ impl Engine for SqliteEngine {
         }
     }
 
-    async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
-        self.writer.append(batches, now_ms).await
+    fn newest_moment(&self) -> Option<Moment> {
+        self.status().newest_moment
+    }
+
+    async fn note_moment(&self, now: Moment) -> Result<()> {
+        self.writer.note(now).await
+    }
+
+    async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
+        self.writer.append(batches, now).await
     }
 
     async fn read(&self, request: ReadRequest) -> Result<Page> {
@@ -181,8 +149,8 @@ impl Engine for SqliteEngine {
             .await
     }
 
-    async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {
-        self.writer.trim(retention, now_ms).await
+    async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep> {
+        self.writer.trim(retention, counted_ms).await
     }
 }
 

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::reserve::Reserve;
 use super::state::State;
 use super::{checkpoint, from_sql, schema, to_sql};
 use crate::cursor::Epoch;
+use crate::engine::Moment;
 use crate::limits;
 
 const DATABASE: &str = "vidette.db";
@@ -60,7 +62,7 @@ pub(super) fn open(data_dir: &Path) -> OpenResult<Opened> {
         version_of(&writer).map_err(|e| of_opening(data_dir, e))?,
     )?;
     settle(&writer, &path).map_err(|e| of_opening(data_dir, e))?;
-    take_over(&writer).map_err(|e| of_opening(data_dir, e))?;
+    take_over(&writer, data_dir).map_err(|e| of_opening(data_dir, e))?;
     let (epoch, state) = load(&writer).map_err(|e| of_opening(data_dir, e))?;
     let readers = (0..limits::COLD_READERS)
         .map(|_| connect_reader(&path))
@@ -195,12 +197,14 @@ fn check_version(path: &Path, version: i64) -> OpenResult<()> {
     )))
 }
 
-/// An older version is made one of today: an older vidette would not look behind the index.
-fn take_over(connection: &Connection) -> rusqlite::Result<()> {
-    if version_of(connection)? < schema::VERSION {
-        connection.pragma_update(None, "user_version", schema::VERSION)?;
+/// Taking over an older log needs a little of the disk: where it is full, that of the reserve.
+fn take_over(writer: &Connection, data_dir: &Path) -> rusqlite::Result<()> {
+    let done = schema::take_over(writer);
+    let is_full = |e: &rusqlite::Error| e.sqlite_error_code() == Some(ErrorCode::DiskFull);
+    if done.as_ref().is_err_and(is_full) && Reserve::held(data_dir).give_up() {
+        return schema::take_over(writer);
     }
-    Ok(())
+    done
 }
 
 /// The version as it is with what stands in the write-ahead log only.
@@ -219,6 +223,7 @@ fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?; // it is copied by the copier
+    connection.pragma_update(None, "foreign_keys", false)?; // on by default in this build of SQLite
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
@@ -300,13 +305,18 @@ fn check(connection: &Connection, path: &Path) -> OpenResult<()> {
 fn load(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
     let (epoch, mut state) = load_indexed(connection)?;
     let behind =
-        "SELECT count(*), ifnull(sum(bytes), 0), max(vid), max(time_ms) FROM events WHERE vid > ?1";
+        "SELECT count(*), ifnull(sum(bytes), 0), max(vid), max(time_ms), max(time_ms - skew_ms)
+         FROM events WHERE vid > ?1";
     connection.query_row(behind, [to_sql(state.indexed)], |r| {
         state.events += from_sql(r.get(0)?);
         state.bytes += from_sql(r.get(1)?);
         if let (Some(last), Some(time_ms)) = (r.get(2)?, r.get::<_, Option<i64>>(3)?) {
             state.last = from_sql(last);
             state.last_time_ms = state.last_time_ms.max(time_ms);
+            state.noted = state.noted.max(Moment {
+                time_ms,
+                counted_ms: r.get(4)?,
+            });
         }
         Ok((epoch, state))
     })
@@ -315,7 +325,8 @@ fn load(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
 fn load_indexed(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
     let ids: i64 = connection.query_row("SELECT count(*) FROM dedupe", [], |r| r.get(0))?;
     connection.query_row(
-        "SELECT epoch, first_vid, last_vid, last_time_ms, events, bytes FROM bus",
+        "SELECT epoch, first_vid, last_vid, last_time_ms, events, bytes, noted_time_ms, noted_counted_ms
+         FROM bus",
         [],
         |r| {
             let epoch: String = r.get(0)?;
@@ -331,6 +342,10 @@ fn load_indexed(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
                 first: number(1)?,
                 last: number(2)?,
                 last_time_ms: r.get(3)?,
+                noted: Moment {
+                    time_ms: r.get(6)?,
+                    counted_ms: r.get(7)?,
+                },
                 events: number(4)?,
                 bytes: number(5)?,
                 ids: from_sql(ids),

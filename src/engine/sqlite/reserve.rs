@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const RESERVE: &str = "vidette.reserve";
 const RESERVE_BYTES: usize = 512 * 1024;
@@ -18,13 +18,21 @@ pub(super) struct Reserve {
 
 impl Reserve {
     /// The reserve of a data folder, taken at once if there is room for it.
-    pub(super) fn take(data_dir: &std::path::Path) -> Self {
+    pub(super) fn take(data_dir: &Path) -> Self {
         let mut reserve = Reserve {
             path: data_dir.join(RESERVE),
             is_held: false,
         };
         reserve.take_again();
         reserve
+    }
+
+    /// The reserve that an earlier gateway has left.
+    pub(super) fn held(data_dir: &Path) -> Self {
+        Reserve {
+            path: data_dir.join(RESERVE),
+            is_held: true,
+        }
     }
 
     /// Takes the room again, if it was given up and there is some.

@@ -12,8 +12,8 @@ use crate::event::{ContentType, Event, NewEvent};
 use crate::topic::Topic;
 
 pub(super) const INSERT: &str =
-    "INSERT INTO events (vid, time_ms, topic_id, bytes, type, id, content_type, headers, data)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    "INSERT INTO events (vid, time_ms, skew_ms, topic_id, bytes, type, id, content_type, headers, data)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 /// The columns that [`read`] takes, `data` last: a row that does not match is left before it is
 /// reached.
@@ -22,6 +22,7 @@ pub(super) const COLUMNS: &str = "vid, time_ms, topic_id, type, id, content_type
 pub(super) fn insert(
     statement: &mut CachedStatement<'_>,
     event: &Event,
+    skew_ms: i64,
     topic_id: i64,
 ) -> rusqlite::Result<()> {
     let NewEvent {
@@ -39,6 +40,7 @@ pub(super) fn insert(
     statement.execute(params![
         to_sql(event.vid),
         event.time_ms,
+        skew_ms,
         topic_id,
         bytes,
         kind.as_deref(),

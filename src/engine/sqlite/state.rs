@@ -6,13 +6,14 @@ use rusqlite::{Connection, params};
 
 use super::to_sql;
 use crate::cursor::Vid;
-use crate::engine::{Bounds, Sizes};
+use crate::engine::{Bounds, Moment, Sizes};
 
 /// What anyone may know of the log at any time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Status {
     pub(super) bounds: Bounds,
     pub(super) sizes: Sizes,
+    pub(super) newest_moment: Option<Moment>,
     pub(super) broken: bool,
 }
 
@@ -21,7 +22,10 @@ pub(super) struct Status {
 pub(super) struct State {
     pub(super) first: Vid,
     pub(super) last: Vid,
+    /// Of the last event; times never fall.
     pub(super) last_time_ms: i64,
+    /// The latest moment by the clock at which an event came, or that was to be noted.
+    pub(super) noted: Moment,
     pub(super) events: u64,
     pub(super) bytes: u64,
     /// Publishers' ids that are remembered.
@@ -31,6 +35,23 @@ pub(super) struct State {
     /// Of the retained events up to there.
     pub(super) indexed_bytes: u64,
 }
+
+/// An empty log.
+#[cfg(test)]
+pub(super) const EMPTY: State = State {
+    first: 1,
+    last: 0,
+    last_time_ms: 0,
+    noted: Moment {
+        time_ms: 0,
+        counted_ms: 0,
+    },
+    events: 0,
+    bytes: 0,
+    ids: 0,
+    indexed: 0,
+    indexed_bytes: 0,
+};
 
 impl State {
     pub(super) fn status(&self, broken: bool) -> Status {
@@ -43,21 +64,33 @@ impl State {
                 events: self.events,
                 bytes: self.bytes,
             },
+            newest_moment: (self.noted.counted_ms > 0).then_some(self.noted),
             broken,
         }
+    }
+
+    /// Notes what the clock says. The time may have been set back; what is counted never is.
+    pub(super) fn note(&mut self, now: Moment) {
+        self.noted = Moment {
+            time_ms: now.time_ms,
+            counted_ms: now.counted_ms.max(self.noted.counted_ms),
+        };
     }
 
     /// Writes the row of `bus`, which describes the log as far as it is indexed.
     pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(
-            "UPDATE bus SET first_vid = ?1, last_vid = ?2, last_time_ms = ?3, events = ?4, bytes = ?5",
+            "UPDATE bus SET first_vid = ?1, last_vid = ?2, last_time_ms = ?3, events = ?4, bytes = ?5,
+                 noted_time_ms = ?6, noted_counted_ms = ?7",
         )?;
         statement.execute(params![
             to_sql(self.first),
             to_sql(self.indexed),
             self.last_time_ms,
             to_sql(self.events - (self.last - self.indexed)),
-            to_sql(self.indexed_bytes)
+            to_sql(self.indexed_bytes),
+            self.noted.time_ms,
+            self.noted.counted_ms
         ])?;
         Ok(())
     }

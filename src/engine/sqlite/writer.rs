@@ -15,10 +15,10 @@ use super::append::Appending;
 use super::open::OpenError;
 use super::reserve::Reserve;
 use super::state::{State, Status};
-use super::trim::{Due, ids_expired};
+use super::trim::{Budget, Due};
 use super::{fault, index};
 use crate::engine::memory::too_many_ids;
-use crate::engine::{Appended, Retention, TrimStep};
+use crate::engine::{Appended, Moment, Retention, TrimStep};
 use crate::error::{Kind, Result};
 use crate::event::NewEvent;
 use crate::limits;
@@ -32,12 +32,16 @@ const QUEUED_COMMANDS: usize = 4;
 enum Command {
     Append {
         batches: Vec<Vec<NewEvent>>,
-        now_ms: i64,
+        now: Moment,
         reply: oneshot::Sender<Result<Appended>>,
+    },
+    Note {
+        now: Moment,
+        reply: oneshot::Sender<Result<()>>,
     },
     Trim {
         retention: Retention,
-        now_ms: i64,
+        counted_ms: i64,
         reply: oneshot::Sender<Result<TrimStep>>,
     },
 }
@@ -82,20 +86,24 @@ impl Writer {
     pub(super) async fn append(
         &self,
         batches: Vec<Vec<NewEvent>>,
-        now_ms: i64,
+        now: Moment,
     ) -> Result<Appended> {
         self.call(|reply| Command::Append {
             batches,
-            now_ms,
+            now,
             reply,
         })
         .await
     }
 
-    pub(super) async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {
+    pub(super) async fn note(&self, now: Moment) -> Result<()> {
+        self.call(|reply| Command::Note { now, reply }).await
+    }
+
+    pub(super) async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep> {
         self.call(|reply| Command::Trim {
             retention,
-            now_ms,
+            counted_ms,
             reply,
         })
         .await
@@ -131,18 +139,22 @@ impl WriterThread {
             match command {
                 Command::Append {
                     batches,
-                    now_ms,
+                    now,
                     reply,
                 } => {
-                    let done = self.write(|thread, state| thread.append(state, batches, now_ms));
+                    let done = self.write(|thread, state| thread.append(state, batches, now));
+                    let _ = reply.send(done);
+                }
+                Command::Note { now, reply } => {
+                    let done = self.write(|thread, state| thread.note(state, now));
                     let _ = reply.send(done);
                 }
                 Command::Trim {
                     retention,
-                    now_ms,
+                    counted_ms,
                     reply,
                 } => {
-                    let done = self.trim_even_if_full(&retention, now_ms);
+                    let done = self.trim_even_if_full(&retention, counted_ms);
                     let _ = reply.send(done);
                 }
             }
@@ -185,7 +197,7 @@ impl WriterThread {
         &mut self,
         state: &mut State,
         batches: Vec<Vec<NewEvent>>,
-        now_ms: i64,
+        now: Moment,
     ) -> rusqlite::Result<Result<Appended>> {
         let ids = batches.iter().flatten().filter(|e| e.id.is_some()).count() as u64;
         if state.ids + ids > limits::MAX_DEDUPE_IDS {
@@ -194,12 +206,11 @@ impl WriterThread {
         if self.topics.len() > CACHED_TOPICS {
             self.topics.clear();
         }
-        state.last_time_ms = state.last_time_ms.max(now_ms);
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut appending =
-            Appending::new(&transaction, state, &mut self.topics, self.dedupe_window)?;
+        let window = self.dedupe_window;
+        let mut appending = Appending::new(&transaction, state, &mut self.topics, window, now)?;
         let mut receipts = Vec::with_capacity(batches.len());
         for batch in batches {
             receipts.push(
@@ -217,16 +228,22 @@ impl WriterThread {
         Ok(Ok(Appended { events, receipts }))
     }
 
+    fn note(&mut self, state: &mut State, now: Moment) -> rusqlite::Result<Result<()>> {
+        state.note(now);
+        state.save(&self.connection)?;
+        Ok(Ok(()))
+    }
+
     /// Trimming makes room, but takes some in the write-ahead log first. Where there is none, the
     /// reserve is given up for it, and the step is a small one.
-    fn trim_even_if_full(&mut self, retention: &Retention, now_ms: i64) -> Result<TrimStep> {
-        let done = self
-            .write(|thread, state| thread.trim(state, retention, now_ms, limits::TRIM_STEP_EVENTS));
+    fn trim_even_if_full(&mut self, retention: &Retention, counted_ms: i64) -> Result<TrimStep> {
+        let done =
+            self.write(|thread, state| thread.trim(state, retention, counted_ms, &Budget::USUAL));
         if matches!(&done, Err(fault) if fault.kind() == Kind::StorageFull)
             && self.reserve.give_up()
         {
             return self.write(|thread, state| {
-                thread.trim(state, retention, now_ms, limits::TRIM_STEP_EVENTS_IF_FULL)
+                thread.trim(state, retention, counted_ms, &Budget::IF_FULL)
             });
         }
         if done.is_ok() {
@@ -239,22 +256,21 @@ impl WriterThread {
         &mut self,
         state: &mut State,
         retention: &Retention,
-        now_ms: i64,
-        at_most: u32,
+        counted_ms: i64,
+        budget: &Budget,
     ) -> rusqlite::Result<Result<TrimStep>> {
-        let now_ms = now_ms.max(state.last_time_ms);
-        let mut due = Due::find(&self.connection, state, retention, now_ms, at_most)?;
-        if due.step.trimmed == 0 && !ids_expired(&self.connection, retention, now_ms)? {
-            return Ok(Ok(due.step));
-        }
+        let counted_ms = counted_ms.max(state.noted.counted_ms);
+        let Some(due) = Due::find(&self.connection, state, retention, counted_ms, budget)? else {
+            return Ok(Ok(TrimStep::NOTHING));
+        };
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        due.delete(&transaction, state, retention, now_ms)?;
+        let done = due.delete(&transaction, state)?;
         transaction.commit()?;
-        if due.step.trimmed > 0 {
-            self.topics.clear(); // some may have gone
+        for topic in &done.topics {
+            self.topics.remove(topic);
         }
-        Ok(Ok(due.step))
+        Ok(Ok(done.step))
     }
 }

@@ -20,7 +20,6 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, poll};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use jiff::Timestamp;
 use tokio::time::timeout;
 use tokio_stream::Stream;
 use tonic::codec::Codec as _;
@@ -114,7 +113,7 @@ pub(crate) fn subscribe_request(request: &proto::SubscribeRequest) -> Result<Sub
     };
     Ok(SubscribeRequest {
         filter: Filter::parse(request.topic.iter().map(String::as_str))?,
-        start: start.parse(Timestamp::now())?,
+        start: start.parse()?,
         on_gap,
         limit: Some(request.limit).filter(|limit| *limit > 0),
     })

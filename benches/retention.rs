@@ -1,0 +1,169 @@
+//! Publishing beside retention: `cargo bench --bench retention`, or `make bench-retention`.
+//!
+//! A log on disk of 1,000,000 events, each on a topic of its own. One publisher sends an event
+//! every 5 ms, each on a new topic, and waits until it is durable: first alone, then while all of
+//! the million expire, then in batches of 10,000 beside a bound of 1,000 events. Bounded:
+//! `RETENTION_TOPICS` (1,000,000) topics; no network.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use vidette::bus::{Bus, BusOptions};
+use vidette::engine::{Retention, SqliteEngine};
+use vidette::event::{EventParts, NewEvent};
+
+const EVERY: Duration = Duration::from_millis(5);
+const ALONE: Duration = Duration::from_secs(10);
+const BATCH: u64 = 10_000;
+const BATCHES: u64 = 20;
+
+fn options() -> BusOptions {
+    BusOptions {
+        heartbeat: Duration::from_secs(15),
+        max_subscribers: 1,
+        max_event_bytes: 1024,
+        retention: keep(u64::MAX),
+    }
+}
+
+fn keep(max_events: u64) -> Retention {
+    let day = Duration::from_secs(24 * 3600);
+    Retention {
+        max_age: day,
+        max_events,
+        max_bytes: u64::MAX,
+        dedupe_window: day,
+    }
+}
+
+/// Names in no order, as those of real things are, so that neighbours are nowhere near each other.
+fn event(number: u64) -> NewEvent {
+    let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let parts = EventParts {
+        topic: &format!("thing.{mixed:016x}.state"),
+        content_type: Some("text/plain"),
+        data: "0123456789abcdef".repeat(8).into(),
+        ..EventParts::default()
+    };
+    NewEvent::check(parts, 1024).expect("an event")
+}
+
+struct Publisher {
+    bus: Bus,
+    next: u64,
+}
+
+impl Publisher {
+    async fn publish(&mut self, events: u64) -> Duration {
+        let batch = (self.next..self.next + events).map(event).collect();
+        self.next += events;
+        let begun = Instant::now();
+        self.bus.publish(batch).await.expect("receipts");
+        begun.elapsed()
+    }
+
+    /// One event at each due time, until `ends`; the time it waited for its turn counts.
+    async fn publish_until(&mut self, ends: impl Future<Output = ()>) -> Histogram<u64> {
+        let mut took_us = Histogram::new(3).expect("a histogram");
+        let mut ticks = tokio::time::interval(EVERY);
+        let mut ends = std::pin::pin!(ends);
+        loop {
+            let due = tokio::select! {
+                due = ticks.tick() => due,
+                () = &mut ends => return took_us,
+            };
+            self.publish(1).await;
+            let took = due.elapsed();
+            took_us
+                .record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
+                .expect("recorded");
+        }
+    }
+}
+
+fn print_row(scene: &str, took_us: &Histogram<u64>, seconds: f64) {
+    let ms = |us: u64| format!("{}.{}", us / 1000, us % 1000 / 100);
+    println!(
+        "| {scene} | {} | {} | {} | {} | {seconds:.1} |",
+        took_us.len(),
+        ms(took_us.value_at_quantile(0.5)),
+        ms(took_us.value_at_quantile(0.99)),
+        ms(took_us.max()),
+    );
+}
+
+async fn trim(bus: &Bus, max_events: u64) -> f64 {
+    let begun = Instant::now();
+    bus.trim(keep(max_events)).await.expect("trimmed");
+    begun.elapsed().as_secs_f64()
+}
+
+#[tokio::main]
+async fn main() {
+    if std::env::args().any(|argument| argument == "--test") {
+        return; // `cargo test --benches` only wants to know that it builds
+    }
+    let topics = std::env::var("RETENTION_TOPICS")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    let topics: u64 = topics.unwrap_or(1_000_000);
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let engine = SqliteEngine::open(folder.path(), Duration::from_secs(120)).expect("an engine");
+    let bus = Bus::start(Arc::new(engine), options());
+    let mut publisher = Publisher {
+        bus: bus.clone(),
+        next: 0,
+    };
+    while publisher.next < topics {
+        publisher.publish(BATCH.min(topics - publisher.next)).await;
+    }
+
+    println!(
+        "| one publisher | publishes | p50 ms | p99 ms | longest ms | s |\n|---|---|---|---|---|---|"
+    );
+    let alone = publisher.publish_until(tokio::time::sleep(ALONE)).await;
+    print_row("alone", &alone, ALONE.as_secs_f64());
+    let trimming = async {
+        let last = bus.bounds().last;
+        trim(&bus, 1000).await;
+        assert!(
+            bus.bounds().first + 1000 >= last,
+            "all of them have expired"
+        );
+    };
+    let begun = Instant::now();
+    let beside = publisher.publish_until(trimming).await;
+    print_row(
+        &format!("beside {topics} topics that expire"),
+        &beside,
+        begun.elapsed().as_secs_f64(),
+    );
+    publish_over_the_bound(&bus, publisher).await;
+}
+
+/// Batches as fast as they are accepted, ten times what may be kept each.
+async fn publish_over_the_bound(bus: &Bus, mut publisher: Publisher) {
+    let mut took_us = Histogram::new(3).expect("a histogram");
+    let (begun, mut most_kept) = (Instant::now(), 0);
+    let trimming = tokio::spawn({
+        let bus = bus.clone();
+        async move {
+            loop {
+                trim(&bus, 1000).await;
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    for _ in 0..BATCHES {
+        let took = publisher.publish(BATCH).await;
+        took_us
+            .record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
+            .expect("recorded");
+        most_kept = most_kept.max(bus.gauges().events);
+    }
+    trimming.abort();
+    let scene =
+        format!("batches of {BATCH} over a bound of 1,000 events; at most {most_kept} kept");
+    print_row(&scene, &took_us, begun.elapsed().as_secs_f64());
+}
