@@ -7,11 +7,13 @@
 //! - nothing here knows a transport.
 
 mod batch;
+mod capacity;
 mod catch_up;
 mod cold;
 mod group;
 mod heartbeat;
 mod interest;
+mod members;
 mod retention;
 mod ring;
 mod sequencer;
@@ -40,7 +42,7 @@ use ring::Ring;
 use sequencer::Sequencer;
 
 pub use batch::Batch;
-pub use sequencer::Publishing;
+pub use sequencer::{PublishStream, Publishing};
 pub use subscription::{OnGap, Step, SubscribeRequest, Subscription};
 
 /// What of the bus can be configured.

@@ -2,6 +2,7 @@
 
 mod gate;
 mod publishing;
+mod streams;
 mod subscriptions;
 mod waking;
 
