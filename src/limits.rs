@@ -26,6 +26,20 @@ pub const MAX_HEADERS_BYTES: usize = 4 * 1024;
 
 /// Topics one subscription may ask for.
 pub const MAX_FILTER_TOPICS: usize = 100;
+/// Patterns of all filters that are subscribed to; a filter that many subscribe to counts once.
+/// Each takes about 150 bytes beside its text, which it takes too.
+pub const MAX_PATTERNS: usize = 500_000;
+/// `*` may stand in every combination within so many tokens from a pattern's begin.
+pub const NEAR_TOKENS: usize = 6;
+/// Combinations of `*` beyond them that all patterns together may have. What matching an event
+/// costs grows with the combinations that its number of tokens fits: 16 tokens, the most, fit all
+/// of these and [`MAX_NEAR_SHAPES`].
+pub const MAX_FAR_SHAPES: usize = 512;
+/// Combinations of wildcards near a pattern's begin that fit a topic of 16 tokens: closed ones of
+/// as many tokens, and those that end earlier with `>`.
+pub const MAX_NEAR_SHAPES: usize = (1 << NEAR_TOKENS)
+    + ((1 << NEAR_TOKENS) - 1)
+    + (MAX_TOPIC_TOKENS - NEAR_TOKENS) * (1 << NEAR_TOKENS);
 /// Events one answer or stream may be limited to.
 pub const MAX_LIMIT: u32 = 1_000_000;
 
@@ -41,6 +55,14 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 pub const PUBLISH_QUEUE_REQUESTS: usize = 4096;
 /// Bytes of publish requests that are waiting or being written.
 pub const PUBLISH_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Of the queue's requests, those that publish streams and sources together may hold. The others
+/// are always there for single requests, which are refused where streams wait.
+pub const PUBLISH_STREAMS_REQUESTS: usize = PUBLISH_QUEUE_REQUESTS / 2;
+/// Of the queue's bytes, likewise; and the bytes of the largest batch.
+pub const PUBLISH_STREAMS_BYTES: usize = PUBLISH_QUEUE_BYTES / 2;
+/// Bytes of one publish stream that are waiting or being written, unless a single request is
+/// larger.
+pub const PUBLISH_STREAM_BYTES: usize = PUBLISH_STREAMS_BYTES / 4;
 /// Events one group commit takes together, unless a single batch is larger.
 pub const GROUP_EVENTS: usize = 4096;
 /// Bytes one group commit takes together, unless a single batch is larger.
@@ -240,8 +262,31 @@ const _: () = {
         "a line holds the largest event in base64"
     );
     assert!(
-        MAX_BODY_BYTES < PUBLISH_QUEUE_BYTES,
-        "one request fits into the queue"
+        MAX_BODY_BYTES < PUBLISH_STREAMS_BYTES
+            && MAX_BODY_BYTES < PUBLISH_QUEUE_BYTES - PUBLISH_STREAMS_BYTES,
+        "one request fits into what streams may hold, and into what they leave"
+    );
+    assert!(
+        PUBLISH_STREAMS_REQUESTS <= PUBLISH_QUEUE_REQUESTS / 2
+            && PUBLISH_STREAMS_BYTES <= PUBLISH_QUEUE_BYTES / 2,
+        "at least half of the queue is left to single requests"
+    );
+    assert!(
+        PUBLISH_STREAM_PIPELINE <= PUBLISH_STREAMS_REQUESTS / 4
+            && PUBLISH_STREAM_BYTES <= PUBLISH_STREAMS_BYTES / 4,
+        "a few streams go on beside one another"
+    );
+    assert!(
+        MAX_LINE_BYTES <= PUBLISH_STREAM_BYTES && GROUP_BYTES <= PUBLISH_STREAM_BYTES,
+        "a line fits into its stream's part, and one stream alone fills a commit"
+    );
+    assert!(
+        MAX_NEAR_SHAPES + MAX_FAR_SHAPES < 2000,
+        "an event of the worst topic is matched within a fifth of a millisecond"
+    );
+    assert!(
+        MAX_PATTERNS >= 1000 * MAX_FILTER_TOPICS,
+        "a thousand of the largest filters fit"
     );
     assert!(
         SOURCE_BATCH_EVENTS <= MAX_BATCH_EVENTS,

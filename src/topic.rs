@@ -5,12 +5,19 @@
 //! - a topic of the gateway's own (`vidette.…`) is matched only by a pattern that names that first
 //!   token.
 
+mod filter;
+mod index;
+
 use std::fmt;
 use std::sync::Arc;
 
 use crate::cursor::shorten;
 use crate::error::{Error, Result};
-use crate::limits::{MAX_FILTER_TOPICS, MAX_TOPIC_BYTES, MAX_TOPIC_TOKENS};
+use crate::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_TOKENS};
+
+pub use filter::Filter;
+pub(crate) use index::PatternIndex;
+use index::Shape;
 
 const OWN_PREFIX: &str = "vidette.";
 
@@ -85,10 +92,10 @@ fn check(text: &str) -> Result<()> {
 }
 
 /// One topic of a filter, exact or with wildcards.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pattern {
     text: Arc<str>,
-    has_wildcard: bool,
+    shape: Shape,
 }
 
 impl Pattern {
@@ -99,11 +106,10 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self> {
         check(text)?;
         let mut tokens = text.split('.').peekable();
-        let mut has_wildcard = false;
         while let Some(token) = tokens.next() {
             match token {
-                "*" => has_wildcard = true,
-                ">" if tokens.peek().is_none() => has_wildcard = true,
+                "*" => {}
+                ">" if tokens.peek().is_none() => {}
                 ">" => {
                     return Err(Error::bad_request(format!(
                         "in the topic {:?} the wildcard > is not the last token",
@@ -119,10 +125,15 @@ impl Pattern {
                 _ => {}
             }
         }
-        Ok(Pattern {
+        Ok(Self::trusted(text))
+    }
+
+    /// A pattern that is known to be valid.
+    fn trusted(text: &str) -> Self {
+        Pattern {
             text: text.into(),
-            has_wildcard,
-        })
+            shape: Shape::of(text),
+        }
     }
 
     /// The pattern as text.
@@ -130,14 +141,9 @@ impl Pattern {
         &self.text
     }
 
-    /// The same text, shared.
-    pub(crate) fn text(&self) -> Arc<str> {
-        self.text.clone()
-    }
-
     /// The one topic it stands for, when it has no wildcard.
     pub fn exact(&self) -> Option<&str> {
-        (!self.has_wildcard).then_some(&*self.text)
+        (!self.shape.has_wildcard()).then_some(&*self.text)
     }
 
     /// What every topic it matches begins with; whole tokens, with the dot behind them.
@@ -158,7 +164,7 @@ impl Pattern {
 
     /// Does this pattern take in the topic?
     pub fn matches(&self, topic: &str) -> bool {
-        if !self.has_wildcard {
+        if !self.shape.has_wildcard() {
             return *self.text == *topic;
         }
         if topic.starts_with(OWN_PREFIX) && !self.text.starts_with(OWN_PREFIX) {
@@ -174,72 +180,6 @@ impl Pattern {
             }
         }
         tokens.next().is_none()
-    }
-}
-
-/// Which topics a subscription reads: at least one pattern.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Filter(Arc<[Pattern]>);
-
-impl Filter {
-    /// Every topic but the gateway's own.
-    pub fn all() -> Self {
-        Filter(Arc::new([Pattern {
-            text: ">".into(),
-            has_wildcard: true,
-        }]))
-    }
-
-    /// Every topic, the gateway's own among them.
-    pub(crate) fn everything() -> Self {
-        Filter(
-            ["vidette.>", ">"]
-                .map(|text| Pattern {
-                    text: text.into(),
-                    has_wildcard: true,
-                })
-                .into(),
-        )
-    }
-
-    /// A filter of these topics; none stands for all.
-    ///
-    /// # Errors
-    /// A bad request when there are too many topics or one is wrong.
-    pub fn parse<'a>(topics: impl IntoIterator<Item = &'a str>) -> Result<Self> {
-        let mut patterns: Vec<Pattern> = Vec::new();
-        for text in topics {
-            let pattern = Pattern::parse(text)?;
-            if patterns.contains(&pattern) {
-                continue;
-            }
-            if patterns.len() == MAX_FILTER_TOPICS {
-                return Err(Error::bad_request(format!(
-                    "more than {MAX_FILTER_TOPICS} topics in one subscription; use wildcards or a second subscription"
-                )));
-            }
-            patterns.push(pattern);
-        }
-        Ok(if patterns.is_empty() {
-            Self::all()
-        } else {
-            Filter(patterns.into())
-        })
-    }
-
-    /// The patterns.
-    pub fn patterns(&self) -> &[Pattern] {
-        &self.0
-    }
-
-    /// Does one of the patterns begin with a wildcard, so that no index by topic helps?
-    pub fn is_broad(&self) -> bool {
-        self.0.iter().any(|p| p.literal_prefix().is_empty())
-    }
-
-    /// Does one of the patterns take in the topic?
-    pub fn matches(&self, topic: &Topic) -> bool {
-        self.0.iter().any(|p| p.matches(topic.as_str()))
     }
 }
 

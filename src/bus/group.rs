@@ -84,6 +84,21 @@ struct Marks {
     is_listed: bool,
 }
 
+impl Marks {
+    /// Adds a match. One older than others comes when events of several topics are marked topic by
+    /// topic, and one twice when two of the filter's patterns match it.
+    fn add(&mut self, vid: Vid) {
+        let at = self.newest.partition_point(|marked| *marked < vid);
+        if vid <= self.known_from || self.newest.get(at) == Some(&vid) {
+            return;
+        }
+        self.newest.insert(at, vid);
+        if self.newest.len() > MARKS {
+            self.known_from = self.newest.pop_front().unwrap_or(self.known_from);
+        }
+    }
+}
+
 impl Group {
     /// A group that has not looked at what is on the log up to here.
     pub(super) fn new(number: u64, filter: Filter, known_from: Vid) -> Self {
@@ -115,16 +130,14 @@ impl Group {
         marks.newest.get(at).copied().unwrap_or(Vid::MAX)
     }
 
-    /// Takes note of a matching event. True when the group is new on the list of those to tell.
-    pub(super) fn mark(&self, vid: Vid) -> bool {
+    /// Takes note of matching events, in vid order. True when the group is new on the list of those
+    /// to tell.
+    pub(super) fn mark(&self, vids: &[Vid]) -> bool {
         let mut marks = self.marks();
-        if marks.newest.back() == Some(&vid) {
-            return false; // two of the filter's patterns take it in
+        // Of those before the newest few only the last is needed: what is known begins behind it.
+        for vid in &vids[vids.len().saturating_sub(MARKS + 1)..] {
+            marks.add(*vid);
         }
-        if marks.newest.len() == MARKS {
-            marks.known_from = marks.newest.pop_front().unwrap_or(marks.known_from);
-        }
-        marks.newest.push_back(vid);
         !std::mem::replace(&mut marks.is_listed, true)
     }
 
@@ -177,28 +190,49 @@ fn spacing(readers: usize) -> Duration {
 mod tests {
     use super::*;
 
+    /// A match is not passed over, and of the newest ones each is known.
+    fn assert_finds(group: &Group, vids: &[Vid]) {
+        let last = vids[vids.len() - 1];
+        for position in 10..=last {
+            let next = vids.iter().copied().find(|vid| *vid > position);
+            let (found, next) = (group.next_match(position), next.unwrap_or(Vid::MAX));
+            assert!(
+                position < found && found <= next,
+                "{found} after {position}, not {next}"
+            );
+            let is_new = position >= vids[vids.len().saturating_sub(MARKS + 1)];
+            assert!(
+                !is_new || found == next,
+                "{found} after {position}, not {next}"
+            );
+        }
+    }
+
     #[test]
     fn a_match_is_never_passed_over() {
         let group = Group::new(0, Filter::all(), 10);
         assert_eq!((group.next_match(3), group.next_match(10)), (4, Vid::MAX));
         let vids: Vec<Vid> = (1..=40).map(|n| 10 + n * 5).collect();
         for (index, &vid) in vids.iter().enumerate() {
-            assert_eq!((group.mark(vid), group.mark(vid)), (index == 0, false));
-            for position in 10..=vid {
-                let next = vids[..=index]
-                    .iter()
-                    .copied()
-                    .find(|v| *v > position)
-                    .unwrap_or(Vid::MAX);
-                assert!(group.next_match(position) <= next, "{position} of {vid}");
-                assert!(group.next_match(position) > position);
-            }
+            assert_eq!(
+                (group.mark(&[vid]), group.mark(&[vid])),
+                (index == 0, false)
+            );
+            assert_finds(&group, &vids[..=index]);
         }
-        assert_eq!(
-            group.next_match(195),
-            200,
-            "of the newest ones each is known"
-        );
+    }
+
+    #[test]
+    fn matches_of_several_topics_are_found_in_any_order() {
+        for (count, topics) in [(3, 2), (MARKS as Vid, 3), (40, 1), (40, 3), (200, 7)] {
+            let group = Group::new(0, Filter::all(), 10);
+            let vids: Vec<Vid> = (1..=count).map(|n| 10 + n * 5).collect();
+            for topic in (0..topics).rev() {
+                let of_topic = vids.iter().filter(|vid| **vid / 5 % topics == topic);
+                group.mark(&of_topic.copied().collect::<Vec<Vid>>());
+            }
+            assert_finds(&group, &vids);
+        }
     }
 
     #[test]

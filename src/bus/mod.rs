@@ -7,12 +7,14 @@
 //! - nothing here knows a transport.
 
 mod batch;
+mod capacity;
 mod catch_up;
 mod clock;
 mod cold;
 mod group;
 mod heartbeat;
 mod interest;
+mod members;
 mod retention;
 mod ring;
 mod sequencer;
@@ -43,7 +45,7 @@ use sequencer::Sequencer;
 
 pub use batch::Batch;
 pub use clock::{MachineTime, TimeSource};
-pub use sequencer::Publishing;
+pub use sequencer::{PublishStream, Publishing};
 pub use subscription::{OnGap, Step, SubscribeRequest, Subscription};
 
 /// What of the bus can be configured.

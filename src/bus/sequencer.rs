@@ -16,9 +16,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::capacity::{Held, QueueCapacity, StreamCapacity};
 use super::{Bus, Shared};
 use crate::engine::{Appended, Receipt};
 use crate::error::{Error, Kind, Result};
@@ -28,8 +29,7 @@ use crate::limits;
 /// Jobs that wait, and whether somebody commits.
 pub(super) struct Sequencer {
     queue: Mutex<Queue>,
-    room_for_requests: Arc<Semaphore>,
-    room_for_bytes: Arc<Semaphore>,
+    capacity: QueueCapacity,
 }
 
 #[derive(Default)]
@@ -42,8 +42,8 @@ struct Queue {
 struct Job {
     batch: Vec<NewEvent>,
     bytes: usize,
-    /// Its part of the bounds, given back when it is done.
-    room: [OwnedSemaphorePermit; 2],
+    /// Its part of the queue's capacity, given back when it is done.
+    held: Held,
     reply: oneshot::Sender<Result<Vec<Receipt>>>,
 }
 
@@ -65,21 +65,12 @@ impl Sequencer {
     pub(super) fn new() -> Self {
         Sequencer {
             queue: Mutex::default(),
-            room_for_requests: Arc::new(Semaphore::new(limits::PUBLISH_QUEUE_REQUESTS)),
-            room_for_bytes: Arc::new(Semaphore::new(limits::PUBLISH_QUEUE_BYTES)),
+            capacity: QueueCapacity::new(),
         }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A part of the bounds, if it is free and nobody waits for it.
-    fn room_now(&self, bytes: usize) -> Option<[OwnedSemaphorePermit; 2]> {
-        let place = self.room_for_requests.clone().try_acquire_owned();
-        let room_for_bytes = self.room_for_bytes.clone();
-        let room = room_for_bytes.try_acquire_many_owned(permits(bytes));
-        Some([place.ok()?, room.ok()?])
     }
 }
 
@@ -96,44 +87,20 @@ impl Bus {
     /// Puts a batch into the queue, or refuses it when the queue is full.
     pub fn enqueue(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         let bytes = self.check_batch(&batch)?;
-        let Some(room) = self.0.sequencer.room_now(bytes) else {
+        let Some(held) = self.0.sequencer.capacity.try_take(bytes) else {
             self.0.metrics.publishes_refused.inc();
             let detail = "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any";
             return Err(Error::new(Kind::Busy, detail));
         };
-        Ok(self.take(batch, bytes, room))
+        Ok(self.take(batch, bytes, held))
     }
 
-    /// Puts a batch into the queue, waiting until there is capacity: for streams, whose sender is
-    /// held back meanwhile.
-    ///
-    /// The waiting is a task of its own, which ends with this future: who stands still, because its
-    /// peer reads no answers, would otherwise be given a part of the queue and not use it.
-    pub async fn enqueue_when_there_is_room(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
-        let bytes = self.check_batch(&batch)?;
-        if let Some(room) = self.0.sequencer.room_now(bytes) {
-            return Ok(self.take(batch, bytes, room));
+    /// Opens a stream of batches, which is held back where a single request is refused.
+    pub fn publish_stream(&self) -> PublishStream {
+        PublishStream {
+            bus: self.clone(),
+            capacity: StreamCapacity::new(),
         }
-        let bus = self.clone();
-        let waiting = tokio::spawn(async move { bus.enqueue_in_turn(batch, bytes).await });
-        AbortOnDropHandle::new(waiting)
-            .await
-            .unwrap_or_else(|e| Err(Error::internal(format!("the publish queue failed: {e}"))))
-    }
-
-    async fn enqueue_in_turn(&self, batch: Vec<NewEvent>, bytes: usize) -> Result<Publishing> {
-        let sequencer = &self.0.sequencer;
-        let room = sequencer
-            .room_for_bytes
-            .clone()
-            .acquire_many_owned(permits(bytes))
-            .await;
-        let place = sequencer.room_for_requests.clone().acquire_owned().await;
-        let (place, room) = (
-            place.map_err(|_| Error::closing())?,
-            room.map_err(|_| Error::closing())?,
-        );
-        Ok(self.take(batch, bytes, [place, room]))
     }
 
     fn check_batch(&self, batch: &[NewEvent]) -> Result<usize> {
@@ -146,8 +113,8 @@ impl Bus {
             ));
         }
         let (events, bytes) = (batch.len(), batch.iter().map(NewEvent::size_bytes).sum());
-        if events > limits::MAX_BATCH_EVENTS || bytes > limits::PUBLISH_QUEUE_BYTES {
-            let (most, most_bytes) = (limits::MAX_BATCH_EVENTS, limits::PUBLISH_QUEUE_BYTES);
+        if events > limits::MAX_BATCH_EVENTS || bytes > limits::PUBLISH_STREAMS_BYTES {
+            let (most, most_bytes) = (limits::MAX_BATCH_EVENTS, limits::PUBLISH_STREAMS_BYTES);
             return Err(Error::too_large(format!(
                 "the batch has {events} events of {bytes} bytes; at most {most} events of {most_bytes} bytes are taken together"
             )));
@@ -155,18 +122,13 @@ impl Bus {
         Ok(bytes)
     }
 
-    fn take(
-        &self,
-        batch: Vec<NewEvent>,
-        bytes: usize,
-        room: [OwnedSemaphorePermit; 2],
-    ) -> Publishing {
+    fn take(&self, batch: Vec<NewEvent>, bytes: usize, held: Held) -> Publishing {
         let (reply, answer) = oneshot::channel();
         let mut queue = self.0.sequencer.queue();
         queue.jobs.push_back(Job {
             batch,
             bytes,
-            room,
+            held,
             reply,
         });
         let is_free = !std::mem::replace(&mut queue.is_committing, true);
@@ -182,8 +144,38 @@ impl Bus {
     }
 }
 
-fn permits(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
+/// One publisher's batches, one after the other. Streams share a part of the queue, and none has
+/// more than its own part of that: the rest is left to single requests.
+pub struct PublishStream {
+    bus: Bus,
+    capacity: StreamCapacity,
+}
+
+impl PublishStream {
+    /// Puts a batch into the queue, waiting until the stream's part of it has capacity, so that the
+    /// sender is held back meanwhile.
+    ///
+    /// The waiting is a task of its own, which ends with this future: a stream whose future is not
+    /// polled, because its peer reads no answers, would otherwise be given capacity and not use it.
+    ///
+    /// # Errors
+    /// A bad request for an empty or too long batch; closing.
+    pub async fn enqueue_with_backpressure(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
+        let bytes = self.bus.check_batch(&batch)?;
+        let queue = &self.bus.0.sequencer.capacity;
+        if let Some(held) = queue.try_take_for_stream(&self.capacity, bytes) {
+            return Ok(self.bus.take(batch, bytes, held));
+        }
+
+        let (bus, capacity) = (self.bus.clone(), self.capacity.clone());
+        let waiting = tokio::spawn(async move {
+            let held = bus.0.sequencer.capacity.take(&capacity, bytes).await?;
+            Ok(bus.take(batch, bytes, held))
+        });
+        AbortOnDropHandle::new(waiting)
+            .await
+            .unwrap_or_else(|e| Err(Error::internal(format!("the publish queue failed: {e}"))))
+    }
 }
 
 /// The right to commit. There is one at a time.
@@ -327,7 +319,7 @@ impl Group {
 
 impl Job {
     fn answer(self, answer: Result<Vec<Receipt>>) {
-        drop(self.room);
+        drop(self.held);
         let _ = self.reply.send(answer); // the publisher may have left
     }
 }

@@ -110,7 +110,7 @@ impl Subscription {
     /// Opens a subscription. A cursor from the future is waited for, up to [`limits::AHEAD_WAIT`].
     ///
     /// # Errors
-    /// Closing, busy (too many subscriptions), or a gap when the request says so.
+    /// Closing, busy (too many subscriptions, or topics of all of them), or a gap when the request says so.
     pub async fn open(bus: &Bus, request: SubscribeRequest) -> Result<Self> {
         if bus.is_closing() {
             return Err(Error::closing());
@@ -126,7 +126,7 @@ impl Subscription {
         let registration = bus
             .0
             .interest
-            .register(&request.filter, bus.0.heartbeat.now_ticks());
+            .register(&request.filter, bus.0.heartbeat.now_ticks())?;
         bus.metrics().subscriptions.inc();
         Ok(Subscription {
             opening: Opening::Hello(place.gap.map(Box::new)),

@@ -36,7 +36,8 @@ impl Note {
     /// events either, so that the end of the log still has what the note would name.
     pub(super) async fn write(&self, bus: &Bus, kind: &str) {
         let published = async {
-            bus.enqueue_when_there_is_room(vec![self.event(kind)])
+            bus.publish_stream()
+                .enqueue_with_backpressure(vec![self.event(kind)])
                 .await?
                 .done()
                 .await

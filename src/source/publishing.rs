@@ -149,7 +149,12 @@ impl Publisher {
     async fn publish(&self, batch: Vec<NewEvent>) -> Option<Vec<Receipt>> {
         let mut backoff = Backoff::new();
         loop {
-            let published = match self.bus.enqueue_when_there_is_room(batch.clone()).await {
+            let published = match self
+                .bus
+                .publish_stream()
+                .enqueue_with_backpressure(batch.clone())
+                .await
+            {
                 Ok(publishing) => publishing.done().await,
                 Err(fault) => Err(fault),
             };

@@ -3,13 +3,14 @@
 //! Invariants:
 //! - lines are answered in their order, each once its event is durable; empty lines are passed
 //!   over;
-//! - at most [`limits::PUBLISH_STREAM_PIPELINE`] lines are on their way; the sender is held back
-//!   then;
+//! - at most [`limits::PUBLISH_STREAM_PIPELINE`] lines are on their way, and at most a stream's
+//!   bytes of the publish queue; the sender is held back then;
 //! - a line that cannot be published is answered with its problem and number, and the next one is
 //!   read.
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
@@ -22,7 +23,7 @@ use tokio_util::io::StreamReader;
 
 use super::problem::Problem;
 use super::publish::{Published, parse_event};
-use crate::bus::{Bus, Publishing};
+use crate::bus::{Bus, PublishStream, Publishing};
 use crate::error::{Error, Result};
 use crate::limits;
 
@@ -83,9 +84,11 @@ fn answers(bus: Bus, lines: impl Stream<Item = Result<String>>) -> impl Stream<I
     });
     // Queued one after the other, so that vids follow the order of lines; only the waiting
     // overlaps.
-    let queued = events.then({
-        let bus = bus.clone();
-        move |(line, number)| enqueue(bus.clone(), line, number)
+    let stream = Arc::new(bus.publish_stream());
+    let max_event_bytes = bus.options().max_event_bytes;
+    let queued = events.then(move |(line, number)| {
+        let stream = stream.clone();
+        async move { (enqueue(&stream, line, max_event_bytes).await, number) }
     });
     queued
         .map(move |(publishing, number)| {
@@ -95,12 +98,13 @@ fn answers(bus: Bus, lines: impl Stream<Item = Result<String>>) -> impl Stream<I
         .buffered(limits::PUBLISH_STREAM_PIPELINE)
 }
 
-async fn enqueue(bus: Bus, line: Result<String>, number: u64) -> (Result<Publishing>, u64) {
-    let publishing = async {
-        let event = parse_event(line?.as_bytes(), bus.options().max_event_bytes)?;
-        bus.enqueue_when_there_is_room(vec![event]).await
-    };
-    (publishing.await, number)
+async fn enqueue(
+    stream: &PublishStream,
+    line: Result<String>,
+    max_event_bytes: usize,
+) -> Result<Publishing> {
+    let event = parse_event(line?.as_bytes(), max_event_bytes)?;
+    stream.enqueue_with_backpressure(vec![event]).await
 }
 
 async fn answer(bus: &Bus, publishing: Result<Publishing>, line: u64) -> Bytes {

@@ -3,6 +3,7 @@
 mod gate;
 mod publishing;
 mod standing_still;
+mod streams;
 mod subscriptions;
 mod time;
 mod waking;

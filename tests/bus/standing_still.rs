@@ -84,8 +84,11 @@ async fn a_publisher_that_stands_still_takes_no_place_in_the_queue() {
     let full = || bus.enqueue(vec![large_event()]);
     let queued: Vec<_> = std::iter::from_fn(|| full().ok()).collect();
     assert!(queued.len() > 10, "the queue holds {}", queued.len());
-    let mut still: Vec<_> = (0..2 * limits::PUBLISH_QUEUE_BYTES / (1024 * 1024))
-        .map(|_| Box::pin(bus.enqueue_when_there_is_room(vec![large_event()])))
+    let count = 2 * limits::PUBLISH_QUEUE_BYTES / (1024 * 1024);
+    let streams: Vec<_> = (0..count).map(|_| bus.publish_stream()).collect();
+    let mut still: Vec<_> = streams
+        .iter()
+        .map(|stream| Box::pin(stream.enqueue_with_backpressure(vec![large_event()])))
         .collect();
     for publisher in &mut still {
         assert!(publisher.now_or_never().is_none(), "the queue is full");

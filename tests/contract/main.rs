@@ -24,3 +24,4 @@ mod same_events;
 mod slow_readers;
 mod snapshots;
 mod starts;
+mod wildcards;

@@ -27,13 +27,21 @@ const MARK: u8 = b'~';
 const DATA: &str = "{\"door\":3,\"open\":true,\"by\":\"~\",\"text\":\"as long as an event is that somebody would really send\"}";
 
 /// A script's name, what it does, and one unit of it that is counted.
-pub(crate) const SCRIPTS: [(&str, &str); 7] = [
+pub(crate) const SCRIPTS: [(&str, &str); 9] = [
     ("match", "a topic matched with a filter of 60 patterns"),
     ("append", "an event appended, in a batch of 10, in memory"),
     ("page", "an event read from the ring, 1,000 a page"),
     (
         "wake",
         "an event to 1 of 500 waiting subscriptions of their own topics",
+    ),
+    (
+        "wild",
+        "an event beside 2,000 wildcards of 20 subscriptions, one of which matches",
+    ),
+    (
+        "come",
+        "a subscription of 100 wildcards that comes and goes beside 2,000 others",
     ),
     ("sse", "an event encoded and delivered to 20 readers by SSE"),
     (
@@ -53,6 +61,8 @@ pub(crate) async fn run(script: &str, units: u64) {
         "append" => append(units).await,
         "page" => page(units).await,
         "wake" => wake(units).await,
+        "wild" => wild(units).await,
+        "come" => come(units).await,
         "sse" => sse(units).await,
         "poll" => poll(units).await,
         "grpc" => grpc(units).await,
@@ -127,7 +137,11 @@ async fn append(units: u64) {
 }
 
 async fn subscribe(bus: &Bus, topic: &str, start: Start) -> Subscription {
-    let filter = Filter::parse([topic]).expect("a filter");
+    subscribe_to(bus, &[topic], start).await
+}
+
+async fn subscribe_to(bus: &Bus, topics: &[impl AsRef<str>], start: Start) -> Subscription {
+    let filter = Filter::parse(topics.iter().map(AsRef::as_ref)).expect("a filter");
     let request = SubscribeRequest {
         filter,
         start,
@@ -172,6 +186,37 @@ async fn wake(units: u64) {
     for n in (0..500).cycle().take(usize::try_from(units).expect("few")) {
         publish(&bus, &topics[n]).await;
         take(&mut waiting[n], 1).await;
+    }
+}
+
+fn wildcards(subscription: u64) -> Vec<String> {
+    let pattern = |n| match n % 2 {
+        0 => format!("house.{subscription}.*.{n}"),
+        _ => format!("house.{subscription}.door.{n}.>"),
+    };
+    (0..100).map(pattern).collect()
+}
+
+async fn beside_wildcards() -> (Bus, Vec<Subscription>) {
+    let (bus, mut others) = (bus(), Vec::new());
+    for subscription in 0..20 {
+        others.push(subscribe_to(&bus, &wildcards(subscription), Start::Latest).await);
+    }
+    (bus, others)
+}
+
+async fn wild(units: u64) {
+    let (bus, _others) = beside_wildcards().await;
+    for n in 0..units {
+        publish(&bus, &format!("house.{}.window.4", n % 20)).await;
+    }
+}
+
+async fn come(units: u64) {
+    let (bus, _others) = beside_wildcards().await;
+    let wildcards = wildcards(1000);
+    for _ in 0..units {
+        drop(subscribe_to(&bus, &wildcards, Start::Latest).await);
     }
 }
 

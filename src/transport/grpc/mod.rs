@@ -9,6 +9,7 @@ mod encoded;
 mod subscribe;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::any;
@@ -21,7 +22,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use super::origin::check_origin;
 use super::state::AppState;
 use super::status::list_topics;
-use crate::bus::{Bus, Publishing};
+use crate::bus::{Bus, PublishStream, Publishing};
 use crate::engine::Receipt;
 use crate::error::{Error, Result};
 use crate::event::{EventParts, NewEvent};
@@ -241,9 +242,10 @@ fn publish_all(
     bus: Bus,
     requests: tonic::Streaming<proto::PublishRequest>,
 ) -> impl Stream<Item = std::result::Result<proto::PublishResponse, Status>> {
+    let stream = Arc::new(bus.publish_stream());
     let queued = until_closed(bus.clone(), requests).then({
         let bus = bus.clone();
-        move |request| enqueue(bus.clone(), request)
+        move |request| enqueue(bus.clone(), stream.clone(), request)
     });
     let answers = queued.map(move |publishing| {
         let bus = bus.clone();
@@ -275,6 +277,7 @@ fn until_closed<T>(
 
 async fn enqueue(
     bus: Bus,
+    stream: Arc<PublishStream>,
     request: std::result::Result<proto::PublishRequest, Status>,
 ) -> std::result::Result<Publishing, Status> {
     let request = request.map_err(|status| {
@@ -285,5 +288,5 @@ async fn enqueue(
         }
     })?;
     let batch = batch(&bus, request)?;
-    Ok(bus.enqueue_when_there_is_room(batch).await?)
+    Ok(stream.enqueue_with_backpressure(batch).await?)
 }
