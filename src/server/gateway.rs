@@ -3,7 +3,8 @@
 //! Invariants:
 //! - everything that can fail at start fails before the first connection is accepted;
 //! - sources begin when connections are accepted, and end with them;
-//! - shutdown ends every stream with its closing word and returns within [`limits::DRAIN`].
+//! - shutdown ends every stream with its closing word, answers whoever asks meanwhile, and returns
+//!   within [`limits::DRAIN`] and [`limits::DRAIN_LATE`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::connection::Connections;
-use super::direct;
+use super::direct::{self, KeepAlive};
 use super::listener::{accept, bind};
 use crate::bus::Bus;
 use crate::config::Config;
@@ -54,6 +55,7 @@ pub struct Gateway {
     health: HealthReporter,
     max_connections: usize,
     write_timeout: Duration,
+    keep_alive: KeepAlive,
 }
 
 impl Gateway {
@@ -93,6 +95,7 @@ impl Gateway {
             sources,
             max_connections: config.max_connections,
             write_timeout: config.write_timeout,
+            keep_alive: KeepAlive::new(config.keep_alive_timeout),
             health,
             listeners,
             bus,
@@ -114,30 +117,20 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then ends every stream and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let connections = self.connections();
         let Gateway {
             bus,
             listeners,
-            routes,
             sources,
             health,
-            max_connections,
-            write_timeout,
+            ..
         } = self;
-        let shared = direct::Shared {
-            routes,
-            write_timeout,
-            draining: CancellationToken::new(),
-        };
-        let connections = Arc::new(Connections {
-            bus: bus.clone(),
-            shared,
-            permits: Arc::new(Semaphore::new(max_connections)),
-            tracker: TaskTracker::new(),
-        });
-        let accepting = CancellationToken::new();
+        let (accepting, stop) = (TaskTracker::new(), CancellationToken::new());
         for listener in listeners {
-            tokio::spawn(accept(listener, connections.clone(), accepting.clone()));
+            let here = Arc::new(connections.at(listener.local_addr().ok()));
+            accepting.spawn(accept(listener, here, stop.clone()));
         }
+        accepting.close();
         sources.start(&bus, &connections.tracker);
 
         shutdown.await;
@@ -153,16 +146,47 @@ impl Gateway {
         // New connections are still taken meanwhile, to be told that the gateway is closing.
         bus.close();
         connections.shared.draining.cancel();
-        connections.tracker.close();
-        if timeout(limits::DRAIN, connections.tracker.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                connections = connections.tracker.len(),
-                "some connections or sources did not end in time and are cut"
-            );
+        drain(&connections.tracker).await;
+        stop.cancel();
+        accepting.wait().await;
+        answer_the_last(&connections.late).await;
+    }
+
+    fn connections(&self) -> Connections {
+        Connections {
+            bus: self.bus.clone(),
+            shared: direct::Shared {
+                routes: self.routes.clone(),
+                write_timeout: self.write_timeout,
+                keep_alive: self.keep_alive.clone(),
+                draining: CancellationToken::new(),
+            },
+            permits: Arc::new(Semaphore::new(self.max_connections)),
+            refusals: Arc::new(Semaphore::new(limits::REFUSALS)),
+            tracker: TaskTracker::new(),
+            late: TaskTracker::new(),
         }
-        accepting.cancel();
+    }
+}
+
+/// Waits until all that was there when the shutdown began has ended.
+async fn drain(connections: &TaskTracker) {
+    connections.close();
+    if timeout(limits::DRAIN, connections.wait()).await.is_err() {
+        tracing::warn!(
+            connections = connections.len(),
+            "some connections or sources did not end in time and are cut"
+        );
+    }
+}
+
+/// Nobody else can come now; whoever has come since is answered.
+async fn answer_the_last(late: &TaskTracker) {
+    late.close();
+    if timeout(limits::DRAIN_LATE, late.wait()).await.is_err() {
+        tracing::debug!(
+            connections = late.len(),
+            "some connections asked for nothing"
+        );
     }
 }

@@ -3,14 +3,18 @@
 //! A [`Gateway`] binds addresses and opens the log; a listener accepts connections; a connection is
 //! driven by hyper, or by `direct` while it only waits for events.
 
+mod chunks;
 mod connection;
 mod corked;
 mod direct;
 mod gateway;
 pub(crate) mod head;
+mod in_flight;
+mod linger;
 mod listener;
 mod outgoing;
 mod protocol;
 mod replayed;
+mod requests;
 
 pub use gateway::{Gateway, StartError};
