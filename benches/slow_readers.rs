@@ -109,7 +109,7 @@ async fn open(address: SocketAddr, query: &str, small_buffer: bool) -> TcpStream
     }
     let mut stream = socket.connect(address).await.expect("a connection");
     stream
-        .write_all(format!("GET /v1/sse?{query} HTTP/1.1\r\nHost: bench\r\n\r\n").as_bytes())
+        .write_all(format!("GET /v1/sse?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
         .await
         .expect("a request");
     stream

@@ -144,8 +144,8 @@ pub const FULL_CHECK_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How long a cursor from the future waits for this gateway to catch up (contract §3).
 pub const AHEAD_WAIT: Duration = Duration::from_secs(3);
-/// A long-poll's wait when none is given (contract §5).
-pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+/// A long-poll's wait when none is given (contract §5): many proxies give up at 30 s.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 /// A long-poll's longest wait (contract §5).
 pub const MAX_WAIT: Duration = Duration::from_secs(120);
 
@@ -221,8 +221,27 @@ pub const PUBLISH_FAREWELL: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted, as after a restart; the kernel may allow fewer
 /// (`net.core.somaxconn`).
 pub const ACCEPT_BACKLOG: u32 = 4096;
-/// A request head has to be complete within this time.
+/// A listener that cannot accept connections says so no more often than this.
+pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+/// Connections over `max_connections` that are being told so at once; more are closed without a
+/// word, so that a flood of them holds no more sockets than this.
+pub const REFUSALS: usize = 1024;
+/// Bytes that such a connection may still send before it is closed: its request is unread.
+pub const REFUSAL_BYTES: usize = 64 * 1024;
+/// After its last answer a connection may still send for this long: closed with something unread
+/// it would be reset, and its peer would lose the answer.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// Bytes that it may still send: the rest of a body that was refused.
+pub const LINGER_BYTES: usize = MAX_BODY_BYTES;
+/// A new connection has to begin within this time, and a request head that has begun has to be
+/// complete.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is kept that nothing happens on, by default: proxies keep theirs for 60 s,
+/// and whoever closes first should not be the gateway.
+pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// It is kept for so much longer than its peer is told, so that a request at the last moment still
+/// finds it open.
+pub const KEEP_ALIVE_SLACK: Duration = Duration::from_secs(5);
 /// A request body that is not a stream has to be complete within this time.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of one line of an NDJSON stream.
@@ -246,6 +265,10 @@ pub const H2_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long streams may take to end at shutdown.
 pub const DRAIN: Duration = Duration::from_secs(8);
+/// A connection that has not asked for anything yet may still do so for this long at shutdown …
+pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(2);
+/// … and those that came during the shutdown are answered for so long behind its end.
+pub const DRAIN_LATE: Duration = Duration::from_secs(1);
 
 /// Clients are asked to come back after this long, in milliseconds …
 pub const RETRY_MS: u32 = 1000;
@@ -308,5 +331,8 @@ const _: () = {
         RING_EVENTS > PAGE_SCAN_EVENTS,
         "a page of the ring is a part of it"
     );
-    assert!(DRAIN.as_secs() < 10, "shutdown ends within 10 s");
+    assert!(
+        DRAIN.as_secs() + DRAIN_LATE.as_secs() < 10,
+        "shutdown ends within 10 s"
+    );
 };

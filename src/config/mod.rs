@@ -6,6 +6,7 @@
 //! - each setting has its default here and its unit in its name or its text.
 
 mod faults;
+mod origins;
 mod postgres;
 mod sources;
 mod template;
@@ -20,6 +21,8 @@ use crate::limits;
 use crate::topic::Filter;
 pub use faults::ConfigFaults;
 use faults::Section;
+pub(crate) use origins::{Authority, is_own_page};
+pub use origins::{HostName, Hosts, Origin, OriginsConfig};
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig, TableName};
 pub(crate) use postgres::{is_name, quote_name};
 pub use sources::{GearmanConfig, SourcesConfig};
@@ -38,6 +41,8 @@ pub struct Config {
     pub max_connections: usize,
     /// A connection that accepts no byte for this long is cut.
     pub write_timeout: Duration,
+    /// A connection that nothing happens on is kept for this long.
+    pub keep_alive_timeout: Duration,
     /// The legacy page.
     pub legacy: LegacyConfig,
     /// Web pages of other origins.
@@ -57,13 +62,6 @@ pub struct LegacyConfig {
     pub filter: Filter,
     /// Is JSONP answered?
     pub jsonp: bool,
-}
-
-/// Web pages of other origins.
-#[derive(Debug, Clone, Default)]
-pub struct OriginsConfig {
-    /// Those that may read with credentials, and publish. Empty: any may read, none may publish.
-    pub allow: Vec<String>,
 }
 
 /// Pages that the gateway serves.
@@ -126,8 +124,13 @@ impl Config {
                 Duration::from_secs(30),
                 &mut faults,
             ),
+            keep_alive_timeout: root.section("limits", &mut faults).duration(
+                "keep_alive_timeout",
+                limits::DEFAULT_KEEP_ALIVE,
+                &mut faults,
+            ),
             legacy: legacy(root.section("legacy", &mut faults), &mut faults),
-            origins: origins(root.section("origins", &mut faults), &mut faults),
+            origins: origins::origins(root.section("origins", &mut faults), &mut faults),
             pages: pages(
                 root.section("pages", &mut faults),
                 overrides.pages_dir,
@@ -166,6 +169,9 @@ impl Config {
                 faults.push(format!("source.gearman {name:?}: concurrency times limits.max_event_bytes is more than {most} bytes; make one of them smaller"));
             }
         }
+        if self.keep_alive_timeout < Duration::from_secs(1) {
+            faults.push("limits.keep_alive_timeout has to be at least 1s");
+        }
         if retention.max_events == 0 || retention.max_bytes < *max_event_bytes as u64 {
             faults.push(
                 "retention.max_events has to be at least 1, and retention.max_bytes at least limits.max_event_bytes",
@@ -177,16 +183,6 @@ impl Config {
             faults.push(format!(
                 "legacy.path = {:?} is not a path as /backend.php",
                 self.legacy.path
-            ));
-        }
-        for origin in self
-            .origins
-            .allow
-            .iter()
-            .filter(|o| !o.contains("://") || o.ends_with('/'))
-        {
-            faults.push(format!(
-                "origins.allow: {origin:?} is not an origin as https://www.example.org"
             ));
         }
     }
@@ -279,12 +275,6 @@ fn legacy(section: &mut Section, faults: &mut ConfigFaults) -> LegacyConfig {
         path,
         filter,
         jsonp: section.value("jsonp", false, faults),
-    }
-}
-
-fn origins(section: &mut Section, faults: &mut ConfigFaults) -> OriginsConfig {
-    OriginsConfig {
-        allow: section.list("allow", Vec::new(), faults),
     }
 }
 

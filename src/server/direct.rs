@@ -6,8 +6,9 @@
 //!
 //! Invariants:
 //! - what the routes answer is written as it is; only the framing is made here;
-//! - an answer is given up when its peer leaves, and a peer that takes nothing for the write
-//!   timeout is cut;
+//! - a peer that sends no more is answered, only not waited for any longer ([`Peer`]); one that has
+//!   reset the connection is given up, and one that takes nothing for the write timeout is cut;
+//! - whoever has not asked for anything yet may still do so while the gateway drains;
 //! - what comes behind a request is kept, within [`limits::MAX_HEAD_BYTES`], and read next;
 //! - a request that is not for here goes to hyper, with the connection and every byte of it.
 
@@ -17,15 +18,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
+use axum::http::{HeaderValue, Method};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::head::{self, Framing, Head};
+use super::linger;
 use super::outgoing::Outgoing;
 use crate::limits;
-use crate::transport::Routes;
+use crate::transport::{Peer, Routes};
 
 /// Bytes of one read of a request head; most are smaller.
 const READ_BYTES: usize = 4096;
@@ -36,6 +39,12 @@ pub(super) struct Direct {
     outgoing: Outgoing,
     /// Read, and not looked at yet.
     early: Vec<u8>,
+    /// Made when it first waits for events.
+    peer: Option<Peer>,
+    /// It sends no more.
+    is_half_closed: bool,
+    /// Something has been asked on this connection.
+    has_asked: bool,
 }
 
 /// What a connection comes to.
@@ -46,11 +55,31 @@ pub(super) enum Outcome {
     NotForHere(TcpStream, Bytes),
 }
 
-/// What is the same for all connections.
+/// What is the same for all connections of a listener.
+#[derive(Clone)]
 pub(super) struct Shared {
     pub(super) routes: Routes,
     pub(super) write_timeout: Duration,
+    pub(super) keep_alive: KeepAlive,
     pub(super) draining: CancellationToken,
+}
+
+/// How long a connection is kept that nothing happens on.
+#[derive(Clone)]
+pub(super) struct KeepAlive {
+    pub(super) timeout: Duration,
+    /// What clients are told of it, as the value of `Keep-Alive`.
+    pub(super) hint: HeaderValue,
+}
+
+impl KeepAlive {
+    pub(super) fn new(timeout: Duration) -> Self {
+        let hint = format!("timeout={}", timeout.as_secs());
+        KeepAlive {
+            timeout: timeout + limits::KEEP_ALIVE_SLACK,
+            hint: HeaderValue::try_from(hint).expect("digits"),
+        }
+    }
 }
 
 enum Next {
@@ -73,6 +102,9 @@ impl Direct {
             stream,
             outgoing: Outgoing::default(),
             early: Vec::new(),
+            peer: None,
+            is_half_closed: false,
+            has_asked: false,
         }
     }
 
@@ -82,7 +114,12 @@ impl Direct {
             // Boxed, so that a stream that waits has no room for its request.
             match Box::pin(self.answer_next(shared)).await {
                 Answered::Body(body, keep_alive) => {
-                    if self.send(body, shared.write_timeout).await.is_err() || !keep_alive {
+                    if self.send(body, shared.write_timeout).await.is_err() {
+                        return Outcome::Ended;
+                    }
+                    if !keep_alive {
+                        // Boxed, so that a stream that waits has no room for it.
+                        Box::pin(linger::close(self.stream, limits::LINGER_BYTES)).await;
                         return Outcome::Ended;
                     }
                 }
@@ -103,19 +140,12 @@ impl Direct {
         }
     }
 
-    /// Reads what comes next. Whatever it is, it has to begin within the time for a head.
+    /// Reads what comes next.
     async fn next(&mut self, shared: &Shared) -> Next {
-        if self.early.is_empty() {
-            let begun = std::future::poll_fn(|context| self.poll_early(context));
-            let begun = timeout(limits::HEADER_TIMEOUT, begun);
-            tokio::select! {
-                biased;
-                begun = begun => if !matches!(begun, Ok(Ok(()))) {
-                    return Next::Gone;
-                },
-                () = shared.draining.cancelled() => return Next::Gone,
-            }
+        if self.early.is_empty() && !self.begins(shared).await {
+            return Next::Gone;
         }
+        self.has_asked = true;
         let bytes = head::mend_target(std::mem::take(&mut self.early).into());
         match head::parse(&bytes, |method, path| {
             shared.routes.is_frequent(method, path)
@@ -128,19 +158,44 @@ impl Direct {
         }
     }
 
+    /// Waits for the first bytes of a request: on a new connection for as long as for a head, and
+    /// on one that has been answered for as long as it is kept.
+    async fn begins(&mut self, shared: &Shared) -> bool {
+        let (has_asked, draining) = (self.has_asked, &shared.draining);
+        let patience = if has_asked {
+            shared.keep_alive.timeout
+        } else {
+            limits::HEADER_TIMEOUT
+        };
+        let begun = std::future::poll_fn(|context| self.poll_early(context));
+        tokio::select! {
+            biased;
+            begun = timeout(patience, begun) => matches!(begun, Ok(Ok(()))),
+            () = last_moment(draining, has_asked) => false,
+        }
+    }
+
     /// Has the routes answer, and puts the head of the answer into the way out. None when the peer
     /// has left.
     async fn answer(&mut self, head: Box<Head>, shared: &Shared) -> Option<(AnswerBody, bool)> {
         let Head {
-            request,
+            mut request,
             keep_alive,
             ..
         } = *head;
+        // Only what waits for events looks for a peer that leaves; an event is published whoever is
+        // there to be told.
+        let may_wait = *request.method() == Method::GET;
+        if may_wait {
+            let peer = self.peer.get_or_insert_default().clone();
+            request.extensions_mut().insert(peer);
+        }
         let mut answer = std::pin::pin!(shared.routes.answer(request));
         let answer = std::future::poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
             Poll::Ready(Err(never)) => match never {},
-            Poll::Pending => self.poll_gone(context).map(|()| None),
+            Poll::Pending if may_wait => self.poll_gone(context).map(|()| None),
+            Poll::Pending => Poll::Pending,
         });
         let (parts, body) = answer.await?.into_parts();
         let keep_alive = keep_alive && !shared.draining.is_cancelled();
@@ -149,7 +204,11 @@ impl Direct {
             .exact()
             .map_or(Framing::Chunked, Framing::Length);
         self.outgoing.begin(
-            head::render(&parts, framing, keep_alive),
+            head::render(
+                &parts,
+                framing,
+                keep_alive.then_some(&shared.keep_alive.hint),
+            ),
             framing == Framing::Chunked,
         );
         Some((AnswerBody(body), keep_alive))
@@ -186,11 +245,19 @@ impl Direct {
         }
     }
 
-    /// Ready when the peer has left. What it sends instead is kept for later.
+    /// Ready when the connection is broken. What the peer sends meanwhile is kept for later, and the
+    /// end of it is told to who waits.
     fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while self.early.len() < limits::MAX_HEAD_BYTES {
-            if ready!(self.poll_early(context)).is_err() {
-                return Poll::Ready(());
+        while self.early.len() < limits::MAX_HEAD_BYTES && !self.is_half_closed {
+            match ready!(self.poll_early(context)) {
+                Ok(()) => {}
+                Err(end) if end.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.is_half_closed = true;
+                    if let Some(peer) = &self.peer {
+                        peer.end();
+                    }
+                }
+                Err(_) => return Poll::Ready(()),
             }
         }
         Poll::Pending // heartbeats still tell whether it is there
@@ -211,6 +278,15 @@ impl Direct {
                 Err(fault) => return Poll::Ready(Err(fault)),
             }
         }
+    }
+}
+
+/// Until a connection that has not begun a request is closed for the drain's sake: at once, unless
+/// it has not asked for anything yet.
+async fn last_moment(draining: &CancellationToken, has_asked: bool) {
+    draining.cancelled().await;
+    if !has_asked {
+        tokio::time::sleep(limits::DRAIN_FIRST_REQUEST).await;
     }
 }
 

@@ -16,6 +16,8 @@ use bytes::Bytes;
 
 /// Header lines of a request that is taken.
 const MAX_HEADERS: usize = 64;
+/// Header lines of any request: as many as hyper takes.
+const MAX_HEADERS_OF_HYPER: usize = 100;
 
 /// A request that is whole.
 pub(crate) struct Head {
@@ -85,8 +87,63 @@ fn body_length(method: &Method, headers: &HeaderMap) -> Option<usize> {
     }
 }
 
+/// How the end of a request's body is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyFraming {
+    /// So many bytes; 0 also where nothing is said of a body.
+    Sized(u64),
+    /// By an empty chunk.
+    Chunked,
+    /// In two ways, or in one that is not known.
+    Doubtful,
+}
+
+/// The length of a head in bytes, and what it says of the body; none while it is not whole. What
+/// hyper takes is measured here as it does.
+///
+/// # Errors
+/// When it is no head.
+pub(crate) fn measure(bytes: &[u8]) -> Result<Option<(usize, BodyFraming)>, httparse::Error> {
+    let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS_OF_HYPER];
+    let mut parsed = httparse::Request::new(&mut lines);
+    Ok(match parsed.parse(bytes)? {
+        httparse::Status::Complete(length) => Some((length, body_framing(parsed.headers))),
+        httparse::Status::Partial => None,
+    })
+}
+
+fn body_framing(lines: &[httparse::Header<'_>]) -> BodyFraming {
+    let values = |name: &'static str| {
+        lines
+            .iter()
+            .filter(move |line| line.name.eq_ignore_ascii_case(name))
+            .map(|line| line.value.trim_ascii())
+    };
+    let mut lengths = values("content-length").map(|digits| match digits {
+        [] => None,
+        digits if digits.iter().all(u8::is_ascii_digit) => {
+            std::str::from_utf8(digits).ok()?.parse().ok()
+        }
+        _ => None,
+    });
+    let coding = values("transfer-encoding").last();
+    match (coding, lengths.next()) {
+        (None, None) => BodyFraming::Sized(0),
+        (None, Some(Some(bytes))) if lengths.all(|length| length == Some(bytes)) => {
+            BodyFraming::Sized(bytes)
+        }
+        (Some(codings), None) if is_chunked_last(codings) => BodyFraming::Chunked,
+        _ => BodyFraming::Doubtful,
+    }
+}
+
+fn is_chunked_last(codings: &[u8]) -> bool {
+    let last = codings.rsplit(|byte| *byte == b',').next();
+    last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
 /// A list may stand in several lines (RFC 9110 §5.3).
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let mut tokens = headers
         .get_all(name)
         .iter()
@@ -104,7 +161,12 @@ pub(crate) enum Framing {
 }
 
 /// The head of an answer.
-pub(crate) fn render(answer: &response::Parts, framing: Framing, keep_alive: bool) -> Bytes {
+/// `keep_alive` is the value of `Keep-Alive`, where the connection is kept.
+pub(crate) fn render(
+    answer: &response::Parts,
+    framing: Framing,
+    keep_alive: Option<&HeaderValue>,
+) -> Bytes {
     let mut head = Vec::with_capacity(512);
     let reason = answer.status.canonical_reason().unwrap_or_default();
     // Writing to memory does not fail.
@@ -113,8 +175,9 @@ pub(crate) fn render(answer: &response::Parts, framing: Framing, keep_alive: boo
         Framing::Length(bytes) => _ = write!(head, "content-length: {bytes}\r\n"),
         Framing::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
-    if !keep_alive {
-        head.extend_from_slice(b"connection: close\r\n");
+    match keep_alive {
+        Some(hint) => push_line(&mut head, b"keep-alive", hint),
+        None => head.extend_from_slice(b"connection: close\r\n"),
     }
     _ = write!(
         head,
@@ -132,20 +195,27 @@ pub(crate) fn render(answer: &response::Parts, framing: Framing, keep_alive: boo
         .iter()
         .filter(|(name, _)| !ours.contains(name))
     {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
+        push_line(&mut head, name.as_str().as_bytes(), value);
     }
     head.extend_from_slice(b"\r\n");
     head.into()
 }
 
-/// Percent-encodes `<` and `>` in the first line. RFC 3986 wants them so; but `>` is a wildcard
+fn push_line(head: &mut Vec<u8>, name: &[u8], value: &HeaderValue) {
+    head.extend_from_slice(name);
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value.as_bytes());
+    head.extend_from_slice(b"\r\n");
+}
+
+/// Percent-encodes `<` and `>` in the first line that is not empty (RFC 9112 §2.2). RFC 3986 wants them so; but `>` is a wildcard
 /// here, and `curl '…?topic=door.>'` is what a person types first. Browsers and libraries encode it
 /// themselves.
 pub(crate) fn mend_target(bytes: Bytes) -> Bytes {
-    let line = bytes.iter().position(|b| *b == b'\n').unwrap_or(0);
+    let is_empty = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let begin = bytes.iter().take_while(|byte| is_empty(byte)).count();
+    let line_end = bytes[begin..].iter().position(|byte| *byte == b'\n');
+    let line = line_end.map_or(0, |end| begin + end);
     if !bytes[..line].iter().any(|b| matches!(b, b'<' | b'>')) {
         return bytes;
     }
@@ -245,7 +315,7 @@ mod tests {
             .header("x-a", "b");
         let (parts, ()) = answer.body(()).expect("an answer").into_parts();
         let head =
-            String::from_utf8(render(&parts, Framing::Chunked, false).to_vec()).expect("text");
+            String::from_utf8(render(&parts, Framing::Chunked, None).to_vec()).expect("text");
         assert!(head.starts_with(
             "HTTP/1.1 410 Gone\r\ntransfer-encoding: chunked\r\nconnection: close\r\ndate: "
         ));
@@ -260,5 +330,7 @@ mod tests {
             b"POST /v1/poll?topic=a.%3E&x=%3Cb%3E HTTP/1.1\r\nHost: <h>\r\n\r\n{\"a\":\"<>\"}\n";
         assert_eq!(mend_target(Bytes::from_static(request)), &mended[..]);
         assert_eq!(mend_target(Bytes::from_static(b">>>")), &b">>>"[..]);
+        let late = Bytes::from_static(b"\r\n\nGET /> HTTP/1.1\n>");
+        assert_eq!(mend_target(late), &b"\r\n\nGET /%3E HTTP/1.1\n>"[..]);
     }
 }

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use super::json::push_data;
 use super::long_poll::{wait_for_events, wait_of};
+use super::peer::Waiter;
 use super::problem::no_store;
 use super::request::{Params, parse_after};
 use super::state::AppState;
@@ -35,6 +36,7 @@ const GAP_HEADER: HeaderName = HeaderName::from_static("vidette-gap");
 pub(super) async fn backend(
     State(state): State<AppState>,
     method: Method,
+    waiter: Waiter,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     // Parameters that nobody knows are let pass here: pages of this age add their own.
@@ -56,11 +58,11 @@ pub(super) async fn backend(
     };
     let mut subscription = Subscription::open(&state.bus, request).await?;
     let wait = wait_of(&method, WAIT);
-    let mut polled = wait_for_events(&mut subscription, wait).await?;
+    let mut polled = wait_for_events(&mut subscription, wait, &waiter).await?;
     let gap = polled.gap.take();
     if gap.is_some() && polled.events().next().is_none() {
         // A gap alone is nothing this page could show; its wait goes on.
-        polled = wait_for_events(&mut subscription, wait).await?;
+        polled = wait_for_events(&mut subscription, wait, &waiter).await?;
     }
     let body = polled
         .events()

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::json::{PollHead, poll_answer};
+use super::peer::Waiter;
 use super::problem::no_store;
 use super::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
 use super::state::AppState;
@@ -34,11 +35,12 @@ pub(super) struct Polled {
 pub(super) async fn poll(
     State(state): State<AppState>,
     method: Method,
+    waiter: Waiter,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let (request, wait) = parse(&method, query.as_deref())?;
     let mut subscription = Subscription::open(&state.bus, request).await?;
-    let polled = wait_for_events(&mut subscription, wait).await?;
+    let polled = wait_for_events(&mut subscription, wait, &waiter).await?;
     Ok((headers(), answer(&state, &mut subscription, &polled)).into_response())
 }
 
@@ -82,16 +84,17 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
     poll_answer(&head, &polled.batches)
 }
 
-/// Reads until there are events or the wait is over. What is there already is taken together, up to
+/// Reads until there are events, or the wait is over, or nobody is there who waits. What is there already is taken together, up to
 /// a page; only what is not there yet is waited for. A gap is not waited behind: it is told at
 /// once.
 pub(super) async fn wait_for_events(
     subscription: &mut Subscription,
     wait: Duration,
+    waiter: &Waiter,
 ) -> Result<Polled> {
     let until = Instant::now() + wait;
     let mut polled = Polled::default();
-    while let Some(step) = subscription.next_until(until).await? {
+    while let Some(step) = waiter.next_until(subscription, until).await? {
         match step {
             Step::Events(batch, position) => {
                 polled.take(batch, position);
@@ -201,7 +204,7 @@ mod tests {
             .expect("a subscription");
         bus.trim(keep(3)).await.expect("trimmed");
 
-        let polled = wait_for_events(&mut subscription, Duration::ZERO)
+        let polled = wait_for_events(&mut subscription, Duration::ZERO, &Waiter::that_stays())
             .await
             .expect("no fault");
         let gap = polled.gap.as_ref().expect("a gap");

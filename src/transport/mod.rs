@@ -6,12 +6,15 @@
 //! - the same fault has the same meaning on every transport.
 
 pub(crate) mod grpc;
+mod hosts;
 mod json;
 pub(crate) mod legacy;
 mod long_poll;
 pub(crate) mod ndjson;
+mod options;
 mod origin;
 mod pages;
+mod peer;
 mod problem;
 pub(crate) mod publish;
 pub(crate) mod request;
@@ -23,5 +26,6 @@ mod status;
 pub(crate) use grpc::HEALTH_SERVICES;
 pub use grpc::client_proto as proto;
 pub(crate) use json::event_json;
+pub(crate) use peer::Peer;
 pub(crate) use problem::bare_refusal;
 pub(crate) use router::Routes;

@@ -5,10 +5,10 @@
 //!   publish;
 //! - with one, the pages on it may read and publish, and no other page may read.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
-use crate::config::OriginsConfig;
+use crate::config::{OriginsConfig, is_own_page};
 use crate::error::{Error, Kind, Result};
 
 /// Answers preflight requests and marks answers as readable.
@@ -29,12 +29,10 @@ pub(super) fn cors(config: &OriginsConfig) -> CorsLayer {
             .allow_origin(AllowOrigin::any())
             .allow_headers(AllowHeaders::any());
     }
-    let origins = config
-        .allow
-        .iter()
-        .filter_map(|origin| HeaderValue::try_from(origin.as_str()).ok());
+    let allowed = config.clone();
+    let is_allowed = AllowOrigin::predicate(move |origin, _| allows(&allowed, origin));
     layer
-        .allow_origin(AllowOrigin::list(origins))
+        .allow_origin(is_allowed)
         .allow_headers(AllowHeaders::mirror_request())
         .allow_credentials(true)
 }
@@ -51,15 +49,9 @@ pub(super) fn mark(config: &OriginsConfig) -> (HeaderName, HeaderValue) {
     (header::VARY, HeaderValue::from_static("origin"))
 }
 
-/// HTTP/2 has the host in `:authority` and no `Host` header; here it is named the same for both.
-pub(super) fn name_host<B>(request: &mut Request<B>) {
-    let authority = request
-        .uri()
-        .authority()
-        .and_then(|a| HeaderValue::try_from(a.as_str()).ok());
-    if let (Some(host), false) = (authority, request.headers().contains_key(header::HOST)) {
-        request.headers_mut().insert(header::HOST, host);
-    }
+fn allows(config: &OriginsConfig, origin: &HeaderValue) -> bool {
+    let origin = origin.to_str().unwrap_or_default();
+    config.allow.iter().any(|allowed| allowed.is(origin))
 }
 
 /// May the page that sends this publish? What is no page sends no `Origin`.
@@ -70,17 +62,15 @@ pub(super) fn check_origin(headers: &HeaderMap, config: &OriginsConfig) -> Resul
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
     };
-    let origin = origin.to_str().unwrap_or_default();
+    let text = origin.to_str().unwrap_or_default();
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    let is_same =
-        host.is_some() && origin.split_once("://").map(|(_, authority)| authority) == host;
-    if is_same || config.allow.iter().any(|allowed| allowed == origin) {
+    if host.is_some_and(|host| is_own_page(text, host)) || allows(config, origin) {
         return Ok(());
     }
     Err(Error::new(
         Kind::Forbidden,
         format!(
-            "pages of {origin:?} may not publish here; add the origin to origins.allow in the configuration"
+            "pages of {text:?} may not publish here; add the origin to origins.allow in the configuration"
         ),
     ))
 }
@@ -88,6 +78,7 @@ pub(super) fn check_origin(headers: &HeaderMap, config: &OriginsConfig) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Overrides};
 
     fn may_publish(origin: Option<&str>, allow: &[&str]) -> bool {
         let mut headers = HeaderMap::new();
@@ -98,13 +89,9 @@ mod tests {
                 HeaderValue::from_str(origin).expect("a header"),
             );
         }
-        check_origin(
-            &headers,
-            &OriginsConfig {
-                allow: allow.iter().map(ToString::to_string).collect(),
-            },
-        )
-        .is_ok()
+        let text = format!("[origins]\nallow = {allow:?}");
+        let config = Config::parse(&text, Overrides::default()).expect("a configuration");
+        check_origin(&headers, &config.origins).is_ok()
     }
 
     #[test]
@@ -115,6 +102,14 @@ mod tests {
         assert!(!may_publish(Some("null"), &[]));
         assert!(may_publish(
             Some("https://elsewhere.test"),
+            &["https://elsewhere.test"]
+        ));
+        assert!(may_publish(
+            Some("https://Elsewhere.test:443"),
+            &["https://elsewhere.test"]
+        ));
+        assert!(!may_publish(
+            Some("http://elsewhere.test"),
             &["https://elsewhere.test"]
         ));
     }

@@ -54,6 +54,21 @@ impl IntoResponse for Error {
     }
 }
 
+/// The answer to a request that no route has seen: a status where gRPC asks, a problem elsewhere.
+pub(super) fn refusal(request: &HeaderMap, error: Error) -> Response {
+    let content_type = request
+        .get(header::CONTENT_TYPE)
+        .filter(|content_type| content_type.as_bytes().starts_with(b"application/grpc"));
+    let Some(content_type) = content_type else {
+        return error.into_response();
+    };
+    let mut response: Response = tonic::Status::from(error).into_http();
+    // As it was asked: a client of gRPC-web reads no other.
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type.clone());
+    response
+}
+
 /// A whole HTTP/1.1 answer, for a connection that no router will see.
 pub(crate) fn bare_refusal(error: &Error) -> Vec<u8> {
     let body = serde_json::to_string(&Problem::of(error)).expect("texts and numbers are JSON");

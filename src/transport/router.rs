@@ -4,6 +4,7 @@
 //! same headers, but for those of the CORS protocol that only a page asks for.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,11 +16,12 @@ use axum::{BoxError, body};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceExt as _;
 
+use super::problem::refusal;
 use super::state::{AppState, TransportConfig};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{grpc, legacy, long_poll, origin, pages, publish, sse};
+use super::{grpc, hosts, legacy, long_poll, options, origin, pages, publish, sse};
 use crate::bus::Bus;
-use crate::config::Config;
+use crate::config::{Config, Hosts};
 use crate::cursor::shorten;
 use crate::error::{Error, Kind};
 use crate::source::SourceState;
@@ -39,9 +41,12 @@ pub(crate) struct Routes {
     /// Paths whose answers may take long to come, or never end: there, most connections have
     /// nothing to do.
     waiting: Arc<[String]>,
+    /// The hosts that requests may name; all, where none are given.
+    hosts: Option<Arc<Hosts>>,
 }
 
 impl Routes {
+    /// Routes that answer for the hosts of the configuration and the loopback names alone.
     pub(crate) fn new(
         bus: Bus,
         config: &Config,
@@ -63,6 +68,16 @@ impl Routes {
             of_pages,
             mark: Arc::new(origin::mark(&config.origins)),
             waiting,
+            hosts: Some(Arc::new(config.origins.hosts.clone())),
+        }
+    }
+
+    /// The same for an address: what everybody can reach by its own name is asked by any.
+    pub(crate) fn at(&self, address: IpAddr) -> Self {
+        let is_guarded = address.to_canonical().is_loopback();
+        Routes {
+            hosts: self.hosts.clone().filter(|_| is_guarded),
+            ..self.clone()
         }
     }
 
@@ -90,16 +105,17 @@ impl Routes {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let is_of_page = request.headers().contains_key(header::ORIGIN);
+        let is_of_page =
+            request.headers().contains_key(header::ORIGIN) && !options::is_plain(&request);
         let routes = if is_of_page {
             self.of_pages.clone()
         } else {
             self.plain.clone()
         };
         let mark = (!is_of_page).then(|| self.mark.clone());
-        let request = Box::new(request);
+        let (hosts, request) = (self.hosts.clone(), Box::new(request));
         async move {
-            let mut answer = Box::pin(answer(routes, unboxed(request))).await?;
+            let mut answer = Box::pin(answer(routes, hosts, unboxed(request))).await?;
             if let Some((name, value)) = mark.as_deref() {
                 answer.headers_mut().append(name, value.clone());
             }
@@ -117,12 +133,21 @@ fn unboxed<T>(boxed: Box<T>) -> T {
     *boxed
 }
 
-async fn answer<B>(routes: Router, mut request: Request<B>) -> Result<Response, Infallible>
+async fn answer<B>(
+    routes: Router,
+    hosts: Option<Arc<Hosts>>,
+    mut request: Request<B>,
+) -> Result<Response, Infallible>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    origin::name_host(&mut request);
+    if let Err(refused) = hosts::check(&mut request, hosts.as_deref()) {
+        return Ok(refusal(request.headers(), refused));
+    }
+    if options::is_plain(&request) {
+        return options::answer(routes, request.uri().clone()).await;
+    }
     routes.oneshot(request.map(body::Body::new)).await
 }
 

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_stream::Stream;
 
 use super::json::event_json;
+use super::peer::Waiter;
 use super::problem::no_store;
 use super::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
 use super::state::AppState;
@@ -42,6 +43,7 @@ pub(crate) enum Format {
 
 pub(super) async fn sse(
     State(state): State<AppState>,
+    waiter: Waiter,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
@@ -49,7 +51,7 @@ pub(super) async fn sse(
     let subscription = Subscription::open(&state.bus, request).await?;
     Ok((
         sse_headers(),
-        Body::from_stream(blocks(state.bus, subscription, rendering)),
+        Body::from_stream(blocks(state.bus, subscription, waiter, rendering)),
     )
         .into_response())
 }
@@ -113,6 +115,7 @@ struct Rendering {
 fn blocks(
     bus: Bus,
     mut subscription: Subscription,
+    waiter: Waiter,
     rendering: Rendering,
 ) -> impl Stream<Item = io::Result<Bytes>> {
     stream! {
@@ -120,8 +123,8 @@ fn blocks(
         loop {
             let next = match rendering.wait {
                 // Boxed, so that a stream without an end has no room for a timer.
-                Some(wait) => Next::of(&bus, Box::pin(subscription.next_until(quiet_since + wait)).await, rendering),
-                None => Next::of(&bus, subscription.next().await, rendering),
+                Some(wait) => Next::of(&bus, Box::pin(waiter.next_until(&mut subscription, quiet_since + wait)).await, rendering),
+                None => Next::of(&bus, waiter.next(&mut subscription).await, rendering),
             };
             let Some(block) = next.block else { break };
             yield block;

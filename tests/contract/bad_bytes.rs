@@ -16,7 +16,7 @@ async fn bytes_that_are_no_request_end_the_connection_and_nothing_else() {
     let gateway = Gateway::in_memory();
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let huge_header = format!(
-        "GET /v1/bus HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "GET /v1/bus HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
         "x".repeat(200_000)
     );
     let many_headers: String =
@@ -25,7 +25,7 @@ async fn bytes_that_are_no_request_end_the_connection_and_nothing_else() {
             all
         }) + "\r\n";
     let long_address = format!(
-        "GET /v1/bus?_={} HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /v1/bus?_={} HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "x".repeat(200_000)
     );
     let cases: [(&str, Vec<u8>, &str); 14] = [
@@ -48,7 +48,7 @@ async fn bytes_that_are_no_request_end_the_connection_and_nothing_else() {
         ),
         (
             "NUL in a header",
-            b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n".to_vec(),
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nX: \0\r\n\r\n".to_vec(),
             "HTTP/1.1 400",
         ),
         (
@@ -72,7 +72,11 @@ async fn bytes_that_are_no_request_end_the_connection_and_nothing_else() {
         ),
         (
             "HTTP/2, then HTTP/1.1",
-            [&preface[..], b"GET /v1/bus HTTP/1.1\r\nHost: a\r\n\r\n"].concat(),
+            [
+                &preface[..],
+                b"GET /v1/bus HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            ]
+            .concat(),
             "",
         ),
         (
@@ -96,7 +100,7 @@ async fn bytes_that_are_no_request_end_the_connection_and_nothing_else() {
         "PR",
         "PRI",
         "GET / HT",
-        "GET / HTTP/1.1\r\nHost: a\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\n",
     ] {
         let mut stream = connect(&gateway).await;
         stream
@@ -118,7 +122,7 @@ async fn raw_bytes_beyond_ascii_in_an_address_are_text_or_a_bad_request() {
         let request = [
             b"GET /v1/poll?wait=0&",
             query,
-            b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         ]
         .concat();
         let answer = send_raw(&gateway, &request).await;
@@ -132,9 +136,9 @@ async fn a_body_that_breaks_off_publishes_nothing() {
     for (engine, gateway) in gateways("") {
         let object = r#"{"topic":"a","data":1}"#;
         let heads = [
-            "POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n",
-            "POST /v1/topics/a HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n",
-            "POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-ndjson\r\n",
+            "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n",
+            "POST /v1/topics/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n",
+            "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n",
         ];
         for head in heads {
             let by_length = format!("{head}Content-Length: 1000\r\n\r\n{object}");
@@ -169,8 +173,8 @@ async fn a_body_that_breaks_off_publishes_nothing() {
 async fn a_head_that_does_not_come_in_ten_seconds_is_not_waited_for() {
     let gateway = Gateway::in_memory();
     let dribbled =
-        b"GET /v1/bus HTTP/1.1\r\nHost: a\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    let ((), (), (), (), ()) = tokio::join!(
+        b"GET /v1/bus HTTP/1.1\r\nHost: localhost\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let ((), (), (), (), (), ()) = tokio::join!(
         assert_cut(&gateway, "a dribbled head", b"GET", dribbled),
         assert_cut(
             &gateway,
@@ -182,8 +186,14 @@ async fn a_head_that_does_not_come_in_ten_seconds_is_not_waited_for() {
         assert_cut(&gateway, "the begin of HTTP/2", b"PRI", b""),
         assert_cut(
             &gateway,
-            "a second request that does not come",
-            b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+            "half a second head",
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he",
+            b""
+        ),
+        assert_cut(
+            &gateway,
+            "half a second head behind a poll",
+            b"GET /v1/poll?wait=0 HTTP/1.1\r\nHost: localhost\r\n\r\nGET /v1/po",
             b""
         ),
     );

@@ -1,13 +1,17 @@
 //! Bounds of connections: how many there may be, and how long one may take nothing (contract §2.5).
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::common::gateway::{Gateway, PATIENCE, Setup};
 use crate::common::read::{Ask, Via, read_all};
+use crate::raw::Raw;
 
 async fn ask_for_stream(stream: &mut TcpStream) {
-    let request = "GET /v1/sse?after=earliest HTTP/1.1\r\nHost: gateway\r\n\r\n";
+    let request = "GET /v1/sse?after=earliest HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream
         .write_all(request.as_bytes())
         .await
@@ -95,4 +99,54 @@ async fn one_connection_too_many_is_told_so_and_let_in_when_another_has_left() {
                 .is_ok_and(|r| r.status() == 200)
         })
         .await;
+}
+
+/// Refusals that reach their clients: more than one client at once, each of which sends its request
+/// late and reads later still.
+#[tokio::test]
+async fn a_refusal_arrives_however_late_it_is_read() {
+    let config = "[limits]\nmax_connections = 1".to_owned();
+    let gateway = Gateway::start_with(Setup {
+        config,
+        engine: "memory",
+        ..Setup::default()
+    });
+    let mut first = Raw::connect(&gateway).await;
+    ask_for_stream(&mut first.stream).await;
+    first.stream.read_u8().await.expect("an answer");
+
+    let late = (0..200).map(|number| {
+        let gateway = &gateway;
+        async move {
+            let mut raw = Raw::connect(gateway).await;
+            if number % 2 == 0 {
+                // The refusal is there before the request is sent.
+                raw.stream.readable().await.expect("an answer");
+            }
+            raw.send("GET /v1/bus HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .await;
+            tokio::time::sleep(Duration::from_millis(300)).await; // others come meanwhile
+            let answer = raw.answer().await;
+            (answer.map(|answer| answer.status), raw.is_ended().await)
+        }
+    });
+    let answers = join_all(late).await;
+    let arrived = answers.iter().filter(|a| **a == (Some(429), true)).count();
+    assert_eq!(arrived, 200, "{answers:?}");
+}
+
+/// What is refused on its way is answered so that the answer can be read.
+#[tokio::test]
+async fn a_refusal_of_a_body_arrives() {
+    let gateway = Gateway::in_memory();
+    for _ in 0..20 {
+        let mut raw = Raw::connect(&gateway).await;
+        let head = "POST /v1/bus HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000000\r\n\r\n";
+        raw.send(head).await;
+        // As much as is sent before the answer is looked at; more than the gateway has read.
+        let _ = raw.stream.write_all(&vec![b' '; 1_000_000]).await;
+        let answer = raw.answer().await;
+        assert_eq!(answer.map(|answer| answer.status), Some(405));
+        assert!(raw.is_ended().await);
+    }
 }

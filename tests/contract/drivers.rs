@@ -81,7 +81,7 @@ async fn requests_that_come_early_are_answered_in_order_by_whoever_drives() {
         "/healthz",
     ];
     let requests: String = targets
-        .map(|target| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        .map(|target| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
         .concat();
     stream.write_all(requests.as_bytes()).await.expect("sent");
     let mut read = Vec::new();
@@ -108,7 +108,7 @@ async fn connect(gateway: &Gateway) -> TcpStream {
 pub async fn get(gateway: &Gateway, target: &str, header: &str, seed: u64) -> Answer {
     ask(
         gateway,
-        &format!("GET {target} HTTP/1.1\r\nHost: a\r\n{header}\r\n"),
+        &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n"),
         seed,
     )
     .await

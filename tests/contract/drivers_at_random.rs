@@ -270,7 +270,8 @@ fn a_post_is_answered_the_same_on_both_drivers() {
         body,
         seed,
     )| {
-        let head = "POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+        let head =
+            "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
         let length = body.len();
         let direct = ask(
             gateway,

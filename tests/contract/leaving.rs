@@ -28,7 +28,7 @@ const MEMORY_SLACK_KIB: u64 = 2400;
 /// A waiting client that is no more than its connection, so that the test is not measured, too.
 async fn wait_raw(gateway: &Gateway, path: &str) -> TcpStream {
     let mut stream = connect(gateway).await;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream
         .write_all(request.as_bytes())
         .await

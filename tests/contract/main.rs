@@ -5,6 +5,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod h2_frames;
+mod raw;
 mod samples;
 mod support;
 mod ways;
@@ -13,10 +15,15 @@ mod bad_bytes;
 mod bad_input;
 mod bounds;
 mod closing;
+mod drain;
 mod drivers;
 mod drivers_at_random;
 mod gaps;
+mod half_closed;
+mod hosts;
+mod idle;
 mod leaving;
+mod options;
 mod origins;
 mod other;
 mod publishing;
@@ -25,3 +32,4 @@ mod slow_readers;
 mod snapshots;
 mod starts;
 mod wildcards;
+mod targets;

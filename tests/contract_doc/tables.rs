@@ -6,13 +6,14 @@ use vidette::limits;
 use crate::PAGE;
 use crate::page::table;
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::BadRequest,
     Kind::Forbidden,
     Kind::NotFound,
     Kind::MethodNotAllowed,
     Kind::Gap,
     Kind::TooLarge,
+    Kind::WrongHost,
     Kind::Busy,
     Kind::Internal,
     Kind::Closing,
@@ -60,7 +61,7 @@ fn the_table_of_errors_is_that_of_the_code() {
 
 #[test]
 fn the_table_of_limits_is_that_of_the_code() {
-    let known: [(&str, u64); 25] = [
+    let known: [(&str, u64); 26] = [
         ("the largest vid", limits::MAX_VID),
         ("bytes of a topic", limits::MAX_TOPIC_BYTES as u64),
         ("tokens of a topic", limits::MAX_TOPIC_TOKENS as u64),
@@ -100,6 +101,10 @@ fn the_table_of_limits_is_that_of_the_code() {
         (
             "seconds that a request head",
             limits::HEADER_TIMEOUT.as_secs(),
+        ),
+        (
+            "seconds that an idle connection is kept",
+            limits::DEFAULT_KEEP_ALIVE.as_secs(),
         ),
         (
             "seconds that a request body",

@@ -243,7 +243,7 @@ async fn until_subscribed(bus: &Bus, count: usize) {
 }
 
 async fn ask(connection: &mut TcpStream, path: &str) {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: counts\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     connection
         .write_all(request.as_bytes())
         .await

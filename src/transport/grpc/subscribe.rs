@@ -32,14 +32,16 @@ use crate::cursor::Gap;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::topic::Filter;
+use crate::transport::peer::Waiter;
 use crate::transport::request::StartTexts;
 use crate::transport::state::AppState;
 
 pub(super) const PATH: &str = "/vidette.v1.EventBus/Subscribe";
 
 pub(super) async fn subscribe(State(state): State<AppState>, request: Request) -> Response {
+    let waiter = Waiter::of(request.extensions()); // over HTTP/1.1, as gRPC-web
     match open(&state.bus, request).await {
-        Ok(subscription) => response(state.bus, subscription),
+        Ok(subscription) => response(state.bus, subscription, waiter),
         Err(status) => status.into_http(),
     }
 }
@@ -119,8 +121,8 @@ pub(crate) fn subscribe_request(request: &proto::SubscribeRequest) -> Result<Sub
     })
 }
 
-fn response(bus: Bus, subscription: Subscription) -> Response {
-    let frames = answers(bus, subscription).map(|answer| {
+fn response(bus: Bus, subscription: Subscription, waiter: Waiter) -> Response {
+    let frames = answers(bus, subscription, waiter).map(|answer| {
         Ok::<_, Infallible>(match answer {
             Ok(message) => Frame::data(message),
             Err(last_word) => Frame::trailers(trailers(&last_word)),
@@ -145,7 +147,7 @@ fn trailers(last_word: &Status) -> HeaderMap {
 type Answer = std::result::Result<Bytes, Status>;
 
 /// Messages, and the status at the end.
-fn answers(bus: Bus, mut subscription: Subscription) -> impl Stream<Item = Answer> {
+fn answers(bus: Bus, mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item = Answer> {
     stream! {
         let mut is_closing = false;
         let greeting = answer(&bus, subscription.next().await, &mut is_closing);
@@ -165,7 +167,7 @@ fn answers(bus: Bus, mut subscription: Subscription) -> impl Stream<Item = Answe
         loop {
             let answer = match second.take() {
                 Some(answer) => answer,
-                None => answer(&bus, subscription.next().await, &mut is_closing),
+                None => answer(&bus, waiter.next(&mut subscription).await, &mut is_closing),
             };
             let is_last = answer.is_err();
             yield answer;

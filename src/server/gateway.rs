@@ -1,0 +1,192 @@
+//! The gateway as a whole: its log, its addresses, and its end.
+//!
+//! Invariants:
+//! - everything that can fail at start fails before the first connection is accepted;
+//! - sources begin when connections are accepted, and end with them;
+//! - shutdown ends every stream with its closing word, answers whoever asks meanwhile, and returns
+//!   within [`limits::DRAIN`] and [`limits::DRAIN_LATE`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use super::connection::Connections;
+use super::direct::{self, KeepAlive};
+use super::listener::{accept, bind};
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::engine::{self, Engine};
+use crate::limits;
+use crate::source::Sources;
+use crate::transport::{self, Routes};
+
+/// Why the gateway could not start, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The engine could not be opened.
+    #[error("{0}")]
+    Engine(#[from] engine::OpenError),
+    /// An address could not be bound.
+    #[error(
+        "cannot listen on {address}: {fault}. Is another gateway running there? --listen takes another address"
+    )]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        fault: std::io::Error,
+    },
+}
+
+/// A gateway that has its log open and its addresses bound.
+pub struct Gateway {
+    bus: Bus,
+    listeners: Vec<TcpListener>,
+    routes: Routes,
+    sources: Sources,
+    health: HealthReporter,
+    max_connections: usize,
+    write_timeout: Duration,
+    keep_alive: KeepAlive,
+}
+
+impl Gateway {
+    /// Opens the log and binds the addresses; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let listeners = bind(config)?;
+        let engine = engine::open(&config.engine, config.bus.retention.dedupe_window)?;
+        Ok(Self::assemble(config, listeners, engine).await)
+    }
+
+    /// The same on an engine that is open already, whatever the configuration says of one.
+    ///
+    /// # Errors
+    /// When an address cannot be bound.
+    pub async fn start_on(engine: Arc<dyn Engine>, config: &Config) -> Result<Self, StartError> {
+        Ok(Self::assemble(config, bind(config)?, engine).await)
+    }
+
+    async fn assemble(
+        config: &Config,
+        listeners: Vec<TcpListener>,
+        engine: Arc<dyn Engine>,
+    ) -> Self {
+        let bus = Bus::start(engine, config.bus.clone());
+        let (health, health_service) = tonic_health::server::health_reporter();
+        for service in transport::HEALTH_SERVICES {
+            health
+                .set_service_status(service, ServingStatus::Serving)
+                .await;
+        }
+        let sources = Sources::plan(&config.sources, &bus);
+        Gateway {
+            routes: Routes::new(bus.clone(), config, sources.states(), health_service),
+            sources,
+            max_connections: config.max_connections,
+            write_timeout: config.write_timeout,
+            keep_alive: KeepAlive::new(config.keep_alive_timeout),
+            health,
+            listeners,
+            bus,
+        }
+    }
+
+    /// The addresses, with their ports.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
+    }
+
+    /// The bus.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Serves until `shutdown` is ready, then ends every stream and returns.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let connections = self.connections();
+        let Gateway {
+            bus,
+            listeners,
+            sources,
+            health,
+            ..
+        } = self;
+        let (accepting, stop) = (TaskTracker::new(), CancellationToken::new());
+        for listener in listeners {
+            let here = Arc::new(connections.at(listener.local_addr().ok()));
+            accepting.spawn(accept(listener, here, stop.clone()));
+        }
+        accepting.close();
+        sources.start(&bus, &connections.tracker);
+
+        shutdown.await;
+        tracing::info!(
+            subscribers = bus.subscribers(),
+            "shutting down: streams are being ended"
+        );
+        for service in transport::HEALTH_SERVICES {
+            health
+                .set_service_status(service, ServingStatus::NotServing)
+                .await;
+        }
+        // New connections are still taken meanwhile, to be told that the gateway is closing.
+        bus.close();
+        connections.shared.draining.cancel();
+        drain(&connections.tracker).await;
+        stop.cancel();
+        accepting.wait().await;
+        answer_the_last(&connections.late).await;
+    }
+
+    fn connections(&self) -> Connections {
+        Connections {
+            bus: self.bus.clone(),
+            shared: direct::Shared {
+                routes: self.routes.clone(),
+                write_timeout: self.write_timeout,
+                keep_alive: self.keep_alive.clone(),
+                draining: CancellationToken::new(),
+            },
+            permits: Arc::new(Semaphore::new(self.max_connections)),
+            refusals: Arc::new(Semaphore::new(limits::REFUSALS)),
+            tracker: TaskTracker::new(),
+            late: TaskTracker::new(),
+        }
+    }
+}
+
+/// Waits until all that was there when the shutdown began has ended.
+async fn drain(connections: &TaskTracker) {
+    connections.close();
+    if timeout(limits::DRAIN, connections.wait()).await.is_err() {
+        tracing::warn!(
+            connections = connections.len(),
+            "some connections or sources did not end in time and are cut"
+        );
+    }
+}
+
+/// Nobody else can come now; whoever has come since is answered.
+async fn answer_the_last(late: &TaskTracker) {
+    late.close();
+    if timeout(limits::DRAIN_LATE, late.wait()).await.is_err() {
+        tracing::debug!(
+            connections = late.len(),
+            "some connections asked for nothing"
+        );
+    }
+}

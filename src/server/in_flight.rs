@@ -1,0 +1,129 @@
+//! The requests of one connection that are being answered, counted.
+//!
+//! A connection of HTTP/2 that has none is idle; over HTTP/1.1 the next one waits until there is none.
+//! Invariant: a request counts from when it is handed to the routes until its answer's body is gone.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use tokio::time::{Instant, sleep};
+
+/// An idle connection is looked for so many times while it is kept.
+const LOOKS: u32 = 8;
+
+/// How many are being answered, and how many have begun.
+#[derive(Clone, Default)]
+pub(super) struct InFlight(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    open: AtomicUsize,
+    begun: AtomicUsize,
+}
+
+/// A request, for as long as this lives.
+pub(super) struct OneInFlight(InFlight);
+
+impl Drop for OneInFlight {
+    fn drop(&mut self) {
+        self.0.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl InFlight {
+    /// A request begins.
+    pub(super) fn begin(&self) -> OneInFlight {
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        OneInFlight(self.clone())
+    }
+
+    /// Is none being answered?
+    pub(super) fn is_none(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed) == 0
+    }
+
+    /// Ready once a request has begun. It wakes nobody: it is polled behind the connection, whose
+    /// task is the one that begins them.
+    pub(super) async fn first(&self) {
+        let begun = &self.0.begun;
+        std::future::poll_fn(|_| match begun.load(Ordering::Relaxed) {
+            0 => Poll::Pending,
+            _ => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// Ready when there has been none for that long, and up to an eighth of it longer.
+    pub(super) async fn idle(&self, timeout: Duration) {
+        let (mut begun, mut idle_since) = (0, Instant::now());
+        loop {
+            sleep(timeout / LOOKS).await;
+            let has_begun = self.0.begun.load(Ordering::Relaxed);
+            if !self.is_none() || has_begun != begun {
+                (begun, idle_since) = (has_begun, Instant::now());
+            } else if idle_since.elapsed() >= timeout {
+                return;
+            }
+        }
+    }
+}
+
+/// The body of an answer, with the request that it is for.
+pub(super) struct InFlightBody {
+    body: Body,
+    _one: OneInFlight,
+}
+
+impl InFlightBody {
+    pub(super) fn new(body: Body, one: OneInFlight) -> Self {
+        InFlightBody { body, _one: one }
+    }
+}
+
+impl HttpBody for InFlightBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_when_it_has_had_no_request_for_that_long() {
+        let (minute, in_flight) = (Duration::from_secs(60), InFlight::default());
+        let begun = Instant::now();
+        let busy = async {
+            sleep(minute / 2).await;
+            let open = in_flight.begin();
+            sleep(3 * minute).await;
+            drop(open);
+            sleep(minute / 2).await;
+            drop(in_flight.begin());
+        };
+        tokio::join!(in_flight.idle(minute), busy);
+        let idle_for = begun.elapsed() - 4 * minute;
+        assert!(idle_for >= minute && idle_for <= minute + minute / 4);
+    }
+}

@@ -1,0 +1,349 @@
+//! The requests of a connection that hyper drives over HTTP/1.1.
+//!
+//! hyper reads a stream of bytes; this follows where in it each request begins, so that a target
+//! means the same wherever its request stands ([`head::mend_target`]). Invariants:
+//! - every byte is passed on as it came and in its order, but for the targets of requests;
+//! - a head is passed on when it is whole, within [`limits::HEADER_TIMEOUT`] of its first byte;
+//!   where a request ends follows from its head alone, as hyper finds it. What is in doubt, and
+//!   all that comes behind it, is passed on untouched: hyper refuses it;
+//! - the head of the next request is held back while one is answered;
+//! - a peer that sends no more while it is answered has not left: that is told to who waits for
+//!   events, and hyper only when all has been answered;
+//! - the last answer is let arrive ([`Lingering`]).
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::chunks::Chunks;
+use super::head::{self, BodyFraming};
+use super::in_flight::InFlight;
+use super::linger::Lingering;
+use crate::limits;
+use crate::transport::Peer;
+
+/// Bytes of one read of a head; most are smaller.
+const READ_BYTES: usize = 4096;
+
+/// A stream of which hyper reads requests.
+pub(super) struct Requests<S> {
+    stream: S,
+    /// Read, and not looked at yet.
+    input: BytesMut,
+    /// Looked at, and not passed on yet.
+    output: Bytes,
+    place: Place,
+    /// Runs while a head has begun and is not whole.
+    head_timer: Option<Pin<Box<Sleep>>>,
+    peer: Peer,
+    in_flight: InFlight,
+    lingering: Lingering,
+}
+
+/// What comes next.
+enum Place {
+    /// A head, of which so many bytes were not enough.
+    Head(usize),
+    /// So many bytes of a body.
+    Sized(u64),
+    Chunked(Chunks),
+    /// Nobody knows.
+    Doubt,
+}
+
+impl<S> Requests<S> {
+    /// Requests that begin with these bytes.
+    pub(super) fn new(first: Bytes, stream: S, peer: Peer, in_flight: InFlight) -> Self {
+        Requests {
+            stream,
+            input: BytesMut::from(first),
+            output: Bytes::new(),
+            place: Place::Head(0),
+            head_timer: None,
+            peer,
+            in_flight,
+            lingering: Lingering::new(limits::LINGER_BYTES),
+        }
+    }
+
+    /// Looks at what was read until there is something to pass on.
+    fn advance(&mut self) {
+        while self.output.is_empty() && !self.input.is_empty() {
+            match &mut self.place {
+                // With the next request in its hands hyper would look no more whether its peer is
+                // still there.
+                Place::Head(_) if !self.in_flight.is_none() => return,
+                Place::Head(looked_at) => {
+                    let looked_at = std::mem::replace(looked_at, self.input.len());
+                    if !self.take_head(looked_at) {
+                        return;
+                    }
+                }
+                Place::Sized(_) | Place::Chunked(_) => {
+                    let taken = self.place.follow(&self.input);
+                    self.output = self.input.split_to(taken).freeze();
+                }
+                Place::Doubt => self.output = self.input.split().freeze(),
+            }
+        }
+        if self.input.is_empty() {
+            self.input = BytesMut::new(); // gives the memory back
+        }
+    }
+
+    /// Takes a whole head; false when more of it has to come.
+    fn take_head(&mut self, looked_at: usize) -> bool {
+        // The first look finds what is wrong; another one is worth it only at the head's end.
+        let may_be_whole = looked_at == 0 || has_empty_line(&self.input[looked_at - 1..]);
+        let measured = if may_be_whole {
+            head::measure(&self.input)
+        } else {
+            Ok(None)
+        };
+        match measured {
+            Ok(None) if self.input.len() <= limits::MAX_HEAD_BYTES => return false,
+            Ok(Some((length, body))) => {
+                self.output = head::mend_target(self.input.split_to(length).freeze());
+                self.place = match body {
+                    BodyFraming::Sized(0) => Place::Head(0),
+                    BodyFraming::Sized(bytes) => Place::Sized(bytes),
+                    BodyFraming::Chunked => Place::Chunked(Chunks::default()),
+                    BodyFraming::Doubtful => Place::Doubt,
+                };
+            }
+            Ok(None) | Err(_) => self.place = Place::Doubt,
+        }
+        self.head_timer = None;
+        true
+    }
+}
+
+/// Is there an empty line, behind the end of another one?
+fn has_empty_line(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, b"\n\r\n").is_some()
+        || memchr::memmem::find(bytes, b"\n\n").is_some()
+}
+
+impl Place {
+    /// Follows a body, and gives how many of the bytes belong to it. It comes to its end, and to
+    /// the next head, where they do.
+    fn follow(&mut self, bytes: &[u8]) -> usize {
+        match self {
+            Place::Sized(left) => {
+                let taken =
+                    usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                *left -= taken as u64;
+                if *left == 0 {
+                    *self = Place::Head(0);
+                }
+                taken
+            }
+            Place::Chunked(chunks) => match chunks.follow(bytes) {
+                Ok(None) => bytes.len(),
+                Ok(Some(end)) => {
+                    *self = Place::Head(0);
+                    end
+                }
+                Err(_) => {
+                    *self = Place::Doubt;
+                    bytes.len()
+                }
+            },
+            Place::Head(_) => 0,
+            Place::Doubt => bytes.len(),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Requests<S> {
+    /// Reads a part of a head.
+    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.in_flight.is_none() {
+            if self.input.len() > limits::MAX_HEAD_BYTES {
+                return Poll::Pending; // hyper asks again when it has answered
+            }
+        } else if !self.input.is_empty() {
+            let timer = self
+                .head_timer
+                .get_or_insert_with(|| Box::pin(sleep(limits::HEADER_TIMEOUT)));
+            if timer.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        let mut bytes = [0; READ_BYTES];
+        let mut bytes = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut bytes))?;
+        match bytes.filled() {
+            // Not an end for hyper, which would give up what is being answered; it asks again later.
+            [] if !self.in_flight.is_none() => {
+                self.peer.end();
+                return Poll::Pending;
+            }
+            [] => self.place = Place::Doubt,
+            read => self.input.extend_from_slice(read),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads a part of a body to where it goes.
+    fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let begin = out.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, out))?;
+        let read = &out.filled()[begin..];
+        let taken = self.place.follow(read);
+        self.input.extend_from_slice(&read[taken..]);
+        out.set_filled(begin + taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Requests<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            self.advance();
+            if !self.output.is_empty() {
+                let count = out.remaining().min(self.output.len());
+                out.put_slice(&self.output.split_to(count));
+                return Poll::Ready(Ok(()));
+            }
+            match self.place {
+                Place::Head(_) => ready!(self.poll_head(context))?,
+                _ => return self.poll_body(context, out),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Requests<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+        this.lingering
+            .poll(Pin::new(&mut this.stream), context)
+            .map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_util::io::StreamReader;
+
+    use super::*;
+
+    const STREAM: &str = "GET /a?<> HTTP/1.1\r\nX: <>\r\n\r\n\
+        \r\n\nPOST /> HTTP/1.1\r\nContent-Length: 8\r\n\r\n\r\nGET <>\
+        POST /< HTTP/1.1\nTransfer-Encoding: gzip, Chunked\n\n\
+        0A;x=<>\r\nGET /<> a\n\r\n1\r\n>\r\n000\r\nTrailer: <>\r\n\r\n\
+        HEAD /> HTTP/1.0\r\n\r\nGET /> HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n> /<>";
+    const PASSED_ON: &str = "GET /a?%3C%3E HTTP/1.1\r\nX: <>\r\n\r\n\
+        \r\n\nPOST /%3E HTTP/1.1\r\nContent-Length: 8\r\n\r\n\r\nGET <>\
+        POST /%3C HTTP/1.1\nTransfer-Encoding: gzip, Chunked\n\n\
+        0A;x=<>\r\nGET /<> a\n\r\n1\r\n>\r\n000\r\nTrailer: <>\r\n\r\n\
+        HEAD /%3E HTTP/1.0\r\n\r\nGET /%3E HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n> /<>";
+
+    /// What is read of a stream that comes in these pieces, into a buffer of this size.
+    async fn read(pieces: Vec<&'static str>, buffer: usize) -> String {
+        let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+        let pieces = pieces.map(|piece| Ok::<_, io::Error>(piece.as_bytes()));
+        let stream = StreamReader::new(futures_util::stream::iter(pieces));
+        let mut requests =
+            Requests::new(Bytes::new(), stream, Peer::default(), InFlight::default());
+        let (mut all, mut bytes) = (Vec::new(), vec![0; buffer]);
+        loop {
+            match requests.read(&mut bytes).await.expect("bytes") {
+                0 => return String::from_utf8(all).expect("text"),
+                count => all.extend_from_slice(&bytes[..count]),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(200)
+        })]
+
+        #[test]
+        fn targets_are_mended_and_nothing_else_however_it_comes(
+            mut cuts in proptest::collection::vec(0..STREAM.len(), 0..9),
+            buffer in 1..200_usize,
+        ) {
+            cuts.extend([0, STREAM.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|cut| &STREAM[cut[0]..cut[1]]).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let read = runtime.expect("a runtime").block_on(read(pieces, buffer));
+            prop_assert_eq!(read, PASSED_ON);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_come_is_given_up_and_silence_is_not() {
+        let (near, mut far) = tokio::io::duplex(100);
+        let mut requests = Requests::new(Bytes::new(), near, Peer::default(), InFlight::default());
+        let mut bytes = [0; 100];
+        let hour = std::time::Duration::from_secs(3600);
+        let silence = tokio::time::timeout(hour, requests.read(&mut bytes)).await;
+        assert!(silence.is_err());
+        far.write_all(b"GET / HT").await.expect("room");
+        let fault = requests.read(&mut bytes).await.expect_err("no head");
+        assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn an_end_is_told_of_the_peer_while_it_is_answered_and_is_an_end_before_and_after() {
+        let (peer, in_flight) = (Peer::default(), InFlight::default());
+        let first = Bytes::from_static(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n");
+        let mut requests =
+            Requests::new(first, tokio::io::empty(), peer.clone(), in_flight.clone());
+        let mut bytes = [0; 100];
+        for target in ["GET /1", "GET /2"] {
+            let count = requests.read(&mut bytes).await.expect("a head");
+            assert!(bytes[..count].starts_with(target.as_bytes()));
+            let answered = in_flight.begin();
+            let reading = std::pin::pin!(requests.read(&mut bytes));
+            assert!(futures_util::poll!(reading).is_pending(), "{target}");
+            assert!(peer.has_ended());
+            drop(answered);
+        }
+        assert_eq!(requests.read(&mut bytes).await.expect("an end"), 0);
+    }
+}

@@ -1,0 +1,54 @@
+//! `OPTIONS`: what an address takes (RFC 9110 §9.3.7).
+//!
+//! Invariant: a preflight, by which a browser asks for a page, is not answered here but by the
+//! layer for CORS.
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use axum::response::Response;
+use tower::ServiceExt as _;
+
+/// What an address takes that is not one of the gateway's, and the gateway as a whole (`*`).
+const EVERYTHING: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
+/// What a call of gRPC takes.
+const CALL: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+
+/// Does this ask what an address takes, and not for a page whether it may?
+pub(super) fn is_plain<B>(request: &Request<B>) -> bool {
+    let is_preflight = || {
+        let headers = request.headers();
+        headers.contains_key(header::ORIGIN)
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    };
+    *request.method() == Method::OPTIONS && !is_preflight()
+}
+
+/// Asks the routes themselves. They get nothing of the request but its address, so none of them
+/// does anything.
+pub(super) async fn answer(routes: Router, uri: Uri) -> Result<Response, Infallible> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let allow = if uri.path() == "*" {
+        EVERYTHING
+    } else {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = Method::OPTIONS;
+        *request.uri_mut() = uri;
+        allowed(&routes.oneshot(request).await?)
+    };
+    answer.headers_mut().insert(header::ALLOW, allow);
+    Ok(answer)
+}
+
+fn allowed(routed: &Response) -> HeaderValue {
+    let listed = routed.headers().get(header::ALLOW);
+    match listed.and_then(|methods| methods.to_str().ok()) {
+        Some(methods) => HeaderValue::try_from(format!("{methods}, OPTIONS")).unwrap_or(EVERYTHING),
+        None if routed.status() == StatusCode::NOT_FOUND => EVERYTHING,
+        // Everything else of the gateway's own is told apart by its path alone.
+        None => CALL,
+    }
+}

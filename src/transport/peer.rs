@@ -1,0 +1,115 @@
+//! Has the other side of a connection ended?
+//!
+//! The end of what a client sends is all that is seen of its leaving, and all that is seen of a
+//! client that has asked and sends no more (`nc -N`). Only its next answer would tell them apart.
+//! So nothing is given up for it: what waits for events waits no longer, and is answered with what
+//! it has. Invariant: only a wait at the live end looks for it; whatever is being read or written
+//! is finished.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use futures_util::task::AtomicWaker;
+
+use crate::bus::{Step, Subscription};
+use crate::error::Result;
+
+/// The other side of a connection that answers one request after the other.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Peer(Arc<Sending>);
+
+#[derive(Debug, Default)]
+struct Sending {
+    has_ended: AtomicBool,
+    waiting: AtomicWaker,
+}
+
+impl Peer {
+    /// It sends no more.
+    pub(crate) fn end(&self) {
+        self.0.has_ended.store(true, Ordering::Release);
+        self.0.waiting.wake();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.has_ended.load(Ordering::Acquire)
+    }
+
+    fn poll_ended(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.waiting.register(context.waker());
+        if self.has_ended() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+/// The peer of a request, for what waits for events. A stream of HTTP/2 has none: it is reset when
+/// its reader leaves.
+#[derive(Clone)]
+pub(super) struct Waiter(Option<Peer>);
+
+impl<S: Sync> FromRequestParts<S> for Waiter {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &S,
+    ) -> std::result::Result<Self, Self::Rejection> {
+        Ok(Waiter::of(&parts.extensions))
+    }
+}
+
+impl Waiter {
+    pub(super) fn of(extensions: &axum::http::Extensions) -> Self {
+        Waiter(extensions.get().cloned())
+    }
+
+    /// One that is always there.
+    #[cfg(test)]
+    pub(super) fn that_stays() -> Self {
+        Waiter(None)
+    }
+
+    /// Polls for a subscription's next step; none when it waits at the live end and its peer has
+    /// ended. `is_live` is asked before the step is.
+    pub(super) fn poll_step<F>(
+        &self,
+        next: Pin<&mut F>,
+        is_live: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Step>>>
+    where
+        F: Future<Output = Result<Option<Step>>>,
+    {
+        match (next.poll(context), &self.0) {
+            (Poll::Pending, Some(peer)) if is_live => peer.poll_ended(context).map(|()| Ok(None)),
+            (step, _) => step,
+        }
+    }
+
+    /// The next step until then, as [`Subscription::next_until`] gives it, unless its peer has
+    /// ended.
+    pub(super) async fn next_until(
+        &self,
+        subscription: &mut Subscription,
+        until: tokio::time::Instant,
+    ) -> Result<Option<Step>> {
+        let is_live = subscription.is_live();
+        let mut next = std::pin::pin!(subscription.next_until(until));
+        std::future::poll_fn(|context| self.poll_step(next.as_mut(), is_live, context)).await
+    }
+
+    /// The next step, as [`Subscription::next`] gives it, unless its peer has ended.
+    pub(super) async fn next(&self, subscription: &mut Subscription) -> Result<Option<Step>> {
+        let is_live = subscription.is_live();
+        let mut next = std::pin::pin!(subscription.next());
+        std::future::poll_fn(|context| self.poll_step(next.as_mut(), is_live, context)).await
+    }
+}
