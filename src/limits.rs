@@ -48,6 +48,15 @@ pub const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// Requests of one publish stream that may be on their way at once.
 pub const PUBLISH_STREAM_PIPELINE: usize = 256;
 
+/// The memory budget by default: this part of what the machine, or the control group, has; a
+/// quarter leaves as much again for the log's caches, for connections and for others.
+pub const MEMORY_BUDGET_PART: u64 = 4;
+/// The smallest memory budget in bytes: a few of the largest requests at once.
+pub const MIN_MEMORY_BUDGET_BYTES: u64 = 256 * 1024 * 1024;
+/// Pieces of an answer from this size on, in bytes, are paid from the memory budget; smaller ones
+/// are less than what their connection costs anyway.
+pub const PAID_FROM_BYTES: usize = 4 * 1024;
+
 /// Ids remembered within the dedupe window; more are refused until older ones leave it.
 pub const MAX_DEDUPE_IDS: u64 = 10_000_000;
 
