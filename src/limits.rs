@@ -37,6 +37,10 @@ pub const MAX_BATCH_EVENTS: usize = 10_000;
 /// The body of a publish request in bytes; a batch's data has to fit in it.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
+/// The message of a gRPC request that is no publish request, in bytes: 100 topics of the greatest
+/// length take 26,000.
+pub const SMALL_MESSAGE_BYTES: usize = 64 * 1024;
+
 /// Publish requests that are waiting or being written.
 pub const PUBLISH_QUEUE_REQUESTS: usize = 4096;
 /// Bytes of publish requests that are waiting or being written.

@@ -29,6 +29,7 @@ use crate::cursor::{Cursor, Vid};
 use crate::engine::{Bounds, Engine, ReadRequest, Retention};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
+use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
 use batch::{Place, SharedPage, SharedPages};
 use catch_up::CatchUp;
@@ -63,6 +64,7 @@ pub struct Bus(Arc<Shared>);
 struct Shared {
     engine: Arc<dyn Engine>,
     options: BusOptions,
+    memory: MemoryBudget,
     metrics: Metrics,
     ring: Ring,
     cold: ColdBlocks,
@@ -82,9 +84,18 @@ struct Shared {
 }
 
 impl Bus {
-    /// Starts a bus on a log: its retention and its heartbeat run as tasks until the bus is
-    /// dropped.
+    /// Starts a bus on a log, with the memory budget of this machine.
     pub fn start(engine: Arc<dyn Engine>, options: BusOptions) -> Self {
+        Self::start_within(engine, options, MemoryBudget::default())
+    }
+
+    /// Starts a bus on a log: its retention and its heartbeat run as tasks until the bus is
+    /// dropped. What publishers and readers make it hold is paid from `memory`.
+    pub fn start_within(
+        engine: Arc<dyn Engine>,
+        options: BusOptions,
+        memory: MemoryBudget,
+    ) -> Self {
         let last = engine.bounds().last;
         let bus = Bus(Arc::new(Shared {
             ring: Ring::new(last),
@@ -102,6 +113,7 @@ impl Bus {
             metrics: Metrics::default(),
             engine,
             options,
+            memory,
         }));
         // These tasks hold the bus weakly, so that it ends when its last user has gone.
         tokio::spawn(retention::run(Arc::downgrade(&bus.0)));
@@ -120,6 +132,11 @@ impl Bus {
     /// What was configured.
     pub fn options(&self) -> &BusOptions {
         &self.0.options
+    }
+
+    /// What publishers and readers may make the gateway hold.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.0.memory
     }
 
     /// What is counted.

@@ -23,6 +23,7 @@ use crate::engine::{Appended, Receipt};
 use crate::error::{Error, Kind, Result};
 use crate::event::NewEvent;
 use crate::limits;
+use crate::memory::{MemoryKind, Reservation};
 
 /// Jobs that wait, and whether somebody commits.
 pub(super) struct Sequencer {
@@ -43,6 +44,8 @@ struct Job {
     bytes: usize,
     /// Its part of the bounds, given back when it is done.
     room: [OwnedSemaphorePermit; 2],
+    /// Its part of the memory budget, likewise.
+    held: Reservation,
     reply: oneshot::Sender<Result<Vec<Receipt>>>,
 }
 
@@ -86,7 +89,7 @@ impl Bus {
 
     /// Puts a batch into the queue, or refuses it when the queue is full.
     pub fn enqueue(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
-        let bytes = self.check_batch(&batch)?;
+        let (bytes, held) = self.admit(&batch)?;
         let sequencer = &self.0.sequencer;
         let place = sequencer.room_for_requests.clone().try_acquire_owned();
         let room = sequencer
@@ -98,13 +101,14 @@ impl Bus {
             let detail = "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any";
             return Err(Error::new(Kind::Busy, detail));
         };
-        Ok(self.take(batch, bytes, [place, room]))
+        Ok(self.take(batch, bytes, [place, room], held))
     }
 
     /// Puts a batch into the queue, waiting for room: for streams, whose sender is held back
     /// meanwhile.
     pub async fn enqueue_when_there_is_room(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
-        let bytes = self.check_batch(&batch)?;
+        // Paid before it waits: many streams may wait, each with a batch in its hands.
+        let (bytes, held) = self.admit(&batch)?;
         let sequencer = &self.0.sequencer;
         let room = sequencer
             .room_for_bytes
@@ -116,7 +120,17 @@ impl Bus {
             place.map_err(|_| Error::closing())?,
             room.map_err(|_| Error::closing())?,
         );
-        Ok(self.take(batch, bytes, [place, room]))
+        Ok(self.take(batch, bytes, [place, room], held))
+    }
+
+    /// Checks a batch, and pays for the memory that it takes until it is written.
+    fn admit(&self, batch: &[NewEvent]) -> Result<(usize, Reservation)> {
+        let bytes = self.check_batch(batch)?;
+        let held = self.0.memory.reserve(MemoryKind::Queue, bytes);
+        let held = held.inspect_err(|_| {
+            self.0.metrics.publishes_refused.inc();
+        })?;
+        Ok((bytes, held))
     }
 
     fn check_batch(&self, batch: &[NewEvent]) -> Result<usize> {
@@ -143,6 +157,7 @@ impl Bus {
         batch: Vec<NewEvent>,
         bytes: usize,
         room: [OwnedSemaphorePermit; 2],
+        held: Reservation,
     ) -> Publishing {
         let (reply, answer) = oneshot::channel();
         let mut queue = self.0.sequencer.queue();
@@ -150,6 +165,7 @@ impl Bus {
             batch,
             bytes,
             room,
+            held,
             reply,
         });
         let is_free = !std::mem::replace(&mut queue.is_committing, true);
@@ -300,7 +316,7 @@ impl Group {
 
 impl Job {
     fn answer(self, answer: Result<Vec<Receipt>>) {
-        drop(self.room);
+        drop((self.room, self.held));
         let _ = self.reply.send(answer); // the publisher may have left
     }
 }

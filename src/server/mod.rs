@@ -39,6 +39,7 @@ use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::error::{Error, Kind};
 use crate::limits;
+use crate::memory::MemoryBudget;
 use crate::source::Sources;
 use crate::transport::{self, Routes};
 use corked::Corked;
@@ -98,7 +99,12 @@ impl Gateway {
         listeners: Vec<TcpListener>,
         engine: Arc<dyn Engine>,
     ) -> Self {
-        let bus = Bus::start(engine, config.bus.clone());
+        let memory = MemoryBudget::new(config.memory_budget);
+        tracing::info!(
+            bytes = memory.limit_bytes(),
+            "memory budget for requests, answers and unread pages (limits.memory_budget)"
+        );
+        let bus = Bus::start_within(engine, config.bus.clone(), memory);
         let (health, health_service) = tonic_health::server::health_reporter();
         for service in transport::HEALTH_SERVICES {
             health

@@ -5,15 +5,18 @@
 //! - an event's encoding is made at most once and shared by all who read it;
 //! - the same fault has the same meaning on every transport.
 
+mod counted;
 pub(crate) mod grpc;
 mod json;
 pub(crate) mod legacy;
 mod long_poll;
+mod metered;
 pub(crate) mod ndjson;
 mod origin;
 mod pages;
 mod problem;
 pub(crate) mod publish;
+mod receive;
 pub(crate) mod request;
 mod router;
 pub(crate) mod sse;

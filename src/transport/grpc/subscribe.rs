@@ -70,7 +70,7 @@ async fn read(request: Request) -> std::result::Result<proto::SubscribeRequest, 
         decoder,
         request.into_body(),
         None,
-        Some(limits::MAX_BODY_BYTES),
+        Some(limits::SMALL_MESSAGE_BYTES),
     );
     let message = messages.message().await?;
     messages.trailers().await?; // to the request's end
