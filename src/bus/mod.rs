@@ -12,11 +12,13 @@ mod cold;
 mod group;
 mod heartbeat;
 mod interest;
+mod pressure;
 mod retention;
 mod ring;
 mod sequencer;
 mod slot;
 mod start;
+mod step;
 mod subscription;
 
 use std::sync::Arc;
@@ -42,7 +44,8 @@ use sequencer::Sequencer;
 
 pub use batch::Batch;
 pub use sequencer::Publishing;
-pub use subscription::{OnGap, Step, SubscribeRequest, Subscription};
+pub use step::{OnGap, Step, SubscribeRequest};
+pub use subscription::Subscription;
 
 /// What of the bus can be configured.
 #[derive(Debug, Clone)]

@@ -45,7 +45,7 @@ struct Job {
     /// Its part of the bounds, given back when it is done.
     room: [OwnedSemaphorePermit; 2],
     /// Its part of the memory budget, likewise.
-    held: Reservation,
+    paid: Reservation,
     reply: oneshot::Sender<Result<Vec<Receipt>>>,
 }
 
@@ -89,7 +89,7 @@ impl Bus {
 
     /// Puts a batch into the queue, or refuses it when the queue is full.
     pub fn enqueue(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
-        let (bytes, held) = self.admit(&batch)?;
+        let (bytes, paid) = self.admit(&batch)?;
         let sequencer = &self.0.sequencer;
         let place = sequencer.room_for_requests.clone().try_acquire_owned();
         let room = sequencer
@@ -101,14 +101,14 @@ impl Bus {
             let detail = "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any";
             return Err(Error::new(Kind::Busy, detail));
         };
-        Ok(self.take(batch, bytes, [place, room], held))
+        Ok(self.take(batch, bytes, [place, room], paid))
     }
 
     /// Puts a batch into the queue, waiting for room: for streams, whose sender is held back
     /// meanwhile.
     pub async fn enqueue_when_there_is_room(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         // Paid before it waits: many streams may wait, each with a batch in its hands.
-        let (bytes, held) = self.admit(&batch)?;
+        let (bytes, paid) = self.admit(&batch)?;
         let sequencer = &self.0.sequencer;
         let room = sequencer
             .room_for_bytes
@@ -120,17 +120,17 @@ impl Bus {
             place.map_err(|_| Error::closing())?,
             room.map_err(|_| Error::closing())?,
         );
-        Ok(self.take(batch, bytes, [place, room], held))
+        Ok(self.take(batch, bytes, [place, room], paid))
     }
 
     /// Checks a batch, and pays for the memory that it takes until it is written.
     fn admit(&self, batch: &[NewEvent]) -> Result<(usize, Reservation)> {
         let bytes = self.check_batch(batch)?;
-        let held = self.0.memory.reserve(MemoryKind::Queue, bytes);
-        let held = held.inspect_err(|_| {
+        let paid = self.0.memory.reserve(MemoryKind::Queue, bytes);
+        let paid = paid.inspect_err(|_| {
             self.0.metrics.publishes_refused.inc();
         })?;
-        Ok((bytes, held))
+        Ok((bytes, paid))
     }
 
     fn check_batch(&self, batch: &[NewEvent]) -> Result<usize> {
@@ -157,7 +157,7 @@ impl Bus {
         batch: Vec<NewEvent>,
         bytes: usize,
         room: [OwnedSemaphorePermit; 2],
-        held: Reservation,
+        paid: Reservation,
     ) -> Publishing {
         let (reply, answer) = oneshot::channel();
         let mut queue = self.0.sequencer.queue();
@@ -165,7 +165,7 @@ impl Bus {
             batch,
             bytes,
             room,
-            held,
+            paid,
             reply,
         });
         let is_free = !std::mem::replace(&mut queue.is_committing, true);
@@ -316,7 +316,7 @@ impl Group {
 
 impl Job {
     fn answer(self, answer: Result<Vec<Receipt>>) {
-        drop((self.room, self.held));
+        drop((self.room, self.paid));
         let _ = self.reply.send(answer); // the publisher may have left
     }
 }

@@ -9,17 +9,16 @@ use std::path::{Path, PathBuf};
 /// (version 1 or 2) allows fewer. None where nothing is known.
 pub(super) fn usable_bytes(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
-    let of_groups = groups
-        .lines()
-        .filter_map(|line| of_group(root, line))
-        .min();
+    let of_groups = groups.lines().filter_map(|line| of_group(root, line)).min();
     of_machine(root).into_iter().chain(of_groups).min()
 }
 
 /// `MemTotal:  24684032 kB` of `/proc/meminfo`.
 fn of_machine(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/meminfo")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -81,10 +80,7 @@ mod tests {
         let version_1 = ("proc/self/cgroup", "5:cpu:/x\n4:memory,other:/docker/1f\n");
         let outer = ("sys/fs/cgroup/outer/memory.max", "2000000\n");
         let inner = ("sys/fs/cgroup/outer/inner/memory.max", "max\n");
-        let of_container = (
-            "sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "3000000\n",
-        );
+        let of_container = ("sys/fs/cgroup/memory/memory.limit_in_bytes", "3000000\n");
         for (files, expected) in [
             (vec![], None),
             (vec![total], Some(4_096_000)),

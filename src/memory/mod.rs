@@ -213,8 +213,8 @@ impl Shared {
 
     /// Adds if it fits. Of two that would only fit alone both may be refused; never are both taken.
     fn try_add(&self, kind: MemoryKind, bytes: usize) -> bool {
-        let fits = self.add(kind, bytes) <= self.share_bytes(kind)
-            && self.total() <= self.limit_bytes;
+        let fits =
+            self.add(kind, bytes) <= self.share_bytes(kind) && self.total() <= self.limit_bytes;
         if !fits {
             self.give_back(kind, bytes);
         }
@@ -305,7 +305,11 @@ impl Drop for Reservation {
 
 impl std::fmt::Debug for Reservation {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Reservation({:?}, {} bytes)", self.kind, self.bytes)
+        write!(
+            formatter,
+            "Reservation({:?}, {} bytes)",
+            self.kind, self.bytes
+        )
     }
 }
 
@@ -326,7 +330,10 @@ impl Drop for Waiting<'_> {
 }
 
 /// Bytes with what they cost.
-struct Owned(Bytes, #[expect(dead_code, reason = "gives back when it is dropped")] Reservation);
+struct Owned(
+    Bytes,
+    #[expect(dead_code, reason = "gives back when it is dropped")] Reservation,
+);
 
 impl AsRef<[u8]> for Owned {
     fn as_ref(&self) -> &[u8] {

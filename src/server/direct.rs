@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::head::{self, Framing, Head};
 use super::outgoing::Outgoing;
 use crate::limits;
+use crate::memory::MemoryBudget;
 use crate::transport::Routes;
 
 /// Bytes of one read of a request head; most are smaller.
@@ -49,6 +50,7 @@ pub(super) enum Outcome {
 /// What is the same for all connections.
 pub(super) struct Shared {
     pub(super) routes: Routes,
+    pub(super) memory: MemoryBudget,
     pub(super) write_timeout: Duration,
     pub(super) draining: CancellationToken,
 }
@@ -82,7 +84,7 @@ impl Direct {
             // Boxed, so that a stream that waits has no room for its request.
             match Box::pin(self.answer_next(shared)).await {
                 Answered::Body(body, keep_alive) => {
-                    if self.send(body, shared.write_timeout).await.is_err() || !keep_alive {
+                    if self.send(body, shared).await.is_err() || !keep_alive {
                         return Outcome::Ended;
                     }
                 }
@@ -160,25 +162,26 @@ impl Direct {
     /// # Errors
     /// When the connection or the body broke off; the peer notices, for the body's end has not been
     /// told.
-    async fn send(&mut self, mut body: AnswerBody, write_timeout: Duration) -> io::Result<()> {
-        std::future::poll_fn(|context| self.poll_send(&mut body, write_timeout, context)).await
+    async fn send(&mut self, mut body: AnswerBody, shared: &Shared) -> io::Result<()> {
+        std::future::poll_fn(|context| self.poll_send(&mut body, shared, context)).await
     }
 
     fn poll_send(
         &mut self,
         body: &mut AnswerBody,
-        write_timeout: Duration,
+        shared: &Shared,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(
                 self.outgoing
-                    .poll_flush(&self.stream, write_timeout, context)
+                    .poll_flush(&self.stream, shared.write_timeout, context)
             )?;
             if self.outgoing.is_done() {
                 return Poll::Ready(Ok(()));
             }
-            if self.outgoing.pump(&self.stream, || body.poll(context))? {
+            let next = || body.poll(context);
+            if self.outgoing.pump(&self.stream, &shared.memory, next)? {
                 return self
                     .poll_gone(context)
                     .map(|()| Err(io::ErrorKind::ConnectionReset.into()));

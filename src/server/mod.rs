@@ -14,6 +14,7 @@ mod direct;
 pub(crate) mod head;
 mod outgoing;
 mod replayed;
+mod streams;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -45,6 +46,7 @@ use crate::transport::{self, Routes};
 use corked::Corked;
 use direct::{Direct, Outcome};
 use replayed::Replayed;
+use streams::Streams;
 
 /// Why the gateway could not start, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +150,7 @@ impl Gateway {
             write_timeout,
         } = self;
         let shared = direct::Shared {
+            memory: bus.memory().clone(),
             routes,
             write_timeout,
             draining: CancellationToken::new(),
@@ -298,16 +301,23 @@ impl Connections {
     }
 
     async fn serve_http2(&self, io: TokioIo<Corked<Stream>>) -> hyper::Result<()> {
-        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let streams = Streams::new(self.bus.memory(), self.shared.write_timeout);
+        let mut builder = hyper::server::conn::http2::Builder::new(streams.clone());
         builder
             .timer(TokioTimer::new())
             .keep_alive_interval(limits::H2_KEEPALIVE)
             .keep_alive_timeout(limits::H2_KEEPALIVE_TIMEOUT)
             .max_concurrent_streams(limits::MAX_H2_STREAMS)
+            .max_pending_accept_reset_streams(limits::MAX_H2_RESETS)
+            .max_local_error_reset_streams(limits::MAX_H2_RESETS)
             .max_send_buf_size(limits::H2_SEND_BUFFER_BYTES)
             .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX));
         let routes = self.shared.routes.clone();
-        let service = service_fn(move |request| routes.answer(request));
+        let service = service_fn(move |request| {
+            let watch = streams.begin();
+            let answer = routes.answer(request);
+            async move { answer.await.map(|answer| answer.map(watch)) }
+        });
         self.until_drained(builder.serve_connection(io, service))
             .await
     }

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::Deserializer;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
@@ -127,7 +127,11 @@ mod tests {
         assert_eq!(numbers(" [1, 2,3] ").expect("an array"), [1, 2, 3]);
         let kind = |json| numbers(json).expect_err(json).kind();
         assert_eq!(kind("[1,2,3,4]"), Kind::TooLarge);
-        assert_eq!(kind("[1,2,3,4,"), Kind::TooLarge, "what follows is not read");
+        assert_eq!(
+            kind("[1,2,3,4,"),
+            Kind::TooLarge,
+            "what follows is not read"
+        );
         assert_eq!(kind("[1,x]"), Kind::Internal);
         assert_eq!(kind("[1] 2"), Kind::Internal);
         let wrong = numbers("[1,\"a\",{").expect_err("an element");
@@ -144,6 +148,9 @@ mod tests {
         let most = read(&object(MAX_HEADERS)).expect("as many as may be");
         assert_eq!(most.len(), MAX_HEADERS);
         let fault = read(&object(MAX_HEADERS + 1)).expect_err("too many");
-        assert!(fault.to_string().starts_with("more than 32 headers"), "{fault}");
+        assert!(
+            fault.to_string().starts_with("more than 32 headers"),
+            "{fault}"
+        );
     }
 }

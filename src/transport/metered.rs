@@ -240,8 +240,10 @@ mod tests {
     async fn what_is_unfinished_is_paid_until_the_request_ends() {
         let memory = MemoryBudget::new(80);
         let paid = || memory.used_bytes(MemoryKind::Body);
-        let mut metered =
-            Metered::<Lines>::stream(&memory, body(&[b"one\ntwo\n", b"three", b"\nfour", &[0; 30]]));
+        let mut metered = Metered::<Lines>::stream(
+            &memory,
+            body(&[b"one\ntwo\n", b"three", b"\nfour", &[0; 30]]),
+        );
         let mut next = || metered.frame().now_or_never().flatten().expect("a frame");
         next().expect("two lines");
         assert_eq!(paid(), 0);

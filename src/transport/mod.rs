@@ -14,6 +14,7 @@ mod metered;
 pub(crate) mod ndjson;
 mod origin;
 mod pages;
+mod pieces;
 mod problem;
 pub(crate) mod publish;
 mod receive;

@@ -35,7 +35,8 @@ struct LineFault<'e> {
 
 pub(crate) fn publish(bus: Bus, body: Body) -> Response {
     let closed = bus.clone();
-    let lines = lines(Body::new(Metered::<Lines>::stream(bus.memory(), body))).take_until(Box::pin(async move { closed.closed().await }));
+    let lines = lines(Body::new(Metered::<Lines>::stream(bus.memory(), body)))
+        .take_until(Box::pin(async move { closed.closed().await }));
     let answers = answers(bus, lines).map(Ok::<_, Infallible>);
     let headers = [
         (

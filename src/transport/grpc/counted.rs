@@ -63,7 +63,10 @@ impl Decoder for PublishDecoder {
     type Item = PaidRequest;
     type Error = Status;
 
-    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> std::result::Result<Option<PaidRequest>, Status> {
+    fn decode(
+        &mut self,
+        source: &mut DecodeBuf<'_>,
+    ) -> std::result::Result<Option<PaidRequest>, Status> {
         // The whole message lies in one piece of memory.
         let decoded_bytes = decoded_bytes(source.chunk())?;
         let held = (decoded_bytes >= limits::PAID_FROM_BYTES)
@@ -152,7 +155,9 @@ mod tests {
     use crate::error::Kind;
 
     fn request(events: usize, headers: usize) -> Vec<u8> {
-        let headers = (0..headers).map(|n| (n.to_string(), String::new())).collect();
+        let headers = (0..headers)
+            .map(|n| (n.to_string(), String::new()))
+            .collect();
         let event = proto::NewEvent {
             topic: "door.1".into(),
             data: vec![b'x'; 100].into(),

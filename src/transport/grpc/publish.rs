@@ -54,7 +54,10 @@ async fn stream(State(state): State<AppState>, request: HttpRequest) -> HttpResp
             .map(|()| Response::new(publish_all(state.bus.clone(), request.into_inner())));
         std::future::ready(answers)
     });
-    server.streaming(call, request).await.map(axum::body::Body::new)
+    server
+        .streaming(call, request)
+        .await
+        .map(axum::body::Body::new)
 }
 
 fn check<T>(state: &AppState, request: &Request<T>) -> std::result::Result<(), Status> {

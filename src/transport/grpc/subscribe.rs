@@ -204,7 +204,10 @@ fn message(bus: &Bus, step: Step) -> Bytes {
     use client_proto::subscribe_response::Message;
     let cursor = |vid| bus.cursor(vid).to_string();
     encode(match step {
-        Step::Events(batch, position) => return encoded_batch(&batch, || cursor(position)),
+        Step::Events(batch, position) => {
+            let message = encoded_batch(&batch, || cursor(position));
+            return bus.memory().share(message);
+        }
         Step::Hello {
             epoch,
             first,
