@@ -17,7 +17,7 @@ pub const BUDGET: usize = 128 * MIB;
 pub fn gateway(more_config: &str) -> Gateway {
     if std::env::var("OLD").is_ok() {
         return Gateway::start_with(Setup {
-                config: format!("[limits]\n{more_config}"),
+            config: format!("[limits]\n{more_config}"),
             ..Setup::default()
         });
     }
