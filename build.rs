@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".")
         .codec_path("crate::transport::grpc::SmallBuffers")
         .out_dir(subfolder(&out, "server")?)
-        .compile_fds(without_subscribe(files.clone()))?;
+        .compile_fds(without_own_calls(files.clone()))?;
     tonic_prost_build::configure()
         .build_server(false)
         .bytes(".")
@@ -30,9 +30,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn without_subscribe(mut files: prost_types::FileDescriptorSet) -> prost_types::FileDescriptorSet {
+/// Calls whose requests or answers the gateway reads or writes itself.
+const OWN_CALLS: [&str; 3] = ["Publish", "PublishStream", "Subscribe"];
+
+fn without_own_calls(mut files: prost_types::FileDescriptorSet) -> prost_types::FileDescriptorSet {
     for service in files.file.iter_mut().flat_map(|file| &mut file.service) {
-        service.method.retain(|method| method.name() != "Subscribe");
+        service
+            .method
+            .retain(|method| !OWN_CALLS.contains(&method.name()));
     }
     files
 }

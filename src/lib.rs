@@ -8,6 +8,7 @@ pub mod cursor;
 pub mod error;
 pub mod event;
 pub mod limits;
+pub mod memory;
 pub mod metrics;
 pub mod topic;
 

@@ -51,6 +51,10 @@ pub const MAX_BATCH_EVENTS: usize = 10_000;
 /// The body of a publish request in bytes; a batch's data has to fit in it.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
+/// The message of a gRPC request that is no publish request, in bytes: 100 topics of the greatest
+/// length take 26,000.
+pub const SMALL_MESSAGE_BYTES: usize = 64 * 1024;
+
 /// Publish requests that are waiting or being written.
 pub const PUBLISH_QUEUE_REQUESTS: usize = 4096;
 /// Bytes of publish requests that are waiting or being written.
@@ -70,6 +74,18 @@ pub const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// Requests of one publish stream that may be on their way at once.
 pub const PUBLISH_STREAM_PIPELINE: usize = 256;
 
+/// The memory budget by default: this part of what the machine, or the control group, has; a
+/// quarter leaves as much again for the log's caches, for connections and for others.
+pub const MEMORY_BUDGET_PART: u64 = 4;
+/// The smallest memory budget in bytes: a few of the largest requests at once.
+pub const MIN_MEMORY_BUDGET_BYTES: u64 = 256 * 1024 * 1024;
+/// Pieces of an answer from this size on, in bytes, are paid from the memory budget; smaller ones
+/// are less than what their connection costs anyway.
+pub const PAID_FROM_BYTES: usize = 4 * 1024;
+
+/// How long a reader waits for memory for a whole page before it gets a small one.
+pub const PAGE_MEMORY_WAIT: Duration = Duration::from_millis(100);
+
 /// Ids remembered within the dedupe window; more are refused until older ones leave it.
 pub const MAX_DEDUPE_IDS: u64 = 10_000_000;
 
@@ -79,7 +95,7 @@ pub const PAGE_EVENTS: usize = 1000;
 pub const PAGE_BYTES: usize = 512 * 1024;
 /// Bytes of the snapshot that one long-poll answers; what is beyond comes as plain events with the
 /// next polls.
-pub const SNAPSHOT_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+pub const SNAPSHOT_ANSWER_BYTES: usize = 2 * 1024 * 1024;
 /// Events one page looks at, whether they match or not.
 pub const PAGE_SCAN_EVENTS: usize = 8192;
 
@@ -252,6 +268,10 @@ pub const NDJSON_IDLE: Duration = Duration::from_secs(300);
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// HTTP/2 streams on one connection.
 pub const MAX_H2_STREAMS: u32 = 1024;
+/// Streams of one connection that were reset before they were looked at, and those reset for an
+/// error of the peer: all callers of a shared connection may give up at once, and a connection that
+/// has more is closed (CVE-2023-44487).
+pub const MAX_H2_RESETS: usize = MAX_H2_STREAMS as usize;
 /// Bytes HTTP/2 buffers for one stream before its subscription has to wait.
 pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// A message up to so many bytes goes out in one piece with the greeting of its gRPC stream.

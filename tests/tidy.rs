@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("cursor", &["error", "limits"]),
     ("error", &["cursor"]),
+    ("memory", &["error", "limits"]),
     ("topic", &["cursor", "error", "limits"]),
     ("event", &["cursor", "error", "limits", "topic"]),
     ("metrics", &[]),
@@ -19,10 +20,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "bus",
         &[
-            "cursor", "engine", "error", "event", "limits", "metrics", "topic",
+            "cursor", "engine", "error", "event", "limits", "memory", "metrics", "topic",
         ],
     ),
-    ("config", &["bus", "engine", "limits", "topic"]),
+    ("config", &["bus", "engine", "limits", "memory", "topic"]),
     (
         "source",
         &[
@@ -32,7 +33,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "transport",
         &[
-            "bus", "config", "cursor", "engine", "error", "event", "limits", "source", "topic",
+            "bus", "config", "cursor", "engine", "error", "event", "limits", "memory", "source",
+            "topic",
         ],
     ),
     (
@@ -43,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "engine",
             "error",
             "limits",
+            "memory",
             "source",
             "transport",
         ],

@@ -15,11 +15,13 @@ mod group;
 mod heartbeat;
 mod interest;
 mod members;
+mod pressure;
 mod retention;
 mod ring;
 mod sequencer;
 mod slot;
 mod start;
+mod step;
 mod subscription;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use crate::cursor::{Cursor, Vid};
 use crate::engine::{Bounds, Engine, Moment, ReadRequest, Retention};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
+use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
 use batch::{Place, SharedPage, SharedPages};
 use catch_up::CatchUp;
@@ -46,7 +49,8 @@ use sequencer::Sequencer;
 pub use batch::Batch;
 pub use clock::{MachineTime, TimeSource};
 pub use sequencer::{PublishStream, Publishing};
-pub use subscription::{OnGap, Step, SubscribeRequest, Subscription};
+pub use step::{OnGap, Step, SubscribeRequest};
+pub use subscription::Subscription;
 
 /// What of the bus can be configured.
 #[derive(Debug, Clone)]
@@ -68,6 +72,7 @@ pub struct Bus(Arc<Shared>);
 struct Shared {
     engine: Arc<dyn Engine>,
     options: BusOptions,
+    memory: MemoryBudget,
     metrics: Metrics,
     clock: Clock,
     ring: Ring,
@@ -88,16 +93,39 @@ struct Shared {
 }
 
 impl Bus {
-    /// Starts a bus on a log: its retention and its heartbeat run as tasks until the bus is
-    /// dropped.
+    /// Starts a bus on a log, with the memory budget of this machine.
     pub fn start(engine: Arc<dyn Engine>, options: BusOptions) -> Self {
-        Self::start_with_time(engine, options, Box::new(MachineTime))
+        Self::assemble(
+            engine,
+            options,
+            MemoryBudget::default(),
+            Box::new(MachineTime),
+        )
     }
 
     /// The same with another source of time.
     pub fn start_with_time(
         engine: Arc<dyn Engine>,
         options: BusOptions,
+        time: Box<dyn TimeSource>,
+    ) -> Self {
+        Self::assemble(engine, options, MemoryBudget::default(), time)
+    }
+
+    /// The same, and what publishers and readers make it hold is paid from `memory`.
+    pub fn start_within(
+        engine: Arc<dyn Engine>,
+        options: BusOptions,
+        memory: MemoryBudget,
+    ) -> Self {
+        Self::assemble(engine, options, memory, Box::new(MachineTime))
+    }
+
+    /// Its retention and its heartbeat run as tasks until the bus is dropped.
+    fn assemble(
+        engine: Arc<dyn Engine>,
+        options: BusOptions,
+        memory: MemoryBudget,
         time: Box<dyn TimeSource>,
     ) -> Self {
         let last = engine.bounds().last;
@@ -118,6 +146,7 @@ impl Bus {
             metrics: Metrics::default(),
             engine,
             options,
+            memory,
         }));
         // These tasks hold the bus weakly, so that it ends when its last user has gone.
         tokio::spawn(retention::run(Arc::downgrade(&bus.0)));
@@ -136,6 +165,11 @@ impl Bus {
     /// What was configured.
     pub fn options(&self) -> &BusOptions {
         &self.0.options
+    }
+
+    /// What publishers and readers may make the gateway hold.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.0.memory
     }
 
     /// What is counted.

@@ -25,6 +25,7 @@ use crate::engine::{Appended, Receipt};
 use crate::error::{Error, Kind, Result};
 use crate::event::NewEvent;
 use crate::limits;
+use crate::memory::{MemoryKind, Reservation};
 
 /// Jobs that wait, and whether somebody commits.
 pub(super) struct Sequencer {
@@ -44,6 +45,8 @@ struct Job {
     bytes: usize,
     /// Its part of the queue's capacity, given back when it is done.
     held: Held,
+    /// Its part of the memory budget, likewise.
+    paid: Reservation,
     reply: oneshot::Sender<Result<Vec<Receipt>>>,
 }
 
@@ -86,13 +89,13 @@ impl Bus {
 
     /// Puts a batch into the queue, or refuses it when the queue is full.
     pub fn enqueue(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
-        let bytes = self.check_batch(&batch)?;
+        let (bytes, paid) = self.admit(&batch)?;
         let Some(held) = self.0.sequencer.capacity.try_take(bytes) else {
             self.0.metrics.publishes_refused.inc();
             let detail = "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any";
             return Err(Error::new(Kind::Busy, detail));
         };
-        Ok(self.take(batch, bytes, held))
+        Ok(self.take(batch, bytes, held, paid))
     }
 
     /// Opens a stream of batches, which is held back where a single request is refused.
@@ -101,6 +104,16 @@ impl Bus {
             bus: self.clone(),
             capacity: StreamCapacity::new(),
         }
+    }
+
+    /// Checks a batch, and pays for the memory that it takes until it is written.
+    fn admit(&self, batch: &[NewEvent]) -> Result<(usize, Reservation)> {
+        let bytes = self.check_batch(batch)?;
+        let paid = self.0.memory.reserve(MemoryKind::Queue, bytes);
+        let paid = paid.inspect_err(|_| {
+            self.0.metrics.publishes_refused.inc();
+        })?;
+        Ok((bytes, paid))
     }
 
     fn check_batch(&self, batch: &[NewEvent]) -> Result<usize> {
@@ -122,13 +135,20 @@ impl Bus {
         Ok(bytes)
     }
 
-    fn take(&self, batch: Vec<NewEvent>, bytes: usize, held: Held) -> Publishing {
+    fn take(
+        &self,
+        batch: Vec<NewEvent>,
+        bytes: usize,
+        held: Held,
+        paid: Reservation,
+    ) -> Publishing {
         let (reply, answer) = oneshot::channel();
         let mut queue = self.0.sequencer.queue();
         queue.jobs.push_back(Job {
             batch,
             bytes,
             held,
+            paid,
             reply,
         });
         let is_free = !std::mem::replace(&mut queue.is_committing, true);
@@ -161,16 +181,17 @@ impl PublishStream {
     /// # Errors
     /// A bad request for an empty or too long batch; closing.
     pub async fn enqueue_with_backpressure(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
-        let bytes = self.bus.check_batch(&batch)?;
+        // Paid before it waits: many streams may wait, each with a batch in its hands.
+        let (bytes, paid) = self.bus.admit(&batch)?;
         let queue = &self.bus.0.sequencer.capacity;
         if let Some(held) = queue.try_take_for_stream(&self.capacity, bytes) {
-            return Ok(self.bus.take(batch, bytes, held));
+            return Ok(self.bus.take(batch, bytes, held, paid));
         }
 
         let (bus, capacity) = (self.bus.clone(), self.capacity.clone());
         let waiting = tokio::spawn(async move {
             let held = bus.0.sequencer.capacity.take(&capacity, bytes).await?;
-            Ok(bus.take(batch, bytes, held))
+            Ok(bus.take(batch, bytes, held, paid))
         });
         AbortOnDropHandle::new(waiting)
             .await
@@ -319,7 +340,7 @@ impl Group {
 
 impl Job {
     fn answer(self, answer: Result<Vec<Receipt>>) {
-        drop(self.held);
+        drop((self.held, self.paid));
         let _ = self.reply.send(answer); // the publisher may have left
     }
 }

@@ -11,7 +11,6 @@
 //!   wake-up is missed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
@@ -19,69 +18,18 @@ use tokio::time::{Instant, timeout_at};
 use super::Bus;
 use super::batch::{Batch, Place, SharedPage};
 use super::interest::Registration;
+use super::pressure::is_over;
 use super::start::{gap_at, place_of};
-use crate::cursor::{Epoch, Gap, GapReason, Start, Vid};
+use super::step::{OnGap, Step, SubscribeRequest};
+use crate::cursor::{Gap, GapReason, Vid};
 use crate::engine::{PageBudget, ReadRequest};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::topic::Filter;
-
-/// What to do when events that the subscriber has not seen are gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnGap {
-    /// Tell it and read on.
-    #[default]
-    Continue,
-    /// End with an error.
-    Fail,
-}
-
-/// What to read, from where, and how much (contract §3, §5).
-#[derive(Debug, Clone)]
-pub struct SubscribeRequest {
-    /// Which topics.
-    pub filter: Filter,
-    /// From where.
-    pub start: Start,
-    /// What to do about a gap.
-    pub on_gap: OnGap,
-    /// End after so many events.
-    pub limit: Option<u32>,
-}
-
-/// What a subscription yields (contract §4). A vid here is a position: everything up to it has been
-/// yielded.
-#[derive(Debug, Clone)]
-pub enum Step {
-    /// Once, first.
-    Hello {
-        /// The epoch of the log.
-        epoch: Epoch,
-        /// The oldest retained vid.
-        first: Vid,
-        /// The newest vid.
-        last: Vid,
-        /// Something is yielded at least this often.
-        heartbeat: Duration,
-    },
-    /// One or more events in vid order, and the position behind them.
-    Events(Arc<Batch>, Vid),
-    /// The live end has been reached.
-    CaughtUp(Vid),
-    /// A heartbeat; the position may have moved without an event.
-    Progress(Vid),
-    /// Something that was not seen is gone.
-    Gap(Gap),
-    /// The gateway goes away; the last step.
-    Closing {
-        /// Wait so long before the next try.
-        retry_ms: u32,
-    },
-}
+use crate::memory::{MemoryBudget, MemoryKind};
 
 /// An open subscription.
 pub struct Subscription {
-    bus: Bus,
+    pub(super) bus: Bus,
     on_gap: OnGap,
     opening: Opening,
     /// Everything that matches up to here has been yielded.
@@ -110,11 +58,13 @@ impl Subscription {
     /// Opens a subscription. A cursor from the future is waited for, up to [`limits::AHEAD_WAIT`].
     ///
     /// # Errors
-    /// Closing, busy (too many subscriptions, or topics of all of them), or a gap when the request says so.
+    /// Closing, busy (too many subscriptions, or topics of all of them), out of memory, or a gap when
+    /// the request says so.
     pub async fn open(bus: &Bus, request: SubscribeRequest) -> Result<Self> {
         if bus.is_closing() {
             return Err(Error::closing());
         }
+        bus.memory().check(MemoryKind::Page)?;
         let permit = bus.subscriber_permit()?;
         let place = place_of(bus, &request.start).await?;
         if let Some(gap) = &place.gap {
@@ -171,6 +121,11 @@ impl Subscription {
             .slot
             .stepped(self.bus.0.heartbeat.now_ticks());
         step.map(Some)
+    }
+
+    /// The budget that pages are paid from.
+    pub fn memory(&self) -> &MemoryBudget {
+        self.bus.memory()
     }
 
     /// Everything that matches up to this vid has been yielded.
@@ -249,7 +204,7 @@ impl Subscription {
             return read;
         }
         // Boxed, so that a subscription that waits has no room for this.
-        Box::pin(self.read_from_afar()).await
+        Box::pin(self.read_when_there_is_memory()).await
     }
 
     /// Reads one page, if it is the last one before the live end and in memory, or if there is
@@ -266,22 +221,25 @@ impl Subscription {
             return Some(Ok(None));
         }
         let page = self
-            .page_at_hand(after, tail)
-            .filter(|page| page.through >= tail)?;
+            .page_at_hand(after, tail, limits::PAGE_BYTES)
+            .filter(|page| page.through >= tail && self.has_memory_for(&page.batch))?;
         Some(self.take(page, after, tail))
     }
 
-    /// Reads any other page.
-    async fn read_from_afar(&mut self) -> Result<Option<Step>> {
+    /// Reads any other page, of so many bytes at most if it has more than one event.
+    pub(super) async fn read_from_afar(&mut self, page_bytes: usize) -> Result<Option<Step>> {
         let tail = self.bus.tail();
         if let Some(through) = self.snapshot_through {
-            return self.read_snapshot(through).await;
+            return self.read_snapshot(through, page_bytes).await;
         }
         let after = self.begin(tail);
-        let page = match self.page_at_hand(after, tail) {
+        let page = match self.page_at_hand(after, tail, page_bytes) {
             Some(page) => page,
-            None => self.page_from_log(after, tail).await?,
+            None => self.page_from_log(after, tail, page_bytes).await?,
         };
+        if is_over(&page.batch, page_bytes) {
+            return Ok(None);
+        }
         if page.through < tail {
             self.bus.0.catch_up.turn(&page.batch).await;
         }
@@ -304,27 +262,33 @@ impl Subscription {
         Ok(self.events(page.batch))
     }
 
-    async fn read_snapshot(&mut self, through: Vid) -> Result<Option<Step>> {
-        let page = self
-            .bus
-            .engine()
-            .read_newest(self.request(self.position, through))
-            .await?;
+    async fn read_snapshot(&mut self, through: Vid, page_bytes: usize) -> Result<Option<Step>> {
+        let request = self.request(self.position, through, page_bytes);
+        let page = self.bus.engine().read_newest(request).await?;
+        let batch = Arc::new(page.events.into());
+        if is_over(&batch, page_bytes) {
+            return Ok(None);
+        }
         self.position = page.through;
         if page.through >= through {
             self.snapshot_through = None;
         }
-        Ok(self.events(Arc::new(page.events.into())))
+        Ok(self.events(batch))
     }
 
-    fn page_at_hand(&self, after: Vid, through: Vid) -> Option<SharedPage> {
-        let request = self.request(after, through);
+    fn page_at_hand(&self, after: Vid, through: Vid, page_bytes: usize) -> Option<SharedPage> {
+        let request = self.request(after, through, page_bytes);
         self.bus
             .page_at_hand(&request, self.place_in_common(&request))
     }
 
-    async fn page_from_log(&self, after: Vid, through: Vid) -> Result<SharedPage> {
-        let request = self.request(after, through);
+    async fn page_from_log(
+        &self,
+        after: Vid,
+        through: Vid,
+        page_bytes: usize,
+    ) -> Result<SharedPage> {
+        let request = self.request(after, through, page_bytes);
         let place = self.place_in_common(&request);
         self.bus.page_from_log(request, place).await
     }
@@ -367,13 +331,17 @@ impl Subscription {
         Ok(Step::Gap(gap))
     }
 
-    fn request(&self, after: Vid, through: Vid) -> ReadRequest {
+    fn request(&self, after: Vid, through: Vid, page_bytes: usize) -> ReadRequest {
         let events = self.left.map_or(usize::MAX, |left| left as usize);
+        let budget = PageBudget {
+            bytes: page_bytes,
+            ..PageBudget::of_events(events)
+        };
         ReadRequest {
             after,
             through,
             filter: self.registration.group.filter.clone(),
-            budget: PageBudget::of_events(events),
+            budget,
         }
     }
 

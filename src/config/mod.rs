@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::bus::BusOptions;
 use crate::engine::{EngineKind, Retention};
 use crate::limits;
+use crate::memory::default_budget_bytes;
 use crate::topic::Filter;
 pub use faults::ConfigFaults;
 use faults::Section;
@@ -39,6 +40,8 @@ pub struct Config {
     pub bus: BusOptions,
     /// Connections open at once.
     pub max_connections: usize,
+    /// What publishers and readers may make the gateway hold, in bytes.
+    pub memory_budget: u64,
     /// A connection that accepts no byte for this long is cut.
     pub write_timeout: Duration,
     /// A connection that nothing happens on is kept for this long.
@@ -119,6 +122,7 @@ impl Config {
             engine: engine(&mut root, overrides.engine, overrides.data_dir, &mut faults),
             bus: bus(&mut root, dedupe_window(&sources), &mut faults),
             max_connections: max_connections(&mut root, &mut faults),
+            memory_budget: memory_budget(&mut root, &mut faults),
             write_timeout: root.section("limits", &mut faults).duration(
                 "write_timeout",
                 Duration::from_secs(30),
@@ -264,6 +268,19 @@ fn max_connections(root: &mut Section, faults: &mut ConfigFaults) -> usize {
         .value("max_connections", 100_000, faults)
 }
 
+/// Half of the least default is enough for one request of the largest size.
+fn memory_budget(root: &mut Section, faults: &mut ConfigFaults) -> u64 {
+    let section = root.section("limits", faults);
+    let bytes = section.value("memory_budget", default_budget_bytes(), faults);
+    let least = limits::MIN_MEMORY_BUDGET_BYTES / 2;
+    if bytes < least {
+        faults.push(format!(
+            "limits.memory_budget has to be at least {least} bytes"
+        ));
+    }
+    bytes
+}
+
 fn legacy(section: &mut Section, faults: &mut ConfigFaults) -> LegacyConfig {
     let topics: Vec<String> = section.list("topic", Vec::new(), faults);
     let filter = Filter::parse(topics.iter().map(String::as_str)).unwrap_or_else(|fault| {
@@ -333,6 +350,7 @@ mod tests {
             heartbeat = "soon"
             [limits]
             max_event_bytes = 0
+            memory_budget = 1000
             [retention]
             max_age = "10s"
             max_events = "many"
@@ -345,6 +363,7 @@ mod tests {
             "enginee",
             "bus.heartbeat",
             "max_event_bytes",
+            "limits.memory_budget",
             "retention.max_age",
             "retention.max_events",
             "example.org",

@@ -17,7 +17,7 @@ use axum::http::{HeaderName, Request, Version, header};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -32,6 +32,7 @@ use super::in_flight::{InFlight, InFlightBody};
 use super::protocol::{Protocol, sniff};
 use super::replayed::Replayed;
 use super::requests::Requests;
+use super::streams::Streams;
 use super::{head, linger};
 use crate::bus::Bus;
 use crate::error::{Error, Kind};
@@ -167,20 +168,24 @@ impl Connections {
     }
 
     async fn serve_http2(&self, io: TokioIo<Corked<Replayed<Stream>>>) -> hyper::Result<()> {
-        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let streams = Streams::new(self.bus.memory(), self.shared.write_timeout);
+        let mut builder = hyper::server::conn::http2::Builder::new(streams.clone());
         builder
             .timer(TokioTimer::new())
             .keep_alive_interval(limits::H2_KEEPALIVE)
             .keep_alive_timeout(limits::H2_KEEPALIVE_TIMEOUT)
             .max_concurrent_streams(limits::MAX_H2_STREAMS)
+            .max_pending_accept_reset_streams(limits::MAX_H2_RESETS)
+            .max_local_error_reset_streams(limits::MAX_H2_RESETS)
             .max_send_buf_size(limits::H2_SEND_BUFFER_BYTES)
             .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX));
         let (in_flight, routes) = (InFlight::default(), self.shared.routes.clone());
         let counted = in_flight.clone();
         let service = service_fn(move |request| {
+            let watch = streams.begin();
             let (one, answer) = (counted.begin(), routes.answer(request));
             async move {
-                let answer = answer.await?;
+                let answer = answer.await?.map(watch);
                 Ok::<_, Infallible>(answer.map(|body| InFlightBody::new(body, one)))
             }
         });

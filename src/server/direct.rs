@@ -28,6 +28,7 @@ use super::head::{self, Framing, Head};
 use super::linger;
 use super::outgoing::Outgoing;
 use crate::limits;
+use crate::memory::MemoryBudget;
 use crate::transport::{Peer, Routes};
 
 /// Bytes of one read of a request head; most are smaller.
@@ -59,6 +60,7 @@ pub(super) enum Outcome {
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) routes: Routes,
+    pub(super) memory: MemoryBudget,
     pub(super) write_timeout: Duration,
     pub(super) keep_alive: KeepAlive,
     pub(super) draining: CancellationToken,
@@ -114,7 +116,7 @@ impl Direct {
             // Boxed, so that a stream that waits has no room for its request.
             match Box::pin(self.answer_next(shared)).await {
                 Answered::Body(body, keep_alive) => {
-                    if self.send(body, shared.write_timeout).await.is_err() {
+                    if self.send(body, shared).await.is_err() {
                         return Outcome::Ended;
                     }
                     if !keep_alive {
@@ -219,25 +221,26 @@ impl Direct {
     /// # Errors
     /// When the connection or the body broke off; the peer notices, for the body's end has not been
     /// told.
-    async fn send(&mut self, mut body: AnswerBody, write_timeout: Duration) -> io::Result<()> {
-        std::future::poll_fn(|context| self.poll_send(&mut body, write_timeout, context)).await
+    async fn send(&mut self, mut body: AnswerBody, shared: &Shared) -> io::Result<()> {
+        std::future::poll_fn(|context| self.poll_send(&mut body, shared, context)).await
     }
 
     fn poll_send(
         &mut self,
         body: &mut AnswerBody,
-        write_timeout: Duration,
+        shared: &Shared,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(
                 self.outgoing
-                    .poll_flush(&self.stream, write_timeout, context)
+                    .poll_flush(&self.stream, shared.write_timeout, context)
             )?;
             if self.outgoing.is_done() {
                 return Poll::Ready(Ok(()));
             }
-            if self.outgoing.pump(&self.stream, || body.poll(context))? {
+            let next = || body.poll(context);
+            if self.outgoing.pump(&self.stream, &shared.memory, next)? {
                 return self
                     .poll_gone(context)
                     .map(|()| Err(io::ErrorKind::ConnectionReset.into()));

@@ -25,6 +25,7 @@ use crate::bus::Bus;
 use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::limits;
+use crate::memory::MemoryBudget;
 use crate::source::Sources;
 use crate::transport::{self, Routes};
 
@@ -82,7 +83,12 @@ impl Gateway {
         listeners: Vec<TcpListener>,
         engine: Arc<dyn Engine>,
     ) -> Self {
-        let bus = Bus::start(engine, config.bus.clone());
+        let memory = MemoryBudget::new(config.memory_budget);
+        tracing::info!(
+            bytes = memory.limit_bytes(),
+            "memory budget for requests, answers and unread pages (limits.memory_budget)"
+        );
+        let bus = Bus::start_within(engine, config.bus.clone(), memory);
         let (health, health_service) = tonic_health::server::health_reporter();
         for service in transport::HEALTH_SERVICES {
             health
@@ -157,6 +163,7 @@ impl Gateway {
             bus: self.bus.clone(),
             shared: direct::Shared {
                 routes: self.routes.clone(),
+                memory: self.bus.memory().clone(),
                 write_timeout: self.write_timeout,
                 keep_alive: self.keep_alive.clone(),
                 draining: CancellationToken::new(),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::HttpBody;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, sleep};
 
@@ -75,25 +75,25 @@ impl InFlight {
 }
 
 /// The body of an answer, with the request that it is for.
-pub(super) struct InFlightBody {
-    body: Body,
+pub(super) struct InFlightBody<B> {
+    body: B,
     _one: OneInFlight,
 }
 
-impl InFlightBody {
-    pub(super) fn new(body: Body, one: OneInFlight) -> Self {
+impl<B> InFlightBody<B> {
+    pub(super) fn new(body: B, one: OneInFlight) -> Self {
         InFlightBody { body, _one: one }
     }
 }
 
-impl HttpBody for InFlightBody {
-    type Data = Bytes;
-    type Error = axum::Error;
+impl<B: HttpBody + Unpin> HttpBody for InFlightBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 

@@ -16,5 +16,6 @@ mod outgoing;
 mod protocol;
 mod replayed;
 mod requests;
+mod streams;
 
 pub use gateway::{Gateway, StartError};

@@ -4,6 +4,8 @@
 //! - whatever is ready goes out in one write, as slices of the shared encodings; only what the
 //!   socket does not take at once is kept;
 //! - at most [`GATHER_BYTES`] and one piece are gathered before they are written;
+//! - what the socket does not take at once is paid from the memory budget, and while that is used up
+//!   one piece is gathered at a time;
 //! - nothing is held while nothing is on its way.
 
 use std::io::{self, IoSlice, Write as _};
@@ -14,6 +16,9 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use crate::limits::PAID_FROM_BYTES;
+use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 
 /// Pieces that go out in one write.
 const GATHER_PIECES: usize = 16;
@@ -34,8 +39,15 @@ pub(super) struct Outgoing {
     has_ended: bool,
     /// The body broke off, behind what was taken.
     fault: Option<io::Error>,
-    /// Taken and not written yet; the first comes last.
-    rest: Vec<Bytes>,
+    rest: Option<Box<Rest>>,
+}
+
+/// What the socket has not taken.
+struct Rest {
+    /// The first comes last.
+    pieces: Vec<Bytes>,
+    /// For the small pieces; large ones pay for themselves.
+    _paid: Reservation,
     /// Runs while the socket takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -55,7 +67,7 @@ impl Outgoing {
 
     /// Has everything been written?
     pub(super) fn is_done(&self) -> bool {
-        self.has_ended && self.rest.is_empty()
+        self.has_ended && self.rest.is_none()
     }
 
     /// Takes what the body has and writes what of it the socket takes. Gives whether the body has
@@ -63,14 +75,20 @@ impl Outgoing {
     pub(super) fn pump(
         &mut self,
         stream: &TcpStream,
+        memory: &MemoryBudget,
         mut body: impl FnMut() -> Piece,
     ) -> io::Result<bool> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
+        let most_pieces = if memory.is_used_up(MemoryKind::Answer) {
+            1
+        } else {
+            GATHER_PIECES
+        };
         let mut pieces = [const { Bytes::new() }; GATHER_PIECES];
         let (mut count, mut bytes, mut is_waiting) = (0, 0, false);
-        while count < GATHER_PIECES
+        while count < most_pieces
             && bytes < GATHER_BYTES
             && !self.has_ended
             && !is_waiting
@@ -87,11 +105,17 @@ impl Outgoing {
                 Poll::Pending => is_waiting = true,
             }
         }
-        self.write(stream, &pieces[..count], bytes)?;
-        Ok(is_waiting && self.rest.is_empty())
+        self.write(stream, memory, &pieces[..count], bytes)?;
+        Ok(is_waiting && self.rest.is_none())
     }
 
-    fn write(&mut self, stream: &TcpStream, pieces: &[Bytes], bytes: usize) -> io::Result<()> {
+    fn write(
+        &mut self,
+        stream: &TcpStream,
+        memory: &MemoryBudget,
+        pieces: &[Bytes],
+        bytes: usize,
+    ) -> io::Result<()> {
         let head = std::mem::take(&mut self.head);
         let mut size_line = [0; 20];
         let size_line = self.size_line(&mut size_line, bytes);
@@ -113,10 +137,8 @@ impl Outgoing {
             let all = [Bytes::from_static(tail)]
                 .into_iter()
                 .chain(pieces.iter().rev().cloned());
-            self.rest = all
-                .chain([Bytes::copy_from_slice(size_line), head])
-                .collect();
-            self.drop_written(written);
+            let all = all.chain([Bytes::copy_from_slice(size_line), head]);
+            self.rest = Some(Rest::of(all.collect(), written, memory));
         }
         Ok(())
     }
@@ -149,9 +171,36 @@ impl Outgoing {
         write_timeout: Duration,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.rest.is_empty() {
+        if let Some(rest) = &mut self.rest {
+            ready!(rest.poll_flush(stream, write_timeout, context))?;
+            self.rest = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Rest {
+    fn of(pieces: Vec<Bytes>, written: usize, memory: &MemoryBudget) -> Box<Self> {
+        let small = pieces.iter().map(Bytes::len);
+        let small_bytes = small.filter(|bytes| *bytes < PAID_FROM_BYTES).sum();
+        let mut rest = Box::new(Rest {
+            pieces,
+            _paid: memory.charge(MemoryKind::Answer, small_bytes),
+            stalled: None,
+        });
+        rest.drop_written(written);
+        rest
+    }
+
+    fn poll_flush(
+        &mut self,
+        stream: &TcpStream,
+        write_timeout: Duration,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.pieces.is_empty() {
             let mut slices = [IoSlice::new(&[]); GATHER_PIECES];
-            for (slice, piece) in slices.iter_mut().zip(self.rest.iter().rev()) {
+            for (slice, piece) in slices.iter_mut().zip(self.pieces.iter().rev()) {
                 *slice = IoSlice::new(piece);
             }
             match try_write_slices(stream, &slices)? {
@@ -165,7 +214,6 @@ impl Outgoing {
                 }
             }
         }
-        self.rest = Vec::new();
         Poll::Ready(Ok(()))
     }
 
@@ -182,13 +230,13 @@ impl Outgoing {
     }
 
     fn drop_written(&mut self, mut written: usize) {
-        while let Some(first) = self.rest.last_mut() {
+        while let Some(first) = self.pieces.last_mut() {
             if written < first.len() {
                 first.advance(written);
                 return;
             }
             written -= first.len();
-            self.rest.pop();
+            self.pieces.pop();
         }
     }
 }

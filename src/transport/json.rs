@@ -112,26 +112,20 @@ pub(super) struct PollHead<'a> {
     pub(super) gap: Option<&'a Gap>,
 }
 
-/// A long-poll's answer with the shared encodings of its events.
-pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<u8> {
-    let mut out = serde_json::to_vec(head).expect("texts and numbers are JSON");
-    out.reserve(
-        batches
-            .iter()
-            .map(|batch| batch_json(batch).len() + 1)
-            .sum::<usize>()
-            + 16,
-    );
-    out.pop(); // the closing brace; events come last
-    out.extend_from_slice(b",\"events\":[");
+/// A long-poll's answer: the shared encodings of its events, with what stands around them.
+pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<Bytes> {
+    let mut begin = serde_json::to_vec(head).expect("texts and numbers are JSON");
+    begin.pop(); // the closing brace; events come last
+    begin.extend_from_slice(b",\"events\":[");
+    let mut pieces = vec![begin.into()];
     for (index, batch) in batches.iter().enumerate() {
         if index > 0 {
-            out.push(b',');
+            pieces.push(Bytes::from_static(b","));
         }
-        out.extend_from_slice(batch_json(batch));
+        pieces.push(batch_json(batch).clone());
     }
-    out.extend_from_slice(b"]}");
-    out
+    pieces.push(Bytes::from_static(b"]}"));
+    pieces
 }
 
 /// The JSON objects of all events with commas between them, made once for all who read them

@@ -24,6 +24,7 @@ use crate::bus::{OnGap, SubscribeRequest, Subscription};
 use crate::cursor::{Gap, Start};
 use crate::error::{Error, Kind, Result};
 use crate::event::{DataForm, Event};
+use crate::memory::{MemoryBudget, MemoryKind};
 
 /// How long a page waits for an event.
 const WAIT: Duration = Duration::from_secs(60);
@@ -48,6 +49,7 @@ pub(super) async fn backend(
         .take("callback")?
         .map(|name| check_callback(name, state.config.legacy.jsonp))
         .transpose()?;
+    drop((params, query)); // not kept while the page waits
 
     let filter = state.config.legacy.filter.clone();
     let request = SubscribeRequest {
@@ -69,7 +71,8 @@ pub(super) async fn backend(
         .next()
         .map(|event| flat_json(event))
         .unwrap_or_default();
-    Ok(respond(body, callback.as_deref(), gap.as_ref()))
+    let memory = state.bus.memory();
+    Ok(respond(body, callback.as_deref(), gap.as_ref(), memory))
 }
 
 fn parse_maxvid(text: &str) -> Result<Start> {
@@ -99,7 +102,12 @@ pub(crate) fn check_callback(name: String, is_allowed: bool) -> Result<String> {
     ))
 }
 
-fn respond(body: Vec<u8>, callback: Option<&str>, gap: Option<&Gap>) -> Response {
+fn respond(
+    body: Vec<u8>,
+    callback: Option<&str>,
+    gap: Option<&Gap>,
+    memory: &MemoryBudget,
+) -> Response {
     let (content_type, body) = match callback {
         // No event, no body: the page's script element is loaded and calls nothing.
         Some(_) if body.is_empty() => ("text/javascript; charset=utf-8", body),
@@ -121,6 +129,7 @@ fn respond(body: Vec<u8>, callback: Option<&str>, gap: Option<&Gap>) -> Response
     if let Some(told) = told {
         headers.insert(GAP_HEADER, told);
     }
+    let body = memory.own(MemoryKind::Answer, body);
     (headers, body).into_response()
 }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use super::json::{PollHead, poll_answer};
 use super::peer::Waiter;
+use super::pieces;
 use super::problem::no_store;
 use super::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
 use super::state::AppState;
@@ -20,6 +22,7 @@ use crate::cursor::{Gap, Vid};
 use crate::error::Result;
 use crate::event::Event;
 use crate::limits;
+use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 
 /// What a poll came back with.
 #[derive(Default)]
@@ -30,6 +33,8 @@ pub(super) struct Polled {
     cut_at: Option<Vid>,
     position: Option<Vid>,
     bytes: usize,
+    /// Pays for the batches while more are read.
+    paid: Option<Reservation>,
 }
 
 pub(super) async fn poll(
@@ -39,9 +44,12 @@ pub(super) async fn poll(
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let (request, wait) = parse(&method, query.as_deref())?;
+    drop(query); // not kept while the poll waits
     let mut subscription = Subscription::open(&state.bus, request).await?;
     let polled = wait_for_events(&mut subscription, wait, &waiter).await?;
-    Ok((headers(), answer(&state, &mut subscription, &polled)).into_response())
+    let pieces = answer(&state, &mut subscription, &polled);
+    let body = pieces::body(state.bus.memory(), pieces);
+    Ok((headers(), body).into_response())
 }
 
 fn parse(method: &Method, query: Option<&str>) -> Result<(SubscribeRequest, Duration)> {
@@ -67,7 +75,7 @@ fn headers() -> HeaderMap {
     no_store("application/json; charset=utf-8")
 }
 
-fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) -> Vec<u8> {
+fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) -> Vec<Bytes> {
     // The position after the question: it moves to the end with it.
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let bounds = state.bus.bounds();
@@ -97,7 +105,7 @@ pub(super) async fn wait_for_events(
     while let Some(step) = waiter.next_until(subscription, until).await? {
         match step {
             Step::Events(batch, position) => {
-                polled.take(batch, position);
+                polled.take(batch, position, subscription.memory());
                 if subscription.is_live() || polled.is_full(subscription.is_in_snapshot()) {
                     break;
                 }
@@ -126,9 +134,13 @@ impl Polled {
         }
     }
 
-    fn take(&mut self, batch: Arc<Batch>, position: Vid) {
+    fn take(&mut self, batch: Arc<Batch>, position: Vid, memory: &MemoryBudget) {
+        let bytes = batch.iter().map(|event| event.size_bytes()).sum();
+        self.paid
+            .get_or_insert_with(|| memory.charge(MemoryKind::Answer, 0))
+            .charge(bytes);
         self.position = Some(position);
-        self.bytes += batch.iter().map(|event| event.size_bytes()).sum::<usize>();
+        self.bytes += bytes;
         self.batches.push(batch);
     }
 

@@ -5,18 +5,22 @@
 //! - an event's encoding is made at most once and shared by all who read it;
 //! - the same fault has the same meaning on every transport.
 
+mod counted;
 pub(crate) mod grpc;
 mod hosts;
 mod json;
 pub(crate) mod legacy;
 mod long_poll;
+mod metered;
 pub(crate) mod ndjson;
 mod options;
 mod origin;
 mod pages;
 mod peer;
+mod pieces;
 mod problem;
 pub(crate) mod publish;
+mod receive;
 pub(crate) mod request;
 mod router;
 pub(crate) mod sse;

@@ -21,6 +21,7 @@ use tokio_stream::Stream;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
+use super::metered::{Lines, Metered};
 use super::problem::Problem;
 use super::publish::{Published, parse_event};
 use crate::bus::{Bus, PublishStream, Publishing};
@@ -35,7 +36,8 @@ struct LineFault<'e> {
 
 pub(crate) fn publish(bus: Bus, body: Body) -> Response {
     let closed = bus.clone();
-    let lines = lines(body).take_until(Box::pin(async move { closed.closed().await }));
+    let lines = lines(Body::new(Metered::<Lines>::stream(bus.memory(), body)))
+        .take_until(Box::pin(async move { closed.closed().await }));
     let answers = answers(bus, lines).map(Ok::<_, Infallible>);
     let headers = [
         (
@@ -61,14 +63,21 @@ fn lines(body: Body) -> impl Stream<Item = Result<String>> {
             "the line has more than {} bytes",
             limits::MAX_LINE_BYTES
         ))),
-        Ok(Err(LinesCodecError::Io(fault))) => Err(Error::bad_request(format!(
-            "the stream broke off or is not UTF-8: {fault}"
-        ))),
+        Ok(Err(LinesCodecError::Io(fault))) => Err(named(fault)),
         Err(_) => Err(Error::bad_request(format!(
             "no line came for {} s",
             limits::NDJSON_IDLE.as_secs()
         ))),
     })
+}
+
+/// What the body says itself, as of memory or of time, or what happened to it.
+fn named(fault: io::Error) -> Error {
+    let own = fault.get_ref().and_then(|fault| fault.source());
+    match own.and_then(|fault| fault.downcast_ref::<Error>()) {
+        Some(own) => own.clone(),
+        None => Error::bad_request(format!("the stream broke off or is not UTF-8: {fault}")),
+    }
 }
 
 /// One answer a line, in order, while up to a pipeline of events are being made durable.

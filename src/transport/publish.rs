@@ -14,19 +14,21 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::counted::{read_elements, read_headers};
 use super::ndjson;
 use super::origin::check_origin;
+use super::receive::read_body;
 use super::request::{Params, decode};
 use super::state::AppState;
 use crate::bus::Bus;
 use crate::engine::Receipt;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::event::{ContentType, DataForm, EventParts, NewEvent};
 use crate::limits;
+use crate::memory::MemoryKind;
 
 /// An event as a publisher writes it in JSON; the same names as in the object that readers get.
 #[derive(Deserialize)]
@@ -40,7 +42,7 @@ struct EventInput<'a> {
     id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     content_type: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "read_headers")]
     headers: BTreeMap<String, String>,
     #[serde(borrow, default, deserialize_with = "given")]
     data: Option<&'a RawValue>,
@@ -171,15 +173,14 @@ pub(super) async fn events(
     if is_ndjson(&headers) {
         return Ok(ndjson::publish(state.bus, body));
     }
-    let body = read_body(body, limits::MAX_BODY_BYTES).await?;
+    let body = read_body(state.bus.memory(), body, limits::MAX_BODY_BYTES).await?;
     let max_event_bytes = state.bus.options().max_event_bytes;
     if body.trim_ascii_start().first() == Some(&b'[') {
-        return publish_batch(&state.bus, &body, max_event_bytes).await;
+        return publish_batch(&state.bus, body, max_event_bytes).await;
     }
-    let receipts = state
-        .bus
-        .publish(vec![parse_event(&body, max_event_bytes)?])
-        .await?;
+    let event = parse_event(&body, max_event_bytes)?;
+    drop(body);
+    let receipts = state.bus.publish(vec![event]).await?;
     Ok(Json(Published::of(&state.bus, receipts[0])).into_response())
 }
 
@@ -198,20 +199,34 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
     .any(|t| essence.eq_ignore_ascii_case(t))
 }
 
+/// Publishes a JSON array as one atomic batch.
 pub(crate) async fn publish_batch(
     bus: &Bus,
-    body: &[u8],
+    body: impl AsRef<[u8]>,
     max_event_bytes: usize,
 ) -> Result<Response> {
-    let elements: Vec<&RawValue> =
-        serde_json::from_slice(body).map_err(|e| not_an_event(e).at("the batch"))?;
-    let checked = elements.iter().enumerate().map(|(index, element)| {
+    // What the events copy of the body, until the queue pays for it.
+    let copied_bytes = body.as_ref().len();
+    let decoded = bus.memory().reserve(MemoryKind::Decoded, copied_bytes)?;
+    let batch = parse_batch(body.as_ref(), max_event_bytes)?;
+    drop(body); // not kept while the batch waits for its turn
+    let publishing = bus.enqueue(batch)?;
+    drop(decoded);
+    Ok(published_batch(bus, publishing.done().await?))
+}
+
+fn parse_batch(body: &[u8], max_event_bytes: usize) -> Result<Vec<NewEvent>> {
+    let read = |index, element: &RawValue| {
         let event = parse_event(element.get().as_bytes(), max_event_bytes);
         event.map_err(|e| e.at(&format!("event {} of the batch", index + 1)))
-    });
-    let receipts = bus.publish(checked.collect::<Result<_>>()?).await?;
+    };
+    let not_json = |fault| not_an_event(fault).at("the batch");
+    read_elements(body, limits::MAX_BATCH_EVENTS, read, not_json)
+}
+
+fn published_batch(bus: &Bus, receipts: Vec<Receipt>) -> Response {
     let (first_vid, last_vid) = Receipt::range(&receipts);
-    Ok(Json(PublishedBatch {
+    let answer = PublishedBatch {
         first_vid,
         last_vid,
         cursor: bus.cursor(last_vid).to_string(),
@@ -219,8 +234,11 @@ pub(crate) async fn publish_batch(
             .into_iter()
             .map(|receipt| Published::of(bus, receipt))
             .collect(),
-    })
-    .into_response())
+    };
+    let json = serde_json::to_vec(&answer).expect("texts and numbers are JSON");
+    let paid = bus.memory().own(MemoryKind::Answer, json);
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    (content_type, Body::from(paid)).into_response()
 }
 
 /// The address of many events, or of one that says its topic.
@@ -241,7 +259,7 @@ pub(super) async fn topic(
     params.finish("type, id")?;
     let topic = decode(uri.path().strip_prefix(TOPICS).unwrap_or_default())?;
     let max_event_bytes = state.bus.options().max_event_bytes;
-    let data = read_body(body, max_event_bytes).await?;
+    let data = read_body(state.bus.memory(), body, max_event_bytes).await?;
     let parts = EventParts {
         topic: &topic,
         kind: kind.as_deref(),
@@ -251,10 +269,9 @@ pub(super) async fn topic(
         // Copied, so that a small event does not keep the connection's whole read buffer in memory.
         data: Bytes::copy_from_slice(&data),
     };
-    let receipts = state
-        .bus
-        .publish(vec![NewEvent::check(parts, max_event_bytes)?])
-        .await?;
+    let event = NewEvent::check(parts, max_event_bytes)?;
+    drop(data);
+    let receipts = state.bus.publish(vec![event]).await?;
     Ok(Json(Published::of(&state.bus, receipts[0])).into_response())
 }
 
@@ -267,29 +284,6 @@ fn given_content_type(headers: &HeaderMap) -> Result<Option<&str>> {
         .to_str()
         .map_err(|_| Error::bad_request("the Content-Type has other than ASCII characters"))?;
     Ok(Some(text).filter(|t| !t.starts_with("application/x-www-form-urlencoded")))
-}
-
-/// Reads a whole body, within its bounds of length and time.
-async fn read_body(body: Body, max_bytes: usize) -> Result<Bytes> {
-    let collected = tokio::time::timeout(
-        limits::BODY_TIMEOUT,
-        Limited::new(body, max_bytes).collect(),
-    )
-    .await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(Error::too_large(format!(
-            "the body has more than {max_bytes} bytes; send less at once"
-        ))),
-        Ok(Err(fault)) => Err(Error::bad_request(format!("the body broke off: {fault}"))),
-        Err(_) => {
-            let seconds = limits::BODY_TIMEOUT.as_secs();
-            Err(Error::new(
-                Kind::BadRequest,
-                format!("the body was not complete after {seconds} s; send it faster or in parts"),
-            ))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -153,7 +153,8 @@ impl Next {
         let is_last = next.is_err();
         let block = match next {
             Ok(Some(Step::Events(events, _))) => {
-                Some(Ok(batch_blocks(bus, &events, rendering.format)))
+                let blocks = batch_blocks(bus, &events, rendering.format);
+                Some(Ok(bus.memory().share(blocks)))
             }
             Ok(Some(step)) => Some(Ok(step_block(bus, step))),
             Ok(None) => None,

@@ -2,6 +2,9 @@
 
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use serde_json::json;
 
 use super::request::Params;
@@ -10,6 +13,7 @@ use crate::bus::Bus;
 use crate::cursor::shorten;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::memory::{MEMORY_KINDS, MemoryBudget};
 use crate::source::register_metrics;
 use crate::topic::{Filter, Topic};
 
@@ -106,6 +110,7 @@ pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Resu
 pub(super) async fn metrics(State(AppState { bus, sources, .. }): State<AppState>) -> Response {
     let text = bus.metrics().render(bus.gauges(), |registry| {
         register_metrics(registry, &sources);
+        register_memory(registry, bus.memory());
     });
     (
         [(
@@ -115,4 +120,23 @@ pub(super) async fn metrics(State(AppState { bus, sources, .. }): State<AppState
         text,
     )
         .into_response()
+}
+
+/// What publishers and readers may make the gateway hold, and what they do.
+fn register_memory(registry: &mut Registry, memory: &MemoryBudget) {
+    let gauge_of = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let budget = Gauge::<i64>::default();
+    budget.set(gauge_of(memory.limit_bytes()));
+    let used = Family::<[(&str, &str); 1], Gauge>::default();
+    for kind in MEMORY_KINDS {
+        let label = [("kind", kind.as_str())];
+        used.get_or_create(&label)
+            .set(gauge_of(memory.used_bytes(kind)));
+    }
+    registry.register(
+        "memory_budget_bytes",
+        "What requests, answers and unread pages may take together",
+        budget,
+    );
+    registry.register("memory_used_bytes", "What they take now", used);
 }

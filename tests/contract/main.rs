@@ -31,5 +31,5 @@ mod same_events;
 mod slow_readers;
 mod snapshots;
 mod starts;
-mod wildcards;
 mod targets;
+mod wildcards;

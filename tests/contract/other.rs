@@ -308,7 +308,7 @@ async fn metrics_are_open_metrics_and_count() {
     }
 }
 
-/// The values of metrics without labels. Each is announced by a type and a help text, and the text
+/// The values of metrics, by their names and labels. Each is announced by a type and a help text, and the text
 /// ends with its mark.
 fn parse_open_metrics(text: &str) -> BTreeMap<String, f64> {
     let body = text
@@ -322,8 +322,9 @@ fn parse_open_metrics(text: &str) -> BTreeMap<String, f64> {
             ["#", "HELP", _, help] => assert!(!help.is_empty(), "{line}"),
             ["#", "TYPE", name, "counter" | "gauge"] => announced.push(name),
             [name, value] => {
+                let family = name.split('{').next().unwrap_or_default();
                 assert!(
-                    announced.contains(&name.trim_end_matches("_total")),
+                    announced.contains(&family.trim_end_matches("_total")),
                     "{line} comes without its type"
                 );
                 assert_eq!(

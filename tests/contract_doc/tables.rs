@@ -6,7 +6,7 @@ use vidette::limits;
 use crate::PAGE;
 use crate::page::table;
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::BadRequest,
     Kind::Forbidden,
     Kind::NotFound,
@@ -18,6 +18,7 @@ const KINDS: [Kind; 12] = [
     Kind::Internal,
     Kind::Closing,
     Kind::Broken,
+    Kind::OutOfMemory,
     Kind::StorageFull,
 ];
 
@@ -61,7 +62,7 @@ fn the_table_of_errors_is_that_of_the_code() {
 
 #[test]
 fn the_table_of_limits_is_that_of_the_code() {
-    let known: [(&str, u64); 26] = [
+    let known: [(&str, u64); 27] = [
         ("the largest vid", limits::MAX_VID),
         ("bytes of a topic", limits::MAX_TOPIC_BYTES as u64),
         ("tokens of a topic", limits::MAX_TOPIC_TOKENS as u64),
@@ -81,6 +82,10 @@ fn the_table_of_limits_is_that_of_the_code() {
         ),
         ("events in a batch", limits::MAX_BATCH_EVENTS as u64),
         ("bytes of a request body", limits::MAX_BODY_BYTES as u64),
+        (
+            "bytes of a gRPC request",
+            limits::SMALL_MESSAGE_BYTES as u64,
+        ),
         ("bytes of a line of NDJSON", limits::MAX_LINE_BYTES as u64),
         ("events in an answer", limits::PAGE_EVENTS as u64),
         ("bytes of events in the same", limits::PAGE_BYTES as u64),

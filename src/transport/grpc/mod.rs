@@ -2,39 +2,44 @@
 //!
 //! Invariants:
 //! - tonic answers every call but `Subscribe`, of which it reads the request;
+//! - requests are paid and timed as they come in, and those that are small by nature have a small
+//!   bound;
 //! - all of them fail with the same statuses, also on the way: more than the bound is
 //!   `RESOURCE_EXHAUSTED`.
 
+mod counted;
 mod encoded;
+mod publish;
 mod subscribe;
 
-use std::pin::Pin;
-use std::sync::Arc;
-
 use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request as HttpRequest, State};
+use axum::middleware::{map_request_with_state, map_response, map_response_with_state};
+use axum::response::Response as HttpResponse;
 use axum::routing::any;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use tokio_stream::Stream;
+use http_body_util::BodyExt as _;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use super::origin::check_origin;
+use super::metered::{GrpcMessages, Metered};
 use super::state::AppState;
 use super::status::list_topics;
-use crate::bus::{Bus, PublishStream, Publishing};
-use crate::engine::Receipt;
-use crate::error::{Error, Result};
-use crate::event::{EventParts, NewEvent};
+use crate::error::Error;
 use crate::limits;
+use crate::memory::{MemoryBudget, MemoryKind};
 use crate::topic::Filter;
 pub(crate) use encoded::SmallBuffers;
 #[cfg(fuzzing)]
 pub(crate) use encoded::encode_event;
 #[cfg(fuzzing)]
+pub(crate) use publish::batch;
+#[cfg(fuzzing)]
 pub(crate) use subscribe::subscribe_request;
 
-/// The generated code of the server, but for `Subscribe`, which [`subscribe`] answers.
+/// The generated code of the server, but for `Subscribe`, which [`subscribe`] answers, and for the
+/// calls of [`publish`], whose requests are counted first.
 #[allow(missing_docs, unreachable_pub, dead_code, clippy::pedantic)]
 pub(crate) mod proto {
     include!(concat!(env!("OUT_DIR"), "/server/vidette.v1.rs"));
@@ -53,36 +58,79 @@ pub(crate) const HEALTH_SERVICES: [&str; 2] = ["", "vidette.v1.EventBus"];
 
 /// The service, health and reflection, also for gRPC-web.
 pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Router {
+    let memory = state.bus.memory().clone();
     let service = proto::event_bus_server::EventBusServer::new(EventBusService {
         state: state.clone(),
     })
-    .max_decoding_message_size(limits::MAX_BODY_BYTES)
+    .max_decoding_message_size(limits::SMALL_MESSAGE_BYTES)
     .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES);
-    let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
-    let mut routes = tonic::service::Routes::builder();
-    routes
-        .add_service(service)
-        .add_service(health)
-        .add_service(v1.expect("descriptors of our own"))
-        .add_service(v1alpha.expect("descriptors of our own"));
+    let calls = small_calls(service, health)
+        .merge(publish::routes(state.clone()))
+        .layer(map_response_with_state(memory.clone(), pay));
     let subscribe = Router::new()
         .route(subscribe::PATH, any(subscribe::subscribe))
         .with_state(state);
-    let calls = routes
-        .routes()
-        .into_axum_router()
+    let calls = calls
         .merge(subscribe)
-        .layer(axum::middleware::map_response(name_too_large));
+        .layer(map_request_with_state(memory, meter))
+        .layer(map_response(name_too_large));
     // The fallback goes last: the gRPC-web layer would turn it into a 400 for every unknown
     // address.
     calls.layer(tonic_web::GrpcWebLayer::new()).reset_fallback()
 }
 
+/// The calls whose requests are small by nature.
+fn small_calls(
+    service: proto::event_bus_server::EventBusServer<EventBusService>,
+    health: HealthServer<impl Health>,
+) -> Router {
+    let small = limits::SMALL_MESSAGE_BYTES;
+    let v1 = reflection().build_v1().expect("descriptors of our own");
+    let v1alpha = reflection()
+        .build_v1alpha()
+        .expect("descriptors of our own");
+    let mut routes = tonic::service::Routes::builder();
+    routes
+        .add_service(service)
+        .add_service(health.max_decoding_message_size(small))
+        .add_service(v1.max_decoding_message_size(small))
+        .add_service(v1alpha.max_decoding_message_size(small));
+    routes.routes().into_axum_router()
+}
+
+/// Calls whose requests are streams of messages, with any time between them.
+const STREAM_PATHS: [&str; 3] = [
+    publish::STREAM_PATH,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// Requests are paid and timed on their way to whoever reads them.
+async fn meter(State(memory): State<MemoryBudget>, request: HttpRequest) -> HttpRequest {
+    let is_stream = STREAM_PATHS.contains(&request.uri().path());
+    request.map(|body| {
+        let metered = if is_stream {
+            Metered::<GrpcMessages>::stream(&memory, body)
+        } else {
+            Metered::single(&memory, body)
+        };
+        Body::new(metered.map_err(Status::from))
+    })
+}
+
+/// Answers are paid until their connections have taken them.
+async fn pay(State(memory): State<MemoryBudget>, response: HttpResponse) -> HttpResponse {
+    response.map(|body| {
+        let pay = move |piece: Bytes| memory.own(MemoryKind::Answer, piece);
+        Body::new(body.map_frame(move |frame| frame.map_data(&pay)))
+    })
+}
+
 /// tonic calls a request over its bound `OUT_OF_RANGE`, which is a gap here; too much is
 /// `RESOURCE_EXHAUSTED`.
-async fn name_too_large(response: axum::response::Response) -> axum::response::Response {
+async fn name_too_large(response: HttpResponse) -> HttpResponse {
     match Status::from_header_map(response.headers()) {
-        Some(status) if is_over_bound(&status) => too_large().into_http(),
+        Some(status) if is_over_bound(&status) => too_large(&status).into_http(),
         _ => response,
     }
 }
@@ -91,10 +139,12 @@ fn is_over_bound(status: &Status) -> bool {
     status.code() == tonic::Code::OutOfRange && status.details().is_empty() // a gap has details
 }
 
-fn too_large() -> Status {
+fn too_large(status: &Status) -> Status {
+    // tonic's text ends with the bound of the call.
+    let most = status.message().rsplit("limit is: ").next();
+    let most = most.unwrap_or_default();
     Error::too_large(format!(
-        "the request has more than {} bytes; send less at once",
-        limits::MAX_BODY_BYTES
+        "the request has more than {most}; send less at once"
     ))
     .into()
 }
@@ -112,31 +162,8 @@ struct EventBusService {
     state: AppState,
 }
 
-type BoxStream<T> = Pin<Box<dyn Stream<Item = std::result::Result<T, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl proto::event_bus_server::EventBus for EventBusService {
-    async fn publish(
-        &self,
-        request: Request<proto::PublishRequest>,
-    ) -> std::result::Result<Response<proto::PublishResponse>, Status> {
-        self.check_origin(&request)?;
-        let bus = &self.state.bus;
-        let receipts = bus.publish(batch(bus, request.into_inner())?).await?;
-        Ok(Response::new(published(bus, &receipts)))
-    }
-
-    type PublishStreamStream = BoxStream<proto::PublishResponse>;
-
-    async fn publish_stream(
-        &self,
-        request: Request<tonic::Streaming<proto::PublishRequest>>,
-    ) -> std::result::Result<Response<Self::PublishStreamStream>, Status> {
-        self.check_origin(&request)?;
-        let answers = publish_all(self.state.bus.clone(), request.into_inner());
-        Ok(Response::new(Box::pin(answers)))
-    }
-
     async fn get_bus(
         &self,
         _: Request<proto::GetBusRequest>,
@@ -183,110 +210,4 @@ impl proto::event_bus_server::EventBus for EventBusService {
                 .unwrap_or_default(),
         }))
     }
-}
-
-impl EventBusService {
-    fn check_origin<T>(&self, request: &Request<T>) -> Result<()> {
-        check_origin(
-            &request.metadata().clone().into_headers(),
-            &self.state.config.origins,
-        )
-    }
-}
-
-pub(crate) fn batch(bus: &Bus, request: proto::PublishRequest) -> Result<Vec<NewEvent>> {
-    let max_event_bytes = bus.options().max_event_bytes;
-    let checked = request
-        .events
-        .into_iter()
-        .enumerate()
-        .map(|(index, event)| {
-            let parts = EventParts {
-                topic: &event.topic,
-                kind: Some(&event.r#type),
-                id: Some(&event.id),
-                content_type: Some(&event.content_type),
-                headers: sorted(event.headers),
-                // Copied, so that a small event does not keep the whole request in memory.
-                data: Bytes::copy_from_slice(&event.data),
-            };
-            NewEvent::check(parts, max_event_bytes)
-                .map_err(|e| e.at(&format!("event {} of the batch", index + 1)))
-        });
-    checked.collect()
-}
-
-fn sorted(headers: std::collections::HashMap<String, String>) -> Vec<(String, String)> {
-    let mut headers: Vec<_> = headers.into_iter().collect();
-    headers.sort_unstable();
-    headers
-}
-
-fn published(bus: &Bus, receipts: &[Receipt]) -> proto::PublishResponse {
-    let (first_vid, last_vid) = Receipt::range(receipts);
-    let event = |r: &Receipt| proto::PublishedEvent {
-        vid: r.vid,
-        cursor: bus.cursor(r.vid).to_string(),
-        duplicate: r.duplicate,
-    };
-    proto::PublishResponse {
-        first_vid,
-        last_vid,
-        cursor: bus.cursor(last_vid).to_string(),
-        events: receipts.iter().map(event).collect(),
-    }
-}
-
-/// Queues batch after batch in the order they come, and answers each once it is durable.
-fn publish_all(
-    bus: Bus,
-    requests: tonic::Streaming<proto::PublishRequest>,
-) -> impl Stream<Item = std::result::Result<proto::PublishResponse, Status>> {
-    let stream = Arc::new(bus.publish_stream());
-    let queued = until_closed(bus.clone(), requests).then({
-        let bus = bus.clone();
-        move |request| enqueue(bus.clone(), stream.clone(), request)
-    });
-    let answers = queued.map(move |publishing| {
-        let bus = bus.clone();
-        async move { Ok(published(&bus, &publishing?.done().await?)) }
-    });
-    // The first fault is the last answer: what was queued behind it is not acknowledged.
-    answers.buffered(limits::PUBLISH_STREAM_PIPELINE).scan(
-        false,
-        |has_failed, answer: std::result::Result<_, Status>| {
-            let item = (!*has_failed).then_some(answer);
-            *has_failed |= matches!(item, Some(Err(_)));
-            std::future::ready(item)
-        },
-    )
-}
-
-/// The requests, until the gateway closes: then what was taken is still acknowledged, and the last
-/// word says why.
-fn until_closed<T>(
-    bus: Bus,
-    requests: impl Stream<Item = std::result::Result<T, Status>>,
-) -> impl Stream<Item = std::result::Result<T, Status>> {
-    let (closing, closed) = (bus.clone(), async move { bus.closed().await });
-    let last_word = async move { closing.is_closing().then(|| Err(Error::closing().into())) };
-    requests
-        .take_until(Box::pin(closed))
-        .chain(futures_util::stream::once(last_word).filter_map(std::future::ready))
-}
-
-async fn enqueue(
-    bus: Bus,
-    stream: Arc<PublishStream>,
-    request: std::result::Result<proto::PublishRequest, Status>,
-) -> std::result::Result<Publishing, Status> {
-    let request = request.map_err(|status| {
-        if is_over_bound(&status) {
-            too_large()
-        } else {
-            status
-        }
-    })?;
-    let batch = batch(&bus, request)?;
-    Ok(stream.enqueue_with_backpressure(batch).await?)
 }

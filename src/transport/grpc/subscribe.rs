@@ -71,7 +71,7 @@ async fn read(request: Request) -> std::result::Result<proto::SubscribeRequest, 
         decoder,
         request.into_body(),
         None,
-        Some(limits::MAX_BODY_BYTES),
+        Some(limits::SMALL_MESSAGE_BYTES),
     );
     let message = messages.message().await?;
     messages.trailers().await?; // to the request's end
@@ -205,7 +205,10 @@ fn message(bus: &Bus, step: Step) -> Bytes {
     use client_proto::subscribe_response::Message;
     let cursor = |vid| bus.cursor(vid).to_string();
     encode(match step {
-        Step::Events(batch, position) => return encoded_batch(&batch, || cursor(position)),
+        Step::Events(batch, position) => {
+            let message = encoded_batch(&batch, || cursor(position));
+            return bus.memory().share(message);
+        }
         Step::Hello {
             epoch,
             first,

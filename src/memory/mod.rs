@@ -1,0 +1,457 @@
+//! One budget, in bytes, for everything that strangers can make the gateway hold.
+//!
+//! Invariants:
+//! - what is reserved is paid for as long as the bytes live: a [`Reservation`] travels with them
+//!   and gives them back when it is dropped;
+//! - when the budget, or the share of a kind in it, is used up, new work of that kind is refused
+//!   with [`Kind::OutOfMemory`]; nothing that has been reserved is taken away;
+//! - no kind can take all: unfinished bodies and unread pages together leave a quarter for what has
+//!   arrived whole and for its answers;
+//! - bytes that many readers share are paid once.
+
+mod machine;
+mod shared;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::error::{Error, Kind, Result};
+use crate::limits;
+use shared::SharedPieces;
+
+/// What memory is held for; the label `kind` of `vidette_memory_used_bytes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryKind {
+    /// A request body, or a message of a stream, that is not complete yet.
+    Body,
+    /// A message that is complete, and what has been made of it, until it is in the queue.
+    Decoded,
+    /// Batches that wait to be written to the log, or are being written.
+    Queue,
+    /// Answers that their connections have not taken yet.
+    Answer,
+    /// Pages of events that their readers have not taken yet.
+    Page,
+}
+
+/// All kinds, in the order in which they count.
+pub const MEMORY_KINDS: [MemoryKind; 5] = [
+    MemoryKind::Body,
+    MemoryKind::Decoded,
+    MemoryKind::Queue,
+    MemoryKind::Answer,
+    MemoryKind::Page,
+];
+
+impl MemoryKind {
+    /// The value of the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MemoryKind::Body => "body",
+            MemoryKind::Decoded => "decoded",
+            MemoryKind::Queue => "queue",
+            MemoryKind::Answer => "answer",
+            MemoryKind::Page => "page",
+        }
+    }
+
+    /// How many eighths of the budget this kind may take. What a stranger can leave unfinished
+    /// takes six together.
+    fn share_eighths(self) -> usize {
+        match self {
+            MemoryKind::Body | MemoryKind::Page => 3,
+            MemoryKind::Decoded | MemoryKind::Queue | MemoryKind::Answer => 8,
+        }
+    }
+}
+
+/// The budget. Clones share it.
+#[derive(Clone)]
+pub struct MemoryBudget(Arc<Shared>);
+
+struct Shared {
+    limit_bytes: usize,
+    used_bytes: [AtomicUsize; MEMORY_KINDS.len()],
+    shared_pieces: SharedPieces,
+    waiting: AtomicUsize,
+    given_back: Notify,
+}
+
+impl std::fmt::Debug for MemoryBudget {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "MemoryBudget({} bytes)", self.0.limit_bytes)
+    }
+}
+
+impl Default for MemoryBudget {
+    /// The budget of this machine; see [`default_budget_bytes`].
+    fn default() -> Self {
+        Self::new(default_budget_bytes())
+    }
+}
+
+/// A part of what this process may use, and at least [`limits::MIN_MEMORY_BUDGET_BYTES`].
+pub fn default_budget_bytes() -> u64 {
+    let usable = machine::usable_bytes(Path::new("/")).unwrap_or(0);
+    (usable / limits::MEMORY_BUDGET_PART).max(limits::MIN_MEMORY_BUDGET_BYTES)
+}
+
+impl MemoryBudget {
+    /// A budget of so many bytes.
+    pub fn new(limit_bytes: u64) -> Self {
+        // So far below the end of the type that no sum of parts wraps.
+        let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+        MemoryBudget(Arc::new(Shared {
+            limit_bytes: limit_bytes.min(usize::MAX / 16),
+            used_bytes: std::array::from_fn(|_| AtomicUsize::new(0)),
+            shared_pieces: SharedPieces::default(),
+            waiting: AtomicUsize::new(0),
+            given_back: Notify::new(),
+        }))
+    }
+
+    /// What may be used in all, in bytes.
+    pub fn limit_bytes(&self) -> usize {
+        self.0.limit_bytes
+    }
+
+    /// What is used by this kind now, in bytes.
+    pub fn used_bytes(&self, kind: MemoryKind) -> usize {
+        self.0.used_bytes[kind as usize].load(Ordering::SeqCst)
+    }
+
+    /// Takes a part of the budget, before the memory is taken.
+    ///
+    /// # Errors
+    /// Out of memory when the budget, or the share of this kind, would be exceeded.
+    pub fn reserve(&self, kind: MemoryKind, bytes: usize) -> Result<Reservation> {
+        let mut reservation = self.charge(kind, 0);
+        reservation.grow(bytes)?;
+        Ok(reservation)
+    }
+
+    /// Takes a part of the budget for memory that is there already, whether it fits or not: then
+    /// others are refused until it is given back.
+    pub fn charge(&self, kind: MemoryKind, bytes: usize) -> Reservation {
+        self.0.add(kind, bytes);
+        Reservation {
+            shared: self.0.clone(),
+            kind,
+            bytes,
+        }
+    }
+
+    /// Is the budget, or the share of this kind, used up?
+    pub fn is_used_up(&self, kind: MemoryKind) -> bool {
+        self.0.is_used_up(kind)
+    }
+
+    /// Refuses while the budget, or the share of this kind, is used up.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn check(&self, kind: MemoryKind) -> Result<()> {
+        if self.is_used_up(kind) {
+            return Err(out_of_memory(kind));
+        }
+        Ok(())
+    }
+
+    /// Waits until there is memory for pages again.
+    pub async fn until_pages_fit(&self) {
+        let _waiting = Waiting::new(&self.0);
+        while self.is_used_up(MemoryKind::Page) {
+            self.0.given_back.notified().await;
+        }
+        // One is woken at a time, so that what was given back is taken before the next one looks.
+        self.0.given_back.notify_one();
+    }
+
+    /// Bytes that are paid for as long as anybody has them. For those that one connection is given.
+    pub fn own(&self, kind: MemoryKind, bytes: impl Into<Bytes>) -> Bytes {
+        let bytes = bytes.into();
+        if bytes.len() < limits::PAID_FROM_BYTES {
+            return bytes;
+        }
+        let reservation = self.charge(kind, bytes.len());
+        Bytes::from_owner(Owned(bytes, reservation))
+    }
+
+    /// The same for a page of events that many connections may be given: however many have it, it
+    /// is paid once.
+    pub fn share(&self, bytes: Bytes) -> Bytes {
+        if bytes.len() < limits::PAID_FROM_BYTES {
+            return bytes;
+        }
+        if self.0.shared_pieces.add_holder(&bytes) {
+            self.0.add(MemoryKind::Page, bytes.len());
+        }
+        Bytes::from_owner(SharedPiece {
+            bytes,
+            shared: self.0.clone(),
+        })
+    }
+}
+
+impl Shared {
+    fn add(&self, kind: MemoryKind, bytes: usize) -> usize {
+        self.used_bytes[kind as usize].fetch_add(bytes, Ordering::SeqCst) + bytes
+    }
+
+    fn total(&self) -> usize {
+        let used = self.used_bytes.iter();
+        used.map(|used| used.load(Ordering::SeqCst)).sum()
+    }
+
+    fn share_bytes(&self, kind: MemoryKind) -> usize {
+        self.limit_bytes * kind.share_eighths() / 8
+    }
+
+    /// Adds if it fits. Of two that would only fit alone both may be refused; never are both taken.
+    fn try_add(&self, kind: MemoryKind, bytes: usize) -> bool {
+        let fits =
+            self.add(kind, bytes) <= self.share_bytes(kind) && self.total() <= self.limit_bytes;
+        if !fits {
+            self.give_back(kind, bytes);
+        }
+        fits
+    }
+
+    fn is_used_up(&self, kind: MemoryKind) -> bool {
+        let used = self.used_bytes[kind as usize].load(Ordering::SeqCst);
+        used >= self.share_bytes(kind) || self.total() >= self.limit_bytes
+    }
+
+    fn give_back(&self, kind: MemoryKind, bytes: usize) {
+        self.used_bytes[kind as usize].fetch_sub(bytes, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) > 0 && !self.is_used_up(MemoryKind::Page) {
+            self.given_back.notify_one();
+        }
+    }
+}
+
+fn out_of_memory(kind: MemoryKind) -> Error {
+    let what = match kind {
+        MemoryKind::Body => "requests that are not complete",
+        MemoryKind::Decoded => "requests that are being read",
+        MemoryKind::Queue => "events that wait to be written",
+        MemoryKind::Answer => "answers that wait to be read",
+        MemoryKind::Page => "readers that do not take what they are sent",
+    };
+    Error::new(
+        Kind::OutOfMemory,
+        format!(
+            "no memory is left for {what} (limits.memory_budget); nothing was taken. Try again shortly"
+        ),
+    )
+}
+
+/// A part of the budget; it is given back when this is dropped.
+pub struct Reservation {
+    shared: Arc<Shared>,
+    kind: MemoryKind,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// What is reserved, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes more.
+    ///
+    /// # Errors
+    /// Out of memory; what was reserved before stays so.
+    pub fn grow(&mut self, more_bytes: usize) -> Result<()> {
+        if more_bytes > 0 && !self.shared.try_add(self.kind, more_bytes) {
+            return Err(out_of_memory(self.kind));
+        }
+        self.bytes += more_bytes;
+        Ok(())
+    }
+
+    /// Takes more or gives some back, so that it is so much.
+    ///
+    /// # Errors
+    /// Out of memory; what was reserved before stays so.
+    pub fn resize(&mut self, bytes: usize) -> Result<()> {
+        if bytes >= self.bytes {
+            return self.grow(bytes - self.bytes);
+        }
+        self.shared.give_back(self.kind, self.bytes - bytes);
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Takes more for memory that is there already, whether it fits or not.
+    pub fn charge(&mut self, more_bytes: usize) {
+        self.shared.add(self.kind, more_bytes);
+        self.bytes += more_bytes;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.shared.give_back(self.kind, self.bytes);
+        }
+    }
+}
+
+impl std::fmt::Debug for Reservation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            formatter,
+            "Reservation({:?}, {} bytes)",
+            self.kind, self.bytes
+        )
+    }
+}
+
+/// Counts one who waits, also when it is given up.
+struct Waiting<'s>(&'s Shared);
+
+impl<'s> Waiting<'s> {
+    fn new(shared: &'s Shared) -> Self {
+        shared.waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Bytes with what they cost.
+struct Owned(
+    Bytes,
+    #[expect(dead_code, reason = "gives back when it is dropped")] Reservation,
+);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// One holder's part in bytes that others may have, too.
+struct SharedPiece {
+    bytes: Bytes,
+    shared: Arc<Shared>,
+}
+
+impl AsRef<[u8]> for SharedPiece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for SharedPiece {
+    fn drop(&mut self) {
+        let paid_bytes = self.shared.shared_pieces.drop_holder(&self.bytes);
+        if paid_bytes > 0 {
+            self.shared.give_back(MemoryKind::Page, paid_bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn kib(count: usize) -> Bytes {
+        vec![b'x'; count * 1024].into()
+    }
+
+    #[test]
+    fn what_is_reserved_is_refused_to_others_until_it_is_dropped() {
+        let budget = MemoryBudget::new(1000);
+        let mut first = budget.reserve(MemoryKind::Queue, 600).expect("a part");
+        let refused = budget.reserve(MemoryKind::Queue, 401).expect_err("no more");
+        assert_eq!(refused.kind(), Kind::OutOfMemory);
+        assert_eq!(budget.used_bytes(MemoryKind::Queue), 600);
+        first.grow(400).expect("it fits exactly");
+        first.grow(1).expect_err("no more");
+        first.resize(100).expect("less is always possible");
+        budget.reserve(MemoryKind::Queue, 900).expect("a part");
+        drop(first);
+        assert_eq!(budget.used_bytes(MemoryKind::Queue), 0);
+    }
+
+    #[test]
+    fn unfinished_bodies_and_unread_pages_leave_a_quarter() {
+        let budget = MemoryBudget::new(800);
+        budget
+            .reserve(MemoryKind::Body, 301)
+            .expect_err("more than their share");
+        let _bodies = budget.reserve(MemoryKind::Body, 300).expect("their share");
+        let _pages = budget.charge(MemoryKind::Page, 300);
+        assert!(budget.is_used_up(MemoryKind::Page));
+        assert!(!budget.is_used_up(MemoryKind::Queue));
+        budget.reserve(MemoryKind::Queue, 200).expect("the rest");
+    }
+
+    #[test]
+    fn what_many_hold_is_paid_once() {
+        let budget = MemoryBudget::new(1024 * 1024);
+        let page = kib(8);
+        let (first, second) = (budget.share(page.clone()), budget.share(page.clone()));
+        assert_eq!(budget.used_bytes(MemoryKind::Page), 8 * 1024);
+        let other = budget.share(kib(4));
+        assert_eq!(budget.used_bytes(MemoryKind::Page), 12 * 1024);
+        let part = first.slice(..100);
+        drop((first, second, other, page));
+        assert_eq!(budget.used_bytes(MemoryKind::Page), 8 * 1024);
+        drop(part);
+        assert_eq!(budget.used_bytes(MemoryKind::Page), 0);
+    }
+
+    #[test]
+    fn a_piece_that_is_owned_is_paid_until_its_last_part_is_dropped() {
+        let budget = MemoryBudget::new(1024 * 1024);
+        let mut answer = budget.own(MemoryKind::Answer, kib(8));
+        let part = answer.split_to(10);
+        drop(answer);
+        assert_eq!(budget.used_bytes(MemoryKind::Answer), 8 * 1024);
+        drop(part);
+        assert_eq!(budget.used_bytes(MemoryKind::Answer), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_wait_for_memory_go_on_when_there_is_some() {
+        let budget = MemoryBudget::new(800);
+        let pages = budget.charge(MemoryKind::Page, 300);
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let budget = budget.clone();
+                tokio::spawn(async move { budget.until_pages_fit().await })
+            })
+            .collect();
+        let none = timeout(Duration::from_secs(1), budget.until_pages_fit()).await;
+        none.expect_err("nothing was given back");
+        drop(pages);
+        for one in waiting {
+            timeout(Duration::from_secs(1), one)
+                .await
+                .expect("woken")
+                .expect("no panic");
+        }
+    }
+
+    #[test]
+    fn the_default_is_a_part_of_the_machine_and_no_less_than_the_least() {
+        let bytes = MemoryBudget::default().limit_bytes() as u64;
+        assert!(bytes >= limits::MIN_MEMORY_BUDGET_BYTES);
+    }
+}

@@ -1,0 +1,156 @@
+//! JSON lists and maps that are counted while they are read.
+//!
+//! Two bytes of JSON can stand for a hundred in memory. Invariant: nothing is made of what is over
+//! its bound, or comes behind the first element that is wrong.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Result};
+use crate::limits::MAX_HEADERS;
+
+/// Reads the elements of a JSON array, at most `max_elements`. `read` gets each with its index.
+///
+/// # Errors
+/// What `read` says of the first element that is wrong; too large for more elements; what
+/// `not_json` makes of a text that is no array.
+pub(super) fn read_elements<T>(
+    json: &[u8],
+    max_elements: usize,
+    read: impl FnMut(usize, &RawValue) -> Result<T>,
+    not_json: impl FnOnce(serde_json::Error) -> Error,
+) -> Result<Vec<T>> {
+    let mut refused = None;
+    let elements = Elements {
+        max_elements,
+        read,
+        refused: &mut refused,
+    };
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let taken = deserializer.deserialize_seq(elements);
+    let taken = taken.and_then(|taken| deserializer.end().map(|()| taken));
+    taken.map_err(|fault| refused.unwrap_or_else(|| not_json(fault)))
+}
+
+struct Elements<'r, R> {
+    max_elements: usize,
+    read: R,
+    /// The reason when it is no matter of JSON.
+    refused: &'r mut Option<Error>,
+}
+
+impl<'de, T, R: FnMut(usize, &RawValue) -> Result<T>> Visitor<'de> for Elements<'_, R> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(
+        mut self,
+        mut elements: A,
+    ) -> std::result::Result<Self::Value, A::Error> {
+        let mut taken = Vec::new();
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            if taken.len() == self.max_elements {
+                let most = self.max_elements;
+                *self.refused = Some(Error::too_large(format!(
+                    "the batch has more than {most} events; send less at once"
+                )));
+                return Err(A::Error::custom("too many elements"));
+            }
+            match (self.read)(taken.len(), element) {
+                Ok(element) => taken.push(element),
+                Err(fault) => {
+                    *self.refused = Some(fault);
+                    return Err(A::Error::custom("an element was refused"));
+                }
+            }
+        }
+        Ok(taken)
+    }
+}
+
+/// Reads an event's headers, at most so many as it may have.
+pub(super) fn read_headers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<String, String>, D::Error> {
+    deserializer.deserialize_map(Headers)
+}
+
+struct Headers;
+
+impl<'de> Visitor<'de> for Headers {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(
+        self,
+        mut entries: A,
+    ) -> std::result::Result<Self::Value, A::Error> {
+        let mut headers = BTreeMap::new();
+        while let Some((name, value)) = entries.next_entry::<Cow<'de, str>, Cow<'de, str>>()? {
+            headers.insert(name.into_owned(), value.into_owned());
+            if headers.len() > MAX_HEADERS {
+                return Err(A::Error::custom(format!("more than {MAX_HEADERS} headers")));
+            }
+        }
+        Ok(headers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn numbers(json: &str) -> Result<Vec<u32>> {
+        let read = |index, element: &RawValue| {
+            let number = element.get().parse();
+            number.map_err(|_| Error::bad_request(format!("element {index}")))
+        };
+        let not_json = |fault| Error::internal(format!("no array: {fault}"));
+        read_elements(json.as_bytes(), 3, read, not_json)
+    }
+
+    #[test]
+    fn an_array_is_read_up_to_its_bound() {
+        assert!(numbers("[]").expect("an array").is_empty());
+        assert_eq!(numbers(" [1, 2,3] ").expect("an array"), [1, 2, 3]);
+        let kind = |json| numbers(json).expect_err(json).kind();
+        assert_eq!(kind("[1,2,3,4]"), Kind::TooLarge);
+        assert_eq!(
+            kind("[1,2,3,4,"),
+            Kind::TooLarge,
+            "what follows is not read"
+        );
+        assert_eq!(kind("[1,x]"), Kind::Internal);
+        assert_eq!(kind("[1] 2"), Kind::Internal);
+        let wrong = numbers("[1,\"a\",{").expect_err("an element");
+        assert_eq!(wrong.to_string(), "element 1");
+    }
+
+    #[test]
+    fn headers_are_read_up_to_their_bound() {
+        let object = |count| {
+            let fields: Vec<_> = (0..count).map(|n| format!("\"{n}\":\"\"")).collect();
+            format!("{{{}}}", fields.join(","))
+        };
+        let read = |json: &str| read_headers(&mut serde_json::Deserializer::from_str(json));
+        let most = read(&object(MAX_HEADERS)).expect("as many as may be");
+        assert_eq!(most.len(), MAX_HEADERS);
+        let fault = read(&object(MAX_HEADERS + 1)).expect_err("too many");
+        assert!(
+            fault.to_string().starts_with("more than 32 headers"),
+            "{fault}"
+        );
+    }
+}

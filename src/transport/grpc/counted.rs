@@ -1,0 +1,204 @@
+//! Publish requests, counted before they are decoded.
+//!
+//! Two bytes of protobuf can stand for 300 in memory. Invariants:
+//! - what has more events, or an event more headers, than may be is refused before anything is made
+//!   of it;
+//! - what a message takes when it is decoded is paid from the memory budget, and given back with it.
+
+use bytes::Buf as _;
+use prost::DecodeError;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use tonic::Status;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
+use tonic_prost::{ProstDecoder, ProstEncoder};
+
+use super::encoded::SmallBuffers;
+use super::proto;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::memory::{MemoryBudget, MemoryKind, Reservation};
+
+/// A decoded event without its texts and data, in bytes, with what is made of it for the queue.
+const EVENT_BYTES: usize = 512;
+/// A decoded header without its texts: its place in a map, and two allocations.
+const HEADER_BYTES: usize = 160;
+
+/// A request, and what it costs until it is dropped.
+pub(super) struct PaidRequest {
+    pub(super) message: proto::PublishRequest,
+    /// None for a small one.
+    pub(super) held: Option<Reservation>,
+}
+
+/// The codec of the calls that publish.
+#[derive(Clone)]
+pub(super) struct PublishCodec(pub(super) MemoryBudget);
+
+impl Codec for PublishCodec {
+    type Encode = proto::PublishResponse;
+    type Decode = PaidRequest;
+    type Encoder = ProstEncoder<proto::PublishResponse>;
+    type Decoder = PublishDecoder;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        Plain::default().encoder()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        PublishDecoder {
+            plain: Plain::default().decoder(),
+            memory: self.0.clone(),
+        }
+    }
+}
+
+type Plain = SmallBuffers<proto::PublishResponse, proto::PublishRequest>;
+
+pub(super) struct PublishDecoder {
+    plain: ProstDecoder<proto::PublishRequest>,
+    memory: MemoryBudget,
+}
+
+impl Decoder for PublishDecoder {
+    type Item = PaidRequest;
+    type Error = Status;
+
+    fn decode(
+        &mut self,
+        source: &mut DecodeBuf<'_>,
+    ) -> std::result::Result<Option<PaidRequest>, Status> {
+        // The whole message lies in one piece of memory.
+        let decoded_bytes = decoded_bytes(source.chunk())?;
+        let held = (decoded_bytes >= limits::PAID_FROM_BYTES)
+            .then(|| self.memory.reserve(MemoryKind::Decoded, decoded_bytes))
+            .transpose()?;
+        let message = self.plain.decode(source)?;
+        Ok(message.map(|message| PaidRequest { message, held }))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.plain.buffer_settings()
+    }
+}
+
+/// What a `PublishRequest` takes in memory when it is decoded, about.
+///
+/// # Errors
+/// Too large for too many events, a bad request for too many headers.
+fn decoded_bytes(message: &[u8]) -> Result<usize> {
+    const EVENTS: u32 = 1; // of PublishRequest
+    const HEADERS: u32 = 8; // of NewEvent
+    let (mut events, mut headers) = (0, 0);
+    each_field(message, EVENTS, |event| {
+        events += 1;
+        if events > limits::MAX_BATCH_EVENTS {
+            let most = limits::MAX_BATCH_EVENTS;
+            return Err(Error::too_large(format!(
+                "the batch has more than {most} events; send less at once"
+            )));
+        }
+        let mut of_event = 0;
+        each_field(event, HEADERS, |_| {
+            of_event += 1;
+            if of_event > limits::MAX_HEADERS {
+                let most = limits::MAX_HEADERS;
+                let fault = Error::bad_request(format!("more than {most} headers"));
+                return Err(fault.at(&format!("event {events} of the batch")));
+            }
+            Ok(())
+        })?;
+        headers += of_event;
+        Ok(())
+    })?;
+    Ok(message.len() + events * EVENT_BYTES + headers * HEADER_BYTES)
+}
+
+/// Looks at each value of a field of bytes or messages. Where a message cannot be read it ends:
+/// whoever decodes it says so, and makes nothing of what is behind.
+fn each_field(
+    mut message: &[u8],
+    field: u32,
+    mut look: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    while let Ok(Some(value)) = next_value(&mut message, field) {
+        look(value)?;
+    }
+    Ok(())
+}
+
+/// The next value of that field; none at the end.
+fn next_value<'m>(
+    message: &mut &'m [u8],
+    field: u32,
+) -> std::result::Result<Option<&'m [u8]>, DecodeError> {
+    while !message.is_empty() {
+        let (tag, wire_type) = decode_key(message)?;
+        if tag != field || wire_type != WireType::LengthDelimited {
+            skip_field(wire_type, tag, message, DecodeContext::default())?;
+            continue;
+        }
+        let length = usize::try_from(decode_varint(message)?).unwrap_or(usize::MAX);
+        if let Some((value, rest)) = message.split_at_checked(length) {
+            *message = rest;
+            return Ok(Some(value));
+        }
+        *message = &[]; // it breaks off
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::error::Kind;
+
+    fn request(events: usize, headers: usize) -> Vec<u8> {
+        let headers = (0..headers)
+            .map(|n| (n.to_string(), String::new()))
+            .collect();
+        let event = proto::NewEvent {
+            topic: "door.1".into(),
+            data: vec![b'x'; 100].into(),
+            headers,
+            ..proto::NewEvent::default()
+        };
+        let events = vec![event; events];
+        proto::PublishRequest { events }.encode_to_vec()
+    }
+
+    #[test]
+    fn a_request_is_counted_without_being_decoded() {
+        let bytes = request(3, 2);
+        let expected = bytes.len() + 3 * EVENT_BYTES + 6 * HEADER_BYTES;
+        assert_eq!(decoded_bytes(&bytes).expect("a request"), expected);
+        let most = request(2, limits::MAX_HEADERS);
+        decoded_bytes(&most).expect("as many headers as may be");
+
+        let empty_events = [0x0a, 0x00].repeat(limits::MAX_BATCH_EVENTS + 1);
+        let fault = decoded_bytes(&empty_events).expect_err("too many events");
+        assert_eq!(fault.kind(), Kind::TooLarge);
+        let fault = decoded_bytes(&request(2, limits::MAX_HEADERS + 1)).expect_err("headers");
+        assert_eq!(
+            fault.to_string(),
+            "event 1 of the batch: more than 32 headers"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_up_to_there() {
+        let two = request(2, 0);
+        for broken in [&two[..two.len() - 1], &[&two[..], b"\x0a\xff"].concat()] {
+            let bytes = decoded_bytes(broken).expect("what is there");
+            assert!(bytes <= broken.len() + 2 * EVENT_BYTES, "{bytes}");
+            proto::PublishRequest::decode(broken).expect_err("broken");
+        }
+        // Fields that nobody knows are passed over.
+        let unknown = [&b"\x10\x05\x1a\x01x"[..], &two].concat();
+        assert_eq!(
+            decoded_bytes(&unknown).expect("a request"),
+            unknown.len() + 2 * EVENT_BYTES
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! An answer's body of pieces that others have, too.
+//!
+//! Invariants:
+//! - pieces are not copied, unless all of them together are small: one write of one piece costs
+//!   less then;
+//! - a piece is paid from the memory budget until the connection has taken it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+
+use crate::limits;
+use crate::memory::MemoryBudget;
+
+struct Pieces {
+    rest: std::vec::IntoIter<Bytes>,
+    left_bytes: u64,
+}
+
+/// A body of these pieces, in their order.
+pub(super) fn body(memory: &MemoryBudget, pieces: Vec<Bytes>) -> Body {
+    let bytes: usize = pieces.iter().map(Bytes::len).sum();
+    if bytes < limits::PAID_FROM_BYTES {
+        return pieces.concat().into();
+    }
+    let shared = pieces.into_iter().map(|piece| memory.share(piece));
+    Body::new(Pieces {
+        rest: shared.collect::<Vec<_>>().into_iter(),
+        left_bytes: bytes as u64,
+    })
+}
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.rest.next();
+        self.left_bytes -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.len() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::memory::MemoryKind;
+
+    #[tokio::test]
+    async fn pieces_come_in_order_and_are_paid_until_they_are_taken() {
+        let memory = MemoryBudget::new(1 << 20);
+        let paid = || memory.used_bytes(MemoryKind::Page);
+        let large = Bytes::from(vec![b'x'; 10_000]);
+        let pieces = vec![Bytes::from_static(b"ab"), large.clone(), large];
+        let mut body = body(&memory, pieces.clone());
+        assert_eq!(body.size_hint().exact(), Some(20_002));
+        assert_eq!(paid(), 10_000, "the same piece is paid once");
+        let mut taken = Vec::new();
+        while let Some(frame) = body.frame().await {
+            taken.push(frame.expect("no fault").into_data().expect("data"));
+        }
+        assert_eq!(taken, pieces);
+        assert!(body.is_end_stream());
+        drop((body, taken));
+        assert_eq!(paid(), 0);
+    }
+
+    #[tokio::test]
+    async fn small_pieces_are_one() {
+        let memory = MemoryBudget::new(1 << 20);
+        let pieces = vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cd")];
+        let mut body = body(&memory, pieces);
+        let frame = body.frame().await.expect("a frame").expect("no fault");
+        assert_eq!(frame.into_data().expect("data"), "abcd");
+        assert!(body.is_end_stream());
+    }
+}

@@ -1,0 +1,176 @@
+//! Request bodies, as they come in.
+//!
+//! Invariants:
+//! - a body is paid from the memory budget as it arrives, by what it takes in memory, and given up
+//!   when it is not complete in time;
+//! - what came with the request's first piece is whole and waits for nothing, so it costs nothing.
+
+use std::ops::Deref;
+
+use axum::body::{Body, Bytes};
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
+
+use crate::error::{Error, Kind, Result};
+use crate::limits;
+use crate::memory::{MemoryBudget, MemoryKind, Reservation};
+
+/// A whole body, and what it costs until it is dropped.
+pub(super) struct WholeBody {
+    bytes: Bytes,
+    /// None for a small one.
+    _held: Option<Reservation>,
+}
+
+impl Deref for WholeBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl AsRef<[u8]> for WholeBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads a whole body, within its bounds of length and time and the memory budget.
+///
+/// # Errors
+/// Too large, out of memory, or a bad request when it broke off or came too slowly.
+pub(super) async fn read_body(
+    memory: &MemoryBudget,
+    body: Body,
+    max_bytes: usize,
+) -> Result<WholeBody> {
+    let read = timeout(limits::BODY_TIMEOUT, read(memory, body, max_bytes)).await;
+    read.unwrap_or_else(|_| {
+        let seconds = limits::BODY_TIMEOUT.as_secs();
+        Err(Error::new(
+            Kind::BadRequest,
+            format!("the body was not complete after {seconds} s; send it faster or in parts"),
+        ))
+    })
+}
+
+async fn read(memory: &MemoryBudget, mut body: Body, max_bytes: usize) -> Result<WholeBody> {
+    let first = next_piece(&mut body).await?.unwrap_or_default();
+    check_length(first.len(), max_bytes)?;
+    if axum::body::HttpBody::is_end_stream(&body) {
+        return Ok(WholeBody {
+            bytes: first,
+            _held: None,
+        });
+    }
+
+    // Copied together: pieces of a byte each would keep a buffer of the connection each.
+    let mut held = memory.reserve(MemoryKind::Body, first.len())?;
+    let mut gathered = first.to_vec();
+    drop(first);
+    while let Some(piece) = next_piece(&mut body).await? {
+        check_length(gathered.len() + piece.len(), max_bytes)?;
+        make_place(&mut gathered, piece.len(), max_bytes, &mut held)?;
+        gathered.extend_from_slice(&piece);
+    }
+    Ok(WholeBody {
+        bytes: gathered.into(),
+        _held: Some(held),
+    })
+}
+
+/// The next piece with data; none at the end.
+async fn next_piece(body: &mut Body) -> Result<Option<Bytes>> {
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|fault| Error::bad_request(format!("the body broke off: {fault}")))?;
+        // What is no data is the trailers, which say nothing here.
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+fn check_length(bytes: usize, max_bytes: usize) -> Result<()> {
+    if bytes > max_bytes {
+        return Err(Error::too_large(format!(
+            "the body has more than {max_bytes} bytes; send less at once"
+        )));
+    }
+    Ok(())
+}
+
+/// Lets the buffer grow by doubling, and pays before it does.
+fn make_place(
+    gathered: &mut Vec<u8>,
+    more_bytes: usize,
+    max_bytes: usize,
+    held: &mut Reservation,
+) -> Result<()> {
+    let needed = gathered.len() + more_bytes;
+    if needed <= gathered.capacity() {
+        return Ok(());
+    }
+    let capacity = needed.max(gathered.capacity() * 2).min(max_bytes);
+    held.resize(capacity)?;
+    gathered.reserve_exact(capacity - gathered.len());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream::{iter, pending};
+    use futures_util::{FutureExt as _, StreamExt as _};
+
+    use super::*;
+
+    fn pieces(count: usize, bytes: usize) -> Vec<std::result::Result<Bytes, Infallible>> {
+        vec![Ok(vec![b'x'; bytes].into()); count]
+    }
+
+    #[tokio::test]
+    async fn a_body_is_paid_while_it_comes_and_until_it_is_dropped() {
+        let memory = MemoryBudget::new(1 << 20);
+        let paid = || memory.used_bytes(MemoryKind::Body);
+        let endless = Body::from_stream(iter(pieces(10, 1000)).chain(pending()));
+        let mut reading = Box::pin(read_body(&memory, endless, 100_000));
+        assert!(reading.as_mut().now_or_never().is_none(), "it has no end");
+        assert!((10_000..20_000).contains(&paid()), "{}", paid());
+        drop(reading);
+        assert_eq!(paid(), 0, "a body that is given up costs nothing");
+
+        let body = Body::from_stream(iter(pieces(10, 1000)));
+        let body = read_body(&memory, body, 10_000).await.expect("a body");
+        assert_eq!((body.len(), paid()), (10_000, 10_000));
+        drop(body);
+        assert_eq!(paid(), 0);
+
+        let body = read_body(&memory, Body::from("whole"), 5).await;
+        assert_eq!((&*body.expect("a body"), paid()), (&b"whole"[..], 0));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_refused() {
+        let memory = MemoryBudget::new(8000);
+        let read = |body, most| read_body(&memory, body, most).map(|read| read.err());
+        let kind = |fault: Option<Error>| fault.expect("a refusal").kind();
+        let body = || Body::from_stream(iter(pieces(10, 1000)));
+        assert_eq!(kind(read(body(), 100_000).await), Kind::OutOfMemory);
+        assert_eq!(kind(read(body(), 1999).await), Kind::TooLarge);
+        assert_eq!(kind(read(Body::from("whole"), 4).await), Kind::TooLarge);
+        assert_eq!(memory.used_bytes(MemoryKind::Body), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_given_up() {
+        let memory = MemoryBudget::new(1 << 20);
+        let body = Body::from_stream(iter(pieces(2, 1000)).chain(pending()));
+        let fault = read_body(&memory, body, 100_000).await.err();
+        assert_eq!(fault.expect("given up").kind(), Kind::BadRequest);
+        assert_eq!(memory.used_bytes(MemoryKind::Body), 0);
+    }
+}
