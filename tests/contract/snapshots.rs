@@ -98,3 +98,48 @@ async fn a_snapshot_taken_while_events_are_published_leads_to_the_same_state_as_
 fn state_of<'e>(events: impl Iterator<Item = (&'e String, u64)>) -> BTreeMap<String, u64> {
     events.map(|(topic, vid)| (topic.clone(), vid)).collect()
 }
+
+/// Topics that the index of topics does not have yet, with 250 KB each: 200 MB together.
+const LARGE_TOPICS: usize = 800;
+const LARGE_BYTES: usize = 250_000;
+/// What one page of a snapshot may take beside the gateway's own memory.
+const PAGE_MEMORY_KIB: u64 = 32 * 1024;
+
+/// A number of a file in /proc of the gateway.
+fn proc_number(gateway: &crate::common::gateway::Gateway, file: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/{file}", gateway.pid())).expect(file);
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(name))
+        .expect(name);
+    let number = line.split_whitespace().nth(1).and_then(|n| n.parse().ok());
+    number.expect("a number")
+}
+
+#[tokio::test]
+async fn one_event_of_a_snapshot_takes_no_more_memory_or_disk_than_a_page() {
+    let mut gateway = crate::support::gateway("sqlite", "");
+    let data = "x".repeat(LARGE_BYTES);
+    for part in 0..LARGE_TOPICS / 50 {
+        let events: Vec<_> = (0..50)
+            .map(|n| json!({ "topic": format!("door.{part}.{n}"), "data": data }))
+            .collect();
+        gateway.publish(&Value::from(events)).await;
+    }
+    gateway.terminate().await;
+    gateway.start_again(); // nothing is in memory
+    let (memory, written) = (
+        proc_number(&gateway, "status", "VmRSS:"),
+        proc_number(&gateway, "io", "wchar:"),
+    );
+    let answer = gateway.get("/v1/poll?snapshot=true&limit=1&wait=0").await;
+    assert_eq!(answer["events"][0]["topic"], "door.0.0");
+    assert_eq!(answer["events"].as_array().map(Vec::len), Some(1));
+    let most = proc_number(&gateway, "status", "VmHWM:") - memory;
+    assert!(most < PAGE_MEMORY_KIB, "{most} KiB more than {memory} KiB");
+    let written = proc_number(&gateway, "io", "wchar:") - written;
+    assert!(
+        written < PAGE_MEMORY_KIB * 1024,
+        "{written} bytes were written"
+    );
+}

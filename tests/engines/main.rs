@@ -2,6 +2,7 @@
 
 mod bench;
 mod model;
+mod old_versions;
 mod order;
 mod pages;
 mod readers;

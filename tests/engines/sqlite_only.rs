@@ -5,7 +5,7 @@ use std::time::Duration;
 use vidette::engine::{self, Bounds, PageBudget, Retention};
 use vidette::limits::TRIM_STEP_ROWS;
 
-use crate::bench::{Bench, T0, event, event_with_id, filter, keep};
+use crate::bench::{Bench, T0, event, event_with_id, keep};
 
 #[tokio::test]
 async fn a_log_that_is_opened_again_is_as_it_was() {
@@ -216,134 +216,6 @@ async fn the_index_agrees_with_the_events_as_far_as_it_goes() {
         before,
         "what is behind the index is counted"
     );
-}
-
-/// The same tables, with an index that is never behind.
-#[tokio::test]
-async fn a_log_whose_index_was_never_behind_is_taken_over() {
-    let mut bench = Bench::sqlite();
-    bench
-        .append(
-            vec![event("a.1", "1"), event("a.2", "2"), event("b", "3")],
-            T0,
-        )
-        .await;
-    bench.close();
-    let connection = rusqlite::Connection::open(bench.database()).expect("the database");
-    let as_before = "
-        INSERT INTO topic_blocks SELECT DISTINCT topic_id, vid / 4096 FROM events;
-        UPDATE topics SET newest_vid = (SELECT max(vid) FROM events WHERE events.topic_id = topics.topic_id);
-        UPDATE bus SET last_vid = 3, events = 3, bytes = (SELECT sum(bytes) FROM events);
-        PRAGMA user_version = 1";
-    connection
-        .execute_batch(as_before)
-        .expect("a log of version 1");
-    drop(connection);
-    bench.reopen();
-    bench.append(vec![event("a.1", "4")], T0).await;
-    assert_eq!(bench.engine().bounds(), Bounds { first: 1, last: 4 });
-    assert_eq!(
-        bench.read_all(&["a.*"], PageBudget::of_events(1)).await,
-        [1, 2, 4]
-    );
-    bench.close();
-    let connection = rusqlite::Connection::open(bench.database()).expect("the database");
-    let version: i64 = connection
-        .pragma_query_value(None, "user_version", |r| r.get(0))
-        .expect("its version");
-    assert_eq!(
-        version, 3,
-        "an older vidette would not look behind the index"
-    );
-}
-
-/// The tables as they were up to version 2, with a foreign key that has no index.
-const VERSION_2: &str = "
-PRAGMA application_id = 1986294900;
-PRAGMA user_version = 2;
-CREATE TABLE bus (one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT NOT NULL, first_vid INTEGER NOT NULL,
-    last_vid INTEGER NOT NULL, last_time_ms INTEGER NOT NULL, events INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
-CREATE TABLE topics (topic_id INTEGER PRIMARY KEY, topic TEXT NOT NULL UNIQUE, newest_vid INTEGER NOT NULL) STRICT;
-CREATE INDEX topics_by_newest ON topics (newest_vid);
-CREATE TABLE events (
-    vid           INTEGER PRIMARY KEY,
-    time_ms       INTEGER NOT NULL, -- since 1970; never falls
-    topic_id      INTEGER NOT NULL REFERENCES topics,
-    bytes         INTEGER NOT NULL, -- as retention counts them
-    type          TEXT,
-    id            TEXT,
-    content_type  TEXT    NOT NULL,
-    headers       TEXT,             -- a JSON array of [name, value] pairs
-    data          BLOB    NOT NULL
-) STRICT;
-CREATE TABLE topic_blocks (topic_id INTEGER NOT NULL, block INTEGER NOT NULL, PRIMARY KEY (topic_id, block)) STRICT, WITHOUT ROWID;
-CREATE INDEX topic_blocks_by_block ON topic_blocks (block);
-CREATE TABLE dedupe (vid INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, id TEXT NOT NULL UNIQUE) STRICT;
-INSERT INTO bus VALUES (1, 'k3x9q2ab', 1, 0, 0, 0, 0);
-WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 500)
-    INSERT INTO topics SELECT n, 'door.' || n, n FROM n;
-INSERT INTO events SELECT topic_id, 1800000000000, topic_id, 50, NULL, NULL, 'text/plain', NULL, x'78' FROM topics;
-";
-
-#[tokio::test]
-async fn a_log_with_a_foreign_key_is_taken_over_without_it() {
-    let mut bench = Bench::sqlite();
-    bench.close();
-    let database = bench.database();
-    std::fs::remove_file(&database).expect("the new log");
-    let connection = rusqlite::Connection::open(&database).expect("a database");
-    connection.execute_batch(VERSION_2).expect("an old log");
-    drop(connection);
-
-    bench.reopen();
-    assert_eq!(
-        bench.engine().bounds(),
-        Bounds {
-            first: 1,
-            last: 500
-        }
-    );
-    bench.append(vec![event("door.1", "y")], T0).await;
-    let retention = Retention {
-        max_events: 2,
-        ..keep()
-    };
-    let step = bench.engine().trim(retention, T0).await.expect("a step");
-    assert_eq!((step.trimmed, step.more), (499, false));
-    let topics = bench
-        .engine()
-        .topics(filter(&[]), None, 9)
-        .await
-        .expect("topics");
-    let topics: Vec<_> = topics
-        .iter()
-        .map(|(topic, vid)| (topic.as_str(), *vid))
-        .collect();
-    assert_eq!(topics, [("door.1", 501), ("door.500", 500)]);
-    bench.reopen();
-    assert_eq!(
-        bench.read_all(&[], PageBudget::of_events(9)).await,
-        [500, 501]
-    );
-    bench.close();
-
-    let connection = rusqlite::Connection::open(&database).expect("the database");
-    let one = |sql: &str| {
-        connection
-            .query_row(sql, [], |r| r.get::<_, String>(0))
-            .expect(sql)
-    };
-    assert_eq!(
-        one("SELECT count(*) || '' FROM pragma_foreign_key_list('events')"),
-        "0"
-    );
-    assert_eq!(
-        one("SELECT user_version || '' FROM pragma_user_version"),
-        "3"
-    );
-    assert_eq!(one("PRAGMA integrity_check"), "ok");
-    let sql = one("SELECT sql FROM sqlite_schema WHERE name = 'events'");
-    assert!(sql.contains("topic_id      INTEGER NOT NULL,\n"), "{sql}");
 }
 
 /// Retention leaves the writer to publishers between its steps, so each has to be a small one.

@@ -71,6 +71,36 @@ impl<'r> Filling<'r> {
         }
         Ok(true)
     }
+
+    /// Takes events whose vid and topic a statement gives in vid order. Each is fetched only when
+    /// it has a place in the page: what SQLite sorts or scans on the way has no data in it.
+    fn take_found(
+        &mut self,
+        connection: &Connection,
+        found: &mut Statement<'_>,
+        from: Vid,
+        to: Vid,
+        names: &mut row::TopicNames<'_>,
+    ) -> rusqlite::Result<bool> {
+        let fetch = format!("SELECT {} FROM events WHERE vid = ?1", row::COLUMNS);
+        let mut fetch = connection.prepare_cached(&fetch)?;
+        let mut rows = found.query(params![to_sql(from), to_sql(to)])?;
+        while let Some(found) = rows.next()? {
+            let vid = from_sql(found.get(0)?);
+            if self.is_full() {
+                self.page.through = vid - 1;
+                return Ok(false);
+            }
+            self.looked_at += 1;
+            let wanted = names.wanted(found.get(1)?, |topic| self.request.filter.matches(topic))?;
+            if let Some(topic) = wanted {
+                let event = fetch.query_row([to_sql(vid)], |row| row::read(row, &topic))?;
+                self.bytes += event.size_bytes();
+                self.page.events.push(Arc::new(event));
+            }
+        }
+        Ok(true)
+    }
 }
 
 pub(super) fn read(connection: &Connection, request: &ReadRequest) -> rusqlite::Result<Page> {
@@ -85,7 +115,18 @@ pub(super) fn read(connection: &Connection, request: &ReadRequest) -> rusqlite::
     Ok(filling.page)
 }
 
+/// Looks at every event. SQLite hands out whole rows, so where not all of them are wanted it is
+/// asked for those that are one by one.
 fn read_all(connection: &Connection, filling: &mut Filling<'_>, from: Vid) -> rusqlite::Result<()> {
+    let patterns = filling.request.filter.patterns();
+    if patterns.iter().all(|pattern| pattern.as_str() != ">") {
+        let every = "SELECT vid, topic_id FROM events WHERE vid > ?1 AND vid <= ?2 ORDER BY vid";
+        let mut names = row::TopicNames::new(connection)?;
+        let through = filling.request.through;
+        let mut every = connection.prepare_cached(every)?;
+        filling.take_found(connection, &mut every, from, through, &mut names)?;
+        return Ok(());
+    }
     let sql = format!(
         "SELECT {} FROM events WHERE vid > ?1 AND vid <= ?2 ORDER BY vid",
         row::COLUMNS
@@ -217,31 +258,18 @@ pub(super) fn read_newest(
     let snapshot = connection.unchecked_transaction()?;
     let Row { first, indexed } = row_of_bus(&snapshot)?;
     let mut filling = Filling::new(request, first);
-    let columns = row::COLUMNS.replace("topic_id", "events.topic_id");
-    let by_index = format!(
-        "SELECT {columns} FROM topics CROSS JOIN events ON vid = newest_vid
-         WHERE newest_vid > ?1 AND newest_vid <= ?2 AND topics.topic_id NOT IN (SELECT topic_id FROM ({NOT_INDEXED}))
-         ORDER BY newest_vid"
-    );
-    let not_indexed = format!(
-        "SELECT {columns} FROM ({NOT_INDEXED}) AS found CROSS JOIN events USING (vid)
-         WHERE vid > ?1 AND vid <= ?2 ORDER BY vid"
-    );
     let from = request.after.max(first.saturating_sub(1));
     let through = request.through;
     let mut names = row::TopicNames::new(&snapshot)?;
-    if filling.take(
-        &mut *snapshot.prepare_cached(&by_index)?,
-        from,
-        through.min(indexed),
-        &mut names,
-    )? {
-        filling.take(
-            &mut *snapshot.prepare_cached(&not_indexed)?,
-            from.max(indexed),
-            through,
-            &mut names,
-        )?;
+    let parts = [
+        (NEWEST_BY_INDEX, from, through.min(indexed)),
+        (NEWEST_NOT_INDEXED, from.max(indexed), through),
+    ];
+    for (newest, from, to) in parts {
+        let mut newest = snapshot.prepare_cached(newest)?;
+        if !filling.take_found(&snapshot, &mut newest, from, to, &mut names)? {
+            break;
+        }
     }
     Ok(filling.page)
 }
@@ -299,6 +327,17 @@ pub(super) fn topics(
 
 /// Topics with events that the index does not have yet, and their newest.
 const NOT_INDEXED: &str = "SELECT topic_id, max(vid) AS vid FROM events WHERE vid > (SELECT last_vid FROM bus) GROUP BY topic_id";
+
+/// The newest event of each topic that has none behind the index, in a range of vids.
+const NEWEST_BY_INDEX: &str = "SELECT newest_vid, topic_id FROM topics
+     WHERE newest_vid > ?1 AND newest_vid <= ?2
+         AND topic_id NOT IN (SELECT topic_id FROM events WHERE vid > (SELECT last_vid FROM bus))
+     ORDER BY newest_vid";
+
+/// The newest event of each topic that has some behind the index, in a range of vids.
+const NEWEST_NOT_INDEXED: &str = "SELECT max(vid) AS newest, topic_id FROM events
+     WHERE vid > (SELECT last_vid FROM bus) GROUP BY topic_id
+     HAVING newest > ?1 AND newest <= ?2 ORDER BY newest";
 
 /// What a reader needs of the row of `bus`.
 struct Row {

@@ -15,8 +15,7 @@ pub(super) const INSERT: &str =
     "INSERT INTO events (vid, time_ms, skew_ms, topic_id, bytes, type, id, content_type, headers, data)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
-/// The columns that [`read`] takes, `data` last: a row that does not match is left before it is
-/// reached.
+/// The columns that [`read`] takes. SQLite reads all of them for each row that it gives.
 pub(super) const COLUMNS: &str = "vid, time_ms, topic_id, type, id, content_type, headers, data";
 
 pub(super) fn insert(
