@@ -60,7 +60,7 @@ fn the_table_of_errors_is_that_of_the_code() {
 
 #[test]
 fn the_table_of_limits_is_that_of_the_code() {
-    let known: [(&str, u64); 25] = [
+    let known: [(&str, u64); 27] = [
         ("the largest vid", limits::MAX_VID),
         ("bytes of a topic", limits::MAX_TOPIC_BYTES as u64),
         ("tokens of a topic", limits::MAX_TOPIC_TOKENS as u64),
@@ -73,6 +73,8 @@ fn the_table_of_limits_is_that_of_the_code() {
         ("headers of an event", limits::MAX_HEADERS as u64),
         ("bytes of the headers", limits::MAX_HEADERS_BYTES as u64),
         ("topics in a filter", limits::MAX_FILTER_TOPICS as u64),
+        ("patterns of all subscriptions", limits::MAX_PATTERNS as u64),
+        ("combinations of `*` beyond", limits::MAX_FAR_SHAPES as u64),
         ("the largest `limit`", limits::MAX_LIMIT.into()),
         (
             "bytes of an event's data",
