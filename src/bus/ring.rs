@@ -2,15 +2,19 @@
 //!
 //! Invariants:
 //! - the ring holds every event with `base < vid <= newest` that the log has, and no other;
-//! - it is bounded by count and by bytes, and gives up its oldest events first.
+//! - it is bounded by count and by bytes, and gives up its oldest events first;
+//! - it is locked for a few events at a time, however long a reader's filter takes with each.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::cursor::Vid;
-use crate::engine::{Page, ReadRequest};
+use crate::engine::{Page, PageBudget, ReadRequest};
 use crate::event::Event;
 use crate::limits;
+
+/// Events that are matched while the ring is locked: those who publish wait meanwhile.
+const LOOKED_AT_ONCE: usize = 256;
 
 pub(super) struct Ring {
     /// Read-locked while a page of pointers is copied, write-locked while the sequencer adds a
@@ -60,8 +64,46 @@ impl Ring {
 
     /// A page, or none when the ring no longer reaches back to where it begins.
     pub(super) fn read(&self, request: &ReadRequest) -> Option<Page> {
+        let budget = request.budget;
+        let (mut page, mut looked_at) = (self.read_part(request)?, LOOKED_AT_ONCE);
+        while page.through < request.through && looked_at < budget.scan {
+            let bytes: usize = page.events.iter().map(|event| event.size_bytes()).sum();
+            if page.events.len() >= budget.events || bytes >= budget.bytes {
+                break;
+            }
+            let left = PageBudget {
+                events: budget.events - page.events.len(),
+                bytes: budget.bytes - bytes,
+                scan: budget.scan - looked_at,
+            };
+            let rest = ReadRequest {
+                after: page.through,
+                budget: left,
+                ..request.clone()
+            };
+            // What has left the ring meanwhile is read from the log, with the next page.
+            let Some(part) = self.read_part(&rest) else {
+                break;
+            };
+            page.events.extend(part.events);
+            page.through = part.through;
+            looked_at += LOOKED_AT_ONCE;
+        }
+        Some(page)
+    }
+
+    /// The begin of a page, as far as it is read under one lock.
+    fn read_part(&self, request: &ReadRequest) -> Option<Page> {
+        let budget = PageBudget {
+            scan: request.budget.scan.min(LOOKED_AT_ONCE),
+            ..request.budget
+        };
+        let part = ReadRequest {
+            budget,
+            ..request.clone()
+        };
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        (request.after >= held.base).then(|| held.read(request))
+        (request.after >= held.base).then(|| held.read(&part))
     }
 }
 
@@ -84,5 +126,59 @@ impl Held {
             first,
             |event| request.filter.matches(&event.sent.topic),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventParts, NewEvent};
+    use crate::topic::Filter;
+
+    fn event(vid: Vid) -> Arc<Event> {
+        let number = usize::try_from(vid).expect("few");
+        let parts = EventParts {
+            topic: ["a", "b", "c"][number % 3],
+            data: "x".repeat(number % 50).into(),
+            ..EventParts::default()
+        };
+        Arc::new(Event::new(
+            vid,
+            0,
+            NewEvent::check(parts, 100).expect("an event"),
+        ))
+    }
+
+    #[test]
+    fn a_page_is_the_same_in_one_part_and_in_several() {
+        let ring = Ring::new(0);
+        ring.push(&(1..=3000).map(event).collect::<Vec<_>>());
+        for filter in [">", "a", "nothing"] {
+            for (after, through, events, bytes, scan) in [
+                (0, 3000, 1000, usize::MAX, 8192),
+                (10, 2000, 5000, usize::MAX, 8192),
+                (10, 3000, 5000, 20_000, 8192),
+                (10, 3000, 5000, usize::MAX, 1000),
+                (10, 3000, 5000, usize::MAX, LOOKED_AT_ONCE),
+                (2999, 3000, 1, 1, 1),
+                (3000, 3000, 10, 10, 10),
+            ] {
+                let request = ReadRequest {
+                    after,
+                    through,
+                    filter: Filter::parse([filter]).expect("a filter"),
+                    budget: PageBudget {
+                        events,
+                        bytes,
+                        scan,
+                    },
+                };
+                let page = ring.read(&request).expect("it is in the ring");
+                let whole = ring.held.read().expect("the ring").read(&request);
+                let vids = |page: &Page| page.events.iter().map(|e| e.vid).collect::<Vec<_>>();
+                assert_eq!((vids(&page), page.first), (vids(&whole), whole.first));
+                assert_eq!(page.through, whole.through, "{request:?}");
+            }
+        }
     }
 }

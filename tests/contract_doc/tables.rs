@@ -75,6 +75,8 @@ fn the_table_of_limits_is_that_of_the_code() {
         ("headers of an event", limits::MAX_HEADERS as u64),
         ("bytes of the headers", limits::MAX_HEADERS_BYTES as u64),
         ("topics in a filter", limits::MAX_FILTER_TOPICS as u64),
+        ("patterns of all subscriptions", limits::MAX_PATTERNS as u64),
+        ("combinations of `*` beyond", limits::MAX_FAR_SHAPES as u64),
         ("the largest `limit`", limits::MAX_LIMIT.into()),
         (
             "bytes of an event's data",
