@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use vidette::cursor::{Epoch, Vid};
 use vidette::engine::{
-    Appended, Bounds, Engine, MemoryEngine, Page, ReadRequest, Retention, Sizes, TrimStep,
+    Appended, Bounds, Engine, MemoryEngine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep,
 };
 use vidette::error::Result;
 use vidette::event::NewEvent;
@@ -153,14 +153,14 @@ impl Engine for WrongEngine {
         self.inner.sizes()
     }
 
-    async fn append(&self, mut batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {
+    async fn append(&self, mut batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
         if self.wrongness == Wrongness::ForgetsIds {
             batches
                 .iter_mut()
                 .flatten()
                 .for_each(|event| event.id = None);
         }
-        self.inner.append(batches, now_ms).await
+        self.inner.append(batches, now).await
     }
 
     async fn read(&self, request: ReadRequest) -> Result<Page> {
