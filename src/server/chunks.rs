@@ -37,9 +37,8 @@ impl Chunks {
         let mut at = 0;
         while at < bytes.len() {
             if let State::Data(left) = self.state {
-                let here =
-                    usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len() - at));
-                let here = here.min(bytes.len() - at);
+                let rest = bytes.len() - at;
+                let here = usize::try_from(left).map_or(rest, |left| left.min(rest));
                 at += here;
                 self.state = match left - here as u64 {
                     0 => State::Size,
@@ -72,8 +71,7 @@ impl Chunks {
             (State::Size | State::Extension, b'\n') => self.end_of_size()?,
             (State::Size | State::Extension, _) => State::Extension,
             (State::TrailerBegin, b'\n') => return Ok(true),
-            (State::TrailerBegin, b'\r') => State::TrailerBegin,
-            (State::Trailer, b'\n') => State::TrailerBegin,
+            (State::TrailerBegin, b'\r') | (State::Trailer, b'\n') => State::TrailerBegin,
             (State::TrailerBegin | State::Trailer, _) => State::Trailer,
             (State::Data(left), _) => State::Data(left),
         };

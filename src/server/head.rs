@@ -126,7 +126,7 @@ fn body_framing(lines: &[httparse::Header<'_>]) -> BodyFraming {
         }
         _ => None,
     });
-    let coding = values("transfer-encoding").last();
+    let coding = values("transfer-encoding").next_back();
     match (coding, lengths.next()) {
         (None, None) => BodyFraming::Sized(0),
         (None, Some(Some(bytes))) if lengths.all(|length| length == Some(bytes)) => {

@@ -123,7 +123,8 @@ mod tests {
             drop(in_flight.begin());
         };
         tokio::join!(in_flight.idle(minute), busy);
-        let idle_for = begun.elapsed() - 4 * minute;
+        let idle_since = begun + 4 * minute;
+        let idle_for = idle_since.elapsed();
         assert!(idle_for >= minute && idle_for <= minute + minute / 4);
     }
 }

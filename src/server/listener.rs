@@ -9,8 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -65,12 +64,25 @@ pub(super) async fn accept(
             }
         }
     }
-    // The listener's end would reset them.
+    accept_the_last(listener, &connections);
+}
+
+/// Those that have come and are not accepted yet: the listener's end would reset them. It is asked
+/// itself, as the runtime would tell of them only later.
+fn accept_the_last(listener: TcpListener, connections: &Arc<Connections>) {
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
     for _ in 0..limits::ACCEPT_BACKLOG {
-        let Some(Ok((stream, _))) = listener.accept().now_or_never() else {
+        let Ok((stream, _)) = listener.accept() else {
             return;
         };
-        connections.begin(stream);
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            connections.begin(stream);
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Requests<S> {
     head_timer: Option<Pin<Box<Sleep>>>,
     peer: Peer,
     in_flight: InFlight,
+    /// All has been answered, and nothing has come since.
+    is_idle: bool,
     lingering: Lingering,
 }
 
@@ -66,6 +68,7 @@ impl<S> Requests<S> {
             head_timer: None,
             peer,
             in_flight,
+            is_idle: false,
             lingering: Lingering::new(limits::LINGER_BYTES),
         }
     }
@@ -98,7 +101,8 @@ impl<S> Requests<S> {
     /// Takes a whole head; false when more of it has to come.
     fn take_head(&mut self, looked_at: usize) -> bool {
         // The first look finds what is wrong; another one is worth it only at the head's end.
-        let may_be_whole = looked_at == 0 || has_empty_line(&self.input[looked_at - 1..]);
+        let may_be_whole =
+            looked_at == 0 || has_empty_line(&self.input[looked_at.saturating_sub(2)..]);
         let measured = if may_be_whole {
             head::measure(&self.input)
         } else {
@@ -176,7 +180,9 @@ impl<S: AsyncRead + Unpin> Requests<S> {
         }
         let mut bytes = [0; READ_BYTES];
         let mut bytes = ReadBuf::new(&mut bytes);
+        self.is_idle = self.in_flight.is_none() && self.input.is_empty();
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut bytes))?;
+        self.is_idle = false;
         match bytes.filled() {
             // Not an end for hyper, which would give up what is being answered; it asks again later.
             [] if !self.in_flight.is_none() => {
@@ -254,6 +260,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Requests<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+        if this.is_idle {
+            return Poll::Ready(Ok(())); // its last answer has long arrived
+        }
         this.lingering
             .poll(Pin::new(&mut this.stream), context)
             .map(Ok)
@@ -312,6 +321,16 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
             let read = runtime.expect("a runtime").block_on(read(pieces, buffer));
             prop_assert_eq!(read, PASSED_ON);
+        }
+    }
+
+    #[tokio::test]
+    async fn targets_are_mended_where_each_byte_and_each_half_comes_by_itself() {
+        let bytes = (0..STREAM.len()).map(|at| &STREAM[at..=at]);
+        assert_eq!(read(bytes.collect(), 7).await, PASSED_ON);
+        for cut in 1..STREAM.len() {
+            let (first, second) = STREAM.split_at(cut);
+            assert_eq!(read(vec![first, second], 1000).await, PASSED_ON, "{cut}");
         }
     }
 

@@ -87,10 +87,8 @@ async fn bytes_that_are_no_request_end_the_connection_and_nothing_else() {
     ];
     for (what, bytes, expected) in cases {
         let answer = send_raw(&gateway, &bytes).await;
-        // A reset may overtake the answer when more was sent than was read.
-        let is_as_expected =
-            answer.starts_with(expected) || (bytes.len() > 9000 && answer.is_empty());
-        assert!(is_as_expected, "{what}: {answer:?}");
+        // Also where more was sent than was read: the connection is not reset before it is read.
+        assert!(answer.starts_with(expected), "{what}: {answer:?}");
         assert!(!answer.contains("HTTP/1.1 200"), "{what}: {answer:?}");
         assert_serves(&gateway, what).await;
     }

@@ -150,3 +150,41 @@ async fn a_refusal_of_a_body_arrives() {
         assert!(raw.is_ended().await);
     }
 }
+
+/// A flood of connections over the bound holds no more sockets than may be refused at once.
+#[tokio::test]
+async fn refusals_are_bounded() {
+    const FLOOD: usize = 1500;
+    let config = "[limits]\nmax_connections = 1".to_owned();
+    let gateway = Gateway::start_with(Setup {
+        config,
+        engine: "memory",
+        ..Setup::default()
+    });
+    let mut first = Raw::connect(&gateway).await;
+    ask_for_stream(&mut first.stream).await;
+    first.stream.read_u8().await.expect("an answer");
+    let files = || {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", gateway.pid()));
+        folder.expect("open files").count()
+    };
+    let (before, mut most) = (files(), 0);
+    let mut flood = Vec::new();
+    for _ in 0..FLOOD {
+        flood.push(Raw::connect(&gateway).await);
+        most = most.max(files());
+    }
+    let (mut told, mut closed) = (0, 0);
+    for mut raw in flood {
+        match raw.answer().await {
+            Some(answer) => told += usize::from(answer.status == 429),
+            None => closed += 1,
+        }
+        most = most.max(files());
+    }
+    assert_eq!(told + closed, FLOOD);
+    assert!(told >= vidette::limits::REFUSALS, "{told} were told");
+    // Those that are just being accepted come on top.
+    let bound = before + vidette::limits::REFUSALS + 100;
+    assert!(most <= bound, "{most} files were open, {before} before");
+}

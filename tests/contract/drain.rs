@@ -2,7 +2,6 @@
 
 use futures_util::future::join_all;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::{TcpSocket, TcpStream};
 use tonic::Code;
 use vidette::proto::{GetBusRequest, NewEvent, PublishRequest};
 
@@ -10,36 +9,29 @@ use crate::common::gateway::Gateway;
 use crate::common::grpc;
 use crate::common::read::{Ask, Refused, Via};
 use crate::raw::{DRIVERS, Raw};
-use crate::support::{gateway, until_subscribers_are};
+use crate::support::gateway;
 
 /// Clients that come during a drain, of each kind.
 const LATE: usize = 25;
 
-/// A gateway that drains, held open by a reader that takes nothing.
-async fn draining() -> (Gateway, TcpStream) {
+/// A gateway that drains, held open by a publisher whose body does not end.
+async fn draining() -> (Gateway, Raw) {
     let gateway = gateway("memory", "");
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("a small buffer");
-    let stream = socket.connect(gateway.address()).await;
-    let mut stalled = Raw::of(stream.expect("a connection"));
-    stalled
-        .send("GET /v1/sse?after=earliest HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .await;
-    until_subscribers_are(&gateway, 1).await;
-    let large = "x".repeat(1_000_000);
-    for _ in 0..15 {
-        let event = serde_json::json!({ "topic": "door.1", "data": large });
-        gateway.publish(&event).await;
-    }
+    let mut publisher = Raw::connect(&gateway).await;
+    let head = "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\
+                Expect: 100-continue\r\n\r\n";
+    publisher.send(head).await;
+    let answer = publisher.answer().await.expect("an answer");
+    assert_eq!(answer.status, 100, "its body is waited for");
     gateway.ask_to_end();
     let is_told = || async { gateway.log().contains("shutting down") };
     gateway.until("it drains", is_told).await;
-    (gateway, stalled.stream)
+    (gateway, publisher)
 }
 
 #[tokio::test]
 async fn connections_that_are_opened_during_the_drain_are_answered() {
-    let (gateway, _stalled) = draining().await;
+    let (gateway, _publisher) = draining().await;
     let event = r#"{"topic":"a","data":1}"#;
     let mut requests = vec![format!(
         "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{event}",
@@ -72,7 +64,7 @@ async fn connections_that_are_opened_during_the_drain_are_answered() {
 
 #[tokio::test]
 async fn a_head_that_comes_in_pieces_during_the_drain_is_answered() {
-    let (gateway, _stalled) = draining().await;
+    let (gateway, _publisher) = draining().await;
     let pieces = ["GET /v1/po", "ll HTTP/1.1\r\nHost: loc", "alhost\r\n\r\n"];
     let mut raw = Raw::connect(&gateway).await;
     for piece in pieces {
@@ -85,7 +77,7 @@ async fn a_head_that_comes_in_pieces_during_the_drain_is_answered() {
 
 #[tokio::test]
 async fn streams_and_calls_over_http2_are_answered_during_the_drain() {
-    let (gateway, _stalled) = draining().await;
+    let (gateway, _publisher) = draining().await;
     let url = gateway.url();
     let calls = (0..LATE).map(|_| async {
         let mut client = grpc::client(&url).await;
@@ -122,7 +114,7 @@ async fn streams_and_calls_over_http2_are_answered_during_the_drain() {
 /// not told to go before it has asked.
 #[tokio::test]
 async fn a_late_first_request_over_http2_is_answered() {
-    let (gateway, _stalled) = draining().await;
+    let (gateway, _publisher) = draining().await;
     let mut raw = Raw::connect(&gateway).await;
     raw.send(crate::h2_frames::HELLO).await;
     // The settings of the gateway: it has begun to speak.
@@ -146,4 +138,33 @@ async fn silent_connections_do_not_hold_the_drain() {
     assert!(gateway.ended().await.success(), "{}", gateway.log());
     assert!(!gateway.log().contains("are cut"), "{}", gateway.log());
     drop((early, late));
+}
+
+/// Clients that come one after the other until the gateway is gone: those whose connection is made
+/// are answered. Between the listener's last look and its end the kernel may reset one.
+#[tokio::test]
+async fn connections_at_the_end_of_the_drain_are_answered() {
+    let gateway = gateway("memory", "");
+    let comes_again = || async {
+        let (mut answered, mut lost) = (0, 0);
+        while let Ok(stream) = tokio::net::TcpStream::connect(gateway.address()).await {
+            let mut raw = Raw::of(stream);
+            let request = "GET /v1/bus HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut raw.stream, request.as_bytes()).await;
+            match raw.answer().await {
+                Some(_) => answered += 1,
+                None => lost += 1,
+            }
+        }
+        (answered, lost)
+    };
+    let ending = async {
+        let is_busy = || async { gateway.metric("vidette_connections").await > 4.0 };
+        gateway.until("clients come", is_busy).await;
+        gateway.ask_to_end();
+    };
+    let (clients, ()) = tokio::join!(join_all((0..8).map(|_| comes_again())), ending);
+    let answered: u32 = clients.iter().map(|(answered, _)| answered).sum();
+    let lost: u32 = clients.iter().map(|(_, lost)| lost).sum();
+    assert!(answered > 8 && lost <= 1, "{lost} of {answered} were lost");
 }
