@@ -8,7 +8,8 @@
 //! - what the routes answer is written as it is; only the framing is made here;
 //! - an answer is given up when its peer leaves, and a peer that takes nothing for the write
 //!   timeout is cut;
-//! - what comes behind a request is kept, within [`limits::MAX_HEAD_BYTES`], and read next;
+//! - what comes behind a request is kept, up to about [`READ_BYTES`], and read next; the rest stays
+//!   with the kernel, so that a connection that waits cannot be made to hold much;
 //! - a request that is not for here goes to hyper, with the connection and every byte of it.
 
 use std::io;
@@ -191,7 +192,7 @@ impl Direct {
 
     /// Ready when the peer has left. What it sends instead is kept for later.
     fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while self.early.len() < limits::MAX_HEAD_BYTES {
+        while self.early.len() < READ_BYTES {
             if ready!(self.poll_early(context)).is_err() {
                 return Poll::Ready(());
             }
