@@ -37,7 +37,13 @@ impl Subscription {
     /// What a page may take, while it is read. Many who read at once wait for each other first.
     async fn paid_for_a_page(&self) -> Option<Reservation> {
         let memory = self.bus.memory();
-        let paid = || memory.reserve(MemoryKind::Page, limits::PAGE_BYTES).ok();
+        let paid = || {
+            // Not as a page that is held: many who read are no reason to refuse others.
+            let reading = memory.reserve(MemoryKind::Answer, limits::PAGE_BYTES);
+            reading
+                .ok()
+                .filter(|_| !memory.is_used_up(MemoryKind::Page))
+        };
         if let Some(paid) = paid() {
             return Some(paid);
         }

@@ -5,8 +5,8 @@
 //!   and gives them back when it is dropped;
 //! - when the budget, or the share of a kind in it, is used up, new work of that kind is refused
 //!   with [`Kind::OutOfMemory`]; nothing that has been reserved is taken away;
-//! - no kind can take all: unfinished bodies and unread pages together leave a quarter for what has
-//!   arrived whole and for its answers;
+//! - no kind that a stranger can leave unfinished can take all: bodies, answers and pages together
+//!   leave a quarter for what has arrived whole;
 //! - bytes that many readers share are paid once.
 
 mod machine;
@@ -32,7 +32,7 @@ pub enum MemoryKind {
     Decoded,
     /// Batches that wait to be written to the log, or are being written.
     Queue,
-    /// Answers that their connections have not taken yet.
+    /// Answers that are being made, or that their connections have not taken yet.
     Answer,
     /// Pages of events that their readers have not taken yet.
     Page,
@@ -59,12 +59,12 @@ impl MemoryKind {
         }
     }
 
-    /// How many eighths of the budget this kind may take. What a stranger can leave unfinished
-    /// takes six together.
-    fn share_eighths(self) -> usize {
+    /// How many quarters of the budget this kind may take. What a stranger can leave unfinished, or
+    /// unread, takes three together.
+    fn share_quarters(self) -> usize {
         match self {
-            MemoryKind::Body | MemoryKind::Page => 3,
-            MemoryKind::Decoded | MemoryKind::Queue | MemoryKind::Answer => 8,
+            MemoryKind::Body | MemoryKind::Answer | MemoryKind::Page => 1,
+            MemoryKind::Decoded | MemoryKind::Queue => 4,
         }
     }
 }
@@ -76,7 +76,7 @@ pub struct MemoryBudget(Arc<Shared>);
 struct Shared {
     limit_bytes: usize,
     used_bytes: [AtomicUsize; MEMORY_KINDS.len()],
-    shared_pieces: SharedPieces,
+    held_by_many: SharedPieces,
     waiting: AtomicUsize,
     given_back: Notify,
 }
@@ -108,7 +108,7 @@ impl MemoryBudget {
         MemoryBudget(Arc::new(Shared {
             limit_bytes: limit_bytes.min(usize::MAX / 16),
             used_bytes: std::array::from_fn(|_| AtomicUsize::new(0)),
-            shared_pieces: SharedPieces::default(),
+            held_by_many: SharedPieces::default(),
             waiting: AtomicUsize::new(0),
             given_back: Notify::new(),
         }))
@@ -161,10 +161,10 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// Waits until there is memory for pages again.
+    /// Waits until there is memory for pages again, and for reading them.
     pub async fn until_pages_fit(&self) {
         let _waiting = Waiting::new(&self.0);
-        while self.is_used_up(MemoryKind::Page) {
+        while !self.0.pages_fit() {
             self.0.given_back.notified().await;
         }
         // One is woken at a time, so that what was given back is taken before the next one looks.
@@ -187,7 +187,7 @@ impl MemoryBudget {
         if bytes.len() < limits::PAID_FROM_BYTES {
             return bytes;
         }
-        if self.0.shared_pieces.add_holder(&bytes) {
+        if self.0.held_by_many.add_holder(&bytes) {
             self.0.add(MemoryKind::Page, bytes.len());
         }
         Bytes::from_owner(SharedPiece {
@@ -208,7 +208,7 @@ impl Shared {
     }
 
     fn share_bytes(&self, kind: MemoryKind) -> usize {
-        self.limit_bytes * kind.share_eighths() / 8
+        self.limit_bytes * kind.share_quarters() / 4
     }
 
     /// Adds if it fits. Of two that would only fit alone both may be refused; never are both taken.
@@ -228,9 +228,13 @@ impl Shared {
 
     fn give_back(&self, kind: MemoryKind, bytes: usize) {
         self.used_bytes[kind as usize].fetch_sub(bytes, Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) > 0 && !self.is_used_up(MemoryKind::Page) {
+        if self.waiting.load(Ordering::SeqCst) > 0 && self.pages_fit() {
             self.given_back.notify_one();
         }
+    }
+
+    fn pages_fit(&self) -> bool {
+        !self.is_used_up(MemoryKind::Page) && !self.is_used_up(MemoryKind::Answer)
     }
 }
 
@@ -355,7 +359,7 @@ impl AsRef<[u8]> for SharedPiece {
 
 impl Drop for SharedPiece {
     fn drop(&mut self) {
-        let paid_bytes = self.shared.shared_pieces.drop_holder(&self.bytes);
+        let paid_bytes = self.shared.held_by_many.drop_holder(&self.bytes);
         if paid_bytes > 0 {
             self.shared.give_back(MemoryKind::Page, paid_bytes);
         }
@@ -390,13 +394,14 @@ mod tests {
     }
 
     #[test]
-    fn unfinished_bodies_and_unread_pages_leave_a_quarter() {
+    fn what_is_unfinished_or_unread_leaves_a_quarter() {
         let budget = MemoryBudget::new(800);
         budget
-            .reserve(MemoryKind::Body, 301)
+            .reserve(MemoryKind::Body, 201)
             .expect_err("more than their share");
-        let _bodies = budget.reserve(MemoryKind::Body, 300).expect("their share");
-        let _pages = budget.charge(MemoryKind::Page, 300);
+        let _bodies = budget.reserve(MemoryKind::Body, 200).expect("their share");
+        let _answers = budget.charge(MemoryKind::Answer, 200);
+        let _pages = budget.charge(MemoryKind::Page, 200);
         assert!(budget.is_used_up(MemoryKind::Page));
         assert!(!budget.is_used_up(MemoryKind::Queue));
         budget.reserve(MemoryKind::Queue, 200).expect("the rest");
@@ -431,7 +436,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn all_who_wait_for_memory_go_on_when_there_is_some() {
         let budget = MemoryBudget::new(800);
-        let pages = budget.charge(MemoryKind::Page, 300);
+        let pages = budget.charge(MemoryKind::Page, 200);
         let waiting: Vec<_> = (0..3)
             .map(|_| {
                 let budget = budget.clone();

@@ -9,7 +9,8 @@
 //! - a peer that sends no more is answered, only not waited for any longer ([`Peer`]); one that has
 //!   reset the connection is given up, and one that takes nothing for the write timeout is cut;
 //! - whoever has not asked for anything yet may still do so while the gateway drains;
-//! - what comes behind a request is kept, within [`limits::MAX_HEAD_BYTES`], and read next;
+//! - what comes behind a request is kept, up to about [`READ_BYTES`], and read next; the rest stays
+//!   with the kernel, so that a connection that waits cannot be made to hold much;
 //! - a request that is not for here goes to hyper, with the connection and every byte of it.
 
 use std::io;
@@ -251,7 +252,7 @@ impl Direct {
     /// Ready when the connection is broken. What the peer sends meanwhile is kept for later, and the
     /// end of it is told to who waits.
     fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while self.early.len() < limits::MAX_HEAD_BYTES && !self.is_half_closed {
+        while self.early.len() < READ_BYTES && !self.is_half_closed {
             match ready!(self.poll_early(context)) {
                 Ok(()) => {}
                 Err(end) if end.kind() == io::ErrorKind::UnexpectedEof => {

@@ -138,7 +138,7 @@ impl Outgoing {
                 .into_iter()
                 .chain(pieces.iter().rev().cloned());
             let all = all.chain([Bytes::copy_from_slice(size_line), head]);
-            self.rest = Some(Rest::of(all.collect(), written, memory));
+            self.rest = Some(Box::new(Rest::of(all.collect(), written, memory)));
         }
         Ok(())
     }
@@ -180,14 +180,14 @@ impl Outgoing {
 }
 
 impl Rest {
-    fn of(pieces: Vec<Bytes>, written: usize, memory: &MemoryBudget) -> Box<Self> {
+    fn of(pieces: Vec<Bytes>, written: usize, memory: &MemoryBudget) -> Self {
         let small = pieces.iter().map(Bytes::len);
         let small_bytes = small.filter(|bytes| *bytes < PAID_FROM_BYTES).sum();
-        let mut rest = Box::new(Rest {
+        let mut rest = Rest {
             pieces,
             _paid: memory.charge(MemoryKind::Answer, small_bytes),
             stalled: None,
-        });
+        };
         rest.drop_written(written);
         rest
     }

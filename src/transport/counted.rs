@@ -27,7 +27,7 @@ pub(super) fn read_elements<T>(
 ) -> Result<Vec<T>> {
     let mut refused = None;
     let elements = Elements {
-        max_elements,
+        most: max_elements,
         read,
         refused: &mut refused,
     };
@@ -38,7 +38,7 @@ pub(super) fn read_elements<T>(
 }
 
 struct Elements<'r, R> {
-    max_elements: usize,
+    most: usize,
     read: R,
     /// The reason when it is no matter of JSON.
     refused: &'r mut Option<Error>,
@@ -57,8 +57,8 @@ impl<'de, T, R: FnMut(usize, &RawValue) -> Result<T>> Visitor<'de> for Elements<
     ) -> std::result::Result<Self::Value, A::Error> {
         let mut taken = Vec::new();
         while let Some(element) = elements.next_element::<&RawValue>()? {
-            if taken.len() == self.max_elements {
-                let most = self.max_elements;
+            if taken.len() == self.most {
+                let most = self.most;
                 *self.refused = Some(Error::too_large(format!(
                     "the batch has more than {most} events; send less at once"
                 )));

@@ -216,8 +216,8 @@ mod tests {
     }
 
     fn body(pieces: &[&'static [u8]]) -> Body {
-        let pieces = pieces.to_vec().into_iter();
-        let pieces = pieces.map(|piece| Ok::<_, Infallible>(Bytes::from_static(piece)));
+        let pieces = pieces.iter().copied().map(Bytes::from_static);
+        let pieces: Vec<_> = pieces.map(Ok::<_, Infallible>).collect();
         Body::from_stream(iter(pieces).chain(pending()))
     }
 
@@ -238,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_unfinished_is_paid_until_the_request_ends() {
-        let memory = MemoryBudget::new(80);
+        let memory = MemoryBudget::new(120);
         let paid = || memory.used_bytes(MemoryKind::Body);
         let mut metered = Metered::<Lines>::stream(
             &memory,

@@ -63,7 +63,7 @@ fn lines(body: Body) -> impl Stream<Item = Result<String>> {
             "the line has more than {} bytes",
             limits::MAX_LINE_BYTES
         ))),
-        Ok(Err(LinesCodecError::Io(fault))) => Err(named(fault)),
+        Ok(Err(LinesCodecError::Io(fault))) => Err(named(&fault)),
         Err(_) => Err(Error::bad_request(format!(
             "no line came for {} s",
             limits::NDJSON_IDLE.as_secs()
@@ -72,7 +72,7 @@ fn lines(body: Body) -> impl Stream<Item = Result<String>> {
 }
 
 /// What the body says itself, as of memory or of time, or what happened to it.
-fn named(fault: io::Error) -> Error {
+fn named(fault: &io::Error) -> Error {
     let own = fault.get_ref().and_then(|fault| fault.source());
     match own.and_then(|fault| fault.downcast_ref::<Error>()) {
         Some(own) => own.clone(),
@@ -131,4 +131,21 @@ async fn answer(bus: &Bus, publishing: Result<Publishing>, line: u64) -> Bytes {
     .expect("texts and numbers are JSON");
     text.push(b'\n');
     text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::memory::MemoryBudget;
+
+    #[tokio::test]
+    async fn a_line_that_there_is_no_memory_for_says_so() {
+        let memory = MemoryBudget::new(800);
+        let begun = Body::from(vec![b'x'; 301]);
+        let metered = Metered::<Lines>::stream(&memory, begun);
+        let mut lines = Box::pin(lines(Body::new(metered)));
+        let fault = lines.next().await.expect("a line").expect_err("no memory");
+        assert_eq!(fault.kind(), Kind::OutOfMemory);
+    }
 }

@@ -9,11 +9,14 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use axum::BoxError;
 use axum::body::{Body, Bytes, HttpBody};
+use axum::response::Response;
+use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 
 use crate::limits;
-use crate::memory::MemoryBudget;
+use crate::memory::{MemoryBudget, MemoryKind};
 
 struct Pieces {
     rest: std::vec::IntoIter<Bytes>,
@@ -30,6 +33,19 @@ pub(super) fn body(memory: &MemoryBudget, pieces: Vec<Bytes>) -> Body {
     Body::new(Pieces {
         rest: shared.collect::<Vec<_>>().into_iter(),
         left_bytes: bytes as u64,
+    })
+}
+
+/// Any other answer, paid as its pieces come.
+pub(super) fn paid<B>(memory: &MemoryBudget, response: http::Response<B>) -> Response
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let memory = memory.clone();
+    response.map(|body| {
+        let pay = move |piece| memory.own(MemoryKind::Answer, piece);
+        Body::new(body.map_frame(move |frame| frame.map_data(&pay)))
     })
 }
 
@@ -60,7 +76,6 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
-    use crate::memory::MemoryKind;
 
     #[tokio::test]
     async fn pieces_come_in_order_and_are_paid_until_they_are_taken() {

@@ -156,7 +156,7 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_fit_is_refused() {
         let memory = MemoryBudget::new(8000);
-        let read = |body, most| read_body(&memory, body, most).map(|read| read.err());
+        let read = |body, most| read_body(&memory, body, most).map(Result::err);
         let kind = |fault: Option<Error>| fault.expect("a refusal").kind();
         let body = || Body::from_stream(iter(pieces(10, 1000)));
         assert_eq!(kind(read(body(), 100_000).await), Kind::OutOfMemory);

@@ -9,17 +9,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Bytes, HttpBody};
+use axum::extract::Request as AxumRequest;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{BoxError, body};
 use tonic_health::pb::health_server::{Health, HealthServer};
-use tower::ServiceExt as _;
+use tower::ServiceExt;
 
 use super::problem::refusal;
 use super::state::{AppState, TransportConfig};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{grpc, hosts, legacy, long_poll, options, origin, pages, publish, sse};
+use super::{grpc, hosts, legacy, long_poll, options, origin, pages, pieces, publish, sse};
 use crate::bus::Bus;
 use crate::config::{Config, Hosts};
 use crate::cursor::shorten;
@@ -169,7 +170,11 @@ fn router(
     };
     let http = http_routes(&config.legacy.path).merge(pages::routes());
     let http = match pages::own_files(&config.pages) {
-        Some(files) => http.fallback_service(files),
+        Some(files) => {
+            let memory = state.bus.memory().clone();
+            let paid = move |file| pieces::paid(&memory, file);
+            http.fallback_service(ServiceExt::<AxumRequest>::map_response(files, paid))
+        }
         None => http.fallback(not_found),
     };
     http.method_not_allowed_fallback(wrong_method)

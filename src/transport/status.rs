@@ -1,6 +1,8 @@
 //! The bus as it stands: `/v1/bus`, `/v1/topics`, `/readyz`, `/metrics`.
 
+use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -13,7 +15,7 @@ use crate::bus::Bus;
 use crate::cursor::shorten;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::memory::{MEMORY_KINDS, MemoryBudget};
+use crate::memory::{MEMORY_KINDS, MemoryBudget, MemoryKind};
 use crate::source::register_metrics;
 use crate::topic::{Filter, Topic};
 
@@ -63,7 +65,14 @@ pub(super) async fn topics(
     if let Some(token) = page.next_page_token {
         answer["next_page_token"] = token.as_str().into();
     }
-    Ok(axum::Json(answer).into_response())
+    let json = serde_json::to_vec(&answer).expect("texts and numbers are JSON");
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    Ok((content_type, paid(&bus, json)).into_response())
+}
+
+/// An answer that may be long.
+fn paid(bus: &Bus, bytes: impl Into<Bytes>) -> Body {
+    bus.memory().own(MemoryKind::Answer, bytes).into()
 }
 
 /// A page of topics, over HTTP and gRPC.
@@ -79,6 +88,7 @@ pub(super) async fn list_topics(
     limit: u32,
     page_token: Option<&str>,
 ) -> Result<TopicPage> {
+    bus.memory().check(MemoryKind::Answer)?;
     let limit = match limit {
         0 => limits::MAX_LISTED_TOPICS,
         1..=limits::MAX_LISTED_TOPICS => limit,
@@ -117,7 +127,7 @@ pub(super) async fn metrics(State(AppState { bus, sources, .. }): State<AppState
             "content-type",
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         )],
-        text,
+        paid(&bus, text),
     )
         .into_response()
 }

@@ -15,12 +15,6 @@ pub const BUDGET: usize = 128 * MIB;
 
 /// A gateway with that budget, whose log is not in its memory.
 pub fn gateway(more_config: &str) -> Gateway {
-    if std::env::var("OLD").is_ok() {
-        return Gateway::start_with(Setup {
-            config: format!("[limits]\n{more_config}"),
-            ..Setup::default()
-        });
-    }
     Gateway::start_with(Setup {
         config: format!("[limits]\nmemory_budget = {BUDGET}\n{more_config}"),
         ..Setup::default()

@@ -161,7 +161,9 @@ async fn bodies_that_never_end_are_paid_and_refused_when_there_is_no_memory_for_
 
     let paid = used_bytes(&gateway, "body").await;
     assert!(paid > 0.0, "nothing is paid");
-    held_by_grpc.iter().for_each(|(_, status)| status.abort());
+    for (_, status) in &held_by_grpc {
+        status.abort();
+    }
     drop((held, held_by_grpc));
     until_all_is_given_back(&gateway, "body").await;
     let is_small = || async { resident_bytes(&gateway) < REST_BYTES + BODY_BYTES };

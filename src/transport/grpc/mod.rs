@@ -18,17 +18,17 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::middleware::{map_request_with_state, map_response, map_response_with_state};
 use axum::response::Response as HttpResponse;
 use axum::routing::any;
-use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::metered::{GrpcMessages, Metered};
+use super::pieces;
 use super::state::AppState;
 use super::status::list_topics;
 use crate::error::Error;
 use crate::limits;
-use crate::memory::{MemoryBudget, MemoryKind};
+use crate::memory::MemoryBudget;
 use crate::topic::Filter;
 pub(crate) use encoded::SmallBuffers;
 #[cfg(fuzzing)]
@@ -120,10 +120,7 @@ async fn meter(State(memory): State<MemoryBudget>, request: HttpRequest) -> Http
 
 /// Answers are paid until their connections have taken them.
 async fn pay(State(memory): State<MemoryBudget>, response: HttpResponse) -> HttpResponse {
-    response.map(|body| {
-        let pay = move |piece: Bytes| memory.own(MemoryKind::Answer, piece);
-        Body::new(body.map_frame(move |frame| frame.map_data(&pay)))
-    })
+    pieces::paid(&memory, response)
 }
 
 /// tonic calls a request over its bound `OUT_OF_RANGE`, which is a gap here; too much is
