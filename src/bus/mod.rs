@@ -8,6 +8,7 @@
 
 mod batch;
 mod catch_up;
+mod closing;
 mod cold;
 mod group;
 mod heartbeat;
@@ -40,6 +41,7 @@ use ring::Ring;
 use sequencer::Sequencer;
 
 pub use batch::Batch;
+pub use closing::{Closing, ClosingReason};
 pub use sequencer::Publishing;
 pub use subscription::{OnGap, Step, SubscribeRequest, Subscription};
 

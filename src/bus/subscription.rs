@@ -18,12 +18,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Bus;
 use super::batch::{Batch, Place, SharedPage};
+use super::closing::{Closing, ClosingReason};
 use super::interest::Registration;
 use super::start::{gap_at, place_of};
 use crate::cursor::{Epoch, Gap, GapReason, Start, Vid};
 use crate::engine::{PageBudget, ReadRequest};
 use crate::error::{Error, Result};
-use crate::limits;
 use crate::topic::Filter;
 
 /// What to do when events that the subscriber has not seen are gone.
@@ -72,11 +72,8 @@ pub enum Step {
     Progress(Vid),
     /// Something that was not seen is gone.
     Gap(Gap),
-    /// The gateway goes away; the last step.
-    Closing {
-        /// Wait so long before the next try.
-        retry_ms: u32,
-    },
+    /// The gateway ends the subscription, and the cursor stays good; the last step.
+    Closing(Closing),
 }
 
 /// An open subscription.
@@ -107,7 +104,7 @@ enum Opening {
 }
 
 impl Subscription {
-    /// Opens a subscription. A cursor from the future is waited for, up to [`limits::AHEAD_WAIT`].
+    /// Opens a subscription. A cursor from the future is waited for, up to [`crate::limits::AHEAD_WAIT`].
     ///
     /// # Errors
     /// Closing, busy (too many subscriptions), or a gap when the request says so.
@@ -166,7 +163,7 @@ impl Subscription {
             return Ok(None);
         }
         let step = self.find_step().await;
-        self.has_ended = matches!(step, Err(_) | Ok(Step::Closing { .. }));
+        self.has_ended = matches!(step, Err(_) | Ok(Step::Closing(_)));
         self.registration
             .slot
             .stepped(self.bus.0.heartbeat.now_ticks());
@@ -218,9 +215,7 @@ impl Subscription {
     async fn find_step(&mut self) -> Result<Step> {
         loop {
             if self.bus.is_closing() {
-                return Ok(Step::Closing {
-                    retry_ms: limits::RETRY_MS + fastrand::u32(..=limits::RETRY_JITTER_MS),
-                });
+                return Ok(Step::Closing(Closing::because(ClosingReason::Shutdown)));
             }
             if let Some(step) = self.read_on().await? {
                 return Ok(step);

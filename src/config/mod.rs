@@ -6,7 +6,9 @@
 //! - each setting has its default here and its unit in its name or its text.
 
 mod faults;
+mod legacy;
 mod postgres;
+mod requests;
 mod sources;
 mod template;
 
@@ -17,11 +19,12 @@ use std::time::Duration;
 use crate::bus::BusOptions;
 use crate::engine::{EngineKind, Retention};
 use crate::limits;
-use crate::topic::Filter;
 pub use faults::ConfigFaults;
 use faults::Section;
+pub use legacy::LegacyConfig;
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig, TableName};
 pub(crate) use postgres::{is_name, quote_name};
+pub use requests::RequestsConfig;
 pub use sources::{GearmanConfig, SourcesConfig};
 pub use template::TopicTemplate;
 
@@ -40,23 +43,14 @@ pub struct Config {
     pub write_timeout: Duration,
     /// The legacy page.
     pub legacy: LegacyConfig,
+    /// What requests may carry.
+    pub requests: RequestsConfig,
     /// Web pages of other origins.
     pub origins: OriginsConfig,
     /// Pages that the gateway serves.
     pub pages: PagesConfig,
     /// Where events come from beside the publish endpoints.
     pub sources: SourcesConfig,
-}
-
-/// The legacy page (contract §6).
-#[derive(Debug, Clone)]
-pub struct LegacyConfig {
-    /// Its path.
-    pub path: String,
-    /// Which topics it reads.
-    pub filter: Filter,
-    /// Is JSONP answered?
-    pub jsonp: bool,
 }
 
 /// Web pages of other origins.
@@ -126,7 +120,8 @@ impl Config {
                 Duration::from_secs(30),
                 &mut faults,
             ),
-            legacy: legacy(root.section("legacy", &mut faults), &mut faults),
+            legacy: legacy::legacy(root.section("legacy", &mut faults), &mut faults),
+            requests: requests::requests(root.section("requests", &mut faults), &mut faults),
             origins: origins(root.section("origins", &mut faults), &mut faults),
             pages: pages(
                 root.section("pages", &mut faults),
@@ -170,14 +165,6 @@ impl Config {
             faults.push(
                 "retention.max_events has to be at least 1, and retention.max_bytes at least limits.max_event_bytes",
             );
-        }
-        if !self.legacy.path.starts_with('/')
-            || self.legacy.path.contains(['{', '}', '*', '?', '#'])
-        {
-            faults.push(format!(
-                "legacy.path = {:?} is not a path as /backend.php",
-                self.legacy.path
-            ));
         }
         for origin in self
             .origins
@@ -266,20 +253,6 @@ fn bus(root: &mut Section, dedupe_window: Duration, faults: &mut ConfigFaults) -
 fn max_connections(root: &mut Section, faults: &mut ConfigFaults) -> usize {
     root.section("limits", faults)
         .value("max_connections", 100_000, faults)
-}
-
-fn legacy(section: &mut Section, faults: &mut ConfigFaults) -> LegacyConfig {
-    let topics: Vec<String> = section.list("topic", Vec::new(), faults);
-    let filter = Filter::parse(topics.iter().map(String::as_str)).unwrap_or_else(|fault| {
-        faults.push(format!("legacy.topic: {fault}"));
-        Filter::all()
-    });
-    let path = section.value("path", "/backend.php".to_owned(), faults);
-    LegacyConfig {
-        path,
-        filter,
-        jsonp: section.value("jsonp", false, faults),
-    }
 }
 
 fn origins(section: &mut Section, faults: &mut ConfigFaults) -> OriginsConfig {

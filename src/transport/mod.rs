@@ -5,12 +5,15 @@
 //! - an event's encoding is made at most once and shared by all who read it;
 //! - the same fault has the same meaning on every transport.
 
+mod closing;
+mod content_encoding;
 pub(crate) mod grpc;
 mod json;
 pub(crate) mod legacy;
 mod long_poll;
 pub(crate) mod ndjson;
 mod origin;
+mod own_files;
 mod pages;
 mod problem;
 pub(crate) mod publish;

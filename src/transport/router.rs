@@ -15,6 +15,7 @@ use axum::{BoxError, body};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceExt as _;
 
+use super::own_files::OwnFiles;
 use super::state::{AppState, TransportConfig};
 use super::status::{bus_state, metrics, readyz, topics};
 use super::{grpc, legacy, long_poll, origin, pages, publish, sse};
@@ -134,6 +135,7 @@ fn router(
 ) -> Router {
     let transport = TransportConfig {
         legacy: config.legacy.clone(),
+        requests: config.requests.clone(),
         origins: config.origins.clone(),
         pages: config.pages.clone(),
     };
@@ -143,8 +145,11 @@ fn router(
         sources,
     };
     let http = http_routes(&config.legacy.path).merge(pages::routes());
-    let http = match pages::own_files(&config.pages) {
-        Some(files) => http.fallback_service(files),
+    let http = match &config.pages.dir {
+        Some(folder) => {
+            let files = Arc::new(OwnFiles::new(folder));
+            http.fallback(move |request| files.clone().answer(request))
+        }
         None => http.fallback(not_found),
     };
     http.method_not_allowed_fallback(wrong_method)
@@ -172,7 +177,11 @@ fn http_routes(legacy_path: &str) -> Router<AppState> {
 }
 
 async fn not_found(uri: Uri) -> Error {
-    let path = shorten(uri.path());
+    nothing_at(uri.path())
+}
+
+pub(super) fn nothing_at(path: &str) -> Error {
+    let path = shorten(path);
     Error::new(
         Kind::NotFound,
         format!("there is nothing at {path}; the start page / shows what there is"),
@@ -180,7 +189,11 @@ async fn not_found(uri: Uri) -> Error {
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Error {
-    let (method, path) = (shorten(method.as_str()), shorten(uri.path()));
+    wrong_method_at(&method, uri.path())
+}
+
+pub(super) fn wrong_method_at(method: &Method, path: &str) -> Error {
+    let (method, path) = (shorten(method.as_str()), shorten(path));
     Error::new(
         Kind::MethodNotAllowed,
         format!("{path} does not take {method}; the Allow header says what it takes"),

@@ -5,6 +5,7 @@
 //! - all of them fail with the same statuses, also on the way: more than the bound is
 //!   `RESOURCE_EXHAUSTED`.
 
+mod deadline;
 mod encoded;
 mod subscribe;
 
@@ -15,6 +16,7 @@ use axum::routing::any;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio_stream::Stream;
+use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
@@ -27,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::event::{EventParts, NewEvent};
 use crate::limits;
 use crate::topic::Filter;
+use deadline::within_deadline;
 pub(crate) use encoded::SmallBuffers;
 #[cfg(fuzzing)]
 pub(crate) use encoded::encode_event;
@@ -56,7 +59,9 @@ pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Rout
         state: state.clone(),
     })
     .max_decoding_message_size(limits::MAX_BODY_BYTES)
-    .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES);
+    .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES)
+    .accept_compressed(CompressionEncoding::Gzip)
+    .send_compressed(CompressionEncoding::Gzip);
     let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
     let mut routes = tonic::service::Routes::builder();
     routes
@@ -71,7 +76,8 @@ pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Rout
         .routes()
         .into_axum_router()
         .merge(subscribe)
-        .layer(axum::middleware::map_response(name_too_large));
+        .layer(axum::middleware::map_response(name_too_large))
+        .layer(axum::middleware::from_fn(within_deadline));
     // The fallback goes last: the gRPC-web layer would turn it into a 400 for every unknown
     // address.
     calls.layer(tonic_web::GrpcWebLayer::new()).reset_fallback()
@@ -122,7 +128,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
         self.check_origin(&request)?;
         let bus = &self.state.bus;
         let receipts = bus.publish(batch(bus, request.into_inner())?).await?;
-        Ok(Response::new(published(bus, &receipts)))
+        Ok(compressed_if_large(published(bus, &receipts)))
     }
 
     type PublishStreamStream = BoxStream<proto::PublishResponse>;
@@ -133,7 +139,9 @@ impl proto::event_bus_server::EventBus for EventBusService {
     ) -> std::result::Result<Response<Self::PublishStreamStream>, Status> {
         self.check_origin(&request)?;
         let answers = publish_all(self.state.bus.clone(), request.into_inner());
-        Ok(Response::new(Box::pin(answers)))
+        let mut response: Response<Self::PublishStreamStream> = Response::new(Box::pin(answers));
+        response.disable_compression(); // an acknowledgement is smaller as it is
+        Ok(response)
     }
 
     async fn get_bus(
@@ -142,7 +150,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
     ) -> std::result::Result<Response<proto::GetBusResponse>, Status> {
         let bus = &self.state.bus;
         let gauges = bus.gauges();
-        Ok(Response::new(proto::GetBusResponse {
+        Ok(compressed_if_large(proto::GetBusResponse {
             epoch: bus.engine().epoch().to_string(),
             first: gauges.first,
             last: gauges.last,
@@ -167,7 +175,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
             Some(&request.page_token),
         )
         .await?;
-        Ok(Response::new(proto::ListTopicsResponse {
+        Ok(compressed_if_large(proto::ListTopicsResponse {
             topics: page
                 .topics
                 .into_iter()
@@ -182,6 +190,16 @@ impl proto::event_bus_server::EventBus for EventBusService {
                 .unwrap_or_default(),
         }))
     }
+}
+
+/// Most clients say that they take gzip, and it costs more than a short message takes on the wire.
+fn compressed_if_large<M: prost::Message>(message: M) -> Response<M> {
+    let is_small = message.encoded_len() < limits::COMPRESSED_FROM_BYTES;
+    let mut response = Response::new(message);
+    if is_small {
+        response.disable_compression();
+    }
+    response
 }
 
 impl EventBusService {
