@@ -4,6 +4,8 @@
 //! - a [`NewEvent`] has been checked against contract §1 when it exists;
 //! - an [`Event`] never changes; what a transport makes of it is made once and shared.
 
+mod json_check;
+
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -39,17 +41,26 @@ impl ContentType {
     ///
     /// # Errors
     /// A bad request when the type is too long, or when data of a JSON or text type is no such
-    /// thing.
+    /// thing, or JSON that common readers cannot take.
     pub fn for_data(given: Option<&str>, data: &[u8]) -> Result<Self> {
         match given.map(str::trim).filter(|t| !t.is_empty()) {
             Some(text) => Self::checked(text, data),
-            None => Ok(Self::of(data)),
+            None if is_json(data) => {
+                refuse_poison(data)?;
+                Ok(ContentType(JSON.into()))
+            }
+            None => Ok(ContentType(text_or_bytes(data).into())),
         }
     }
 
-    /// A content type that fits the data.
+    /// A content type that fits the data, whatever it is. JSON that common readers cannot take is a
+    /// text: then they get it as a string.
     pub fn of(data: &[u8]) -> Self {
-        ContentType(sniff(data).into())
+        if is_json(data) && json_check::check(data).is_ok() {
+            ContentType(JSON.into())
+        } else {
+            ContentType(text_or_bytes(data).into())
+        }
     }
 
     fn checked(text: &str, data: &[u8]) -> Result<Self> {
@@ -105,10 +116,14 @@ fn is_utf8_charset(parameters: &str) -> bool {
     charset.is_none_or(|c| matches!(c.trim_matches('"'), "utf-8" | "utf8" | "us-ascii"))
 }
 
-fn sniff(data: &[u8]) -> &'static str {
-    if serde_json::from_slice::<&RawValue>(data).is_ok() {
-        "application/json"
-    } else if std::str::from_utf8(data).is_ok() {
+const JSON: &str = "application/json";
+
+fn is_json(data: &[u8]) -> bool {
+    serde_json::from_slice::<&RawValue>(data).is_ok()
+}
+
+fn text_or_bytes(data: &[u8]) -> &'static str {
+    if std::str::from_utf8(data).is_ok() {
         "text/plain"
     } else {
         "application/octet-stream"
@@ -117,11 +132,19 @@ fn sniff(data: &[u8]) -> &'static str {
 
 fn check_json(data: &[u8]) -> Result<()> {
     match serde_json::from_slice::<&RawValue>(data) {
-        Ok(_) => Ok(()),
-        Err(fault) => Err(Error::bad_request(format!(
-            "the data is not valid JSON: {fault}"
+        Ok(_) => refuse_poison(data),
+        Err(error) => Err(Error::bad_request(format!(
+            "the data is not valid JSON: {error}"
         ))),
     }
+}
+
+fn refuse_poison(json: &[u8]) -> Result<()> {
+    json_check::check(json).map_err(|poison| {
+        Error::bad_request(format!(
+            "the JSON data {poison}; change it, or send it as text/plain"
+        ))
+    })
 }
 
 /// An event on its way to the bus.

@@ -19,10 +19,15 @@ pub const MAX_TYPE_BYTES: usize = 64;
 pub const MAX_ID_BYTES: usize = 255;
 /// A content type's length in bytes.
 pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
+/// Levels that an event's JSON data may be nested: as deep as common readers parse.
+pub const MAX_JSON_DEPTH: usize = 128;
 /// Headers an event.
 pub const MAX_HEADERS: usize = 32;
 /// Bytes of all names and values of an event's headers.
 pub const MAX_HEADERS_BYTES: usize = 4 * 1024;
+
+/// Query parameters that the configuration may have ignored.
+pub const MAX_IGNORED_PARAMETERS: usize = 32;
 
 /// Topics one subscription may ask for.
 pub const MAX_FILTER_TOPICS: usize = 100;
@@ -164,6 +169,8 @@ pub const AHEAD_WAIT: Duration = Duration::from_secs(3);
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 /// A long-poll's longest wait (contract §5).
 pub const MAX_WAIT: Duration = Duration::from_secs(120);
+/// How long the legacy page waits unless it is configured: proxies give up after 60 s.
+pub const LEGACY_WAIT: Duration = Duration::from_secs(55);
 
 /// Pieces of work that a source pulls and publishes together.
 pub const SOURCE_BATCH_EVENTS: usize = 1000;
@@ -224,6 +231,16 @@ pub const PUBLISH_WINDOW_LINES: usize = 2 * PUBLISH_STREAM_PIPELINE;
 pub const PUBLISH_WINDOW_BYTES: usize = 8 * 1024 * 1024;
 /// Lines that wait to be written to the connection.
 pub const PUBLISH_CHUNKS: usize = 16;
+/// Lines are sent up to this many bytes before the gateway has begun to answer: a proxy that keeps
+/// a request until it has ended takes no more than 1 MB of it by default.
+pub const PUBLISH_UNHEARD_BYTES: usize = 512 * 1024;
+/// `vidette publish --ndjson` ends a request whose lines are not answered for this long, so that a
+/// proxy that keeps it passes it on.
+pub const PUBLISH_ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+/// Behind such a proxy it ends a request when the input has brought nothing for this long.
+pub const PUBLISH_LINGER: Duration = Duration::from_millis(50);
+/// A request that has nothing to say is ended after this long: proxies give up after 60 s.
+pub const PUBLISH_IDLE_REQUEST: Duration = Duration::from_secs(25);
 /// `vidette publish --ndjson` asks again for a gateway that has gone after this long …
 pub const PUBLISH_RETRY_MIN: Duration = Duration::from_millis(100);
 /// … and at last after this long.
@@ -274,6 +291,8 @@ pub const MAX_H2_STREAMS: u32 = 1024;
 pub const MAX_H2_RESETS: usize = MAX_H2_STREAMS as usize;
 /// Bytes HTTP/2 buffers for one stream before its subscription has to wait.
 pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Answers of gRPC calls are compressed from this many bytes on, for clients that take that.
+pub const COMPRESSED_FROM_BYTES: usize = 4 * 1024;
 /// A message up to so many bytes goes out in one piece with the greeting of its gRPC stream.
 pub const TOGETHER_BYTES: usize = 1024;
 /// Bytes HTTP/2 gathers on one connection before it writes them.
@@ -292,6 +311,8 @@ pub const DRAIN_LATE: Duration = Duration::from_secs(1);
 
 /// Clients are asked to come back after this long, in milliseconds …
 pub const RETRY_MS: u32 = 1000;
+/// … or after this long where the gateway has no capacity for them now, …
+pub const BUSY_RETRY_MS: u32 = 3000;
 /// … plus a random part up to this, so that they do not come all at once.
 pub const RETRY_JITTER_MS: u32 = 2000;
 

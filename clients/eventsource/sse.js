@@ -16,12 +16,20 @@ const RETRY_MAX_MS = 15000;
 const HEARTBEAT_MS = 15000;                  // until hello tells the gateway's own
 const FINAL = new Set([400, 401, 403, 410]); // trying again as it is would not help
 
+const FAREWELLS = {
+  shutdown: 'The gateway is shutting down.',
+  busy: 'The gateway has no capacity for another reader now.',
+  behind: 'The gateway cannot reach its log.',
+  expired: 'The token has expired.',
+};
+
 /** What both have in common: where the reader is, when it tries again, and what the blocks mean. */
 class Reader {
   constructor(url, listener) {
     Object.assign(this, { url, listener, running: false, filter: '', begin: '', cursor: '' });
     this.failures = 0;     // in a row
     this.retryMs = 0;      // a least wait that the gateway asked for
+    this.farewell = '';    // why the gateway ends the stream, once it has said so
     this.timer = null;
   }
 
@@ -59,6 +67,7 @@ class Reader {
 
   opened() {
     this.failures = 0;
+    this.farewell = '';
     this.listener.state('catching-up', '');
   }
 
@@ -104,8 +113,10 @@ class Reader {
     this.listener.state('live', '');
   }
 
-  closing({ retry_ms: retryMs }) {
+  /** The stream ends behind this; it may be all that the stream brings. */
+  closing({ reason, retry_ms: retryMs }) {
     this.retryMs = retryMs || 0;
+    this.farewell = FAREWELLS[reason] || `The gateway ended the stream (${reason}).`;
   }
 
   moved(cursor) {
@@ -145,7 +156,7 @@ export class SourceReader extends Reader {
    *  that it never showed to us. After a bad status it gives up for good, and hides the reason. */
   broken() {
     if (this.source.readyState === EventSource.CLOSED) this.askWhy();
-    else this.listener.state('waiting', 'The connection is gone; the browser makes a new one.');
+    else this.listener.state('waiting', `${this.farewell || 'The connection is gone.'} The browser makes a new one.`);
   }
 
   /** /v1/poll takes the same parameters and refuses for the same reasons, in words. */
@@ -221,7 +232,7 @@ export class StreamReader extends Reader {
       if (done) break;
       blocks.push(text.decode(value, { stream: true }));
     }
-    this.failed('The gateway ended the stream.');
+    this.failed(this.farewell || 'The gateway ended the stream.');
   }
 
   /** Something arrives with every heartbeat; after three without anything the connection is dead. */

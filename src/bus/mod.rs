@@ -10,6 +10,7 @@ mod batch;
 mod capacity;
 mod catch_up;
 mod clock;
+mod closing;
 mod cold;
 mod group;
 mod heartbeat;
@@ -48,6 +49,7 @@ use sequencer::Sequencer;
 
 pub use batch::Batch;
 pub use clock::{MachineTime, TimeSource};
+pub use closing::{Closing, ClosingReason};
 pub use sequencer::{PublishStream, Publishing};
 pub use step::{OnGap, Step, SubscribeRequest};
 pub use subscription::Subscription;

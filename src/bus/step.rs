@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::Batch;
+use super::closing::Closing;
 use crate::cursor::{Epoch, Gap, Start, Vid};
 use crate::topic::Filter;
 
@@ -55,9 +56,6 @@ pub enum Step {
     Progress(Vid),
     /// Something that was not seen is gone.
     Gap(Gap),
-    /// The gateway goes away; the last step.
-    Closing {
-        /// Wait so long before the next try.
-        retry_ms: u32,
-    },
+    /// The gateway ends the subscription, and the cursor stays good; the last step.
+    Closing(Closing),
 }

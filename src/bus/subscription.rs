@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Bus;
 use super::batch::{Batch, Place, SharedPage};
+use super::closing::{Closing, ClosingReason};
 use super::interest::Registration;
 use super::pressure::is_over;
 use super::start::{gap_at, place_of};
@@ -55,7 +56,7 @@ enum Opening {
 }
 
 impl Subscription {
-    /// Opens a subscription. A cursor from the future is waited for, up to [`limits::AHEAD_WAIT`].
+    /// Opens a subscription. A cursor from the future is waited for, up to [`crate::limits::AHEAD_WAIT`].
     ///
     /// # Errors
     /// Closing, busy (too many subscriptions, or topics of all of them), out of memory, or a gap when
@@ -116,7 +117,7 @@ impl Subscription {
             return Ok(None);
         }
         let step = self.find_step().await;
-        self.has_ended = matches!(step, Err(_) | Ok(Step::Closing { .. }));
+        self.has_ended = matches!(step, Err(_) | Ok(Step::Closing(_)));
         self.registration
             .slot
             .stepped(self.bus.0.heartbeat.now_ticks());
@@ -173,9 +174,7 @@ impl Subscription {
     async fn find_step(&mut self) -> Result<Step> {
         loop {
             if self.bus.is_closing() {
-                return Ok(Step::Closing {
-                    retry_ms: limits::RETRY_MS + fastrand::u32(..=limits::RETRY_JITTER_MS),
-                });
+                return Ok(Step::Closing(Closing::because(ClosingReason::Shutdown)));
             }
             if let Some(step) = self.read_on().await? {
                 return Ok(step);

@@ -6,8 +6,10 @@
 //! - each setting has its default here and its unit in its name or its text.
 
 mod faults;
+mod legacy;
 mod origins;
 mod postgres;
+mod requests;
 mod sources;
 mod template;
 
@@ -19,13 +21,14 @@ use crate::bus::BusOptions;
 use crate::engine::{EngineKind, Retention};
 use crate::limits;
 use crate::memory::default_budget_bytes;
-use crate::topic::Filter;
 pub use faults::ConfigFaults;
 use faults::Section;
+pub use legacy::LegacyConfig;
 pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig, TableName};
 pub(crate) use postgres::{is_name, quote_name};
+pub use requests::RequestsConfig;
 pub use sources::{GearmanConfig, SourcesConfig};
 pub use template::TopicTemplate;
 
@@ -48,23 +51,14 @@ pub struct Config {
     pub keep_alive_timeout: Duration,
     /// The legacy page.
     pub legacy: LegacyConfig,
+    /// What requests may carry.
+    pub requests: RequestsConfig,
     /// Web pages of other origins.
     pub origins: OriginsConfig,
     /// Pages that the gateway serves.
     pub pages: PagesConfig,
     /// Where events come from beside the publish endpoints.
     pub sources: SourcesConfig,
-}
-
-/// The legacy page (contract §6).
-#[derive(Debug, Clone)]
-pub struct LegacyConfig {
-    /// Its path.
-    pub path: String,
-    /// Which topics it reads.
-    pub filter: Filter,
-    /// Is JSONP answered?
-    pub jsonp: bool,
 }
 
 /// Pages that the gateway serves.
@@ -133,7 +127,8 @@ impl Config {
                 limits::DEFAULT_KEEP_ALIVE,
                 &mut faults,
             ),
-            legacy: legacy(root.section("legacy", &mut faults), &mut faults),
+            legacy: legacy::legacy(root.section("legacy", &mut faults), &mut faults),
+            requests: requests::requests(root.section("requests", &mut faults), &mut faults),
             origins: origins::origins(root.section("origins", &mut faults), &mut faults),
             pages: pages(
                 root.section("pages", &mut faults),
@@ -180,14 +175,6 @@ impl Config {
             faults.push(
                 "retention.max_events has to be at least 1, and retention.max_bytes at least limits.max_event_bytes",
             );
-        }
-        if !self.legacy.path.starts_with('/')
-            || self.legacy.path.contains(['{', '}', '*', '?', '#'])
-        {
-            faults.push(format!(
-                "legacy.path = {:?} is not a path as /backend.php",
-                self.legacy.path
-            ));
         }
     }
 }
@@ -279,20 +266,6 @@ fn memory_budget(root: &mut Section, faults: &mut ConfigFaults) -> u64 {
         ));
     }
     bytes
-}
-
-fn legacy(section: &mut Section, faults: &mut ConfigFaults) -> LegacyConfig {
-    let topics: Vec<String> = section.list("topic", Vec::new(), faults);
-    let filter = Filter::parse(topics.iter().map(String::as_str)).unwrap_or_else(|fault| {
-        faults.push(format!("legacy.topic: {fault}"));
-        Filter::all()
-    });
-    let path = section.value("path", "/backend.php".to_owned(), faults);
-    LegacyConfig {
-        path,
-        filter,
-        jsonp: section.value("jsonp", false, faults),
-    }
 }
 
 fn pages(section: &mut Section, flag: Option<PathBuf>, faults: &mut ConfigFaults) -> PagesConfig {

@@ -14,9 +14,10 @@ pub fn query(text: &str) -> Checked {
     let (query, last_event_id) = text
         .split_once('\n')
         .map_or((text, None), |(query, id)| (query, Some(id)));
-    let (Ok(mut params), Some(pairs)) = (Params::parse(Some(query)), oracle::pairs(query)) else {
+    let (Ok(mut params), Some(pairs)) = (Params::parse(Some(query), &[]), oracle::pairs(query))
+    else {
         hold!(
-            Params::parse(Some(query)).is_err() && oracle::pairs(query).is_none(),
+            Params::parse(Some(query), &[]).is_err() && oracle::pairs(query).is_none(),
             "the query {query:?}"
         );
         return Ok(());

@@ -11,7 +11,9 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, response};
+use axum::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header, response,
+};
 use bytes::Bytes;
 
 /// Header lines of a request that is taken.
@@ -172,6 +174,8 @@ pub(crate) fn render(
     // Writing to memory does not fail.
     _ = write!(head, "HTTP/1.1 {} {reason}\r\n", answer.status.as_str());
     match framing {
+        // Such an answer has no body, and may not speak of one (RFC 9110 §8.6).
+        Framing::Length(0) if answer.status == StatusCode::NO_CONTENT => {}
         Framing::Length(bytes) => _ = write!(head, "content-length: {bytes}\r\n"),
         Framing::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
@@ -233,7 +237,7 @@ pub(crate) fn mend_target(bytes: Bytes) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{Response, StatusCode};
+    use axum::http::Response;
 
     use super::*;
 

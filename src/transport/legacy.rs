@@ -5,14 +5,15 @@
 //! - what the publisher wrote keeps its digits; only `vid` is replaced.
 
 use std::fmt;
-use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::json::push_data;
 use super::long_poll::{wait_for_events, wait_of};
@@ -21,13 +22,12 @@ use super::problem::no_store;
 use super::request::{Params, parse_after};
 use super::state::AppState;
 use crate::bus::{OnGap, SubscribeRequest, Subscription};
+use crate::config::LegacyConfig;
 use crate::cursor::{Gap, Start};
 use crate::error::{Error, Kind, Result};
 use crate::event::{DataForm, Event};
 use crate::memory::{MemoryBudget, MemoryKind};
 
-/// How long a page waits for an event.
-const WAIT: Duration = Duration::from_secs(60);
 /// A JSONP callback's length in bytes.
 const MAX_CALLBACK_BYTES: usize = 64;
 
@@ -40,8 +40,9 @@ pub(super) async fn backend(
     waiter: Waiter,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
+    let until = Instant::now() + wait_of(&method, state.config.legacy.wait);
     // Parameters that nobody knows are let pass here: pages of this age add their own.
-    let mut params = Params::parse(query.as_deref())?;
+    let mut params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
     let start = params
         .take("maxvid")?
         .map_or(Ok(Start::Earliest), |text| parse_maxvid(&text))?;
@@ -59,20 +60,18 @@ pub(super) async fn backend(
         limit: Some(1),
     };
     let mut subscription = Subscription::open(&state.bus, request).await?;
-    let wait = wait_of(&method, WAIT);
-    let mut polled = wait_for_events(&mut subscription, wait, &waiter).await?;
+    let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
     let gap = polled.gap.take();
     if gap.is_some() && polled.events().next().is_none() {
         // A gap alone is nothing this page could show; its wait goes on.
-        polled = wait_for_events(&mut subscription, wait, &waiter).await?;
+        polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
     }
-    let body = polled
-        .events()
-        .next()
-        .map(|event| flat_json(event))
-        .unwrap_or_default();
-    let memory = state.bus.memory();
-    Ok(respond(body, callback.as_deref(), gap.as_ref(), memory))
+    let mut answer = match polled.events().next() {
+        Some(event) => respond(flat_json(event), callback.as_deref(), state.bus.memory()),
+        None => respond_empty(&state.config.legacy, callback.is_some()),
+    };
+    tell_gap(answer.headers_mut(), gap.as_ref());
+    Ok(answer)
 }
 
 fn parse_maxvid(text: &str) -> Result<Start> {
@@ -102,35 +101,43 @@ pub(crate) fn check_callback(name: String, is_allowed: bool) -> Result<String> {
     ))
 }
 
-fn respond(
-    body: Vec<u8>,
-    callback: Option<&str>,
-    gap: Option<&Gap>,
-    memory: &MemoryBudget,
-) -> Response {
-    let (content_type, body) = match callback {
-        // No event, no body: the page's script element is loaded and calls nothing.
-        Some(_) if body.is_empty() => ("text/javascript; charset=utf-8", body),
+const JSON: &str = "application/json; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+fn respond(json: Vec<u8>, callback: Option<&str>, memory: &MemoryBudget) -> Response {
+    let paid = |body| memory.own(MemoryKind::Answer, body);
+    match callback {
         // The comment keeps the answer from being taken for another file format.
         Some(name) => (
-            "text/javascript; charset=utf-8",
-            [b"/**/", name.as_bytes(), b"(", &body, b");"].concat(),
-        ),
-        None => ("application/json; charset=utf-8", body),
-    };
+            headers(SCRIPT),
+            paid([b"/**/", name.as_bytes(), b"(", &json, b");"].concat()),
+        )
+            .into_response(),
+        None => (headers(JSON), paid(json)).into_response(),
+    }
+}
+
+/// No event, no body: a page's script element is loaded and calls nothing.
+fn respond_empty(config: &LegacyConfig, is_script: bool) -> Response {
+    let status = StatusCode::from_u16(config.empty_status).expect("the configuration was checked");
+    let content_type = if is_script { SCRIPT } else { JSON };
+    (status, headers(content_type), Body::empty()).into_response()
+}
+
+fn headers(content_type: &'static str) -> HeaderMap {
     let mut headers = no_store(content_type);
     headers.insert(
-        "x-content-type-options",
+        header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    let told = gap
-        .and_then(|gap| serde_json::to_string(gap).ok())
-        .and_then(|text| HeaderValue::try_from(text).ok());
-    if let Some(told) = told {
-        headers.insert(GAP_HEADER, told);
+    headers
+}
+
+fn tell_gap(headers: &mut HeaderMap, gap: Option<&Gap>) {
+    let text = gap.and_then(|gap| serde_json::to_string(gap).ok());
+    if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+        headers.insert(GAP_HEADER, value);
     }
-    let body = memory.own(MemoryKind::Answer, body);
-    (headers, body).into_response()
 }
 
 /// The fields of the event's data with the bus's vid, or `{"vid":…,"data":…}`.
@@ -207,17 +214,30 @@ fn escape_line_separators(json: Vec<u8>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::event::{EventParts, NewEvent};
+    use std::sync::Arc;
+    use std::time::Duration;
 
+    use super::*;
+    use crate::bus::{Bus, BusOptions};
+    use crate::config::{Config, Overrides};
+    use crate::engine::{MemoryEngine, Retention};
+    use crate::event::{ContentType, EventParts, NewEvent};
+    use crate::transport::state::TransportConfig;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Of an event as the log has it: an old log may have JSON that is not taken any more.
     fn flat(content_type: &str, data: &'static str) -> String {
         let parts = EventParts {
             topic: "door.3",
-            content_type: Some(content_type),
-            data: data.into(),
             ..EventParts::default()
         };
-        let event = Event::new(7, 0, NewEvent::check(parts, 1000).expect("an event"));
+        let sent = NewEvent {
+            content_type: ContentType::trusted(content_type),
+            data: data.into(),
+            ..NewEvent::check(parts, 1000).expect("an event")
+        };
+        let event = Event::new(7, 0, sent);
         String::from_utf8(flat_json(&event)).expect("UTF-8")
     }
 
@@ -263,5 +283,49 @@ mod tests {
         for name in ["alert(1)//", "a b", "1a", "<script>", &"x".repeat(65)] {
             assert!(check_callback(name.into(), true).is_err(), "{name}");
         }
+    }
+
+    /// A cursor that is ahead is waited for first, and then the page is told of a gap.
+    #[tokio::test(start_paused = true)]
+    async fn the_whole_answer_stays_within_the_wait() {
+        let retention = Retention {
+            max_age: HOUR,
+            max_events: 100,
+            max_bytes: u64::MAX,
+            dedupe_window: HOUR,
+        };
+        let options = BusOptions {
+            heartbeat: HOUR,
+            max_subscribers: 1,
+            max_event_bytes: 100,
+            retention,
+        };
+        let bus = Bus::start(Arc::new(MemoryEngine::new(HOUR)), options);
+        let parts = EventParts {
+            topic: "door.1",
+            ..EventParts::default()
+        };
+        let event = NewEvent::check(parts, 100).expect("an event");
+        bus.publish(vec![event]).await.expect("a receipt");
+        let text = "[legacy]\ntopic = \"lamp.1\"\nwait = \"40s\"";
+        let config = Config::parse(text, Overrides::default()).expect("a configuration");
+        let state = AppState {
+            bus,
+            config: Arc::new(TransportConfig {
+                legacy: config.legacy,
+                requests: config.requests,
+                origins: config.origins,
+                pages: config.pages,
+            }),
+            sources: Arc::new([]),
+        };
+        let begun = Instant::now();
+        let query = RawQuery(Some("maxvid=9".to_owned()));
+        let waiter = Waiter::of(&axum::http::Extensions::new());
+        let answer = backend(State(state), Method::GET, waiter, query)
+            .await
+            .expect("an answer");
+        assert!(answer.headers().contains_key(GAP_HEADER));
+        assert_eq!(begun.elapsed().as_secs(), 40);
     }
 }

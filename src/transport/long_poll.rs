@@ -43,8 +43,9 @@ pub(super) async fn poll(
     waiter: Waiter,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    let (request, wait) = parse(&method, query.as_deref())?;
+    let params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
     drop(query); // not kept while the poll waits
+    let (request, wait) = parse(&method, params)?;
     let mut subscription = Subscription::open(&state.bus, request).await?;
     let polled = wait_for_events(&mut subscription, wait, &waiter).await?;
     let pieces = answer(&state, &mut subscription, &polled);
@@ -52,8 +53,7 @@ pub(super) async fn poll(
     Ok((headers(), body).into_response())
 }
 
-fn parse(method: &Method, query: Option<&str>) -> Result<(SubscribeRequest, Duration)> {
-    let mut params = Params::parse(query)?;
+fn parse(method: &Method, mut params: Params) -> Result<(SubscribeRequest, Duration)> {
     let request = HttpSubscribe::take(&mut params, None)?;
     params.finish(SUBSCRIBE_PARAMS)?;
     Ok((
@@ -118,7 +118,7 @@ pub(super) async fn wait_for_events(
             }
             Step::Gap(told) => polled.tell(told),
             Step::CaughtUp(_) | Step::Progress(_) if !polled.is_empty() => break,
-            Step::Closing { .. } => break,
+            Step::Closing(_) => break,
             Step::Hello { .. } | Step::CaughtUp(_) | Step::Progress(_) => {}
         }
     }

@@ -5,6 +5,8 @@
 //! - an event's encoding is made at most once and shared by all who read it;
 //! - the same fault has the same meaning on every transport.
 
+mod closing;
+mod content_encoding;
 mod counted;
 pub(crate) mod grpc;
 mod hosts;
@@ -15,6 +17,7 @@ mod metered;
 pub(crate) mod ndjson;
 mod options;
 mod origin;
+mod own_files;
 mod pages;
 mod peer;
 mod pieces;

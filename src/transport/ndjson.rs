@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -45,6 +45,11 @@ pub(crate) fn publish(bus: Bus, body: Body) -> Response {
             HeaderValue::from_static("application/x-ndjson"),
         ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // A proxy that gathers answers would keep them from a sender that waits for them.
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
     ];
     (headers, Body::from_stream(answers)).into_response()
 }

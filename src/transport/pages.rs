@@ -10,10 +10,8 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tower_http::services::ServeDir;
 
 use super::state::AppState;
-use crate::config::PagesConfig;
 use crate::error::{Error, Kind, Result};
 
 struct Page {
@@ -62,14 +60,6 @@ pub(super) fn routes() -> Router<AppState> {
     PAGES.iter().fold(with_script, |routes, page| {
         routes.route(page.path, get(move || async move { serve(page) }))
     })
-}
-
-/// Files of the user's own, where the configuration names a folder.
-pub(super) fn own_files(config: &PagesConfig) -> Option<ServeDir> {
-    config
-        .dir
-        .as_ref()
-        .map(|dir| ServeDir::new(dir).append_index_html_on_directories(true))
 }
 
 fn serve(page: &'static Page) -> Response {

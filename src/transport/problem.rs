@@ -7,6 +7,7 @@ use prost::Message as _;
 use serde::Serialize;
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+use super::content_encoding;
 use super::grpc::client_proto;
 use crate::cursor::Gap;
 use crate::error::{Error, Kind};
@@ -49,6 +50,10 @@ impl IntoResponse for Error {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.kind().retry_after_s() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.kind() == Kind::UnsupportedEncoding {
+            let accepted = HeaderValue::from_static(content_encoding::ACCEPTED);
+            headers.insert(header::ACCEPT_ENCODING, accepted);
         }
         response
     }

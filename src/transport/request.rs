@@ -18,19 +18,21 @@ use crate::topic::Filter;
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
-    pub(crate) fn parse(query: Option<&str>) -> Result<Self> {
+    /// The parameters but those that are ignored, whose values may be anything.
+    pub(crate) fn parse(query: Option<&str>, ignored: &[String]) -> Result<Self> {
         let pairs = query
             .unwrap_or_default()
             .split('&')
             .filter(|pair| !pair.is_empty());
-        let decoded = pairs.map(|pair| {
+        let mut params = Vec::new();
+        for pair in pairs {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((
-                decode(&name.replace('+', " "))?,
-                decode(&value.replace('+', " "))?,
-            ))
-        });
-        decoded.collect::<Result<_>>().map(Params)
+            let name = decode(&name.replace('+', " "))?;
+            if !ignored.contains(&name) {
+                params.push((name, decode(&value.replace('+', " "))?));
+            }
+        }
+        Ok(Params(params))
     }
 
     /// Every value of a repeatable parameter.
@@ -53,11 +55,30 @@ impl Params {
         Ok(values.pop().filter(|value| !value.is_empty()))
     }
 
+    /// The value that several names stand for; they may be given together if they agree.
+    pub(super) fn take_any(&mut self, names: &[&'static str]) -> Result<Option<String>> {
+        let mut found: Option<(&str, String)> = None;
+        for name in names {
+            match (&found, self.take(name)?) {
+                (Some((first, value)), Some(other)) if *value != other => {
+                    return Err(Error::bad_request(format!(
+                        "{first}={:?} and {name}={:?} differ; give one of them",
+                        shorten(value),
+                        shorten(&other)
+                    )));
+                }
+                (None, Some(value)) => found = Some((name, value)),
+                _ => {}
+            }
+        }
+        Ok(found.map(|(_, value)| value))
+    }
+
     /// Refuses what was not taken. `_` is let pass: old pages add it to get around caches.
     pub(crate) fn finish(self, known: &str) -> Result<()> {
         match self.0.into_iter().find(|(name, _)| name != "_") {
             Some((name, _)) => Err(Error::bad_request(format!(
-                "unknown parameter {:?}; there are {known}",
+                "unknown parameter {:?}; there are {known}. Those of proxies can be named in requests.ignore_parameters",
                 shorten(&name)
             ))),
             None => Ok(()),
@@ -153,7 +174,7 @@ pub(crate) struct HttpSubscribe {
 }
 
 impl HttpSubscribe {
-    /// Takes the shared parameters. `last_event_id` is the header of that name; it wins over
+    /// Takes the shared parameters. `last_event_id` is where an `EventSource` resumes; it wins over
     /// `after`.
     pub(crate) fn take(params: &mut Params, last_event_id: Option<&str>) -> Result<Self> {
         let topics = params.take_all("topic");
@@ -241,7 +262,7 @@ mod tests {
     use super::*;
 
     fn subscribe(query: &str) -> Result<HttpSubscribe> {
-        let mut params = Params::parse(Some(query))?;
+        let mut params = Params::parse(Some(query), &[])?;
         let subscribe = HttpSubscribe::take(&mut params, None)?;
         params.finish(SUBSCRIBE_PARAMS)?;
         Ok(subscribe)
@@ -279,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_last_event_id_wins_over_after() {
-        let mut params = Params::parse(Some("after=5")).expect("a query");
+        let mut params = Params::parse(Some("after=5"), &[]).expect("a query");
         let request = HttpSubscribe::take(&mut params, Some("9")).expect("a request");
         assert_eq!(
             request.subscribe.start,
@@ -288,6 +309,33 @@ mod tests {
                 epoch: None
             })
         );
+    }
+
+    #[test]
+    fn ignored_parameters_are_as_good_as_not_there() {
+        let ignored = ["token".to_owned(), "a b".to_owned()];
+        let query = "token=%ff&token=2&limit=3&a+b=1";
+        let mut params = Params::parse(Some(query), &ignored).expect("a query");
+        assert_eq!(params.take("limit").expect("one"), Some("3".to_owned()));
+        assert!(params.finish("limit").is_ok());
+        assert!(Params::parse(Some("other=%ff"), &ignored).is_err());
+    }
+
+    #[test]
+    fn several_names_of_one_thing_have_to_agree() {
+        let any = |query| {
+            let mut params = Params::parse(Some(query), &[]).expect("a query");
+            params
+                .take_any(&["a", "b", "c"])
+                .map_err(|error| error.kind())
+        };
+        assert_eq!(any(""), Ok(None));
+        assert_eq!(any("a=&b="), Ok(None));
+        assert_eq!(any("b=7"), Ok(Some("7".to_owned())));
+        assert_eq!(any("a=7&b=&c=7"), Ok(Some("7".to_owned())));
+        for wrong in ["a=7&c=8", "b=7&b=7", "a=7&b=7&c=8"] {
+            assert!(any(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Bytes, HttpBody};
-use axum::extract::Request as AxumRequest;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -17,10 +16,11 @@ use axum::{BoxError, body};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceExt;
 
+use super::own_files::OwnFiles;
 use super::problem::refusal;
 use super::state::{AppState, TransportConfig};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{grpc, hosts, legacy, long_poll, options, origin, pages, pieces, publish, sse};
+use super::{grpc, hosts, legacy, long_poll, options, origin, pages, publish, sse};
 use crate::bus::Bus;
 use crate::config::{Config, Hosts};
 use crate::cursor::shorten;
@@ -160,6 +160,7 @@ fn router(
 ) -> Router {
     let transport = TransportConfig {
         legacy: config.legacy.clone(),
+        requests: config.requests.clone(),
         origins: config.origins.clone(),
         pages: config.pages.clone(),
     };
@@ -169,11 +170,10 @@ fn router(
         sources,
     };
     let http = http_routes(&config.legacy.path).merge(pages::routes());
-    let http = match pages::own_files(&config.pages) {
-        Some(files) => {
-            let memory = state.bus.memory().clone();
-            let paid = move |file| pieces::paid(&memory, file);
-            http.fallback_service(ServiceExt::<AxumRequest>::map_response(files, paid))
+    let http = match &config.pages.dir {
+        Some(folder) => {
+            let files = Arc::new(OwnFiles::new(folder, state.bus.memory().clone()));
+            http.fallback(move |request| files.clone().answer(request))
         }
         None => http.fallback(not_found),
     };
@@ -202,7 +202,11 @@ fn http_routes(legacy_path: &str) -> Router<AppState> {
 }
 
 async fn not_found(uri: Uri) -> Error {
-    let path = shorten(uri.path());
+    nothing_at(uri.path())
+}
+
+pub(super) fn nothing_at(path: &str) -> Error {
+    let path = shorten(path);
     Error::new(
         Kind::NotFound,
         format!("there is nothing at {path}; the start page / shows what there is"),
@@ -210,7 +214,11 @@ async fn not_found(uri: Uri) -> Error {
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Error {
-    let (method, path) = (shorten(method.as_str()), shorten(uri.path()));
+    wrong_method_at(&method, uri.path())
+}
+
+pub(super) fn wrong_method_at(method: &Method, path: &str) -> Error {
+    let (method, path) = (shorten(method.as_str()), shorten(path));
     Error::new(
         Kind::MethodNotAllowed,
         format!("{path} does not take {method}; the Allow header says what it takes"),

@@ -22,12 +22,13 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 
+use super::closing::{closing_block, last_words, opened_and_closed, passing_reason};
 use super::json::event_json;
 use super::peer::Waiter;
 use super::problem::no_store;
 use super::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Batch, Bus, OnGap, Step, SubscribeRequest, Subscription};
+use crate::bus::{Batch, Bus, Closing, OnGap, Step, SubscribeRequest, Subscription};
 use crate::cursor::Vid;
 use crate::error::{Error, Result};
 use crate::event::{DataForm, Event};
@@ -41,14 +42,27 @@ pub(crate) enum Format {
     Raw,
 }
 
+/// The parameters by which polyfills that cannot set the header say where they resume (contract
+/// §3).
+const LAST_EVENT_ID_PARAMS: [&str; 4] = [
+    "lastEventId",
+    "lastEventID",
+    "Last-Event-ID",
+    "evs_last_event_id",
+];
+
 pub(super) async fn sse(
     State(state): State<AppState>,
     waiter: Waiter,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let (request, rendering) = parse(query.as_deref(), last_event_id(&headers)?)?;
-    let subscription = Subscription::open(&state.bus, request).await?;
+    let params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
+    let (request, rendering) = parse(params, last_event_id(&headers)?)?;
+    let subscription = match Subscription::open(&state.bus, request).await {
+        Ok(subscription) => subscription,
+        Err(error) => return opened_and_closed(error, sse_headers()),
+    };
     Ok((
         sse_headers(),
         Body::from_stream(blocks(state.bus, subscription, waiter, rendering)),
@@ -56,14 +70,12 @@ pub(super) async fn sse(
         .into_response())
 }
 
-fn parse(
-    query: Option<&str>,
-    last_event_id: Option<&str>,
-) -> Result<(SubscribeRequest, Rendering)> {
-    let mut params = Params::parse(query)?;
+fn parse(mut params: Params, header: Option<&str>) -> Result<(SubscribeRequest, Rendering)> {
     let format = take_format(&mut params)?;
+    let parameter = params.take_any(&LAST_EVENT_ID_PARAMS)?;
+    let last_event_id = header.or(parameter.as_deref());
     let HttpSubscribe { subscribe, wait } = HttpSubscribe::take(&mut params, last_event_id)?;
-    params.finish(&format!("{SUBSCRIBE_PARAMS}, format"))?;
+    params.finish(&format!("{SUBSCRIBE_PARAMS}, format, lastEventId"))?;
     let rendering = Rendering {
         format,
         on_gap: subscribe.on_gap,
@@ -158,7 +170,7 @@ impl Next {
             }
             Ok(Some(step)) => Some(Ok(step_block(bus, step))),
             Ok(None) => None,
-            Err(fault) => Some(fault_block(&fault, rendering.on_gap)),
+            Err(error) => Some(error_block(&error, rendering.on_gap)),
         };
         Next {
             block,
@@ -261,10 +273,7 @@ fn step_block(bus: &Bus, step: Step) -> Bytes {
         }
         Step::Progress(vid) => position_block(bus, vid),
         Step::Gap(gap) => named_block("gap", &json!(gap)),
-        Step::Closing { retry_ms } => {
-            let data = json!({ "reason": "shutdown", "retry_ms": retry_ms });
-            format!("retry: {retry_ms}\nevent: vidette.closing\ndata: {data}\n\n").into()
-        }
+        Step::Closing(closing) => closing_block(closing),
         Step::Events(..) => Bytes::new(),
     }
 }
@@ -278,12 +287,14 @@ fn named_block(name: &str, data: &serde_json::Value) -> Bytes {
     format!("event: vidette.{name}\ndata: {data}\n\n").into()
 }
 
-/// What is told when a stream has to end. After a gap a reconnect is answered with 410, and the
-/// browser stops; after any other fault the stream is cut, so that the client comes back.
-fn fault_block(fault: &Error, on_gap: OnGap) -> io::Result<Bytes> {
-    match fault.gap_details() {
-        Some(gap) if on_gap == OnGap::Fail => Ok(named_block("gap", &json!(gap))),
-        _ => Err(io::Error::other(fault.to_string())),
+/// What is said when a stream has to end. After a gap a reconnect is answered with 410, and the
+/// browser stops; what passes is `closing`; after any other error the stream is cut, so that the
+/// client comes back and is told by a status.
+fn error_block(error: &Error, on_gap: OnGap) -> io::Result<Bytes> {
+    match (error.gap_details(), passing_reason(error)) {
+        (Some(gap), _) if on_gap == OnGap::Fail => Ok(named_block("gap", &json!(gap))),
+        (_, Some(reason)) => Ok(last_words(error, Closing::because(reason))),
+        _ => Err(io::Error::other(error.to_string())),
     }
 }
 
@@ -357,6 +368,14 @@ mod tests {
             prop_assert_eq!(object["data"].as_str(), Some(&*data));
             prop_assert_eq!(object["id"].as_str(), event.sent.id.as_deref());
         }
+    }
+
+    #[test]
+    fn a_stream_that_has_to_end_says_whether_to_come_back() {
+        let broken = error_block(&Error::internal("no disk"), OnGap::Continue).expect("a block");
+        let text = String::from_utf8(broken.to_vec()).expect("UTF-8");
+        assert!(text.contains("vidette.closing") && text.contains("behind"));
+        assert!(error_block(&Error::bad_request("no"), OnGap::Continue).is_err());
     }
 
     fn quiet_bus() -> Bus {

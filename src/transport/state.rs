@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::bus::Bus;
-use crate::config::{LegacyConfig, OriginsConfig, PagesConfig};
+use crate::config::{LegacyConfig, OriginsConfig, PagesConfig, RequestsConfig};
 use crate::source::SourceState;
 
 /// Shared by all requests; a clone is three pointers.
@@ -18,6 +18,7 @@ pub(crate) struct AppState {
 #[derive(Debug, Clone)]
 pub(crate) struct TransportConfig {
     pub(crate) legacy: LegacyConfig,
+    pub(crate) requests: RequestsConfig,
     pub(crate) origins: OriginsConfig,
     pub(crate) pages: PagesConfig,
 }

@@ -20,10 +20,14 @@ use crate::source::register_metrics;
 use crate::topic::{Filter, Topic};
 
 pub(super) async fn bus_state(
-    State(AppState { bus, sources, .. }): State<AppState>,
+    State(AppState {
+        bus,
+        sources,
+        config,
+    }): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    Params::parse(query.as_deref())?.finish("none here")?;
+    Params::parse(query.as_deref(), &config.requests.ignore_parameters)?.finish("none here")?;
     let (bounds, sizes) = (bus.bounds(), bus.engine().sizes());
     let mut state = json!({
         "epoch": bus.engine().epoch(),
@@ -43,10 +47,10 @@ pub(super) async fn bus_state(
 }
 
 pub(super) async fn topics(
-    State(AppState { bus, .. }): State<AppState>,
+    State(AppState { bus, config, .. }): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    let mut params = Params::parse(query.as_deref())?;
+    let mut params = Params::parse(query.as_deref(), &config.requests.ignore_parameters)?;
     let filter = params.take_all("topic");
     let filter = Filter::parse(filter.iter().map(String::as_str))?;
     let limit = params.take("limit")?.map_or(Ok(0), |text| {

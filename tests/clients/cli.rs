@@ -1,5 +1,6 @@
 //! The `vidette` command, as a person or a script uses it.
 
+mod behind_a_proxy;
 mod bench;
 mod churn;
 mod publish;

@@ -170,7 +170,7 @@ impl Running {
     }
 
     /// What it has said on its standard error until now.
-    fn complaints(&self) -> String {
+    pub(crate) fn complaints(&self) -> String {
         self.stderr.lock().expect("its complaints").clone()
     }
 

@@ -28,7 +28,7 @@ const JSON: [&str; 22] = [
     "\"\u{2028}\u{2029}\u{85}\u{feff}\u{7f}\"",
     "\"👩‍👩‍👧 😀\"",
     r#""\ud83d\ude00 \u0000 \u2028""#,
-    r#""\ud800 stands alone""#,
+    r#""\\ud800 stands in a text""#,
     r#"{"门":"门禁 3 号","状态":["开","关"]}"#,
     r#"{"a":1,"a":2,"vid":"mine","time":null}"#,
     "null",

@@ -6,13 +6,14 @@ use vidette::limits;
 use crate::PAGE;
 use crate::page::table;
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind::BadRequest,
     Kind::Forbidden,
     Kind::NotFound,
     Kind::MethodNotAllowed,
     Kind::Gap,
     Kind::TooLarge,
+    Kind::UnsupportedEncoding,
     Kind::WrongHost,
     Kind::Busy,
     Kind::Internal,
@@ -72,6 +73,7 @@ fn the_table_of_limits_is_that_of_the_code() {
             "bytes of a content type",
             limits::MAX_CONTENT_TYPE_BYTES as u64,
         ),
+        ("levels that JSON data", limits::MAX_JSON_DEPTH as u64),
         ("headers of an event", limits::MAX_HEADERS as u64),
         ("bytes of the headers", limits::MAX_HEADERS_BYTES as u64),
         ("topics in a filter", limits::MAX_FILTER_TOPICS as u64),

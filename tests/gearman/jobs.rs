@@ -108,12 +108,22 @@ async fn a_job_that_cannot_be_an_event_is_answered_with_the_reason_and_kept_as_a
     let limit = "[limits]\nmax_event_bytes = 1000\n";
     let gateway = gateway_with(&format!("{}{limit}", source(&[server.address()])));
     let large = format!(r#"{{"doorno":1,"x":"{}"}}"#, "x".repeat(100_000));
-    let cases: [(&str, &str); 5] = [
+    let deep = format!(
+        "{{\"doorno\":1,\"x\":{}{}}}",
+        "[".repeat(128),
+        "]".repeat(128)
+    );
+    let cases: [(&str, &str); 7] = [
         ("not JSON", "not a JSON object"),
         (r#"{"door":1}"#, "no field"),
         (r#"{"doorno":"a b"}"#, "white space"),
         (r#"{"doorno":[1]}"#, "neither a text nor a number"),
         (&large, "at most 1000 are taken"),
+        (
+            r#"{"doorno":1,"x":"\ud800"}"#,
+            "unpaired surrogate at byte 17",
+        ),
+        (&deep, "deeper than 128 levels"),
     ];
     let mut client = server.client();
     client.submit(SUBMIT_JOB, "unasked", b"not JSON");
@@ -153,7 +163,7 @@ async fn a_job_that_cannot_be_an_event_is_answered_with_the_reason_and_kept_as_a
             .map_or_else(|| letter["data"].to_string(), str::to_owned);
         assert!(workload.starts_with(&kept) && !kept.is_empty(), "{letter}");
     }
-    assert_eq!(dead.len(), 6);
+    assert_eq!(dead.len(), 8);
     assert_eq!(
         numbers(&gateway).await,
         [1],
@@ -163,7 +173,7 @@ async fn a_job_that_cannot_be_an_event_is_answered_with_the_reason_and_kept_as_a
         "vidette_source_refused_total{{source=\"getmsg@{}\",kind=\"gearman\"}}",
         server.address()
     );
-    assert!((gateway.metric(&name).await - 6.0).abs() < 0.1);
+    assert!((gateway.metric(&name).await - 8.0).abs() < 0.1);
     assert_eq!(server.jobs(), 0);
 }
 

@@ -102,15 +102,16 @@ async fn a_row_that_cannot_be_an_event_is_a_dead_letter_and_holds_up_nothing() {
         ('a..b', NULL, NULL, NULL, 'bad topic'), ('vidette.x', NULL, NULL, NULL, 'the gateway''s topic'),
         ('a', 'error', NULL, NULL, 'bad type'), ('a', NULL, 'application/json', NULL, 'no JSON'),
         ('a', NULL, NULL, '{\"n\": 1}', 'bad headers'), ('a', NULL, NULL, NULL, repeat('x', 2000)),
-        (repeat('t', 100000), NULL, NULL, NULL, 'long topic'), ('a', NULL, NULL, NULL, 'good')";
+        (repeat('t', 100000), NULL, NULL, NULL, 'long topic'), ('a', NULL, NULL, NULL, '\"\\ud800\"'),
+        ('a', NULL, NULL, NULL, repeat('[', 129) || repeat(']', 129)), ('a', NULL, NULL, NULL, 'good')";
     client.batch_execute(rows).await.expect("rows");
     let gateway = gateway_with(&database, "", "[limits]\nmax_event_bytes = 1000");
-    until_events(&gateway, 8).await;
+    until_events(&gateway, 10).await;
     until_all_done(&client).await;
     assert_eq!(events(&gateway).await.len(), 1);
 
     let dead = dead_letters(&gateway).await;
-    assert_eq!(dead.len(), 7, "{dead:?}");
+    assert_eq!(dead.len(), 9, "{dead:?}");
     assert_eq!(dead[0]["data"], "bad topic");
     assert_eq!(
         (&dead[0]["headers"]["row"], &dead[0]["headers"]["source"]),
@@ -138,11 +139,11 @@ async fn a_row_that_cannot_be_an_event_is_a_dead_letter_and_holds_up_nothing() {
     let state = state(&gateway).await;
     assert_eq!(
         (&state["published"], &state["refused"]),
-        (&json!(1), &json!(7)),
+        (&json!(1), &json!(9)),
         "{state}"
     );
     let told = "SELECT count(*) FROM vidette_outbox WHERE outcome LIKE 'refused: %'";
-    assert_eq!(number(&client, told).await, 7, "each row says why");
+    assert_eq!(number(&client, told).await, 9, "each row says why");
 }
 
 #[tokio::test]

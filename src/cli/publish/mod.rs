@@ -2,6 +2,7 @@
 
 mod connection;
 mod lines;
+mod pace;
 mod signals;
 mod stream;
 mod tally;

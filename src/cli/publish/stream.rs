@@ -5,7 +5,8 @@
 //!   answer yet; the input is not read on meanwhile;
 //! - lines are answered in the order in which they were sent, so an answer belongs to the oldest
 //!   unanswered one;
-//! - a line that may have been published is sent again only when it has an id.
+//! - a line that may have been published is sent again only when it has an id;
+//! - a request is ended and the next one begun when answers stay away (see [`super::pace`]).
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -15,9 +16,11 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::time::sleep_until;
 
 use super::connection::{self, Answers, Connection, Heard};
 use super::lines::{self, Line, Numbering};
+use super::pace::Pace;
 use super::signals::{Interrupt, Signals};
 use super::tally::Tally;
 use crate::cli::{Failure, Outcome};
@@ -36,6 +39,8 @@ pub(super) struct Job {
 enum End {
     /// Everything is answered.
     Done,
+    /// All that was sent is answered; the rest comes with the next request.
+    Paused,
     /// It may go better the next time.
     Broken(Failure),
     /// It will not.
@@ -51,6 +56,7 @@ pub(super) async fn run(job: Job) -> Outcome {
         put_off: VecDeque::new(),
         tally: Tally::new(lines::length(&job.path), job.numbering.from_line),
         has_connected: false,
+        pace: Pace::new(),
         signals,
     };
     match publishing.run(&job).await {
@@ -73,6 +79,7 @@ struct Publishing {
     put_off: VecDeque<Line>,
     tally: Tally,
     has_connected: bool,
+    pace: Pace,
     signals: Signals,
 }
 
@@ -85,6 +92,13 @@ impl Publishing {
             let fault = match self.connection(connection::open(&client, &job.url)).await {
                 Err(interrupt) => return Err(interrupt.into()),
                 Ok(End::Done) => return Ok(()),
+                Ok(End::Paused) => {
+                    (away_since, pause) = (None, limits::PUBLISH_RETRY_MIN);
+                    if self.wait_for_a_line().await? {
+                        continue;
+                    }
+                    return Ok(());
+                }
                 Ok(End::Broken(fault)) if self.has_connected => fault,
                 Ok(End::Broken(fault) | End::Failed(fault)) => return Err(fault),
             };
@@ -106,28 +120,35 @@ impl Publishing {
         }
     }
 
-    /// One connection's life.
+    /// Waits until there is something for the next request; false when nothing comes any more.
+    async fn wait_for_a_line(&mut self) -> Result<bool, Failure> {
+        while self.unsent.is_empty() && self.input.is_some() {
+            let line = next_line(&mut self.input);
+            let line = self.signals.unless_interrupted(line).await?;
+            self.take(line)?;
+        }
+        Ok(!self.unsent.is_empty())
+    }
+
+    /// One request's life.
     async fn connection(&mut self, (body, mut answers): Connection) -> Result<End, Interrupt> {
         let (mut body, mut put_off) = (Some(body), None);
+        self.pace.begin();
         loop {
             let is_over = put_off.is_some() || (self.input.is_none() && self.unsent.is_empty());
-            if is_over {
+            if is_over || self.pace.is_paused() {
                 body = None; // the gateway answers what it has got, and ends its answers
             }
+            let ends_at = self.pace.ends_at(self.unanswered.len(), self.has_room());
             let interrupt = tokio::select! {
-                heard = answers.next() => match heard {
-                    Some(Heard::Connected) => {
-                        self.has_connected = true;
-                        continue;
-                    }
-                    Some(Heard::Answer(answer)) => {
-                        put_off = self.answered(&answer).or(put_off);
-                        continue;
-                    }
-                    Some(Heard::Broken(fault)) => return Ok(End::Broken(fault)),
-                    Some(Heard::Refused(fault)) => return Ok(End::Failed(fault)),
-                    None => return Ok(self.ended(put_off)),
+                heard = answers.next() => match self.heard(heard, body.is_some(), &mut put_off) {
+                    Some(end) => return Ok(end),
+                    None => continue,
                 },
+                () = sleep_until(ends_at), if body.is_some() => {
+                    self.pace.pause(self.unanswered.len());
+                    continue;
+                }
                 line = next_line(&mut self.input), if self.has_room() => match self.take(line) {
                     Ok(()) => continue,
                     Err(fault) => return Ok(End::Failed(fault)),
@@ -143,13 +164,37 @@ impl Publishing {
         }
     }
 
+    /// Takes what the connection brought; says how the connection ends if that ends it.
+    fn heard(
+        &mut self,
+        heard: Option<Heard>,
+        request_goes_on: bool,
+        put_off: &mut Option<Failure>,
+    ) -> Option<End> {
+        match heard {
+            Some(Heard::Connected) => {
+                self.has_connected = true;
+                self.pace.heard(request_goes_on);
+            }
+            Some(Heard::Answer(answer)) => {
+                self.pace.heard(request_goes_on);
+                let refusal = self.answered(&answer);
+                *put_off = refusal.or(put_off.take());
+            }
+            Some(Heard::Broken(error)) => return Some(End::Broken(error)),
+            Some(Heard::Refused(error)) => return Some(End::Failed(error)),
+            None => return Some(self.ended(put_off.take())),
+        }
+        None
+    }
+
     /// Is there room for another line? One is read when the one before has been sent.
     fn has_room(&self) -> bool {
         let bytes = || self.unanswered.iter().map(Line::size_bytes).sum::<usize>();
         self.input.is_some()
             && self.unsent.is_empty()
             && self.unanswered.len() < limits::PUBLISH_WINDOW_LINES
-            && bytes() < limits::PUBLISH_WINDOW_BYTES
+            && bytes() < self.pace.window_bytes()
     }
 
     /// Takes what the input gave.
@@ -178,6 +223,7 @@ impl Publishing {
             return;
         };
         place.send(line.text.clone().unwrap_or_default());
+        self.pace.sent(self.unanswered.len());
         self.unanswered.push_back(line);
     }
 
@@ -202,6 +248,7 @@ impl Publishing {
         match put_off {
             Some(fault) => End::Broken(fault),
             None if is_all => End::Done,
+            None if self.pace.is_paused() && self.unanswered.is_empty() => End::Paused,
             None => End::Broken(Failure::new("the gateway has ended the stream")),
         }
     }

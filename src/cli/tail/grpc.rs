@@ -49,7 +49,7 @@ async fn subscribe(
     let channel = endpoint
         .connect()
         .await
-        .map_err(|e| Break::Retry(format!("no gateway at {url}: {e}")))?;
+        .map_err(|e| Break::retry(format!("no gateway at {url}: {e}")))?;
     let request = proto::SubscribeRequest {
         topic: position.topics,
         after: position.after.unwrap_or_default(),
@@ -73,7 +73,7 @@ fn break_of(status: &Status) -> Break {
         | Code::Unauthenticated
         | Code::Unimplemented
         | Code::OutOfRange => Break::Final(text),
-        _ => Break::Retry(text),
+        _ => Break::retry(text),
     }
 }
 
@@ -106,7 +106,10 @@ fn items(message: Message) -> Vec<Item> {
             gap.first,
             gap.last,
         ))],
-        Message::Closing(_) => vec![Item::Closing],
+        Message::Closing(closing) => vec![Item::Closing {
+            reason: closing.reason,
+            pause: Duration::from_millis(closing.retry_ms.into()),
+        }],
     }
 }
 

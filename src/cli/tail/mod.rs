@@ -70,16 +70,26 @@ enum Item {
     Position(String),
     /// A gap, in words.
     Gap(String),
-    /// The gateway is going away.
-    Closing,
+    /// The gateway ends the stream, and asks for this pause before the next try.
+    Closing { reason: String, pause: Duration },
 }
 
 /// Why reading ended.
 enum Break {
-    /// Coming back makes sense.
-    Retry(String),
+    /// Coming back makes sense, after the gateway's own pause at the earliest.
+    Retry { why: String, pause: Duration },
     /// It does not.
     Final(String),
+}
+
+impl Break {
+    /// Coming back makes sense at once.
+    fn retry(why: String) -> Self {
+        Break::Retry {
+            why,
+            pause: Duration::ZERO,
+        }
+    }
 }
 
 type Items = Pin<Box<dyn Stream<Item = Result<Item, Break>> + Send>>;
@@ -134,7 +144,8 @@ pub(super) async fn run(args: TailArgs) -> Outcome {
             Via::Grpc => grpc::read(url, position.clone()),
         };
         let was_at = position.after.clone();
-        let Some(why) = print_until_break(items, &mut printer, &mut position, &mut silence).await?
+        let Some((why, least_pause)) =
+            print_until_break(items, &mut printer, &mut position, &mut silence).await?
         else {
             return Ok(());
         };
@@ -142,31 +153,36 @@ pub(super) async fn run(args: TailArgs) -> Outcome {
             pause = FIRST_PAUSE;
         }
         let from = position.after.as_deref().unwrap_or("the start");
+        let wait = pause.max(least_pause);
         eprintln!(
             "vidette: {why}; resuming after {from} in {} ms",
-            pause.as_millis()
+            wait.as_millis()
         );
-        tokio::time::sleep(pause + Duration::from_millis(fastrand::u64(..250))).await;
+        tokio::time::sleep(wait + Duration::from_millis(fastrand::u64(..250))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Prints what comes. None when all that was asked for has been printed, or else why reading ended.
+/// Prints what comes. None when all that was asked for has been printed, or else why reading ended,
+/// and how long the gateway wants to be left alone.
 async fn print_until_break(
     mut items: Items,
     printer: &mut Printer,
     position: &mut Position,
     silence: &mut Duration,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<(String, Duration)>, Failure> {
+    let mut least_pause = Duration::ZERO;
     loop {
         let Ok(next) = timeout(*silence, items.next()).await else {
-            return Ok(Some(format!(
-                "nothing came for {} s",
-                silence.as_secs_f32()
-            )));
+            let why = format!("nothing came for {} s", silence.as_secs_f32());
+            return Ok(Some((why, least_pause)));
         };
         match next {
             Some(Ok(Item::Hello { heartbeat })) => *silence = heartbeat * MISSED_HEARTBEATS,
+            Some(Ok(Item::Closing { reason, pause })) => {
+                least_pause = pause;
+                eprintln!("vidette: {}", closing_text(&reason));
+            }
             Some(Ok(item)) => match printer.take(item, position) {
                 Ok(is_done) if is_done => return Ok(None),
                 Ok(_) => {}
@@ -175,8 +191,10 @@ async fn print_until_break(
                 Err(fault) => return Err(Failure::new(fault)),
             },
             Some(Err(Break::Final(why))) => return Err(Failure::new(why)),
-            Some(Err(Break::Retry(why))) => return Ok(Some(why)),
-            None => return Ok(Some("the stream ended".to_owned())),
+            Some(Err(Break::Retry { why, pause })) => {
+                return Ok(Some((why, least_pause.max(pause))));
+            }
+            None => return Ok(Some(("the stream ended".to_owned(), least_pause))),
         }
     }
 }
@@ -187,11 +205,30 @@ async fn refused(response: reqwest::Response) -> Break {
         response.status().as_u16(),
         400 | 401 | 403 | 404 | 405 | 410
     );
+    let pause = retry_after(&response);
     let text = super::problem_text(response).await;
     if is_final {
         Break::Final(text)
     } else {
-        Break::Retry(text)
+        Break::Retry { why: text, pause }
+    }
+}
+
+/// The wait that the gateway asks for with a refusal.
+fn retry_after(response: &reqwest::Response) -> Duration {
+    let header = response.headers().get("retry-after");
+    let seconds = header.and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    Duration::from_secs(seconds.unwrap_or(0).into())
+}
+
+/// Why the gateway ends a stream, in words.
+fn closing_text(reason: &str) -> String {
+    match reason {
+        "shutdown" => "the gateway is shutting down".to_owned(),
+        "busy" => "the gateway has no capacity for another reader now".to_owned(),
+        "behind" => "the gateway cannot reach its log".to_owned(),
+        "expired" => "the token has expired".to_owned(),
+        other => format!("the gateway ends the stream ({other})"),
     }
 }
 

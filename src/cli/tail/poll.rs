@@ -60,15 +60,15 @@ async fn poll(
         .query(&position.query())
         .send()
         .await;
-    let response = response.map_err(|e| Break::Retry(format!("no gateway at {url}: {e}")))?;
+    let response = response.map_err(|e| Break::retry(format!("no gateway at {url}: {e}")))?;
     if !response.status().is_success() {
         return Err(refused(response).await);
     }
     let body = response
         .bytes()
         .await
-        .map_err(|e| Break::Retry(format!("the answer broke off: {e}")))?;
-    items(&body).map_err(|e| Break::Retry(format!("the answer cannot be read: {e}")))
+        .map_err(|e| Break::retry(format!("the answer broke off: {e}")))?;
+    items(&body).map_err(|e| Break::retry(format!("the answer cannot be read: {e}")))
 }
 
 fn items(body: &[u8]) -> serde_json::Result<Vec<Item>> {

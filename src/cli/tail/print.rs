@@ -40,10 +40,9 @@ impl Printer {
                 position.resume_after(cursor);
                 self.left = self.left.map(|left| left - 1);
             }
-            Item::Hello { .. } => {}
+            Item::Hello { .. } | Item::Closing { .. } => {}
             Item::Position(cursor) => position.resume_after(cursor),
             Item::Gap(text) => eprintln!("vidette: {text}"),
-            Item::Closing => eprintln!("vidette: the gateway is shutting down"),
         }
         Ok(self.left == Some(0))
     }

@@ -19,7 +19,7 @@ pub(super) fn read(url: String, position: Position) -> Items {
                 return;
             }
             Err(fault) => {
-                yield Err(Break::Retry(format!("no gateway at {url}: {fault}")));
+                yield Err(Break::retry(format!("no gateway at {url}: {fault}")));
                 return;
             }
         };
@@ -32,12 +32,21 @@ pub(super) fn read(url: String, position: Position) -> Items {
                     }
                 }
                 Err(fault) => {
-                    yield Err(Break::Retry(format!("the stream broke: {fault}")));
+                    yield Err(Break::retry(format!("the stream broke: {fault}")));
                     return;
                 }
             }
         }
     })
+}
+
+fn closing(data: &str) -> Item {
+    let closing: Value = serde_json::from_str(data).unwrap_or_default();
+    let pause_ms = closing["retry_ms"].as_u64().unwrap_or(0);
+    Item::Closing {
+        reason: closing["reason"].as_str().unwrap_or_default().to_owned(),
+        pause: Duration::from_millis(pause_ms.min(u32::MAX.into())),
+    }
 }
 
 fn items(block: Sse) -> Vec<Item> {
@@ -65,7 +74,7 @@ fn items(block: Sse) -> Vec<Item> {
                 .into_iter()
                 .collect()
         }
-        Some("closing") => vec![Item::Closing],
+        Some("closing") => vec![closing(&data)],
         Some(_) => block.id.map(Item::Position).into_iter().collect(),
         None => match block.id {
             Some(cursor) if data.is_empty() => vec![Item::Position(cursor)],

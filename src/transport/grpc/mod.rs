@@ -8,6 +8,7 @@
 //!   `RESOURCE_EXHAUSTED`.
 
 mod counted;
+mod deadline;
 mod encoded;
 mod publish;
 mod subscribe;
@@ -19,6 +20,7 @@ use axum::middleware::{map_request_with_state, map_response, map_response_with_s
 use axum::response::Response as HttpResponse;
 use axum::routing::any;
 use http_body_util::BodyExt as _;
+use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
@@ -30,6 +32,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::memory::MemoryBudget;
 use crate::topic::Filter;
+use deadline::within_deadline;
 pub(crate) use encoded::SmallBuffers;
 #[cfg(fuzzing)]
 pub(crate) use encoded::encode_event;
@@ -63,7 +66,9 @@ pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Rout
         state: state.clone(),
     })
     .max_decoding_message_size(limits::SMALL_MESSAGE_BYTES)
-    .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES);
+    .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES)
+    .accept_compressed(CompressionEncoding::Gzip)
+    .send_compressed(CompressionEncoding::Gzip);
     let calls = small_calls(service, health)
         .merge(publish::routes(state.clone()))
         .layer(map_response_with_state(memory.clone(), pay));
@@ -73,7 +78,8 @@ pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Rout
     let calls = calls
         .merge(subscribe)
         .layer(map_request_with_state(memory, meter))
-        .layer(map_response(name_too_large));
+        .layer(map_response(name_too_large))
+        .layer(axum::middleware::from_fn(within_deadline));
     // The fallback goes last: the gRPC-web layer would turn it into a 400 for every unknown
     // address.
     calls.layer(tonic_web::GrpcWebLayer::new()).reset_fallback()
@@ -167,7 +173,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
     ) -> std::result::Result<Response<proto::GetBusResponse>, Status> {
         let bus = &self.state.bus;
         let gauges = bus.gauges();
-        Ok(Response::new(proto::GetBusResponse {
+        Ok(compressed_if_large(proto::GetBusResponse {
             epoch: bus.engine().epoch().to_string(),
             first: gauges.first,
             last: gauges.last,
@@ -192,7 +198,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
             Some(&request.page_token),
         )
         .await?;
-        Ok(Response::new(proto::ListTopicsResponse {
+        Ok(compressed_if_large(proto::ListTopicsResponse {
             topics: page
                 .topics
                 .into_iter()
@@ -207,4 +213,14 @@ impl proto::event_bus_server::EventBus for EventBusService {
                 .unwrap_or_default(),
         }))
     }
+}
+
+/// Most clients say that they take gzip, and it costs more than a short message takes on the wire.
+fn compressed_if_large<M: prost::Message>(message: M) -> Response<M> {
+    let is_small = message.encoded_len() < limits::COMPRESSED_FROM_BYTES;
+    let mut response = Response::new(message);
+    if is_small {
+        response.disable_compression();
+    }
+    response
 }

@@ -13,12 +13,13 @@ use axum::routing::any;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio_stream::Stream;
+use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
 use tonic::server::Grpc;
 use tonic::{Request, Response, Status, Streaming};
 use tower::service_fn;
 
 use super::counted::{PaidRequest, PublishCodec};
-use super::{is_over_bound, proto, too_large};
+use super::{compressed_if_large, is_over_bound, proto, too_large};
 use crate::bus::{Bus, PublishStream, Publishing};
 use crate::engine::Receipt;
 use crate::error::{Error, Result};
@@ -38,7 +39,10 @@ pub(super) fn routes(state: AppState) -> Router {
 }
 
 fn server(bus: &Bus) -> Grpc<PublishCodec> {
+    let mut gzip = EnabledCompressionEncodings::default();
+    gzip.enable(CompressionEncoding::Gzip);
     Grpc::new(PublishCodec(bus.memory().clone()))
+        .apply_compression_config(gzip, gzip)
         .max_decoding_message_size(limits::MAX_BODY_BYTES)
         .max_encoding_message_size(limits::MAX_BODY_BYTES)
 }
@@ -52,8 +56,12 @@ async fn one(State(state): State<AppState>, request: HttpRequest) -> HttpRespons
 async fn stream(State(state): State<AppState>, request: HttpRequest) -> HttpResponse {
     let mut server = server(&state.bus);
     let call = service_fn(|request: Request<Streaming<PaidRequest>>| {
-        let answers = check(&state, &request)
-            .map(|()| Response::new(publish_all(state.bus.clone(), request.into_inner())));
+        let answers = check(&state, &request).map(|()| {
+            let answers = publish_all(state.bus.clone(), request.into_inner());
+            let mut response = Response::new(answers);
+            response.disable_compression(); // an acknowledgement is smaller as it is
+            response
+        });
         std::future::ready(answers)
     });
     server
@@ -76,7 +84,7 @@ async fn publish(
     // In a function of its own, so that nothing of the request is kept while its batch waits.
     let publishing = queued(bus, request.into_inner())?;
     let receipts = publishing.done().await?;
-    Ok(Response::new(published(bus, &receipts)))
+    Ok(compressed_if_large(published(bus, &receipts)))
 }
 
 fn queued(bus: &Bus, request: PaidRequest) -> Result<Publishing> {

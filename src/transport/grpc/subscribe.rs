@@ -22,12 +22,13 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use tokio::time::timeout;
 use tokio_stream::Stream;
-use tonic::codec::Codec as _;
+use tonic::codec::{Codec as _, CompressionEncoding};
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status, Streaming};
 
 use super::encoded::{SmallBuffers, encode, encoded_batch};
 use super::{client_proto, proto};
-use crate::bus::{Bus, OnGap, Step, SubscribeRequest, Subscription};
+use crate::bus::{Bus, Closing, OnGap, Step, SubscribeRequest, Subscription};
 use crate::cursor::Gap;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -64,13 +65,13 @@ async fn read_in_time(request: Request) -> std::result::Result<proto::SubscribeR
 
 /// The one message of a request.
 async fn read(request: Request) -> std::result::Result<proto::SubscribeRequest, Status> {
-    check_encoding(request.headers())?;
+    let encoding = encoding_of(request.headers())?;
     let decoder =
         SmallBuffers::<proto::SubscribeRequest, proto::SubscribeRequest>::default().decoder();
     let mut messages = Streaming::new_request(
         decoder,
         request.into_body(),
-        None,
+        encoding,
         Some(limits::SMALL_MESSAGE_BYTES),
     );
     let message = messages.message().await?;
@@ -78,16 +79,24 @@ async fn read(request: Request) -> std::result::Result<proto::SubscribeRequest, 
     message.ok_or_else(|| Error::bad_request("the request has no message").into())
 }
 
-/// Nothing is taken compressed, here as in the other calls.
-fn check_encoding(headers: &HeaderMap) -> std::result::Result<(), Status> {
-    match headers.get("grpc-encoding") {
-        Some(encoding) if encoding != "identity" => {
-            let encoding = String::from_utf8_lossy(encoding.as_bytes());
-            Err(Status::unimplemented(format!(
+/// How the request is compressed: gzip or not at all, here as in the other calls. The answer's
+/// messages never are: they are made once for all who read them, and most clients say that they take
+/// gzip, so each page would be made twice, the second time at a fraction of the speed.
+fn encoding_of(headers: &HeaderMap) -> std::result::Result<Option<CompressionEncoding>, Status> {
+    match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Ok(None),
+        Some(b"gzip") => Ok(Some(CompressionEncoding::Gzip)),
+        Some(other) => {
+            let encoding = String::from_utf8_lossy(other);
+            let mut status = Status::unimplemented(format!(
                 "Content is compressed with `{encoding}` which isn't supported"
-            )))
+            ));
+            let accepted = MetadataValue::from_static("gzip,identity");
+            status
+                .metadata_mut()
+                .insert("grpc-accept-encoding", accepted);
+            Err(status)
         }
-        _ => Ok(()),
     }
 }
 
@@ -136,7 +145,7 @@ fn response(bus: Bus, subscription: Subscription, waiter: Waiter) -> Response {
     response
 }
 
-fn trailers(last_word: &Status) -> HeaderMap {
+pub(super) fn trailers(last_word: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     if let Err(fault) = last_word.add_header(&mut trailers) {
         tracing::error!(%fault, "a status does not fit into trailers");
@@ -192,7 +201,7 @@ fn together(greeting: Answer, next: Option<Answer>) -> (Answer, Option<Answer>) 
 fn answer(bus: &Bus, next: Result<Option<Step>>, is_closing: &mut bool) -> Answer {
     match next {
         Ok(Some(step)) => {
-            *is_closing = matches!(step, Step::Closing { .. });
+            *is_closing = matches!(step, Step::Closing(_));
             Ok(message(bus, step))
         }
         Ok(None) if *is_closing => Err(Error::closing().into()),
@@ -230,8 +239,8 @@ fn message(bus: &Bus, step: Step) -> Bytes {
             cursor: cursor(vid),
         }),
         Step::Gap(gap) => Message::Gap(gap.into()),
-        Step::Closing { retry_ms } => Message::Closing(client_proto::Closing {
-            reason: "shutdown".into(),
+        Step::Closing(Closing { reason, retry_ms }) => Message::Closing(client_proto::Closing {
+            reason: reason.as_str().into(),
             retry_ms,
         }),
     })
@@ -294,15 +303,19 @@ mod tests {
     }
 
     #[test]
-    fn compressed_requests_are_refused_as_in_other_calls() {
+    fn requests_may_be_compressed_as_in_other_calls() {
         let mut headers = HeaderMap::new();
-        assert!(check_encoding(&headers).is_ok());
+        assert_eq!(encoding_of(&headers).expect("none"), None);
         headers.insert("grpc-encoding", HeaderValue::from_static("identity"));
-        assert!(check_encoding(&headers).is_ok());
+        assert_eq!(encoding_of(&headers).expect("none"), None);
         headers.insert("grpc-encoding", HeaderValue::from_static("gzip"));
         assert_eq!(
-            check_encoding(&headers).expect_err("a refusal").code(),
-            Code::Unimplemented
+            encoding_of(&headers).expect("gzip"),
+            Some(CompressionEncoding::Gzip)
         );
+        headers.insert("grpc-encoding", HeaderValue::from_static("deflate"));
+        let refusal = encoding_of(&headers).expect_err("a refusal");
+        assert_eq!(refusal.code(), Code::Unimplemented);
+        assert!(refusal.metadata().contains_key("grpc-accept-encoding"));
     }
 }

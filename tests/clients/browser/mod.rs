@@ -4,6 +4,7 @@
 mod chromium;
 mod comet;
 mod eventsource;
+mod lasting;
 mod legacy;
 mod progress;
 mod prototype;

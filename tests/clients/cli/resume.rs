@@ -14,7 +14,7 @@ use crate::network::Network;
 use crate::tools::{Output, Running, run};
 
 /// `{"topic":"a","data":1}` and so on, without ids.
-fn lines(numbers: std::ops::RangeInclusive<u64>) -> String {
+pub(super) fn lines(numbers: std::ops::RangeInclusive<u64>) -> String {
     numbers.fold(String::new(), |mut text, n| {
         writeln!(text, "{{\"topic\":\"a\",\"data\":{n}}}").expect("a text");
         text
@@ -22,7 +22,7 @@ fn lines(numbers: std::ops::RangeInclusive<u64>) -> String {
 }
 
 /// What the log has: the data of all events.
-async fn data(gateway: &Gateway) -> Vec<u64> {
+pub(super) async fn data(gateway: &Gateway) -> Vec<u64> {
     let (mut numbers, mut after) = (Vec::new(), "earliest".to_owned());
     loop {
         let page = gateway.get(&format!("/v1/poll?after={after}&wait=0")).await;
@@ -42,7 +42,7 @@ async fn data(gateway: &Gateway) -> Vec<u64> {
     }
 }
 
-fn each_once(numbers: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+pub(super) fn each_once(numbers: std::ops::RangeInclusive<u64>) -> Vec<u64> {
     numbers.collect()
 }
 

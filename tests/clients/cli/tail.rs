@@ -278,3 +278,42 @@ async fn tail_by_sse_comes_back_when_its_connection_has_gone_silent() {
 async fn tail_by_grpc_comes_back_when_its_connection_has_gone_silent() {
     comes_back_after_silence("grpc").await;
 }
+
+#[tokio::test]
+async fn tail_leaves_a_busy_gateway_alone_for_as_long_as_it_asks() {
+    for via in ["sse", "poll"] {
+        let gateway = Gateway::start_with(Setup {
+            engine: "memory",
+            config: "[limits]\nmax_subscribers = 1".to_owned(),
+            ..Setup::default()
+        });
+        gateway.publish_numbers("door.1", 1).await;
+        let mut occupant = reqwest::get(format!("{}/v1/sse", gateway.url()))
+            .await
+            .expect("a stream");
+        occupant.chunk().await.expect("a greeting");
+        let url = gateway.url();
+        let args = [
+            "tail", "--after", "earliest", "--limit", "1", "--json", "--via", via, "--url", &url,
+        ];
+        let tail = Running::start(VIDETTE, &args);
+        let is_told = || async { tail.complaints().contains("resuming after") };
+        gateway.until("tail waits", is_told).await;
+        drop(occupant);
+        let output = tail.ended().await;
+        let said = output.stderr.clone();
+        assert_eq!(vid_of(&output.ok()), 1);
+        let (_, wait) = said.split_once("earliest in ").expect("a wait");
+        let wait_ms: u64 = wait
+            .split(' ')
+            .next()
+            .and_then(|ms| ms.parse().ok())
+            .expect("a number");
+        let (least_ms, word) = if via == "sse" {
+            (3000, "no capacity")
+        } else {
+            (1000, "subscriptions are open")
+        };
+        assert!(wait_ms >= least_ms && said.contains(word), "{via}: {said}");
+    }
+}

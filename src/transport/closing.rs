@@ -1,0 +1,85 @@
+//! How an event stream ends when its reader is to come back (contract §5).
+//!
+//! An `EventSource` gives up for good on any status but 200 (WHATWG HTML, "Server-sent events"), so
+//! what passes by itself is said within a stream. Invariants:
+//! - an error that passes is a stream of one `vidette.closing` with a `retry:`, never a status;
+//! - an error of the request, and a gap where the client asked for an error, keep their status.
+
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::bus::{Closing, ClosingReason};
+use crate::error::{Error, Kind, Result};
+
+/// The last block of a stream, with the time after which an `EventSource` comes back.
+pub(super) fn closing_block(Closing { reason, retry_ms }: Closing) -> Bytes {
+    let data = json!({ "reason": reason.as_str(), "retry_ms": retry_ms });
+    format!("retry: {retry_ms}\nevent: vidette.closing\ndata: {data}\n\n").into()
+}
+
+/// Why a stream ends with this error, if the same request may be served later.
+pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
+    match error.kind() {
+        Kind::Closing => Some(ClosingReason::Shutdown),
+        Kind::Busy | Kind::OutOfMemory => Some(ClosingReason::Busy),
+        Kind::Broken | Kind::StorageFull | Kind::Internal => Some(ClosingReason::Behind),
+        Kind::BadRequest
+        | Kind::Forbidden
+        | Kind::NotFound
+        | Kind::MethodNotAllowed
+        | Kind::Gap
+        | Kind::TooLarge
+        | Kind::UnsupportedEncoding
+        | Kind::WrongHost => None,
+    }
+}
+
+/// A stream that has just been opened and ends at once.
+///
+/// # Errors
+/// The error itself, if it does not pass.
+pub(super) fn opened_and_closed(error: Error, headers: HeaderMap) -> Result<Response> {
+    let Some(reason) = passing_reason(&error) else {
+        return Err(error);
+    };
+    Ok((headers, last_words(&error, Closing::because(reason))).into_response())
+}
+
+/// The reason, and what exactly is wrong in a comment: an `EventSource` does not look at it, a
+/// person with curl does.
+pub(super) fn last_words(error: &Error, closing: Closing) -> Bytes {
+    let detail = error.to_string().replace(['\r', '\n'], " ");
+    [b": ", detail.as_bytes(), b"\n", &closing_block(closing)]
+        .concat()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_one_comment_and_one_block() {
+        let error = Error::internal("the disk says:\r\nno\n\nevent: forged");
+        let closing = Closing {
+            reason: ClosingReason::Behind,
+            retry_ms: 7,
+        };
+        assert_eq!(
+            last_words(&error, closing),
+            ": the disk says:  no  event: forged\nretry: 7\nevent: vidette.closing\ndata: {\"reason\":\"behind\",\"retry_ms\":7}\n\n"
+        );
+    }
+
+    #[test]
+    fn an_error_of_the_request_keeps_its_status() {
+        let headers = HeaderMap::new;
+        assert!(opened_and_closed(Error::bad_request("no"), headers()).is_err());
+        for kind in [Kind::Busy, Kind::OutOfMemory, Kind::Closing, Kind::Broken] {
+            let answer = opened_and_closed(Error::new(kind, "later"), headers()).expect("a stream");
+            assert_eq!(answer.status(), 200, "{kind:?}");
+        }
+    }
+}

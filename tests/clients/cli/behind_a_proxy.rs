@@ -1,0 +1,143 @@
+//! `vidette publish --ndjson` through nginx as it comes: it keeps a request until that has ended.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::VIDETTE;
+use super::resume::{data, each_once, lines};
+use crate::common::gateway::{Gateway, Setup};
+use crate::tools::{Running, find};
+
+/// An nginx before a gateway; it is killed when this is dropped.
+struct Nginx {
+    _process: Running,
+    _folder: TempDir,
+    url: String,
+}
+
+impl Nginx {
+    /// On a port below those that outgoing connections take.
+    async fn before(gateway: &Gateway) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let mut ports = (0..1000).map(|_| fastrand::u16(16_000..30_000));
+        let port = ports
+            .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+            .expect("a free port");
+        let config = config(folder.path(), port, &gateway.url());
+        let file = folder.path().join("nginx.conf");
+        std::fs::write(&file, config).expect("a configuration");
+        let folder_name = folder.path().to_str().expect("UTF-8");
+        let file = file.to_str().expect("UTF-8");
+        let args = ["-p", folder_name, "-c", file, "-e", "stderr"];
+        let process = Running::start(find("nginx", "bin"), &args);
+        let url = format!("http://127.0.0.1:{port}");
+        gateway
+            .until("nginx is there", || async {
+                reqwest::get(format!("{url}/healthz"))
+                    .await
+                    .is_ok_and(|answer| answer.status() == 200)
+            })
+            .await;
+        Nginx {
+            _process: process,
+            _folder: folder,
+            url,
+        }
+    }
+}
+
+/// Everything that concerns requests and answers is as nginx has it by default.
+fn config(folder: &Path, port: u16, gateway: &str) -> String {
+    let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {}/{name};", folder.display()))
+        .join("\n");
+    format!(
+        "daemon off; master_process off; pid {0}/nginx.pid;\nevents {{}}\nhttp {{ access_log off;\n{temp}\n\
+         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {gateway}; }} }} }}\n",
+        folder.display()
+    )
+}
+
+fn gateway() -> Gateway {
+    Gateway::start_on_a_port_of_its_own(Setup::default())
+}
+
+async fn until_last(gateway: &Gateway, vid: u64) {
+    gateway
+        .until("the lines are events", || async {
+            gateway.get("/v1/bus").await["last"] == vid
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn lines_are_published_through_a_proxy_that_keeps_requests_while_the_input_goes_on() {
+    for ids in [&[][..], &["--id-prefix", "run"]] {
+        let gateway = gateway();
+        let nginx = Nginx::before(&gateway).await;
+        let args = [&["publish", "--ndjson", "--url", &nginx.url], ids].concat();
+        let mut stream = Running::start(VIDETTE, &args);
+        for (from, to) in [(1, 1), (2, 3), (4, 2000), (2001, 2001)] {
+            stream.say(&lines(from..=to)).await;
+            until_last(&gateway, to).await;
+        }
+        let output = stream.end().await;
+        assert_eq!(output.stderr, "", "{ids:?}");
+        assert!(output.ok().starts_with("2001 events published"), "{ids:?}");
+        assert_eq!(data(&gateway).await, each_once(1..=2001), "{ids:?}");
+    }
+}
+
+#[tokio::test]
+async fn more_than_a_proxy_takes_at_once_is_published_through_it_in_parts() {
+    let gateway = gateway();
+    let nginx = Nginx::before(&gateway).await;
+    let args = ["publish", "--ndjson", "--url", &nginx.url];
+    let mut stream = Running::start(VIDETTE, &args);
+    let large = "x".repeat(100_000);
+    for number in 1..=50 {
+        let line = format!("{{\"topic\":\"a\",\"data\":{{\"n\":{number},\"x\":\"{large}\"}}}}\n");
+        stream.say(&line).await;
+    }
+    let output = stream.end().await;
+    assert_eq!(output.code(), 0, "{output:?}");
+    assert_eq!(gateway.get("/v1/bus").await["last"], 50);
+}
+
+#[tokio::test]
+async fn a_gateway_that_comes_back_behind_a_proxy_gets_every_line_once() {
+    let mut gateway = gateway();
+    let nginx = Nginx::before(&gateway).await;
+    let url = &nginx.url;
+    let args = ["publish", "--ndjson", "--id-prefix", "run", "--url", url];
+    let mut stream = Running::start(VIDETTE, &args);
+    stream.say(&lines(1..=100)).await;
+    until_last(&gateway, 100).await;
+    gateway.kill();
+    stream.say(&lines(101..=200)).await;
+    gateway.start_again();
+    until_last(&gateway, 200).await;
+    let output = stream.end().await;
+    assert_eq!(output.code(), 0, "{output:?}");
+    assert_eq!(data(&gateway).await, each_once(1..=200));
+}
+
+/// A line that may have been published is neither sent again nor forgotten.
+#[tokio::test]
+async fn lines_without_ids_whose_answers_a_proxy_has_lost_are_told() {
+    let mut gateway = gateway();
+    let nginx = Nginx::before(&gateway).await;
+    let args = ["publish", "--ndjson", "--url", &nginx.url];
+    let mut stream = Running::start(VIDETTE, &args);
+    stream.say(&lines(1..=2)).await;
+    until_last(&gateway, 2).await;
+    gateway.kill();
+    stream.say(&lines(3..=3)).await;
+    let output = stream.ended().await;
+    assert_eq!(output.code(), 1, "{output:?}");
+    assert!(output.stderr.contains("have no id"), "{output:?}");
+    assert!(output.stderr.contains("--from-line 3"), "{output:?}");
+    gateway.start_again();
+    assert_eq!(data(&gateway).await, each_once(1..=2));
+}
