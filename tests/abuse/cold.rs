@@ -38,7 +38,7 @@ pub async fn leaving_cold_readers(ground: &mut Ground) {
     let tally = Tally::default();
     let leavers = join_all((0..LEAVERS).map(|_| async {
         while Instant::now() < until {
-            let way = ask_and_leave(address, &cold_vid().to_string()).await;
+            let way = ask_and_leave(address, &cold_vid().to_string(), "").await;
             *tally.borrow_mut().entry(way.to_owned()).or_default() += 1;
         }
     }));

@@ -16,26 +16,30 @@ const STAY_MICROS: u64 = 4000;
 const WINDOW_BYTES: u32 = 65_535;
 
 /// Asks for what comes after a cursor in one of four ways, and leaves at once or nearly so; which
-/// way it was.
-pub async fn ask_and_leave(gateway: SocketAddr, cursor: &str) -> &'static str {
+/// way it was. `topic` is exact, or empty for all.
+pub async fn ask_and_leave(gateway: SocketAddr, cursor: &str, topic: &str) -> &'static str {
     let stay = Duration::from_micros(fastrand::u64(..STAY_MICROS));
+    let query = match topic {
+        "" => format!("after={cursor}"),
+        topic => format!("after={cursor}&topic={topic}"),
+    };
     match fastrand::u8(..4) {
         0 => {
-            leave_grpc(gateway, cursor, stay).await;
+            leave_grpc(gateway, cursor, topic, stay).await;
             "left grpc"
         }
         1 => {
-            leave_http(gateway, &format!("/v1/sse?after={cursor}"), "", stay).await;
+            leave_http(gateway, &format!("/v1/sse?{query}"), "", stay).await;
             "left sse"
         }
         2 => {
             // With the length of a body hyper drives the connection.
             let header = "Content-Length: 0\r\n";
-            leave_http(gateway, &format!("/v1/poll?after={cursor}"), header, stay).await;
+            leave_http(gateway, &format!("/v1/poll?{query}"), header, stay).await;
             "left hyper"
         }
         _ => {
-            leave_http(gateway, &format!("/v1/poll?after={cursor}"), "", stay).await;
+            leave_http(gateway, &format!("/v1/poll?{query}"), "", stay).await;
             "left poll"
         }
     }
@@ -59,12 +63,16 @@ async fn leave_http(gateway: SocketAddr, path: &str, header: &str, stay: Duratio
     }
 }
 
-async fn leave_grpc(gateway: SocketAddr, cursor: &str, stay: Duration) {
+async fn leave_grpc(gateway: SocketAddr, cursor: &str, topic: &str, stay: Duration) {
     let Ok(mut connection) = Connection::open(gateway, WINDOW_BYTES).await else {
         return;
     };
     let request = SubscribeRequest {
         after: cursor.to_owned(),
+        topic: Some(topic.to_owned())
+            .filter(|topic| !topic.is_empty())
+            .into_iter()
+            .collect(),
         ..SubscribeRequest::default()
     };
     let message = prost::Message::encode_to_vec(&request);

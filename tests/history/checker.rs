@@ -10,6 +10,8 @@ use crate::record::{Face, History, Micros, Reading, ToldGap, What};
 
 /// Between a look at the clock and the record of it.
 const CLOCK_SLACK_MS: i64 = 100;
+/// By how much two right clocks may differ in a run.
+const CLOCK_DRIFT_MS: i64 = 1000;
 
 /// What is known of a vid.
 struct Known<'h> {
@@ -95,12 +97,14 @@ pub(crate) fn check(history: &History) -> (Findings, Vec<String>) {
         examples: Vec::new(),
     };
     check.order_in_time();
+    check.times();
     check.batches();
     for (number, reading) in history.readings.iter().enumerate() {
         check.reading(number, reading);
     }
     check.found.changed += history.epochs.len().saturating_sub(1);
     check.found.wrong_refusals = history.refusals.len();
+    check.found.panics = history.panics;
     (check.found, check.examples)
 }
 
@@ -175,6 +179,20 @@ impl Check<'_> {
                 self.found.times_fell += usize::from(time_ms > later_time);
                 later_time = time_ms;
             }
+        }
+    }
+
+    /// Each event has a time of the clock that does not jump, between being sent and being told of.
+    fn times(&mut self) {
+        for known in self.log.values() {
+            let Some(time_ms) = known.time_ms else {
+                continue;
+            };
+            let earliest = self.history.earliest_time_ms(known.sent_at, known.told_at);
+            let latest = self.history.latest_time_ms(known.told_at);
+            let range =
+                earliest.saturating_sub(CLOCK_DRIFT_MS)..=latest.saturating_add(CLOCK_DRIFT_MS);
+            self.found.wrong_times += usize::from(!range.contains(&time_ms));
         }
     }
 

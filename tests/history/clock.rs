@@ -38,11 +38,15 @@ impl Clock {
         ]
     }
 
-    /// Sets it forward, or back; gives by how much it is wrong now.
-    pub(crate) fn jump(&mut self, by_ms: i64) -> i64 {
-        self.offset_ms += by_ms;
+    /// Sets it forward, or back.
+    pub(crate) fn jump(&mut self, by_ms: i64) {
+        self.set(self.offset_ms + by_ms);
+    }
+
+    /// Sets it to be wrong by so much.
+    pub(crate) fn set(&mut self, offset_ms: i64) {
+        self.offset_ms = offset_ms;
         self.write();
-        self.offset_ms
     }
 
     pub(crate) fn offset_ms(&self) -> i64 {

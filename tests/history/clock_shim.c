@@ -2,7 +2,8 @@
  *
  * CLOCK_SHIM_FILE   holds by how many milliseconds the time of day is wrong; read at every look at the clock
  *
- * Only the time of day is changed; clocks that measure durations are not.
+ * Only the time of day is changed (CLOCK_REALTIME, gettimeofday, time), by up to tens of years; clocks that measure
+ * durations are not.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

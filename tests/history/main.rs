@@ -6,11 +6,17 @@ mod common;
 
 mod checker;
 mod clock;
+mod disturbance;
 mod findings;
+mod ids;
+mod leaver;
 mod network;
 mod planted;
+mod planted_clock;
+mod planted_gaps;
 mod reader;
 mod record;
 mod run;
 mod shared;
+mod stranger;
 mod writer;

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::RwLock;
-
-use crate::record::{History, Micros, Rules};
+use crate::record::{History, Micros, Rules, Start};
 
 pub(crate) struct Shared {
     pub(crate) gateway: SocketAddr,
@@ -16,8 +14,6 @@ pub(crate) struct Shared {
     stop: AtomicBool,
     /// Where the log has ended; 0 before.
     end: AtomicU64,
-    /// Held by a writer as long as an id of its may be sent again.
-    pub(crate) ids_in_use: RwLock<()>,
 }
 
 impl Shared {
@@ -29,7 +25,10 @@ impl Shared {
         let history = History {
             rules,
             began_ms,
-            clock: vec![(0, 0)],
+            starts: vec![Start {
+                at: 0,
+                offset_ms: Some(0),
+            }],
             ..History::default()
         };
         Arc::new(Shared {
@@ -38,7 +37,6 @@ impl Shared {
             history: Mutex::new(history),
             stop: AtomicBool::new(false),
             end: AtomicU64::new(0),
-            ids_in_use: RwLock::new(()),
         })
     }
 
