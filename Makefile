@@ -1,6 +1,6 @@
 # What a person runs. Everything else is plain cargo.
 
-.PHONY: test quick bench-retention history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
+.PHONY: test quick abuse-long bench-retention history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -13,6 +13,11 @@ quick:
 # The history checker for ten minutes; VIDETTE_SEED chooses the run.
 history-long:
 	VIDETTE_HISTORY_SECONDS=600 cargo test --test history -- --nocapture
+
+# The attacks of tests/abuse with full counts, on the release build; ABUSE=NAME runs those with that name.
+abuse-long:
+	cargo build --release --bin vidette
+	VIDETTE_ABUSE=long VIDETTE_PROGRAM=target/release/vidette cargo test --test abuse -- $(ABUSE)
 
 # The outbox of PostgreSQL: 10,000 rows and 100 kills, twice; VIDETTE_SEED chooses the run.
 outbox-long:

@@ -1,5 +1,6 @@
 //! A gateway as a process, on a port of its own.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -299,7 +300,7 @@ fn command(setup: &Setup, config: &Path, data_dir: &Path, listen: SocketAddr) ->
     } else {
         setup.engine
     };
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vidette"));
+    let mut command = Command::new(program());
     command.args(["serve", "--engine", engine, "--listen", &listen.to_string()]);
     command
         .arg("--config")
@@ -312,6 +313,12 @@ fn command(setup: &Setup, config: &Path, data_dir: &Path, listen: SocketAddr) ->
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
+}
+
+/// The gateway that was built with the tests, or the one that `VIDETTE_PROGRAM` names.
+fn program() -> OsString {
+    let of_tests = || env!("CARGO_BIN_EXE_vidette").into();
+    std::env::var_os("VIDETTE_PROGRAM").unwrap_or_else(of_tests)
 }
 
 /// Keeps the log, and passes its lines on.

@@ -4,6 +4,8 @@
 
 pub mod gateway;
 pub mod grpc;
+pub mod http2;
+pub mod leave;
 pub mod own;
 pub mod poll;
 pub mod preload;

@@ -63,7 +63,7 @@ fn the_table_of_errors_is_that_of_the_code() {
 
 #[test]
 fn the_table_of_limits_is_that_of_the_code() {
-    let known: [(&str, u64); 27] = [
+    let known: [(&str, u64); 30] = [
         ("the largest vid", limits::MAX_VID),
         ("bytes of a topic", limits::MAX_TOPIC_BYTES as u64),
         ("tokens of a topic", limits::MAX_TOPIC_TOKENS as u64),

@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::findings::Findings;
-use crate::record::{Face, History, Micros, Reading, ToldGap, What, millis};
+use crate::record::{Face, History, Micros, Reading, ToldGap, What};
 
 /// Between a look at the clock and the record of it.
 const CLOCK_SLACK_MS: i64 = 100;
+/// By how much two right clocks may differ in a run.
+const CLOCK_DRIFT_MS: i64 = 1000;
 
 /// What is known of a vid.
 struct Known<'h> {
@@ -95,12 +97,14 @@ pub(crate) fn check(history: &History) -> (Findings, Vec<String>) {
         examples: Vec::new(),
     };
     check.order_in_time();
+    check.times();
     check.batches();
     for (number, reading) in history.readings.iter().enumerate() {
         check.reading(number, reading);
     }
     check.found.changed += history.epochs.len().saturating_sub(1);
     check.found.wrong_refusals = history.refusals.len();
+    check.found.panics = history.panics;
     (check.found, check.examples)
 }
 
@@ -175,6 +179,20 @@ impl Check<'_> {
                 self.found.times_fell += usize::from(time_ms > later_time);
                 later_time = time_ms;
             }
+        }
+    }
+
+    /// Each event has a time of the clock that does not jump, between being sent and being told of.
+    fn times(&mut self) {
+        for known in self.log.values() {
+            let Some(time_ms) = known.time_ms else {
+                continue;
+            };
+            let earliest = self.history.earliest_time_ms(known.sent_at, known.told_at);
+            let latest = self.history.latest_time_ms(known.told_at);
+            let range =
+                earliest.saturating_sub(CLOCK_DRIFT_MS)..=latest.saturating_add(CLOCK_DRIFT_MS);
+            self.found.wrong_times += usize::from(!range.contains(&time_ms));
         }
     }
 
@@ -285,14 +303,15 @@ impl Check<'_> {
     /// what is gone was due.
     fn bounds(&mut self, asked: Micros, at: Micros, first: u64, last: u64) {
         self.found.out_of_time += usize::from(last < self.told.before(asked) || first > last + 1);
-        // By the clock of the test, which nobody sets: whatever the gateway's says, nothing is old
-        // before its time.
-        let gone = first.checked_sub(1).and_then(|gone| self.log.get(&gone));
-        let Some(sent_at) = gone.map(|gone| gone.sent_at) else {
+        let Some(time_ms) = first
+            .checked_sub(1)
+            .and_then(|gone| self.log.get(&gone)?.time_ms)
+        else {
             return;
         };
         let rules = self.history.rules;
-        let was_old = millis(sent_at) + rules.max_age_ms <= millis(at) + CLOCK_SLACK_MS;
+        let was_old =
+            time_ms + rules.max_age_ms <= self.history.latest_time_ms(at) + CLOCK_SLACK_MS;
         let were_too_many = first - 1 + rules.max_events <= self.sent.before(at);
         self.found.trimmed_early += usize::from(!was_old && !were_too_many);
     }

@@ -46,8 +46,18 @@ impl Clock {
 
     /// Sets it forward, or back.
     pub(crate) fn jump(&mut self, by_ms: i64) {
-        self.offset_ms += by_ms;
+        self.set(self.offset_ms + by_ms);
+    }
+
+    /// Sets it to be wrong by so much.
+    pub(crate) fn set(&mut self, offset_ms: i64) {
+        self.offset_ms = offset_ms;
         self.write();
+    }
+
+    /// By how much it is wrong.
+    pub(crate) fn offset_ms(&self) -> i64 {
+        self.offset_ms
     }
 
     /// Has so much time pass, whatever the time of day is.

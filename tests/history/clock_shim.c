@@ -3,8 +3,9 @@
  * CLOCK_SHIM_FILE    holds by how many milliseconds the time of day is wrong
  * CLOCK_PASSED_FILE  holds how many milliseconds have passed beside those that did
  *
- * Both are read at every look at a clock. A wrong time of day changes CLOCK_REALTIME only; time that
- * passes changes CLOCK_BOOTTIME, too. Timers go by CLOCK_MONOTONIC, which is never changed.
+ * Both are read at every look at a clock. A wrong time of day, by up to tens of years, changes CLOCK_REALTIME,
+ * gettimeofday and time only; time that passes changes CLOCK_BOOTTIME, too. Timers go by CLOCK_MONOTONIC, which is
+ * never changed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

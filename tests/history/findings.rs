@@ -33,18 +33,18 @@ pub(crate) struct Findings {
     pub(crate) split_batches: usize,
     /// Times that are before the time of the vid before.
     pub(crate) times_fell: usize,
+    /// Times that are not what a clock which does not jump had then.
+    pub(crate) wrong_times: usize,
     /// Events that retention took though they were neither old nor too many.
     pub(crate) trimmed_early: usize,
     /// Answers that are neither the contract's for the request nor a broken connection's.
     pub(crate) wrong_refusals: usize,
+    /// Panics of the gateway.
+    pub(crate) panics: usize,
 }
 
 impl Findings {
-    pub(crate) fn is_clean(&self) -> bool {
-        *self == Findings::default()
-    }
-
-    fn rows(&self) -> [(&'static str, usize); 13] {
+    fn rows(&self) -> [(&'static str, usize); 15] {
         [
             ("lost", self.lost),
             ("repeated", self.repeated),
@@ -57,8 +57,10 @@ impl Findings {
             ("out of time", self.out_of_time),
             ("split batches", self.split_batches),
             ("times that fell", self.times_fell),
+            ("wrong times", self.wrong_times),
             ("trimmed early", self.trimmed_early),
             ("wrong refusals", self.wrong_refusals),
+            ("panics", self.panics),
         ]
     }
 }
@@ -118,6 +120,10 @@ impl fmt::Display for Report<'_> {
             ("half-open connections", done.silences),
             ("stalled reads", done.stalls),
             ("clock jumps", done.jumps),
+            ("clock jumps of years", done.jumps_of_years),
+            ("outside reads", done.outside_reads),
+            ("outside write locks", done.outside_locks),
+            ("hang-ups in cold reads", done.hang_ups),
         ];
         writeln!(f, "| what was done | |\n|---|---:|")?;
         for (name, count) in run

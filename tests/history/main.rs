@@ -6,12 +6,18 @@ mod common;
 
 mod checker;
 mod clock;
+mod disturbance;
 mod findings;
+mod ids;
 mod jumps;
+mod leaver;
 mod network;
 mod planted;
+mod planted_clock;
+mod planted_gaps;
 mod reader;
 mod record;
 mod run;
 mod shared;
+mod stranger;
 mod writer;

@@ -190,6 +190,7 @@ impl Flaky {
                     first: gap.first,
                     last: gap.last,
                 };
+                history.done.gaps += 1;
                 history.done.gaps_in_streams += u32::from(self.is_in_stream);
                 history.told(now, self.reading, What::Gap(Box::new(gap)));
             }

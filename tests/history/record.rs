@@ -76,6 +76,16 @@ pub(crate) struct Rules {
     pub(crate) max_age_ms: i64,
 }
 
+/// A start of the gateway. From then on its clock is the one that measures durations; of the time
+/// of day it knows what it was told at its start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    pub(crate) at: Micros,
+    /// By how many milliseconds the time of day was wrong then; none when it was so far back that
+    /// the log has later times.
+    pub(crate) offset_ms: Option<i64>,
+}
+
 /// How often each thing was done to gateway and readers.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Done {
@@ -85,9 +95,38 @@ pub(crate) struct Done {
     pub(crate) cuts: u32,
     pub(crate) silences: u32,
     pub(crate) stalls: u32,
+    /// Jumps of the clock by seconds or hours, …
     pub(crate) jumps: u32,
+    /// … and by years, some of them for a moment only.
+    pub(crate) jumps_of_years: u32,
+    /// Read transactions that other processes held for seconds.
+    pub(crate) outside_reads: u32,
+    /// Write locks that other processes held for a moment.
+    pub(crate) outside_locks: u32,
+    /// Clients that asked for old events and hung up.
+    pub(crate) hang_ups: u32,
+    pub(crate) gaps: u32,
     /// Gaps that were told on a stream which had been served before, not at its start.
     pub(crate) gaps_in_streams: u32,
+}
+
+impl Done {
+    /// Has each thing happened that a run is for?
+    pub(crate) fn has_tested(&self) -> bool {
+        let counts = [
+            self.kills,
+            self.ends,
+            self.cuts,
+            self.stalls,
+            self.jumps,
+            self.jumps_of_years,
+            self.outside_reads,
+            self.outside_locks,
+            self.hang_ups,
+            self.gaps,
+        ];
+        counts.iter().all(|count| *count > 0)
+    }
 }
 
 #[derive(Clone, Default)]
@@ -100,6 +139,12 @@ pub(crate) struct History {
     pub(crate) numbers: HashMap<Face, usize>,
     pub(crate) readings: Vec<Reading>,
     pub(crate) epochs: BTreeSet<String>,
+    /// All starts of the gateway.
+    pub(crate) starts: Vec<Start>,
+    /// Panics in the gateway's logs.
+    pub(crate) panics: usize,
+    /// The time of day when the run began, in milliseconds.
+    pub(crate) began_ms: i64,
     pub(crate) rules: Rules,
     pub(crate) done: Done,
     /// Answers that nobody should have got.
@@ -184,8 +229,29 @@ impl History {
             self.faces.len() - 1
         })
     }
+
+    /// The most that the bus's time can have been at this moment. It never falls, so what an
+    /// earlier start was told counts on.
+    pub(crate) fn latest_time_ms(&self, at: Micros) -> i64 {
+        let before = self.starts.iter().take_while(|start| start.at <= at);
+        let most = before.filter_map(|start| start.offset_ms).max();
+        most.map_or(i64::MAX, |offset| self.began_ms + millis(at) + offset)
+    }
+
+    /// The least that the bus's time can have been for an event that was sent and told of at these
+    /// moments.
+    pub(crate) fn earliest_time_ms(&self, sent: Micros, told: Micros) -> i64 {
+        let ends = self.starts.iter().skip(1).map(|next| next.at);
+        let runs = self.starts.iter().zip(ends.chain([Micros::MAX]));
+        let offsets = runs
+            .filter(|(start, end)| start.at <= told && sent <= *end)
+            .map(|(start, _)| start.offset_ms);
+        // With a clock that was set back by years nothing is known but that times never fall.
+        let least = offsets.min().flatten();
+        least.map_or(i64::MIN, |offset| self.began_ms + millis(sent) + offset)
+    }
 }
 
-pub(crate) fn millis(at: Micros) -> i64 {
+fn millis(at: Micros) -> i64 {
     i64::try_from(at / 1000).expect("a short run")
 }

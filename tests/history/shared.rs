@@ -3,11 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::RwLock;
-
-use crate::record::{History, Micros, Rules};
+use crate::record::{History, Micros, Rules, Start};
 
 pub(crate) struct Shared {
     pub(crate) gateway: SocketAddr,
@@ -16,14 +14,21 @@ pub(crate) struct Shared {
     stop: AtomicBool,
     /// Where the log has ended; 0 before.
     end: AtomicU64,
-    /// Held by a writer as long as an id of its may be sent again.
-    pub(crate) ids_in_use: RwLock<()>,
 }
 
 impl Shared {
     pub(crate) fn new(gateway: SocketAddr, rules: Rules) -> Arc<Self> {
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
+        let began_ms = i64::try_from(since_1970.as_millis()).expect("a time");
         let history = History {
             rules,
+            began_ms,
+            starts: vec![Start {
+                at: 0,
+                offset_ms: Some(0),
+            }],
             ..History::default()
         };
         Arc::new(Shared {
@@ -32,7 +37,6 @@ impl Shared {
             history: Mutex::new(history),
             stop: AtomicBool::new(false),
             end: AtomicU64::new(0),
-            ids_in_use: RwLock::new(()),
         })
     }
 

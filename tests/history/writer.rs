@@ -40,7 +40,6 @@ pub(crate) async fn write(name: String, way: Way, shared: Arc<Shared>, seed: u64
     };
     let mut serial = 0_u64;
     while !shared.is_stopped() {
-        let ids_in_use = shared.ids_in_use.read().await;
         let drafts: Vec<Draft> = (0..writer.random.usize(1..=6))
             .map(|_| {
                 serial += 1;
@@ -54,7 +53,6 @@ pub(crate) async fn write(name: String, way: Way, shared: Arc<Shared>, seed: u64
         if writer.random.u8(..) < 25 {
             writer.publish(&drafts).await;
         }
-        drop(ids_in_use);
         tokio::time::sleep(Duration::from_millis(writer.random.u64(..150))).await;
     }
 }
