@@ -228,7 +228,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(Config { cases: 500, failure_persistence: None, ..Config::default() })]
+        #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
 
         #[test]
         fn those_are_marked_whom_a_plain_list_would_mark(actions in actions()) {

@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::limits;
 
 /// Events that are matched while the ring is locked: those who publish wait meanwhile.
-const LOOKED_AT_ONCE: usize = 256;
+const LOOKED_AT_ONCE: usize = 512;
 
 pub(super) struct Ring {
     /// Read-locked while a page of pointers is copied, write-locked while the sequencer adds a
@@ -64,18 +64,17 @@ impl Ring {
 
     /// A page, or none when the ring no longer reaches back to where it begins.
     pub(super) fn read(&self, request: &ReadRequest) -> Option<Page> {
-        let budget = request.budget;
-        let (mut page, mut looked_at) = (self.read_part(request)?, LOOKED_AT_ONCE);
-        while page.through < request.through && looked_at < budget.scan {
-            let bytes: usize = page.events.iter().map(|event| event.size_bytes()).sum();
-            if page.events.len() >= budget.events || bytes >= budget.bytes {
+        let (mut page, mut left) = (self.read_part(request)?, request.budget);
+        let mut fresh = 0;
+        while page.through < request.through {
+            let bytes = page.events[fresh..].iter().map(|event| event.size_bytes());
+            left.bytes = left.bytes.saturating_sub(bytes.sum());
+            left.events -= page.events.len() - fresh;
+            left.scan = left.scan.saturating_sub(LOOKED_AT_ONCE);
+            if left.bytes == 0 || left.events == 0 || left.scan == 0 {
                 break;
             }
-            let left = PageBudget {
-                events: budget.events - page.events.len(),
-                bytes: budget.bytes - bytes,
-                scan: budget.scan - looked_at,
-            };
+            fresh = page.events.len();
             let rest = ReadRequest {
                 after: page.through,
                 budget: left,
@@ -87,7 +86,6 @@ impl Ring {
             };
             page.events.extend(part.events);
             page.through = part.through;
-            looked_at += LOOKED_AT_ONCE;
         }
         Some(page)
     }

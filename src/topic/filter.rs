@@ -126,7 +126,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(Config { cases: 500, failure_persistence: None, ..Config::default() })]
+        #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
 
         #[test]
         fn many_patterns_match_what_one_of_them_matches(

@@ -210,7 +210,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(Config { cases: 2000, failure_persistence: None, ..Config::default() })]
+        #![proptest_config(Config { cases: 1000, failure_persistence: None, ..Config::default() })]
 
         #[test]
         fn a_topic_finds_what_a_plain_list_of_patterns_finds(
