@@ -216,11 +216,16 @@ pub trait Engine: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Bytes of the write-ahead log, which are not in [`Engine::sizes`]; 0 where there is none.
+    fn wal_bytes(&self) -> u64 {
+        0
+    }
+
     /// Appends batches, each with neighbouring vids in its order; all of them or none.
     ///
     /// # Errors
-    /// Storage full (nothing was written, later appends may succeed), busy (too many ids to
-    /// remember), or broken (nothing will be written any more).
+    /// Storage full or locked by another program (nothing was written, later appends may succeed),
+    /// busy (too many ids to remember), or broken (nothing will be written any more).
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended>;
 
     /// Reads a page.

@@ -13,6 +13,7 @@ mod corked;
 mod direct;
 pub(crate) mod head;
 mod outgoing;
+mod readiness;
 mod replayed;
 
 use std::net::SocketAddr;
@@ -31,7 +32,6 @@ use tokio::time::timeout;
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::bus::Bus;
@@ -100,11 +100,7 @@ impl Gateway {
     ) -> Self {
         let bus = Bus::start(engine, config.bus.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
-        for service in transport::HEALTH_SERVICES {
-            health
-                .set_service_status(service, ServingStatus::Serving)
-                .await;
-        }
+        readiness::report(&health, bus.writable().is_ok()).await;
         let sources = Sources::plan(&config.sources, &bus);
         Gateway {
             routes: Routes::new(bus.clone(), config, sources.states(), health_service),
@@ -157,17 +153,14 @@ impl Gateway {
             tokio::spawn(accept(listener, connections.clone(), accepting.clone()));
         }
         sources.start(&bus, &connections.tracker);
+        tokio::spawn(readiness::follow(bus.clone(), health.clone()));
 
         shutdown.await;
         tracing::info!(
             subscribers = bus.subscribers(),
             "shutting down: streams are being ended"
         );
-        for service in transport::HEALTH_SERVICES {
-            health
-                .set_service_status(service, ServingStatus::NotServing)
-                .await;
-        }
+        readiness::report(&health, false).await;
         // New connections are still taken meanwhile, to be told that the gateway is closing.
         bus.close();
         connections.shared.draining.cancel();

@@ -6,18 +6,27 @@
 //!   is synced before an append returns;
 //! - a commit writes its events, and the index of topics trails behind them;
 //! - readers have connections of their own and never wait for the writer;
-//! - after a failed sync nothing is written any more until a restart has read back what the disk
-//!   really holds.
+//! - after a failed sync, or when the log's files have been changed by others, nothing is written
+//!   any more until a restart has read back what the disk really holds;
+//! - no other program decides whether the log can be opened, or how long publishers wait: it may
+//!   only make them be refused.
 
 mod append;
 mod checkpoint;
 mod fault;
+mod files;
+mod folder;
+mod frames;
+mod health;
 mod index;
 mod open;
+mod probe;
 mod reader;
+mod refusal;
 mod reserve;
 mod row;
 mod schema;
+mod settle;
 mod state;
 mod trim;
 mod writer;
@@ -37,7 +46,9 @@ use crate::event::NewEvent;
 use crate::limits;
 use crate::topic::{Filter, Topic};
 
-pub use open::OpenError;
+use health::Health;
+use probe::Probe;
+pub use refusal::OpenError;
 use reserve::Reserve;
 use state::Status;
 use writer::Writer;
@@ -47,6 +58,8 @@ pub struct SqliteEngine {
     epoch: Epoch,
     writer: Writer,
     readers: Readers,
+    health: Arc<Health>,
+    _probe: Probe,
     /// Held for as long as the engine lives.
     _lock: std::fs::File,
 }
@@ -57,6 +70,16 @@ struct Readers {
     /// As many as there are permits; taken out while in use, so the lock is held for a push or a
     /// pop only.
     idle: Arc<Mutex<Vec<Connection>>>,
+    health: Arc<Health>,
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        for connection in idle.iter() {
+            self.health.before_closing(connection);
+        }
+    }
 }
 
 impl SqliteEngine {
@@ -69,18 +92,28 @@ impl SqliteEngine {
         let readers = Readers {
             permits: Semaphore::new(opened.readers.len()),
             idle: Arc::new(Mutex::new(opened.readers)),
+            health: opened.health.clone(),
         };
-        let epoch = opened.epoch;
         let writer = Writer::start(
             opened.writer,
             opened.state,
             Reserve::take(data_dir),
+            opened.health.clone(),
             dedupe_window,
         )?;
+        let probe = Probe::start(
+            data_dir,
+            opened.looker,
+            opened.health.clone(),
+            opened.copier,
+            writer.lock_trial(),
+        )?;
         Ok(SqliteEngine {
-            epoch,
+            epoch: opened.epoch,
             writer,
             readers,
+            health: opened.health,
+            _probe: probe,
             _lock: opened.lock,
         })
     }
@@ -141,11 +174,11 @@ impl Engine for SqliteEngine {
     }
 
     fn writable(&self) -> Result<()> {
-        if self.status().broken {
-            Err(fault::broken())
-        } else {
-            Ok(())
-        }
+        self.health.writable()
+    }
+
+    fn wal_bytes(&self) -> u64 {
+        self.health.wal_bytes()
     }
 
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now_ms: i64) -> Result<Appended> {

@@ -13,7 +13,6 @@ use crate::engine::{Bounds, Sizes};
 pub(super) struct Status {
     pub(super) bounds: Bounds,
     pub(super) sizes: Sizes,
-    pub(super) broken: bool,
 }
 
 /// The log, and how far its index goes.
@@ -33,7 +32,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn status(&self, broken: bool) -> Status {
+    pub(super) fn status(&self) -> Status {
         Status {
             bounds: Bounds {
                 first: self.first,
@@ -43,7 +42,6 @@ impl State {
                 events: self.events,
                 bytes: self.bytes,
             },
-            broken,
         }
     }
 

@@ -2,17 +2,22 @@
 //!
 //! Invariants:
 //! - the state in memory changes only after the transaction that it describes has committed;
-//! - one append is one transaction: one sync for all of its batches.
+//! - one append is one transaction: one sync for all of its batches;
+//! - nothing is acknowledged that may have been written to files that are gone;
+//! - a write lock that another program holds is waited for once, for a bounded time; until it is
+//!   free the next ones are refused at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::append::Appending;
-use super::open::OpenError;
+use super::health::Health;
+use super::open;
+use super::refusal::OpenError;
 use super::reserve::Reserve;
 use super::state::{State, Status};
 use super::trim::{Due, ids_expired};
@@ -40,6 +45,8 @@ enum Command {
         now_ms: i64,
         reply: oneshot::Sender<Result<TrimStep>>,
     },
+    /// Take the write lock for a moment, to learn whether it is free.
+    TryLock,
 }
 
 /// A handle to the thread.
@@ -54,17 +61,19 @@ impl Writer {
         connection: Connection,
         state: State,
         reserve: Reserve,
+        health: Arc<Health>,
         dedupe_window: Duration,
     ) -> std::result::Result<Self, OpenError> {
         let (commands, queue) = mpsc::channel(QUEUED_COMMANDS);
-        let status = Arc::new(Mutex::new(state.status(false)));
+        let status = Arc::new(Mutex::new(state.status()));
         let mut thread = WriterThread {
             connection,
             state,
             reserve,
             dedupe_window,
             topics: HashMap::new(),
-            broken: false,
+            is_of_today: false,
+            health,
             status: status.clone(),
         };
         let spawned = std::thread::Builder::new()
@@ -77,6 +86,11 @@ impl Writer {
 
     pub(super) fn status(&self) -> Status {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How others have the write lock tried.
+    pub(super) fn lock_trial(&self) -> LockTrial {
+        LockTrial(self.commands.downgrade())
     }
 
     pub(super) async fn append(
@@ -114,6 +128,18 @@ impl Writer {
     }
 }
 
+/// Has the writer try the write lock.
+pub(super) struct LockTrial(mpsc::WeakSender<Command>);
+
+impl LockTrial {
+    /// When there are commands waiting they try it themselves.
+    pub(super) fn ask(&self) {
+        if let Some(commands) = self.0.upgrade() {
+            let _ = commands.try_send(Command::TryLock);
+        }
+    }
+}
+
 struct WriterThread {
     connection: Connection,
     state: State,
@@ -121,7 +147,9 @@ struct WriterThread {
     dedupe_window: Duration,
     /// Their numbers, so that an append need not look them up.
     topics: HashMap<Topic, i64>,
-    broken: bool,
+    /// The database is known to have the version of today.
+    is_of_today: bool,
+    health: Arc<Health>,
     status: Arc<Mutex<Status>>,
 }
 
@@ -145,8 +173,10 @@ impl WriterThread {
                     let done = self.trim_even_if_full(&retention, now_ms);
                     let _ = reply.send(done);
                 }
+                Command::TryLock => drop(begin(&mut self.connection, &self.health)),
             }
         }
+        self.health.before_closing(&self.connection);
     }
 
     /// Runs one transaction on a copy of the state, and takes the copy over once it has committed.
@@ -154,13 +184,12 @@ impl WriterThread {
         &mut self,
         transaction: impl FnOnce(&mut Self, &mut State) -> rusqlite::Result<Result<T>>,
     ) -> Result<T> {
-        if self.broken {
-            return Err(fault::broken());
-        }
+        self.health.intact()?;
         let mut state = self.state;
         let done = transaction(self, &mut state);
         match done {
             Ok(Ok(value)) => {
+                self.health.check_files_if_due()?;
                 self.state = state;
                 self.publish_status();
                 Ok(value)
@@ -169,16 +198,18 @@ impl WriterThread {
             Err(failed) => {
                 self.topics.clear(); // may hold topics that have been rolled back
                 let failed = fault::of_writing(&failed);
-                self.broken = failed.breaks;
-                self.publish_status();
+                if failed.breaks {
+                    self.health.break_with(failed.error.clone());
+                } else if failed.error.kind() == Kind::StorageFull {
+                    self.health.note_full(true);
+                }
                 Err(failed.error)
             }
         }
     }
 
     fn publish_status(&self) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
-            self.state.status(self.broken);
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = self.state.status();
     }
 
     fn append(
@@ -195,9 +226,10 @@ impl WriterThread {
             self.topics.clear();
         }
         state.last_time_ms = state.last_time_ms.max(now_ms);
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = begin(&mut self.connection, &self.health)?;
+        if !self.is_of_today {
+            open::take_over(&transaction)?; // where the start could not
+        }
         let mut appending =
             Appending::new(&transaction, state, &mut self.topics, self.dedupe_window)?;
         let mut receipts = Vec::with_capacity(batches.len());
@@ -214,6 +246,7 @@ impl WriterThread {
             index::catch_up(&transaction, state, state.last)?;
         }
         transaction.commit()?;
+        self.is_of_today = true;
         Ok(Ok(Appended { events, receipts }))
     }
 
@@ -247,9 +280,7 @@ impl WriterThread {
         if due.step.trimmed == 0 && !ids_expired(&self.connection, retention, now_ms)? {
             return Ok(Ok(due.step));
         }
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = begin(&mut self.connection, &self.health)?;
         due.delete(&transaction, state, retention, now_ms)?;
         transaction.commit()?;
         if due.step.trimmed > 0 {
@@ -257,4 +288,21 @@ impl WriterThread {
         }
         Ok(Ok(due.step))
     }
+}
+
+/// Begins to write. The write lock of another program is waited for unless it is known to be held.
+fn begin<'c>(connection: &'c mut Connection, health: &Health) -> rusqlite::Result<Transaction<'c>> {
+    let wait = if health.is_locked() {
+        Duration::ZERO
+    } else {
+        limits::WRITE_LOCK_WAIT
+    };
+    connection.busy_timeout(wait)?;
+    let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+    let is_locked = matches!(
+        &begun,
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+    );
+    health.note_lock(!is_locked);
+    begun
 }
