@@ -118,6 +118,8 @@ pub const FILES_CHECK_MAX_AGE: Duration = Duration::from_millis(100);
 pub const FULL_DISK_BYTES: u64 = 64 * 1024;
 /// Pages of 4 KiB of the write-ahead log that the writer copies itself after a commit, at most.
 pub const WRITER_COPIES_PAGES: u32 = 256;
+/// Pages that commits add to the write-ahead log while it is copied, before they may have to wait.
+pub const WRITER_AHEAD_PAGES: u32 = 8192;
 /// How long a commit is held so that a pass of the copier, of no more pages than that, is synced.
 pub const COPY_GATE: Duration = Duration::from_millis(20);
 /// How long a commit waits for the copier when it is far ahead of it.

@@ -12,9 +12,10 @@
 //!
 //! Invariants:
 //! - who reads waits for no lock of the copier (`PASSIVE`), and who commits never for all of a copy;
-//! - the writer copies no more than [`limits::WRITER_COPIES_PAGES`] itself. While a pass copies, it
-//!   may get so far ahead, pass by pass half as far, and then waits for the copier, for a bounded
-//!   time a commit: so the passes come to their end, and the log is bounded;
+//! - the writer copies no more than [`limits::WRITER_COPIES_PAGES`] itself. Beyond
+//!   [`limits::WRITER_AHEAD_PAGES`] it may get ahead of a pass by half of what the one before had to
+//!   copy, and then waits for the copier, for a bounded time a commit: so the passes come to their
+//!   end, and the log is bounded;
 //! - a log that has become large, because somebody kept an old state of it open, is cut as soon as
 //!   they have gone;
 //! - a copy that fails leaves the log as it was, to be copied again: nothing is lost by it. From a
@@ -208,18 +209,17 @@ impl CopierThread {
 
     /// Copies until the rest is small enough for the writer, or a reader needs it as it is.
     fn copy(&self) -> rusqlite::Result<()> {
-        let mut ahead = DUE_PAGES;
-        for number in 0..PASSES {
+        let begun = Frames::of(&self.connection)?;
+        let free_until = begun.logged.saturating_add(limits::WRITER_AHEAD_PAGES);
+        let mut ahead = begun.left();
+        for _ in 0..PASSES {
             let before = Frames::of(&self.connection)?;
             if !self.is_whole(before) {
                 return Ok(());
             }
-            ahead = if number == 0 {
-                ahead.max(before.left() / 2)
-            } else {
-                (ahead / 2).max(limits::WRITER_COPIES_PAGES)
-            };
-            let is_gated = self.begin_pass(before, ahead);
+            ahead = (ahead / 2).max(limits::WRITER_COPIES_PAGES);
+            let writer_waits_at = before.logged.saturating_add(ahead);
+            let is_gated = self.begin_pass(before, writer_waits_at.max(free_until));
             let Some(done) = Frames::copy(&self.connection)? else {
                 return Ok(());
             };
@@ -237,13 +237,13 @@ impl CopierThread {
 
     /// Lets the writer know of a pass, and has it wait at the gate for a small one. True when it
     /// does.
-    fn begin_pass(&self, before: Frames, ahead: u32) -> bool {
+    fn begin_pass(&self, before: Frames, writer_waits_at: u32) -> bool {
         let is_small = before.left() <= limits::WRITER_COPIES_PAGES;
         let mut pass = self.copying.pass();
         *pass = Pass {
             is_running: true,
             gate: if is_small { Gate::Closed } else { Gate::Open },
-            writer_waits_at: before.logged.saturating_add(ahead),
+            writer_waits_at,
             copied: None,
         };
         pass = self
