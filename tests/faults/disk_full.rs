@@ -8,7 +8,7 @@ use tonic::Code;
 use crate::common::gateway::{Gateway, Setup};
 use crate::common::read::{ALL, Ask, Reader, Via, read_all};
 use crate::folders::{Disk, sqlite3};
-use crate::health::{health_of, status};
+use crate::health::{gauge, health_of, status};
 use crate::history::History;
 use crate::publisher::{Draft, Fault, Outcome, Publisher, WAYS, Way};
 
@@ -259,7 +259,7 @@ async fn a_gateway_starts_on_a_full_disk_and_publishing_comes_back_by_itself() {
         check_log(&gateway, &history).await;
         let is_red = async || status(&gateway, "/readyz").await == 507;
         gateway.until("it is not ready", is_red).await;
-        assert_eq!(gateway.metric("vidette_ready").await, 0.0);
+        assert_eq!(gauge(&gateway, "vidette_ready").await, 0);
         let not_serving = async || health_of(&gateway, "").await == "NOT_SERVING";
         gateway.until("gRPC health says so", not_serving).await;
         let refused = Publisher::new(Way::Publish, &gateway.url())
@@ -302,7 +302,7 @@ async fn a_gateway_started_on_a_full_disk_recovers_when_retention_trims() {
         let data_dir = gateway.data_dir().to_owned();
         drop(gateway);
         let gateway = Gateway::start_at(setup, &data_dir);
-        let has_trimmed = async || gateway.metric("vidette_retained_events").await == 0.0;
+        let has_trimmed = async || gauge(&gateway, "vidette_retained_events").await == 0;
         gateway.until("all is trimmed", has_trimmed).await;
         let is_ready = async || status(&gateway, "/readyz").await == 200;
         gateway.until("it is ready by itself", is_ready).await;

@@ -16,6 +16,12 @@ pub(crate) async fn status(gateway: &Gateway, path: &str) -> u16 {
         .as_u16()
 }
 
+/// The value of a line of `/metrics` that is a whole number.
+pub(crate) async fn gauge(gateway: &Gateway, name: &str) -> u64 {
+    let value = gateway.metric(name).await;
+    value.to_string().parse().expect("a whole number")
+}
+
 fn asking(service: &str) -> Request<HealthCheckRequest> {
     Request::new(HealthCheckRequest {
         service: service.to_owned(),

@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::common::gateway::{Gateway, Setup};
 use crate::common::read::{ALL, Ask, Via, read_all};
-use crate::health::{health_of, status, watch};
+use crate::health::{gauge, health_of, status, watch};
 use crate::publisher::{Draft, Publisher, WAYS, Way};
 use crate::shim::Shim;
 
@@ -169,7 +169,7 @@ async fn a_write_lock_of_another_program_is_told_to_publishers_at_once_and_to_wh
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
     assert!(answer.text().await.expect("text").contains("write lock"));
-    assert_eq!(gateway.metric("vidette_ready").await, 0.0);
+    assert_eq!(gauge(&gateway, "vidette_ready").await, 0);
     assert_eq!(watched.next().await, "NOT_SERVING");
     for name in ["", "vidette.v1.EventBus"] {
         assert_eq!(health_of(&gateway, name).await, "NOT_SERVING", "{name:?}");
@@ -182,7 +182,7 @@ async fn a_write_lock_of_another_program_is_told_to_publishers_at_once_and_to_wh
     drop(writer);
     assert_eq!(watched.next().await, "SERVING", "without any publisher");
     assert_eq!(status(&gateway, "/readyz").await, 200);
-    assert_eq!(gateway.metric("vidette_ready").await, 1.0);
+    assert_eq!(gauge(&gateway, "vidette_ready").await, 1);
     for (vid, way) in (3..).zip(WAYS) {
         let acks = Publisher::new(way, &gateway.url())
             .publish(&[Draft::new("a", format!("{way:?}"))])
@@ -211,7 +211,7 @@ async fn a_log_that_an_outside_reader_has_made_large_is_counted_told_and_cut_whe
         publish_mib(&gateway, 80, "first").await;
         let has_told = async || gateway.log().contains("another program reads the database");
         gateway.until("the large log is told", has_told).await;
-        let is_large = async || gateway.metric("vidette_wal_bytes").await > 80e6;
+        let is_large = async || gauge(&gateway, "vidette_wal_bytes").await > 80_000_000;
         gateway.until("the gauge shows it", is_large).await;
 
         drop(reader);
@@ -219,7 +219,7 @@ async fn a_log_that_an_outside_reader_has_made_large_is_counted_told_and_cut_whe
             if publishes_on {
                 gateway.publish_numbers("a", 1).await;
             }
-            gateway.metric("vidette_wal_bytes").await < 20e6
+            gauge(&gateway, "vidette_wal_bytes").await < 20_000_000
         };
         gateway.until("the log is cut", is_small).await;
         assert!(wal_bytes(gateway.data_dir()) < 20_000_000);

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::common::gateway::{Gateway, Setup};
 use crate::common::read::{ALL, Ask, Reader, read_all};
-use crate::health::{health_of, status};
+use crate::health::{gauge, health_of, status};
 use crate::outside::Sqlite3;
 use crate::publisher::{Draft, Publisher, WAYS, Way};
 
@@ -180,14 +180,14 @@ async fn a_log_that_another_program_has_checkpointed_or_vacuumed_is_not_broken()
                 .await
                 .all();
         }
-        let is_trimmed = async || gateway.metric("vidette_retained_events").await == 5.0;
+        let is_trimmed = async || gauge(&gateway, "vidette_retained_events").await == 5;
         gateway.until("it is trimmed", is_trimmed).await;
         let statement = ["PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM"][round % 2];
         Sqlite3::open(gateway.data_dir()).run(&format!(".timeout 5000\n{statement}; SELECT 1;"));
         // The gauge is as old as the last look at the log.
         let has_looked = async || {
             let bytes = fs::metadata(&wal).expect("the file").len();
-            gateway.metric("vidette_wal_bytes").await == bytes as f64
+            gauge(&gateway, "vidette_wal_bytes").await == bytes
         };
         gateway.until("it has looked at the log", has_looked).await;
         assert_eq!(status(&gateway, "/readyz").await, 200, "{}", gateway.log());

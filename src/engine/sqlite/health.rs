@@ -63,7 +63,9 @@ impl Health {
 
     /// Nothing is written any more; the first reason counts.
     pub(super) fn break_with(&self, why: Error) {
-        if self.broken.set(why.clone()).is_ok() {
+        if let Err(later) = self.broken.set(why) {
+            tracing::debug!(error = %later, "the log was broken before");
+        } else if let Some(why) = self.broken.get() {
             tracing::error!(error = %why, "the log is broken");
         }
     }
