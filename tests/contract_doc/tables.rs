@@ -6,7 +6,7 @@ use vidette::limits;
 use crate::PAGE;
 use crate::page::table;
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::BadRequest,
     Kind::Forbidden,
     Kind::NotFound,
@@ -16,6 +16,7 @@ const KINDS: [Kind; 11] = [
     Kind::Busy,
     Kind::Internal,
     Kind::Closing,
+    Kind::Locked,
     Kind::Broken,
     Kind::StorageFull,
 ];
