@@ -40,6 +40,8 @@ pub enum Kind {
     StorageFull,
     /// The gateway is shutting down; cursors stay good.
     Closing,
+    /// Another program holds the write lock of the log.
+    Locked,
     /// The log cannot be written any more until the gateway is restarted.
     Broken,
     /// The content encoding of a request is not supported.
@@ -72,6 +74,7 @@ impl Kind {
             Kind::Busy => Face(429, Code::ResourceExhausted, "busy", "Too much at once", Some(1)),
             Kind::Internal => Face(500, Code::Internal, "internal", "Internal error", None),
             Kind::Closing => Face(503, Code::Unavailable, "closing", "The gateway is shutting down", Some(2)),
+            Kind::Locked => Face(503, Code::Unavailable, "locked", "The log is locked by another program", Some(1)),
             Kind::Broken => Face(503, Code::Unavailable, "broken", "The log cannot be written", Some(10)),
             Kind::OutOfMemory => Face(503, Code::ResourceExhausted, "out-of-memory", "No memory left for this", Some(2)),
             Kind::StorageFull => Face(507, Code::ResourceExhausted, "storage-full", "No room for events", Some(10)),

@@ -163,6 +163,35 @@ pub const COLD_READERS: usize = 4;
 /// A database up to this size is checked whole at start, in bytes.
 pub const FULL_CHECK_BYTES: u64 = 256 * 1024 * 1024;
 
+/// A commit waits so long for the write lock of the database. While another program still holds it
+/// then, publishers are refused at once.
+pub const WRITE_LOCK_WAIT: Duration = Duration::from_secs(1);
+/// The start waits so long for it, and goes on without.
+pub const START_LOCK_WAIT: Duration = Duration::from_secs(3);
+/// How often the log on disk is looked after: its files, its disk, its write lock.
+pub const LOG_PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// No event is acknowledged that was written later than this after the log's files were seen under
+/// their names.
+pub const FILES_CHECK_MAX_AGE: Duration = Duration::from_millis(100);
+/// A disk that does not take so many bytes is full.
+pub const FULL_DISK_BYTES: u64 = 64 * 1024;
+/// Pages of 4 KiB of the write-ahead log that the writer copies itself after a commit, at most.
+pub const WRITER_COPIES_PAGES: u32 = 256;
+/// Pages that commits add to the write-ahead log while it is copied, before they may have to wait.
+pub const WRITER_AHEAD_PAGES: u32 = 8192;
+/// How long a commit is held so that a pass of the copier, of no more pages than that, is synced.
+pub const COPY_GATE: Duration = Duration::from_millis(20);
+/// How long a commit waits for the copier when it is far ahead of it.
+pub const COPY_MAX_WAIT: Duration = Duration::from_secs(1);
+/// A longer write-ahead log is cut to this when it begins anew, in bytes.
+pub const WAL_KEPT_BYTES: u64 = 16 * 1024 * 1024;
+/// A write-ahead log above this is warned of while a reader keeps it from beginning anew, in bytes …
+pub const WAL_WARN_BYTES: u64 = 64 * 1024 * 1024;
+/// … and no more often than this.
+pub const WAL_WARN_INTERVAL: Duration = Duration::from_secs(60);
+/// How often gRPC health is brought in line with readiness.
+pub const READINESS_INTERVAL: Duration = Duration::from_millis(250);
+
 /// How long a cursor from the future waits for this gateway to catch up (contract §3).
 pub const AHEAD_WAIT: Duration = Duration::from_secs(3);
 /// A long-poll's wait when none is given (contract §5): many proxies give up at 30 s.

@@ -47,6 +47,10 @@ pub struct Gauges {
     pub bytes: u64,
     /// Subscriptions open now.
     pub subscribers: u64,
+    /// Bytes of the write-ahead log of an engine that has one.
+    pub wal_bytes: u64,
+    /// Events can be published, as `/readyz` says.
+    pub is_ready: bool,
 }
 
 impl Metrics {
@@ -120,6 +124,16 @@ fn register_gauges(registry: &mut Registry, gauges: Gauges) {
         ("retained_events", "Retained events", gauges.events),
         ("retained_bytes", "Bytes of retained events", gauges.bytes),
         ("subscribers", "Subscriptions open now", gauges.subscribers),
+        (
+            "wal_bytes",
+            "Bytes of the write-ahead log, which retention does not count",
+            gauges.wal_bytes,
+        ),
+        (
+            "ready",
+            "1 while events can be published, else 0",
+            gauges.is_ready.into(),
+        ),
     ];
     for (name, help, value) in gauges {
         let gauge = Gauge::<i64>::default();

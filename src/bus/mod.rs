@@ -198,6 +198,8 @@ impl Bus {
             events: sizes.events,
             bytes: sizes.bytes,
             subscribers: self.subscribers() as u64,
+            wal_bytes: self.0.engine.wal_bytes(),
+            is_ready: self.writable().is_ok(),
         }
     }
 

@@ -265,13 +265,18 @@ pub trait Engine: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Bytes of the write-ahead log, which are not in [`Engine::sizes`]; 0 where there is none.
+    fn wal_bytes(&self) -> u64 {
+        0
+    }
+
     /// Appends batches, each with neighbouring vids in its order; all of them or none. Events get
     /// the time of the last event or of now, whichever is later; where nothing is new on the log,
     /// its time is as before.
     ///
     /// # Errors
-    /// Storage full (nothing was written, later appends may succeed), busy (too many ids to
-    /// remember), or broken (nothing will be written any more).
+    /// Storage full or locked by another program (nothing was written, later appends may succeed),
+    /// busy (too many ids to remember), or broken (nothing will be written any more).
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended>;
 
     /// Reads a page.

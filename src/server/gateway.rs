@@ -15,19 +15,20 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic_health::ServingStatus;
+
 use tonic_health::server::HealthReporter;
 
 use super::connection::Connections;
 use super::direct::{self, KeepAlive};
 use super::listener::{accept, bind};
+use super::readiness;
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::limits;
 use crate::memory::MemoryBudget;
 use crate::source::Sources;
-use crate::transport::{self, Routes};
+use crate::transport::Routes;
 
 /// Why the gateway could not start, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -90,11 +91,7 @@ impl Gateway {
         );
         let bus = Bus::start_within(engine, config.bus.clone(), memory);
         let (health, health_service) = tonic_health::server::health_reporter();
-        for service in transport::HEALTH_SERVICES {
-            health
-                .set_service_status(service, ServingStatus::Serving)
-                .await;
-        }
+        readiness::report(&health, bus.writable().is_ok()).await;
         let sources = Sources::plan(&config.sources, &bus);
         Gateway {
             routes: Routes::new(bus.clone(), config, sources.states(), health_service),
@@ -138,17 +135,14 @@ impl Gateway {
         }
         accepting.close();
         sources.start(&bus, &connections.tracker);
+        tokio::spawn(readiness::follow(bus.clone(), health.clone()));
 
         shutdown.await;
         tracing::info!(
             subscribers = bus.subscribers(),
             "shutting down: streams are being ended"
         );
-        for service in transport::HEALTH_SERVICES {
-            health
-                .set_service_status(service, ServingStatus::NotServing)
-                .await;
-        }
+        readiness::report(&health, false).await;
         // New connections are still taken meanwhile, to be told that the gateway is closing.
         bus.close();
         connections.shared.draining.cancel();

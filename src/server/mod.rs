@@ -14,6 +14,7 @@ mod linger;
 mod listener;
 mod outgoing;
 mod protocol;
+mod readiness;
 mod replayed;
 mod requests;
 mod streams;

@@ -24,7 +24,9 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
     match error.kind() {
         Kind::Closing => Some(ClosingReason::Shutdown),
         Kind::Busy | Kind::OutOfMemory => Some(ClosingReason::Busy),
-        Kind::Broken | Kind::StorageFull | Kind::Internal => Some(ClosingReason::Behind),
+        Kind::Locked | Kind::Broken | Kind::StorageFull | Kind::Internal => {
+            Some(ClosingReason::Behind)
+        }
         Kind::BadRequest
         | Kind::Forbidden
         | Kind::NotFound

@@ -6,7 +6,7 @@ use vidette::limits;
 use crate::PAGE;
 use crate::page::table;
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind::BadRequest,
     Kind::Forbidden,
     Kind::NotFound,
@@ -18,6 +18,7 @@ const KINDS: [Kind; 14] = [
     Kind::Busy,
     Kind::Internal,
     Kind::Closing,
+    Kind::Locked,
     Kind::Broken,
     Kind::OutOfMemory,
     Kind::StorageFull,

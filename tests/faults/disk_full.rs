@@ -8,6 +8,7 @@ use tonic::Code;
 use crate::common::gateway::{Gateway, Setup};
 use crate::common::read::{ALL, Ask, Reader, Via, read_all};
 use crate::folders::{Disk, sqlite3};
+use crate::health::{gauge, health_of, status};
 use crate::history::History;
 use crate::publisher::{Draft, Fault, Outcome, Publisher, WAYS, Way};
 
@@ -236,4 +237,79 @@ async fn a_full_disk_recovers_when_retention_trims() {
             .map(|e| e.id.clone()),
         Some("next".into())
     );
+}
+
+/// Started on a full disk, after a kill and after an end in good order, it serves readers, and
+/// publishers again as soon as there is space.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_starts_on_a_full_disk_and_publishing_comes_back_by_itself() {
+    for ends_well in [false, true] {
+        let Some(disk) = Disk::of("24m") else { return };
+        let mut gateway = Gateway::start_at(Setup::default(), &disk.path().join("data"));
+        let mut history = History::default();
+        disk.fill_but(1 << 20);
+        fill(&gateway, &mut history, "first").await;
+        if ends_well {
+            assert!(gateway.terminate().await.success(), "{}", gateway.log());
+        } else {
+            gateway.kill();
+        }
+        disk.fill_more();
+        tokio::task::block_in_place(|| gateway.start_again());
+        check_log(&gateway, &history).await;
+        let is_red = async || status(&gateway, "/readyz").await == 507;
+        gateway.until("it is not ready", is_red).await;
+        assert_eq!(gauge(&gateway, "vidette_ready").await, 0);
+        let not_serving = async || health_of(&gateway, "").await == "NOT_SERVING";
+        gateway.until("gRPC health says so", not_serving).await;
+        let refused = Publisher::new(Way::Publish, &gateway.url())
+            .publish(&[Draft::of_size("a", "refused", 300_000)])
+            .await
+            .refused();
+        assert!(is_full(&refused), "{refused:?}");
+
+        disk.make_room();
+        let is_ready = async || status(&gateway, "/readyz").await == 200;
+        gateway.until("it is ready by itself", is_ready).await;
+        let serving = async || health_of(&gateway, "").await == "SERVING";
+        gateway.until("gRPC health says so", serving).await;
+        let draft = [Draft::of_size("a", "after", 300_000)];
+        history.sending(&draft);
+        let mut publisher = Publisher::new(Way::Publish, &gateway.url());
+        history.acknowledged(&draft, &publisher.publish(&draft).await.all());
+        check_log(&gateway, &history).await;
+    }
+}
+
+/// Nobody makes space: retention has to, also after a restart in the middle of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_started_on_a_full_disk_recovers_when_retention_trims() {
+    for ends_well in [false, true] {
+        let Some(disk) = Disk::of("40m") else { return };
+        let mut gateway = Gateway::start_at(Setup::default(), &disk.path().join("data"));
+        fill(&gateway, &mut History::default(), "first").await;
+        if ends_well {
+            assert!(gateway.terminate().await.success(), "{}", gateway.log());
+        } else {
+            gateway.kill();
+        }
+        disk.fill_but(0);
+        let config = "[bus]\nheartbeat = \"500ms\"\n[retention]\nmax_age = \"1500ms\"".to_owned();
+        let setup = Setup {
+            config,
+            ..Setup::default()
+        };
+        let data_dir = gateway.data_dir().to_owned();
+        drop(gateway);
+        let gateway = Gateway::start_at(setup, &data_dir);
+        let has_trimmed = async || gauge(&gateway, "vidette_retained_events").await == 0;
+        gateway.until("all is trimmed", has_trimmed).await;
+        let is_ready = async || status(&gateway, "/readyz").await == 200;
+        gateway.until("it is ready by itself", is_ready).await;
+        let mut publisher = Publisher::new(Way::Events, &gateway.url());
+        for n in 0..40 {
+            let draft = Draft::of_size("a", format!("next-{n}"), 100_000);
+            publisher.publish(&[draft]).await.all();
+        }
+    }
 }

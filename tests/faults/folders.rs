@@ -68,6 +68,16 @@ impl Disk {
         fs::remove_file(spare).expect("a file");
     }
 
+    /// Takes what has become free since.
+    pub(crate) fn fill_more(&self) {
+        use std::io::Write as _;
+        let mut filler = fs::OpenOptions::new()
+            .append(true)
+            .open(self.filler())
+            .expect("a file");
+        while filler.write(&[0; 4096]).is_ok_and(|written| written > 0) {}
+    }
+
     pub(crate) fn make_room(&self) {
         fs::remove_file(self.filler()).expect("a file");
     }

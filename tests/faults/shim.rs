@@ -23,8 +23,9 @@ fn library() -> &'static Path {
 impl Shim {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
-        std::fs::create_dir(folder.path().join("control")).expect("a folder");
-        std::fs::create_dir(folder.path().join("control/shadow")).expect("a folder");
+        for name in ["control", "control/shadow", "control/dirty"] {
+            std::fs::create_dir(folder.path().join(name)).expect("a folder");
+        }
         Shim { folder }
     }
 

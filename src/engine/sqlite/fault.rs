@@ -58,16 +58,24 @@ pub(super) fn broken() -> Error {
     )
 }
 
-fn storage_full() -> Error {
+/// The log's files are no longer those that were opened, or not whole.
+pub(super) fn replaced(what: &str) -> Error {
+    let detail = format!(
+        "the log was changed while the gateway runs: {what}. Nothing is written until the gateway has been restarted on a whole data folder; reading goes on from what is in memory"
+    );
+    Error::new(Kind::Broken, detail)
+}
+
+pub(super) fn storage_full() -> Error {
     Error::new(
         Kind::StorageFull,
         "the disk with the data folder is full; nothing was written. Make room or shorten retention, then publish again",
     )
 }
 
-fn locked() -> Error {
+pub(super) fn locked() -> Error {
     Error::new(
-        Kind::Busy,
+        Kind::Locked,
         "another program holds the write lock of the database; nothing was written. End its transaction, then publish again",
     )
 }

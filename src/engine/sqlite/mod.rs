@@ -6,24 +6,34 @@
 //!   is synced before an append returns;
 //! - a commit writes its events, and the index of topics trails behind them;
 //! - readers have connections of their own and never wait for the writer;
-//! - after a failed sync nothing is written any more until a restart has read back what the disk
-//!   really holds.
+//! - after a failed sync, or when the log's files have been changed by others, nothing is written
+//!   any more until a restart has read back what the disk really holds;
+//! - no other program decides whether the log can be opened, or how long publishers wait: it may
+//!   only make them be refused.
 
 mod append;
 mod checkpoint;
 mod fault;
+mod files;
+mod folder;
+mod frames;
+mod health;
 mod index;
 mod open;
+mod probe;
 mod reader;
 mod readers;
+mod refusal;
 mod reserve;
 mod row;
 mod schema;
+mod settle;
 mod state;
 mod trim;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,8 +45,10 @@ use crate::event::NewEvent;
 use crate::limits;
 use crate::topic::{Filter, Topic};
 
-pub use open::OpenError;
+use health::Health;
+use probe::Probe;
 use readers::Readers;
+pub use refusal::OpenError;
 use reserve::Reserve;
 use state::Status;
 use writer::Writer;
@@ -46,6 +58,8 @@ pub struct SqliteEngine {
     epoch: Epoch,
     writer: Writer,
     readers: Readers,
+    health: Arc<Health>,
+    _probe: Probe,
     /// Held for as long as the engine lives.
     _lock: std::fs::File,
 }
@@ -57,18 +71,27 @@ impl SqliteEngine {
     /// When another process holds the folder, or it cannot be written, has no room, or is damaged.
     pub fn open(data_dir: &Path, dedupe_window: Duration) -> std::result::Result<Self, OpenError> {
         let opened = open::open(data_dir)?;
-        let readers = Readers::new(opened.readers);
-        let epoch = opened.epoch;
+        let readers = Readers::new(opened.readers, opened.health.clone());
         let writer = Writer::start(
             opened.writer,
             opened.state,
             Reserve::take(data_dir),
+            opened.health.clone(),
             dedupe_window,
         )?;
+        let probe = Probe::start(
+            data_dir,
+            opened.looker,
+            opened.health.clone(),
+            opened.copier,
+            writer.lock_trial(),
+        )?;
         Ok(SqliteEngine {
-            epoch,
+            epoch: opened.epoch,
             writer,
             readers,
+            health: opened.health,
+            _probe: probe,
             _lock: opened.lock,
         })
     }
@@ -101,11 +124,11 @@ impl Engine for SqliteEngine {
     }
 
     fn writable(&self) -> Result<()> {
-        if self.status().broken {
-            Err(fault::broken())
-        } else {
-            Ok(())
-        }
+        self.health.writable()
+    }
+
+    fn wal_bytes(&self) -> u64 {
+        self.health.wal_bytes()
     }
 
     fn newest_moment(&self) -> Option<Moment> {

@@ -2,40 +2,35 @@
 //!
 //! Invariants:
 //! - nothing in the folder changes before the lock is held and the database has been recognised;
+//! - a full disk, and another program that reads or writes, do not keep a log from being opened:
+//!   what needs space or the write lock is put off with a warning;
 //! - a new database appears under its name only when it is complete, so an empty or headless file
 //!   is always damage.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::reserve::Reserve;
+use super::checkpoint::{self, Copier};
+use super::files::Files;
+use super::folder::{DATABASE, lock, make_folder, refuse_leftovers};
+use super::health::Health;
+use super::refusal::{
+    OpenError, OpenFault, OpenResult, damaged, full, is_disk_full, of_opening, unusable,
+};
+use super::settle::settle;
 use super::state::State;
-use super::{checkpoint, from_sql, schema, to_sql};
+use super::{from_sql, reserve, schema, to_sql};
 use crate::cursor::Epoch;
 use crate::engine::Moment;
 use crate::limits;
 
-const DATABASE: &str = "vidette.db";
 const NEW_DATABASE: &str = "vidette.db.new";
-const LOCK: &str = "vidette.lock";
-
-/// Why a data folder cannot be used, and what to do.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(String);
-
-impl OpenError {
-    pub(super) fn new(text: impl Into<String>) -> Self {
-        OpenError(text.into())
-    }
-}
-
-type OpenResult<T> = Result<T, OpenError>;
 
 /// What an open data folder gives.
 pub(super) struct Opened {
@@ -43,6 +38,10 @@ pub(super) struct Opened {
     pub(super) epoch: Epoch,
     pub(super) writer: Connection,
     pub(super) readers: Vec<Connection>,
+    /// For looking after the log.
+    pub(super) looker: Connection,
+    pub(super) copier: Copier,
+    pub(super) health: Arc<Health>,
     pub(super) state: State,
 }
 
@@ -55,89 +54,66 @@ pub(super) fn open(data_dir: &Path) -> OpenResult<Opened> {
         create(data_dir).map_err(|e| of_opening(data_dir, e))?;
     }
     recognise(&path)?;
-    let mut writer = connect_writer(&path).map_err(|e| of_opening(data_dir, e))?;
+    let writer = connect_even_if_full(data_dir, &path)?;
     check(&writer, &path)?;
-    check_version(
-        &path,
-        version_of(&writer).map_err(|e| of_opening(data_dir, e))?,
-    )?;
-    settle(&writer, &path).map_err(|e| of_opening(data_dir, e))?;
-    take_over(&writer, data_dir).map_err(|e| of_opening(data_dir, e))?;
-    let (epoch, state) = load(&writer).map_err(|e| of_opening(data_dir, e))?;
+    open_recognised(data_dir, &path, lock, writer).map_err(|e| of_opening(data_dir, e))
+}
+
+/// Opens a database that has been recognised and checked.
+fn open_recognised(
+    data_dir: &Path,
+    path: &Path,
+    lock: File,
+    mut writer: Connection,
+) -> Result<Opened, OpenFault> {
+    check_version(path, version_of(&writer)?)?;
+    let looker = connect_reader(path)?;
+    settle(&writer, &looker, path)?;
+    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    take_over(&writer, data_dir)?;
+    let (epoch, state) = load(&writer)?;
     let readers = (0..limits::COLD_READERS)
-        .map(|_| connect_reader(&path))
-        .collect::<rusqlite::Result<_>>();
-    let readers = readers.map_err(|e| of_opening(data_dir, e))?;
-    checkpoint::lengthen(&writer).map_err(|e| of_opening(data_dir, e))?;
-    checkpoint::start(&mut writer, &path)?;
+        .map(|_| connect_reader(path))
+        .collect::<rusqlite::Result<_>>()?;
+    let health = Arc::new(Health::new(Files::note(data_dir)?));
+    prepare_writing(&writer, &health);
+    let copier = checkpoint::start(&mut writer, path, health.clone())?;
     Ok(Opened {
         lock,
         epoch,
         writer,
         readers,
+        looker,
+        copier,
+        health,
         state,
     })
 }
 
-/// Makes a folder and those above it, and syncs each name: a power cut must not take the folder
-/// with its events.
-fn make_folder(folder: &Path) -> std::io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let parent = folder
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    make_folder(parent)?;
-    fs::create_dir(folder)?;
-    File::open(parent)?.sync_all()
-}
-
-fn lock(data_dir: &Path) -> OpenResult<File> {
-    let path = data_dir.join(LOCK);
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path);
-    let mut file = opened.map_err(|e| unusable(data_dir, "cannot be written", &e))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            let holder = holder.trim();
-            let by = if holder.is_empty() {
-                "another process".to_owned()
-            } else {
-                format!("another process ({holder})")
-            };
-            return Err(OpenError(format!(
-                "the data folder {} is held by {by}. One gateway at a time may use it: stop the other one, or give this one its own --data-dir",
-                data_dir.display()
-            )));
+/// What makes writing possible or faster, and is done later, or not at all, where it cannot be done
+/// now.
+fn prepare_writing(writer: &Connection, health: &Health) {
+    let is_short = health.files().wal_bytes() < checkpoint::LENGTH_BYTES;
+    let prepare = || {
+        writer.busy_timeout(Duration::ZERO)?; // the start has waited for the lock already
+        if is_short {
+            checkpoint::lengthen(writer)?;
         }
-        Err(TryLockError::Error(e)) => return Err(unusable(data_dir, "cannot be locked", &e)),
+        Ok(())
+    };
+    match prepare() {
+        Ok(()) => {}
+        Err(error) if is_disk_full(&error) => {
+            tracing::warn!(
+                "the disk with the data folder is full: nothing can be published until there is space"
+            );
+            health.note_full(true);
+        }
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+            health.note_lock(false);
+        }
+        Err(error) => tracing::warn!(%error, "the write-ahead log could not be prepared"),
     }
-    // Only to help a person; the lock is what counts, so a full disk is no reason to stop here.
-    let _ = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "pid {}", std::process::id()));
-    Ok(file)
-}
-
-/// A write-ahead log without its database means that the database has been lost.
-fn refuse_leftovers(data_dir: &Path) -> OpenResult<()> {
-    let wal = data_dir.join(format!("{DATABASE}-wal"));
-    if wal.exists() {
-        return Err(OpenError(format!(
-            "{} is there but its database {DATABASE} is not. Nothing was changed. Restore the whole data folder from a copy, or move it away to begin a new log",
-            wal.display()
-        )));
-    }
-    Ok(())
 }
 
 /// Makes a complete database under another name, then gives it its own.
@@ -164,7 +140,7 @@ fn create(data_dir: &Path) -> Result<(), OpenFault> {
 fn recognise(path: &Path) -> OpenResult<()> {
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(72).read_to_end(&mut head));
-    read.map_err(|e| OpenError(format!("{} cannot be read: {e}", path.display())))?;
+    read.map_err(|e| OpenError::new(format!("{} cannot be read: {e}", path.display())))?;
     if head.len() < 72 || !head.starts_with(b"SQLite format 3\0") {
         return Err(damaged(path, "it is not a SQLite database"));
     }
@@ -178,7 +154,7 @@ fn recognise(path: &Path) -> OpenResult<()> {
     };
     let (application, version) = (number(68), number(60));
     if application != schema::APPLICATION_ID {
-        return Err(OpenError(format!(
+        return Err(OpenError::new(format!(
             "{} is a database of another program. Choose another --data-dir",
             path.display()
         )));
@@ -190,18 +166,18 @@ fn check_version(path: &Path, version: i64) -> OpenResult<()> {
     if (schema::OLDEST_VERSION..=schema::VERSION).contains(&version) {
         return Ok(());
     }
-    Err(OpenError(format!(
+    Err(OpenError::new(format!(
         "{} has schema version {version}, this vidette knows {}. Use the vidette that wrote it, or a newer one",
         path.display(),
         schema::VERSION
     )))
 }
 
-/// Taking over an older log needs a little of the disk: where it is full, that of the reserve.
+/// Taking over an older log needs a little of the disk: where it is full, that of the reserve. It is
+/// the one step of a start that has to write: what an older log lacks is read from then on.
 fn take_over(writer: &Connection, data_dir: &Path) -> rusqlite::Result<()> {
     let done = schema::take_over(writer);
-    let is_full = |e: &rusqlite::Error| e.sqlite_error_code() == Some(ErrorCode::DiskFull);
-    if done.as_ref().is_err_and(is_full) && Reserve::held(data_dir).give_up() {
+    if done.as_ref().is_err_and(is_disk_full) && reserve::give_up_in(data_dir) {
         return schema::take_over(writer);
     }
     done
@@ -212,49 +188,49 @@ fn version_of(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |r| r.get(0))
 }
 
-fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
+/// Opening a log takes a little space. On a full disk the reserve is given up for it.
+fn connect_even_if_full(data_dir: &Path, path: &Path) -> OpenResult<Connection> {
+    let connected = match connect_writer(path) {
+        Err(error) if reserve::is_low(data_dir) && reserve::give_up_in(data_dir) => {
+            tracing::warn!(%error, "the disk with the data folder is full; the reserve is given up to open the log");
+            connect_writer(path)
+        }
+        connected => connected,
+    };
+    connected.map_err(|error| {
+        // SQLite does not always say that it is this.
+        if reserve::is_low(data_dir) && !error.is_damage() {
+            full(data_dir)
+        } else {
+            of_opening(data_dir, error)
+        }
+    })
+}
+
+fn connect_writer(path: &Path) -> Result<Connection, OpenFault> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    connection.busy_timeout(Duration::from_secs(5))?; // somebody may look with sqlite3
+    connection.busy_timeout(limits::START_LOCK_WAIT)?; // somebody may look with sqlite3
     // A database that is refused keeps its write-ahead log; closing would copy it in and delete it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get(0))?;
+    if mode != "wal" {
+        let error = format!("its journal mode is {mode} and cannot be changed to WAL");
+        return Err(std::io::Error::other(error).into());
+    }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?; // it is copied by the copier
     connection.pragma_update(None, "foreign_keys", false)?; // on by default in this build of SQLite
+    connection.pragma_update(
+        None,
+        "journal_size_limit",
+        limits::WAL_KEPT_BYTES.cast_signed(),
+    )?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
-}
-
-/// Makes durable what SQLite has just recovered. A commit whose sync was cut off or failed may have
-/// come back from the page cache; copying it into the database, which is synced then, makes it as
-/// durable as it is about to be visible. A mere sync of the write-ahead log would not do: after a
-/// failed one the kernel takes its pages for clean.
-fn settle(connection: &Connection, path: &Path) -> Result<(), OpenFault> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    let is_busy: rusqlite::Result<i64> =
-        connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |r| r.get(0));
-    match is_busy.map_err(OpenFault::from) {
-        Ok(0) => Ok(()),
-        Ok(_) => {
-            let fault = format!(
-                "another program reads {}; the write-ahead log could not be settled",
-                path.display()
-            );
-            Err(std::io::Error::other(fault).into())
-        }
-        // No room to copy it: synced where it is, it is as durable as before, and readers can be
-        // served.
-        Err(fault) if fault.is_full_disk() => {
-            tracing::warn!(
-                "the disk with the data folder is full: nothing can be published until there is room"
-            );
-            Ok(File::open(path.with_extension("db-wal"))?.sync_all()?)
-        }
-        Err(fault) => Err(fault),
-    }
 }
 
 /// A connection that only copies the write-ahead log into the database.
@@ -297,8 +273,22 @@ fn check(connection: &Connection, path: &Path) -> OpenResult<()> {
             Ok(())
         }
         Ok(verdict) => Err(damaged(path, &verdict)),
-        Err(e) => Err(damaged(path, &e.to_string())),
+        // What SQLite could not do now says nothing of the database.
+        Err(error) if is_passing(&error) => {
+            tracing::warn!(%error, "the database could not be checked");
+            Ok(())
+        }
+        Err(error) => Err(damaged(path, &error.to_string())),
     }
+}
+
+fn is_passing(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    is_disk_full(error)
+        || matches!(
+            code,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OutOfMemory)
+        )
 }
 
 /// The row of `bus`, and what the log has behind it.
@@ -355,62 +345,4 @@ fn load_indexed(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
             Ok((epoch, state))
         },
     )
-}
-
-fn unusable(data_dir: &Path, what: &str, fault: &std::io::Error) -> OpenError {
-    OpenError(format!(
-        "the data folder {} {what}: {fault}. Check its path, its permissions and the room on its disk, or choose another --data-dir",
-        data_dir.display()
-    ))
-}
-
-fn damaged(path: &Path, what: &str) -> OpenError {
-    OpenError(format!(
-        "{} is damaged: {what}. Nothing was changed. Restore the data folder from a copy, try `sqlite3 FILE .recover`, or move it away to begin a new log",
-        path.display()
-    ))
-}
-
-fn of_opening(data_dir: &Path, fault: impl Into<OpenFault>) -> OpenError {
-    let fault = fault.into();
-    let folder = data_dir.display();
-    if fault.is_full_disk() {
-        return OpenError(format!(
-            "the disk with the data folder {folder} is full. Nothing was lost; make room, then start again"
-        ));
-    }
-    match fault.sqlite_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            damaged(&data_dir.join(DATABASE), &fault.to_string())
-        }
-        Some(ErrorCode::DatabaseBusy) => OpenError(format!(
-            "the database in {folder} is in use by another program: {fault}"
-        )),
-        _ => OpenError(format!(
-            "the data folder {folder} cannot be used: {fault}. Check its permissions and the room on its disk"
-        )),
-    }
-}
-
-/// What can go wrong on the way, by where it comes from.
-#[derive(Debug, thiserror::Error)]
-enum OpenFault {
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    #[error("{0}")]
-    Sqlite(#[from] rusqlite::Error),
-}
-
-impl OpenFault {
-    fn sqlite_code(&self) -> Option<ErrorCode> {
-        match self {
-            OpenFault::Sqlite(fault) => fault.sqlite_error_code(),
-            OpenFault::Io(_) => None,
-        }
-    }
-
-    fn is_full_disk(&self) -> bool {
-        matches!(self, OpenFault::Io(e) if e.kind() == std::io::ErrorKind::StorageFull)
-            || self.sqlite_code() == Some(ErrorCode::DiskFull)
-    }
 }

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::fault;
+use super::health::Health;
 use crate::error::{Error, Result};
 
 /// Steps of SQLite's machine between two looks at whether somebody still waits: about 0.1 ms.
@@ -23,23 +24,48 @@ const STEPS_BETWEEN_LOOKS: std::ffi::c_int = 10_000;
 #[derive(Clone)]
 pub(super) struct Readers {
     permits: Arc<Semaphore>,
-    /// As many as there are free permits; the lock is held for a push or a pop only.
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Idle>,
+}
+
+/// Connections that nobody uses, as many as there are free permits.
+struct Idle {
+    /// Held for a push or a pop only.
+    connections: Mutex<Vec<Connection>>,
+    health: Arc<Health>,
+}
+
+impl Idle {
+    fn connections(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        for connection in self.connections().iter() {
+            self.health.before_closing(connection);
+        }
+    }
 }
 
 /// A connection that is in use, and the right to use it.
 struct Lent {
     connection: Option<Connection>,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Idle>,
     /// Given back after the connection.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Readers {
-    pub(super) fn new(connections: Vec<Connection>) -> Self {
+    pub(super) fn new(connections: Vec<Connection>, health: Arc<Health>) -> Self {
         Readers {
             permits: Arc::new(Semaphore::new(connections.len())),
-            idle: Arc::new(Mutex::new(connections)),
+            idle: Arc::new(Idle {
+                connections: Mutex::new(connections),
+                health,
+            }),
         }
     }
 
@@ -72,7 +98,7 @@ impl Readers {
     }
 
     fn lend(&self, permit: OwnedSemaphorePermit) -> Lent {
-        let connection = idle(&self.idle).pop();
+        let connection = self.idle.connections().pop();
         Lent {
             connection: Some(connection.expect("a permit stands for an idle connection")),
             idle: self.idle.clone(),
@@ -100,15 +126,11 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        idle(&self.idle).extend(self.connection.take());
+        self.idle.connections().extend(self.connection.take());
     }
 }
 
 /// As SQLite says it of a read that was broken off.
 fn interrupted() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None)
-}
-
-fn idle(connections: &Mutex<Vec<Connection>>) -> MutexGuard<'_, Vec<Connection>> {
-    connections.lock().unwrap_or_else(PoisonError::into_inner)
 }

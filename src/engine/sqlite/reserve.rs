@@ -1,15 +1,29 @@
-//! A little room that is kept back for trimming.
+//! Space that is kept back for trimming.
 //!
-//! Deleting takes room in the write-ahead log before it gives any. On a full disk the reserve is
-//! given up for that. Invariant: nothing is ever read from the file, so it may be missing or cut at
-//! any time.
+//! Deleting takes space in the write-ahead log before it gives any, and the log can begin anew only
+//! after the database has grown by the new pages that are in it. On a full disk the reserve is given
+//! up for both. Invariants:
+//! - nothing is ever read from the file, so it may be missing or cut at any time;
+//! - it takes no more than a part of the space that is left.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use crate::limits;
+
 const RESERVE: &str = "vidette.reserve";
-const RESERVE_BYTES: usize = 512 * 1024;
+/// Where it is tried whether the disk takes anything.
+const TRIAL: &str = "vidette.trial";
+/// What is kept back, in bytes: about what a write-ahead log adds to the database, …
+const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+/// … or as much as this part of what is left, …
+const RESERVE_PART: u64 = 4;
+/// … or at least as much, for deleting alone.
+const SMALL_RESERVES_BYTES: [u64; 3] = [512 * 1024, 256 * 1024, 128 * 1024];
 
 pub(super) struct Reserve {
     path: PathBuf,
@@ -27,24 +41,28 @@ impl Reserve {
         reserve
     }
 
-    /// The reserve that an earlier gateway has left.
-    pub(super) fn held(data_dir: &Path) -> Self {
-        Reserve {
-            path: data_dir.join(RESERVE),
-            is_held: true,
-        }
-    }
-
     /// Takes the room again, if it was given up and there is some.
     pub(super) fn take_again(&mut self) {
         if self.is_held {
             return;
         }
-        let is_whole = fs::metadata(&self.path).is_ok_and(|m| m.len() == RESERVE_BYTES as u64);
-        self.is_held = is_whole || self.write().is_ok();
+        let [.., smallest] = SMALL_RESERVES_BYTES;
+        self.is_held =
+            fs::metadata(&self.path).is_ok_and(|m| m.len() >= smallest) || self.write().is_ok();
         if !self.is_held {
             let _ = fs::remove_file(&self.path); // a part of it would only be in the way
         }
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let part = RESERVE_BYTES.min(free_bytes(folder) / RESERVE_PART);
+        let mut sizes = SMALL_RESERVES_BYTES.to_vec();
+        sizes.insert(0, part.max(SMALL_RESERVES_BYTES[0]));
+        let mut tried = sizes.into_iter().map(|bytes| fills(&self.path, bytes));
+        tried
+            .find(Result::is_ok)
+            .unwrap_or(Err(io::ErrorKind::StorageFull.into()))
     }
 
     /// Gives the room up. False when there was none.
@@ -52,9 +70,40 @@ impl Reserve {
         let was_held = std::mem::take(&mut self.is_held);
         was_held && fs::remove_file(&self.path).is_ok()
     }
+}
 
-    fn write(&self) -> std::io::Result<()> {
-        // Written and not just set to a length, which would take no room.
-        File::create(&self.path)?.write_all(&vec![0; RESERVE_BYTES])
+/// Gives up the reserve that an earlier run has left: opening a log needs a little, too. False when
+/// there is none.
+pub(super) fn give_up_in(data_dir: &Path) -> bool {
+    fs::remove_file(data_dir.join(RESERVE)).is_ok()
+}
+
+/// Has the disk hardly any space left?
+pub(super) fn is_low(data_dir: &Path) -> bool {
+    free_bytes(data_dir) < limits::FULL_DISK_BYTES
+}
+
+/// What the disk has left; as if there were enough where it does not say.
+fn free_bytes(folder: &Path) -> u64 {
+    let space = rustix::fs::statvfs(folder);
+    space.map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize))
+}
+
+/// Does the disk take [`limits::FULL_DISK_BYTES`]? They are given back at once.
+pub(super) fn can_write(data_dir: &Path) -> bool {
+    let path = data_dir.join(TRIAL);
+    let is_written = fills(&path, limits::FULL_DISK_BYTES).is_ok();
+    let _ = fs::remove_file(&path);
+    is_written
+}
+
+/// Makes a file that takes so many bytes of the disk; its length alone would take none.
+fn fills(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            io::copy(&mut io::repeat(0).take(bytes), &mut file).map(drop)
+        }
+        done => Ok(done?),
     }
 }

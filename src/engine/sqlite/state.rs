@@ -14,7 +14,6 @@ pub(super) struct Status {
     pub(super) bounds: Bounds,
     pub(super) sizes: Sizes,
     pub(super) newest_moment: Option<Moment>,
-    pub(super) broken: bool,
 }
 
 /// The log, and how far its index goes.
@@ -54,7 +53,7 @@ pub(super) const EMPTY: State = State {
 };
 
 impl State {
-    pub(super) fn status(&self, broken: bool) -> Status {
+    pub(super) fn status(&self) -> Status {
         Status {
             bounds: Bounds {
                 first: self.first,
@@ -65,7 +64,6 @@ impl State {
                 bytes: self.bytes,
             },
             newest_moment: (self.noted.counted_ms > 0).then_some(self.noted),
-            broken,
         }
     }
 

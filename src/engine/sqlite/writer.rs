@@ -2,17 +2,21 @@
 //!
 //! Invariants:
 //! - the state in memory changes only after the transaction that it describes has committed;
-//! - one append is one transaction: one sync for all of its batches.
+//! - one append is one transaction: one sync for all of its batches;
+//! - nothing is acknowledged that may have been written to files that are gone;
+//! - a write lock that another program holds is waited for once, for a bounded time; until it is
+//!   free the next ones are refused at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::append::Appending;
-use super::open::OpenError;
+use super::health::Health;
+use super::refusal::OpenError;
 use super::reserve::Reserve;
 use super::state::{State, Status};
 use super::trim::{Budget, Due};
@@ -44,6 +48,8 @@ enum Command {
         counted_ms: i64,
         reply: oneshot::Sender<Result<TrimStep>>,
     },
+    /// Take the write lock for a moment, to learn whether it is free.
+    TryLock,
 }
 
 /// A handle to the thread.
@@ -58,17 +64,18 @@ impl Writer {
         connection: Connection,
         state: State,
         reserve: Reserve,
+        health: Arc<Health>,
         dedupe_window: Duration,
     ) -> std::result::Result<Self, OpenError> {
         let (commands, queue) = mpsc::channel(QUEUED_COMMANDS);
-        let status = Arc::new(Mutex::new(state.status(false)));
+        let status = Arc::new(Mutex::new(state.status()));
         let mut thread = WriterThread {
             connection,
             state,
             reserve,
             dedupe_window,
             topics: HashMap::new(),
-            broken: false,
+            health,
             status: status.clone(),
         };
         let spawned = std::thread::Builder::new()
@@ -81,6 +88,11 @@ impl Writer {
 
     pub(super) fn status(&self) -> Status {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How others have the write lock tried.
+    pub(super) fn lock_trial(&self) -> LockTrial {
+        LockTrial(self.commands.downgrade())
     }
 
     pub(super) async fn append(
@@ -122,6 +134,18 @@ impl Writer {
     }
 }
 
+/// Has the writer try the write lock.
+pub(super) struct LockTrial(mpsc::WeakSender<Command>);
+
+impl LockTrial {
+    /// When there are commands waiting they try it themselves.
+    pub(super) fn ask(&self) {
+        if let Some(commands) = self.0.upgrade() {
+            let _ = commands.try_send(Command::TryLock);
+        }
+    }
+}
+
 struct WriterThread {
     connection: Connection,
     state: State,
@@ -129,7 +153,7 @@ struct WriterThread {
     dedupe_window: Duration,
     /// Their numbers, so that an append need not look them up.
     topics: HashMap<Topic, i64>,
-    broken: bool,
+    health: Arc<Health>,
     status: Arc<Mutex<Status>>,
 }
 
@@ -157,8 +181,10 @@ impl WriterThread {
                     let done = self.trim_even_if_full(&retention, counted_ms);
                     let _ = reply.send(done);
                 }
+                Command::TryLock => drop(begin(&mut self.connection, &self.health)),
             }
         }
+        self.health.before_closing(&self.connection);
     }
 
     /// Runs one transaction on a copy of the state, and takes the copy over once it has committed.
@@ -166,13 +192,12 @@ impl WriterThread {
         &mut self,
         transaction: impl FnOnce(&mut Self, &mut State) -> rusqlite::Result<Result<T>>,
     ) -> Result<T> {
-        if self.broken {
-            return Err(fault::broken());
-        }
+        self.health.intact()?;
         let mut state = self.state;
         let done = transaction(self, &mut state);
         match done {
             Ok(Ok(value)) => {
+                self.health.check_files_if_due()?;
                 self.state = state;
                 self.publish_status();
                 Ok(value)
@@ -181,16 +206,18 @@ impl WriterThread {
             Err(failed) => {
                 self.topics.clear(); // may hold topics that have been rolled back
                 let failed = fault::of_writing(&failed);
-                self.broken = failed.breaks;
-                self.publish_status();
+                if failed.breaks {
+                    self.health.break_with(failed.error.clone());
+                } else if failed.error.kind() == Kind::StorageFull {
+                    self.health.note_full(true);
+                }
                 Err(failed.error)
             }
         }
     }
 
     fn publish_status(&self) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
-            self.state.status(self.broken);
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = self.state.status();
     }
 
     fn append(
@@ -206,9 +233,7 @@ impl WriterThread {
         if self.topics.len() > CACHED_TOPICS {
             self.topics.clear();
         }
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = begin(&mut self.connection, &self.health)?;
         let window = self.dedupe_window;
         let mut appending = Appending::new(&transaction, state, &mut self.topics, window, now)?;
         let mut receipts = Vec::with_capacity(batches.len());
@@ -230,7 +255,9 @@ impl WriterThread {
 
     fn note(&mut self, state: &mut State, now: Moment) -> rusqlite::Result<Result<()>> {
         state.note(now);
-        state.save(&self.connection)?;
+        let transaction = begin(&mut self.connection, &self.health)?;
+        state.save(&transaction)?;
+        transaction.commit()?;
         Ok(Ok(()))
     }
 
@@ -263,9 +290,7 @@ impl WriterThread {
         let Some(due) = Due::find(&self.connection, state, retention, counted_ms, budget)? else {
             return Ok(Ok(TrimStep::NOTHING));
         };
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = begin(&mut self.connection, &self.health)?;
         let done = due.delete(&transaction, state)?;
         transaction.commit()?;
         for topic in &done.topics {
@@ -273,4 +298,21 @@ impl WriterThread {
         }
         Ok(Ok(done.step))
     }
+}
+
+/// Begins to write. The write lock of another program is waited for unless it is known to be held.
+fn begin<'c>(connection: &'c mut Connection, health: &Health) -> rusqlite::Result<Transaction<'c>> {
+    let wait = if health.is_locked() {
+        Duration::ZERO
+    } else {
+        limits::WRITE_LOCK_WAIT
+    };
+    connection.busy_timeout(wait)?;
+    let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+    let is_locked = matches!(
+        &begun,
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+    );
+    health.note_lock(!is_locked);
+    begun
 }

@@ -1,0 +1,145 @@
+//! Can the log be written, and if not, why?
+//!
+//! The writer and the probe note here what they have met; publishers, `/readyz`, gRPC health and
+//! the metrics ask. Invariants:
+//! - a broken log stays broken until a restart; a full disk and a lock are over by themselves;
+//! - a log whose files are no longer those that were opened is broken, and whoever closes it then
+//!   leaves what lies under their names alone.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use super::fault;
+use super::files::Files;
+use crate::error::{Error, Result};
+use crate::limits;
+
+/// What is known of the log's health; shared by all of its threads.
+pub(super) struct Health {
+    files: Files,
+    /// When the files were found to be those that were opened.
+    files_checked: Mutex<Instant>,
+    broken: OnceLock<Error>,
+    is_full: AtomicBool,
+    is_locked: AtomicBool,
+    /// Times that the writer has had the write lock.
+    locks_taken: AtomicU64,
+    wal_bytes: AtomicU64,
+}
+
+impl Health {
+    pub(super) fn new(files: Files) -> Self {
+        Health {
+            wal_bytes: AtomicU64::new(files.wal_bytes()),
+            files,
+            files_checked: Mutex::new(Instant::now()),
+            broken: OnceLock::new(),
+            is_full: AtomicBool::new(false),
+            is_locked: AtomicBool::new(false),
+            locks_taken: AtomicU64::new(0),
+        }
+    }
+
+    /// Can events be appended? The reason where not.
+    pub(super) fn writable(&self) -> Result<()> {
+        self.intact()?;
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(fault::storage_full());
+        }
+        if self.is_locked() {
+            return Err(fault::locked());
+        }
+        Ok(())
+    }
+
+    /// Is the log whole, as far as anybody knows?
+    pub(super) fn intact(&self) -> Result<()> {
+        self.broken.get().map_or(Ok(()), |why| Err(why.clone()))
+    }
+
+    /// Nothing is written any more; the first reason counts.
+    pub(super) fn break_with(&self, why: Error) {
+        if let Err(later) = self.broken.set(why) {
+            tracing::debug!(error = %later, "the log was broken before");
+        } else if let Some(why) = self.broken.get() {
+            tracing::error!(error = %why, "the log is broken");
+        }
+    }
+
+    /// Looks at the names of the log's files, and breaks the log when they are not its own.
+    pub(super) fn check_files(&self) -> Result<()> {
+        self.intact()?;
+        match self.files.check() {
+            Ok(()) => {
+                *self.last_check() = Instant::now();
+                Ok(())
+            }
+            Err(what) => {
+                self.break_with(fault::replaced(&what));
+                self.intact()
+            }
+        }
+    }
+
+    /// The same, unless that was just done: for the writer, before it answers.
+    pub(super) fn check_files_if_due(&self) -> Result<()> {
+        let is_due = self.last_check().elapsed() > limits::FILES_CHECK_MAX_AGE;
+        if is_due { self.check_files() } else { Ok(()) }
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    fn last_check(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.files_checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.is_locked.load(Ordering::Relaxed)
+    }
+
+    /// The writer has tried to take the write lock.
+    pub(super) fn note_lock(&self, is_taken: bool) {
+        self.locks_taken
+            .fetch_add(u64::from(is_taken), Ordering::Relaxed);
+        let was_locked = self.is_locked.swap(!is_taken, Ordering::Relaxed);
+        if was_locked == is_taken {
+            tracing::debug!(is_taken, "the write lock of the database");
+        }
+    }
+
+    pub(super) fn locks_taken(&self) -> u64 {
+        self.locks_taken.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    pub(super) fn wal_bytes(&self) -> u64 {
+        self.wal_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_wal_bytes(&self, bytes: u64) {
+        self.wal_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// To be called before a connection is closed: the last one copies the write-ahead log and
+    /// removes it by its name, which may be another log's by now.
+    pub(super) fn before_closing(&self, connection: &Connection) {
+        if self.check_files().is_err() {
+            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+    }
+}

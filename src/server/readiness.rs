@@ -1,0 +1,52 @@
+//! gRPC health follows readiness, as `/readyz` tells it at every moment.
+//!
+//! Invariant: both names of the gateway's health have the same status.
+
+use tokio::time::{MissedTickBehavior, interval};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::bus::Bus;
+use crate::error::Result;
+use crate::limits;
+use crate::transport;
+
+/// Looks again and again whether events can be published, until the bus closes.
+pub(super) async fn follow(bus: Bus, health: HealthReporter) {
+    let mut ticks = interval(limits::READINESS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_ready = None;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = bus.closed() => break,
+        }
+        let ready = bus.writable();
+        if was_ready != Some(ready.is_ok()) {
+            log_change(&ready, was_ready);
+            report(&health, ready.is_ok()).await;
+            was_ready = Some(ready.is_ok());
+        }
+    }
+    report(&health, false).await;
+}
+
+/// Sets the status of all names.
+pub(super) async fn report(health: &HealthReporter, is_ready: bool) {
+    let status = if is_ready {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    for service in transport::HEALTH_SERVICES {
+        health.set_service_status(service, status).await;
+    }
+}
+
+fn log_change(ready: &Result<()>, was_ready: Option<bool>) {
+    match ready {
+        Ok(()) if was_ready.is_some() => tracing::info!("ready again: events can be published"),
+        Ok(()) => {}
+        Err(error) => tracing::warn!(%error, "not ready: events cannot be published"),
+    }
+}
