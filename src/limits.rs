@@ -175,6 +175,9 @@ pub const LOG_PROBE_INTERVAL: Duration = Duration::from_millis(500);
 pub const FILES_CHECK_MAX_AGE: Duration = Duration::from_millis(100);
 /// A disk that does not take so many bytes is full.
 pub const FULL_DISK_BYTES: u64 = 64 * 1024;
+/// On a disk with no more left than this it is asked before each commit whether the database can
+/// grow by what is in the write-ahead log.
+pub const NEARLY_FULL_BYTES: u64 = 64 * 1024 * 1024;
 /// Pages of 4 KiB of the write-ahead log that the writer copies itself after a commit, at most.
 pub const WRITER_COPIES_PAGES: u32 = 256;
 /// Pages that commits add to the write-ahead log while it is copied, before they may have to wait.

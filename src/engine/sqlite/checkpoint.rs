@@ -201,7 +201,10 @@ struct CopierThread {
 impl CopierThread {
     fn run(self, wakes: &Receiver<()>) {
         while wakes.recv().is_ok() {
-            report(self.copy());
+            let copied = self.copy();
+            let is_full = copied.as_ref().is_err_and(is_disk_full);
+            self.health.note_cannot_copy(is_full);
+            report(copied);
             self.copying.change(|pass| pass.is_running = false);
         }
         self.health.before_closing(&self.connection);

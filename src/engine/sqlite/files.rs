@@ -50,6 +50,10 @@ impl Files {
         self.known.iter().try_for_each(Known::check)
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        self.database.parent().unwrap_or(Path::new("."))
+    }
+
     pub(super) fn wal(&self) -> &Path {
         &self.wal
     }

@@ -25,6 +25,8 @@ pub(super) struct Health {
     files_checked: Mutex<Instant>,
     broken: OnceLock<Error>,
     is_full: AtomicBool,
+    /// The write-ahead log could not be copied for want of space.
+    cannot_copy: AtomicBool,
     is_locked: AtomicBool,
     /// Times that the writer has had the write lock.
     locks_taken: AtomicU64,
@@ -39,6 +41,7 @@ impl Health {
             files_checked: Mutex::new(Instant::now()),
             broken: OnceLock::new(),
             is_full: AtomicBool::new(false),
+            cannot_copy: AtomicBool::new(false),
             is_locked: AtomicBool::new(false),
             locks_taken: AtomicU64::new(0),
         }
@@ -125,6 +128,14 @@ impl Health {
 
     pub(super) fn note_full(&self, is_full: bool) {
         self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    pub(super) fn cannot_copy(&self) -> bool {
+        self.cannot_copy.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_cannot_copy(&self, cannot_copy: bool) {
+        self.cannot_copy.store(cannot_copy, Ordering::Relaxed);
     }
 
     pub(super) fn wal_bytes(&self) -> u64 {

@@ -111,8 +111,9 @@ impl ProbeThread {
             return;
         }
         self.look_at_disk(frames, wal_bytes);
-        let is_due = frames.logged >= DUE_PAGES && frames.left() > 0;
-        if is_due || wal_bytes > limits::WAL_KEPT_BYTES {
+        // On a nearly full disk at once, as long as there is space for it.
+        let is_due = frames.logged >= DUE_PAGES || reserve::is_nearly_full(&self.data_dir);
+        if is_due && frames.left() > 0 || wal_bytes > limits::WAL_KEPT_BYTES {
             self.copier.wake();
         }
         if self.copier.is_held() && wal_bytes > limits::WAL_WARN_BYTES {
@@ -124,9 +125,14 @@ impl ProbeThread {
     /// disk. Writing a file is tried only where there is a doubt.
     fn look_at_disk(&self, frames: Frames, wal_bytes: u64) {
         let used = wal_bytes_of(frames.logged.into(), frames.page_bytes);
-        let is_full = wal_bytes.saturating_sub(used) < limits::FULL_DISK_BYTES
-            && (self.health.is_full() || reserve::is_low(&self.data_dir))
-            && !reserve::can_write(&self.data_dir);
+        let is_used_up = wal_bytes.saturating_sub(used) < limits::FULL_DISK_BYTES;
+        let is_in_doubt = self.health.is_full() || reserve::is_low(&self.data_dir);
+        let is_full = is_used_up && is_in_doubt && !reserve::can_write(&self.data_dir)
+            || !reserve::lets_copy(
+                &self.connection,
+                self.health.files(),
+                limits::FULL_DISK_BYTES,
+            );
         if is_full && !self.health.is_full() {
             tracing::warn!(data_dir = %self.data_dir.display(), "the disk with the data folder is full: nothing can be published until there is space");
         }

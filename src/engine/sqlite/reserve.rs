@@ -10,9 +10,12 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
+use super::files::{Files, wal_bytes_of};
+use super::frames::Frames;
 use crate::limits;
 
 const RESERVE: &str = "vidette.reserve";
@@ -81,6 +84,49 @@ pub(super) fn give_up_in(data_dir: &Path) -> bool {
 /// Has the disk hardly any space left?
 pub(super) fn is_low(data_dir: &Path) -> bool {
     free_bytes(data_dir) < limits::FULL_DISK_BYTES
+}
+
+/// Can the database grow by what is in the write-ahead log, and both by so many bytes more? The
+/// reserve counts, as it is given up for that. Events that could not be copied are not taken, or
+/// trimming them would never make space.
+pub(super) fn lets_copy(connection: &Connection, files: &Files, more_bytes: u64) -> bool {
+    let folder = files.folder();
+    let free = free_bytes(folder);
+    if free > limits::NEARLY_FULL_BYTES {
+        return true;
+    }
+    // What cannot be asked now is left to the commit to find out.
+    let Ok((grown, unused)) = database_bytes(connection) else {
+        return true;
+    };
+    let Ok(frames) = Frames::of(connection) else {
+        return true;
+    };
+    let used = wal_bytes_of(frames.logged.into(), frames.page_bytes);
+    let slack = files.wal_bytes().saturating_sub(used);
+    let to_come = grown.saturating_sub(files.database_bytes())
+        + more_bytes.saturating_sub(unused)
+        + more_bytes.saturating_sub(slack);
+    // Some of the reserve is for what trimming itself writes.
+    let [of_trimming, ..] = SMALL_RESERVES_BYTES;
+    let reserve = fs::metadata(folder.join(RESERVE)).map_or(0, |m| m.len());
+    to_come <= free + reserve.saturating_sub(of_trimming)
+}
+
+/// How long the database is with all that is in the write-ahead log, and how much of it is unused.
+fn database_bytes(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let number = |pragma: &str| {
+        let value = connection.pragma_query_value(None, pragma, |r| r.get::<_, i64>(0))?;
+        Ok::<_, rusqlite::Error>(u64::try_from(value).unwrap_or(0))
+    };
+    let page_bytes = number("page_size")?;
+    let (pages, unused) = (number("page_count")?, number("freelist_count")?);
+    Ok((pages * page_bytes, unused * page_bytes))
+}
+
+/// Has the disk so little left that the write-ahead log is better copied at once?
+pub(super) fn is_nearly_full(data_dir: &Path) -> bool {
+    free_bytes(data_dir) < limits::NEARLY_FULL_BYTES
 }
 
 /// What the disk has left; as if there were enough where it does not say.

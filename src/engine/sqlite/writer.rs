@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::append::Appending;
 use super::health::Health;
 use super::refusal::OpenError;
-use super::reserve::Reserve;
+use super::reserve::{self, Reserve};
 use super::state::{State, Status};
 use super::trim::{Budget, Due};
 use super::{fault, index};
@@ -230,6 +230,15 @@ impl WriterThread {
         if state.ids + ids > limits::MAX_DEDUPE_IDS {
             return Ok(Err(too_many_ids()));
         }
+        let bytes = batches
+            .iter()
+            .flatten()
+            .map(NewEvent::size_bytes)
+            .sum::<usize>();
+        if !reserve::lets_copy(&self.connection, self.health.files(), bytes as u64) {
+            self.health.note_full(true);
+            return Ok(Err(fault::storage_full()));
+        }
         if self.topics.len() > CACHED_TOPICS {
             self.topics.clear();
         }
@@ -273,8 +282,13 @@ impl WriterThread {
                 thread.trim(state, retention, counted_ms, &Budget::IF_FULL)
             });
         }
-        if done.is_ok() {
-            self.reserve.take_again();
+        if !self.health.cannot_copy() {
+            if done.is_ok() {
+                self.reserve.take_again();
+            }
+        } else if done.as_ref().is_ok_and(|step| step.trimmed > 0) {
+            // There is space within the database now; to use it the log has to begin anew.
+            self.reserve.give_up();
         }
         done
     }
