@@ -130,11 +130,14 @@ pub const MAX_ROUND_SPACING: Duration = Duration::from_millis(100);
 pub const FEW_READERS: usize = 16;
 
 /// Events deleted in one step of retention, so that publishing is never held up for long.
-pub const TRIM_STEP_EVENTS: u32 = 2000;
+pub const TRIM_STEP_EVENTS: u32 = 500;
 /// Bytes of such events, unless a single one is larger: each page of theirs is given back.
 pub const TRIM_STEP_BYTES: u64 = 8 * 1024 * 1024;
 /// Topics, rows of the index, and publishers' ids deleted in one step of retention, of each.
-pub const TRIM_STEP_ROWS: u32 = 2000;
+pub const TRIM_STEP_ROWS: u32 = 500;
+/// Steps of retention in a row where publishers add faster than one at a time deletes: about what
+/// the largest group brings. They are as long as it was.
+pub const TRIM_STEPS_IN_A_ROW: usize = 1 + MAX_BATCH_EVENTS / TRIM_STEP_EVENTS as usize;
 
 /// The same on a full disk, where each deletion needs some of a small reserve.
 pub const TRIM_STEP_EVENTS_IF_FULL: u32 = 100;

@@ -1,15 +1,19 @@
 //! Trimming, beside publishing and in small steps.
 //!
-//! Invariant: what the log has trimmed leaves the ring and the shared pages, so all tell the same
-//! gaps.
+//! Invariants:
+//! - between two steps publishers have their turn, unless they add faster than a step deletes: then
+//!   as much is deleted as they have added, before they add more;
+//! - what the log has trimmed leaves the ring and the shared pages, so all tell the
+//!   same gaps.
 
 use std::sync::Weak;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Bus, Shared};
-use crate::engine::Retention;
+use crate::engine::{Retention, TrimStep};
 use crate::error::Result;
 use crate::limits;
 
@@ -63,19 +67,38 @@ async fn note_time(bus: &Shared) -> Result<()> {
     bus.engine.note_moment(now).await
 }
 
+/// Trims round by round; publishers have their turn after each. A round is one step, and one more
+/// for each step's worth of events that have come since the last round: otherwise who publishes
+/// faster than that would have the log outgrow its bounds.
 async fn trim_what_is_due(bus: &Shared, retention: Retention) -> Result<()> {
+    let mut last = bus.engine.bounds().last;
     loop {
-        let step = bus
-            .engine
-            .trim(retention, bus.clock.now().counted_ms)
-            .await?;
-        if step.trimmed > 0 {
-            bus.metrics.trimmed.inc_by(u64::from(step.trimmed));
-            bus.ring.trim_below(bus.engine.bounds().first);
-            bus.pages_in_common.forget_all();
-        }
-        if !step.more {
+        let now_last = bus.engine.bounds().last;
+        let appended = usize::try_from(now_last - last).unwrap_or(usize::MAX);
+        last = now_last;
+        let steps = 1 + appended.div_ceil(limits::TRIM_STEP_EVENTS as usize);
+        if !trim_round(bus, retention, steps.min(limits::TRIM_STEPS_IN_A_ROW)).await? {
             return Ok(());
         }
     }
+}
+
+/// So many steps in a row. True when there is more to trim.
+async fn trim_round(bus: &Shared, retention: Retention, steps: usize) -> Result<bool> {
+    let counted_ms = bus.clock.now().counted_ms;
+    // Asked for together, so that no append comes in between.
+    let round = (0..steps).map(|_| bus.engine.trim(retention, counted_ms));
+    let round: Vec<Result<TrimStep>> = join_all(round).await;
+    let trimmed = round.iter().flatten().map(|step| u64::from(step.trimmed));
+    let trimmed: u64 = trimmed.sum();
+    if trimmed > 0 {
+        bus.metrics.trimmed.inc_by(trimmed);
+        bus.ring.trim_below(bus.engine.bounds().first);
+        bus.pages_in_common.forget_all();
+    }
+    let mut is_more = false;
+    for step in round {
+        is_more = step?.more;
+    }
+    Ok(is_more)
 }

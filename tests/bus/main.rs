@@ -2,6 +2,7 @@
 
 mod gate;
 mod publishing;
+mod retention;
 mod standing_still;
 mod streams;
 mod subscriptions;

@@ -23,7 +23,7 @@ const FILTERS: [&[&str]; 7] = [
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Batches of (topic, id), and how far the clock moves, which may be back.
+    /// Batches of (topic, id), and how far the clock moves. The wall clock may move back.
     Append(Vec<Vec<(usize, Option<u8>)>>, i64),
     /// The wall clock alone is set forward or back; ages are no matter of it.
     JumpWall(i64),
@@ -80,7 +80,7 @@ struct Model {
     /// Of the last event; what was a duplicate moves neither.
     last_time_ms: i64,
     last_counted_ms: i64,
-    /// The clock that ages are measured by. An engine may be told an earlier one.
+    /// The clock that ages are measured by. It falls only over a restart.
     counted_ms: i64,
     wall_ahead_ms: i64,
 }
@@ -149,7 +149,18 @@ impl Model {
             .collect()
     }
 
+    /// What was counted since the last event is not known any more.
+    fn restart(&mut self) {
+        if self.last_counted_ms > 0 {
+            self.wall_ahead_ms += self.counted_ms - self.last_counted_ms;
+            self.counted_ms = self.last_counted_ms;
+        }
+    }
+
     fn trim(&mut self, retention: &Retention) {
+        let oldest_id = self.last_counted_ms.max(self.counted_ms)
+            - i64::try_from(retention.dedupe_window.as_millis()).expect("a window");
+        self.ids.retain(|_, (_, came_ms)| *came_ms >= oldest_id);
         let oldest = self.last_counted_ms.max(self.counted_ms)
             - i64::try_from(retention.max_age.as_millis()).expect("an age");
         let bytes = |model: &Model| {
@@ -222,7 +233,10 @@ impl Run {
                 })
                 .await;
             }
-            Step::Reopen if self.bench.is_durable() => self.bench.reopen(),
+            Step::Reopen if self.bench.is_durable() => {
+                self.bench.reopen();
+                self.model.restart();
+            }
             Step::Reopen => {}
             Step::Read {
                 filter,
@@ -306,7 +320,8 @@ impl Run {
     }
 
     async fn append(&mut self, batches: &[Vec<(usize, Option<u8>)>], move_ms: i64) {
-        self.model.counted_ms += move_ms;
+        self.model.counted_ms += move_ms.max(0);
+        self.model.wall_ahead_ms += move_ms.min(0);
         let mut new = |(topic, id): &(usize, Option<u8>)| {
             self.serial += 1;
             let data = format!("{} {}", self.serial, "x".repeat(self.serial as usize % 90));
