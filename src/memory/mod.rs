@@ -10,6 +10,7 @@
 //! - bytes that many readers share are paid once.
 
 mod machine;
+mod reservation;
 mod shared;
 
 use std::path::Path;
@@ -21,6 +22,8 @@ use tokio::sync::Notify;
 
 use crate::error::{Error, Kind, Result};
 use crate::limits;
+pub use reservation::Reservation;
+use reservation::{Owned, SharedPiece, Waiting};
 use shared::SharedPieces;
 
 /// What memory is held for; the label `kind` of `vidette_memory_used_bytes`.
@@ -178,7 +181,10 @@ impl MemoryBudget {
             return bytes;
         }
         let reservation = self.charge(kind, bytes.len());
-        Bytes::from_owner(Owned(bytes, reservation))
+        Bytes::from_owner(Owned {
+            bytes,
+            _paid: reservation,
+        })
     }
 
     /// The same for a page of events that many connections may be given: however many have it, it
@@ -254,209 +260,5 @@ fn out_of_memory(kind: MemoryKind) -> Error {
     )
 }
 
-/// A part of the budget; it is given back when this is dropped.
-pub struct Reservation {
-    shared: Arc<Shared>,
-    kind: MemoryKind,
-    bytes: usize,
-}
-
-impl Reservation {
-    /// What is reserved, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Takes more.
-    ///
-    /// # Errors
-    /// Out of memory; what was reserved before stays so.
-    pub fn grow(&mut self, more_bytes: usize) -> Result<()> {
-        if more_bytes > 0 && !self.shared.try_add(self.kind, more_bytes) {
-            return Err(out_of_memory(self.kind));
-        }
-        self.bytes += more_bytes;
-        Ok(())
-    }
-
-    /// Takes more or gives some back, so that it is so much.
-    ///
-    /// # Errors
-    /// Out of memory; what was reserved before stays so.
-    pub fn resize(&mut self, bytes: usize) -> Result<()> {
-        if bytes >= self.bytes {
-            return self.grow(bytes - self.bytes);
-        }
-        self.shared.give_back(self.kind, self.bytes - bytes);
-        self.bytes = bytes;
-        Ok(())
-    }
-
-    /// Takes more for memory that is there already, whether it fits or not.
-    pub fn charge(&mut self, more_bytes: usize) {
-        self.shared.add(self.kind, more_bytes);
-        self.bytes += more_bytes;
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.shared.give_back(self.kind, self.bytes);
-        }
-    }
-}
-
-impl std::fmt::Debug for Reservation {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "Reservation({:?}, {} bytes)",
-            self.kind, self.bytes
-        )
-    }
-}
-
-/// Counts one who waits, also when it is given up.
-struct Waiting<'s>(&'s Shared);
-
-impl<'s> Waiting<'s> {
-    fn new(shared: &'s Shared) -> Self {
-        shared.waiting.fetch_add(1, Ordering::SeqCst);
-        Waiting(shared)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Bytes with what they cost.
-struct Owned(
-    Bytes,
-    #[expect(dead_code, reason = "gives back when it is dropped")] Reservation,
-);
-
-impl AsRef<[u8]> for Owned {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// One holder's part in bytes that others may have, too.
-struct SharedPiece {
-    bytes: Bytes,
-    shared: Arc<Shared>,
-}
-
-impl AsRef<[u8]> for SharedPiece {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for SharedPiece {
-    fn drop(&mut self) {
-        let paid_bytes = self.shared.held_by_many.drop_holder(&self.bytes);
-        if paid_bytes > 0 {
-            self.shared.give_back(MemoryKind::Page, paid_bytes);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::time::timeout;
-
-    use super::*;
-
-    fn kib(count: usize) -> Bytes {
-        vec![b'x'; count * 1024].into()
-    }
-
-    #[test]
-    fn what_is_reserved_is_refused_to_others_until_it_is_dropped() {
-        let budget = MemoryBudget::new(1000);
-        let mut first = budget.reserve(MemoryKind::Queue, 600).expect("a part");
-        let refused = budget.reserve(MemoryKind::Queue, 401).expect_err("no more");
-        assert_eq!(refused.kind(), Kind::OutOfMemory);
-        assert_eq!(budget.used_bytes(MemoryKind::Queue), 600);
-        first.grow(400).expect("it fits exactly");
-        first.grow(1).expect_err("no more");
-        first.resize(100).expect("less is always possible");
-        budget.reserve(MemoryKind::Queue, 900).expect("a part");
-        drop(first);
-        assert_eq!(budget.used_bytes(MemoryKind::Queue), 0);
-    }
-
-    #[test]
-    fn what_is_unfinished_or_unread_leaves_a_quarter() {
-        let budget = MemoryBudget::new(800);
-        budget
-            .reserve(MemoryKind::Body, 201)
-            .expect_err("more than their share");
-        let _bodies = budget.reserve(MemoryKind::Body, 200).expect("their share");
-        let _answers = budget.charge(MemoryKind::Answer, 200);
-        let _pages = budget.charge(MemoryKind::Page, 200);
-        assert!(budget.is_used_up(MemoryKind::Page));
-        assert!(!budget.is_used_up(MemoryKind::Queue));
-        budget.reserve(MemoryKind::Queue, 200).expect("the rest");
-    }
-
-    #[test]
-    fn what_many_hold_is_paid_once() {
-        let budget = MemoryBudget::new(1024 * 1024);
-        let page = kib(8);
-        let (first, second) = (budget.share(page.clone()), budget.share(page.clone()));
-        assert_eq!(budget.used_bytes(MemoryKind::Page), 8 * 1024);
-        let other = budget.share(kib(4));
-        assert_eq!(budget.used_bytes(MemoryKind::Page), 12 * 1024);
-        let part = first.slice(..100);
-        drop((first, second, other, page));
-        assert_eq!(budget.used_bytes(MemoryKind::Page), 8 * 1024);
-        drop(part);
-        assert_eq!(budget.used_bytes(MemoryKind::Page), 0);
-    }
-
-    #[test]
-    fn a_piece_that_is_owned_is_paid_until_its_last_part_is_dropped() {
-        let budget = MemoryBudget::new(1024 * 1024);
-        let mut answer = budget.own(MemoryKind::Answer, kib(8));
-        let part = answer.split_to(10);
-        drop(answer);
-        assert_eq!(budget.used_bytes(MemoryKind::Answer), 8 * 1024);
-        drop(part);
-        assert_eq!(budget.used_bytes(MemoryKind::Answer), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn all_who_wait_for_memory_go_on_when_there_is_some() {
-        let budget = MemoryBudget::new(800);
-        let pages = budget.charge(MemoryKind::Page, 200);
-        let waiting: Vec<_> = (0..3)
-            .map(|_| {
-                let budget = budget.clone();
-                tokio::spawn(async move { budget.until_pages_fit().await })
-            })
-            .collect();
-        let none = timeout(Duration::from_secs(1), budget.until_pages_fit()).await;
-        none.expect_err("nothing was given back");
-        drop(pages);
-        for one in waiting {
-            timeout(Duration::from_secs(1), one)
-                .await
-                .expect("woken")
-                .expect("no panic");
-        }
-    }
-
-    #[test]
-    fn the_default_is_a_part_of_the_machine_and_no_less_than_the_least() {
-        let bytes = MemoryBudget::default().limit_bytes() as u64;
-        assert!(bytes >= limits::MIN_MEMORY_BUDGET_BYTES);
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@
 //! - a stream with nothing on its way has no timer.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -32,25 +32,37 @@ use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 /// Bytes that are handed out at once: a frame of HTTP/2.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// What is on its way to the peer of a stream.
+/// What is on its way to the peer of a stream. Small, as there may be hundreds of thousands.
 struct Flow {
-    memory: MemoryBudget,
+    connection: Arc<Connection>,
     /// A piece has been handed out, and the body has not been asked for another since.
     is_held_back: AtomicBool,
+    /// What was handed out since the last piece that is followed.
+    unfollowed_bytes: AtomicU32,
     /// Followed pieces that are in memory still; h2 takes them before there is a window for all.
-    pieces: AtomicUsize,
+    pieces: AtomicU32,
     /// Grows when the peer takes something.
-    taken: AtomicUsize,
+    taken: AtomicU32,
     /// The body, when it waits for all pieces to be taken.
     body: AtomicWaker,
 }
 
+/// What is the same for all streams of a connection.
+struct Connection {
+    memory: MemoryBudget,
+    write_timeout: Duration,
+}
+
 impl Flow {
     fn is_waiting(&self) -> bool {
-        self.is_held_back.load(Ordering::Acquire) || self.pieces.load(Ordering::Acquire) > 0
+        self.is_held_back.load(Ordering::Acquire) || self.has_pieces()
     }
 
-    fn taken(&self) -> usize {
+    fn has_pieces(&self) -> bool {
+        self.pieces.load(Ordering::Acquire) > 0
+    }
+
+    fn taken(&self) -> u32 {
         self.taken.load(Ordering::Acquire)
     }
 
@@ -63,16 +75,20 @@ impl Flow {
     /// Notes a piece that is handed out. It is followed when it, with the small ones before it, is
     /// more than what a stream costs anyway: when it is taken, they are, too. A large piece pays
     /// for itself; small ones are paid together.
-    fn hand_out(self: &Arc<Self>, piece: Bytes, unfollowed_bytes: &mut usize) -> Bytes {
+    fn hand_out(self: &Arc<Self>, piece: Bytes) -> Bytes {
         self.is_held_back.store(true, Ordering::Release);
-        *unfollowed_bytes += piece.len();
-        if *unfollowed_bytes < PAID_FROM_BYTES {
+        let small_bytes = self.unfollowed_bytes.load(Ordering::Relaxed) as usize;
+        if small_bytes + piece.len() < PAID_FROM_BYTES {
+            let more_bytes = u32::try_from(piece.len()).expect("a small piece");
+            self.unfollowed_bytes
+                .fetch_add(more_bytes, Ordering::Relaxed);
             return piece;
         }
-        let small_bytes = std::mem::take(unfollowed_bytes) - piece.len();
+        self.unfollowed_bytes.store(0, Ordering::Relaxed);
         self.pieces.fetch_add(1, Ordering::AcqRel);
+        let memory = &self.connection.memory;
         Bytes::from_owner(HandedOut {
-            _paid: self.memory.charge(MemoryKind::Answer, small_bytes),
+            _paid: memory.charge(MemoryKind::Answer, small_bytes),
             flow: self.clone(),
             piece,
         })
@@ -80,7 +96,7 @@ impl Flow {
 
     fn poll_all_taken(&self, context: &mut Context<'_>) -> Poll<()> {
         self.body.register(context.waker());
-        if self.pieces.load(Ordering::Acquire) > 0 {
+        if self.has_pieces() {
             return Poll::Pending;
         }
         Poll::Ready(())
@@ -113,18 +129,40 @@ impl Drop for HandedOut {
 pub(super) struct FlowingBody {
     body: Body,
     flow: Arc<Flow>,
-    /// Of a piece that is handed out in parts.
-    rest: Bytes,
-    /// What was handed out since the last piece that is followed.
-    unfollowed_bytes: usize,
-    end: End,
+    /// Boxed, so that a stream that waits for events has no room for it.
+    left: Option<Box<Left>>,
 }
 
-/// What is known of a body's end.
-enum End {
-    NotYet,
-    /// It has come, and waits until all is taken.
-    Here(Option<Box<HeaderMap>>),
+/// What the body has given, and is not handed out yet.
+enum Left {
+    /// The rest of a piece that is handed out in parts.
+    Piece(Bytes),
+    /// The end, which waits until all is taken.
+    End(Option<HeaderMap>),
+}
+
+impl FlowingBody {
+    /// What comes next of the body itself.
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Left, axum::Error>> {
+        loop {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(context)).transpose()?;
+            let Some(frame) = frame else {
+                return Poll::Ready(Ok(Left::End(None)));
+            };
+            match frame.into_data() {
+                Ok(piece) if piece.is_empty() => {}
+                Ok(piece) => return Poll::Ready(Ok(Left::Piece(piece))),
+                Err(frame) => return Poll::Ready(Ok(Left::End(frame.into_trailers().ok()))),
+            }
+        }
+    }
+
+    /// Hands out a piece, or its first part.
+    fn hand_out(&mut self, mut piece: Bytes) -> Frame<Bytes> {
+        let part = piece.split_to(piece.len().min(PIECE_BYTES));
+        self.left = (!piece.is_empty()).then(|| Box::new(Left::Piece(piece)));
+        Frame::data(self.flow.hand_out(part))
+    }
 }
 
 impl HttpBody for FlowingBody {
@@ -137,40 +175,32 @@ impl HttpBody for FlowingBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         this.flow.asked();
-        if this.flow.memory.is_used_up(MemoryKind::Answer) {
+        if this.flow.connection.memory.is_used_up(MemoryKind::Answer) {
             // One piece after the other, instead of as many as h2 buffers.
             ready!(this.flow.poll_all_taken(context));
         }
-        while this.rest.is_empty() && matches!(this.end, End::NotYet) {
-            match ready!(Pin::new(&mut this.body).poll_frame(context)).transpose()? {
-                Some(frame) => match frame.into_data() {
-                    Ok(piece) => this.rest = piece,
-                    Err(frame) => {
-                        this.end = End::Here(frame.into_trailers().ok().map(Box::new));
-                    }
-                },
-                None => this.end = End::Here(None),
+        let next = match this.left.take() {
+            Some(left) => *left,
+            None => ready!(this.poll_body(context))?,
+        };
+        match next {
+            Left::Piece(piece) => Poll::Ready(Some(Ok(this.hand_out(piece)))),
+            Left::End(trailers) if this.flow.poll_all_taken(context).is_ready() => {
+                this.left = Some(Box::new(Left::End(None)));
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+            end @ Left::End(_) => {
+                this.left = Some(Box::new(end));
+                Poll::Pending
             }
         }
-        if !this.rest.is_empty() {
-            let part = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
-            let part = this.flow.hand_out(part, &mut this.unfollowed_bytes);
-            return Poll::Ready(Some(Ok(Frame::data(part))));
-        }
-        ready!(this.flow.poll_all_taken(context));
-        let trailers = match &mut this.end {
-            End::Here(trailers) => trailers.take(),
-            End::NotYet => None,
-        };
-        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        let has_given_all = self.rest.is_empty() && self.flow.pieces.load(Ordering::Acquire) == 0;
-        has_given_all
-            && match &self.end {
-                End::NotYet => self.body.is_end_stream(),
-                End::Here(trailers) => trailers.is_none(),
+        !self.flow.has_pieces()
+            && match self.left.as_deref() {
+                None => self.body.is_end_stream(),
+                Some(left) => matches!(left, Left::End(None)),
             }
     }
 
@@ -182,8 +212,7 @@ impl HttpBody for FlowingBody {
 /// Runs the streams of a connection, each with an eye on what its peer takes.
 #[derive(Clone)]
 pub(super) struct Streams {
-    memory: MemoryBudget,
-    write_timeout: Duration,
+    connection: Arc<Connection>,
     /// The flow of the request that has just been answered by the service: hyper hands its stream
     /// to the executor next, on the same task.
     newest: Arc<Mutex<Option<Arc<Flow>>>>,
@@ -191,9 +220,12 @@ pub(super) struct Streams {
 
 impl Streams {
     pub(super) fn new(memory: &MemoryBudget, write_timeout: Duration) -> Self {
+        let memory = memory.clone();
         Streams {
-            memory: memory.clone(),
-            write_timeout,
+            connection: Arc::new(Connection {
+                memory,
+                write_timeout,
+            }),
             newest: Arc::default(),
         }
     }
@@ -201,19 +233,18 @@ impl Streams {
     /// Begins a stream: what makes its answer's body one that is watched.
     pub(super) fn begin(&self) -> impl FnOnce(Body) -> FlowingBody + Send + use<> {
         let flow = Arc::new(Flow {
-            memory: self.memory.clone(),
+            connection: self.connection.clone(),
             is_held_back: AtomicBool::new(false),
-            pieces: AtomicUsize::new(0),
-            taken: AtomicUsize::new(0),
+            unfollowed_bytes: AtomicU32::new(0),
+            pieces: AtomicU32::new(0),
+            taken: AtomicU32::new(0),
             body: AtomicWaker::new(),
         });
         *self.newest() = Some(flow.clone());
         move |body| FlowingBody {
             body,
             flow,
-            rest: Bytes::new(),
-            unfollowed_bytes: 0,
-            end: End::NotYet,
+            left: None,
         }
     }
 
@@ -228,7 +259,6 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
         tokio::spawn(Watched {
             stream,
             flow,
-            write_timeout: self.write_timeout,
             stalled: None,
         });
     }
@@ -240,15 +270,26 @@ pin_project! {
         #[pin]
         stream: F,
         flow: Option<Arc<Flow>>,
-        write_timeout: Duration,
-        stalled: Option<Stalled>,
+        stalled: Option<Pin<Box<Stalled>>>,
     }
 }
 
-/// Runs while something is on its way.
-struct Stalled {
-    taken_before: usize,
-    timer: Pin<Box<Sleep>>,
+pin_project! {
+    /// Runs while something is on its way.
+    struct Stalled {
+        taken_before: u32,
+        #[pin]
+        timer: Sleep,
+    }
+}
+
+impl Stalled {
+    fn begin(flow: &Flow) -> Pin<Box<Self>> {
+        Box::pin(Stalled {
+            taken_before: flow.taken(),
+            timer: sleep(flow.connection.write_timeout),
+        })
+    }
 }
 
 impl<F: Future<Output = ()>> Future for Watched<F> {
@@ -264,13 +305,10 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
             return Poll::Pending;
         };
         loop {
-            let taken = flow.taken();
-            let stalled = this.stalled.get_or_insert_with(|| Stalled {
-                taken_before: taken,
-                timer: Box::pin(sleep(*this.write_timeout)),
-            });
-            ready!(stalled.timer.as_mut().poll(context));
-            if stalled.taken_before == taken {
+            let stalled = this.stalled.get_or_insert_with(|| Stalled::begin(flow));
+            let stalled = stalled.as_mut().project();
+            ready!(stalled.timer.poll(context));
+            if *stalled.taken_before == flow.taken() {
                 tracing::debug!("a stream is reset, as its peer takes nothing");
                 return Poll::Ready(());
             }
