@@ -318,6 +318,9 @@ pub const MAX_LINE_BYTES: usize = 5 * 1024 * 1024;
 pub const NDJSON_IDLE: Duration = Duration::from_secs(300);
 /// A request head's size in bytes; hyper's read buffer may not be smaller than 8 KiB.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Bytes that the kernel takes of one connection before any of them is on the wire. Without a bound
+/// it takes several MiB, of which nobody sees that the peer does not read them.
+pub const UNSENT_BYTES: u32 = 128 * 1024;
 /// HTTP/2 streams on one connection.
 pub const MAX_H2_STREAMS: u32 = 1024;
 /// Streams of one connection that were reset before they were looked at, and those reset for an

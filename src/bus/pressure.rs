@@ -34,6 +34,14 @@ impl Subscription {
         Ok(step)
     }
 
+    /// Would the next page have to wait for memory? Who holds events that can be sent meanwhile
+    /// sends them: if all who read held some and waited for more, none would be given back.
+    pub fn is_short_of_memory(&self) -> bool {
+        let memory = self.bus.memory();
+        let next_page = memory.reserve(MemoryKind::Answer, limits::PAGE_BYTES);
+        next_page.is_err() || memory.is_used_up(MemoryKind::Page)
+    }
+
     /// What a page may take, while it is read. Many who read at once wait for each other first.
     async fn paid_for_a_page(&self) -> Option<Reservation> {
         let memory = self.bus.memory();

@@ -76,8 +76,10 @@ impl Connections {
         let _ = stream.set_nodelay(true);
         // A peer that acknowledges nothing for this long is gone, whatever is in the socket's
         // buffer.
-        let _ =
-            socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(self.shared.write_timeout));
+        let socket = socket2::SockRef::from(&stream);
+        let _ = socket.set_tcp_user_timeout(Some(self.shared.write_timeout));
+        // An answer that the kernel took whole would look as if its peer had taken it.
+        let _ = socket.set_tcp_notsent_lowat(limits::UNSENT_BYTES);
         let _counted = Counted::new(&self.bus);
         if let Outcome::NotForHere(stream, bytes) = Direct::new(stream).serve(&self.shared).await {
             // Boxed, so that a connection that waits for events has no room for this.

@@ -241,10 +241,15 @@ impl Streams {
             body: AtomicWaker::new(),
         });
         *self.newest() = Some(flow.clone());
-        move |body| FlowingBody {
-            body,
-            flow,
-            left: None,
+        move |body| {
+            // Held back until it is asked for its first piece: with a window of zero it never is.
+            flow.is_held_back
+                .store(!body.is_end_stream(), Ordering::Release);
+            FlowingBody {
+                body,
+                flow,
+                left: None,
+            }
         }
     }
 

@@ -106,7 +106,10 @@ pub(super) async fn wait_for_events(
         match step {
             Step::Events(batch, position) => {
                 polled.take(batch, position, subscription.memory());
-                if subscription.is_live() || polled.is_full(subscription.is_in_snapshot()) {
+                let is_enough = subscription.is_live()
+                    || polled.is_full(subscription.is_in_snapshot())
+                    || subscription.is_short_of_memory();
+                if is_enough {
                     break;
                 }
             }
