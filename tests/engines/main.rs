@@ -1,6 +1,7 @@
 //! What every engine promises, checked on each of them by the public trait.
 
 mod bench;
+mod closing;
 mod model;
 mod old_versions;
 mod order;

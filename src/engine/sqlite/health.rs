@@ -15,6 +15,8 @@ use rusqlite::config::DbConfig;
 
 use super::fault;
 use super::files::Files;
+use super::frames::Frames;
+use super::probe::has_its_frames;
 use crate::error::{Error, Result};
 use crate::limits;
 
@@ -147,9 +149,11 @@ impl Health {
     }
 
     /// To be called before a connection is closed: the last one copies the write-ahead log and
-    /// removes it by its name, which may be another log's by now.
+    /// removes it. One that was cut would be zeros over good pages.
     pub(super) fn before_closing(&self, connection: &Connection) {
-        if self.check_files().is_err() {
+        let is_whole = self.check_files().is_ok()
+            && Frames::of(connection).is_ok_and(|frames| has_its_frames(connection, self, frames));
+        if !is_whole {
             let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
     }
