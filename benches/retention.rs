@@ -1,7 +1,7 @@
 //! Publishing beside retention: `cargo bench --bench retention`, or `make bench-retention`.
 //!
 //! A log on disk of 1,000,000 events, each on a topic of its own. One publisher sends an event
-//! every 5 ms, each on a new topic, and waits until it is durable: first alone, then while all of
+//! every 50 ms, each on a new topic, and waits until it is durable: first alone, then while all of
 //! the million expire, then in batches of 10,000 beside a bound of 1,000 events. Bounded:
 //! `RETENTION_TOPICS` (1,000,000) topics; no network.
 
@@ -13,8 +13,8 @@ use vidette::bus::{Bus, BusOptions};
 use vidette::engine::{Retention, SqliteEngine};
 use vidette::event::{EventParts, NewEvent};
 
-const EVERY: Duration = Duration::from_millis(5);
-const ALONE: Duration = Duration::from_secs(10);
+const EVERY: Duration = Duration::from_millis(50);
+const ALONE: Duration = Duration::from_secs(30);
 const BATCH: u64 = 10_000;
 const BATCHES: u64 = 20;
 

@@ -135,6 +135,9 @@ pub const TRIM_STEP_EVENTS: u32 = 500;
 pub const TRIM_STEP_BYTES: u64 = 8 * 1024 * 1024;
 /// Topics, rows of the index, and publishers' ids deleted in one step of retention, of each.
 pub const TRIM_STEP_ROWS: u32 = 500;
+/// After a step publishers have the writer for as long as that took, but retention waits no longer
+/// than this.
+pub const TRIM_MAX_PAUSE: Duration = Duration::from_millis(100);
 /// Steps of retention in a row where publishers add faster than one at a time deletes: about what
 /// the largest group brings. They are as long as it was.
 pub const TRIM_STEPS_IN_A_ROW: usize = 1 + MAX_BATCH_EVENTS / TRIM_STEP_EVENTS as usize;

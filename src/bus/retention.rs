@@ -10,7 +10,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{Bus, Shared};
 use crate::engine::{Retention, TrimStep};
@@ -69,16 +69,21 @@ async fn note_time(bus: &Shared) -> Result<()> {
 
 /// Trims round by round; publishers have their turn after each. A round is one step, and one more
 /// for each step's worth of events that have come since the last round: otherwise who publishes
-/// faster than that would have the log outgrow its bounds.
+/// faster than that would have the log outgrow its bounds. Where one step is enough, publishers
+/// have as much time as it took.
 async fn trim_what_is_due(bus: &Shared, retention: Retention) -> Result<()> {
     let mut last = bus.engine.bounds().last;
     loop {
         let now_last = bus.engine.bounds().last;
         let appended = usize::try_from(now_last - last).unwrap_or(usize::MAX);
         last = now_last;
-        let steps = 1 + appended.div_ceil(limits::TRIM_STEP_EVENTS as usize);
+        let steps = 1 + appended / limits::TRIM_STEP_EVENTS as usize;
+        let begun = Instant::now();
         if !trim_round(bus, retention, steps.min(limits::TRIM_STEPS_IN_A_ROW)).await? {
             return Ok(());
+        }
+        if steps == 1 {
+            sleep(begun.elapsed().min(limits::TRIM_MAX_PAUSE)).await;
         }
     }
 }
