@@ -387,7 +387,7 @@ const _: () = {
     );
     assert!(
         MAX_NEAR_SHAPES + MAX_FAR_SHAPES < 2000,
-        "an event of the worst topic is matched within a fifth of a millisecond"
+        "an event of the worst topic is matched within about a tenth of a millisecond"
     );
     assert!(
         MAX_PATTERNS >= 1000 * MAX_FILTER_TOPICS,
