@@ -33,7 +33,7 @@ async fn closing_a_log_that_was_replaced_keeps_the_write_ahead_log_of_the_other_
     let folder = TempDir::new().expect("a folder");
     let path = |name: &str| folder.path().canonicalize().expect("a path").join(name);
     let engine = SqliteEngine::open(&path("data"), Duration::from_secs(120)).expect("a log");
-    let appended = engine.append(vec![vec![event("a", "1"), event("b", "2")]], T0);
+    let appended = engine.append(vec![vec![event("a", "1"), event("b", "2")]], T0.into());
     appended.await.expect("it is appended");
 
     fs::create_dir(path("copy")).expect("a folder");
@@ -61,7 +61,7 @@ async fn closing_a_log_that_was_cut_writes_no_hole_into_the_database() {
     let folder = TempDir::new().expect("a folder");
     let data_dir = folder.path().canonicalize().expect("a path").join("data");
     let engine = SqliteEngine::open(&data_dir, Duration::from_secs(120)).expect("a log");
-    let appended = engine.append(vec![vec![event("a", "1"), event("b", "2")]], T0);
+    let appended = engine.append(vec![vec![event("a", "1"), event("b", "2")]], T0.into());
     appended.await.expect("it is appended");
 
     let before = fs::read(data_dir.join("vidette.db")).expect("the file");
