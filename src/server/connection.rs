@@ -145,13 +145,19 @@ impl Connections {
             }
         });
         let connection = builder.serve_connection(TokioIo::new(requests), service);
-        Self::drive(connection, self.is_to_go(&in_flight)).await
+        self.drive(connection, self.is_to_go(&in_flight), &in_flight)
+            .await
     }
 
     /// Drives a connection of hyper's to its end, which it is asked for by `to_go`.
+    ///
+    /// The ends of small answers may lie in a connection of HTTP/2 for ever, because its peer opens
+    /// no window for them: it is given up when it has had no request since for the write timeout.
     async fn drive<C: GracefulConnection<Error = hyper::Error>>(
+        &self,
         connection: C,
         to_go: impl Future<Output = ()>,
+        in_flight: &InFlight,
     ) -> hyper::Result<()> {
         let mut connection = pin!(connection);
         tokio::select! {
@@ -159,7 +165,10 @@ impl Connections {
             served = connection.as_mut() => return served,
             () = to_go => connection.as_mut().graceful_shutdown(),
         }
-        connection.await
+        tokio::select! {
+            served = connection => served,
+            () = in_flight.idle(self.shared.write_timeout) => Ok(()),
+        }
     }
 
     /// Ready when the gateway drains and a connection has asked for something, or has had its time
@@ -197,7 +206,8 @@ impl Connections {
                 () = self.is_to_go(&in_flight) => {}
             }
         };
-        Self::drive(builder.serve_connection(io, service), to_go).await
+        self.drive(builder.serve_connection(io, service), to_go, &in_flight)
+            .await
     }
 }
 

@@ -40,6 +40,18 @@ async fn callers_that_give_up_all_at_once_do_not_end_the_connection_of_their_nei
     assert_eq!(response.expect("no GOAWAY").status(), 200);
 }
 
+#[tokio::test]
+async fn the_end_of_a_small_answer_that_nobody_takes_goes_with_its_idle_connection() {
+    let gateway = gateway("write_timeout = \"1s\"\nkeep_alive_timeout = \"1s\"");
+    let requests = connect_h2(&gateway, 1).await;
+    let (response, _) = send(&requests, get(&gateway, "/healthz"), true).await;
+    let response = timeout(PATIENCE, response).await.expect("in time");
+    let response = response.expect("an answer"); // three bytes, of which one is taken
+    let is_alone = || async { gateway.metric("vidette_connections").await <= 1.0 };
+    gateway.until("the connection is given up", is_alone).await;
+    drop((response, requests));
+}
+
 /// The head of every frame (RFC 9113 §4.1).
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("small").to_be_bytes();
