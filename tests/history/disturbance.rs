@@ -1,7 +1,7 @@
 //! What happens to a gateway: kills, ends, and a time of day that jumps.
 //!
-//! While it runs its clock may jump by seconds, hours or ten years, for a moment or until its next
-//! start. A start is told a time of day that is about right or far back: no gateway can know of a
+//! While it runs its clock may be corrected by a few seconds, which the gateway follows, or jump by
+//! minutes, hours or ten years, for a moment or until its next start, which it does not follow. A start is told a time of day that is about right or far back: no gateway can know of a
 //! clock that is wrong by years ahead when it starts whether it was away for years.
 
 use std::sync::Arc;
@@ -19,6 +19,11 @@ const HOUR_MS: i64 = 3600 * SECOND_MS;
 const YEAR_MS: i64 = 365 * 24 * HOUR_MS;
 /// By how much the time of day may be wrong at a start.
 const AT_START_MS: i64 = 2 * SECOND_MS;
+/// By how much it may be wrong after a correction: from any such time to any other the gateway
+/// follows at once (`limits::CLOCK_STEP`).
+const CORRECTED_MS: i64 = 3 * SECOND_MS;
+/// By how much it is wrong, at least, after a jump: the gateway never follows.
+const JUMPED_MS: i64 = 20 * SECOND_MS;
 
 /// The kinds of disturbance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +32,8 @@ enum Kind {
     Kill,
     /// SIGTERM, and a start.
     End,
+    /// The clock is corrected by a few seconds.
+    Correction,
     /// The clock jumps by so much at most, either way.
     Jump(i64),
     /// The clock jumps by years, and back after a moment.
@@ -35,8 +42,9 @@ enum Kind {
 }
 
 /// Each kind once, in the order of a run's first disturbances.
-const FIRST_ONES: [Kind; 7] = [
-    Kind::Jump(20 * SECOND_MS),
+const FIRST_ONES: [Kind; 8] = [
+    Kind::Correction,
+    Kind::Jump(60 * SECOND_MS),
     Kind::YearsForAMoment,
     Kind::Kill,
     Kind::Jump(10 * YEAR_MS),
@@ -82,6 +90,7 @@ impl Disturbance {
                 self.start_again();
                 self.shared.history().done.ends += 1;
             }
+            Kind::Correction => self.correct(),
             Kind::Jump(most_ms) => self.jump(most_ms),
             Kind::YearsForAMoment => self.years_for_a_moment().await,
             Kind::Nothing => {}
@@ -92,7 +101,8 @@ impl Disturbance {
         match self.random.u8(..100) {
             ..20 => Kind::Kill,
             20..35 => Kind::End,
-            35..55 => Kind::Jump(20 * SECOND_MS),
+            35..45 => Kind::Correction,
+            45..55 => Kind::Jump(60 * SECOND_MS),
             55..70 => Kind::Jump(24 * HOUR_MS),
             70..82 => Kind::Jump(10 * YEAR_MS),
             82..95 => Kind::YearsForAMoment,
@@ -100,8 +110,30 @@ impl Disturbance {
         }
     }
 
+    /// For a moment nobody can say by which of the two times an event goes.
+    fn correct(&mut self) {
+        let to_ms = self.random.i64(-CORRECTED_MS..=CORRECTED_MS);
+        let offset_ms = Some(to_ms);
+        let now = self.shared.now();
+        let mut history = self.shared.history();
+        let before_ms = history.starts.last().and_then(|start| start.offset_ms);
+        for offset_ms in [offset_ms, before_ms] {
+            history.starts.push(Start { at: now, offset_ms });
+        }
+        drop(history);
+        self.clock.set(to_ms);
+        let at = self.shared.now();
+        let mut history = self.shared.history();
+        history.starts.push(Start { at, offset_ms });
+        history.done.jumps += 1;
+    }
+
     fn jump(&mut self, most_ms: i64) {
-        let by_ms = self.random.i64(-most_ms..=most_ms);
+        let before_ms = self.clock.offset_ms();
+        let mut by_ms = self.random.i64(-most_ms..=most_ms);
+        while (before_ms + by_ms).abs() < JUMPED_MS {
+            by_ms = self.random.i64(-most_ms..=most_ms);
+        }
         self.clock.jump(by_ms);
         self.noted(by_ms);
     }

@@ -73,19 +73,15 @@ fn what_is_trimmed_though_it_is_neither_old_nor_too_much_is_found() {
 }
 
 #[test]
-fn what_is_old_by_the_clock_that_the_gateway_was_started_with_may_be_trimmed() {
+fn a_clock_that_is_wrong_at_a_start_makes_nothing_old() {
     let mut old = good();
     old.rules = Rules {
         max_events: 100,
         max_age_ms: 60_000,
     };
-    old.starts.push(start(9 * SECOND + 700, Some(HOUR_MS)));
-    assert_eq!(check(&old).trimmed_early, 0, "started an hour ahead");
-    old.starts[1].offset_ms = Some(-HOUR_MS);
-    assert!(
-        check(&old).trimmed_early > 0,
-        "a clock that is set back makes nothing old"
-    );
-    old.starts[1].offset_ms = None;
-    assert!(check(&old).trimmed_early > 0, "nor by years");
+    old.starts.push(start(9 * SECOND + 700, None));
+    for offset_ms in [Some(HOUR_MS), Some(-HOUR_MS), None] {
+        old.starts[1].offset_ms = offset_ms;
+        assert!(check(&old).trimmed_early > 0, "{offset_ms:?}");
+    }
 }

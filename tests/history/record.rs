@@ -139,7 +139,7 @@ pub(crate) struct History {
     pub(crate) numbers: HashMap<Face, usize>,
     pub(crate) readings: Vec<Reading>,
     pub(crate) epochs: BTreeSet<String>,
-    /// All starts of the gateway.
+    /// From when on the gateway went by which time: since its starts, and since corrections.
     pub(crate) starts: Vec<Start>,
     /// Panics in the gateway's logs.
     pub(crate) panics: usize,
@@ -252,6 +252,6 @@ impl History {
     }
 }
 
-fn millis(at: Micros) -> i64 {
+pub(crate) fn millis(at: Micros) -> i64 {
     i64::try_from(at / 1000).expect("a short run")
 }
