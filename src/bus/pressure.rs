@@ -73,7 +73,7 @@ impl Subscription {
 
     /// May a connection be given a page that is in memory already?
     pub(super) fn has_memory_for(&self, batch: &Batch) -> bool {
-        !is_over(batch, SMALL_PAGE_BYTES) || !self.bus.memory().is_used_up(MemoryKind::Page)
+        !self.bus.memory().is_used_up(MemoryKind::Page) || !is_over(batch, SMALL_PAGE_BYTES)
     }
 }
 

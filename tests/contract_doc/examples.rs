@@ -5,10 +5,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::PAGE;
 use crate::answers::compare;
 use crate::common::gateway::{Gateway, Setup};
-use crate::page::{Answer, Example, Section, parse, table};
+use crate::page::{Answer, Example, Section, pages, parse, parse_all, table};
 
 /// The page's address for the gateway, and its epoch.
 const ADDRESS: &str = "127.0.0.1:8080";
@@ -82,8 +81,13 @@ impl Stage {
             Ok(seen) => compare(&answer, &seen),
             Err(fault) => Err(fault),
         };
-        let Example { line, command, .. } = example;
-        outcome.map_err(|diff| format!("docs/contract.md:{line}: {command}\n{diff}"))
+        let Example {
+            file,
+            line,
+            command,
+            ..
+        } = example;
+        outcome.map_err(|diff| format!("{file}:{line}: {command}\n{diff}"))
     }
 }
 
@@ -98,7 +102,7 @@ async fn run_section(section: Section) -> Vec<String> {
 
 #[test]
 fn every_command_of_the_page_has_its_answer() {
-    let (sections, faults) = parse(PAGE);
+    let (sections, faults) = parse_all();
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     let examples = sections
@@ -111,7 +115,7 @@ fn every_command_of_the_page_has_its_answer() {
 #[tokio::test]
 async fn every_example_comes_back_as_the_page_says() {
     use futures_util::StreamExt as _;
-    let sections = parse(PAGE)
+    let sections = parse_all()
         .0
         .into_iter()
         .filter(|section| !section.examples.is_empty());
@@ -129,23 +133,30 @@ async fn every_example_comes_back_as_the_page_says() {
 #[tokio::test]
 async fn a_wrong_answer_is_found_and_shown() {
     let page = "## A\n```sh\ncurl -s http://127.0.0.1:8080/healthz\n```\n```text\nnot ok\n```";
-    let section = parse(page).0.pop().expect("a section");
+    let section = parse("page.md", page).0.pop().expect("a section");
     let wrong = run_section(section).await;
     assert_eq!(
         wrong,
-        ["docs/contract.md:2: curl -s http://127.0.0.1:8080/healthz\n  - not ok\n  + ok"]
+        ["page.md:2: curl -s http://127.0.0.1:8080/healthz\n  - not ok\n  + ok"]
     );
 }
 
 #[test]
 fn each_row_of_the_tables_of_starts_and_cursors_is_shown_on_each_wire() {
-    let (sections, _) = parse(PAGE);
-    for title in ["Where a subscription starts", "Is a cursor valid?"] {
+    let (sections, _) = parse_all();
+    let (_, rules) = pages().swap_remove(0);
+    for (title, heading) in [
+        (
+            "Where a subscription starts",
+            "## §3 Where a subscription starts",
+        ),
+        ("Is a cursor valid?", "### Is a cursor valid?"),
+    ] {
         let section = sections
             .iter()
-            .find(|section| section.title == title)
+            .find(|section| section.title == title && !section.examples.is_empty())
             .expect("the section");
-        for row in table(PAGE, &format!("## {title}")) {
+        for row in table(&rules, heading) {
             let is_of_row =
                 |e: &&Example| row[0].to_lowercase().starts_with(&e.heading.to_lowercase());
             let commands: Vec<&str> = section
@@ -165,23 +176,37 @@ fn each_row_of_the_tables_of_starts_and_cursors_is_shown_on_each_wire() {
     }
 }
 
-#[test]
-fn every_link_within_the_page_leads_to_a_heading() {
-    let anchor = |heading: &str| {
-        let kept = heading.trim_start_matches('#').trim().to_lowercase();
-        let kept: String = kept
-            .chars()
-            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
-            .collect();
-        kept.replace(' ', "-")
-    };
-    let anchors: Vec<String> = PAGE
-        .lines()
-        .filter(|line| line.starts_with('#'))
-        .map(anchor)
+/// A heading as a link names it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept: String = kept
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
         .collect();
-    for link in PAGE.split("](#").skip(1) {
-        let target = link.split(')').next().unwrap_or_default();
-        assert!(anchors.iter().any(|anchor| anchor == target), "#{target}");
+    kept.replace(' ', "-")
+}
+
+#[test]
+fn every_link_between_the_pages_leads_to_a_heading() {
+    let pages = pages();
+    for (file, page) in &pages {
+        let folder = Path::new(file).parent().expect("a folder");
+        let links = page.split("](").skip(1).map(|l| l.split(')').next());
+        for (path, target) in links.flatten().filter_map(|link| link.split_once('#')) {
+            let linked = match path.strip_prefix("../") {
+                _ if path.is_empty() => file.clone(),
+                Some(above) => format!("docs/{above}"),
+                None => folder.join(path).display().to_string(),
+            };
+            let (_, page) = pages
+                .iter()
+                .find(|(file, _)| *file == linked)
+                .unwrap_or_else(|| panic!("{file}: {path}"));
+            let mut headings = page.lines().filter(|line| line.starts_with('#'));
+            assert!(
+                headings.any(|heading| anchor(heading) == target),
+                "{file}: {path}#{target}"
+            );
+        }
     }
 }

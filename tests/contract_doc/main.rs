@@ -1,6 +1,7 @@
-//! docs/contract.md, run: each command that it shows, and what it says that comes back.
+//! docs/contract.md and docs/contract/, run: each command that they show, and what they say that
+//! comes back.
 //!
-//! How the page is read:
+//! How a page is read:
 //! - A heading of level 2 or 3 begins a section, and a section with commands has a gateway of its
 //!   own with an empty log. A `toml` block is that gateway's configuration.
 //! - A `sh` block is a command. It is run by bash with `.tools/bin` on the PATH, and `$GATEWAY` is
@@ -25,6 +26,3 @@ mod answers;
 mod examples;
 mod page;
 mod tables;
-
-/// The page.
-const PAGE: &str = include_str!("../../docs/contract.md");

@@ -1,6 +1,7 @@
-//! The page's parts: sections, their configuration, their commands and answers.
+//! The parts of the contract's pages: sections, their configuration, their commands and answers.
 
-use std::fmt;
+use std::path::Path;
+use std::{fmt, fs};
 
 /// What stands below a heading of level 2 or 3.
 #[derive(Debug, Default)]
@@ -14,7 +15,8 @@ pub(crate) struct Section {
 /// A command and its answer.
 #[derive(Debug)]
 pub(crate) struct Example {
-    /// Where the command begins.
+    /// The page, and where the command begins.
+    pub(crate) file: String,
     pub(crate) line: usize,
     /// The nearest heading, of any level.
     pub(crate) heading: String,
@@ -34,13 +36,14 @@ pub(crate) enum Answer {
 /// Something that is wrong with the page itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
+    pub(crate) file: String,
     pub(crate) line: usize,
     pub(crate) what: String,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "docs/contract.md:{}: {}", self.line, self.what)
+        write!(f, "{}:{}: {}", self.file, self.line, self.what)
     }
 }
 
@@ -50,16 +53,45 @@ enum Part {
     Block { language: String, text: String },
 }
 
+/// The page of the rules, and those of their examples, by their paths.
+pub(crate) fn pages() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let examples = fs::read_dir(root.join("docs/contract")).expect("the examples");
+    let names = examples.map(|entry| entry.expect("an entry").file_name());
+    let mut paths: Vec<_> = names
+        .map(|name| format!("docs/contract/{}", name.display()))
+        .collect();
+    paths.sort();
+    paths.insert(0, "docs/contract.md".to_owned());
+    let text = |path: &String| fs::read_to_string(root.join(path)).expect("a page");
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), text(&path)))
+        .collect()
+}
+
+/// The sections of all pages, and what is wrong with them.
+pub(crate) fn parse_all() -> (Vec<Section>, Vec<Fault>) {
+    let (mut sections, mut faults) = (Vec::new(), Vec::new());
+    for (file, page) in pages() {
+        let (of_page, wrong) = parse(&file, &page);
+        sections.extend(of_page);
+        faults.extend(wrong);
+    }
+    (sections, faults)
+}
+
 /// The sections of a page, and what is wrong with it.
-pub(crate) fn parse(page: &str) -> (Vec<Section>, Vec<Fault>) {
+pub(crate) fn parse(file: &str, page: &str) -> (Vec<Section>, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut sections = vec![Section::default()];
     let mut heading = String::new();
     let mut command: Option<(usize, String)> = None;
-    for (line, part) in parts(page, &mut faults) {
+    for (line, part) in parts(file, page, &mut faults) {
         let answers = matches!(&part, Part::Block { language, .. } if ["json", "text"].contains(&language.as_str()));
         if let Some((line, _)) = command.as_ref().filter(|_| !answers) {
             faults.push(Fault {
+                file: file.to_owned(),
                 line: *line,
                 what: "the command has no answer".into(),
             });
@@ -79,6 +111,7 @@ pub(crate) fn parse(page: &str) -> (Vec<Section>, Vec<Fault>) {
             Part::Block { language, text } => match (language.as_str(), command.take()) {
                 ("toml", _) if section.examples.is_empty() => section.config.push_str(&text),
                 ("toml", _) => faults.push(Fault {
+                    file: file.to_owned(),
                     line,
                     what: "a configuration comes before the commands".into(),
                 }),
@@ -90,6 +123,7 @@ pub(crate) fn parse(page: &str) -> (Vec<Section>, Vec<Fault>) {
                         Answer::Text(text)
                     };
                     section.examples.push(Example {
+                        file: file.to_owned(),
                         line,
                         heading: heading.clone(),
                         command,
@@ -97,10 +131,12 @@ pub(crate) fn parse(page: &str) -> (Vec<Section>, Vec<Fault>) {
                     });
                 }
                 ("json" | "text", None) => faults.push(Fault {
+                    file: file.to_owned(),
                     line,
                     what: "the answer has no command".into(),
                 }),
                 (other, _) => faults.push(Fault {
+                    file: file.to_owned(),
                     line,
                     what: format!("a block of {other:?} is none of ours"),
                 }),
@@ -109,6 +145,7 @@ pub(crate) fn parse(page: &str) -> (Vec<Section>, Vec<Fault>) {
     }
     if let Some((line, _)) = command {
         faults.push(Fault {
+            file: file.to_owned(),
             line,
             what: "the command has no answer".into(),
         });
@@ -116,7 +153,7 @@ pub(crate) fn parse(page: &str) -> (Vec<Section>, Vec<Fault>) {
     (sections, faults)
 }
 
-fn parts(page: &str, faults: &mut Vec<Fault>) -> Vec<(usize, Part)> {
+fn parts(file: &str, page: &str, faults: &mut Vec<Fault>) -> Vec<(usize, Part)> {
     let mut parts = Vec::new();
     let mut lines = (1..).zip(page.lines());
     while let Some((number, line)) = lines.next() {
@@ -147,6 +184,7 @@ fn parts(page: &str, faults: &mut Vec<Fault>) -> Vec<(usize, Part)> {
     }
     if page.lines().filter(|line| line.starts_with("```")).count() % 2 == 1 {
         faults.push(Fault {
+            file: file.to_owned(),
             line: page.lines().count(),
             what: "a block has no end".into(),
         });
@@ -177,7 +215,7 @@ pub(crate) fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
 #[test]
 fn a_command_without_an_answer_and_an_answer_without_a_command_are_faults() {
     let faults = |page: &str| {
-        parse(page)
+        parse("page.md", page)
             .1
             .into_iter()
             .map(|fault| (fault.line, fault.what))
@@ -206,8 +244,10 @@ fn a_command_without_an_answer_and_an_answer_without_a_command_are_faults() {
 
 #[test]
 fn a_heading_of_level_four_stays_in_its_section() {
-    let (sections, _) =
-        parse("## A\n#### a\n```sh\n1\n```\n```text\n```\n### B\n```toml\nx = 1\n```");
+    let (sections, _) = parse(
+        "page.md",
+        "## A\n#### a\n```sh\n1\n```\n```text\n```\n### B\n```toml\nx = 1\n```",
+    );
     assert_eq!(
         sections
             .iter()
