@@ -1,7 +1,7 @@
 //! What can go wrong, and how each fault looks on every wire.
 //!
 //! Invariants:
-//! - one [`Kind`] has one HTTP status, one gRPC code and one meaning on all transports (contract
+//! - one [`ErrorKind`] has one HTTP status, one gRPC code and one meaning on all transports (contract
 //!   §5);
 //! - the detail says what was wrong, where, and what to do about it.
 
@@ -11,7 +11,7 @@ use crate::cursor::Gap;
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{detail}")]
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
     detail: String,
     gap: Option<Box<Gap>>,
 }
@@ -21,7 +21,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// The kinds of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// The request cannot be understood or breaks a rule of the contract.
     BadRequest,
     /// Not for this caller.
@@ -58,26 +58,26 @@ pub enum Kind {
 /// which it makes sense to try again.
 struct Face(u16, tonic::Code, &'static str, &'static str, Option<u32>);
 
-impl Kind {
+impl ErrorKind {
     #[rustfmt::skip] // a table with one line a kind
     fn face(self) -> Face {
         use tonic::Code;
         match self {
-            Kind::BadRequest => Face(400, Code::InvalidArgument, "bad-request", "Bad request", None),
-            Kind::Forbidden => Face(403, Code::PermissionDenied, "forbidden", "Not allowed", None),
-            Kind::NotFound => Face(404, Code::NotFound, "not-found", "Not found", None),
-            Kind::MethodNotAllowed => Face(405, Code::Unimplemented, "method-not-allowed", "Method not allowed", None),
-            Kind::Gap => Face(410, Code::OutOfRange, "gap", "The cursor cannot be served", None),
-            Kind::TooLarge => Face(413, Code::ResourceExhausted, "too-large", "Too large", None),
-            Kind::UnsupportedEncoding => Face(415, Code::Unimplemented, "unsupported-encoding", "Content encoding not supported", None),
-            Kind::WrongHost => Face(421, Code::PermissionDenied, "wrong-host", "Not a host of this gateway", None),
-            Kind::Busy => Face(429, Code::ResourceExhausted, "busy", "Too much at once", Some(1)),
-            Kind::Internal => Face(500, Code::Internal, "internal", "Internal error", None),
-            Kind::Closing => Face(503, Code::Unavailable, "closing", "The gateway is shutting down", Some(2)),
-            Kind::Locked => Face(503, Code::Unavailable, "locked", "The log is locked by another program", Some(1)),
-            Kind::Broken => Face(503, Code::Unavailable, "broken", "The log cannot be written", Some(10)),
-            Kind::OutOfMemory => Face(503, Code::ResourceExhausted, "out-of-memory", "No memory left for this", Some(2)),
-            Kind::StorageFull => Face(507, Code::ResourceExhausted, "storage-full", "No room for events", Some(10)),
+            ErrorKind::BadRequest => Face(400, Code::InvalidArgument, "bad-request", "Bad request", None),
+            ErrorKind::Forbidden => Face(403, Code::PermissionDenied, "forbidden", "Not allowed", None),
+            ErrorKind::NotFound => Face(404, Code::NotFound, "not-found", "Not found", None),
+            ErrorKind::MethodNotAllowed => Face(405, Code::Unimplemented, "method-not-allowed", "Method not allowed", None),
+            ErrorKind::Gap => Face(410, Code::OutOfRange, "gap", "The cursor cannot be served", None),
+            ErrorKind::TooLarge => Face(413, Code::ResourceExhausted, "too-large", "Too large", None),
+            ErrorKind::UnsupportedEncoding => Face(415, Code::Unimplemented, "unsupported-encoding", "Content encoding not supported", None),
+            ErrorKind::WrongHost => Face(421, Code::PermissionDenied, "wrong-host", "Not a host of this gateway", None),
+            ErrorKind::Busy => Face(429, Code::ResourceExhausted, "busy", "Too much at once", Some(1)),
+            ErrorKind::Internal => Face(500, Code::Internal, "internal", "Internal error", None),
+            ErrorKind::Closing => Face(503, Code::Unavailable, "closing", "The gateway is shutting down", Some(2)),
+            ErrorKind::Locked => Face(503, Code::Unavailable, "locked", "The log is locked by another program", Some(1)),
+            ErrorKind::Broken => Face(503, Code::Unavailable, "broken", "The log cannot be written", Some(10)),
+            ErrorKind::OutOfMemory => Face(503, Code::ResourceExhausted, "out-of-memory", "No memory left for this", Some(2)),
+            ErrorKind::StorageFull => Face(507, Code::ResourceExhausted, "storage-full", "No room for events", Some(10)),
         }
     }
 
@@ -109,7 +109,7 @@ impl Kind {
 
 impl Error {
     /// A fault of this kind.
-    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
         Error {
             kind,
             detail: detail.into(),
@@ -119,23 +119,23 @@ impl Error {
 
     /// A request that breaks the contract.
     pub fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(Kind::BadRequest, detail)
+        Self::new(ErrorKind::BadRequest, detail)
     }
 
     /// Something over its bound.
     pub fn too_large(detail: impl Into<String>) -> Self {
-        Self::new(Kind::TooLarge, detail)
+        Self::new(ErrorKind::TooLarge, detail)
     }
 
     /// A fault of vidette itself.
     pub fn internal(detail: impl Into<String>) -> Self {
-        Self::new(Kind::Internal, detail)
+        Self::new(ErrorKind::Internal, detail)
     }
 
     /// The gateway is going away.
     pub fn closing() -> Self {
         Self::new(
-            Kind::Closing,
+            ErrorKind::Closing,
             "the gateway is shutting down; try again shortly, with the same cursor",
         )
     }
@@ -143,14 +143,14 @@ impl Error {
     /// A gap, for a subscriber that asked to be refused at one.
     pub fn gap(gap: Gap) -> Self {
         Error {
-            kind: Kind::Gap,
+            kind: ErrorKind::Gap,
             detail: gap.to_string(),
             gap: Some(Box::new(gap)),
         }
     }
 
     /// The kind of fault.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 

@@ -379,6 +379,6 @@ mod tests {
     #[test]
     fn data_over_the_bound_is_too_large() {
         let fault = event("a", "", "text/plain", &[b'x'; 101]).expect_err("101 bytes of 100");
-        assert_eq!(fault.kind(), crate::error::Kind::TooLarge);
+        assert_eq!(fault.kind(), crate::error::ErrorKind::TooLarge);
     }
 }

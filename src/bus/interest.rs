@@ -19,7 +19,7 @@ use super::group::Group;
 use super::members::Members;
 use super::slot::{Crowd, OF_ALL, Slot};
 use crate::cursor::Vid;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::limits;
 use crate::topic::{Filter, PatternIndex};
@@ -142,7 +142,7 @@ impl Index {
     }
 
     fn check_bounds(&self, filter: &Filter) -> Result<()> {
-        let busy = |detail: String| Err(Error::new(Kind::Busy, detail));
+        let busy = |detail: String| Err(Error::new(ErrorKind::Busy, detail));
         if self.patterns + filter.patterns().len() > limits::MAX_PATTERNS {
             return busy(format!(
                 "all subscriptions together have {} topics, and may have {}; subscribe to fewer topics, to wildcards, or try again later",
@@ -292,7 +292,7 @@ mod tests {
             taken.len() * limits::MAX_FILTER_TOPICS,
             limits::MAX_PATTERNS
         );
-        assert_eq!(refused.kind(), Kind::Busy);
+        assert_eq!(refused.kind(), ErrorKind::Busy);
         assert!(refused.to_string().contains("500000"), "{refused}");
         assert_eq!(
             interest.subscribers(),
@@ -320,7 +320,7 @@ mod tests {
             taken.len(),
             limits::MAX_FAR_SHAPES / limits::MAX_FILTER_TOPICS
         );
-        assert_eq!(refused.kind(), Kind::Busy);
+        assert_eq!(refused.kind(), ErrorKind::Busy);
         assert!(refused.to_string().contains("512"), "{refused}");
 
         let near = filter(&["*.*.*.*.*.*.b.>".to_owned()]);

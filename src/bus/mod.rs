@@ -33,7 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::cursor::{Cursor, Vid};
 use crate::engine::{Bounds, Engine, Moment, ReadRequest, Retention};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
@@ -292,7 +292,7 @@ impl Bus {
     fn subscriber_permit(&self) -> Result<OwnedSemaphorePermit> {
         self.0.subscriber_permits.clone().try_acquire_owned().map_err(|_| {
             let bound = self.0.options.max_subscribers;
-            Error::new(Kind::Busy, format!("{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again later or elsewhere"))
+            Error::new(ErrorKind::Busy, format!("{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again later or elsewhere"))
         })
     }
 }

@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::capacity::{Held, QueueCapacity, StreamCapacity};
 use super::{Bus, Shared};
 use crate::engine::{Appended, Receipt};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
 use crate::memory::{MemoryKind, Reservation};
@@ -93,7 +93,7 @@ impl Bus {
         let Some(held) = self.0.sequencer.capacity.try_take(bytes) else {
             self.0.metrics.publishes_refused.inc();
             let detail = "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any";
-            return Err(Error::new(Kind::Busy, detail));
+            return Err(Error::new(ErrorKind::Busy, detail));
         };
         Ok(self.take(batch, bytes, held, paid))
     }

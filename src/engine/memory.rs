@@ -16,7 +16,7 @@ use super::{
     millis,
 };
 use crate::cursor::{Epoch, Vid};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, NewEvent};
 use crate::limits;
 use crate::topic::{Filter, Topic};
@@ -287,7 +287,7 @@ impl Engine for MemoryEngine {
 pub(super) fn too_many_ids() -> Error {
     let bound = limits::MAX_DEDUPE_IDS;
     Error::new(
-        Kind::Busy,
+        ErrorKind::Busy,
         format!(
             "{bound} event ids are being remembered already; publish without id, or shorten retention.dedupe_window"
         ),

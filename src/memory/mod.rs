@@ -4,7 +4,7 @@
 //! - what is reserved is paid for as long as the bytes live: a [`Reservation`] travels with them
 //!   and gives them back when it is dropped;
 //! - when the budget, or the share of a kind in it, is used up, new work of that kind is refused
-//!   with [`Kind::OutOfMemory`]; nothing that has been reserved is taken away;
+//!   with [`ErrorKind::OutOfMemory`]; nothing that has been reserved is taken away;
 //! - no kind that a stranger can leave unfinished can take all: bodies, answers and pages together
 //!   leave a quarter for what has arrived whole;
 //! - bytes that many readers share are paid once.
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 pub use reservation::Reservation;
 use reservation::{Owned, SharedPiece, Waiting};
@@ -253,7 +253,7 @@ fn out_of_memory(kind: MemoryKind) -> Error {
         MemoryKind::Page => "readers that do not take what they are sent",
     };
     Error::new(
-        Kind::OutOfMemory,
+        ErrorKind::OutOfMemory,
         format!(
             "no memory is left for {what} (limits.memory_budget); nothing was taken. Try again shortly"
         ),

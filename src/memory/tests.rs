@@ -15,7 +15,7 @@ fn what_is_reserved_is_refused_to_others_until_it_is_dropped() {
     let budget = MemoryBudget::new(1000);
     let mut first = budget.reserve(MemoryKind::Queue, 600).expect("a part");
     let refused = budget.reserve(MemoryKind::Queue, 401).expect_err("no more");
-    assert_eq!(refused.kind(), Kind::OutOfMemory);
+    assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
     assert_eq!(budget.used_bytes(MemoryKind::Queue), 600);
     first.grow(400).expect("it fits exactly");
     first.grow(1).expect_err("no more");

@@ -35,7 +35,7 @@ use super::requests::Requests;
 use super::streams::Streams;
 use super::{head, linger};
 use crate::bus::Bus;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::transport::{self, Peer};
 
@@ -94,7 +94,7 @@ impl Connections {
         };
         let refusal =
             "as many connections are open as may be (limits.max_connections); try again shortly";
-        let answer = transport::bare_refusal(&Error::new(Kind::Busy, refusal));
+        let answer = transport::bare_refusal(&Error::new(ErrorKind::Busy, refusal));
         // It fits into the socket's buffer, so it does not wait for its peer.
         if stream.write_all(&answer).await.is_ok() {
             linger::close(stream, limits::REFUSAL_BYTES).await;

@@ -12,7 +12,7 @@ use crate::cursor::{Epoch, Vid};
 use crate::engine::{
     Appended, Bounds, Engine, MemoryEngine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep,
 };
-use crate::error::{Error, Kind, Result as BusResult};
+use crate::error::{Error, ErrorKind, Result as BusResult};
 use crate::event::EventParts;
 use crate::topic::{Filter, Topic};
 
@@ -32,7 +32,7 @@ impl Engine for FullAtTimes {
             })
             .is_ok()
         {
-            return Err(Error::new(Kind::StorageFull, "the disk is full"));
+            return Err(Error::new(ErrorKind::StorageFull, "the disk is full"));
         }
         self.log.append(batches, now).await
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::bus::{Closing, ClosingReason};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The last block of a stream, with the time after which an `EventSource` comes back.
 pub(super) fn closing_block(Closing { reason, retry_ms }: Closing) -> Bytes {
@@ -22,19 +22,19 @@ pub(super) fn closing_block(Closing { reason, retry_ms }: Closing) -> Bytes {
 /// Why a stream ends with this error, if the same request may be served later.
 pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
     match error.kind() {
-        Kind::Closing => Some(ClosingReason::Shutdown),
-        Kind::Busy | Kind::OutOfMemory => Some(ClosingReason::Busy),
-        Kind::Locked | Kind::Broken | Kind::StorageFull | Kind::Internal => {
+        ErrorKind::Closing => Some(ClosingReason::Shutdown),
+        ErrorKind::Busy | ErrorKind::OutOfMemory => Some(ClosingReason::Busy),
+        ErrorKind::Locked | ErrorKind::Broken | ErrorKind::StorageFull | ErrorKind::Internal => {
             Some(ClosingReason::Behind)
         }
-        Kind::BadRequest
-        | Kind::Forbidden
-        | Kind::NotFound
-        | Kind::MethodNotAllowed
-        | Kind::Gap
-        | Kind::TooLarge
-        | Kind::UnsupportedEncoding
-        | Kind::WrongHost => None,
+        ErrorKind::BadRequest
+        | ErrorKind::Forbidden
+        | ErrorKind::NotFound
+        | ErrorKind::MethodNotAllowed
+        | ErrorKind::Gap
+        | ErrorKind::TooLarge
+        | ErrorKind::UnsupportedEncoding
+        | ErrorKind::WrongHost => None,
     }
 }
 
@@ -79,7 +79,12 @@ mod tests {
     fn an_error_of_the_request_keeps_its_status() {
         let headers = HeaderMap::new;
         assert!(opened_and_closed(Error::bad_request("no"), headers()).is_err());
-        for kind in [Kind::Busy, Kind::OutOfMemory, Kind::Closing, Kind::Broken] {
+        for kind in [
+            ErrorKind::Busy,
+            ErrorKind::OutOfMemory,
+            ErrorKind::Closing,
+            ErrorKind::Broken,
+        ] {
             let answer = opened_and_closed(Error::new(kind, "later"), headers()).expect("a stream");
             assert_eq!(answer.status(), 200, "{kind:?}");
         }

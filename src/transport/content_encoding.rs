@@ -12,7 +12,7 @@ use futures_util::TryStreamExt as _;
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::cursor::shorten;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// What `Accept-Encoding` says in an answer that refuses another encoding (RFC 9110 §15.5.16).
 pub(super) const ACCEPTED: &str = "gzip";
@@ -44,7 +44,7 @@ fn is(name: &str, expected: &str) -> bool {
 
 fn unsupported(encoding: &str) -> Error {
     Error::new(
-        Kind::UnsupportedEncoding,
+        ErrorKind::UnsupportedEncoding,
         format!("the Content-Encoding is {encoding:?}; send the body as it is, or gzip"),
     )
 }
@@ -113,7 +113,7 @@ mod tests {
     fn every_other_encoding_is_refused() {
         for values in [&["br"][..], &["gzip, gzip"], &["gzip", "gzip"], &["zstd"]] {
             let error = decoded(&headers(values), Body::empty()).expect_err("a refusal");
-            assert_eq!(error.kind(), Kind::UnsupportedEncoding, "{values:?}");
+            assert_eq!(error.kind(), ErrorKind::UnsupportedEncoding, "{values:?}");
         }
     }
 

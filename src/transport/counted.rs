@@ -110,7 +110,7 @@ impl<'de> Visitor<'de> for Headers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     fn numbers(json: &str) -> Result<Vec<u32>> {
         let read = |index, element: &RawValue| {
@@ -126,14 +126,14 @@ mod tests {
         assert!(numbers("[]").expect("an array").is_empty());
         assert_eq!(numbers(" [1, 2,3] ").expect("an array"), [1, 2, 3]);
         let kind = |json| numbers(json).expect_err(json).kind();
-        assert_eq!(kind("[1,2,3,4]"), Kind::TooLarge);
+        assert_eq!(kind("[1,2,3,4]"), ErrorKind::TooLarge);
         assert_eq!(
             kind("[1,2,3,4,"),
-            Kind::TooLarge,
+            ErrorKind::TooLarge,
             "what follows is not read"
         );
-        assert_eq!(kind("[1,x]"), Kind::Internal);
-        assert_eq!(kind("[1] 2"), Kind::Internal);
+        assert_eq!(kind("[1,x]"), ErrorKind::Internal);
+        assert_eq!(kind("[1] 2"), ErrorKind::Internal);
         let wrong = numbers("[1,\"a\",{").expect_err("an element");
         assert_eq!(wrong.to_string(), "element 1");
     }

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Request, Uri, Version, header};
 
 use crate::config::{Authority, Hosts};
 use crate::cursor::shorten;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Checks whom a request is for, and names that in its `Host` header. Without `hosts` any is good.
 pub(super) fn check<B>(request: &mut Request<B>, hosts: Option<&Hosts>) -> Result<()> {
@@ -35,7 +35,7 @@ pub(super) fn check<B>(request: &mut Request<B>, hosts: Option<&Hosts>) -> Resul
 
 fn wrong_host(host: &str) -> Error {
     Error::new(
-        Kind::WrongHost,
+        ErrorKind::WrongHost,
         format!(
             "{:?} is not a host of this gateway, which listens on a loopback address; if it should be, as behind a proxy, add it to origins.hosts in the configuration",
             shorten(host)

@@ -24,7 +24,7 @@ use super::state::AppState;
 use crate::bus::{OnGap, SubscribeRequest, Subscription};
 use crate::config::LegacyConfig;
 use crate::cursor::{Gap, Start};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{DataForm, Event};
 use crate::memory::{MemoryBudget, MemoryKind};
 
@@ -84,7 +84,7 @@ fn parse_maxvid(text: &str) -> Result<Start> {
 pub(crate) fn check_callback(name: String, is_allowed: bool) -> Result<String> {
     if !is_allowed {
         return Err(Error::new(
-            Kind::Forbidden,
+            ErrorKind::Forbidden,
             "callback= is not allowed here; legacy.jsonp = true in the configuration allows it",
         ));
     }

@@ -252,7 +252,7 @@ mod tests {
         next().expect("another");
         assert_eq!(paid(), 10);
         let fault = next().expect_err("more than the share of bodies");
-        assert_eq!(fault.kind(), crate::error::Kind::OutOfMemory);
+        assert_eq!(fault.kind(), crate::error::ErrorKind::OutOfMemory);
         drop(metered);
         assert_eq!(paid(), 0);
     }

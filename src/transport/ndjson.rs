@@ -141,7 +141,7 @@ async fn answer(bus: &Bus, publishing: Result<Publishing>, line: u64) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
     use crate::memory::MemoryBudget;
 
     #[tokio::test]
@@ -151,6 +151,6 @@ mod tests {
         let metered = Metered::<Lines>::stream(&memory, begun);
         let mut lines = Box::pin(lines(Body::new(metered)));
         let fault = lines.next().await.expect("a line").expect_err("no memory");
-        assert_eq!(fault.kind(), Kind::OutOfMemory);
+        assert_eq!(fault.kind(), ErrorKind::OutOfMemory);
     }
 }

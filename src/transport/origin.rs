@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
 use crate::config::{OriginsConfig, is_own_page};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Answers preflight requests and marks answers as readable.
 pub(super) fn cors(config: &OriginsConfig) -> CorsLayer {
@@ -68,7 +68,7 @@ pub(super) fn check_origin(headers: &HeaderMap, config: &OriginsConfig) -> Resul
         return Ok(());
     }
     Err(Error::new(
-        Kind::Forbidden,
+        ErrorKind::Forbidden,
         format!(
             "pages of {text:?} may not publish here; add the origin to origins.allow in the configuration"
         ),

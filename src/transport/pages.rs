@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::state::AppState;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 struct Page {
     path: &'static str,
@@ -85,7 +85,7 @@ async fn prototype_js(State(state): State<AppState>) -> Result<Response> {
         Err(fault) => {
             let path = path.display();
             Err(Error::new(
-                Kind::NotFound,
+                ErrorKind::NotFound,
                 format!(
                     "{path}: {fault}; install Debian's libjs-prototype or set pages.prototype_js"
                 ),

@@ -10,7 +10,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::content_encoding;
 use super::grpc::client_proto;
 use crate::cursor::Gap;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The body of a fault over HTTP.
 #[derive(Serialize)]
@@ -51,7 +51,7 @@ impl IntoResponse for Error {
         if let Some(seconds) = self.kind().retry_after_s() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.kind() == Kind::UnsupportedEncoding {
+        if self.kind() == ErrorKind::UnsupportedEncoding {
             let accepted = HeaderValue::from_static(content_encoding::ACCEPTED);
             headers.insert(header::ACCEPT_ENCODING, accepted);
         }
@@ -92,7 +92,7 @@ impl From<Error> for tonic::Status {
         let (code, message) = (error.kind().grpc_code(), error.to_string());
         match (error.kind(), error.gap_details()) {
             (_, Some(gap)) => with_gap(code, &message, gap),
-            (Kind::BadRequest, _) => {
+            (ErrorKind::BadRequest, _) => {
                 let violation = FieldViolation::new("", message.clone());
                 tonic::Status::with_error_details(
                     code,

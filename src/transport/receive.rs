@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 
@@ -49,7 +49,7 @@ pub(super) async fn read_body(
     read.unwrap_or_else(|_| {
         let seconds = limits::BODY_TIMEOUT.as_secs();
         Err(Error::new(
-            Kind::BadRequest,
+            ErrorKind::BadRequest,
             format!("the body was not complete after {seconds} s; send it faster or in parts"),
         ))
     })
@@ -159,9 +159,12 @@ mod tests {
         let read = |body, most| read_body(&memory, body, most).map(Result::err);
         let kind = |fault: Option<Error>| fault.expect("a refusal").kind();
         let body = || Body::from_stream(iter(pieces(10, 1000)));
-        assert_eq!(kind(read(body(), 100_000).await), Kind::OutOfMemory);
-        assert_eq!(kind(read(body(), 1999).await), Kind::TooLarge);
-        assert_eq!(kind(read(Body::from("whole"), 4).await), Kind::TooLarge);
+        assert_eq!(kind(read(body(), 100_000).await), ErrorKind::OutOfMemory);
+        assert_eq!(kind(read(body(), 1999).await), ErrorKind::TooLarge);
+        assert_eq!(
+            kind(read(Body::from("whole"), 4).await),
+            ErrorKind::TooLarge
+        );
         assert_eq!(memory.used_bytes(MemoryKind::Body), 0);
     }
 
@@ -170,7 +173,7 @@ mod tests {
         let memory = MemoryBudget::new(1 << 20);
         let body = Body::from_stream(iter(pieces(2, 1000)).chain(pending()));
         let fault = read_body(&memory, body, 100_000).await.err();
-        assert_eq!(fault.expect("given up").kind(), Kind::BadRequest);
+        assert_eq!(fault.expect("given up").kind(), ErrorKind::BadRequest);
         assert_eq!(memory.used_bytes(MemoryKind::Body), 0);
     }
 }

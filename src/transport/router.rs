@@ -24,7 +24,7 @@ use super::{grpc, hosts, legacy, long_poll, options, origin, pages, publish, sse
 use crate::bus::Bus;
 use crate::config::{Config, Hosts};
 use crate::cursor::shorten;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::source::SourceState;
 
 /// The page of the comet age asks for `./backend.php`, so it is answered beside that page, too.
@@ -208,7 +208,7 @@ async fn not_found(uri: Uri) -> Error {
 pub(super) fn nothing_at(path: &str) -> Error {
     let path = shorten(path);
     Error::new(
-        Kind::NotFound,
+        ErrorKind::NotFound,
         format!("there is nothing at {path}; the start page / shows what there is"),
     )
 }
@@ -220,7 +220,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Error {
 pub(super) fn wrong_method_at(method: &Method, path: &str) -> Error {
     let (method, path) = (shorten(method.as_str()), shorten(path));
     Error::new(
-        Kind::MethodNotAllowed,
+        ErrorKind::MethodNotAllowed,
         format!("{path} does not take {method}; the Allow header says what it takes"),
     )
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use vidette::bus::Step;
 use vidette::cursor::Start;
-use vidette::error::{Error, Kind};
+use vidette::error::{Error, ErrorKind};
 use vidette::limits;
 
 use super::gate::GateEngine;
@@ -52,12 +52,12 @@ async fn an_event_that_could_not_be_made_durable_is_never_shown() {
     assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
     engine.open(2);
 
-    engine.fail_with(Some(Error::new(Kind::StorageFull, "full")));
+    engine.fail_with(Some(Error::new(ErrorKind::StorageFull, "full")));
     let refused = bus
         .publish(vec![event("door.1")])
         .await
         .expect_err("a full disk");
-    assert_eq!(refused.kind(), Kind::StorageFull);
+    assert_eq!(refused.kind(), ErrorKind::StorageFull);
     assert!(
         timeout(A_WHILE, reader.next()).await.is_err(),
         "a failed event was shown"
@@ -107,7 +107,7 @@ async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
             "the queue has no bound"
         );
     };
-    assert_eq!(refused.kind(), Kind::Busy);
+    assert_eq!(refused.kind(), ErrorKind::Busy);
 
     engine.open(taken.len());
     for publishing in taken {
@@ -128,7 +128,7 @@ async fn a_batch_is_neither_empty_nor_endless() {
             .await
             .expect_err("an empty batch")
             .kind(),
-        Kind::BadRequest
+        ErrorKind::BadRequest
     );
     let endless = vec![event("door.1"); limits::MAX_BATCH_EVENTS + 1];
     assert_eq!(
@@ -136,7 +136,7 @@ async fn a_batch_is_neither_empty_nor_endless() {
             .await
             .expect_err("an endless batch")
             .kind(),
-        Kind::TooLarge
+        ErrorKind::TooLarge
     );
 }
 
@@ -150,6 +150,6 @@ async fn a_closing_bus_takes_nothing_more() {
             .await
             .expect_err("it is closing")
             .kind(),
-        Kind::Closing
+        ErrorKind::Closing
     );
 }

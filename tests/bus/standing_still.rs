@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use vidette::bus::Bus;
 use vidette::cursor::Start;
 use vidette::engine::{Engine, SqliteEngine};
-use vidette::error::Kind;
+use vidette::error::ErrorKind;
 use vidette::event::{EventParts, NewEvent};
 use vidette::limits;
 
@@ -100,7 +100,7 @@ async fn a_publisher_that_stands_still_takes_no_place_in_the_queue() {
     let published = async {
         loop {
             match bus.publish(vec![large_event()]).await {
-                Err(refused) if refused.kind() == Kind::Busy => tokio::task::yield_now().await,
+                Err(refused) if refused.kind() == ErrorKind::Busy => tokio::task::yield_now().await,
                 other => return other,
             }
         }

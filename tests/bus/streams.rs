@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use vidette::bus::{Bus, PublishStream, Publishing};
 use vidette::config::{Config, Overrides};
-use vidette::error::Kind;
+use vidette::error::ErrorKind;
 use vidette::event::{EventParts, NewEvent};
 use vidette::limits;
 use vidette::server::Gateway;
@@ -50,7 +50,7 @@ fn until_refused(bus: &Bus, event: &NewEvent) -> Vec<Publishing> {
         match bus.enqueue(vec![event.clone()]) {
             Ok(publishing) => taken.push(publishing),
             Err(refused) => {
-                assert_eq!(refused.kind(), Kind::Busy);
+                assert_eq!(refused.kind(), ErrorKind::Busy);
                 return taken;
             }
         }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use vidette::bus::{Bus, BusOptions, OnGap, Step, SubscribeRequest, Subscription};
 use vidette::cursor::{Cursor, GapReason, Start};
 use vidette::engine::{MemoryEngine, Retention};
-use vidette::error::Kind;
+use vidette::error::ErrorKind;
 use vidette::limits;
 
 use super::{HEARTBEAT, ask, bus, event, keep, options, publish, step, subscribe, vids};
@@ -187,7 +187,7 @@ async fn a_reader_that_wants_to_fail_on_a_gap_does() {
         .await
         .err()
         .expect("a gap");
-    assert_eq!(fault.kind(), Kind::Gap);
+    assert_eq!(fault.kind(), ErrorKind::Gap);
     let request = SubscribeRequest {
         on_gap: OnGap::Fail,
         ..ask(">", after(90))
@@ -245,7 +245,7 @@ async fn closing_is_the_last_word() {
         .await
         .err()
         .expect("it is closing");
-    assert_eq!(late.kind(), Kind::Closing);
+    assert_eq!(late.kind(), ErrorKind::Closing);
 }
 
 #[tokio::test]
@@ -262,7 +262,7 @@ async fn subscriptions_are_bounded_and_given_back() {
         .await
         .err()
         .expect("one is the bound");
-    assert_eq!(refused.kind(), Kind::Busy);
+    assert_eq!(refused.kind(), ErrorKind::Busy);
     drop(reader);
     assert_eq!(bus.subscribers(), 0);
     subscribe(&bus, ">", Start::Latest).await;

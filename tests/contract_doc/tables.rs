@@ -1,26 +1,26 @@
 //! The tables of the page against the code.
 
-use vidette::error::Kind;
+use vidette::error::ErrorKind;
 use vidette::limits;
 
 use crate::page::{pages, table};
 
-const KINDS: [Kind; 15] = [
-    Kind::BadRequest,
-    Kind::Forbidden,
-    Kind::NotFound,
-    Kind::MethodNotAllowed,
-    Kind::Gap,
-    Kind::TooLarge,
-    Kind::UnsupportedEncoding,
-    Kind::WrongHost,
-    Kind::Busy,
-    Kind::Internal,
-    Kind::Closing,
-    Kind::Locked,
-    Kind::Broken,
-    Kind::OutOfMemory,
-    Kind::StorageFull,
+const KINDS: [ErrorKind; 15] = [
+    ErrorKind::BadRequest,
+    ErrorKind::Forbidden,
+    ErrorKind::NotFound,
+    ErrorKind::MethodNotAllowed,
+    ErrorKind::Gap,
+    ErrorKind::TooLarge,
+    ErrorKind::UnsupportedEncoding,
+    ErrorKind::WrongHost,
+    ErrorKind::Busy,
+    ErrorKind::Internal,
+    ErrorKind::Closing,
+    ErrorKind::Locked,
+    ErrorKind::Broken,
+    ErrorKind::OutOfMemory,
+    ErrorKind::StorageFull,
 ];
 
 /// The page of the rules.

@@ -5,7 +5,7 @@
 
 use rusqlite::ErrorCode;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// A failed append or trim, and whether the log can still be trusted with writes.
 pub(super) struct WriteFault {
@@ -53,7 +53,7 @@ pub(super) fn of_reading(fault: &rusqlite::Error) -> Error {
 
 pub(super) fn broken() -> Error {
     Error::new(
-        Kind::Broken,
+        ErrorKind::Broken,
         "the log failed to sync, so nothing is written until the gateway has been restarted; reading goes on",
     )
 }
@@ -63,19 +63,19 @@ pub(super) fn replaced(what: &str) -> Error {
     let detail = format!(
         "the log was changed while the gateway runs: {what}. Nothing is written until the gateway has been restarted on a whole data folder; reading goes on from what is in memory"
     );
-    Error::new(Kind::Broken, detail)
+    Error::new(ErrorKind::Broken, detail)
 }
 
 pub(super) fn storage_full() -> Error {
     Error::new(
-        Kind::StorageFull,
+        ErrorKind::StorageFull,
         "the disk with the data folder is full; nothing was written. Make room or shorten retention, then publish again",
     )
 }
 
 pub(super) fn locked() -> Error {
     Error::new(
-        Kind::Locked,
+        ErrorKind::Locked,
         "another program holds the write lock of the database; nothing was written. End its transaction, then publish again",
     )
 }

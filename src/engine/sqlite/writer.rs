@@ -23,7 +23,7 @@ use super::trim::{Budget, Due};
 use super::{fault, index};
 use crate::engine::memory::too_many_ids;
 use crate::engine::{Appended, Moment, Retention, TrimStep};
-use crate::error::{Kind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
 use crate::topic::Topic;
@@ -208,7 +208,7 @@ impl WriterThread {
                 let failed = fault::of_writing(&failed);
                 if failed.breaks {
                     self.health.break_with(failed.error.clone());
-                } else if failed.error.kind() == Kind::StorageFull {
+                } else if failed.error.kind() == ErrorKind::StorageFull {
                     self.health.note_full(true);
                 }
                 Err(failed.error)
@@ -275,7 +275,7 @@ impl WriterThread {
     fn trim_even_if_full(&mut self, retention: &Retention, counted_ms: i64) -> Result<TrimStep> {
         let done =
             self.write(|thread, state| thread.trim(state, retention, counted_ms, &Budget::USUAL));
-        if matches!(&done, Err(fault) if fault.kind() == Kind::StorageFull)
+        if matches!(&done, Err(fault) if fault.kind() == ErrorKind::StorageFull)
             && self.reserve.give_up()
         {
             return self.write(|thread, state| {

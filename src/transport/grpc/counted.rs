@@ -152,7 +152,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     fn request(events: usize, headers: usize) -> Vec<u8> {
         let headers = (0..headers)
@@ -178,7 +178,7 @@ mod tests {
 
         let empty_events = [0x0a, 0x00].repeat(limits::MAX_BATCH_EVENTS + 1);
         let fault = decoded_bytes(&empty_events).expect_err("too many events");
-        assert_eq!(fault.kind(), Kind::TooLarge);
+        assert_eq!(fault.kind(), ErrorKind::TooLarge);
         let fault = decoded_bytes(&request(2, limits::MAX_HEADERS + 1)).expect_err("headers");
         assert_eq!(
             fault.to_string(),
