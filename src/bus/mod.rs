@@ -37,7 +37,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::caller::Caller;
 use crate::cursor::{Cursor, Epoch, Vid};
-use crate::engine::{BatchBounds, Bounds, Engine, Moment, Retention};
+use crate::engine::{BatchBounds, Bounds, Engine, Moment, Page, ReadRequest, Retention, Sizes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::limits;
@@ -176,8 +176,24 @@ impl Bus {
         bus
     }
 
-    /// The engine that keeps the log.
-    pub fn engine(&self) -> &dyn Engine {
+    /// The kind of the engine that keeps the log, as configured.
+    pub fn engine_kind(&self) -> &'static str {
+        self.0.engine.kind()
+    }
+
+    /// What an acknowledged event survives, for a person to read.
+    pub fn durability(&self) -> String {
+        self.0.engine.durability()
+    }
+
+    /// How much the log holds.
+    pub fn sizes(&self) -> Sizes {
+        self.0.engine.state().sizes
+    }
+
+    /// The engine, for tests that look at the log behind the bus.
+    #[doc(hidden)]
+    pub fn engine_for_tests(&self) -> &dyn Engine {
         &*self.0.engine
     }
 
@@ -203,7 +219,7 @@ impl Bus {
 
     /// The present values for `/metrics`.
     pub fn gauges(&self) -> Gauges {
-        let (bounds, sizes) = (self.bounds(), self.0.engine.state().sizes);
+        let (bounds, sizes) = (self.bounds(), self.sizes());
         Gauges {
             first: bounds.first,
             last: bounds.last,
@@ -285,6 +301,16 @@ impl Bus {
             let bound = self.0.options.max_subscribers;
             Error::new(ErrorKind::Busy, format!("{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again later or elsewhere"))
         })
+    }
+
+    /// Reads a page of the log, whether or not its events are in memory.
+    pub(crate) async fn read_page(&self, request: ReadRequest) -> Result<Page> {
+        self.0.engine.read(request).await
+    }
+
+    /// The vid after which reading yields all retained events of this time or later.
+    pub(crate) async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
+        self.0.engine.vid_before(time_ms).await
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn bus_state(
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     Params::parse(query.as_deref(), &config.requests.ignore_parameters)?.finish("none here")?;
-    let (bounds, sizes) = (bus.bounds(), bus.engine().state().sizes);
+    let (bounds, sizes) = (bus.bounds(), bus.sizes());
     let mut state = json!({
         "epoch": bus.epoch(),
         "first": bounds.first,
@@ -38,8 +38,8 @@ pub(super) async fn bus_state(
         "events": sizes.events,
         "bytes": sizes.bytes,
         "subscribers": bus.subscribers(),
-        "engine": bus.engine().kind(),
-        "durability": bus.engine().durability(),
+        "engine": bus.engine_kind(),
+        "durability": bus.durability(),
     });
     if !sources.is_empty() {
         state["sources"] = sources.iter().map(|source| source.json()).collect();
