@@ -188,12 +188,11 @@ fn answers(mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item =
             None => Some(answered),
         };
         loop {
-            let answer = match second.take() {
-                Some(answer) => answer,
-                None => {
-                    let step = waiter.next(&mut subscription).await;
-                    answer(&subscription, step, &mut closing)
-                }
+            let answer = if let Some(answer) = second.take() {
+                answer
+            } else {
+                let step = waiter.next(&mut subscription).await;
+                answer(&subscription, step, &mut closing)
             };
             let is_last = answer.is_err();
             yield answer;
