@@ -21,7 +21,8 @@ pub(crate) struct Example {
     /// The nearest heading, of any level.
     pub(crate) heading: String,
     pub(crate) command: String,
-    pub(crate) answer: Answer,
+    /// None for a command that starts the section's gateway again.
+    pub(crate) answer: Option<Answer>,
 }
 
 /// What a command has to print.
@@ -33,15 +34,18 @@ pub(crate) enum Answer {
     Text(String),
 }
 
-/// Something that is wrong with the page itself.
+/// How a command begins that starts the section's gateway again, on its data folder.
+pub(crate) const SERVE: &str = "vidette serve";
+
+/// An error of the page itself.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct PageError {
     pub(crate) file: String,
     pub(crate) line: usize,
     pub(crate) what: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.file, self.line, self.what)
     }
@@ -53,7 +57,7 @@ enum Part {
     Block { language: String, text: String },
 }
 
-/// The page of the rules, and those of their examples, by their paths.
+/// The page of the rules, and those behind it with details and examples, by their paths.
 pub(crate) fn pages() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let examples = fs::read_dir(root.join("docs/contract")).expect("the examples");
@@ -71,26 +75,26 @@ pub(crate) fn pages() -> Vec<(String, String)> {
 }
 
 /// The sections of all pages, and what is wrong with them.
-pub(crate) fn parse_all() -> (Vec<Section>, Vec<Fault>) {
-    let (mut sections, mut faults) = (Vec::new(), Vec::new());
+pub(crate) fn parse_all() -> (Vec<Section>, Vec<PageError>) {
+    let (mut sections, mut errors) = (Vec::new(), Vec::new());
     for (file, page) in pages() {
         let (of_page, wrong) = parse(&file, &page);
         sections.extend(of_page);
-        faults.extend(wrong);
+        errors.extend(wrong);
     }
-    (sections, faults)
+    (sections, errors)
 }
 
 /// The sections of a page, and what is wrong with it.
-pub(crate) fn parse(file: &str, page: &str) -> (Vec<Section>, Vec<Fault>) {
-    let mut faults = Vec::new();
+pub(crate) fn parse(file: &str, page: &str) -> (Vec<Section>, Vec<PageError>) {
+    let mut errors = Vec::new();
     let mut sections = vec![Section::default()];
     let mut heading = String::new();
     let mut command: Option<(usize, String)> = None;
-    for (line, part) in parts(file, page, &mut faults) {
+    for (line, part) in parts(file, page, &mut errors) {
         let answers = matches!(&part, Part::Block { language, .. } if ["json", "text"].contains(&language.as_str()));
         if let Some((line, _)) = command.as_ref().filter(|_| !answers) {
-            faults.push(Fault {
+            errors.push(PageError {
                 file: file.to_owned(),
                 line: *line,
                 what: "the command has no answer".into(),
@@ -110,10 +114,17 @@ pub(crate) fn parse(file: &str, page: &str) -> (Vec<Section>, Vec<Fault>) {
             }
             Part::Block { language, text } => match (language.as_str(), command.take()) {
                 ("toml", _) if section.examples.is_empty() => section.config.push_str(&text),
-                ("toml", _) => faults.push(Fault {
+                ("toml", _) => errors.push(PageError {
                     file: file.to_owned(),
                     line,
                     what: "a configuration comes before the commands".into(),
+                }),
+                ("sh", _) if text.starts_with(SERVE) => section.examples.push(Example {
+                    file: file.to_owned(),
+                    line,
+                    heading: heading.clone(),
+                    command: text,
+                    answer: None,
                 }),
                 ("sh", _) => command = Some((line, text)),
                 ("json" | "text", Some((line, command))) => {
@@ -127,15 +138,15 @@ pub(crate) fn parse(file: &str, page: &str) -> (Vec<Section>, Vec<Fault>) {
                         line,
                         heading: heading.clone(),
                         command,
-                        answer,
+                        answer: Some(answer),
                     });
                 }
-                ("json" | "text", None) => faults.push(Fault {
+                ("json" | "text", None) => errors.push(PageError {
                     file: file.to_owned(),
                     line,
                     what: "the answer has no command".into(),
                 }),
-                (other, _) => faults.push(Fault {
+                (other, _) => errors.push(PageError {
                     file: file.to_owned(),
                     line,
                     what: format!("a block of {other:?} is none of ours"),
@@ -144,16 +155,16 @@ pub(crate) fn parse(file: &str, page: &str) -> (Vec<Section>, Vec<Fault>) {
         }
     }
     if let Some((line, _)) = command {
-        faults.push(Fault {
+        errors.push(PageError {
             file: file.to_owned(),
             line,
             what: "the command has no answer".into(),
         });
     }
-    (sections, faults)
+    (sections, errors)
 }
 
-fn parts(file: &str, page: &str, faults: &mut Vec<Fault>) -> Vec<(usize, Part)> {
+fn parts(file: &str, page: &str, errors: &mut Vec<PageError>) -> Vec<(usize, Part)> {
     let mut parts = Vec::new();
     let mut lines = (1..).zip(page.lines());
     while let Some((number, line)) = lines.next() {
@@ -183,7 +194,7 @@ fn parts(file: &str, page: &str, faults: &mut Vec<Fault>) -> Vec<(usize, Part)> 
         }
     }
     if page.lines().filter(|line| line.starts_with("```")).count() % 2 == 1 {
-        faults.push(Fault {
+        errors.push(PageError {
             file: file.to_owned(),
             line: page.lines().count(),
             what: "a block has no end".into(),
@@ -213,31 +224,32 @@ pub(crate) fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_command_without_an_answer_and_an_answer_without_a_command_are_faults() {
-    let faults = |page: &str| {
+fn a_command_without_an_answer_and_an_answer_without_a_command_are_errors() {
+    let errors = |page: &str| {
         parse("page.md", page)
             .1
             .into_iter()
-            .map(|fault| (fault.line, fault.what))
+            .map(|error| (error.line, error.what))
             .collect::<Vec<_>>()
     };
-    assert_eq!(faults("## A\n```sh\ntrue\n```\n```text\n```"), []);
+    assert_eq!(errors("## A\n```sh\ntrue\n```\n```text\n```"), []);
+    assert_eq!(errors("## A\n```sh\nvidette serve --new-epoch\n```"), []);
     let no_answer = "the command has no answer".to_owned();
-    assert_eq!(faults("## A\n```sh\ntrue\n```"), [(2, no_answer.clone())]);
+    assert_eq!(errors("## A\n```sh\ntrue\n```"), [(2, no_answer.clone())]);
     assert_eq!(
-        faults("## A\n```sh\ntrue\n```\n## B\n```text\n```").first(),
+        errors("## A\n```sh\ntrue\n```\n## B\n```text\n```").first(),
         Some(&(2, no_answer.clone()))
     );
     assert_eq!(
-        faults("```sh\ntrue\n```\n```sh\ntrue\n```\n```json\n{}\n```"),
+        errors("```sh\ntrue\n```\n```sh\ntrue\n```\n```json\n{}\n```"),
         [(1, no_answer)]
     );
     assert_eq!(
-        faults("```json\n{}\n```"),
+        errors("```json\n{}\n```"),
         [(1, "the answer has no command".into())]
     );
     assert_eq!(
-        faults("```sh\ntrue\n```\n```text\n"),
+        errors("```sh\ntrue\n```\n```text\n"),
         [(4, "a block has no end".into())]
     );
 }
