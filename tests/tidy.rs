@@ -284,35 +284,131 @@ fn texts() -> Vec<(PathBuf, String)> {
     texts
 }
 
-/// `§2` is a chapter of docs/contract.md, and `§2.6` the sixth promise of it.
-#[test]
-fn every_citation_of_the_contract_leads_to_a_chapter() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let contract = fs::read_to_string(root.join("docs/contract.md")).expect("the contract");
-    let leads = |cited: &str| {
-        let (chapter, promise) = cited.split_once('.').unwrap_or((cited, ""));
-        let below = contract.split(&format!("\n## §{chapter} ")).nth(1);
-        let below = below.and_then(|text| text.split("\n## ").next());
-        below.is_some_and(|text| promise.is_empty() || text.contains(&format!("\n{promise}. **")))
-    };
-    let mut citations = 0;
-    let cites = |path: &Path| !path.ends_with("tests/tidy.rs");
-    for (path, text) in texts().into_iter().filter(|(path, _)| cites(path)) {
-        for after in text.split("ontract").skip(1) {
-            let after = after
-                .trim_start_matches("](contract.md)")
-                .trim_start_matches(',');
-            let mut rest = after.trim_start();
-            while let Some(cited) = rest.strip_prefix('§') {
-                let end = cited
-                    .find(|c: char| !c.is_ascii_digit() && c != '.')
-                    .unwrap_or(cited.len());
-                let name = cited[..end].trim_end_matches('.');
-                assert!(leads(name), "{}: contract §{name}", path.display());
-                citations += 1;
-                rest = cited[end..].trim_start_matches(',').trim_start();
-            }
+/// A page whose numbered chapters and items are cited.
+struct CitedPage {
+    /// How a citation begins, without its first letter, which may be a capital.
+    named: &'static str,
+    path: &'static str,
+    fewest_citations: usize,
+}
+
+const CITED: &[CitedPage] = &[
+    CitedPage {
+        named: "ontract",
+        path: "docs/contract.md",
+        fewest_citations: 50,
+    },
+    CitedPage {
+        named: "istory",
+        path: "docs/history.md",
+        fewest_citations: 5,
+    },
+];
+
+/// What is cited behind a page's name: `2.6` of `contract §2.6`, `3` and `4` of `contract §3, §4`.
+fn citations<'a>(text: &'a str, page: &CitedPage) -> Vec<&'a str> {
+    let mut cited = Vec::new();
+    for after in text.split(page.named).skip(1) {
+        // A link to the page may stand between its name and the chapter.
+        let link = format!(
+            "]({}.md)",
+            page.path
+                .trim_start_matches("docs/")
+                .trim_end_matches(".md")
+        );
+        let after = after.strip_prefix(&link).unwrap_or(after);
+        let mut rest = after.trim_start_matches(',').trim_start();
+        while let Some(chapter) = rest.strip_prefix('§') {
+            let is_number = |c: char| c.is_ascii_digit() || c == '.';
+            let end = chapter.find(|c| !is_number(c)).unwrap_or(chapter.len());
+            cited.push(chapter[..end].trim_end_matches('.'));
+            rest = chapter[end..].trim_start_matches(',').trim_start();
         }
     }
-    assert!(citations > 50, "only {citations} citations were found");
+    cited
+}
+
+/// `2` is a chapter `## §2 …` of the page, and `2.6` the item `6. **…` of it.
+fn has_chapter(page: &str, cited: &str) -> bool {
+    let (chapter, item) = cited.split_once('.').unwrap_or((cited, ""));
+    let below = page.split(&format!("\n## §{chapter} ")).nth(1);
+    let below = below.and_then(|text| text.split("\n## ").next());
+    below.is_some_and(|text| item.is_empty() || text.contains(&format!("\n{item}. **")))
+}
+
+#[test]
+fn every_citation_leads_to_a_chapter_of_its_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let texts = texts();
+    for page in CITED {
+        let chapters = fs::read_to_string(root.join(page.path)).expect("the page");
+        let mut count = 0;
+        for (path, text) in &texts {
+            // This file has made-up citations.
+            let in_text = if path.ends_with("tests/tidy.rs") {
+                Vec::new()
+            } else {
+                citations(text, page)
+            };
+            for cited in in_text {
+                let shown = path.display();
+                assert!(
+                    has_chapter(&chapters, cited),
+                    "{shown} cites §{cited}, which {} does not have",
+                    page.path
+                );
+                count += 1;
+            }
+        }
+        let fewest = page.fewest_citations;
+        assert!(count >= fewest, "only {count} citations of {}", page.path);
+    }
+}
+
+/// Pages for those who change the code: each file that they name is there.
+const NAMING_FILES: [&str; 2] = ["ARCHITECTURE.md", "CONTRIBUTING.md"];
+
+/// Folders that a name may begin with; within `src/` and `tests/` it may be left out.
+const ROOTS: [&str; 3] = ["", "src", "tests"];
+
+/// Words between backticks that are paths: with a slash or the ending of a text file, and nothing
+/// in them that a path has not.
+fn named_files(page: &str) -> Vec<&str> {
+    let prose = page.split("```").step_by(2);
+    let words = prose.flat_map(|text| text.split('`').skip(1).step_by(2));
+    let is_path = |word: &&str| {
+        let ends_as_file = [
+            ".rs", ".md", ".toml", ".proto", ".sh", ".py", ".json", ".js",
+        ]
+        .iter()
+        .any(|end| word.ends_with(end));
+        let is_plain = word
+            .chars()
+            .all(|c| c.is_alphanumeric() || "/._-".contains(c));
+        is_plain && (ends_as_file || word.ends_with('/')) && !word.starts_with('/')
+    };
+    words.filter(is_path).collect()
+}
+
+#[test]
+fn every_file_that_a_guide_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    for guide in NAMING_FILES {
+        let page = fs::read_to_string(root.join(guide)).expect("the guide");
+        let named = named_files(&page);
+        assert!(named.len() > 10, "{guide} names only {} files", named.len());
+        let exists = |name: &&str| {
+            ROOTS
+                .iter()
+                .any(|below| root.join(below).join(name).exists())
+        };
+        missing.extend(
+            named
+                .iter()
+                .filter(|name| !exists(name))
+                .map(|name| format!("{guide}: {name}")),
+        );
+    }
+    assert!(missing.is_empty(), "no such files: {missing:#?}");
 }
