@@ -365,50 +365,108 @@ fn every_citation_leads_to_a_chapter_of_its_page() {
     }
 }
 
-/// Pages for those who change the code: each file that they name is there.
-const NAMING_FILES: [&str; 2] = ["ARCHITECTURE.md", "CONTRIBUTING.md"];
+/// Pages for those who change the code: each file and each name of code in them is there.
+const GUIDES: [&str; 2] = ["ARCHITECTURE.md", "CONTRIBUTING.md"];
 
 /// Folders that a name may begin with; within `src/` and `tests/` it may be left out.
 const ROOTS: [&str; 3] = ["", "src", "tests"];
 
-/// Words between backticks that are paths: with a slash or the ending of a text file, and nothing
-/// in them that a path has not.
-fn named_files(page: &str) -> Vec<&str> {
+/// Words between backticks outside of blocks of code.
+fn quoted_words(page: &str) -> impl Iterator<Item = &str> {
     let prose = page.split("```").step_by(2);
-    let words = prose.flat_map(|text| text.split('`').skip(1).step_by(2));
+    prose.flat_map(|text| text.split('`').skip(1).step_by(2))
+}
+
+/// Quoted words that are paths: with the ending of a text file or of a folder, and nothing in them
+/// that a path has not.
+fn named_files(page: &str) -> Vec<&str> {
+    const ENDINGS: [&str; 9] = [
+        ".rs", ".md", ".toml", ".proto", ".sh", ".py", ".json", ".js", "/",
+    ];
     let is_path = |word: &&str| {
-        let ends_as_file = [
-            ".rs", ".md", ".toml", ".proto", ".sh", ".py", ".json", ".js",
-        ]
-        .iter()
-        .any(|end| word.ends_with(end));
         let is_plain = word
             .chars()
             .all(|c| c.is_alphanumeric() || "/._-".contains(c));
-        is_plain && (ends_as_file || word.ends_with('/')) && !word.starts_with('/')
+        is_plain && ENDINGS.iter().any(|end| word.ends_with(end)) && !word.starts_with('/')
     };
-    words.filter(is_path).collect()
+    quoted_words(page).filter(is_path).collect()
+}
+
+/// Quoted words that are names in code, as `make_visible`, `WaiterSet` and `Bus::publish`: the last
+/// part of each.
+fn named_code(page: &str) -> Vec<&str> {
+    let in_code = |word: &&str| {
+        let is_plain = word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_:".contains(c));
+        let is_type = word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word.contains(|c: char| c.is_ascii_lowercase());
+        let is_setting_of_tests = word.starts_with("VIDETTE_");
+        is_plain && (word.contains('_') || is_type) && !is_setting_of_tests
+    };
+    let words = quoted_words(page).map(|word| word.trim_end_matches("()"));
+    words
+        .filter(in_code)
+        .map(|word| word.rsplit("::").next().unwrap_or(word))
+        .collect()
+}
+
+fn guide(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(root.join(name)).expect("the guide")
 }
 
 #[test]
 fn every_file_that_a_guide_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut missing = Vec::new();
-    for guide in NAMING_FILES {
-        let page = fs::read_to_string(root.join(guide)).expect("the guide");
+    for name in GUIDES {
+        let page = guide(name);
         let named = named_files(&page);
-        assert!(named.len() > 10, "{guide} names only {} files", named.len());
-        let exists = |name: &&str| {
-            ROOTS
+        assert!(named.len() > 10, "{name} names only {} files", named.len());
+        let is_missing = |file: &&&str| {
+            !ROOTS
                 .iter()
-                .any(|below| root.join(below).join(name).exists())
+                .any(|below| root.join(below).join(file).exists())
         };
         missing.extend(
             named
                 .iter()
-                .filter(|name| !exists(name))
-                .map(|name| format!("{guide}: {name}")),
+                .filter(is_missing)
+                .map(|file| format!("{name}: {file}")),
         );
     }
     assert!(missing.is_empty(), "no such files: {missing:#?}");
+}
+
+#[test]
+fn every_name_of_code_in_a_guide_is_found_in_the_code() {
+    let sources: Vec<String> = source_files().into_iter().map(|file| file.text).collect();
+    let mut missing = Vec::new();
+    for name in GUIDES {
+        let page = guide(name);
+        let named = named_code(&page);
+        assert!(named.len() > 5, "{name} names only {} things", named.len());
+        let is_missing = |word: &&&str| !sources.iter().any(|text| text.contains(**word));
+        missing.extend(
+            named
+                .iter()
+                .filter(is_missing)
+                .map(|word| format!("{name}: {word}")),
+        );
+    }
+    assert!(missing.is_empty(), "not in the code: {missing:#?}");
+}
+
+#[test]
+fn every_test_program_has_one_row_in_the_table_of_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = guide("CONTRIBUTING.md");
+    for entry in fs::read_dir(root.join("tests")).expect("the tests") {
+        let path = entry.expect("an entry").path();
+        let is_program = path.join("main.rs").exists() || path.is_file();
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        let rows = page.matches(&format!("--test {name}` |")).count();
+        assert!(!is_program || rows == 1, "tests/{name} has {rows} rows");
+    }
 }
