@@ -4,10 +4,12 @@
 //! The modules, in the order data flows:
 
 // What the nouns are.
+pub mod caller;
 pub mod cursor;
 pub mod error;
 pub mod event;
 pub mod limits;
+pub mod lineage;
 pub mod memory;
 pub mod metrics;
 pub mod topic;

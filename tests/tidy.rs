@@ -15,32 +15,40 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("memory", &["error", "limits"]),
     ("topic", &["cursor", "error", "limits"]),
     ("event", &["cursor", "error", "limits", "topic"]),
+    ("caller", &["cursor", "error", "topic"]),
+    ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
-    ("engine", &["cursor", "error", "event", "limits", "topic"]),
+    (
+        "engine",
+        &["cursor", "error", "event", "limits", "lineage", "topic"],
+    ),
     (
         "bus",
         &[
-            "cursor", "engine", "error", "event", "limits", "memory", "metrics", "topic",
+            "caller", "cursor", "engine", "error", "event", "limits", "lineage", "memory",
+            "metrics", "topic",
         ],
     ),
     ("config", &["bus", "engine", "limits", "memory", "topic"]),
     (
         "source",
         &[
-            "bus", "config", "cursor", "engine", "error", "event", "limits", "topic",
+            "bus", "caller", "config", "cursor", "engine", "error", "event", "limits", "lineage",
+            "topic",
         ],
     ),
     (
         "transport",
         &[
-            "bus", "config", "cursor", "engine", "error", "event", "limits", "memory", "source",
-            "topic",
+            "bus", "caller", "config", "cursor", "engine", "error", "event", "limits", "memory",
+            "source", "topic",
         ],
     ),
     (
         "server",
         &[
             "bus",
+            "caller",
             "config",
             "engine",
             "error",
@@ -55,6 +63,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "bus",
+            "caller",
             "config",
             "cursor",
             "engine",
@@ -71,6 +80,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "fuzzing",
         &[
             "bus",
+            "caller",
             "cursor",
             "engine",
             "error",

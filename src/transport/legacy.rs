@@ -4,6 +4,7 @@
 //! - the answer is one event or nothing, and a page that leaves has moved no cursor;
 //! - what the publisher wrote keeps its digits; only `vid` is replaced.
 
+use crate::caller::Caller;
 use std::fmt;
 
 use axum::body::Body;
@@ -59,7 +60,7 @@ pub(super) async fn backend(
         on_gap: OnGap::Continue,
         limit: Some(1),
     };
-    let mut subscription = Subscription::open(&state.bus, request).await?;
+    let mut subscription = Subscription::open(&state.bus, &Caller::anonymous(), request).await?;
     let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
     let gap = polled.gap.take();
     if gap.is_some() && polled.events().next().is_none() {
@@ -306,7 +307,9 @@ mod tests {
             ..EventParts::default()
         };
         let event = NewEvent::check(parts, 100).expect("an event");
-        bus.publish(vec![event]).await.expect("a receipt");
+        bus.publish(&Caller::anonymous(), vec![event])
+            .await
+            .expect("a receipt");
         let text = "[legacy]\ntopic = \"lamp.1\"\nwait = \"40s\"";
         let config = Config::parse(text, Overrides::default()).expect("a configuration");
         let state = AppState {

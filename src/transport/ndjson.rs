@@ -8,6 +8,7 @@
 //! - a line that cannot be published is answered with its problem and number, and the next one is
 //!   read.
 
+use crate::caller::Caller;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -98,7 +99,7 @@ fn answers(bus: Bus, lines: impl Stream<Item = Result<String>>) -> impl Stream<I
     });
     // Queued one after the other, so that vids follow the order of lines; only the waiting
     // overlaps.
-    let stream = Arc::new(bus.publish_stream());
+    let stream = Arc::new(bus.publish_stream(&Caller::anonymous()));
     let max_event_bytes = bus.options().max_event_bytes;
     let queued = events.then(move |(line, number)| {
         let stream = stream.clone();

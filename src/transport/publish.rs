@@ -4,6 +4,7 @@
 //! - a request is one atomic batch (an NDJSON stream: one a line), answered once it is durable;
 //! - data is taken over byte for byte.
 
+use crate::caller::Caller;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -182,7 +183,7 @@ pub(super) async fn events(
     }
     let event = parse_event(&body, max_event_bytes)?;
     drop(body);
-    let receipts = state.bus.publish(vec![event]).await?;
+    let receipts = state.bus.publish(&Caller::anonymous(), vec![event]).await?;
     Ok(Json(Published::of(&state.bus, receipts[0])).into_response())
 }
 
@@ -212,7 +213,7 @@ pub(crate) async fn publish_batch(
     let decoded = bus.memory().reserve(MemoryKind::Decoded, copied_bytes)?;
     let batch = parse_batch(body.as_ref(), max_event_bytes)?;
     drop(body); // not kept while the batch waits for its turn
-    let publishing = bus.enqueue(batch)?;
+    let publishing = bus.enqueue(&Caller::anonymous(), batch)?;
     drop(decoded);
     Ok(published_batch(bus, publishing.done().await?))
 }
@@ -274,7 +275,7 @@ pub(super) async fn topic(
     };
     let event = NewEvent::check(parts, max_event_bytes)?;
     drop(data);
-    let receipts = state.bus.publish(vec![event]).await?;
+    let receipts = state.bus.publish(&Caller::anonymous(), vec![event]).await?;
     Ok(Json(Published::of(&state.bus, receipts[0])).into_response())
 }
 

@@ -7,6 +7,7 @@
 //! - `id:` is always a full cursor, so the `Last-Event-ID` of a reconnect resumes exactly;
 //! - the named steps, but for `caught_up`, carry no `id:` and so never move the cursor.
 
+use crate::caller::Caller;
 use std::io;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub(super) async fn sse(
 ) -> Result<Response> {
     let params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;
-    let subscription = match Subscription::open(&state.bus, request).await {
+    let subscription = match Subscription::open(&state.bus, &Caller::anonymous(), request).await {
         Ok(subscription) => subscription,
         Err(error) => return opened_and_closed(error, sse_headers()),
     };

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::request::Params;
 use super::state::AppState;
 use crate::bus::Bus;
+use crate::caller::Caller;
 use crate::cursor::shorten;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -28,9 +29,9 @@ pub(super) async fn bus_state(
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     Params::parse(query.as_deref(), &config.requests.ignore_parameters)?.finish("none here")?;
-    let (bounds, sizes) = (bus.bounds(), bus.engine().sizes());
+    let (bounds, sizes) = (bus.bounds(), bus.engine().state().sizes);
     let mut state = json!({
-        "epoch": bus.engine().epoch(),
+        "epoch": bus.epoch(),
         "first": bounds.first,
         "last": bounds.last,
         "cursor": bus.cursor(bounds.last).to_string(),
@@ -104,7 +105,10 @@ pub(super) async fn list_topics(
         }
     } as usize;
     let after = page_token.filter(|t| !t.is_empty()).map(Topic::trusted);
-    let mut topics = bus.engine().topics(filter, after, limit + 1).await?; // one more tells whether there is a next page
+    // One more tells whether there is a next page.
+    let mut topics = bus
+        .topics(&Caller::anonymous(), filter, after, limit + 1)
+        .await?;
     let is_last = topics.len() <= limit;
     topics.truncate(limit);
     let next_page_token = topics

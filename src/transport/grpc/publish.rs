@@ -4,6 +4,7 @@
 //! - a batch is counted before it is decoded, and paid from the memory budget until it is written;
 //! - a stream's batches are queued in the order they come; the first fault is its last answer.
 
+use crate::caller::Caller;
 use std::sync::Arc;
 
 use axum::Router;
@@ -89,7 +90,7 @@ async fn publish(
 
 fn queued(bus: &Bus, request: PaidRequest) -> Result<Publishing> {
     let PaidRequest { message, held } = request;
-    let publishing = bus.enqueue(batch(bus, message)?);
+    let publishing = bus.enqueue(&Caller::gateway(), batch(bus, message)?);
     drop(held);
     publishing
 }
@@ -142,7 +143,7 @@ fn publish_all(
     bus: Bus,
     requests: Streaming<PaidRequest>,
 ) -> impl Stream<Item = std::result::Result<proto::PublishResponse, Status>> {
-    let stream = Arc::new(bus.publish_stream());
+    let stream = Arc::new(bus.publish_stream(&Caller::anonymous()));
     let queued = until_closed(bus.clone(), requests).then({
         let bus = bus.clone();
         move |request| enqueue(bus.clone(), stream.clone(), request)

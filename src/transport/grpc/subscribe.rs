@@ -29,6 +29,7 @@ use tonic::{Code, Status, Streaming};
 use super::encoded::{SmallBuffers, encode, encoded_batch};
 use super::{client_proto, proto};
 use crate::bus::{Bus, Closing, OnGap, Step, SubscribeRequest, Subscription};
+use crate::caller::Caller;
 use crate::cursor::Gap;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -49,7 +50,8 @@ pub(super) async fn subscribe(State(state): State<AppState>, request: Request) -
 
 async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, Status> {
     let request = Box::pin(read_in_time(request)).await?;
-    let subscription = Subscription::open(bus, subscribe_request(&request)?).await?;
+    let subscription =
+        Subscription::open(bus, &Caller::anonymous(), subscribe_request(&request)?).await?;
     subscription.share_connection();
     Ok(subscription)
 }
