@@ -4,7 +4,6 @@
 //! - the answer is one event or nothing, and a page that leaves has moved no cursor;
 //! - what the publisher wrote keeps its digits; only `vid` is replaced.
 
-use crate::caller::Caller;
 use std::fmt;
 
 use axum::body::Body;
@@ -16,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::access::RequestCaller;
 use super::json::push_data;
 use super::long_poll::{wait_for_events, wait_of};
 use super::peer::Waiter;
@@ -39,6 +39,7 @@ pub(super) async fn backend(
     State(state): State<AppState>,
     method: Method,
     waiter: Waiter,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let until = Instant::now() + wait_of(&method, state.config.legacy.wait);
@@ -60,7 +61,7 @@ pub(super) async fn backend(
         on_gap: OnGap::Continue,
         limit: Some(1),
     };
-    let mut subscription = Subscription::open(&state.bus, &Caller::anonymous(), request).await?;
+    let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
     let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
     let gap = polled.gap.take();
     if gap.is_some() && polled.events().next().is_none() {
@@ -307,9 +308,7 @@ mod tests {
             ..EventParts::default()
         };
         let event = NewEvent::check(parts, 100).expect("an event");
-        bus.publish(&Caller::anonymous(), vec![event])
-            .await
-            .expect("a receipt");
+        bus.publish(&caller, vec![event]).await.expect("a receipt");
         let text = "[legacy]\ntopic = \"lamp.1\"\nwait = \"40s\"";
         let config = Config::parse(text, Overrides::default()).expect("a configuration");
         let state = AppState {

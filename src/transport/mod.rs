@@ -5,18 +5,17 @@
 //! - an event's encoding is made at most once and shared by all who read it;
 //! - the same fault has the same meaning on every transport.
 
+mod access;
 mod closing;
 mod content_encoding;
 mod counted;
 pub(crate) mod grpc;
-mod hosts;
 mod json;
 pub(crate) mod legacy;
 mod long_poll;
 mod metered;
 pub(crate) mod ndjson;
 mod options;
-mod origin;
 mod own_files;
 mod pages;
 mod peer;

@@ -16,13 +16,15 @@ use axum::{BoxError, body};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceExt;
 
+use super::access::{self, Access};
 use super::own_files::OwnFiles;
 use super::problem::refusal;
 use super::state::{AppState, TransportConfig};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{grpc, hosts, legacy, long_poll, options, origin, pages, publish, sse};
+use super::{grpc, legacy, long_poll, options, pages, publish, sse};
 use crate::bus::Bus;
-use crate::config::{Config, Hosts};
+use crate::caller::Caller;
+use crate::config::Config;
 use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind};
 use crate::source::SourceState;
@@ -42,8 +44,9 @@ pub(crate) struct Routes {
     /// Paths whose answers may take long to come, or never end: there, most connections have
     /// nothing to do.
     waiting: Arc<[String]>,
-    /// The hosts that requests may name; all, where none are given.
-    hosts: Option<Arc<Hosts>>,
+    access: Arc<Access>,
+    /// Does this listener ask for a host of the gateway's own?
+    is_guarded: bool,
 }
 
 impl Routes {
@@ -55,7 +58,7 @@ impl Routes {
         health: HealthServer<impl Health>,
     ) -> Self {
         let plain = router(bus, config, sources, health);
-        let of_pages = plain.clone().layer(origin::cors(&config.origins));
+        let of_pages = plain.clone().layer(access::cors(&config.origins));
         let waiting = [
             "/v1/sse",
             "/v1/poll",
@@ -67,17 +70,17 @@ impl Routes {
         Routes {
             plain,
             of_pages,
-            mark: Arc::new(origin::mark(&config.origins)),
+            mark: Arc::new(access::mark(&config.origins)),
             waiting,
-            hosts: Some(Arc::new(config.origins.hosts.clone())),
+            access: Arc::new(Access::new(config.origins.clone(), Caller::anonymous())),
+            is_guarded: true,
         }
     }
 
     /// The same for an address: what everybody can reach by its own name is asked by any.
     pub(crate) fn at(&self, address: IpAddr) -> Self {
-        let is_guarded = address.to_canonical().is_loopback();
         Routes {
-            hosts: self.hosts.clone().filter(|_| is_guarded),
+            is_guarded: address.to_canonical().is_loopback(),
             ..self.clone()
         }
     }
@@ -114,9 +117,10 @@ impl Routes {
             self.plain.clone()
         };
         let mark = (!is_of_page).then(|| self.mark.clone());
-        let (hosts, request) = (self.hosts.clone(), Box::new(request));
+        let (access, is_guarded, request) =
+            (self.access.clone(), self.is_guarded, Box::new(request));
         async move {
-            let mut answer = Box::pin(answer(routes, hosts, unboxed(request))).await?;
+            let mut answer = Box::pin(answer(routes, access, is_guarded, unboxed(request))).await?;
             if let Some((name, value)) = mark.as_deref() {
                 answer.headers_mut().append(name, value.clone());
             }
@@ -136,18 +140,22 @@ fn unboxed<T>(boxed: Box<T>) -> T {
 
 async fn answer<B>(
     routes: Router,
-    hosts: Option<Arc<Hosts>>,
+    access: Arc<Access>,
+    is_guarded: bool,
     mut request: Request<B>,
 ) -> Result<Response, Infallible>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    if let Err(refused) = hosts::check(&mut request, hosts.as_deref()) {
+    if let Err(refused) = access.check_host(&mut request, is_guarded) {
         return Ok(refusal(request.headers(), refused));
     }
     if options::is_plain(&request) {
         return options::answer(routes, request.uri().clone()).await;
+    }
+    if let Err(refused) = access.admit(&mut request) {
+        return Ok(refusal(request.headers(), refused));
     }
     routes.oneshot(request.map(body::Body::new)).await
 }
@@ -161,7 +169,6 @@ fn router(
     let transport = TransportConfig {
         legacy: config.legacy.clone(),
         requests: config.requests.clone(),
-        origins: config.origins.clone(),
         pages: config.pages.clone(),
     };
     let state = AppState {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::bus::Bus;
-use crate::config::{LegacyConfig, OriginsConfig, PagesConfig, RequestsConfig};
+use crate::config::{LegacyConfig, PagesConfig, RequestsConfig};
 use crate::source::SourceState;
 
 /// Shared by all requests; a clone is three pointers.
@@ -19,6 +19,5 @@ pub(crate) struct AppState {
 pub(crate) struct TransportConfig {
     pub(crate) legacy: LegacyConfig,
     pub(crate) requests: RequestsConfig,
-    pub(crate) origins: OriginsConfig,
     pub(crate) pages: PagesConfig,
 }
