@@ -41,7 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "transport",
         &[
             "bus", "caller", "config", "cursor", "engine", "error", "event", "limits", "memory",
-            "source", "topic",
+            "metrics", "source", "topic",
         ],
     ),
     (
@@ -54,6 +54,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "error",
             "limits",
             "memory",
+            "metrics",
             "source",
             "transport",
         ],

@@ -103,6 +103,13 @@ fn undecided() -> Error {
     Error::internal("this request passed no access check, which is a bug of the gateway")
 }
 
+#[cfg(test)]
+impl RequestCaller {
+    pub(super) fn anonymous() -> Self {
+        RequestCaller(Arc::new(Caller::anonymous()))
+    }
+}
+
 impl Deref for RequestCaller {
     type Target = Caller;
 

@@ -221,9 +221,11 @@ mod tests {
 
     use super::*;
     use crate::bus::{Bus, BusOptions};
+    use crate::caller::Caller;
     use crate::config::{Config, Overrides};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{ContentType, EventParts, NewEvent};
+    use crate::metrics::OpenConnections;
     use crate::transport::state::TransportConfig;
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -308,25 +310,29 @@ mod tests {
             ..EventParts::default()
         };
         let event = NewEvent::check(parts, 100).expect("an event");
-        bus.publish(&caller, vec![event]).await.expect("a receipt");
+        bus.publish(&Caller::anonymous(), vec![event])
+            .await
+            .expect("a receipt");
         let text = "[legacy]\ntopic = \"lamp.1\"\nwait = \"40s\"";
         let config = Config::parse(text, Overrides::default()).expect("a configuration");
         let state = AppState {
             bus,
-            config: Arc::new(TransportConfig {
-                legacy: config.legacy,
-                requests: config.requests,
-                origins: config.origins,
-                pages: config.pages,
-            }),
+            config: Arc::new(TransportConfig::of(&config)),
             sources: Arc::new([]),
+            connections: OpenConnections::default(),
         };
         let begun = Instant::now();
         let query = RawQuery(Some("maxvid=9".to_owned()));
         let waiter = Waiter::of(&axum::http::Extensions::new());
-        let answer = backend(State(state), Method::GET, waiter, query)
-            .await
-            .expect("an answer");
+        let answer = backend(
+            State(state),
+            Method::GET,
+            waiter,
+            RequestCaller::anonymous(),
+            query,
+        )
+        .await
+        .expect("an answer");
         assert!(answer.headers().contains_key(GAP_HEADER));
         assert_eq!(begun.elapsed().as_secs(), 40);
     }

@@ -26,6 +26,7 @@ pub(super) async fn bus_state(
         bus,
         sources,
         config,
+        ..
     }): State<AppState>,
     caller: RequestCaller,
     RawQuery(query): RawQuery,
@@ -128,8 +129,15 @@ pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Resu
     bus.writable().map(|()| "ready\n")
 }
 
-pub(super) async fn metrics(State(AppState { bus, sources, .. }): State<AppState>) -> Response {
+pub(super) async fn metrics(State(state): State<AppState>) -> Response {
+    let AppState {
+        bus,
+        sources,
+        connections,
+        ..
+    } = state;
     let text = bus.metrics().render(bus.gauges(), |registry| {
+        connections.register(registry);
         register_metrics(registry, &sources);
         register_memory(registry, bus.memory());
     });
