@@ -61,7 +61,7 @@ pub(super) enum LeanOutcome {
     /// It has ended.
     Ended,
     /// What comes next is for hyper, beginning with these bytes.
-    HandOverToHyper(Io, Bytes),
+    HandOverToHyper(Bytes),
 }
 
 /// What comes next on a connection.
@@ -93,23 +93,26 @@ impl LeanHttp1 {
     }
 
     /// Answers requests until one of them is for hyper, or the connection ends.
-    pub(super) async fn serve(mut self, context: &ConnectionContext) -> LeanOutcome {
+    pub(super) async fn serve(&mut self, context: &ConnectionContext) -> LeanOutcome {
         loop {
             let (body, keep_alive) = match Box::pin(self.answer_next(context)).await {
                 LeanAnswer::Body(body, keep_alive) => (body, keep_alive),
-                LeanAnswer::ForHyper(bytes) => {
-                    return LeanOutcome::HandOverToHyper(self.io, bytes);
-                }
+                LeanAnswer::ForHyper(bytes) => return LeanOutcome::HandOverToHyper(bytes),
                 LeanAnswer::PeerLeft => return LeanOutcome::Ended,
             };
             if self.send(body, context).await.is_err() {
                 return LeanOutcome::Ended;
             }
             if !keep_alive {
-                Box::pin(linger::close(self.io, limits::LINGER_BYTES)).await;
+                Box::pin(linger::close(&mut self.io, limits::LINGER_BYTES)).await;
                 return LeanOutcome::Ended;
             }
         }
+    }
+
+    /// The stream, for another driver.
+    pub(super) fn into_io(self) -> Io {
+        self.io
     }
 
     async fn answer_next(&mut self, context: &ConnectionContext) -> LeanAnswer {

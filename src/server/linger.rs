@@ -55,9 +55,9 @@ impl Lingering {
 }
 
 /// Closes the sending side, and waits for the peer to close its own.
-pub(super) async fn close(mut io: Io, bytes: usize) {
+pub(super) async fn close(io: &mut Io, bytes: usize) {
     if io.shutdown().await.is_ok() {
         let mut lingering = Lingering::new(bytes);
-        std::future::poll_fn(|context| lingering.poll(Pin::new(&mut io), context)).await;
+        std::future::poll_fn(|context| lingering.poll(Pin::new(&mut *io), context)).await;
     }
 }
