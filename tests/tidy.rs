@@ -45,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "transport",
         &[
             "bus", "caller", "config", "cursor", "engine", "error", "event", "limits", "memory",
-            "source", "topic",
+            "metrics", "source", "topic",
         ],
     ),
     (
@@ -58,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "error",
             "limits",
             "memory",
+            "metrics",
             "source",
             "transport",
         ],

@@ -4,7 +4,6 @@
 //! - the answer is one event or nothing, and a page that leaves has moved no cursor;
 //! - what the publisher wrote keeps its digits; only `vid` is replaced.
 
-use crate::caller::Caller;
 use std::fmt;
 
 use axum::body::Body;
@@ -16,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::access::RequestCaller;
 use super::json::push_data;
 use super::long_poll::{wait_for_events, wait_of};
 use super::peer::Waiter;
@@ -39,6 +39,7 @@ pub(super) async fn backend(
     State(state): State<AppState>,
     method: Method,
     waiter: Waiter,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let until = Instant::now() + wait_of(&method, state.config.legacy.wait);
@@ -60,7 +61,7 @@ pub(super) async fn backend(
         on_gap: OnGap::Continue,
         limit: Some(1),
     };
-    let mut subscription = Subscription::open(&state.bus, &Caller::anonymous(), request).await?;
+    let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
     let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
     let gap = polled.gap.take();
     if gap.is_some() && polled.events().next().is_none() {
@@ -220,9 +221,11 @@ mod tests {
 
     use super::*;
     use crate::bus::{Bus, BusOptions};
+    use crate::caller::Caller;
     use crate::config::{Config, Overrides};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{ContentType, EventParts, NewEvent};
+    use crate::metrics::OpenConnections;
     use crate::transport::state::TransportConfig;
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -314,20 +317,22 @@ mod tests {
         let config = Config::parse(text, Overrides::default()).expect("a configuration");
         let state = AppState {
             bus,
-            config: Arc::new(TransportConfig {
-                legacy: config.legacy,
-                requests: config.requests,
-                origins: config.origins,
-                pages: config.pages,
-            }),
+            config: Arc::new(TransportConfig::of(&config)),
             sources: Arc::new([]),
+            connections: OpenConnections::default(),
         };
         let begun = Instant::now();
         let query = RawQuery(Some("maxvid=9".to_owned()));
         let waiter = Waiter::of(&axum::http::Extensions::new());
-        let answer = backend(State(state), Method::GET, waiter, query)
-            .await
-            .expect("an answer");
+        let answer = backend(
+            State(state),
+            Method::GET,
+            waiter,
+            RequestCaller::anonymous(),
+            query,
+        )
+        .await
+        .expect("an answer");
         assert!(answer.headers().contains_key(GAP_HEADER));
         assert_eq!(begun.elapsed().as_secs(), 40);
     }

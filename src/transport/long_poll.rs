@@ -2,7 +2,6 @@
 //!
 //! Invariant: every answer has a position, also an empty one, and the next poll goes on from there.
 
-use crate::caller::Caller;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use super::access::RequestCaller;
 use super::json::{PollHead, poll_answer};
 use super::peer::Waiter;
 use super::pieces;
@@ -42,12 +42,13 @@ pub(super) async fn poll(
     State(state): State<AppState>,
     method: Method,
     waiter: Waiter,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
     drop(query); // not kept while the poll waits
     let (request, wait) = parse(&method, params)?;
-    let mut subscription = Subscription::open(&state.bus, &Caller::anonymous(), request).await?;
+    let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
     let polled = wait_for_events(&mut subscription, wait, &waiter).await?;
     let pieces = answer(&state, &mut subscription, &polled);
     let body = pieces::body(state.bus.memory(), pieces);
@@ -171,6 +172,7 @@ impl Polled {
 mod tests {
     use super::*;
     use crate::bus::{Bus, BusOptions, OnGap};
+    use crate::caller::Caller;
     use crate::cursor::{Cursor, Start};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};

@@ -5,18 +5,17 @@
 //! - an event's encoding is made at most once and shared by all who read it;
 //! - the same fault has the same meaning on every transport.
 
+mod access;
 mod closing;
 mod content_encoding;
 mod counted;
 pub(crate) mod grpc;
-mod hosts;
 mod json;
 pub(crate) mod legacy;
 mod long_poll;
 mod metered;
 pub(crate) mod ndjson;
 mod options;
-mod origin;
 mod own_files;
 mod pages;
 mod peer;
@@ -26,6 +25,7 @@ pub(crate) mod publish;
 mod receive;
 pub(crate) mod request;
 mod router;
+mod routes;
 pub(crate) mod sse;
 mod state;
 mod status;
@@ -35,4 +35,6 @@ pub use grpc::client_proto as proto;
 pub(crate) use json::event_json;
 pub(crate) use peer::Peer;
 pub(crate) use problem::bare_refusal;
-pub(crate) use router::Routes;
+pub(crate) use router::RouteParts;
+pub(crate) use routes::{CurrentRoutes, Routes};
+pub(crate) use state::{ConnectionLimits, Settings};

@@ -35,11 +35,11 @@ struct LineFault<'e> {
     error: Problem<'e>,
 }
 
-pub(crate) fn publish(bus: Bus, body: Body) -> Response {
+pub(crate) fn publish(bus: Bus, caller: &Caller, body: Body) -> Response {
     let closed = bus.clone();
     let lines = lines(Body::new(Metered::<Lines>::stream(bus.memory(), body)))
         .take_until(Box::pin(async move { closed.closed().await }));
-    let answers = answers(bus, lines).map(Ok::<_, Infallible>);
+    let answers = answers(bus, caller, lines).map(Ok::<_, Infallible>);
     let headers = [
         (
             header::CONTENT_TYPE,
@@ -87,7 +87,11 @@ fn named(fault: &io::Error) -> Error {
 }
 
 /// One answer a line, in order, while up to a pipeline of events are being made durable.
-fn answers(bus: Bus, lines: impl Stream<Item = Result<String>>) -> impl Stream<Item = Bytes> {
+fn answers<L: Stream<Item = Result<String>>>(
+    bus: Bus,
+    caller: &Caller,
+    lines: L,
+) -> impl Stream<Item = Bytes> + use<L> {
     let numbered = lines.zip(futures_util::stream::iter(1u64..));
     let until_broken = numbered.scan(false, |is_broken, (line, number)| {
         let item = (!*is_broken).then(|| (line.clone(), number));
@@ -99,7 +103,7 @@ fn answers(bus: Bus, lines: impl Stream<Item = Result<String>>) -> impl Stream<I
     });
     // Queued one after the other, so that vids follow the order of lines; only the waiting
     // overlaps.
-    let stream = Arc::new(bus.publish_stream(&Caller::anonymous()));
+    let stream = Arc::new(bus.publish_stream(caller));
     let max_event_bytes = bus.options().max_event_bytes;
     let queued = events.then(move |(line, number)| {
         let stream = stream.clone();

@@ -4,7 +4,6 @@
 //! - a request is one atomic batch (an NDJSON stream: one a line), answered once it is durable;
 //! - data is taken over byte for byte.
 
-use crate::caller::Caller;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -18,14 +17,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::access::RequestCaller;
 use super::content_encoding::decoded;
 use super::counted::{read_elements, read_headers};
 use super::ndjson;
-use super::origin::check_origin;
 use super::receive::read_body;
 use super::request::{Params, decode};
 use super::state::AppState;
 use crate::bus::Bus;
+use crate::caller::Caller;
 use crate::engine::Receipt;
 use crate::error::{Error, Result};
 use crate::event::{ContentType, DataForm, EventParts, NewEvent};
@@ -165,25 +165,25 @@ struct PublishedBatch {
 
 pub(super) async fn events(
     State(state): State<AppState>,
+    caller: RequestCaller,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
-    check_origin(&headers, &state.config.origins)?;
     Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?
         .finish("none: an event's type and id are fields of its object")?;
     let body = decoded(&headers, body)?;
     if is_ndjson(&headers) {
-        return Ok(ndjson::publish(state.bus, body));
+        return Ok(ndjson::publish(state.bus, &caller, body));
     }
     let body = read_body(state.bus.memory(), body, limits::MAX_BODY_BYTES).await?;
     let max_event_bytes = state.bus.options().max_event_bytes;
     if body.trim_ascii_start().first() == Some(&b'[') {
-        return publish_batch(&state.bus, body, max_event_bytes).await;
+        return publish_batch(&state.bus, &caller, body, max_event_bytes).await;
     }
     let event = parse_event(&body, max_event_bytes)?;
     drop(body);
-    let receipts = state.bus.publish(&Caller::anonymous(), vec![event]).await?;
+    let receipts = state.bus.publish(&caller, vec![event]).await?;
     Ok(Json(Published::of(&state.bus, receipts[0])).into_response())
 }
 
@@ -205,6 +205,7 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
 /// Publishes a JSON array as one atomic batch.
 pub(crate) async fn publish_batch(
     bus: &Bus,
+    caller: &Caller,
     body: impl AsRef<[u8]>,
     max_event_bytes: usize,
 ) -> Result<Response> {
@@ -213,7 +214,7 @@ pub(crate) async fn publish_batch(
     let decoded = bus.memory().reserve(MemoryKind::Decoded, copied_bytes)?;
     let batch = parse_batch(body.as_ref(), max_event_bytes)?;
     drop(body); // not kept while the batch waits for its turn
-    let publishing = bus.enqueue(&Caller::anonymous(), batch)?;
+    let publishing = bus.enqueue(caller, batch)?;
     drop(decoded);
     Ok(published_batch(bus, publishing.done().await?))
 }
@@ -251,12 +252,12 @@ pub(super) const TOPICS: &str = "/v1/topics/";
 
 pub(super) async fn topic(
     State(state): State<AppState>,
+    caller: RequestCaller,
     uri: Uri,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
-    check_origin(&headers, &state.config.origins)?;
     let mut params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
     let (kind, id) = (params.take("type")?, params.take("id")?);
     params.finish("type, id")?;
@@ -275,7 +276,7 @@ pub(super) async fn topic(
     };
     let event = NewEvent::check(parts, max_event_bytes)?;
     drop(data);
-    let receipts = state.bus.publish(&Caller::anonymous(), vec![event]).await?;
+    let receipts = state.bus.publish(&caller, vec![event]).await?;
     Ok(Json(Published::of(&state.bus, receipts[0])).into_response())
 }
 

@@ -7,7 +7,6 @@
 //! - `id:` is always a full cursor, so the `Last-Event-ID` of a reconnect resumes exactly;
 //! - the named steps, but for `caught_up`, carry no `id:` and so never move the cursor.
 
-use crate::caller::Caller;
 use std::io;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 
+use super::access::RequestCaller;
 use super::closing::{closing_block, last_words, opened_and_closed, passing_reason};
 use super::json::event_json;
 use super::peer::Waiter;
@@ -55,12 +55,13 @@ const LAST_EVENT_ID_PARAMS: [&str; 4] = [
 pub(super) async fn sse(
     State(state): State<AppState>,
     waiter: Waiter,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
     let params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;
-    let subscription = match Subscription::open(&state.bus, &Caller::anonymous(), request).await {
+    let subscription = match Subscription::open(&state.bus, &caller, request).await {
         Ok(subscription) => subscription,
         Err(error) => return opened_and_closed(error, sse_headers()),
     };

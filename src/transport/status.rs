@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
+use super::access::RequestCaller;
 use super::request::Params;
 use super::state::AppState;
 use crate::bus::Bus;
@@ -25,9 +26,12 @@ pub(super) async fn bus_state(
         bus,
         sources,
         config,
+        ..
     }): State<AppState>,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
+    caller.check_any_right()?;
     Params::parse(query.as_deref(), &config.requests.ignore_parameters)?.finish("none here")?;
     let (bounds, sizes) = (bus.bounds(), bus.engine().state().sizes);
     let mut state = json!({
@@ -49,6 +53,7 @@ pub(super) async fn bus_state(
 
 pub(super) async fn topics(
     State(AppState { bus, config, .. }): State<AppState>,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let mut params = Params::parse(query.as_deref(), &config.requests.ignore_parameters)?;
@@ -60,7 +65,7 @@ pub(super) async fn topics(
     })?;
     let after = params.take("page_token")?;
     params.finish("topic, limit, page_token")?;
-    let page = list_topics(&bus, filter, limit, after.as_deref()).await?;
+    let page = list_topics(&bus, &caller, filter, limit, after.as_deref()).await?;
     let topics: Vec<_> = page
         .topics
         .iter()
@@ -89,6 +94,7 @@ pub(super) struct TopicPage {
 /// Lists topics; a limit of 0 is the default.
 pub(super) async fn list_topics(
     bus: &Bus,
+    caller: &Caller,
     filter: Filter,
     limit: u32,
     page_token: Option<&str>,
@@ -106,9 +112,7 @@ pub(super) async fn list_topics(
     } as usize;
     let after = page_token.filter(|t| !t.is_empty()).map(Topic::trusted);
     // One more tells whether there is a next page.
-    let mut topics = bus
-        .topics(&Caller::anonymous(), filter, after, limit + 1)
-        .await?;
+    let mut topics = bus.topics(caller, filter, after, limit + 1).await?;
     let is_last = topics.len() <= limit;
     topics.truncate(limit);
     let next_page_token = topics
@@ -125,8 +129,15 @@ pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Resu
     bus.writable().map(|()| "ready\n")
 }
 
-pub(super) async fn metrics(State(AppState { bus, sources, .. }): State<AppState>) -> Response {
+pub(super) async fn metrics(State(state): State<AppState>) -> Response {
+    let AppState {
+        bus,
+        sources,
+        connections,
+        ..
+    } = state;
     let text = bus.metrics().render(bus.gauges(), |registry| {
+        connections.register(registry);
         register_metrics(registry, &sources);
         register_memory(registry, bus.memory());
     });

@@ -24,6 +24,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
+use super::access::RequestCaller;
 use super::metered::{GrpcMessages, Metered};
 use super::pieces;
 use super::state::AppState;
@@ -58,6 +59,9 @@ const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vidette_des
 
 /// What health is asked about: the gateway as a whole, and its service.
 pub(crate) const HEALTH_SERVICES: [&str; 2] = ["", "vidette.v1.EventBus"];
+
+/// Paths of the calls that publish.
+pub(super) const PUBLISHING_CALLS: [&str; 2] = [publish::PATH, publish::STREAM_PATH];
 
 /// The service, health and reflection, also for gRPC-web.
 pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Router {
@@ -169,8 +173,9 @@ struct EventBusService {
 impl proto::event_bus_server::EventBus for EventBusService {
     async fn get_bus(
         &self,
-        _: Request<proto::GetBusRequest>,
+        request: Request<proto::GetBusRequest>,
     ) -> std::result::Result<Response<proto::GetBusResponse>, Status> {
+        RequestCaller::of(request.extensions())?.check_any_right()?;
         let bus = &self.state.bus;
         let gauges = bus.gauges();
         Ok(compressed_if_large(proto::GetBusResponse {
@@ -189,10 +194,12 @@ impl proto::event_bus_server::EventBus for EventBusService {
         &self,
         request: Request<proto::ListTopicsRequest>,
     ) -> std::result::Result<Response<proto::ListTopicsResponse>, Status> {
+        let caller = RequestCaller::of(request.extensions())?;
         let request = request.into_inner();
         let filter = Filter::parse(request.topic.iter().map(String::as_str))?;
         let page = list_topics(
             &self.state.bus,
+            &caller,
             filter,
             request.limit,
             Some(&request.page_token),

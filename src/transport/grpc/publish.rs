@@ -4,7 +4,6 @@
 //! - a batch is counted before it is decoded, and paid from the memory budget until it is written;
 //! - a stream's batches are queued in the order they come; the first fault is its last answer.
 
-use crate::caller::Caller;
 use std::sync::Arc;
 
 use axum::Router;
@@ -22,19 +21,21 @@ use tower::service_fn;
 use super::counted::{PaidRequest, PublishCodec};
 use super::{compressed_if_large, is_over_bound, proto, too_large};
 use crate::bus::{Bus, PublishStream, Publishing};
+use crate::caller::Caller;
 use crate::engine::Receipt;
 use crate::error::{Error, Result};
 use crate::event::{EventParts, NewEvent};
 use crate::limits;
-use crate::transport::origin::check_origin;
+use crate::transport::access::RequestCaller;
 use crate::transport::state::AppState;
 
+pub(super) const PATH: &str = "/vidette.v1.EventBus/Publish";
 pub(super) const STREAM_PATH: &str = "/vidette.v1.EventBus/PublishStream";
 
 /// The two calls.
 pub(super) fn routes(state: AppState) -> Router {
     Router::new()
-        .route("/vidette.v1.EventBus/Publish", any(one))
+        .route(PATH, any(one))
         .route(STREAM_PATH, any(stream))
         .with_state(state)
 }
@@ -57,13 +58,13 @@ async fn one(State(state): State<AppState>, request: HttpRequest) -> HttpRespons
 async fn stream(State(state): State<AppState>, request: HttpRequest) -> HttpResponse {
     let mut server = server(&state.bus);
     let call = service_fn(|request: Request<Streaming<PaidRequest>>| {
-        let answers = check(&state, &request).map(|()| {
-            let answers = publish_all(state.bus.clone(), request.into_inner());
+        let answers = RequestCaller::of(request.extensions()).map(|caller| {
+            let answers = publish_all(state.bus.clone(), &caller, request.into_inner());
             let mut response = Response::new(answers);
             response.disable_compression(); // an acknowledgement is smaller as it is
             response
         });
-        std::future::ready(answers)
+        std::future::ready(answers.map_err(Status::from))
     });
     server
         .streaming(call, request)
@@ -71,26 +72,21 @@ async fn stream(State(state): State<AppState>, request: HttpRequest) -> HttpResp
         .map(axum::body::Body::new)
 }
 
-fn check<T>(state: &AppState, request: &Request<T>) -> std::result::Result<(), Status> {
-    let headers = request.metadata().clone().into_headers();
-    Ok(check_origin(&headers, &state.config.origins)?)
-}
-
 async fn publish(
     state: &AppState,
     request: Request<PaidRequest>,
 ) -> std::result::Result<Response<proto::PublishResponse>, Status> {
-    check(state, &request)?;
     let bus = &state.bus;
+    let caller = RequestCaller::of(request.extensions())?;
     // In a function of its own, so that nothing of the request is kept while its batch waits.
-    let publishing = queued(bus, request.into_inner())?;
+    let publishing = queued(bus, &caller, request.into_inner())?;
     let receipts = publishing.done().await?;
     Ok(compressed_if_large(published(bus, &receipts)))
 }
 
-fn queued(bus: &Bus, request: PaidRequest) -> Result<Publishing> {
+fn queued(bus: &Bus, caller: &Caller, request: PaidRequest) -> Result<Publishing> {
     let PaidRequest { message, held } = request;
-    let publishing = bus.enqueue(&Caller::gateway(), batch(bus, message)?);
+    let publishing = bus.enqueue(caller, batch(bus, message)?);
     drop(held);
     publishing
 }
@@ -141,9 +137,10 @@ fn published(bus: &Bus, receipts: &[Receipt]) -> proto::PublishResponse {
 /// Queues batch after batch in the order they come, and answers each once it is durable.
 fn publish_all(
     bus: Bus,
+    caller: &Caller,
     requests: Streaming<PaidRequest>,
-) -> impl Stream<Item = std::result::Result<proto::PublishResponse, Status>> {
-    let stream = Arc::new(bus.publish_stream(&Caller::anonymous()));
+) -> impl Stream<Item = std::result::Result<proto::PublishResponse, Status>> + use<> {
+    let stream = Arc::new(bus.publish_stream(caller));
     let queued = until_closed(bus.clone(), requests).then({
         let bus = bus.clone();
         move |request| enqueue(bus.clone(), stream.clone(), request)

@@ -29,11 +29,11 @@ use tonic::{Code, Status, Streaming};
 use super::encoded::{SmallBuffers, encode, encoded_batch};
 use super::{client_proto, proto};
 use crate::bus::{Bus, Closing, OnGap, Step, SubscribeRequest, Subscription};
-use crate::caller::Caller;
 use crate::cursor::Gap;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::topic::Filter;
+use crate::transport::access::RequestCaller;
 use crate::transport::peer::Waiter;
 use crate::transport::request::StartTexts;
 use crate::transport::state::AppState;
@@ -49,9 +49,9 @@ pub(super) async fn subscribe(State(state): State<AppState>, request: Request) -
 }
 
 async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, Status> {
+    let caller = RequestCaller::of(request.extensions())?;
     let request = Box::pin(read_in_time(request)).await?;
-    let subscription =
-        Subscription::open(bus, &Caller::anonymous(), subscribe_request(&request)?).await?;
+    let subscription = Subscription::open(bus, &caller, subscribe_request(&request)?).await?;
     subscription.share_connection();
     Ok(subscription)
 }
