@@ -4,11 +4,13 @@
 //! The modules, in the order data flows:
 
 // What the nouns are.
+pub mod caller;
 pub mod cursor;
 mod encodings;
 pub mod error;
 pub mod event;
 pub mod limits;
+pub mod lineage;
 pub mod memory;
 pub mod metrics;
 pub mod topic;

@@ -172,6 +172,26 @@ impl Pattern {
         }
         tokens.next().is_none()
     }
+
+    /// Does this pattern take in every topic that the other one takes in?
+    pub fn covers(&self, other: &Pattern) -> bool {
+        // The gateway's own topics are taken in by name only.
+        if other.text.starts_with(OWN_PREFIX) && !self.text.starts_with(OWN_PREFIX) {
+            return false;
+        }
+        let mut theirs = other.text.split('.');
+        for ours in self.text.split('.') {
+            match (ours, theirs.next()) {
+                (">", Some(_)) => return true,
+                // One token, where the other stands for one or more.
+                ("*", Some(">")) => return false,
+                ("*", Some(_)) => {}
+                (literal, Some(token)) if literal == token => {}
+                _ => return false,
+            }
+        }
+        theirs.next().is_none()
+    }
 }
 
 /// A wildcard is a whole token, and `>` is the last.
@@ -202,6 +222,23 @@ mod tests {
 
     fn matches(pattern: &str, topic: &str) -> bool {
         Pattern::parse(pattern).expect(pattern).matches(topic)
+    }
+
+    proptest! {
+        #![proptest_config(Config { cases: 400, failure_persistence: None, ..Config::default() })]
+
+        #[test]
+        fn what_a_covered_pattern_matches_the_covering_one_matches(
+            ours in "(vidette|a|b|\\*)(\\.(a|b|\\*)){0,2}(\\.>)?",
+            theirs in "(vidette|a|b|\\*)(\\.(a|b|\\*)){0,2}(\\.>)?",
+            topic in "(vidette|a|b)(\\.(a|b)){0,3}",
+        ) {
+            let parse = |text: &str| Pattern::parse(text).expect("a pattern");
+            let (ours, theirs) = (parse(&ours), parse(&theirs));
+            if ours.covers(&theirs) && theirs.matches(&topic) {
+                prop_assert!(ours.matches(&topic), "{ours:?} {theirs:?} {topic}");
+            }
+        }
     }
 
     #[test]

@@ -19,17 +19,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "event",
         &["cursor", "encodings", "error", "limits", "topic"],
     ),
+    ("caller", &["cursor", "error", "topic"]),
+    ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
-    ("engine", &["cursor", "error", "event", "limits", "topic"]),
+    (
+        "engine",
+        &["cursor", "error", "event", "limits", "lineage", "topic"],
+    ),
     (
         "bus",
         &[
+            "caller",
             "cursor",
             "encodings",
             "engine",
             "error",
             "event",
             "limits",
+            "lineage",
             "memory",
             "metrics",
             "topic",
@@ -39,13 +46,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "source",
         &[
-            "bus", "config", "cursor", "engine", "error", "event", "limits", "topic",
+            "bus", "caller", "config", "cursor", "engine", "error", "event", "limits", "lineage",
+            "topic",
         ],
     ),
     (
         "transport",
         &[
             "bus",
+            "caller",
             "config",
             "cursor",
             "encodings",
@@ -62,6 +71,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "server",
         &[
             "bus",
+            "caller",
             "config",
             "engine",
             "error",
@@ -76,6 +86,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "bus",
+            "caller",
             "config",
             "cursor",
             "engine",
@@ -92,6 +103,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "fuzzing",
         &[
             "bus",
+            "caller",
             "cursor",
             "engine",
             "error",

@@ -76,7 +76,7 @@ impl ColdBlocks {
         if block.through <= request.after {
             return engine.read(request).await; // its events are so large that the block ends early
         }
-        let first = engine.bounds().first;
+        let first = engine.state().bounds.first;
         Ok(Page::fill(
             block.events.iter(),
             &request,

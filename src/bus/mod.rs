@@ -31,12 +31,15 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::cursor::{Cursor, Vid};
+use crate::caller::Caller;
+use crate::cursor::{Cursor, Epoch, Vid};
 use crate::engine::{Bounds, Engine, Moment, ReadRequest, Retention};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::lineage::Lineage;
 use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
+use crate::topic::{Filter, Topic};
 use batch::{Place, SharedPage, SharedPages};
 use catch_up::CatchUp;
 use clock::Clock;
@@ -130,7 +133,7 @@ impl Bus {
         memory: MemoryBudget,
         time: Box<dyn TimeSource>,
     ) -> Self {
-        let last = engine.bounds().last;
+        let last = engine.state().bounds.last;
         let bus = Bus(Arc::new(Shared {
             clock: Clock::start(time, engine.newest_moment()),
             ring: Ring::new(last),
@@ -184,14 +187,14 @@ impl Bus {
         // The tail first: events may be trimmed meanwhile, but never become invisible.
         let last = self.tail();
         Bounds {
-            first: self.0.engine.bounds().first.min(last + 1),
+            first: self.0.engine.state().bounds.first.min(last + 1),
             last,
         }
     }
 
     /// The present values for `/metrics`.
     pub fn gauges(&self) -> Gauges {
-        let (bounds, sizes) = (self.bounds(), self.0.engine.sizes());
+        let (bounds, sizes) = (self.bounds(), self.0.engine.state().sizes);
         Gauges {
             first: bounds.first,
             last: bounds.last,
@@ -212,8 +215,18 @@ impl Bus {
     pub fn cursor(&self, vid: Vid) -> Cursor {
         Cursor {
             vid,
-            epoch: Some(self.0.engine.epoch().clone()),
+            epoch: Some(self.epoch()),
         }
+    }
+
+    /// The epochs of the log.
+    pub fn lineage(&self) -> Lineage {
+        self.0.engine.state().lineage.clone()
+    }
+
+    /// The current epoch of the log.
+    pub fn epoch(&self) -> Epoch {
+        self.0.engine.state().lineage.epoch().clone()
     }
 
     /// What time it is on this log; see the contract for what a wrong wall clock does.
@@ -279,6 +292,21 @@ impl Bus {
         if let Some(place) = place {
             self.0.pages_in_common.put(place, page);
         }
+    }
+
+    /// Topics that match, after this one, in byte order, with their newest vid.
+    ///
+    /// # Errors
+    /// Forbidden, or an error of the engine.
+    pub async fn topics(
+        &self,
+        caller: &Caller,
+        filter: Filter,
+        after: Option<Topic>,
+        limit: usize,
+    ) -> Result<Vec<(Topic, Vid)>> {
+        caller.check_read(&filter)?;
+        self.0.engine.topics(filter, after, limit).await
     }
 
     /// Waits until the tail has come to this vid, at most so long. False when it has not.

@@ -21,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::capacity::{Held, QueueCapacity, StreamCapacity};
 use super::{Bus, Shared};
+use crate::caller::Caller;
 use crate::engine::{Appended, Receipt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
@@ -81,15 +82,16 @@ impl Bus {
     /// Publishes one atomic batch.
     ///
     /// # Errors
-    /// A bad request for an empty or too long batch; busy when the queue is full; what
+    /// A bad request for an empty or too long batch; forbidden when the caller may not publish to
+    /// one of its topics; busy when the queue is full; what
     /// [`Publishing::done`] says.
-    pub async fn publish(&self, batch: Vec<NewEvent>) -> Result<Vec<Receipt>> {
-        self.enqueue(batch)?.done().await
+    pub async fn publish(&self, caller: &Caller, batch: Vec<NewEvent>) -> Result<Vec<Receipt>> {
+        self.enqueue(caller, batch)?.done().await
     }
 
     /// Puts a batch into the queue, or refuses it when the queue is full.
-    pub fn enqueue(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
-        let (bytes, paid) = self.admit(&batch)?;
+    pub fn enqueue(&self, caller: &Caller, batch: Vec<NewEvent>) -> Result<Publishing> {
+        let (bytes, paid) = self.admit(caller, &batch)?;
         let Some(held) = self.0.sequencer.capacity.try_take(bytes) else {
             self.0.metrics.publishes_refused.inc();
             let detail = "the publish queue is full; nothing was taken. Try again, with the same ids if the events have any";
@@ -99,16 +101,20 @@ impl Bus {
     }
 
     /// Opens a stream of batches, which is held back where a single request is refused.
-    pub fn publish_stream(&self) -> PublishStream {
+    pub fn publish_stream(&self, caller: &Caller) -> PublishStream {
         PublishStream {
             bus: self.clone(),
+            caller: caller.clone(),
             capacity: StreamCapacity::new(),
         }
     }
 
     /// Checks a batch, and pays for the memory that it takes until it is written.
-    fn admit(&self, batch: &[NewEvent]) -> Result<(usize, Reservation)> {
+    fn admit(&self, caller: &Caller, batch: &[NewEvent]) -> Result<(usize, Reservation)> {
         let bytes = self.check_batch(batch)?;
+        batch
+            .iter()
+            .try_for_each(|event| caller.check_publish(&event.topic))?;
         let paid = self.0.memory.reserve(MemoryKind::Queue, bytes);
         let paid = paid.inspect_err(|_| {
             self.0.metrics.publishes_refused.inc();
@@ -168,6 +174,7 @@ impl Bus {
 /// more than its own part of that: the rest is left to single requests.
 pub struct PublishStream {
     bus: Bus,
+    caller: Caller,
     capacity: StreamCapacity,
 }
 
@@ -182,7 +189,7 @@ impl PublishStream {
     /// A bad request for an empty or too long batch; closing.
     pub async fn enqueue_with_backpressure(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         // Paid before it waits: many streams may wait, each with a batch in its hands.
-        let (bytes, paid) = self.bus.admit(&batch)?;
+        let (bytes, paid) = self.bus.admit(&self.caller, &batch)?;
         let queue = &self.bus.0.sequencer.capacity;
         if let Some(held) = queue.try_take_for_stream(&self.capacity, bytes) {
             return Ok(self.bus.take(batch, bytes, held, paid));
@@ -321,11 +328,9 @@ impl Group {
                 bus.metrics
                     .events_published
                     .inc_by(appended.events.len() as u64);
-                for (job, receipts) in jobs.into_iter().zip(appended.receipts) {
-                    bus.metrics
-                        .duplicates
-                        .inc_by(receipts.iter().filter(|r| r.duplicate).count() as u64);
-                    job.answer(Ok(receipts));
+                for (job, answer) in jobs.into_iter().zip(appended.batches) {
+                    bus.metrics.duplicates.inc_by(count_duplicates(&answer));
+                    job.answer(answer);
                 }
             }
             Err(fault) => {
@@ -336,6 +341,11 @@ impl Group {
             }
         }
     }
+}
+
+fn count_duplicates(answer: &Result<Vec<Receipt>>) -> u64 {
+    let receipts = answer.iter().flatten();
+    receipts.filter(|receipt| receipt.duplicate).count() as u64
 }
 
 impl Job {

@@ -58,11 +58,11 @@ async fn place_since(bus: &Bus, time_ms: i64) -> Result<Place> {
 }
 
 async fn place_after(bus: &Bus, cursor: &Cursor) -> Result<Place> {
-    if cursor
-        .epoch
-        .as_ref()
-        .is_some_and(|epoch| epoch != bus.engine().epoch())
-    {
+    let good_through = match &cursor.epoch {
+        Some(epoch) => bus.lineage().good_through(epoch),
+        None => Some(limits::MAX_VID),
+    };
+    if good_through.is_none_or(|good_through| cursor.vid > good_through) {
         let gap = gap_at(bus, GapReason::Reset, cursor);
         return Ok(Place {
             gap: Some(gap),
@@ -101,6 +101,6 @@ pub(super) fn gap_at(bus: &Bus, reason: GapReason, requested: &Cursor) -> Gap {
         requested: requested.to_string(),
         first: bounds.first,
         last: bounds.last,
-        epoch: bus.engine().epoch().clone(),
+        epoch: bus.epoch(),
     }
 }

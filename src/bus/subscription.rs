@@ -22,6 +22,7 @@ use super::interest::Registration;
 use super::pressure::is_over;
 use super::start::{gap_at, place_of};
 use super::step::{OnGap, Step, SubscribeRequest};
+use crate::caller::Caller;
 use crate::cursor::{Gap, GapReason, Vid};
 use crate::engine::{PageBudget, ReadRequest};
 use crate::error::{Error, Result};
@@ -59,9 +60,10 @@ impl Subscription {
     /// Opens a subscription. A cursor from the future is waited for, up to [`crate::limits::AHEAD_WAIT`].
     ///
     /// # Errors
-    /// Closing, busy (too many subscriptions, or topics of all of them), out of memory, or a gap when
+    /// Forbidden, closing, busy (too many subscriptions, or topics of all of them), out of memory, or a gap when
     /// the request says so.
-    pub async fn open(bus: &Bus, request: SubscribeRequest) -> Result<Self> {
+    pub async fn open(bus: &Bus, caller: &Caller, request: SubscribeRequest) -> Result<Self> {
+        caller.check_read(&request.filter)?;
         if bus.is_closing() {
             return Err(Error::closing());
         }
@@ -352,7 +354,7 @@ impl Subscription {
 fn hello(bus: &Bus) -> Step {
     let bounds = bus.bounds();
     Step::Hello {
-        epoch: bus.engine().epoch().clone(),
+        epoch: bus.epoch(),
         first: bounds.first,
         last: bounds.last,
         heartbeat: bus.options().heartbeat,

@@ -1,5 +1,6 @@
 //! What `--demo` publishes: doors that people go through.
 
+use crate::caller::Caller;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,10 @@ const CARDS: [&str; 5] = [
 pub(super) async fn run(bus: Bus) {
     loop {
         tokio::time::sleep(Duration::from_millis(fastrand::u64(600..1400))).await;
-        if let Err(fault) = bus.publish(vec![door_event(Timestamp::now())]).await {
+        if let Err(fault) = bus
+            .publish(&Caller::gateway(), vec![door_event(Timestamp::now())])
+            .await
+        {
             tracing::warn!(%fault, "the demo could not publish");
             if bus.is_closing() {
                 return;

@@ -86,7 +86,7 @@ fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
     if let EngineKind::Sqlite { data_dir } = &config.engine {
         tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");
     }
-    tracing::info!(engine = engine.kind(), epoch = %engine.epoch(), first = bounds.first, last = bounds.last, "{}", engine.durability());
+    tracing::info!(engine = engine.kind(), epoch = %gateway.bus().epoch(), first = bounds.first, last = bounds.last, "{}", engine.durability());
     if open_files < config.max_connections as u64 {
         tracing::info!(
             open_files,

@@ -83,6 +83,13 @@ impl Filter {
         &self.patterns
     }
 
+    /// The first pattern of the other filter that may take in a topic which none of these takes
+    /// in. Patterns are compared as sets of topics, one with one.
+    pub fn first_uncovered<'f>(&self, other: &'f Filter) -> Option<&'f Pattern> {
+        let is_covered = |pattern: &Pattern| self.patterns.iter().any(|p| p.covers(pattern));
+        other.patterns.iter().find(|pattern| !is_covered(pattern))
+    }
+
     /// Does one of the patterns begin with a wildcard, so that no index by topic helps?
     pub fn is_broad(&self) -> bool {
         self.patterns.iter().any(|p| p.literal_prefix().is_empty())

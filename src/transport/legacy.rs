@@ -19,6 +19,7 @@ use super::problem::no_store;
 use super::request::parse_after;
 use super::state::AppState;
 use crate::bus::{OnGap, SubscribeRequest, Subscription};
+use crate::caller::Caller;
 use crate::config::LegacyConfig;
 use crate::cursor::{Gap, Start};
 use crate::error::{Error, ErrorKind, Result};
@@ -46,7 +47,7 @@ pub(super) async fn backend(
     drop(query); // not kept while the request waits
     let (start, callback) = parse(params, &state.config.legacy)?;
     let request = subscribe_request(&state.config.legacy, start);
-    let mut subscription = Subscription::open(&state.bus, request).await?;
+    let mut subscription = Subscription::open(&state.bus, &Caller::anonymous(), request).await?;
 
     let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
     let gap = polled.gap.take();
@@ -190,7 +191,9 @@ mod tests {
             ..EventParts::default()
         };
         let event = NewEvent::check(parts, 100).expect("an event");
-        bus.publish(vec![event]).await.expect("a receipt");
+        bus.publish(&Caller::anonymous(), vec![event])
+            .await
+            .expect("a receipt");
         let text = "[legacy]\ntopic = \"lamp.1\"\nwait = \"40s\"";
         let config = Config::parse(text, Overrides::default()).expect("a configuration");
         let state = AppState {

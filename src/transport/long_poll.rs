@@ -20,6 +20,7 @@ use super::problem::no_store;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{Batch, Step, SubscribeRequest, Subscription};
+use crate::caller::Caller;
 use crate::cursor::{Gap, Vid};
 use crate::error::Result;
 use crate::event::Event;
@@ -48,7 +49,7 @@ pub(super) async fn poll(
     let params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
     drop(query); // not kept while the poll waits
     let (request, wait) = parse(&method, params)?;
-    let mut subscription = Subscription::open(&state.bus, request).await?;
+    let mut subscription = Subscription::open(&state.bus, &Caller::anonymous(), request).await?;
     let polled = wait_for_events(&mut subscription, wait, &waiter).await?;
     let pieces = answer(&state, &mut subscription, &polled);
     let body = pieces::body(state.bus.memory(), pieces);
@@ -80,8 +81,9 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let bounds = state.bus.bounds();
     let vid = polled.cut_at.unwrap_or(subscription.position());
+    let epoch = state.bus.epoch();
     let head = PollHead {
-        epoch: state.bus.engine().epoch().as_str(),
+        epoch: epoch.as_str(),
         first: bounds.first,
         last: bounds.last,
         vid,
@@ -221,7 +223,9 @@ mod tests {
             100,
         )
         .expect("an event");
-        bus.publish(vec![event; 10]).await.expect("receipts");
+        bus.publish(&Caller::anonymous(), vec![event; 10])
+            .await
+            .expect("receipts");
         bus.trim(keep(6)).await.expect("trimmed");
         let start = Start::After(Cursor {
             vid: 1,
@@ -233,7 +237,7 @@ mod tests {
             on_gap: OnGap::Continue,
             limit: None,
         };
-        let mut subscription = Subscription::open(&bus, request)
+        let mut subscription = Subscription::open(&bus, &Caller::anonymous(), request)
             .await
             .expect("a subscription");
         bus.trim(keep(3)).await.expect("trimmed");

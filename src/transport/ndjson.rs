@@ -26,6 +26,7 @@ use super::metered::{Lines, Metered};
 use super::problem::{Problem, no_store};
 use super::receipts::PublishedEvent;
 use crate::bus::{Bus, PublishStream, Publishing};
+use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::limits;
 
@@ -96,7 +97,7 @@ fn broken_off(error: &io::Error) -> Error {
 fn answers(bus: Bus, lines: impl Stream<Item = Result<String>>) -> impl Stream<Item = Bytes> {
     // Queued one after the other, so that vids follow the order of lines; only the waiting
     // overlaps.
-    let stream = Arc::new(bus.publish_stream());
+    let stream = Arc::new(bus.publish_stream(&Caller::anonymous()));
     let max_event_bytes = bus.options().max_event_bytes;
     let queued = numbered(lines).then(move |(line, number)| {
         let stream = stream.clone();

@@ -17,6 +17,7 @@ use super::receive::read_body;
 use super::state::AppState;
 use super::{ndjson, receipts};
 use crate::bus::Bus;
+use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::event::{EventParts, NewEvent};
 use crate::limits;
@@ -55,7 +56,7 @@ pub(super) async fn events(
     }
     let event = parse_event(&body, max_event_bytes)?;
     drop(body); // not kept while the event waits for its commit
-    let receipts = state.bus.publish(vec![event]).await?;
+    let receipts = state.bus.publish(&Caller::anonymous(), vec![event]).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
 
@@ -80,7 +81,7 @@ pub(crate) async fn publish_batch(
     let decoded = bus.memory().reserve(MemoryKind::Decoded, copied_bytes)?;
     let batch = parse_batch(body.as_ref(), max_event_bytes)?;
     drop(body); // not kept while the batch waits for its commit
-    let publishing = bus.enqueue(batch)?;
+    let publishing = bus.enqueue(&Caller::anonymous(), batch)?;
     drop(decoded);
     Ok(receipts::batch(bus, &publishing.done().await?))
 }
@@ -113,7 +114,7 @@ pub(super) async fn topic(
     };
     let event = NewEvent::check(parts, max_event_bytes)?;
     drop(data);
-    let receipts = state.bus.publish(vec![event]).await?;
+    let receipts = state.bus.publish(&Caller::anonymous(), vec![event]).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
 

@@ -25,6 +25,7 @@ use super::problem::no_store;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{Bus, OnGap, Step, SubscribeRequest, Subscription};
+use crate::caller::Caller;
 use crate::error::{Error, Result};
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
 
@@ -45,7 +46,7 @@ pub(super) async fn sse(
 ) -> Result<Response> {
     let params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;
-    let subscription = match Subscription::open(&state.bus, request).await {
+    let subscription = match Subscription::open(&state.bus, &Caller::anonymous(), request).await {
         Ok(subscription) => subscription,
         Err(error) => return opened_and_closed(error, sse_headers()),
     };

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::params::{Params, bad_value};
 use super::state::AppState;
 use crate::bus::Bus;
+use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::memory::{MEMORY_KINDS, MemoryBudget, MemoryKind};
@@ -27,9 +28,9 @@ pub(super) async fn bus_state(
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     Params::parse(query.as_deref(), &config.requests.ignore_parameters)?.finish("none")?;
-    let (bounds, sizes) = (bus.bounds(), bus.engine().sizes());
+    let (bounds, sizes) = (bus.bounds(), bus.engine().state().sizes);
     let mut state = json!({
-        "epoch": bus.engine().epoch(),
+        "epoch": bus.epoch(),
         "first": bounds.first,
         "last": bounds.last,
         "cursor": bus.cursor(bounds.last).to_string(),
@@ -107,7 +108,8 @@ pub(super) async fn list_topics(
     let after = after.map(Topic::trusted);
 
     // One more than is asked for shows whether there is a next page.
-    let mut topics = bus.engine().topics(filter, after, limit + 1).await?;
+    let caller = Caller::anonymous();
+    let mut topics = bus.topics(&caller, filter, after, limit + 1).await?;
     let is_last = topics.len() <= limit;
     topics.truncate(limit);
     let last_topic = topics.last().map(|(topic, _)| topic.clone());

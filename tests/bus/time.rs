@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use vidette::caller::Caller;
 
 use tempfile::TempDir;
 use vidette::bus::{Bus, BusOptions, TimeSource};
@@ -77,7 +78,10 @@ async fn publish(bus: &Bus, id: &str) -> (u64, i64, bool) {
         ..EventParts::default()
     };
     let event = NewEvent::check(parts, 100).expect("an event");
-    let receipt = bus.publish(vec![event]).await.expect("a receipt")[0];
+    let receipt = bus
+        .publish(&Caller::gateway(), vec![event])
+        .await
+        .expect("a receipt")[0];
     let request = ReadRequest {
         after: receipt.vid - 1,
         through: receipt.vid,

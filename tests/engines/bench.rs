@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use vidette::engine::{
-    self, Engine, EngineKind, Page, PageBudget, ReadRequest, Receipt, Retention,
+    self, Appended, Engine, EngineKind, Page, PageBudget, ReadRequest, Receipt, Retention,
 };
 use vidette::event::{Event, EventParts, NewEvent};
 use vidette::limits;
@@ -78,13 +78,13 @@ impl Bench {
 
     /// Appends one batch.
     pub(crate) async fn append(&self, batch: Vec<NewEvent>, now_ms: i64) -> Vec<Receipt> {
-        let mut appended = self
+        let appended = self
             .engine()
             .append(vec![batch], now_ms.into())
             .await
             .expect("it is appended");
-        assert_eq!(appended.receipts.len(), 1);
-        appended.receipts.remove(0)
+        assert_eq!(receipts_of(&appended).len(), 1);
+        receipts_of(&appended).remove(0)
     }
 
     /// Appends so many events of one topic in batches, all at one time.
@@ -121,8 +121,8 @@ impl Bench {
 
     /// Reads page by page to the end, as a subscriber does.
     pub(crate) async fn read_all(&self, topics: &[&str], budget: PageBudget) -> Vec<u64> {
-        let last = self.engine().bounds().last;
-        let (mut after, mut seen) = (self.engine().bounds().first - 1, Vec::new());
+        let last = self.engine().state().bounds.last;
+        let (mut after, mut seen) = (self.engine().state().bounds.first - 1, Vec::new());
         while after < last {
             let page = self.read_within(after, last, topics, budget).await;
             assert!(
@@ -182,4 +182,12 @@ pub(crate) fn keep() -> Retention {
         max_bytes: u64::MAX,
         dedupe_window: WINDOW,
     }
+}
+
+/// The receipts of each batch, of which none may have failed.
+pub(crate) fn receipts_of(appended: &Appended) -> Vec<Vec<Receipt>> {
+    let batches = appended.batches.iter().cloned();
+    batches
+        .map(|receipts| receipts.expect("a batch that was written"))
+        .collect()
 }

@@ -185,7 +185,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
         let bus = &self.state.bus;
         let gauges = bus.gauges();
         Ok(compressed_if_large(proto::GetBusResponse {
-            epoch: bus.engine().epoch().to_string(),
+            epoch: bus.epoch().to_string(),
             first: gauges.first,
             last: gauges.last,
             events: gauges.events,

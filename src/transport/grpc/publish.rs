@@ -22,6 +22,7 @@ use tower::service_fn;
 use super::counted::{PaidRequest, PublishCodec};
 use super::{compressed_if_large, over_bound_as_too_large, proto};
 use crate::bus::{Bus, PublishStream, Publishing};
+use crate::caller::Caller;
 use crate::engine::Receipt;
 use crate::error::{Error, Result};
 use crate::event::{EventParts, NewEvent};
@@ -82,7 +83,7 @@ async fn publish(
 
 fn queued(bus: &Bus, request: PaidRequest) -> Result<Publishing> {
     let PaidRequest { message, held } = request;
-    let publishing = bus.enqueue(batch(bus, message)?);
+    let publishing = bus.enqueue(&Caller::anonymous(), batch(bus, message)?);
     drop(held); // the queue pays from here on
     publishing
 }
@@ -145,7 +146,7 @@ fn publish_stream(
 
 /// Queues batch after batch in the order they come, and answers each once it is durable.
 fn publish_all(bus: Bus, requests: Streaming<PaidRequest>) -> impl Stream<Item = PublishAnswer> {
-    let stream = Arc::new(bus.publish_stream());
+    let stream = Arc::new(bus.publish_stream(&Caller::anonymous()));
     let requests = until_closed(bus.clone(), requests);
     let queued = requests.then({
         let bus = bus.clone();

@@ -26,6 +26,7 @@ use tonic::{Code, Status};
 use super::request::{read_in_time, subscribe_request};
 use super::steps::message;
 use crate::bus::{Bus, Step, Subscription};
+use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::transport::peer::Waiter;
@@ -43,7 +44,8 @@ pub(super) async fn subscribe(State(state): State<AppState>, request: Request) -
 
 async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, Status> {
     let request = Box::pin(read_in_time(request)).await?;
-    let subscription = Subscription::open(bus, subscribe_request(&request)?).await?;
+    let subscription =
+        Subscription::open(bus, &Caller::anonymous(), subscribe_request(&request)?).await?;
     subscription.share_connection();
     Ok(subscription)
 }
