@@ -37,10 +37,13 @@ fn encodings_of(headers: &HeaderMap) -> Result<Vec<&str>> {
     let mut names = Vec::new();
     for line in headers.get_all(header::CONTENT_ENCODING) {
         let text = line.to_str().map_err(|_| unsupported("other than ASCII"))?;
-        let list = text.split(',').map(str::trim);
-        names.extend(list.filter(|name| !name.is_empty() && !is(name, "identity")));
+        names.extend(text.split(',').map(str::trim).filter(is_encoding));
     }
     Ok(names)
+}
+
+fn is_encoding(name: &&str) -> bool {
+    !name.is_empty() && !is(name, "identity")
 }
 
 fn is(name: &str, expected: &str) -> bool {

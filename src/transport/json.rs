@@ -32,18 +32,24 @@ fn encode_event(event: &Event) -> Vec<u8> {
     out.extend_from_slice(event.vid.to_string().as_bytes());
     push_field(&mut out, "topic", sent.topic.as_str());
     push_field(&mut out, "time", &rfc3339(event.time_ms));
+
+    // Fields that the publisher did not give are left out.
     push_optional(&mut out, "type", sent.kind.as_deref());
     push_optional(&mut out, "id", sent.id.as_deref());
     push_headers(&mut out, &sent.headers);
-    // JSON and plain text are recognised by the form of their data.
-    let content_type = sent.content_type.as_str();
-    if !matches!(content_type, "application/json" | "text/plain") {
-        push_field(&mut out, "content_type", content_type);
-    }
+    push_optional(&mut out, "content_type", shown_content_type(event));
     out.push(b',');
     push_data(&mut out, event);
     out.push(b'}');
     out
+}
+
+/// JSON and plain text are recognised by the form of their data.
+fn shown_content_type(event: &Event) -> Option<&str> {
+    match event.sent.content_type.as_str() {
+        "application/json" | "text/plain" => None,
+        content_type => Some(content_type),
+    }
 }
 
 fn push_headers(out: &mut Vec<u8>, headers: &[(String, String)]) {
@@ -63,21 +69,28 @@ fn push_headers(out: &mut Vec<u8>, headers: &[(String, String)]) {
 /// `"data":…` or `"data_base64":…`, by the content type.
 pub(super) fn push_data(out: &mut Vec<u8>, event: &Event) {
     let data = &event.sent.data;
-    match (event.sent.content_type.form(), std::str::from_utf8(data)) {
-        (DataForm::Json, _) => {
+    match event.sent.content_type.form() {
+        DataForm::Json => {
             push_name(out, "data");
             out.extend_from_slice(data);
         }
-        (DataForm::Text, Ok(text)) => {
-            push_name(out, "data");
-            push_text(out, text);
-        }
-        // Text that is not UTF-8 may be in an old log.
-        (DataForm::Text | DataForm::Binary, _) => {
-            push_name(out, "data_base64");
-            push_text(out, &STANDARD.encode(data));
-        }
+        DataForm::Text => push_text_data(out, data),
+        DataForm::Binary => push_base64_data(out, data),
     }
+}
+
+fn push_text_data(out: &mut Vec<u8>, data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        // An old log may have text that is not UTF-8.
+        return push_base64_data(out, data);
+    };
+    push_name(out, "data");
+    push_text(out, text);
+}
+
+fn push_base64_data(out: &mut Vec<u8>, data: &[u8]) {
+    push_name(out, "data_base64");
+    push_text(out, &STANDARD.encode(data));
 }
 
 fn push_optional(out: &mut Vec<u8>, name: &str, text: Option<&str>) {

@@ -12,10 +12,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use super::headers::{no_store, set};
 use super::long_poll::{wait_for_events, wait_of};
 use super::params::Params;
 use super::peer::Waiter;
-use super::problem::no_store;
 use super::request::parse_after;
 use super::state::AppState;
 use crate::bus::{OnGap, SubscribeRequest, Subscription};
@@ -43,7 +43,7 @@ pub(super) async fn backend(
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let until = Instant::now() + wait_of(&method, state.config.legacy.wait);
-    let params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
+    let params = Params::of(&state, query.as_deref())?;
     drop(query); // not kept while the request waits
     let (start, callback) = parse(params, &state.config.legacy)?;
     let request = subscribe_request(&state.config.legacy, start);
@@ -51,12 +51,12 @@ pub(super) async fn backend(
 
     let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
     let gap = polled.gap.take();
-    if gap.is_some() && polled.events().next().is_none() {
+    if gap.is_some() && polled.first_event().is_none() {
         // The web page could show nothing of a gap alone, so the wait goes on.
         polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
     }
 
-    let mut answer = match polled.events().next() {
+    let mut answer = match polled.first_event() {
         Some(event) => respond(flat_json(event), callback.as_deref(), state.bus.memory()),
         None => respond_empty(&state.config.legacy, callback.is_some()),
     };
@@ -96,13 +96,16 @@ pub(crate) fn check_callback(name: String, is_allowed: bool) -> Result<String> {
     if !is_allowed {
         return Err(Error::new(ErrorKind::Forbidden, NO_JSONP));
     }
-    let is_short = name.len() <= MAX_CALLBACK_BYTES;
-    let begins_with_digit = name.starts_with(|first: char| first.is_ascii_digit());
-    if is_short && !begins_with_digit && name.bytes().all(is_name_byte) {
-        Ok(name)
-    } else {
-        Err(Error::bad_request(NO_FUNCTION))
+    if !is_function_name(&name) {
+        return Err(Error::bad_request(NO_FUNCTION));
     }
+    Ok(name)
+}
+
+fn is_function_name(text: &str) -> bool {
+    text.len() <= MAX_CALLBACK_BYTES
+        && !text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(is_name_byte)
 }
 
 const NO_JSONP: &str =
@@ -115,15 +118,16 @@ fn is_name_byte(byte: u8) -> bool {
 
 fn respond(json: Vec<u8>, callback: Option<&str>, memory: &MemoryBudget) -> Response {
     let (content_type, body) = match callback {
-        // The comment keeps the answer from being taken for another file format.
-        Some(name) => {
-            let script = [b"/**/", name.as_bytes(), b"(", &json, b");"];
-            (SCRIPT, script.concat())
-        }
+        Some(name) => (SCRIPT, script(name, &json)),
         None => (JSON, json),
     };
     let paid = memory.own(MemoryKind::Answer, body);
     (headers(content_type), paid).into_response()
+}
+
+/// The comment keeps the answer from being taken for another file format.
+fn script(callback: &str, json: &[u8]) -> Vec<u8> {
+    [b"/**/", callback.as_bytes(), b"(", json, b");"].concat()
 }
 
 /// No event, no body: a web page's script element is loaded and calls nothing.
@@ -135,16 +139,15 @@ fn respond_empty(config: &LegacyConfig, is_script: bool) -> Response {
 
 fn headers(content_type: &'static str) -> HeaderMap {
     let mut headers = no_store(content_type);
-    let no_sniffing = HeaderValue::from_static("nosniff");
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, no_sniffing);
+    // A callback's name is the client's: no browser is to take it for another format.
+    set(&mut headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     headers
 }
 
 fn report_gap(headers: &mut HeaderMap, gap: Option<&Gap>) {
-    let text = gap.and_then(|gap| serde_json::to_string(gap).ok());
-    if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
-        headers.insert(GAP_HEADER, value);
-    }
+    let json = gap.and_then(|gap| serde_json::to_vec(gap).ok());
+    let value = json.and_then(|json| HeaderValue::try_from(json).ok());
+    headers.extend(value.map(|value| (GAP_HEADER, value)));
 }
 
 #[cfg(test)]

@@ -12,11 +12,11 @@ use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use super::headers::no_store;
 use super::json::{PollHead, poll_answer};
 use super::params::Params;
 use super::peer::Waiter;
 use super::pieces;
-use super::problem::no_store;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{Batch, Step, SubscribeRequest, Subscription};
@@ -46,7 +46,7 @@ pub(super) async fn poll(
     waiter: Waiter,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    let params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
+    let params = Params::of(&state, query.as_deref())?;
     drop(query); // not kept while the poll waits
     let (request, wait) = parse(&method, params)?;
     let mut subscription = Subscription::open(&state.bus, &Caller::anonymous(), request).await?;
@@ -155,8 +155,12 @@ impl Polled {
         self.batches.push(batch);
     }
 
-    pub(super) fn events(&self) -> impl Iterator<Item = &Arc<Event>> {
-        self.batches.iter().flat_map(|batch| batch.iter())
+    pub(super) fn first_event(&self) -> Option<&Arc<Event>> {
+        self.batches.iter().flat_map(|batch| batch.iter()).next()
+    }
+
+    fn event_count(&self) -> usize {
+        self.batches.iter().map(|batch| batch.len()).sum()
     }
 
     fn is_empty(&self) -> bool {
@@ -174,7 +178,7 @@ impl Polled {
         if in_snapshot {
             return self.bytes >= limits::SNAPSHOT_ANSWER_BYTES;
         }
-        self.events().count() >= limits::PAGE_EVENTS || self.bytes >= limits::PAGE_BYTES
+        self.event_count() >= limits::PAGE_EVENTS || self.bytes >= limits::PAGE_BYTES
     }
 }
 
@@ -247,6 +251,6 @@ mod tests {
             .expect("no error");
         let gap = polled.gap.as_ref().expect("a gap");
         assert_eq!((gap.requested.as_str(), gap.first, gap.last), ("1", 8, 10));
-        assert_eq!(polled.events().next().map(|e| e.vid), Some(8));
+        assert_eq!(polled.first_event().map(|event| event.vid), Some(8));
     }
 }

@@ -10,6 +10,7 @@ mod content_encoding;
 mod counted;
 mod event_input;
 pub(crate) mod grpc;
+mod headers;
 mod hosts;
 mod json;
 pub(crate) mod legacy;

@@ -13,7 +13,6 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -22,8 +21,9 @@ use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
 use super::event_input::parse_event;
+use super::headers::unbuffered;
 use super::metered::{Lines, Metered};
-use super::problem::{Problem, no_store};
+use super::problem::Problem;
 use super::receipts::PublishedEvent;
 use crate::bus::{Bus, PublishStream, Publishing};
 use crate::caller::Caller;
@@ -44,15 +44,9 @@ pub(crate) fn publish(bus: Bus, body: Body) -> Response {
     let closed = Box::pin(async move { closing.closed().await });
     let lines = lines(metered).take_until(closed);
     let answers = answers(bus, lines).map(Ok::<_, Infallible>);
-    (headers(), Body::from_stream(answers)).into_response()
-}
-
-fn headers() -> HeaderMap {
-    let mut headers = no_store("application/x-ndjson");
-    // A proxy that gathers answers would keep them from a sender that waits for them.
-    let unbuffered = HeaderName::from_static("x-accel-buffering");
-    headers.insert(unbuffered, HeaderValue::from_static("no"));
-    headers
+    // A sender waits for answers before it sends on, so a proxy must not gather them.
+    let headers = unbuffered("application/x-ndjson");
+    (headers, Body::from_stream(answers)).into_response()
 }
 
 /// The body's lines. Ends at the first error: what follows cannot be divided into lines.
@@ -61,17 +55,14 @@ fn lines(body: Body) -> impl Stream<Item = Result<String>> {
     let codec = LinesCodec::new_with_max_length(limits::MAX_LINE_BYTES);
     let lines = FramedRead::new(reader, codec);
     let timed = tokio_stream::StreamExt::timeout(lines, limits::NDJSON_IDLE);
-    timed.map(|line| match line {
-        Ok(line) => line.map_err(|error| unreadable(&error)),
-        Err(_) => Err(idle()),
-    })
+    timed.map(|line| line.map_or_else(|_| Err(idle()), readable))
 }
 
-fn unreadable(error: &LinesCodecError) -> Error {
-    match error {
+fn readable(line: std::result::Result<String, LinesCodecError>) -> Result<String> {
+    line.map_err(|error| match error {
         LinesCodecError::MaxLineLengthExceeded => too_long(),
-        LinesCodecError::Io(error) => broken_off(error),
-    }
+        LinesCodecError::Io(error) => broken_off(&error),
+    })
 }
 
 fn too_long() -> Error {
@@ -143,16 +134,21 @@ async fn answer(bus: &Bus, publishing: Result<Publishing>, line: u64) -> Bytes {
         Ok(publishing) => publishing.done().await,
         Err(error) => Err(error),
     };
-    let json = match &receipts {
-        Ok(receipts) => serde_json::to_vec(&PublishedEvent::of(bus, receipts[0])),
-        Err(error) => serde_json::to_vec(&RefusedLine {
-            line,
-            error: Problem::of(error),
-        }),
-    };
-    let mut text = json.expect("texts and numbers are JSON");
-    text.push(b'\n');
-    text.into()
+    match receipts {
+        Ok(receipts) => json_line(&PublishedEvent::of(bus, receipts[0])),
+        Err(error) => refused_line(line, &error),
+    }
+}
+
+fn refused_line(line: u64, error: &Error) -> Bytes {
+    let error = Problem::of(error);
+    json_line(&RefusedLine { line, error })
+}
+
+fn json_line(answer: &impl Serialize) -> Bytes {
+    let mut json = serde_json::to_vec(answer).expect("texts and numbers are JSON");
+    json.push(b'\n');
+    json.into()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::state::AppState;
 use crate::cursor::shorten;
 use crate::error::{Error, Result};
 
@@ -12,13 +13,17 @@ use crate::error::{Error, Result};
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
+    /// The parameters of a request.
+    pub(super) fn of(state: &AppState, query: Option<&str>) -> Result<Self> {
+        Self::parse(query, &state.config.requests.ignore_parameters)
+    }
+
     /// The parameters but those that are ignored, whose values may be anything.
     pub(crate) fn parse(query: Option<&str>, ignored: &[String]) -> Result<Self> {
-        let pairs = query.unwrap_or_default().split('&');
         let mut params = Vec::new();
-        for pair in pairs.filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (name, value) in pairs(query.unwrap_or_default()) {
             let name = decode_form(name)?;
+            // What is ignored need not even be UTF-8.
             if !ignored.contains(&name) {
                 params.push((name, decode_form(value)?));
             }
@@ -65,6 +70,12 @@ impl Params {
             None => Ok(()),
         }
     }
+}
+
+/// The names and values as they are written.
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// Percent-decodes a part of an address.

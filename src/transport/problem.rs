@@ -15,6 +15,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use super::content_encoding;
 use super::grpc::client_proto;
+use super::headers::{no_store, set};
 use crate::cursor::Gap;
 use crate::error::{Error, ErrorKind};
 
@@ -126,33 +127,40 @@ impl IntoResponse for Error {
         let face = error_face(self.kind());
         let mut response = Response::new(Body::from(Problem::of(&self).json()));
         *response.status_mut() = face.status();
-
-        let headers = response.headers_mut();
-        *headers = no_store("application/problem+json");
-        if let Some(seconds) = face.retry_after_s {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if self.kind() == ErrorKind::UnsupportedEncoding {
-            let accepted = HeaderValue::from_static(content_encoding::ACCEPTED);
-            headers.insert(header::ACCEPT_ENCODING, accepted);
-        }
+        *response.headers_mut() = headers(self.kind(), face.retry_after_s);
         response
     }
 }
 
+fn headers(kind: ErrorKind, retry_after_s: Option<u32>) -> HeaderMap {
+    let mut headers = no_store("application/problem+json");
+    if let Some(seconds) = retry_after_s {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    // Whoever was refused an encoding is shown the one that is taken (RFC 9110 §15.5.16).
+    if kind == ErrorKind::UnsupportedEncoding {
+        let accepted = content_encoding::ACCEPTED;
+        set(&mut headers, header::ACCEPT_ENCODING, accepted);
+    }
+    headers
+}
+
 /// The answer to a request that no route has seen: a status where gRPC asks, a problem elsewhere.
 pub(super) fn refusal(request: &HeaderMap, error: Error) -> Response {
-    let content_type = request.get(header::CONTENT_TYPE);
-    let is_grpc = |value: &&HeaderValue| value.as_bytes().starts_with(b"application/grpc");
-    let Some(content_type) = content_type.filter(is_grpc) else {
+    let Some(content_type) = grpc_content_type(request) else {
         return error.into_response();
     };
-
-    // Of the request's type: a gRPC-web client reads no other.
+    // Of the request's own type: a gRPC-web client reads no other.
     let mut response: Response = Status::from(error).into_http();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type.clone());
     response
+}
+
+fn grpc_content_type(request: &HeaderMap) -> Option<&HeaderValue> {
+    let content_type = request.get(header::CONTENT_TYPE)?;
+    let is_grpc = content_type.as_bytes().starts_with(b"application/grpc");
+    is_grpc.then_some(content_type)
 }
 
 /// A whole HTTP/1.1 answer, for a connection that no router will see.
@@ -160,13 +168,10 @@ pub(crate) fn bare_refusal(error: &Error) -> Vec<u8> {
     let face = error_face(error.kind());
     let (status, retry_after_s) = (face.status(), face.retry_after_s.unwrap_or(1));
     let body = Problem::of(error).json();
+    let length = body.len();
     let head = format!(
-        "HTTP/1.1 {status}\r\n\
-         Content-Type: application/problem+json\r\n\
-         Retry-After: {retry_after_s}\r\n\
-         Connection: close\r\n\
-         Content-Length: {}\r\n\r\n",
-        body.len()
+        "HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\n\
+         Retry-After: {retry_after_s}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
     );
     [head.into_bytes(), body].concat()
 }
@@ -189,31 +194,27 @@ impl From<Error> for Status {
 fn details(kind: ErrorKind, message: &str) -> Option<ErrorDetails> {
     if kind == ErrorKind::BadRequest {
         let violation = FieldViolation::new("", message);
-        return Some(ErrorDetails::with_bad_request(vec![violation]));
+        return Some(ErrorDetails::with_bad_request([violation]));
     }
-    let retry_after_s = error_face(kind).retry_after_s?;
-    let delay = Duration::from_secs(retry_after_s.into());
+    let seconds = error_face(kind).retry_after_s?;
+    let delay = Duration::from_secs(seconds.into());
     Some(ErrorDetails::with_retry_info(Some(delay)))
 }
 
 /// A status whose details hold the same `Gap` message as a stream that goes on behind a gap.
 fn status_with_gap(code: Code, message: &str, gap: &Gap) -> Status {
-    let any = prost_types::Any {
-        type_url: "type.googleapis.com/vidette.v1.Gap".into(),
-        value: client_proto::Gap::from(gap.clone()).encode_to_vec(),
-    };
     let status = tonic_types::pb::Status {
         code: code as i32,
         message: message.into(),
-        details: vec![any],
+        details: vec![any_gap(gap)],
     };
     Status::with_details(code, message, status.encode_to_vec().into())
 }
 
-/// Headers of everything that must not be kept by a cache.
-pub(super) fn no_store(content_type: &'static str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers
+fn any_gap(gap: &Gap) -> prost_types::Any {
+    let gap = client_proto::Gap::from(gap.clone());
+    prost_types::Any {
+        type_url: "type.googleapis.com/vidette.v1.Gap".into(),
+        value: gap.encode_to_vec(),
+    }
 }

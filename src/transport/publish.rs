@@ -28,6 +28,7 @@ pub(super) const EVENTS: &str = "/v1/events";
 /// What a topic's address begins with.
 pub(super) const TOPICS: &str = "/v1/topics/";
 
+const FORM: &str = "application/x-www-form-urlencoded";
 const NDJSON_TYPES: [&str; 3] = [
     "application/x-ndjson",
     "application/ndjson",
@@ -41,8 +42,8 @@ pub(super) async fn events(
     body: Body,
 ) -> Result<Response> {
     check_origin(&headers, &state.config.origins)?;
-    Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?
-        .finish("none: an event's type and id are fields of its object")?;
+    let params = Params::of(&state, query.as_deref())?;
+    params.finish("none: an event's type and id are fields of its object")?;
     let body = decoded(&headers, body)?;
     if is_ndjson(&headers) {
         return Ok(ndjson::publish(state.bus, body));
@@ -62,10 +63,15 @@ pub(super) async fn events(
 
 fn is_ndjson(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE);
-    let text = content_type.and_then(|value| value.to_str().ok());
-    let essence = text.unwrap_or_default().split(';').next();
-    let essence = essence.unwrap_or_default().trim();
-    NDJSON_TYPES
+    let Some(text) = content_type.and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = text.split_once(';').map_or(text, |(essence, _)| essence);
+    is_any_of(&NDJSON_TYPES, essence.trim())
+}
+
+fn is_any_of(types: &[&str], essence: &str) -> bool {
+    types
         .iter()
         .any(|known| essence.eq_ignore_ascii_case(known))
 }
@@ -94,7 +100,7 @@ pub(super) async fn topic(
     body: Body,
 ) -> Result<Response> {
     check_origin(&headers, &state.config.origins)?;
-    let mut params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
+    let mut params = Params::of(&state, query.as_deref())?;
     let (kind, id) = (params.take("type")?, params.take("id")?);
     params.finish("type, id")?;
     let topic = decode(uri.path().strip_prefix(TOPICS).unwrap_or_default())?;
@@ -118,13 +124,14 @@ pub(super) async fn topic(
     Ok(receipts::one(&state.bus, &receipts))
 }
 
-/// The content type, where it says something: `curl -d` calls everything a form.
+/// The content type, where it says something.
 fn given_content_type(headers: &HeaderMap) -> Result<Option<&str>> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Ok(None);
     };
     let text = value.to_str().map_err(|_| not_ascii())?;
-    Ok(Some(text).filter(|text| !text.starts_with("application/x-www-form-urlencoded")))
+    // `curl -d` calls everything a form.
+    Ok(Some(text).filter(|text| !text.starts_with(FORM)))
 }
 
 fn not_ascii() -> Error {

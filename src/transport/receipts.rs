@@ -44,19 +44,23 @@ pub(super) fn one(bus: &Bus, receipts: &[Receipt]) -> Response {
 
 /// The answer to a batch.
 pub(super) fn batch(bus: &Bus, receipts: &[Receipt]) -> Response {
-    let (first_vid, last_vid) = Receipt::range(receipts);
-    let events = receipts
-        .iter()
-        .map(|receipt| PublishedEvent::of(bus, *receipt));
-    let answer = PublishedBatch {
-        first_vid,
-        last_vid,
-        cursor: bus.cursor(last_vid).to_string(),
-        events: events.collect(),
-    };
-    // It may be long, so it is paid from the memory budget until the connection has taken it.
+    let answer = PublishedBatch::of(bus, receipts);
     let json = serde_json::to_vec(&answer).expect("texts and numbers are JSON");
+    // It may be long, so it is paid from the memory budget until the connection has taken it.
     let paid = bus.memory().own(MemoryKind::Answer, json);
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     (content_type, Body::from(paid)).into_response()
+}
+
+impl PublishedBatch {
+    fn of(bus: &Bus, receipts: &[Receipt]) -> Self {
+        let (first_vid, last_vid) = Receipt::range(receipts);
+        let events = receipts.iter().map(|one| PublishedEvent::of(bus, *one));
+        PublishedBatch {
+            first_vid,
+            last_vid,
+            cursor: bus.cursor(last_vid).to_string(),
+            events: events.collect(),
+        }
+    }
 }

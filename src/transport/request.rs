@@ -33,12 +33,12 @@ impl StartTexts<'_> {
             (Some(after), None, false) => parse_after(after),
             (None, Some(since), false) => parse_since(since),
             (None, None, true) => Ok(Start::Snapshot),
-            _ => Err(Error::bad_request(
-                "more than one of after, since and snapshot; choose one",
-            )),
+            _ => Err(Error::bad_request(SEVERAL_STARTS)),
         }
     }
 }
+
+const SEVERAL_STARTS: &str = "more than one of after, since and snapshot; choose one";
 
 /// `after=`: a cursor, `earliest` or `latest`.
 pub(super) fn parse_after(text: &str) -> Result<Start> {
@@ -137,11 +137,12 @@ fn take_limit(params: &mut Params) -> Result<Option<u32>> {
     let Some(text) = params.take("limit")? else {
         return Ok(None);
     };
-    let limit = text.parse::<u32>().ok();
-    match limit.filter(|limit| (1..=limits::MAX_LIMIT).contains(limit)) {
-        Some(limit) => Ok(Some(limit)),
-        None => Err(bad_limit(&text)),
-    }
+    let limit = text.parse().ok().filter(is_limit);
+    limit.map(Some).ok_or_else(|| bad_limit(&text))
+}
+
+fn is_limit(limit: &u32) -> bool {
+    (1..=limits::MAX_LIMIT).contains(limit)
 }
 
 fn bad_limit(text: &str) -> Error {
@@ -153,12 +154,15 @@ fn take_wait(params: &mut Params) -> Result<Option<Duration>> {
     let Some(text) = params.take("wait")? else {
         return Ok(None);
     };
-    let seconds = text.parse::<f64>().ok();
-    let wait = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let wait = wait.or_else(|| humantime::parse_duration(&text).ok());
-    match wait.filter(|wait| *wait <= limits::MAX_WAIT) {
-        Some(wait) => Ok(Some(wait)),
-        None => Err(bad_wait(&text)),
+    let wait = parse_wait(&text).filter(|wait| *wait <= limits::MAX_WAIT);
+    wait.map(Some).ok_or_else(|| bad_wait(&text))
+}
+
+/// A number of seconds, or a duration with its unit.
+fn parse_wait(text: &str) -> Option<Duration> {
+    match text.parse() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
     }
 }
 

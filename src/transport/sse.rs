@@ -12,16 +12,16 @@ use std::time::Duration;
 use async_stream::stream;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 
 use super::closing::opened_and_closed;
+use super::headers::{set, unbuffered};
 use super::params::Params;
 use super::peer::Waiter;
-use super::problem::no_store;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{Bus, OnGap, Step, SubscribeRequest, Subscription};
@@ -44,8 +44,9 @@ pub(super) async fn sse(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
+    let params = Params::of(&state, query.as_deref())?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;
+    // An EventSource gives up on a status, so what passes by itself is a stream that ends.
     let subscription = match Subscription::open(&state.bus, &Caller::anonymous(), request).await {
         Ok(subscription) => subscription,
         Err(error) => return opened_and_closed(error, sse_headers()),
@@ -59,16 +60,15 @@ fn parse(mut params: Params, header: Option<&str>) -> Result<(SubscribeRequest, 
     // The header comes from the EventSource itself, and is newer than what its address says.
     let parameter = params.take_any(&LAST_EVENT_ID_PARAMS)?;
     let last_event_id = header.or(parameter.as_deref());
-    let HttpSubscribe { subscribe, wait } = HttpSubscribe::take(&mut params, last_event_id)?;
+    let asked = HttpSubscribe::take(&mut params, last_event_id)?;
     params.finish(&format!("{SUBSCRIBE_PARAMS}, format, lastEventId"))?;
 
-    let on_gap = subscribe.on_gap;
     let rendering = Rendering {
         format,
-        on_gap,
-        wait,
+        on_gap: asked.subscribe.on_gap,
+        wait: asked.wait,
     };
-    Ok((subscribe, rendering))
+    Ok((asked.subscribe, rendering))
 }
 
 fn take_format(params: &mut Params) -> Result<SseFormat> {
@@ -92,12 +92,13 @@ fn not_ascii() -> Error {
 }
 
 fn sse_headers() -> HeaderMap {
-    let mut headers = no_store("text/event-stream");
-    let no_transform = HeaderValue::from_static("no-store, no-transform");
-    headers.insert(header::CACHE_CONTROL, no_transform);
-    // nginx would gather blocks before it passes them on.
-    let unbuffered = HeaderName::from_static("x-accel-buffering");
-    headers.insert(unbuffered, HeaderValue::from_static("no"));
+    let mut headers = unbuffered("text/event-stream");
+    // A proxy that compressed the stream would gather it, too.
+    set(
+        &mut headers,
+        header::CACHE_CONTROL,
+        "no-store, no-transform",
+    );
     headers
 }
 
@@ -128,11 +129,13 @@ fn blocks(
                 ),
                 None => NextBlock::of(&bus, waiter.next(&mut subscription).await, rendering),
             };
+            // No step: the wait at the live end is over, or the peer has left.
             let Some(block) = next.block else { break };
             yield block;
             if next.is_last {
                 break;
             }
+            // Heartbeats and gaps do not prolong the stream, events do.
             if !next.is_quiet {
                 quiet_since = Instant::now();
             }
@@ -152,7 +155,7 @@ struct NextBlock {
 impl NextBlock {
     fn of(bus: &Bus, next: Result<Option<Step>>, rendering: Rendering) -> Self {
         NextBlock {
-            is_quiet: !matches!(next, Ok(Some(Step::Events(..) | Step::CaughtUp(_)))),
+            is_quiet: !is_of_events(&next),
             is_last: next.is_err(),
             block: match next {
                 Ok(step) => step.map(|step| Ok(encoded(bus, step, rendering.format))),
@@ -160,6 +163,10 @@ impl NextBlock {
             },
         }
     }
+}
+
+fn is_of_events(next: &Result<Option<Step>>) -> bool {
+    matches!(next, Ok(Some(Step::Events(..) | Step::CaughtUp(_))))
 }
 
 fn encoded(bus: &Bus, step: Step, format: SseFormat) -> Bytes {

@@ -20,16 +20,21 @@ use crate::source::register_metrics;
 use crate::topic::{Filter, Topic};
 
 pub(super) async fn bus_state(
-    State(AppState {
-        bus,
-        sources,
-        config,
-    }): State<AppState>,
+    State(state): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    Params::parse(query.as_deref(), &config.requests.ignore_parameters)?.finish("none")?;
+    Params::of(&state, query.as_deref())?.finish("none")?;
+    let mut answer = log_state(&state.bus);
+    if !state.sources.is_empty() {
+        let sources = state.sources.iter().map(|source| source.json());
+        answer["sources"] = sources.collect();
+    }
+    Ok(axum::Json(answer).into_response())
+}
+
+fn log_state(bus: &Bus) -> serde_json::Value {
     let (bounds, sizes) = (bus.bounds(), bus.engine().state().sizes);
-    let mut state = json!({
+    json!({
         "epoch": bus.epoch(),
         "first": bounds.first,
         "last": bounds.last,
@@ -39,37 +44,32 @@ pub(super) async fn bus_state(
         "subscribers": bus.subscribers(),
         "engine": bus.engine().kind(),
         "durability": bus.engine().durability(),
-    });
-    if !sources.is_empty() {
-        state["sources"] = sources.iter().map(|source| source.json()).collect();
-    }
-    Ok(axum::Json(state).into_response())
+    })
 }
 
 pub(super) async fn topics(
-    State(AppState { bus, config, .. }): State<AppState>,
+    State(state): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    let mut params = Params::parse(query.as_deref(), &config.requests.ignore_parameters)?;
+    let mut params = Params::of(&state, query.as_deref())?;
     let filter = params.take_all("topic");
     let filter = Filter::parse(filter.iter().map(String::as_str))?;
     let limit = take_limit(&mut params)?;
     let after = params.take("page_token")?;
     params.finish("topic, limit, page_token")?;
 
-    let page = list_topics(&bus, filter, limit, after.as_deref()).await?;
-    let json = serde_json::to_vec(&page.json()).expect("texts and numbers are JSON");
+    let list = list_topics(&state.bus, filter, limit, after.as_deref()).await?;
+    let json = serde_json::to_vec(&list.json()).expect("texts and numbers are JSON");
     let content_type = [(header::CONTENT_TYPE, "application/json")];
-    Ok((content_type, paid(&bus, json)).into_response())
+    Ok((content_type, paid(&state.bus, json)).into_response())
 }
 
 fn take_limit(params: &mut Params) -> Result<u32> {
-    match params.take("limit")? {
-        Some(text) => text
-            .parse()
-            .map_err(|_| bad_value("limit", &text, "not a number")),
-        None => Ok(0),
-    }
+    let Some(text) = params.take("limit")? else {
+        return Ok(0);
+    };
+    let limit = text.parse();
+    limit.map_err(|_| bad_value("limit", &text, "not a number"))
 }
 
 /// An answer that may be long, paid from the memory budget until the connection has taken it.
@@ -85,14 +85,17 @@ pub(super) struct TopicList {
 
 impl TopicList {
     fn json(&self) -> serde_json::Value {
-        let topic = |(topic, vid): &(Topic, u64)| json!({ "topic": topic.as_str(), "vid": vid });
-        let topics: Vec<_> = self.topics.iter().map(topic).collect();
+        let topics: Vec<_> = self.topics.iter().map(topic_json).collect();
         let mut answer = json!({ "topics": topics });
         if let Some(token) = &self.next_page_token {
             answer["next_page_token"] = token.as_str().into();
         }
         answer
     }
+}
+
+fn topic_json((topic, vid): &(Topic, u64)) -> serde_json::Value {
+    json!({ "topic": topic.as_str(), "vid": vid })
 }
 
 /// Lists topics; a limit of 0 is the default.
@@ -139,15 +142,11 @@ pub(super) async fn metrics(State(AppState { bus, sources, .. }): State<AppState
         register_metrics(registry, &sources);
         register_memory(registry, bus.memory());
     });
-    (
-        [(
-            "content-type",
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        )],
-        paid(&bus, text),
-    )
-        .into_response()
+    let content_type = [(header::CONTENT_TYPE, OPEN_METRICS)];
+    (content_type, paid(&bus, text)).into_response()
 }
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// How much memory publishers and readers may make the gateway hold, and how much they do.
 fn register_memory(registry: &mut Registry, memory: &MemoryBudget) {

@@ -6,6 +6,8 @@
 //! - the named steps, but for `caught_up`, carry no `id:` and so never move the cursor.
 
 use std::io;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +15,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::bus::{Batch, Bus, Closing, OnGap, Step};
-use crate::cursor::Vid;
+use crate::cursor::{Epoch, Vid};
 use crate::encodings::WireForm;
 use crate::error::Error;
 use crate::event::{DataForm, Event};
@@ -107,19 +109,23 @@ pub(super) fn step_block(bus: &Bus, step: Step) -> Bytes {
             first,
             last,
             heartbeat,
-        } => {
-            let heartbeat_ms = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
-            let hello = json!({
-                "epoch": epoch, "first": first, "last": last, "heartbeat_ms": heartbeat_ms
-            });
-            named_block("hello", &hello)
-        }
+        } => hello_block(&epoch, first..=last, heartbeat),
         Step::CaughtUp(vid) => caught_up_block(bus, vid),
         Step::Progress(vid) => position_block(bus, vid),
         Step::Gap(gap) => named_block("gap", &json!(gap)),
         Step::Closing(closing) => closing_block(closing),
         Step::Events(..) => Bytes::new(),
     }
+}
+
+fn hello_block(epoch: &Epoch, retained: RangeInclusive<Vid>, heartbeat: Duration) -> Bytes {
+    let hello = json!({
+        "epoch": epoch,
+        "first": retained.start(),
+        "last": retained.end(),
+        "heartbeat_ms": u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX),
+    });
+    named_block("hello", &hello)
 }
 
 fn caught_up_block(bus: &Bus, vid: Vid) -> Bytes {
@@ -152,7 +158,6 @@ pub(super) fn error_block(error: &Error, on_gap: OnGap) -> io::Result<Bytes> {
 mod tests {
     use std::convert::Infallible;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use futures_util::{FutureExt as _, StreamExt as _};
     use proptest::prelude::*;
