@@ -6,15 +6,15 @@
 //!   with and without.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::group::Group;
 use crate::cursor::Vid;
+use crate::encodings::Encodings;
 use crate::engine::Page;
 use crate::event::Event;
 use crate::limits;
@@ -23,21 +23,7 @@ use crate::limits;
 #[derive(Debug)]
 pub struct Batch {
     events: Vec<Arc<Event>>,
-    pub(crate) encodings: BatchEncodings,
-}
-
-/// One place for each encoding of a whole batch; filled on first use.
-#[derive(Debug, Default)]
-pub(crate) struct BatchEncodings {
-    /// The SSE blocks without `format=raw`.
-    pub(crate) sse: OnceLock<Bytes>,
-    /// The SSE blocks with it.
-    pub(crate) sse_raw: OnceLock<Bytes>,
-    /// The JSON objects, with commas between them.
-    pub(crate) json: OnceLock<Bytes>,
-    /// The message `vidette.v1.SubscribeResponse` in its gRPC frame; its cursor is the position
-    /// behind the batch.
-    pub(crate) grpc: OnceLock<Bytes>,
+    pub(crate) encodings: Encodings,
 }
 
 impl Deref for Batch {
@@ -52,7 +38,7 @@ impl From<Vec<Arc<Event>>> for Batch {
     fn from(events: Vec<Arc<Event>>) -> Self {
         Batch {
             events,
-            encodings: BatchEncodings::default(),
+            encodings: Encodings::default(),
         }
     }
 }

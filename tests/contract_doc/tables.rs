@@ -1,7 +1,7 @@
 //! The tables of the page against the code.
 
 use vidette::error::ErrorKind;
-use vidette::limits;
+use vidette::{error_face, limits};
 
 use crate::page::{pages, table};
 
@@ -53,16 +53,14 @@ fn the_table_of_errors_is_that_of_the_code() {
         .map(|row| row[..4].to_vec())
         .collect();
     let known = KINDS.map(|kind| {
-        let retry = kind
-            .retry_after_s()
-            .map(|seconds| format!("{seconds} s"))
-            .unwrap_or_default();
-        let code = screaming(&format!("{:?}", kind.grpc_code()));
+        let face = error_face(kind);
+        let retry = face.retry_after_s.map(|seconds| format!("{seconds} s"));
+        let code = screaming(&format!("{:?}", face.grpc_code));
         vec![
-            format!("`{}`", kind.slug()),
-            kind.http_status().to_string(),
+            format!("`{}`", face.slug),
+            face.http_status.to_string(),
             format!("`{code}`"),
-            retry,
+            retry.unwrap_or_default(),
         ]
     });
     assert_eq!(shown, known);
