@@ -34,7 +34,7 @@ pub(super) async fn bus_state(
 }
 
 fn log_state(bus: &Bus) -> serde_json::Value {
-    let (bounds, sizes) = (bus.bounds(), bus.engine().state().sizes);
+    let (bounds, sizes) = (bus.bounds(), bus.sizes());
     json!({
         "epoch": bus.epoch(),
         "first": bounds.first,
@@ -43,8 +43,8 @@ fn log_state(bus: &Bus) -> serde_json::Value {
         "events": sizes.events,
         "bytes": sizes.bytes,
         "subscribers": bus.subscribers(),
-        "engine": bus.engine().kind(),
-        "durability": bus.engine().durability(),
+        "engine": bus.engine_kind(),
+        "durability": bus.durability(),
     })
 }
 

@@ -196,7 +196,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
             events: gauges.events,
             bytes: gauges.bytes,
             subscribers: gauges.subscribers,
-            engine: bus.engine().kind().into(),
+            engine: bus.engine_kind().into(),
             cursor: bus.cursor(gauges.last).to_string(),
         }))
     }

@@ -25,8 +25,8 @@ use tonic::{Code, Status};
 
 use super::request::{read_in_time, subscribe_request};
 use super::steps::message;
-use crate::bus::{Bus, Step, Subscription};
-use crate::error::{Error, Result};
+use crate::bus::{Bus, Closing, ClosingReason, Step, Subscription};
+use crate::error::Result;
 use crate::limits;
 use crate::transport::access::RequestCaller;
 use crate::transport::peer::Waiter;
@@ -37,7 +37,7 @@ pub(super) const PATH: &str = "/vidette.v1.EventBus/Subscribe";
 pub(super) async fn subscribe(State(state): State<AppState>, request: Request) -> Response {
     let waiter = Waiter::of(request.extensions()); // over HTTP/1.1, as gRPC-web
     match open(&state.bus, request).await {
-        Ok(subscription) => response(state.bus, subscription, waiter),
+        Ok(subscription) => response(subscription, waiter),
         Err(status) => status.into_http(),
     }
 }
@@ -50,8 +50,8 @@ async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, 
     Ok(subscription)
 }
 
-fn response(bus: Bus, subscription: Subscription, waiter: Waiter) -> Response {
-    let frames = messages(bus, subscription, waiter).map(frame);
+fn response(subscription: Subscription, waiter: Waiter) -> Response {
+    let frames = messages(subscription, waiter).map(frame);
     let mut response = Response::new(Body::new(StreamBody::new(frames)));
     let content_type = HeaderValue::from_static("application/grpc");
     let headers = response.headers_mut();
@@ -81,35 +81,41 @@ pub(super) fn trailers(status: &Status) -> HeaderMap {
 /// A framed message, or the status with which the stream ends.
 type MessageOrEnd = std::result::Result<Bytes, Status>;
 
-fn messages(
-    bus: Bus,
-    mut subscription: Subscription,
-    waiter: Waiter,
-) -> impl Stream<Item = MessageOrEnd> {
+fn messages(mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item = MessageOrEnd> {
     stream! {
-        let mut is_closing = false;
-        let greeting = encoded(&bus, subscription.next().await, &mut is_closing);
-        let mut second = {
+        let mut closing = None;
+        let greeting = subscription.next().await;
+        let mut greeting = Some(encoded(&subscription, greeting, &mut closing));
+        let step = {
             // Kept when it has to wait: a read that has begun is not begun again. Boxed to keep the
             // idle future small: it is needed only here.
             let mut next = Box::pin(subscription.next());
-            let early = match poll!(&mut next) {
-                Poll::Ready(next) => Some(encoded(&bus, next, &mut is_closing)),
-                Poll::Pending => None,
-            };
-            let is_early = early.is_some();
-            let (first, second) = together(greeting, early);
-            yield first;
-            if is_early {
-                second
-            } else {
-                Some(encoded(&bus, next.await, &mut is_closing))
+            match poll!(&mut next) {
+                Poll::Ready(step) => step,
+                Poll::Pending => {
+                    if let Some(greeting) = greeting.take() {
+                        yield greeting;
+                    }
+                    next.await
+                }
             }
+        };
+        let message = encoded(&subscription, step, &mut closing);
+        let mut second = match greeting {
+            Some(greeting) => {
+                let (first, second) = together(greeting, Some(message));
+                yield first;
+                second
+            }
+            None => Some(message),
         };
         loop {
             let message = match second.take() {
                 Some(message) => message,
-                None => encoded(&bus, waiter.next(&mut subscription).await, &mut is_closing),
+                None => {
+                    let step = waiter.next(&mut subscription).await;
+                    encoded(&subscription, step, &mut closing)
+                }
             };
             let is_last = message.is_err();
             yield message;
@@ -134,14 +140,19 @@ fn together(
     }
 }
 
-fn encoded(bus: &Bus, next: Result<Option<Step>>, is_closing: &mut bool) -> MessageOrEnd {
+fn encoded(
+    subscription: &Subscription,
+    next: Result<Option<Step>>,
+    closing: &mut Option<ClosingReason>,
+) -> MessageOrEnd {
     match next {
         Ok(Some(step)) => {
-            *is_closing = matches!(step, Step::Closing(_));
-            Ok(message(bus, step))
+            if let Step::Closing(Closing { reason, .. }) = step {
+                *closing = Some(reason);
+            }
+            Ok(message(subscription, step))
         }
-        Ok(None) if *is_closing => Err(Error::closing().into()),
-        Ok(None) => Err(Status::new(Code::Ok, "")),
+        Ok(None) => Err(closing.map_or(Status::new(Code::Ok, ""), |why| why.error().into())),
         Err(error) => Err(error.into()),
     }
 }
