@@ -25,8 +25,12 @@ pub mod config;
 mod source;
 
 // How does it look on the wire?
+pub mod proto;
 mod transport;
-pub use transport::proto;
+
+// What a Rust program reads and publishes with.
+#[cfg(feature = "client")]
+pub mod client;
 
 // Bind, serve, drain.
 pub mod server;

@@ -16,6 +16,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("topic", &["cursor", "error", "limits"]),
     ("event", &["cursor", "error", "limits", "topic"]),
     ("metrics", &[]),
+    ("proto", &[]),
+    (
+        "client",
+        &["cursor", "error", "event", "limits", "proto", "topic"],
+    ),
     ("engine", &["cursor", "error", "event", "limits", "topic"]),
     (
         "bus",
@@ -33,8 +38,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "transport",
         &[
-            "bus", "config", "cursor", "engine", "error", "event", "limits", "memory", "source",
-            "topic",
+            "bus", "config", "cursor", "engine", "error", "event", "limits", "memory", "proto",
+            "source", "topic",
         ],
     ),
     (
@@ -55,16 +60,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "bus",
+            "client",
             "config",
-            "cursor",
             "engine",
             "event",
             "limits",
             "server",
             "source",
             "telemetry",
-            "topic",
-            "transport",
         ],
     ),
     (
@@ -89,6 +92,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const BANNED: &[(&str, &str, &str)] = &[
     ("engine", "axum", "an engine knows no transport"),
     ("engine", "tonic", "an engine knows no transport"),
+    ("client", "axum", "a client serves nothing"),
+    ("client", "rusqlite", "a client keeps no log"),
+    ("client", "clap", "a client has no command line"),
     ("bus", "axum", "the bus knows no transport"),
     ("bus", "tonic", "the bus knows no transport"),
     ("source", "axum", "a source knows no transport"),

@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::client::{ClientError, ClientErrorKind};
+
 /// `EX_USAGE` of sysexits.h.
 const EX_USAGE: u8 = 64;
 
@@ -68,9 +70,24 @@ impl Failure {
             code: EX_USAGE,
         }
     }
+
+    /// The same failure with another line behind its text.
+    fn with_line(mut self, line: &str) -> Self {
+        self.text = format!("{}\n{line}", self.text);
+        self
+    }
 }
 
-type Outcome = Result<(), Failure>;
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error.kind() {
+            ClientErrorKind::Address => Failure::usage(format!("--url: {error}")),
+            _ => Failure::new(error),
+        }
+    }
+}
+
+type CommandResult = Result<(), Failure>;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -94,12 +111,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Outcome {
+fn run(command: Command) -> CommandResult {
     let runtime = runtime_of(&command)
         .enable_all()
         .build()
         .map_err(Failure::new)?;
-    let outcome = runtime.block_on(async {
+    let result = runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::run(args).await,
             Command::Publish(args) => publish::run(args).await,
@@ -111,7 +128,7 @@ fn run(command: Command) -> Outcome {
     });
     // Standard input may be waited for on a thread that nothing can end.
     runtime.shutdown_background();
-    outcome
+    result
 }
 
 /// A client has one thread: its HTTP library loses a request, and waits for ever, when the gateway
@@ -125,31 +142,5 @@ fn runtime_of(command: &Command) -> tokio::runtime::Builder {
         Command::Publish(_) | Command::Source(_) | Command::Tail(_) => {
             tokio::runtime::Builder::new_current_thread()
         }
-    }
-}
-
-/// Takes the address of a gateway, without a slash at its end.
-fn gateway_url(text: &str) -> Result<String, String> {
-    if text.starts_with("https://") {
-        return Err(
-            "this command speaks no TLS; give the http:// address behind the proxy".to_owned(),
-        );
-    }
-    match reqwest::Url::parse(text) {
-        Ok(url) if url.scheme() == "http" && url.has_host() => {
-            Ok(text.trim_end_matches('/').to_owned())
-        }
-        _ => Err("not an address as http://127.0.0.1:8080".to_owned()),
-    }
-}
-
-/// What a gateway's problem+json says, for a person.
-async fn problem_text(response: reqwest::Response) -> String {
-    let status = response.status();
-    let body = response.text().await.unwrap_or_default();
-    let problem: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
-    match (problem["title"].as_str(), problem["detail"].as_str()) {
-        (Some(title), Some(detail)) => format!("{title}: {detail}"),
-        _ => format!("the gateway answered {status}"),
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, Outcome};
+use super::{CommandResult, Failure};
 use crate::config::{DEFAULT_OUTBOX, TableName};
 use crate::source::postgres::schema::{DataType, Schema, Template, Watched};
 
@@ -61,7 +61,7 @@ struct InitArgs {
     kind: Option<Template>,
 }
 
-pub(super) fn run(args: SourceArgs) -> Outcome {
+pub(super) fn run(args: SourceArgs) -> CommandResult {
     let Kind::Postgres {
         action: Action::Init(init),
     } = args.kind;
