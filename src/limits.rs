@@ -4,10 +4,12 @@
 //! - nothing in vidette grows without a bound from here or from [`crate::config`];
 //! - bounds that depend on each other are asserted at compile time, below them.
 
+mod client;
 mod sources;
 
 use std::time::Duration;
 
+pub use client::*;
 pub use sources::*;
 
 /// The largest vid: exact as a JavaScript number (contract §1).

@@ -30,6 +30,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "engine",
         &["cursor", "error", "event", "limits", "lineage", "topic"],
     ),
+    ("proto", &[]),
+    (
+        "client",
+        &["cursor", "error", "event", "limits", "proto", "topic"],
+    ),
     (
         "bus",
         &[
@@ -68,6 +73,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "limits",
             "memory",
             "metrics",
+            "proto",
             "source",
             "topic",
         ],
@@ -93,16 +99,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "bus",
             "caller",
+            "client",
             "config",
-            "cursor",
             "engine",
             "event",
             "limits",
             "server",
             "source",
             "telemetry",
-            "topic",
-            "transport",
         ],
     ),
     (
@@ -126,6 +130,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// Words that a module may not have in its code, with the reason.
 const BANNED: &[(&str, &str, &str)] = &[
+    ("client", "axum", "a client serves nothing"),
+    ("client", "rusqlite", "a client keeps no log"),
+    ("client", "clap", "a client has no command line"),
     ("transport", "rusqlite", "a transport knows no engine"),
     ("transport", "SqliteEngine", "a transport knows no engine"),
 ];
