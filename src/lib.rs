@@ -8,10 +8,13 @@
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 
 // What the nouns are.
+pub mod caller;
 pub mod cursor;
+mod encodings;
 pub mod error;
 pub mod event;
 pub mod limits;
+pub mod lineage;
 #[cfg(feature = "server")]
 pub mod memory;
 #[cfg(feature = "server")]
@@ -38,6 +41,8 @@ mod source;
 pub mod proto;
 #[cfg(feature = "server")]
 mod transport;
+#[cfg(feature = "server")]
+pub use transport::{ErrorFace, error_face};
 
 // What a Rust program reads and publishes with.
 #[cfg(feature = "client")]

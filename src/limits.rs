@@ -15,6 +15,9 @@ pub use sources::*;
 /// The largest vid: exact as a JavaScript number (contract §1).
 pub const MAX_VID: u64 = (1 << 53) - 1;
 
+/// Epochs that a log remembers beside its current one (contract §1); the newest are kept.
+pub const MAX_EARLIER_EPOCHS: usize = 64;
+
 /// A topic's length in bytes (contract §1).
 pub const MAX_TOPIC_BYTES: usize = 255;
 /// A topic's tokens (contract §1).
@@ -209,6 +212,9 @@ pub const READINESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long a cursor from the future waits for this gateway to catch up (contract §3).
 pub const AHEAD_WAIT: Duration = Duration::from_secs(3);
+/// How long the answer to a publisher waits for its durable events to be visible here, where others
+/// append to the log as well.
+pub const VISIBLE_WAIT: Duration = Duration::from_secs(3);
 /// A long-poll's wait when none is given (contract §5): many proxies give up at 30 s.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 /// A long-poll's longest wait (contract §5).

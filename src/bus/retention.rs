@@ -72,9 +72,9 @@ async fn note_time(bus: &Shared) -> Result<()> {
 /// faster than that would have the log outgrow its bounds. Where one step is enough, publishers
 /// have as much time as it took.
 async fn trim_what_is_due(bus: &Shared, retention: Retention) -> Result<()> {
-    let mut last = bus.engine.bounds().last;
+    let mut last = bus.engine.state().bounds.last;
     loop {
-        let now_last = bus.engine.bounds().last;
+        let now_last = bus.engine.state().bounds.last;
         let appended = usize::try_from(now_last - last).unwrap_or(usize::MAX);
         last = now_last;
         let steps = 1 + appended / limits::TRIM_STEP_EVENTS as usize;
@@ -98,8 +98,7 @@ async fn trim_round(bus: &Shared, retention: Retention, steps: usize) -> Result<
     let trimmed: u64 = trimmed.sum();
     if trimmed > 0 {
         bus.metrics.trimmed.inc_by(trimmed);
-        bus.ring.trim_below(bus.engine.bounds().first);
-        bus.pages_in_common.forget_all();
+        bus.pages.trimmed_below(bus.engine.state().bounds.first);
     }
     let mut is_more = false;
     for step in round {

@@ -8,6 +8,7 @@
 //!   that what was published just before is looked for there as long as it may come again;
 //! - a note is younger than the events it names, so retention takes it later than those.
 
+use crate::caller::Caller;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ impl Note {
     /// events either, so that the end of the log still has what the note would name.
     pub(super) async fn write(&self, bus: &Bus, kind: &str) {
         let published = async {
-            bus.publish_stream()
+            bus.publish_stream(&Caller::gateway())
                 .enqueue_with_backpressure(vec![self.event(kind)])
                 .await?
                 .done()
@@ -71,8 +72,7 @@ impl Note {
             let filter = Filter::parse([TOPICS])?;
             let budget = PageBudget::of_events(limits::PAGE_EVENTS);
             let page = bus
-                .engine()
-                .read(ReadRequest {
+                .read_page(ReadRequest {
                     after,
                     through: last,
                     filter,

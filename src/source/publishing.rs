@@ -8,6 +8,7 @@
 //!   to an id that was used twice;
 //! - the order of the pieces is the order of the events.
 
+use crate::caller::Caller;
 use std::sync::Arc;
 
 use super::driver::Backoff;
@@ -151,7 +152,7 @@ impl Publisher {
         loop {
             let published = match self
                 .bus
-                .publish_stream()
+                .publish_stream(&Caller::gateway())
                 .enqueue_with_backpressure(batch.clone())
                 .await
             {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::driver::drive;
 use super::*;
 use crate::config::{Config, Overrides};
-use crate::cursor::{Epoch, Vid};
+use crate::cursor::Vid;
 use crate::engine::{
-    Appended, Bounds, Engine, MemoryEngine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep,
+    Appended, Engine, LogState, MemoryEngine, Moment, Page, ReadRequest, Retention, TrimStep,
 };
 use crate::error::{Error, ErrorKind, Result as BusResult};
 use crate::event::EventParts;
@@ -39,17 +39,11 @@ impl Engine for FullAtTimes {
     fn kind(&self) -> &'static str {
         self.log.kind()
     }
-    fn durability(&self) -> &'static str {
+    fn durability(&self) -> String {
         self.log.durability()
     }
-    fn epoch(&self) -> &Epoch {
-        self.log.epoch()
-    }
-    fn bounds(&self) -> Bounds {
-        self.log.bounds()
-    }
-    fn sizes(&self) -> Sizes {
-        self.log.sizes()
+    fn state(&self) -> Arc<LogState> {
+        self.log.state()
     }
     async fn read(&self, request: ReadRequest) -> BusResult<Page> {
         self.log.read(request).await
@@ -221,7 +215,7 @@ async fn a_gateway_that_ends_while_events_are_held_acknowledges_none_of_them() {
         stage.script.acknowledged.lock().expect("the script").len(),
         0
     );
-    assert_eq!(stage.engine.bounds().last, 0);
+    assert_eq!(stage.engine.state().bounds.last, 0);
 }
 
 #[tokio::test(start_paused = true)]

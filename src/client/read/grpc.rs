@@ -152,8 +152,8 @@ fn steps(message: Message) -> Vec<Result<Received, ClientError>> {
 }
 
 fn cursor(text: &str) -> Result<Cursor, ClientError> {
-    text.parse()
-        .map_err(|error: crate::error::Error| ended(&error.to_string()))
+    text.parse::<Cursor>()
+        .map_err(|error| ended(&error.to_string()))
 }
 
 /// The events of a batch; its cursor names the log for all of them.

@@ -125,8 +125,8 @@ fn closing(fields: ClosingFields) -> Received {
 }
 
 fn cursor(id: &str) -> Result<Cursor, ClientError> {
-    id.parse()
-        .map_err(|error: crate::error::Error| unreadable("the id of a block", &error.to_string()))
+    id.parse::<Cursor>()
+        .map_err(|error| unreadable("the id of a block", &error.to_string()))
 }
 
 fn event_of(id: &str, data: &str) -> Result<Received, ClientError> {
