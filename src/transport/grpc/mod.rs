@@ -55,7 +55,8 @@ pub mod client_proto {
     include!(concat!(env!("OUT_DIR"), "/client/vidette.v1.rs"));
 }
 
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vidette_descriptors.bin"));
+pub(super) const DESCRIPTORS: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/vidette_descriptors.bin"));
 
 /// What health is asked about: the gateway as a whole, and its service.
 pub(crate) const HEALTH_SERVICES: [&str; 2] = ["", "vidette.v1.EventBus"];
