@@ -6,6 +6,7 @@
 // What the nouns are.
 pub mod caller;
 pub mod cursor;
+mod encodings;
 pub mod error;
 pub mod event;
 pub mod limits;
@@ -28,7 +29,7 @@ mod source;
 
 // How does it look on the wire?
 mod transport;
-pub use transport::proto;
+pub use transport::{ErrorFace, error_face, proto};
 
 // Bind, serve, drain.
 pub mod server;

@@ -81,12 +81,12 @@ pub(super) async fn run(args: ServeArgs) -> Outcome {
 }
 
 fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
-    let engine = gateway.bus().engine();
+    let bus = gateway.bus();
     let bounds = gateway.bus().bounds();
     if let EngineKind::Sqlite { data_dir } = &config.engine {
         tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");
     }
-    tracing::info!(engine = engine.kind(), epoch = %gateway.bus().epoch(), first = bounds.first, last = bounds.last, "{}", engine.durability());
+    tracing::info!(engine = bus.engine_kind(), epoch = %gateway.bus().epoch(), first = bounds.first, last = bounds.last, "{}", bus.durability());
     if open_files < config.max_connections as u64 {
         tracing::info!(
             open_files,

@@ -66,7 +66,7 @@ impl Gateway {
     /// When one of them cannot be had.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let listeners = bind(config)?;
-        let engine = engine::open(&config.engine, config.bus.retention.dedupe_window)?;
+        let engine = engine::open(&config.engine, config.bus.retention.dedupe_window).await?;
         Ok(Self::assemble(config, listeners, engine).await)
     }
 
