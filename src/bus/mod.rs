@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::cursor::{Cursor, Vid};
-use crate::engine::{Bounds, Engine, Moment, ReadRequest, Retention};
+use crate::engine::{Bounds, Engine, Moment, Retention};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::memory::MemoryBudget;
@@ -47,6 +47,7 @@ use interest::Interest;
 use ring::Ring;
 use sequencer::Sequencer;
 
+pub(crate) use crate::engine::{Page, PageBudget, ReadRequest, Receipt};
 pub use batch::Batch;
 pub use clock::{MachineTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
@@ -294,6 +295,16 @@ impl Bus {
             let bound = self.0.options.max_subscribers;
             Error::new(ErrorKind::Busy, format!("{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again later or elsewhere"))
         })
+    }
+
+    /// Reads a page of the log, whether or not its events are in memory.
+    pub(crate) async fn read_page(&self, request: ReadRequest) -> Result<Page> {
+        self.0.engine.read(request).await
+    }
+
+    /// The vid after which reading yields all retained events of this time or later.
+    pub(crate) async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
+        self.0.engine.vid_before(time_ms).await
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, Outcome};
 use crate::config::{DEFAULT_OUTBOX, TableName};
-use crate::source::postgres::schema::{DataType, Schema, Template, Watched};
+use crate::source::postgres::schema::{DataType, OutboxSchema, RowTemplate, WatchedTable};
 
 /// Prepare a way in beside the publish endpoints.
 #[derive(Args)]
@@ -55,10 +55,10 @@ struct InitArgs {
     table: Option<TableName>,
     /// Topic of its rows, with columns in braces: door.{doorno}
     #[arg(long, requires = "table")]
-    topic: Option<Template>,
+    topic: Option<RowTemplate>,
     /// Type of its rows, with columns in braces
     #[arg(long = "type", value_name = "TYPE", requires = "table")]
-    kind: Option<Template>,
+    kind: Option<RowTemplate>,
 }
 
 pub(super) fn run(args: SourceArgs) -> Outcome {
@@ -83,8 +83,8 @@ pub(super) fn run(args: SourceArgs) -> Outcome {
     } = init;
     let watched = table
         .zip(topic)
-        .map(|(table, topic)| Watched { table, topic, kind });
-    let schema = Schema {
+        .map(|(table, topic)| WatchedTable { table, topic, kind });
+    let schema = OutboxSchema {
         outbox,
         data,
         role,

@@ -14,7 +14,7 @@ pub const SOURCE_DEDUPE_WINDOW: Duration = Duration::from_secs(3600);
 /// have arrived.
 pub const SOURCE_LOOKBACK: Duration = Duration::from_secs(60);
 /// Ids of such events that are remembered beyond the dedupe window.
-pub const SOURCE_KNOWN_IDS: usize = 200_000;
+pub const SOURCE_UNACKED_IDS: usize = 200_000;
 /// Notes of broken connections that are read back at start, the newest ones.
 pub const SOURCE_NOTES: usize = 1000;
 /// Bytes of the text of a source's fault, or of a refusal, that are kept.
