@@ -26,14 +26,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("caller", &["cursor", "error", "topic"]),
     ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
-    (
-        "engine",
-        &["cursor", "error", "event", "limits", "lineage", "topic"],
-    ),
     ("proto", &[]),
     (
         "client",
         &["cursor", "error", "event", "limits", "proto", "topic"],
+    ),
+    (
+        "engine",
+        &["cursor", "error", "event", "limits", "lineage", "topic"],
     ),
     (
         "bus",

@@ -15,7 +15,7 @@ use super::{Incoming, ReadQuery, ended};
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::ReceivedEvent;
 use crate::client::http::{USER_AGENT, innermost, no_gateway};
-use crate::cursor::{Cursor, ParseCursorError};
+use crate::cursor::Cursor;
 use crate::limits;
 use crate::proto::event_bus_client::EventBusClient;
 use crate::proto::subscribe_response::Message;
@@ -152,8 +152,8 @@ fn steps(message: Message) -> Vec<Result<Received, ClientError>> {
 }
 
 fn cursor(text: &str) -> Result<Cursor, ClientError> {
-    text.parse()
-        .map_err(|error: ParseCursorError| ended(&error.to_string()))
+    text.parse::<Cursor>()
+        .map_err(|error| ended(&error.to_string()))
 }
 
 /// The events of a batch; its cursor names the log for all of them.

@@ -11,7 +11,7 @@ use super::{Incoming, ReadQuery, ended};
 use crate::client::error::ClientError;
 use crate::client::event::ReceivedEvent;
 use crate::client::http::{GatewayHttp, innermost, refusal};
-use crate::cursor::{Cursor, Epoch, ParseCursorError};
+use crate::cursor::{Cursor, Epoch};
 use crate::limits;
 
 /// The answer to a poll, of which the events are read later.
@@ -122,15 +122,9 @@ impl Polls {
     fn take(&mut self, body: &[u8]) -> Result<Vec<Received>, String> {
         let answer: PollAnswer<'_> =
             serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let cursor: Cursor = answer
-            .cursor
-            .parse()
-            .map_err(|e: ParseCursorError| e.to_string())?;
-        let epoch: Epoch = answer
-            .bounds
-            .epoch
-            .parse()
-            .map_err(|e: ParseCursorError| e.to_string())?;
+        let cursor = answer.cursor.parse::<Cursor>().map_err(|e| e.to_string())?;
+        let epoch = answer.bounds.epoch.parse::<Epoch>();
+        let epoch = epoch.map_err(|e| e.to_string())?;
 
         let mut received = Vec::with_capacity(answer.events.len() + 3);
         if self.epoch.as_ref() != Some(&epoch) {

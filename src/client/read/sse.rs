@@ -14,7 +14,7 @@ use super::{Incoming, ReadQuery, ended};
 use crate::client::error::ClientError;
 use crate::client::event::ReceivedEvent;
 use crate::client::http::{GatewayHttp, innermost, refusal};
-use crate::cursor::{Cursor, ParseCursorError};
+use crate::cursor::Cursor;
 use crate::limits;
 
 pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
@@ -125,8 +125,8 @@ fn closing(fields: ClosingFields) -> Received {
 }
 
 fn cursor(id: &str) -> Result<Cursor, ClientError> {
-    id.parse()
-        .map_err(|error: ParseCursorError| unreadable("the id of a block", &error.to_string()))
+    id.parse::<Cursor>()
+        .map_err(|error| unreadable("the id of a block", &error.to_string()))
 }
 
 fn event_of(id: &str, data: &str) -> Result<Received, ClientError> {
