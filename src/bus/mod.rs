@@ -35,9 +35,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::caller::Caller;
 use crate::cursor::{Cursor, Epoch, Vid};
-use crate::engine::{
-    BatchBounds, Bounds, Engine, Moment, Page, ReadRequest, Retention, Sizes, Tail,
-};
+use crate::engine::{BatchBounds, Bounds, Engine, Moment, Retention, Sizes, Tail};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
@@ -50,6 +48,7 @@ use log_view::CurrentLog;
 use pages::Pages;
 use sequencer::Sequencer;
 
+pub(crate) use crate::engine::{Page, PageBudget, ReadRequest, Receipt};
 pub use batch::Batch;
 pub use clock::{MachineTime, SettableTime, TimeSource};
 pub use closing::{Closing, ClosingReason};

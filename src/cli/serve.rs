@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, Outcome, demo};
+use super::{CommandResult, Failure, demo};
 use crate::config::{Config, Overrides};
 use crate::engine::EngineKind;
 use crate::server::Gateway;
@@ -45,7 +45,7 @@ pub(super) struct ServeArgs {
     log: String,
 }
 
-pub(super) async fn run(args: ServeArgs) -> Outcome {
+pub(super) async fn run(args: ServeArgs) -> CommandResult {
     telemetry::init(args.log_format, &args.log)
         .map_err(|e| Failure::usage(format!("--log {:?}: {e}", args.log)))?;
     let overrides = Overrides {
