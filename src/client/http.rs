@@ -98,15 +98,24 @@ struct ProblemFields {
     reason: Option<String>,
 }
 
+impl ProblemFields {
+    /// For a person; a proxy's page has no such fields.
+    fn text(&self, status: reqwest::StatusCode) -> String {
+        match (&self.title, &self.detail) {
+            (Some(title), Some(detail)) => format!("{title}: {detail}"),
+            _ => format!("the gateway answered {status}"),
+        }
+    }
+}
+
 /// What an answer that is no success means; `passes` says which statuses are worth another try.
 pub(super) async fn refusal(
     response: reqwest::Response,
     passes: impl Fn(u16) -> bool,
 ) -> ClientError {
     let (status, pause) = (response.status(), retry_after(response.headers()));
-    let body = body_up_to(limits::READ_REFUSAL_BYTES, response)
-        .await
-        .unwrap_or_default();
+    let body = body_up_to(limits::READ_REFUSAL_BYTES, response).await;
+    let body = body.unwrap_or_default();
 
     // The problem of a gap also has the gap's own fields.
     let problem: ProblemFields = serde_json::from_slice(&body).unwrap_or_default();
@@ -114,16 +123,12 @@ pub(super) async fn refusal(
         return ClientError::gap(serde_json::from_slice(&body).unwrap_or_default());
     }
 
-    let text = match (problem.title, problem.detail) {
-        (Some(title), Some(detail)) => format!("{title}: {detail}"),
-        _ => format!("the gateway answered {status}"),
-    };
     let kind = if passes(status.as_u16()) {
         ClientErrorKind::Unavailable
     } else {
         ClientErrorKind::Refused
     };
-    ClientError::new(kind, text).with_retry_after(pause)
+    ClientError::new(kind, problem.text(status)).with_retry_after(pause)
 }
 
 /// The body of an answer, or what has come of it beyond a bound: a page that a proxy sends in place
@@ -144,20 +149,21 @@ pub(super) async fn body_up_to(
 
 /// The wait that a refusal asks for, in seconds or as a date.
 fn retry_after(headers: &HeaderMap) -> Duration {
-    let text = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let from_date = || {
-        let date = httpdate::parse_http_date(text).ok()?;
-        date.duration_since(SystemTime::now()).ok()
+    let value = headers.get(RETRY_AFTER);
+    let text = value.and_then(|value| value.to_str().ok());
+    let text = text.unwrap_or_default();
+
+    let pause = match text.parse::<u32>() {
+        Ok(seconds) => Duration::from_secs(seconds.into()),
+        Err(_) => until(text).unwrap_or_default(),
     };
-    let pause = text
-        .parse::<u32>()
-        .map(|seconds| Duration::from_secs(seconds.into()))
-        .ok()
-        .or_else(from_date);
-    pause.unwrap_or_default().min(limits::READ_RETRY_AFTER_MAX)
+    pause.min(limits::READ_RETRY_AFTER_MAX)
+}
+
+/// How long it is until a date of HTTP, where that is to come.
+fn until(date: &str) -> Option<Duration> {
+    let date = httpdate::parse_http_date(date).ok()?;
+    date.duration_since(SystemTime::now()).ok()
 }
 
 #[cfg(test)]

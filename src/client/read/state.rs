@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::{ConnectionEnd, RetryBackoff};
-use super::item::{GapReport, LogBounds, ReadItem, Received};
+use super::item::{GapReport, Interruption, LogBounds, ReadItem, Received};
 use super::options::{GapPolicy, ReadOptions, ReadQuery, ReadStart, Transport};
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::ReceivedEvent;
@@ -56,6 +56,17 @@ impl ConnectionRecord {
             brought_an_event: false,
             is_closing: false,
             asked: None,
+        }
+    }
+
+    /// How it ended, when it ended with this error.
+    fn end(&self, error: &ClientError, now: Instant) -> ConnectionEnd {
+        let lasted = now - self.began >= limits::READ_GOOD_CONNECTION;
+        let asked_by_error = Some(error.retry_after()).filter(|pause| !pause.is_zero());
+        ConnectionEnd {
+            is_orderly: self.is_closing || lasted,
+            was_good: self.brought_an_event || lasted,
+            asked: self.asked.max(asked_by_error),
         }
     }
 }
@@ -181,10 +192,7 @@ impl ReadState {
         // "From now on" means the end that the log had then, also if the connection breaks before
         // anything comes.
         if self.finished.is_none() && self.start.is_latest() {
-            self.finished = bounds.epoch.parse::<Epoch>().ok().map(|epoch| Cursor {
-                vid: bounds.last,
-                epoch: Some(epoch),
-            });
+            self.finished = end_of(&bounds);
         }
         ReadItem::Connected(bounds)
     }
@@ -216,10 +224,9 @@ impl ReadState {
 
         // A gateway that has just been replaced may do so once.
         self.foreign_epochs += 1;
-        let kind = if self.foreign_epochs > 1 {
-            ClientErrorKind::Protocol
-        } else {
-            ClientErrorKind::Unavailable
+        let kind = match self.foreign_epochs {
+            1 => ClientErrorKind::Unavailable,
+            _ => ClientErrorKind::Protocol,
         };
         let text = format!("the cursor {cursor} is of another log than the gateway has named");
         Err(ClientError::new(kind, text))
@@ -255,33 +262,23 @@ impl ReadState {
         Ok(ReadItem::Gap(gap))
     }
 
-    /// The connection has ended with this error, or by itself: how long to wait, or the error that
-    /// ends reading.
+    /// The connection has ended with this error: how long to wait, or the error that ends reading.
     pub(super) fn interrupted(
         &mut self,
         error: ClientError,
         now: Instant,
-    ) -> Result<(ReadItem, Duration), ClientError> {
+    ) -> Result<Interruption, ClientError> {
         if !error.is_passing() || self.is_away_for_too_long(now) {
             return Err(error);
         }
+
         self.status.reconnects += 1;
-
-        let lasted = now - self.connection.began >= limits::READ_GOOD_CONNECTION;
-        let asked_by_error = Some(error.retry_after()).filter(|pause| !pause.is_zero());
-        let end = ConnectionEnd {
-            is_orderly: self.connection.is_closing || lasted,
-            was_good: self.connection.brought_an_event || lasted,
-            asked: self.connection.asked.max(asked_by_error),
-        };
-        let wait = self.backoff.wait(end, fastrand::f64());
-
-        let item = ReadItem::Interrupted {
-            error,
+        let end = self.connection.end(&error, now);
+        Ok(Interruption {
+            wait: self.backoff.wait(end, fastrand::f64()),
             resume_from: self.resume_from().to_string(),
-            wait,
-        };
-        Ok((item, wait))
+            error,
+        })
     }
 
     fn is_away_for_too_long(&mut self, now: Instant) -> bool {
@@ -290,6 +287,15 @@ impl ReadState {
             .give_up_after
             .is_some_and(|longest| now - since >= longest)
     }
+}
+
+/// The cursor of the newest event.
+fn end_of(bounds: &LogBounds) -> Option<Cursor> {
+    let epoch: Epoch = bounds.epoch.parse().ok()?;
+    Some(Cursor {
+        vid: bounds.last,
+        epoch: Some(epoch),
+    })
 }
 
 #[cfg(test)]
