@@ -14,15 +14,15 @@ use crate::event::Event;
 use crate::limits;
 
 /// Events that are matched while the ring is locked: those who publish wait meanwhile.
-const LOOKED_AT_ONCE: usize = 512;
+const SCANNED_AT_ONCE: usize = 512;
 
 pub(super) struct Ring {
     /// Read-locked while a page of pointers is copied, write-locked while the sequencer adds a
     /// group.
-    recent: RwLock<Recent>,
+    recent: RwLock<RecentEvents>,
 }
 
-struct Recent {
+struct RecentEvents {
     generation: u64,
     events: VecDeque<Arc<Event>>,
     bytes: usize,
@@ -33,15 +33,15 @@ impl Ring {
     /// An empty ring at the end of a log.
     pub(super) fn new(last: Vid) -> Self {
         Ring {
-            recent: RwLock::new(Recent::empty(0, last)),
+            recent: RwLock::new(RecentEvents::empty(0, last)),
         }
     }
 
-    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+    fn recent(&self) -> RwLockReadGuard<'_, RecentEvents> {
         self.recent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self) -> RwLockWriteGuard<'_, Recent> {
+    fn change(&self) -> RwLockWriteGuard<'_, RecentEvents> {
         self.recent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -70,12 +70,12 @@ impl Ring {
     /// The next events come behind this vid, and what lies before them is not in the ring.
     pub(super) fn skip_to(&self, through: Vid) {
         let mut recent = self.change();
-        *recent = Recent::empty(recent.generation, through);
+        *recent = RecentEvents::empty(recent.generation, through);
     }
 
     /// The end of another log.
     pub(super) fn reset(&self, generation: u64, last: Vid) {
-        *self.change() = Recent::empty(generation, last);
+        *self.change() = RecentEvents::empty(generation, last);
     }
 
     /// Puts the events before its base into the ring: all with `base < vid <= through`. Not if it has
@@ -98,7 +98,7 @@ impl Ring {
             let bytes = page.events[fresh..].iter().map(|event| event.size_bytes());
             left.bytes = left.bytes.saturating_sub(bytes.sum());
             left.events -= page.events.len() - fresh;
-            left.scan = left.scan.saturating_sub(LOOKED_AT_ONCE);
+            left.scan = left.scan.saturating_sub(SCANNED_AT_ONCE);
             if left.bytes == 0 || left.events == 0 || left.scan == 0 {
                 break;
             }
@@ -118,10 +118,10 @@ impl Ring {
         Some(page)
     }
 
-    /// The begin of a page, as far as it is read under one lock.
+    /// The first part of a page, as much as is read under one lock.
     fn read_part(&self, generation: u64, request: &ReadRequest) -> Option<Page> {
         let budget = PageBudget {
-            scan: request.budget.scan.min(LOOKED_AT_ONCE),
+            scan: request.budget.scan.min(SCANNED_AT_ONCE),
             ..request.budget
         };
         let part = ReadRequest {
@@ -134,9 +134,9 @@ impl Ring {
     }
 }
 
-impl Recent {
+impl RecentEvents {
     fn empty(generation: u64, base: Vid) -> Self {
-        Recent {
+        RecentEvents {
             generation,
             events: VecDeque::new(),
             bytes: 0,
@@ -195,7 +195,7 @@ mod tests {
                 (10, 2000, 5000, usize::MAX, 8192),
                 (10, 3000, 5000, 20_000, 8192),
                 (10, 3000, 5000, usize::MAX, 1000),
-                (10, 3000, 5000, usize::MAX, LOOKED_AT_ONCE),
+                (10, 3000, 5000, usize::MAX, SCANNED_AT_ONCE),
                 (2999, 3000, 1, 1, 1),
                 (3000, 3000, 10, 10, 10),
             ] {

@@ -8,9 +8,9 @@
 
 use std::sync::Arc;
 
-use super::Bus;
-use super::log_view::{LogSnapshot, LogView};
-use super::phase::Reading;
+use super::phase::ReadMode;
+use crate::bus::Bus;
+use crate::bus::log_view::{LogSnapshot, LogView};
 use crate::cursor::{Cursor, Gap, GapReason, Start, Vid};
 use crate::engine::Bounds;
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ pub(super) struct StartPosition {
     /// The log that the position belongs to.
     pub(super) log: Arc<LogView>,
     pub(super) position: Vid,
-    pub(super) reading: Reading,
+    pub(super) mode: ReadMode,
     pub(super) gap: Option<Gap>,
 }
 
@@ -30,7 +30,7 @@ impl StartPosition {
         StartPosition {
             log: now.log,
             position,
-            reading: Reading::CatchingUp,
+            mode: ReadMode::CatchingUp,
             gap: None,
         }
     }
@@ -39,7 +39,7 @@ impl StartPosition {
     fn earliest(now: LogSnapshot) -> Self {
         let position = now.bounds.first - 1;
         StartPosition {
-            reading: Reading::FromEarliest,
+            mode: ReadMode::FromEarliest,
             ..Self::at(now, position)
         }
     }
@@ -47,7 +47,7 @@ impl StartPosition {
     fn snapshot(now: LogSnapshot) -> Self {
         let Bounds { first, last } = now.bounds;
         StartPosition {
-            reading: Reading::Snapshot { through: last },
+            mode: ReadMode::Snapshot { through: last },
             ..Self::at(now, first - 1)
         }
     }

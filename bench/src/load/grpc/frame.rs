@@ -1,6 +1,6 @@
 //! Frames of HTTP/2 (RFC 9113 §4, §6), and the head and message of a gRPC request.
 //!
-//! Invariant: heads are literals in HPACK (RFC 7541 §6.2.2), so nobody has to remember a table.
+//! Invariant: heads are literals in HPACK (RFC 7541 §6.2.2), so neither side has to keep a table.
 
 use prost::Message as _;
 
@@ -44,7 +44,7 @@ pub(super) struct SubscribeRequest {
 #[derive(Default)]
 pub(super) struct Frame {
     pub(super) head: Vec<u8>,
-    /// What has come of its payload, unless it is data.
+    /// The part of its payload that has come, unless it is data.
     pub(super) payload: Vec<u8>,
     pub(super) remaining: usize,
 }
@@ -58,13 +58,23 @@ impl Frame {
         self.head.get(4).copied().unwrap_or_default()
     }
 
+    pub(super) fn is_complete(&self) -> bool {
+        self.head.len() == HEAD_BYTES && self.remaining == 0
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.head.clear();
+        self.payload.clear();
+    }
+
+    /// The place of its stream among those of the client, whose numbers are odd.
     pub(super) fn stream(&self) -> Option<usize> {
         let id = u32::from_be_bytes(self.head.get(5..)?.try_into().ok()?);
         usize::try_from(id).ok()?.checked_sub(1).map(|odd| odd / 2)
     }
 }
 
-/// The length in a frame's head, as far as that has come.
+/// The length in a frame's head, or in the part of the head that has come.
 pub(super) fn length(head: &[u8]) -> usize {
     head.iter()
         .take(3)
@@ -72,6 +82,7 @@ pub(super) fn length(head: &[u8]) -> usize {
 }
 
 pub(super) fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    // A length has three bytes, the lower ones of the number.
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes()[1..]);
     out.extend_from_slice(&[kind, flags]);
@@ -80,15 +91,14 @@ pub(super) fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload
 }
 
 pub(super) fn setting(payload: &[u8], wanted: u16) -> Option<u32> {
+    // Each setting has a name of two bytes and a value of four.
     let (settings, _) = payload.as_chunks::<6>();
     let named = |s: &&[u8; 6]| u16::from_be_bytes([s[0], s[1]]) == wanted;
-    settings
-        .iter()
-        .find(named)
-        .map(|s| u32::from_be_bytes([s[2], s[3], s[4], s[5]]))
+    let found = settings.iter().find(named);
+    found.map(|s| u32::from_be_bytes([s[2], s[3], s[4], s[5]]))
 }
 
-/// A request's head in HPACK, all of it literals that nobody has to remember.
+/// A request's head in HPACK, all of it literals that are not put into a table.
 pub(super) fn request_head(authority: &str) -> Vec<u8> {
     let fields = [
         (":method", "POST"),
@@ -101,22 +111,24 @@ pub(super) fn request_head(authority: &str) -> Vec<u8> {
     let mut head = Vec::new();
     for (name, value) in fields {
         head.push(0);
-        for text in [name, &value[..value.len().min(limits::HPACK_BYTES)]] {
-            head.push(u8::try_from(text.len()).unwrap_or_default());
-            head.extend_from_slice(text.as_bytes());
-        }
+        push_text(&mut head, name);
+        push_text(&mut head, &value[..value.len().min(limits::HPACK_BYTES)]);
     }
     head
 }
 
+fn push_text(head: &mut Vec<u8>, text: &str) {
+    head.push(u8::try_from(text.len()).unwrap_or_default());
+    head.extend_from_slice(text.as_bytes());
+}
+
 pub(super) fn grpc_message(request: &SubscribeRequest) -> Vec<u8> {
     let encoded = request.encode_to_vec();
+    let length = u32::try_from(encoded.len()).unwrap_or_default();
+
+    // The first byte says that the message is not compressed.
     let mut message = vec![0];
-    message.extend_from_slice(
-        &u32::try_from(encoded.len())
-            .unwrap_or_default()
-            .to_be_bytes(),
-    );
+    message.extend_from_slice(&length.to_be_bytes());
     message.extend(encoded);
     message
 }

@@ -9,7 +9,7 @@ use crate::cursor::{Gap, Vid};
 #[derive(Debug)]
 pub(super) struct Phase {
     stage: Stage,
-    reading: Reading,
+    mode: ReadMode,
 }
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ enum Stage {
 
 /// How the log is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(in crate::bus) enum ReadMode {
     /// Up to this vid only the newest event of each topic is wanted.
     Snapshot { through: Vid },
     /// Nothing has been read yet, and everything retained is wanted: trimming is no gap then.
@@ -43,10 +43,10 @@ pub(super) enum Opening {
 }
 
 impl Phase {
-    pub(super) fn opening(gap: Option<Gap>, reading: Reading) -> Self {
+    pub(super) fn opening(gap: Option<Gap>, mode: ReadMode) -> Self {
         Phase {
             stage: Stage::Hello(gap.map(Box::new)),
-            reading,
+            mode,
         }
     }
 
@@ -74,41 +74,41 @@ impl Phase {
     }
 
     pub(super) fn is_live(&self) -> bool {
-        self.reading == Reading::Live
+        self.mode == ReadMode::Live
     }
 
     pub(super) fn is_from_earliest(&self) -> bool {
-        self.reading == Reading::FromEarliest
+        self.mode == ReadMode::FromEarliest
     }
 
     /// The end of the snapshot, while it is read.
     pub(super) fn snapshot_through(&self) -> Option<Vid> {
-        match self.reading {
-            Reading::Snapshot { through } => Some(through),
-            Reading::FromEarliest | Reading::CatchingUp | Reading::Live => None,
+        match self.mode {
+            ReadMode::Snapshot { through } => Some(through),
+            ReadMode::FromEarliest | ReadMode::CatchingUp | ReadMode::Live => None,
         }
     }
 
     /// A page has been read, up to the visible end of the log or not.
     pub(super) fn has_read(&mut self, to_the_end: bool) {
         if !(to_the_end && self.is_live()) {
-            self.reading = Reading::CatchingUp;
+            self.mode = ReadMode::CatchingUp;
         }
     }
 
     /// The live end has been reached. True when that is to be reported.
     pub(super) fn reach_live(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.reading, Reading::Live);
-        before != Reading::Live
+        let before = std::mem::replace(&mut self.mode, ReadMode::Live);
+        before != ReadMode::Live
     }
 
     /// Events are missing, or the snapshot is complete: the way to the live end begins anew.
     pub(super) fn catch_up(&mut self) {
-        self.reading = Reading::CatchingUp;
+        self.mode = ReadMode::CatchingUp;
     }
 
     /// Everything that is retained is wanted from here on.
     pub(super) fn begin_anew(&mut self) {
-        self.reading = Reading::FromEarliest;
+        self.mode = ReadMode::FromEarliest;
     }
 }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::*;
 use crate::address::Address;
-use crate::load::Via;
+use crate::load::Transport;
 use crate::markers::Marker;
 use crate::tally::Tally;
 
-fn wire(readers: usize) -> H2 {
+fn wire(readers: usize) -> GrpcWire {
     let address = Address::parse("http://127.0.0.1:1").expect("an address");
-    let plan = Plan {
+    let plan = ReaderPlan {
         run: 1,
-        via: Via::Grpc,
+        via: Transport::Grpc,
         address,
         readers,
         connections: 1,
@@ -23,7 +23,7 @@ fn wire(readers: usize) -> H2 {
         coalesce: Duration::ZERO,
         churn: 0.0,
     };
-    H2::new(&plan, 0)
+    GrpcWire::new(&plan, 0)
 }
 
 fn markers(sequences: std::ops::Range<u32>) -> Vec<u8> {
@@ -68,13 +68,13 @@ fn streams_are_followed_wherever_a_read_ends() {
     let bytes = answers();
     for cut in 0..=bytes.len() {
         let (mut wire, mut tally, mut out) = (wire(2), Tally::new(1), Vec::new());
-        let mut with = With {
+        let mut context = WireContext {
             tally: &mut tally,
             out: &mut out,
             working: true,
         };
-        wire.take(&bytes[..cut], &mut with).expect("no fault");
-        wire.take(&bytes[cut..], &mut with).expect("no fault");
+        wire.take(&bytes[..cut], &mut context).expect("no error");
+        wire.take(&bytes[cut..], &mut context).expect("no error");
         assert_eq!(
             (wire.reading(), wire.ended(), tally.delivered),
             (1, 1, 2),
@@ -92,15 +92,17 @@ fn streams_are_followed_wherever_a_read_ends() {
 }
 
 #[test]
-fn more_streams_than_the_server_allows_are_a_fault() {
+fn more_streams_than_the_server_allows_are_an_error() {
     let (mut tally, mut out) = (Tally::new(1), Vec::new());
-    let mut with = With {
+    let mut context = WireContext {
         tally: &mut tally,
         out: &mut out,
         working: false,
     };
-    let fault = wire(3).take(&answers(), &mut with).expect_err("a fault");
-    assert!(fault.contains("2 streams a connection, not 3"), "{fault}");
+    let error = wire(3)
+        .take(&answers(), &mut context)
+        .expect_err("an error");
+    assert!(error.contains("2 streams a connection, not 3"), "{error}");
 }
 
 #[test]
@@ -117,13 +119,13 @@ fn a_stream_that_is_refused_reads_nothing() {
     );
     wire.take(
         &bytes,
-        &mut With {
+        &mut WireContext {
             tally: &mut tally,
             out: &mut out,
             working: false,
         },
     )
-    .expect("no fault");
+    .expect("no error");
     assert_eq!(
         (wire.reading(), wire.ended(), wire.received().len()),
         (0, 1, 0)
