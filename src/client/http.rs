@@ -32,6 +32,7 @@ impl GatewayHttp {
             .build()
             .map_err(|error| ClientError::new(ClientErrorKind::Address, error.to_string()))?;
 
+        // The address is checked here, so that no request can fail because of it.
         Ok(GatewayHttp {
             http,
             url: checked_url(url)?,
@@ -67,6 +68,7 @@ pub(super) fn no_gateway(url: &str, cause: &str) -> String {
 
 /// The cause behind all errors that only say where they were met.
 pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+    // The outer ones say "error sending request" and no more.
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
@@ -77,6 +79,7 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
 /// An address that this client can use, without a slash at its end.
 fn checked_url(text: &str) -> Result<String, ClientError> {
     let wrong = |why: &str| Err(ClientError::new(ClientErrorKind::Address, why));
+    // The most likely mistake gets an answer of its own.
     if text.starts_with("https://") {
         return wrong("this client speaks no TLS; give the http:// address behind the proxy");
     }
@@ -113,6 +116,7 @@ pub(super) async fn refusal(
     response: reqwest::Response,
     passes: impl Fn(u16) -> bool,
 ) -> ClientError {
+    // Reading the body uses up the response.
     let (status, pause) = (response.status(), retry_after(response.headers()));
     let body = body_up_to(limits::READ_REFUSAL_BYTES, response).await;
     let body = body.unwrap_or_default();
@@ -139,6 +143,7 @@ pub(super) async fn body_up_to(
 ) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
+        // Whoever takes the body sees that it is more than that.
         body.extend_from_slice(&chunk);
         if body.len() > most_bytes {
             break;
@@ -153,6 +158,7 @@ fn retry_after(headers: &HeaderMap) -> Duration {
     let text = value.and_then(|value| value.to_str().ok());
     let text = text.unwrap_or_default();
 
+    // A proxy may send a date, where a gateway sends seconds.
     let pause = match text.parse::<u32>() {
         Ok(seconds) => Duration::from_secs(seconds.into()),
         Err(_) => until(text).unwrap_or_default(),

@@ -54,6 +54,7 @@ impl LineAnswer {
     /// Why the gateway could not take the line just then, if that is what it says.
     fn put_off(&self) -> Option<ClientError> {
         let problem = self.error.as_ref()?;
+        // Too much at once, shutting down, or no space: the line itself is good.
         let is_for_later = matches!(problem.status, 429 | 503 | 507);
         is_for_later.then(|| ClientError::new(ClientErrorKind::Unavailable, problem.text()))
     }
@@ -92,6 +93,7 @@ impl<K> LineWindow<K> {
 
     /// The oldest line that is to be sent: its text. From now on it may have been published.
     pub(super) fn send(&mut self) -> Option<Bytes> {
+        // Once it is handed over nobody knows whether it has arrived.
         let line = self.unsent.pop_front()?;
         let text = line.text.clone();
         self.unanswered_bytes += line.size_bytes();
@@ -128,9 +130,11 @@ impl<K> LineWindow<K> {
     /// Takes the answer to the oldest unanswered line. None when it belongs to no line, as the
     /// gateway's last word before it ends a stream.
     pub(super) fn answered(&mut self, answer: &str) -> Option<LineOutcome<K>> {
+        // Answers come in the order of lines.
         let line = self.unanswered.pop_front()?;
         self.unanswered_bytes -= line.size_bytes();
 
+        // An answer that cannot be read settles its line: sent again it might be published twice.
         let answer: LineAnswer = serde_json::from_str(answer).unwrap_or_default();
         Some(match answer.put_off() {
             Some(error) => {
@@ -146,6 +150,7 @@ impl<K> LineWindow<K> {
     /// # Errors
     /// When a line may have been published and cannot be sent twice.
     pub(super) fn take_back(&mut self, error: &ClientError) -> Result<(), ClientError> {
+        // Sent again, a line without an id might be a second event.
         if self.unanswered.iter().any(|line| !line.is_repeatable) {
             return Err(outcome_unknown(error));
         }

@@ -23,11 +23,13 @@ use crate::proto::{self, EventBatch, OnGap, SubscribeRequest};
 
 pub(super) fn read(url: String, query: ReadQuery) -> Incoming {
     try_stream! {
+        // A page of large events may be larger than the default bound of a message.
         let mut client = EventBusClient::new(connect(&url).await?)
             .max_decoding_message_size(limits::READ_ANSWER_BYTES);
         let responses = client.subscribe(request(query)).await;
         let mut responses = responses.map_err(|e| error_of(&e))?.into_inner();
 
+        // A batch of events is one message, and each event an item of its own.
         while let Some(response) = responses.message().await.map_err(|e| error_of(&e))? {
             for received in response.message.into_iter().flat_map(steps) {
                 yield received?;
@@ -39,9 +41,11 @@ pub(super) fn read(url: String, query: ReadQuery) -> Incoming {
 
 /// A connection of its own for each stream.
 async fn connect(url: &str) -> Result<Channel, ClientError> {
+    // The address has been checked for HTTP; here it may still be no address of gRPC.
     let endpoint = Endpoint::from_shared(url.to_owned())
         .and_then(|endpoint| endpoint.user_agent(USER_AGENT))
         .map_err(|error| ClientError::new(ClientErrorKind::Address, innermost(&error)))?;
+    // A host that does not answer is not waited for as long as TCP would.
     let endpoint = endpoint.connect_timeout(limits::READ_HELLO_TIMEOUT);
     let connected = endpoint.connect().await;
     connected.map_err(|error| ClientError::unreachable(no_gateway(url, &innermost(&error))))
@@ -68,6 +72,7 @@ fn request(query: ReadQuery) -> SubscribeRequest {
 fn error_of(status: &Status) -> ClientError {
     let text = format!("{:?}: {}", status.code(), status.message());
     match status.code() {
+        // A gap is an error only where it was asked to be one.
         Code::OutOfRange => gap_of(status).map_or_else(|| refused(&text), ClientError::gap),
         Code::InvalidArgument
         | Code::PermissionDenied
@@ -91,6 +96,7 @@ fn refused(text: &str) -> ClientError {
 
 /// The gap that stands in the details of a status.
 fn gap_of(status: &Status) -> Option<GapReport> {
+    // The details are the same Gap message that a stream would have had.
     let details = tonic_types::pb::Status::decode(status.details()).ok()?;
     let gap = details
         .details
@@ -139,6 +145,7 @@ fn cursor(text: &str) -> Result<Cursor, ClientError> {
 
 /// The events of a batch; its cursor names the log for all of them.
 fn events(batch: EventBatch) -> Vec<Result<Received, ClientError>> {
+    // One epoch for all of them: a batch never spans two logs.
     let epoch = match cursor(&batch.cursor) {
         Ok(cursor) => cursor.epoch,
         Err(error) => return vec![Err(error)],

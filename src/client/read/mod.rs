@@ -81,6 +81,7 @@ impl Reader {
     }
 
     fn connect(&mut self) {
+        // Making the connection is part of the stream, so it is cancelled with it.
         let query = self.state.connect(Instant::now());
         let http = self.http.clone();
         self.phase = ReaderPhase::Reading(match self.state.transport() {
@@ -93,6 +94,7 @@ impl Reader {
 
     /// Something came: the connection may be silent for its whole time again.
     fn listen_on(&mut self) {
+        // Until the heartbeat is known, the gateway has to greet within a short time.
         let deadline = Instant::now() + self.state.silence();
         self.timer.as_mut().reset(deadline);
     }
@@ -110,6 +112,7 @@ impl Reader {
 
         match taken {
             Ok(item) => {
+                // Behind a gap the open connection may be of no use.
                 if self.state.wants_new_connection() {
                     self.wait_for(Duration::ZERO);
                 } else {
@@ -129,6 +132,7 @@ impl Reader {
                 Ok(ReadItem::Interrupted(interruption))
             }
             Err(error) => {
+                // Nothing comes behind an error.
                 self.phase = ReaderPhase::Ended;
                 Err(error)
             }
@@ -152,6 +156,7 @@ impl Reader {
             return Poll::Ready(self.take(received));
         }
 
+        // A connection that is silent for too long is dead, although nothing has said so.
         ready!(self.timer.as_mut().poll(cx));
         let silent = self.silent();
         Poll::Ready(Some(self.interrupted(silent)))

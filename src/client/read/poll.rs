@@ -86,6 +86,7 @@ impl Polls {
     }
 
     async fn ask(&self, http: &GatewayHttp) -> Result<reqwest::Response, ClientError> {
+        // The wait is named, so that a late answer shows that the connection is dead.
         let request = http.get("/v1/poll").query(&self.query.parameters());
         let request = request.query(&[("wait", self.wait_s())]);
         let response = request.send().await.map_err(|e| http.no_answer(&e))?;
@@ -107,6 +108,7 @@ impl Polls {
 
     /// What an answer says, in the order in which readers get it.
     fn take(&mut self, body: &[u8]) -> Result<Vec<Received>, ClientError> {
+        // A page that a proxy sends in place of an answer is no JSON.
         let answer: PollAnswer<'_> = serde_json::from_slice(body).map_err(unreadable)?;
         let cursor = answer.cursor.parse::<Cursor>().map_err(unreadable)?;
         let epoch = answer.bounds.epoch.parse::<Epoch>().map_err(unreadable)?;
@@ -114,6 +116,7 @@ impl Polls {
         // The next poll goes on from here, whatever of this answer has been handled by then.
         self.query.start = ReadStart::After(answer.cursor);
 
+        // The log's name goes first: events are held against it.
         let mut received = Vec::with_capacity(answer.events.len() + 3);
         if self.epoch.as_ref() != Some(&epoch) {
             received.push(Received::Bounds(answer.bounds));

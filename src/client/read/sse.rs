@@ -37,6 +37,7 @@ pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
 }
 
 async fn open(http: &GatewayHttp, query: &ReadQuery) -> Result<reqwest::Response, ClientError> {
+    // Only the parameters say where to resume: a Last-Event-ID would win over them.
     let request = http.get("/v1/sse").query(&query.parameters());
     let response = request.send().await.map_err(|e| http.no_answer(&e))?;
     if !response.status().is_success() {
@@ -88,6 +89,7 @@ fn steps(block: SseBlock) -> impl Iterator<Item = Result<Received, ClientError>>
 
 /// Names of a later version are passed over.
 fn step(block: SseBlock) -> Option<Result<Received, ClientError>> {
+    // A block without an id moves nothing, and one without data is no event.
     let SseBlock {
         id, event, data, ..
     } = block;
@@ -98,6 +100,7 @@ fn step(block: SseBlock) -> Option<Result<Received, ClientError>> {
         Some("gap") => Some(fields(name, &data).map(Received::Gap)),
         Some("closing") => Some(fields(name, &data).map(closing)),
         Some("caught_up") => Some(cursor(&id?).map(Received::CaughtUp)),
+        // A step that this version does not know may still move the position.
         Some(_) => Some(cursor(&id?).map(Received::Progress)),
         None if data.is_empty() => Some(cursor(&id?).map(Received::Progress)),
         None => Some(event_of(&id?, &data)),

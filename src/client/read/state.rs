@@ -61,6 +61,7 @@ impl ConnectionRecord {
 
     /// How it ended, when it ended with this error.
     fn end(&self, error: &ClientError, now: Instant) -> ConnectionEnd {
+        // Whatever ended a connection that had lasted, it is no reason to stay away.
         let lasted = now - self.began >= limits::READ_GOOD_CONNECTION;
         let asked_by_error = Some(error.retry_after()).filter(|pause| !pause.is_zero());
         ConnectionEnd {
@@ -125,6 +126,7 @@ impl ReadState {
 
     /// The application asks for the next item: it has finished with the one before.
     pub(super) fn finish_item(&mut self) {
+        // Only what was in hand moves the position, and only once.
         if let Some(cursor) = self.in_hand.take() {
             self.finished = Some(cursor);
         }
@@ -132,6 +134,7 @@ impl ReadState {
 
     /// A connection begins: what it asks for.
     pub(super) fn connect(&mut self, now: Instant) -> ReadQuery {
+        // What was known of the last connection says nothing about this one.
         self.connection = ConnectionRecord::new(now);
         self.wants_new_connection = false;
         ReadQuery {
@@ -185,7 +188,9 @@ impl ReadState {
 
     fn connected(&mut self, bounds: LogBounds) -> ReadItem {
         self.away_since = None;
+        // The log may be another one than before: events are held against what is named here.
         self.connection.epoch = Some(bounds.epoch.clone());
+        // A heartbeat of zero or of years would break the watch over silence.
         let heartbeat = Duration::from_millis(bounds.heartbeat_ms).min(LONGEST_HEARTBEAT);
         self.connection.heartbeat = Some(heartbeat).filter(|heartbeat| !heartbeat.is_zero());
 
@@ -199,6 +204,8 @@ impl ReadState {
 
     fn event(&mut self, event: ReceivedEvent) -> Result<Option<ReadItem>, ClientError> {
         self.check_epoch(&event.cursor)?;
+
+        // A server, or a proxy, that repeats something does no harm.
         if self
             .delivered
             .is_some_and(|delivered| event.vid <= delivered)
@@ -207,6 +214,7 @@ impl ReadState {
             return Ok(None);
         }
 
+        // The position moves when the next item is asked for.
         self.delivered = Some(event.vid);
         self.in_hand = Some(event.cursor.clone());
         self.connection.brought_an_event = true;
@@ -215,6 +223,7 @@ impl ReadState {
 
     /// An event of another log than the connection has named would be taken for one of this log.
     fn check_epoch(&mut self, cursor: &Cursor) -> Result<(), ClientError> {
+        // A cursor without an epoch, of an old server, cannot be compared.
         let named = self.connection.epoch.as_deref();
         let came = cursor.epoch.as_ref().map(Epoch::as_str);
         if named.is_none() || came.is_none() || named == came {
@@ -246,6 +255,7 @@ impl ReadState {
     }
 
     fn gap(&mut self, gap: GapReport) -> Result<ReadItem, ClientError> {
+        // Also a gap that comes up in the middle of a stream.
         if self.options.gap_policy == GapPolicy::Fail {
             return Err(ClientError::gap(gap));
         }
@@ -254,6 +264,7 @@ impl ReadState {
         // Vids behind a gap may be lower than those before it.
         self.delivered = None;
         self.connection.epoch = Some(gap.epoch.clone());
+        // The cursor is of no use any more: a snapshot takes its place.
         if self.options.gap_policy == GapPolicy::Snapshot {
             self.start = ReadStart::Snapshot;
             self.finished = None;
@@ -268,6 +279,7 @@ impl ReadState {
         error: ClientError,
         now: Instant,
     ) -> Result<Interruption, ClientError> {
+        // What the same request would meet again is not tried again.
         if !error.is_passing() || self.is_away_for_too_long(now) {
             return Err(error);
         }
@@ -282,6 +294,7 @@ impl ReadState {
     }
 
     fn is_away_for_too_long(&mut self, now: Instant) -> bool {
+        // An outage begins with its first error, and ends with the next connection.
         let since = *self.away_since.get_or_insert(now);
         self.options
             .give_up_after
