@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use vidette::caller::Caller;
 
 use nix::time::{ClockId, clock_gettime};
 use vidette::bus::{Bus, BusOptions, OnGap, Step, SubscribeRequest, Subscription};
@@ -88,7 +89,7 @@ async fn subscribe(bus: &Bus, patterns: &[String], start: Start) -> Subscription
         on_gap: OnGap::Continue,
         limit: None,
     };
-    Subscription::open(bus, request)
+    Subscription::open(bus, &Caller::gateway(), request)
         .await
         .expect("a subscription")
 }
@@ -130,7 +131,9 @@ async fn scheme(count: usize) -> String {
     let one = publish_each(&bus, &topics).await;
     let batch = || topics.iter().map(|topic| event(topic)).collect::<Vec<_>>();
     let begin = Instant::now();
-    bus.publish(batch()).await.expect("receipts");
+    bus.publish(&Caller::gateway(), batch())
+        .await
+        .expect("receipts");
     let batch_took = begin.elapsed();
 
     drop(others);
@@ -173,7 +176,9 @@ async fn publish_each(bus: &Bus, topics: &[String]) -> Duration {
         if events == EVENTS || begin.elapsed() > ENOUGH {
             break;
         }
-        bus.publish(vec![event(topic)]).await.expect("a receipt");
+        bus.publish(&Caller::gateway(), vec![event(topic)])
+            .await
+            .expect("a receipt");
         events += 1;
     }
     begin.elapsed() / events

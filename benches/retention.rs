@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use vidette::caller::Caller;
 
 use hdrhistogram::Histogram;
 use vidette::bus::{Bus, BusOptions};
@@ -59,7 +60,10 @@ impl Publisher {
         let batch = (self.next..self.next + events).map(event).collect();
         self.next += events;
         let begun = Instant::now();
-        self.bus.publish(batch).await.expect("receipts");
+        self.bus
+            .publish(&Caller::gateway(), batch)
+            .await
+            .expect("receipts");
         begun.elapsed()
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Invariant: counting never waits and never allocates.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -30,8 +33,36 @@ pub struct Metrics {
     pub subscriptions: Counter,
     /// Events trimmed by retention.
     pub trimmed: Counter,
-    /// Connections open now.
-    pub connections: Gauge,
+}
+
+/// Connections open now, counted by the server. Clones share the count.
+#[derive(Debug, Clone, Default)]
+pub struct OpenConnections(Arc<AtomicUsize>);
+
+impl OpenConnections {
+    /// Counts one more, unless `at_most` are open.
+    pub fn try_open(&self, at_most: usize) -> bool {
+        // Checked and counted in one step, so that two callers cannot both take the last place.
+        let one_more = |open| (open < at_most).then_some(open + 1);
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        self.0.fetch_update(set, fetch, one_more).is_ok()
+    }
+
+    /// Counts one less.
+    pub fn close(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Adds the count to what is rendered.
+    pub fn register(&self, registry: &mut Registry) {
+        let gauge = gauge_of(self.count() as u64);
+        registry.register("connections", "Connections open now", gauge);
+    }
 }
 
 /// What is read from the bus when the metrics are requested.
@@ -104,8 +135,6 @@ impl Metrics {
         for ShownCounter(name, help, counter) in &COUNTERS {
             registry.register(*name, *help, counter(self).clone());
         }
-        let connections = self.connections.clone();
-        registry.register("connections", "Connections open now", connections);
     }
 }
 

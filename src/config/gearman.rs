@@ -6,7 +6,7 @@ use super::template::TopicTemplate;
 use crate::limits;
 
 /// A Gearman function whose jobs become events.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GearmanConfig {
     /// Its name in metrics, in logs and in dead letters; the function's name by default.
     pub name: String,

@@ -9,7 +9,7 @@ use super::postgres::{PostgresConfig, postgres};
 use super::section::Section;
 
 /// All sources, by kind.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SourcesConfig {
     /// Gearman functions.
     pub gearman: Vec<GearmanConfig>,

@@ -12,18 +12,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Appended, Bounds, Engine, Moment, Page, ReadRequest, Receipt, Retention, Sizes, TrimStep,
-    millis,
+    Appended, Bounds, Engine, LogState, Moment, Page, ReadRequest, Receipt, Retention, Sizes,
+    TrimStep, millis,
 };
 use crate::cursor::{Epoch, Vid};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, NewEvent};
 use crate::limits;
+use crate::lineage::Lineage;
 use crate::topic::{Filter, Topic};
 
 /// A log in memory.
 pub struct MemoryEngine {
-    epoch: Epoch,
+    lineage: Lineage,
     dedupe_window: Duration,
     /// Held for one short operation at a time, never across an await.
     log: Mutex<Log>,
@@ -53,7 +54,7 @@ impl MemoryEngine {
     /// An empty log with a new epoch.
     pub fn new(dedupe_window: Duration) -> Self {
         MemoryEngine {
-            epoch: Epoch::random(),
+            lineage: Lineage::new(Epoch::random()),
             dedupe_window,
             log: Mutex::default(),
         }
@@ -175,28 +176,24 @@ impl Engine for MemoryEngine {
         "memory"
     }
 
-    fn durability(&self) -> &'static str {
-        "in memory only: events are lost when the gateway stops"
+    fn durability(&self) -> String {
+        "in memory only: events are lost when the gateway stops".into()
     }
 
-    fn epoch(&self) -> &Epoch {
-        &self.epoch
-    }
-
-    fn bounds(&self) -> Bounds {
+    fn state(&self) -> Arc<LogState> {
         let log = self.log();
-        Bounds {
-            first: log.first(),
-            last: log.last,
-        }
-    }
-
-    fn sizes(&self) -> Sizes {
-        let log = self.log();
-        Sizes {
-            events: log.events.len() as u64,
-            bytes: log.bytes,
-        }
+        Arc::new(LogState {
+            lineage: self.lineage.clone(),
+            bounds: Bounds {
+                first: log.first(),
+                last: log.last,
+            },
+            sizes: Sizes {
+                events: log.events.len() as u64,
+                bytes: log.bytes,
+            },
+            live: true,
+        })
     }
 
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
@@ -209,16 +206,19 @@ impl Engine for MemoryEngine {
             return Err(too_many_ids());
         }
         let mut events = Vec::new();
-        let mut receipts = Vec::with_capacity(batches.len());
+        let mut answers = Vec::with_capacity(batches.len());
         for batch in batches {
             let placed = batch.into_iter().map(|sent| {
                 let (receipt, event) = log.append_one(sent, now, remembered_since_ms);
                 events.extend(event);
                 receipt
             });
-            receipts.push(placed.collect());
+            answers.push(Ok(placed.collect()));
         }
-        Ok(Appended { events, receipts })
+        Ok(Appended {
+            events,
+            batches: answers,
+        })
     }
 
     async fn read(&self, request: ReadRequest) -> Result<Page> {

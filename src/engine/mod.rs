@@ -9,7 +9,10 @@
 //!   very moment it read;
 //! - nothing here waits for an event: that is the bus's part.
 
+mod log;
 mod memory;
+mod page;
+mod retention;
 pub(crate) mod sqlite;
 
 use std::path::PathBuf;
@@ -18,32 +21,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::cursor::{Epoch, Vid};
+use crate::cursor::Vid;
 use crate::error::Result;
 use crate::event::{Event, NewEvent};
-use crate::limits;
 use crate::topic::{Filter, Topic};
 
+pub use log::{BatchBounds, Bounds, LogState, Sizes, Tail, TailStep};
 pub use memory::MemoryEngine;
-pub use sqlite::{OpenError, SqliteEngine};
-
-/// The oldest and the newest retained vid. An empty log has `first == last + 1`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// The oldest retained vid.
-    pub first: Vid,
-    /// The newest vid that was ever given.
-    pub last: Vid,
-}
-
-/// How much a log holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sizes {
-    /// Retained events.
-    pub events: u64,
-    /// Their bytes, as retention counts them.
-    pub bytes: u64,
-}
+pub use page::{Page, PageBudget, ReadRequest};
+use retention::millis;
+pub use retention::{Moment, Retention, TrimStep};
+pub use sqlite::SqliteEngine;
 
 /// Where a published event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,169 +54,11 @@ impl Receipt {
 /// What an append did.
 #[derive(Debug)]
 pub struct Appended {
-    /// The events that are new on the log, in vid order.
+    /// The events that are new on the log, in vid order; none where they come by the tail.
     pub events: Vec<Arc<Event>>,
-    /// One receipt an event, batch by batch, as they were given.
-    pub receipts: Vec<Vec<Receipt>>,
-}
-
-/// How much one page may hold.
-#[derive(Debug, Clone, Copy)]
-pub struct PageBudget {
-    /// Matching events.
-    pub events: usize,
-    /// Bytes of matching events; one event is returned however large it is.
-    pub bytes: usize,
-    /// Events looked at.
-    pub scan: usize,
-}
-
-impl PageBudget {
-    /// A page of at most so many events, within the bounds of [`limits`].
-    pub fn of_events(events: usize) -> Self {
-        PageBudget {
-            events: events.clamp(1, limits::PAGE_EVENTS),
-            bytes: limits::PAGE_BYTES,
-            scan: limits::PAGE_SCAN_EVENTS,
-        }
-    }
-}
-
-/// What to read.
-#[derive(Debug, Clone)]
-pub struct ReadRequest {
-    /// Events after this vid …
-    pub after: Vid,
-    /// … up to and with this one …
-    pub through: Vid,
-    /// … that match this.
-    pub filter: Filter,
-    /// How much at once.
-    pub budget: PageBudget,
-}
-
-/// A part of the log.
-#[derive(Debug)]
-pub struct Page {
-    /// Matching events in vid order.
-    pub events: Vec<Arc<Event>>,
-    /// Everything that matches up to this vid is in `events`.
-    pub through: Vid,
-    /// The oldest retained vid at the moment of reading.
-    pub first: Vid,
-}
-
-impl Page {
-    /// A page of events that are in memory: those after `request.after` that are wanted, within the
-    /// budget. `events` are in vid order, and have everything from there up to `through`.
-    pub(crate) fn fill<'e>(
-        events: impl Iterator<Item = &'e Arc<Event>>,
-        request: &ReadRequest,
-        through: Vid,
-        first: Vid,
-        wanted: impl Fn(&Event) -> bool,
-    ) -> Page {
-        let (budget, through) = (&request.budget, through.min(request.through));
-        let mut page = Page {
-            events: Vec::new(),
-            through,
-            first,
-        };
-        let mut bytes = 0;
-        let range = events
-            .skip_while(|e| e.vid <= request.after)
-            .take_while(|e| e.vid <= through);
-        for (looked_at, event) in range.enumerate() {
-            if looked_at == budget.scan
-                || page.events.len() == budget.events
-                || bytes >= budget.bytes
-            {
-                page.through = event.vid - 1;
-                break;
-            }
-            if wanted(event) {
-                bytes += event.size_bytes();
-                page.events.push(event.clone());
-            }
-        }
-        page
-    }
-}
-
-/// When events leave the log: by whichever comes first.
-#[derive(Debug, Clone, Copy)]
-pub struct Retention {
-    /// Older events are trimmed.
-    pub max_age: Duration,
-    /// More events than this are trimmed, the oldest first.
-    pub max_events: u64,
-    /// More bytes than this are trimmed, the oldest events first.
-    pub max_bytes: u64,
-    /// Publishers' ids are remembered for this long.
-    pub dedupe_window: Duration,
-}
-
-impl Retention {
-    /// Events that came before this are too old; see [`Moment::counted_ms`].
-    fn oldest_event_ms(&self, counted_ms: i64) -> i64 {
-        counted_ms.saturating_sub(millis(self.max_age))
-    }
-
-    /// Ids that came before this are forgotten.
-    fn oldest_id_ms(&self, counted_ms: i64) -> i64 {
-        counted_ms.saturating_sub(millis(self.dedupe_window))
-    }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// A moment, by both clocks of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Moment {
-    /// Milliseconds since 1970, as events show it. It may jump, and events never follow it back.
-    pub time_ms: i64,
-    /// Milliseconds on a clock that never jumps and only goes on while the log is open: ages are
-    /// differences of this one.
-    pub counted_ms: i64,
-}
-
-impl Moment {
-    /// The later one, by each of the clocks.
-    pub(crate) fn max(self, other: Moment) -> Moment {
-        Moment {
-            time_ms: self.time_ms.max(other.time_ms),
-            counted_ms: self.counted_ms.max(other.counted_ms),
-        }
-    }
-}
-
-impl From<i64> for Moment {
-    /// A moment at which both clocks say the same.
-    fn from(ms: i64) -> Self {
-        Moment {
-            time_ms: ms,
-            counted_ms: ms,
-        }
-    }
-}
-
-/// What one step of trimming did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrimStep {
-    /// Events deleted.
-    pub trimmed: u32,
-    /// There is more to trim.
-    pub more: bool,
-}
-
-impl TrimStep {
-    /// A step that found nothing due.
-    pub(crate) const NOTHING: TrimStep = TrimStep {
-        trimmed: 0,
-        more: false,
-    };
+    /// One answer a batch, in the given order: one receipt an event, or why nothing of this batch
+    /// was written. On a shared log one batch may fail and the next one not.
+    pub batches: Vec<Result<Vec<Receipt>>>,
 }
 
 /// A log of events.
@@ -238,16 +68,30 @@ pub trait Engine: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
 
     /// What an acknowledged event survives, for a person to read.
-    fn durability(&self) -> &'static str;
+    fn durability(&self) -> String;
 
-    /// The epoch of the log.
-    fn epoch(&self) -> &Epoch;
+    /// What the log says of itself, as of one moment.
+    fn state(&self) -> Arc<LogState>;
 
-    /// Oldest and newest vid.
-    fn bounds(&self) -> Bounds;
+    /// How much one atomic batch may hold.
+    fn batch_bounds(&self) -> BatchBounds {
+        BatchBounds::default()
+    }
 
-    /// How much it holds.
-    fn sizes(&self) -> Sizes;
+    /// The end of the log behind this vid, where others append as well. Then only what comes here
+    /// becomes visible. It can be taken once.
+    fn take_tail(&self, _after: Vid) -> Option<Box<dyn Tail>> {
+        None
+    }
+
+    /// The newest vid of the log, confirmed by whoever decides on it: asked before a reader is
+    /// notified that its cursor is ahead.
+    ///
+    /// # Errors
+    /// When it cannot be confirmed now.
+    async fn confirmed_last(&self) -> Result<Vid> {
+        Ok(self.state().bounds.last)
+    }
 
     /// Can events be appended? The reason where not.
     fn writable(&self) -> Result<()> {
@@ -270,8 +114,8 @@ pub trait Engine: Send + Sync + 'static {
         0
     }
 
-    /// Appends batches, each with neighbouring vids in its order; all of them or none. Events get
-    /// the time of the last event or of now, whichever is later; where nothing is new on the log,
+    /// Appends batches in the given order, each with neighbouring vids in its order, and each all
+    /// or none. Events get the time of the last event or of now, whichever is later; where nothing is new on the log,
     /// its time is as before.
     ///
     /// # Errors
@@ -296,9 +140,9 @@ pub trait Engine: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(Topic, Vid)>>;
 
-    /// Deletes some of what is due, the oldest first: at most [`limits::TRIM_STEP_EVENTS`] events,
+    /// Deletes some of what is due, the oldest first: at most [`crate::limits::TRIM_STEP_EVENTS`] events,
     /// and no more of anything else than that takes along. An event larger than
-    /// [`limits::TRIM_STEP_BYTES`] is a step of its own. Ages are up to this [`Moment::counted_ms`].
+    /// [`crate::limits::TRIM_STEP_BYTES`] is a step of its own. Ages are up to this [`Moment::counted_ms`].
     async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep>;
 }
 
@@ -314,16 +158,36 @@ pub enum EngineKind {
     Memory,
 }
 
+/// Why a log cannot be opened, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(String);
+
+impl OpenError {
+    /// The text names what was to be opened, and a remedy.
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        OpenError(text.into())
+    }
+}
+
 /// Opens the engine.
 ///
 /// # Errors
-/// When the data folder cannot be used; the text says why and what to do.
-pub fn open(
+/// When the log cannot be used; the text says why and what to do.
+pub async fn open(
     kind: &EngineKind,
     dedupe_window: Duration,
 ) -> std::result::Result<Arc<dyn Engine>, OpenError> {
-    Ok(match kind {
-        EngineKind::Sqlite { data_dir } => Arc::new(SqliteEngine::open(data_dir, dedupe_window)?),
-        EngineKind::Memory => Arc::new(MemoryEngine::new(dedupe_window)),
-    })
+    match kind.clone() {
+        EngineKind::Memory => Ok(Arc::new(MemoryEngine::new(dedupe_window))),
+        EngineKind::Sqlite { data_dir } => {
+            // It checks the files of the log, which can take a while.
+            let opening =
+                tokio::task::spawn_blocking(move || SqliteEngine::open(&data_dir, dedupe_window));
+            let opened = opening.await.map_err(|error| {
+                OpenError::new(format!("opening the log was broken off: {error}"))
+            })?;
+            Ok(Arc::new(opened?))
+        }
+    }
 }

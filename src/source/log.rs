@@ -1,6 +1,7 @@
 //! Reading and appending to the gateway's own log, through the bus.
 
 use crate::bus::{Bus, Page, PageBudget, ReadRequest, Receipt};
+use crate::caller::Caller;
 use crate::cursor::Vid;
 use crate::error::Result;
 use crate::event::NewEvent;
@@ -26,7 +27,7 @@ pub(super) async fn read_after(
 
 /// Makes a batch durable, waiting for its turn where the queue is full.
 pub(super) async fn append(bus: &Bus, batch: Vec<NewEvent>) -> Result<Vec<Receipt>> {
-    let stream = bus.publish_stream();
+    let stream = bus.publish_stream(&Caller::gateway());
     let publishing = stream.enqueue_with_backpressure(batch).await?;
     publishing.done().await
 }

@@ -12,9 +12,9 @@ use super::work::{DeadLetter, Pulled, Source, SourceError, WorkOutcome};
 use super::*;
 use crate::bus::Receipt;
 use crate::config::{Config, Overrides};
-use crate::cursor::{Epoch, Vid};
+use crate::cursor::Vid;
 use crate::engine::{
-    Appended, Bounds, Engine, MemoryEngine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep,
+    Appended, Engine, LogState, MemoryEngine, Moment, Page, ReadRequest, Retention, TrimStep,
 };
 use crate::error::{Error, ErrorKind, Result as BusResult};
 use crate::event::{EventParts, NewEvent};
@@ -43,17 +43,11 @@ impl Engine for FullAtTimes {
     fn kind(&self) -> &'static str {
         self.log.kind()
     }
-    fn durability(&self) -> &'static str {
+    fn durability(&self) -> String {
         self.log.durability()
     }
-    fn epoch(&self) -> &Epoch {
-        self.log.epoch()
-    }
-    fn bounds(&self) -> Bounds {
-        self.log.bounds()
-    }
-    fn sizes(&self) -> Sizes {
-        self.log.sizes()
+    fn state(&self) -> Arc<LogState> {
+        self.log.state()
     }
     async fn read(&self, request: ReadRequest) -> BusResult<Page> {
         self.log.read(request).await
@@ -229,7 +223,7 @@ async fn a_gateway_that_ends_while_events_are_held_acknowledges_none_of_them() {
         stage.script.acknowledged.lock().expect("the script").len(),
         0
     );
-    assert_eq!(stage.engine.bounds().last, 0);
+    assert_eq!(stage.engine.state().bounds.last, 0);
 }
 
 #[tokio::test(start_paused = true)]

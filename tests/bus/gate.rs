@@ -1,13 +1,13 @@
 //! An engine whose appends wait for the test, or fail when it says so.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
-use vidette::cursor::{Epoch, Vid};
+use vidette::cursor::Vid;
 use vidette::engine::{
-    Appended, Bounds, Engine, MemoryEngine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep,
+    Appended, Engine, LogState, MemoryEngine, Moment, Page, ReadRequest, Retention, TrimStep,
 };
 use vidette::error::{Error, Result};
 use vidette::event::NewEvent;
@@ -61,20 +61,12 @@ impl Engine for GateEngine {
         "gate"
     }
 
-    fn durability(&self) -> &'static str {
-        "as the test says"
+    fn durability(&self) -> String {
+        "as the test says".into()
     }
 
-    fn epoch(&self) -> &Epoch {
-        self.inner.epoch()
-    }
-
-    fn bounds(&self) -> Bounds {
-        self.inner.bounds()
-    }
-
-    fn sizes(&self) -> Sizes {
-        self.inner.sizes()
+    fn state(&self) -> Arc<LogState> {
+        self.inner.state()
     }
 
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {

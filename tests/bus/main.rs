@@ -3,6 +3,8 @@
 mod gate;
 mod publishing;
 mod retention;
+mod scripted;
+mod shared_log;
 mod standing_still;
 mod streams;
 mod subscriptions;
@@ -11,6 +13,7 @@ mod waking;
 
 use std::sync::Arc;
 use std::time::Duration;
+use vidette::caller::Caller;
 
 use vidette::bus::{Bus, BusOptions, OnGap, Step, SubscribeRequest, Subscription};
 use vidette::cursor::Start;
@@ -64,7 +67,10 @@ fn event(topic: &str) -> NewEvent {
 }
 
 async fn publish(bus: &Bus, topic: &str) -> u64 {
-    bus.publish(vec![event(topic)]).await.expect("a receipt")[0].vid
+    bus.publish(&Caller::gateway(), vec![event(topic)])
+        .await
+        .expect("a receipt")[0]
+        .vid
 }
 
 fn ask(topic: &str, start: Start) -> SubscribeRequest {
@@ -78,7 +84,7 @@ fn ask(topic: &str, start: Start) -> SubscribeRequest {
 
 /// Opens a subscription and reads its hello.
 async fn subscribe(bus: &Bus, topic: &str, start: Start) -> Subscription {
-    let mut subscription = Subscription::open(bus, ask(topic, start))
+    let mut subscription = Subscription::open(bus, &Caller::gateway(), ask(topic, start))
         .await
         .expect("a subscription");
     assert!(matches!(step(&mut subscription).await, Step::Hello { .. }));

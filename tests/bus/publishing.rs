@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use vidette::caller::Caller;
 
 use tokio::time::timeout;
 use vidette::bus::Step;
@@ -23,7 +24,7 @@ async fn an_event_is_neither_acknowledged_nor_shown_before_it_is_durable() {
     assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
 
     let publishing = bus
-        .enqueue(vec![event("door.1")])
+        .enqueue(&Caller::gateway(), vec![event("door.1")])
         .expect("a place in the queue");
     let mut acknowledged = tokio::spawn(publishing.done());
     assert!(
@@ -54,7 +55,7 @@ async fn an_event_that_could_not_be_made_durable_is_never_shown() {
 
     engine.fail_with(Some(Error::new(ErrorKind::StorageFull, "full")));
     let refused = bus
-        .publish(vec![event("door.1")])
+        .publish(&Caller::gateway(), vec![event("door.1")])
         .await
         .expect_err("a full disk");
     assert_eq!(refused.kind(), ErrorKind::StorageFull);
@@ -74,7 +75,7 @@ async fn what_waits_behind_a_commit_is_committed_together() {
     let bus = bus_on(engine.clone());
     let waiting: Vec<_> = (0..100)
         .map(|_| {
-            bus.enqueue(vec![event("door.1")])
+            bus.enqueue(&Caller::gateway(), vec![event("door.1")])
                 .expect("a place in the queue")
         })
         .collect();
@@ -98,7 +99,7 @@ async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
     let bus = bus_on(engine.clone());
     let mut taken = Vec::new();
     let refused = loop {
-        match bus.enqueue(vec![event("door.1")]) {
+        match bus.enqueue(&Caller::gateway(), vec![event("door.1")]) {
             Ok(publishing) => taken.push(publishing),
             Err(refused) => break refused,
         }
@@ -124,7 +125,7 @@ async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
 async fn a_batch_is_neither_empty_nor_endless() {
     let bus = bus();
     assert_eq!(
-        bus.publish(Vec::new())
+        bus.publish(&Caller::gateway(), Vec::new())
             .await
             .expect_err("an empty batch")
             .kind(),
@@ -132,7 +133,7 @@ async fn a_batch_is_neither_empty_nor_endless() {
     );
     let endless = vec![event("door.1"); limits::MAX_BATCH_EVENTS + 1];
     assert_eq!(
-        bus.publish(endless)
+        bus.publish(&Caller::gateway(), endless)
             .await
             .expect_err("an endless batch")
             .kind(),
@@ -146,7 +147,7 @@ async fn a_closing_bus_takes_nothing_more() {
     publish(&bus, "door.1").await;
     bus.close();
     assert_eq!(
-        bus.publish(vec![event("door.1")])
+        bus.publish(&Caller::gateway(), vec![event("door.1")])
             .await
             .expect_err("it is closing")
             .kind(),

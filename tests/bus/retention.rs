@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use vidette::caller::Caller;
 
 use tempfile::TempDir;
 use vidette::bus::{Bus, BusOptions};
@@ -34,7 +35,9 @@ async fn a_log_that_is_filled_faster_than_one_step_deletes_keeps_its_bound() {
     });
     let mut most = 0;
     for _ in 0..25 {
-        let receipts = bus.publish(vec![event("a"); BATCH]).await;
+        let receipts = bus
+            .publish(&Caller::gateway(), vec![event("a"); BATCH])
+            .await;
         receipts.expect("receipts");
         most = most.max(bus.gauges().events);
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use vidette::caller::Caller;
 
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
@@ -81,11 +82,13 @@ fn large_event() -> NewEvent {
 async fn a_publisher_that_stands_still_takes_no_place_in_the_queue() {
     let engine = Arc::new(GateEngine::new());
     let bus = bus_on(engine.clone());
-    let full = || bus.enqueue(vec![large_event()]);
+    let full = || bus.enqueue(&Caller::gateway(), vec![large_event()]);
     let queued: Vec<_> = std::iter::from_fn(|| full().ok()).collect();
     assert!(queued.len() > 10, "the queue holds {}", queued.len());
     let count = 2 * limits::PUBLISH_QUEUE_BYTES / (1024 * 1024);
-    let streams: Vec<_> = (0..count).map(|_| bus.publish_stream()).collect();
+    let streams: Vec<_> = (0..count)
+        .map(|_| bus.publish_stream(&Caller::gateway()))
+        .collect();
     let mut still: Vec<_> = streams
         .iter()
         .map(|stream| Box::pin(stream.enqueue_with_backpressure(vec![large_event()])))
@@ -99,7 +102,7 @@ async fn a_publisher_that_stands_still_takes_no_place_in_the_queue() {
     }
     let published = async {
         loop {
-            match bus.publish(vec![large_event()]).await {
+            match bus.publish(&Caller::gateway(), vec![large_event()]).await {
                 Err(refused) if refused.kind() == ErrorKind::Busy => tokio::task::yield_now().await,
                 other => return other,
             }
@@ -117,8 +120,12 @@ async fn a_publisher_that_stands_still_takes_no_place_in_the_queue() {
 async fn a_commit_that_panics_leaves_no_publisher_waiting() {
     let engine = Arc::new(GateEngine::new());
     let bus = bus_on(engine.clone());
-    let broken_off = bus.enqueue(vec![event("a")]).expect("it is queued");
-    let behind_it = bus.enqueue(vec![event("a")]).expect("it is queued");
+    let broken_off = bus
+        .enqueue(&Caller::gateway(), vec![event("a")])
+        .expect("it is queued");
+    let behind_it = bus
+        .enqueue(&Caller::gateway(), vec![event("a")])
+        .expect("it is queued");
     engine.panic_once();
     engine.open(2);
     for publishing in [broken_off, behind_it] {
@@ -128,7 +135,7 @@ async fn a_commit_that_panics_leaves_no_publisher_waiting() {
             .expect_err("it was not published");
     }
     assert_eq!(
-        bus.publish(vec![event("a")])
+        bus.publish(&Caller::gateway(), vec![event("a")])
             .await
             .expect("a receipt")
             .len(),

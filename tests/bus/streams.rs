@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use vidette::caller::Caller;
 
 use futures_util::stream;
 use tokio::task::JoinHandle;
@@ -47,7 +48,7 @@ async fn until_held_back(stream: &PublishStream, batch: &[NewEvent]) -> Vec<Publ
 fn until_refused(bus: &Bus, event: &NewEvent) -> Vec<Publishing> {
     let mut taken = Vec::new();
     loop {
-        match bus.enqueue(vec![event.clone()]) {
+        match bus.enqueue(&Caller::gateway(), vec![event.clone()]) {
             Ok(publishing) => taken.push(publishing),
             Err(refused) => {
                 assert_eq!(refused.kind(), ErrorKind::Busy);
@@ -88,7 +89,9 @@ async fn single_requests_have_half_of_the_queue_beside_any_number_of_streams() {
         let event = event_of(size);
         let unit = if size == 1 { 1 } else { event.size_bytes() };
         let mut taken = Vec::new();
-        let streams: Vec<PublishStream> = (0..12).map(|_| bus.publish_stream()).collect();
+        let streams: Vec<PublishStream> = (0..12)
+            .map(|_| bus.publish_stream(&Caller::gateway()))
+            .collect();
         for stream in &streams {
             let of_stream = until_held_back(stream, std::slice::from_ref(&event)).await;
             assert!(
@@ -144,7 +147,7 @@ async fn large_batches_of_many_streams_come_in_turn() {
     let largest = vec![event_of(MEGABYTE); 2 * limits::PUBLISH_STREAM_BYTES / MEGABYTE];
     let large: Vec<_> = (0..8)
         .map(|_| {
-            let (stream, batch) = (bus.publish_stream(), largest.clone());
+            let (stream, batch) = (bus.publish_stream(&Caller::gateway()), largest.clone());
             tokio::spawn(async move {
                 for _ in 0..3 {
                     let taken = stream.enqueue_with_backpressure(batch.clone()).await;
@@ -153,7 +156,7 @@ async fn large_batches_of_many_streams_come_in_turn() {
             })
         })
         .collect();
-    let small = bus.publish_stream();
+    let small = bus.publish_stream(&Caller::gateway());
     let small = tokio::spawn(async move {
         let taken = small.enqueue_with_backpressure(vec![event_of(1)]).await;
         taken.expect("it is taken").done().await.expect("a receipt")

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use vidette::caller::Caller;
 
 use tokio::time::Instant;
 use vidette::bus::{Bus, BusOptions, OnGap, Step, SubscribeRequest, Subscription};
@@ -73,7 +74,7 @@ async fn events_put_the_heartbeat_off() {
 async fn a_long_log_comes_page_by_page_and_whole() {
     let bus = bus();
     let count = limits::PAGE_EVENTS * 2 + 7;
-    bus.publish(vec![event("door.1"); count])
+    bus.publish(&Caller::gateway(), vec![event("door.1"); count])
         .await
         .expect("receipts");
     let mut reader = subscribe(&bus, ">", Start::Earliest).await;
@@ -90,14 +91,14 @@ async fn a_long_log_comes_page_by_page_and_whole() {
 #[tokio::test]
 async fn a_limit_ends_the_subscription() {
     let bus = bus();
-    bus.publish(vec![event("door.1"); 5])
+    bus.publish(&Caller::gateway(), vec![event("door.1"); 5])
         .await
         .expect("receipts");
     let request = SubscribeRequest {
         limit: Some(3),
         ..ask(">", Start::Earliest)
     };
-    let mut reader = Subscription::open(&bus, request)
+    let mut reader = Subscription::open(&bus, &Caller::gateway(), request)
         .await
         .expect("a subscription");
     assert!(matches!(step(&mut reader).await, Step::Hello { .. }));
@@ -129,7 +130,7 @@ async fn what_was_trimmed_under_a_reader_is_told_as_a_gap_before_the_next_event(
     publish(&bus, "door.1").await;
     let mut reader = subscribe(&bus, ">", Start::Earliest).await;
     assert_eq!(vids(&mut reader).await, [1]);
-    bus.publish(vec![event("door.1"); 100])
+    bus.publish(&Caller::gateway(), vec![event("door.1"); 100])
         .await
         .expect("receipts");
     trimmed_to(&bus, 92).await;
@@ -149,7 +150,7 @@ async fn a_reader_from_the_earliest_that_has_caught_up_is_told_what_it_missed_th
     let bus = bus();
     let mut reader = subscribe(&bus, ">", Start::Earliest).await;
     assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
-    bus.publish(vec![event("door.1"); 3])
+    bus.publish(&Caller::gateway(), vec![event("door.1"); 3])
         .await
         .expect("receipts");
     bus.trim(keep(0)).await.expect("trimmed");
@@ -163,7 +164,7 @@ async fn trimming_what_does_not_match_is_no_gap_for_a_connected_subscriber() {
     let bus = short_bus(10);
     let mut reader = subscribe(&bus, "window.1", Start::Latest).await;
     assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
-    bus.publish(vec![event("door.1"); 100])
+    bus.publish(&Caller::gateway(), vec![event("door.1"); 100])
         .await
         .expect("receipts");
     trimmed_to(&bus, 91).await;
@@ -174,7 +175,7 @@ async fn trimming_what_does_not_match_is_no_gap_for_a_connected_subscriber() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_wants_to_fail_on_a_gap_does() {
     let bus = short_bus(10);
-    bus.publish(vec![event("door.1"); 100])
+    bus.publish(&Caller::gateway(), vec![event("door.1"); 100])
         .await
         .expect("receipts");
     trimmed_to(&bus, 91).await;
@@ -183,7 +184,7 @@ async fn a_reader_that_wants_to_fail_on_a_gap_does() {
         on_gap: OnGap::Fail,
         ..ask(">", after(89))
     };
-    let fault = Subscription::open(&bus, request)
+    let fault = Subscription::open(&bus, &Caller::gateway(), request)
         .await
         .err()
         .expect("a gap");
@@ -193,7 +194,9 @@ async fn a_reader_that_wants_to_fail_on_a_gap_does() {
         ..ask(">", after(90))
     };
     assert!(
-        Subscription::open(&bus, request).await.is_ok(),
+        Subscription::open(&bus, &Caller::gateway(), request)
+            .await
+            .is_ok(),
         "first-1 is a good cursor"
     );
 }
@@ -208,7 +211,7 @@ async fn a_cursor_from_the_future_is_waited_for_and_then_told() {
     });
 
     let begun = Instant::now();
-    let mut reader = Subscription::open(&bus, ask(">", ahead.clone()))
+    let mut reader = Subscription::open(&bus, &Caller::gateway(), ask(">", ahead.clone()))
         .await
         .expect("a subscription");
     assert_eq!(begun.elapsed(), limits::AHEAD_WAIT);
@@ -218,7 +221,7 @@ async fn a_cursor_from_the_future_is_waited_for_and_then_told() {
 
     let opening = tokio::spawn({
         let bus = bus.clone();
-        async move { Subscription::open(&bus, ask(">", ahead)).await }
+        async move { Subscription::open(&bus, &Caller::gateway(), ask(">", ahead)).await }
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     publish(&bus, "door.1").await;
@@ -241,7 +244,7 @@ async fn closing_is_the_last_word() {
     let (closing, end) = told.await.expect("the task");
     assert!(matches!(closing, Ok(Some(Step::Closing { .. }))));
     assert!(matches!(end, Ok(None)));
-    let late = Subscription::open(&bus, ask(">", Start::Latest))
+    let late = Subscription::open(&bus, &Caller::gateway(), ask(">", Start::Latest))
         .await
         .err()
         .expect("it is closing");
@@ -258,7 +261,7 @@ async fn subscriptions_are_bounded_and_given_back() {
         },
     );
     let reader = subscribe(&bus, ">", Start::Latest).await;
-    let refused = Subscription::open(&bus, ask(">", Start::Latest))
+    let refused = Subscription::open(&bus, &Caller::gateway(), ask(">", Start::Latest))
         .await
         .err()
         .expect("one is the bound");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use vidette::caller::Caller;
 
 use tempfile::TempDir;
 use vidette::bus::{Bus, BusOptions, TimeSource};
@@ -77,14 +78,17 @@ async fn publish(bus: &Bus, id: &str) -> (u64, i64, bool) {
         ..EventParts::default()
     };
     let event = NewEvent::check(parts, 100).expect("an event");
-    let receipt = bus.publish(vec![event]).await.expect("a receipt")[0];
+    let receipt = bus
+        .publish(&Caller::gateway(), vec![event])
+        .await
+        .expect("a receipt")[0];
     let request = ReadRequest {
         after: receipt.vid - 1,
         through: receipt.vid,
         filter: Filter::parse(["a"]).expect("a filter"),
         budget: PageBudget::of_events(1),
     };
-    let page = bus.engine().read(request).await.expect("a page");
+    let page = bus.engine_for_tests().read(request).await.expect("a page");
     (receipt.vid, page.events[0].time_ms, receipt.duplicate)
 }
 
@@ -184,7 +188,7 @@ async fn an_idle_log_grows_older_over_restarts() {
         machine.pass(DAY);
         // Retention has its turn, and notes the time.
         until(|| {
-            bus.engine()
+            bus.engine_for_tests()
                 .newest_moment()
                 .expect("it is noted")
                 .counted_ms

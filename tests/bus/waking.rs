@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use vidette::caller::Caller;
 
 use vidette::bus::{Bus, Step, Subscription};
 use vidette::cursor::Start;
@@ -92,7 +93,9 @@ async fn no_wake_up_is_missed_under_load() {
         writer.await.expect("a writer");
     }
     for name in ["end.0", "end.1", "end.2", "end.3"] {
-        bus.publish(vec![event(name)]).await.expect("a receipt");
+        bus.publish(&Caller::gateway(), vec![event(name)])
+            .await
+            .expect("a receipt");
     }
     for reader in readers {
         let seen = tokio::time::timeout(std::time::Duration::from_secs(60), reader)
@@ -116,7 +119,7 @@ async fn read_numbers(bus: Bus, door: usize, leave_after: u32) -> u64 {
             on_gap: vidette::bus::OnGap::Fail,
             limit: Some(leave_after),
         };
-        let mut subscription = Subscription::open(&bus, request)
+        let mut subscription = Subscription::open(&bus, &Caller::gateway(), request)
             .await
             .expect("a subscription");
         while let Some(step) = subscription.next().await.expect("no gap") {

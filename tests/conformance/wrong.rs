@@ -2,16 +2,18 @@
 //! suite is blind there.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use vidette::cursor::{Epoch, Vid};
 use vidette::engine::{
-    Appended, Bounds, Engine, MemoryEngine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep,
+    Appended, Engine, LogState, MemoryEngine, Moment, Page, ReadRequest, Retention, TrimStep,
 };
 use vidette::error::Result;
 use vidette::event::NewEvent;
+use vidette::lineage::Lineage;
 use vidette::topic::{Filter, Topic};
 
 use crate::cases::Case;
@@ -129,28 +131,17 @@ impl Engine for WrongEngine {
         "wrong"
     }
 
-    fn durability(&self) -> &'static str {
-        "broken on purpose"
+    fn durability(&self) -> String {
+        "broken on purpose".into()
     }
 
-    fn epoch(&self) -> &Epoch {
-        &self.epoch
-    }
-
-    fn bounds(&self) -> Bounds {
-        let Bounds { first, last } = self.inner.bounds();
-        Bounds {
-            first: if self.wrongness == Wrongness::SilentLoss {
-                1
-            } else {
-                first
-            },
-            last,
+    fn state(&self) -> Arc<LogState> {
+        let mut state = (*self.inner.state()).clone();
+        state.lineage = Lineage::new(self.epoch.clone());
+        if self.wrongness == Wrongness::SilentLoss {
+            state.bounds.first = 1;
         }
-    }
-
-    fn sizes(&self) -> Sizes {
-        self.inner.sizes()
+        Arc::new(state)
     }
 
     async fn append(&self, mut batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use vidette::caller::Caller;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -124,13 +125,16 @@ fn event(topic: &str) -> NewEvent {
 }
 
 async fn publish(bus: &Bus, topic: &str) -> u64 {
-    bus.publish(vec![event(topic)]).await.expect("a receipt")[0].vid
+    bus.publish(&Caller::gateway(), vec![event(topic)])
+        .await
+        .expect("a receipt")[0]
+        .vid
 }
 
 async fn append(units: u64) {
     let bus = bus();
     for _ in 0..units / 10 {
-        bus.publish(vec![event("house.7.door.3"); 10])
+        bus.publish(&Caller::gateway(), vec![event("house.7.door.3"); 10])
             .await
             .expect("receipts");
     }
@@ -148,7 +152,7 @@ async fn subscribe_to(bus: &Bus, topics: &[impl AsRef<str>], start: Start) -> Su
         on_gap: OnGap::Continue,
         limit: None,
     };
-    Subscription::open(bus, request)
+    Subscription::open(bus, &Caller::gateway(), request)
         .await
         .expect("a subscription")
 }
@@ -164,7 +168,7 @@ async fn take(subscription: &mut Subscription, mut wanted: u64) {
 
 async fn page(units: u64) {
     let bus = bus();
-    bus.publish(vec![event("house.7.door.3"); 1000])
+    bus.publish(&Caller::gateway(), vec![event("house.7.door.3"); 1000])
         .await
         .expect("receipts");
     for _ in 0..units / 1000 {

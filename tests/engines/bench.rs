@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use vidette::engine::{
-    self, Engine, EngineKind, Page, PageBudget, ReadRequest, Receipt, Retention,
+    Appended, Engine, EngineKind, MemoryEngine, OpenError, Page, PageBudget, ReadRequest, Receipt,
+    Retention, SqliteEngine,
 };
 use vidette::event::{Event, EventParts, NewEvent};
 use vidette::limits;
@@ -23,6 +24,17 @@ pub(crate) struct Bench {
     engine: Option<Arc<dyn Engine>>,
 }
 
+/// What `engine::open` does, without a runtime.
+pub(crate) fn open_engine(
+    kind: &EngineKind,
+    window: Duration,
+) -> Result<Arc<dyn Engine>, OpenError> {
+    Ok(match kind {
+        EngineKind::Sqlite { data_dir } => Arc::new(SqliteEngine::open(data_dir, window)?),
+        EngineKind::Memory => Arc::new(MemoryEngine::new(window)),
+    })
+}
+
 impl Bench {
     pub(crate) fn memory() -> Self {
         Self::open(EngineKind::Memory, None)
@@ -35,7 +47,7 @@ impl Bench {
     }
 
     fn open(kind: EngineKind, folder: Option<TempDir>) -> Self {
-        let engine = engine::open(&kind, WINDOW).expect("an engine");
+        let engine = open_engine(&kind, WINDOW).expect("an engine");
         Bench {
             kind,
             window: WINDOW,
@@ -47,7 +59,7 @@ impl Bench {
     /// Closes it and opens it again on the same data.
     pub(crate) fn reopen(&mut self) {
         drop(self.engine.take());
-        self.engine = Some(engine::open(&self.kind, self.window).expect("it opens again"));
+        self.engine = Some(open_engine(&self.kind, self.window).expect("it opens again"));
     }
 
     pub(crate) fn close(&mut self) {
@@ -78,13 +90,13 @@ impl Bench {
 
     /// Appends one batch.
     pub(crate) async fn append(&self, batch: Vec<NewEvent>, now_ms: i64) -> Vec<Receipt> {
-        let mut appended = self
+        let appended = self
             .engine()
             .append(vec![batch], now_ms.into())
             .await
             .expect("it is appended");
-        assert_eq!(appended.receipts.len(), 1);
-        appended.receipts.remove(0)
+        assert_eq!(receipts_of(&appended).len(), 1);
+        receipts_of(&appended).remove(0)
     }
 
     /// Appends so many events of one topic in batches, all at one time.
@@ -121,8 +133,8 @@ impl Bench {
 
     /// Reads page by page to the end, as a subscriber does.
     pub(crate) async fn read_all(&self, topics: &[&str], budget: PageBudget) -> Vec<u64> {
-        let last = self.engine().bounds().last;
-        let (mut after, mut seen) = (self.engine().bounds().first - 1, Vec::new());
+        let last = self.engine().state().bounds.last;
+        let (mut after, mut seen) = (self.engine().state().bounds.first - 1, Vec::new());
         while after < last {
             let page = self.read_within(after, last, topics, budget).await;
             assert!(
@@ -182,4 +194,12 @@ pub(crate) fn keep() -> Retention {
         max_bytes: u64::MAX,
         dedupe_window: WINDOW,
     }
+}
+
+/// The receipts of each batch, of which none may have failed.
+pub(crate) fn receipts_of(appended: &Appended) -> Vec<Vec<Receipt>> {
+    let batches = appended.batches.iter().cloned();
+    batches
+        .map(|receipts| receipts.expect("a batch that was written"))
+        .collect()
 }

@@ -52,7 +52,7 @@ async fn closing_a_log_that_was_replaced_keeps_the_write_ahead_log_of_the_other_
     );
 
     let again = SqliteEngine::open(&path("data"), Duration::from_secs(120)).expect("the other log");
-    assert_eq!(again.bounds().last, 2);
+    assert_eq!(again.state().bounds.last, 2);
 }
 
 /// The last connection that closes copies the write-ahead log into the database.

@@ -8,7 +8,7 @@ use proptest::test_runner::Config;
 use vidette::engine::{Bounds, Moment, PageBudget, ReadRequest, Receipt, Retention};
 use vidette::event::NewEvent;
 
-use crate::bench::{Bench, T0, WINDOW, event, event_with_id, filter, keep, vids};
+use crate::bench::{Bench, T0, WINDOW, event, event_with_id, filter, keep, receipts_of, vids};
 
 const TOPICS: [&str; 6] = ["a", "a.1", "a.2", "b.1", "b.1.x", "c"];
 const FILTERS: [&[&str]; 7] = [
@@ -300,11 +300,11 @@ impl Run {
             }
         }
         assert_eq!(
-            self.bench.engine().bounds(),
+            self.bench.engine().state().bounds,
             self.model.bounds(),
             "after {step:?}"
         );
-        let size = self.bench.engine().sizes();
+        let size = self.bench.engine().state().sizes;
         assert_eq!(
             size.events,
             self.model.retained().count() as u64,
@@ -342,7 +342,7 @@ impl Run {
             .append(batches, self.model.now())
             .await
             .expect("it is appended");
-        assert_eq!(appended.receipts, expected);
+        assert_eq!(receipts_of(&appended), expected);
         assert_eq!(
             vids(&appended.events),
             (before + 1..=self.model.log.len() as u64).collect::<Vec<_>>()

@@ -58,7 +58,7 @@ async fn a_log_whose_index_was_never_behind_is_taken_over() {
     let bench = old_log(&format!("{VERSION_2}{NEVER_BEHIND}"));
     bench.append(vec![event("door.1", "y")], T0).await;
     assert_eq!(
-        bench.engine().bounds(),
+        bench.engine().state().bounds,
         Bounds {
             first: 1,
             last: 501
@@ -92,7 +92,7 @@ async fn a_log_of_an_older_version_keeps_its_ages() {
 async fn a_log_with_a_foreign_key_is_taken_over_without_it() {
     let mut bench = old_log(VERSION_2);
     assert_eq!(
-        bench.engine().bounds(),
+        bench.engine().state().bounds,
         Bounds {
             first: 1,
             last: 500

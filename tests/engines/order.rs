@@ -4,7 +4,7 @@ use vidette::engine::{Bounds, Receipt, Sizes};
 use vidette::event::{EventParts, NewEvent};
 use vidette::limits;
 
-use crate::bench::{Bench, T0, WINDOW, event, event_with_id, keep, vids};
+use crate::bench::{Bench, T0, WINDOW, event, event_with_id, keep, receipts_of, vids};
 
 crate::on_every_engine!(
     an_empty_log_begins_before_vid_1,
@@ -33,8 +33,8 @@ fn duplicate(vid: u64) -> Receipt {
 }
 
 async fn an_empty_log_begins_before_vid_1(bench: Bench) {
-    assert_eq!(bench.engine().bounds(), Bounds { first: 1, last: 0 });
-    assert_eq!(bench.engine().sizes(), Sizes::default());
+    assert_eq!(bench.engine().state().bounds, Bounds { first: 1, last: 0 });
+    assert_eq!(bench.engine().state().sizes, Sizes::default());
     assert!(bench.engine().writable().is_ok());
     let page = bench.read(0, 0, &[]).await;
     assert_eq!((page.events.len(), page.through, page.first), (0, 0, 1));
@@ -60,8 +60,8 @@ async fn vids_rise_from_1_and_a_batch_has_neighbouring_vids(bench: Bench) {
         let first = u64::try_from(round).expect("a round") * 3 + 1;
         assert_eq!(receipts, [new(first), new(first + 1), new(first + 2)]);
     }
-    assert_eq!(bench.engine().bounds(), Bounds { first: 1, last: 15 });
-    assert_eq!(bench.engine().sizes().events, 15);
+    assert_eq!(bench.engine().state().bounds, Bounds { first: 1, last: 15 });
+    assert_eq!(bench.engine().state().sizes.events, 15);
 }
 
 async fn several_batches_of_one_append_keep_their_order(bench: Bench) {
@@ -80,7 +80,7 @@ async fn several_batches_of_one_append_keep_their_order(bench: Bench) {
         .await
         .expect("it is appended");
     assert_eq!(
-        appended.receipts,
+        receipts_of(&appended),
         [
             vec![new(1)],
             vec![new(2), duplicate(1), new(3)],
@@ -172,15 +172,18 @@ async fn an_id_of_a_trimmed_event_is_still_a_duplicate(bench: Bench) {
 
 async fn an_append_of_duplicates_only_appends_nothing(bench: Bench) {
     bench.append(vec![event_with_id("a", "x", "1")], T0).await;
-    let before = (bench.engine().bounds(), bench.engine().sizes());
+    let before = (bench.engine().state().bounds, bench.engine().state().sizes);
     let appended = bench
         .engine()
         .append(vec![vec![event_with_id("a", "x", "1")]; 3], (T0 + 1).into())
         .await
         .expect("it is appended");
     assert!(appended.events.is_empty());
-    assert_eq!(appended.receipts, vec![vec![duplicate(1)]; 3]);
-    assert_eq!((bench.engine().bounds(), bench.engine().sizes()), before);
+    assert_eq!(receipts_of(&appended), vec![vec![duplicate(1)]; 3]);
+    assert_eq!(
+        (bench.engine().state().bounds, bench.engine().state().sizes),
+        before
+    );
 }
 
 async fn times_never_fall_when_the_clock_goes_back(mut bench: Bench) {
@@ -237,14 +240,14 @@ async fn what_was_sent_comes_back_byte_for_byte(mut bench: Bench) {
     .map(|parts| NewEvent::check(parts, limits::MAX_EVENT_BYTES_CEILING).expect("an event"))
     .collect();
     bench.append(sent.clone(), T0).await;
-    let size = bench.engine().sizes();
+    let size = bench.engine().state().sizes;
     assert_eq!(
         size.bytes,
         sent.iter().map(|e| e.size_bytes() as u64).sum::<u64>()
     );
     if bench.is_durable() {
         bench.reopen();
-        assert_eq!(bench.engine().sizes(), size);
+        assert_eq!(bench.engine().state().sizes, size);
     }
     let page = bench.read(0, 3, &[]).await;
     assert_eq!(page.events.len(), 3);

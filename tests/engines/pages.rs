@@ -158,7 +158,7 @@ async fn a_rare_topic_is_found_in_a_long_log_however_small_the_budget(bench: Ben
         expected.push(bench.append(vec![event("rare.topic", "x")], T0).await[0].vid);
     }
     bench.append_many("busy.topic", 5000, T0).await;
-    let all = bench.engine().bounds().last;
+    let all = bench.engine().state().bounds.last;
     assert_eq!(all, 22_099);
     for budget in [
         MANY,

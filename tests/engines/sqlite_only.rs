@@ -22,17 +22,17 @@ async fn a_log_that_is_opened_again_is_as_it_was() {
         .await;
     let read = async |bench: &Bench| format!("{:?}", bench.read(0, 3, &[]).await);
     let before = (
-        bench.engine().epoch().clone(),
-        bench.engine().bounds(),
-        bench.engine().sizes(),
+        bench.engine().state().lineage.epoch().clone(),
+        bench.engine().state().bounds,
+        bench.engine().state().sizes,
         read(&bench).await,
     );
     for _ in 0..3 {
         bench.reopen();
         let now = (
-            bench.engine().epoch().clone(),
-            bench.engine().bounds(),
-            bench.engine().sizes(),
+            bench.engine().state().lineage.epoch().clone(),
+            bench.engine().state().bounds,
+            bench.engine().state().sizes,
             read(&bench).await,
         );
         assert_eq!(now, before);
@@ -77,7 +77,7 @@ async fn a_log_that_was_trimmed_to_nothing_never_gives_a_vid_again() {
         );
         bench.reopen();
         assert_eq!(
-            bench.engine().bounds(),
+            bench.engine().state().bounds,
             Bounds {
                 first: last + 1,
                 last
@@ -90,7 +90,7 @@ async fn a_log_that_was_trimmed_to_nothing_never_gives_a_vid_again() {
 async fn a_folder_is_held_by_one_engine_at_a_time() {
     let mut bench = Bench::sqlite();
     bench.append(vec![event("a", "1")], T0).await;
-    let Err(refused) = engine::open(bench.kind(), Duration::from_secs(1)) else {
+    let Err(refused) = engine::open(bench.kind(), Duration::from_secs(1)).await else {
         panic!("opened twice")
     };
     assert!(
@@ -105,7 +105,7 @@ async fn a_folder_is_held_by_one_engine_at_a_time() {
         "the holder goes on"
     );
     bench.reopen();
-    assert_eq!(bench.engine().bounds(), Bounds { first: 1, last: 2 });
+    assert_eq!(bench.engine().state().bounds, Bounds { first: 1, last: 2 });
 }
 
 /// Nothing may grow without bound, and the index of topics is trimmed in the same steps as the
@@ -137,7 +137,7 @@ async fn trimming_leaves_nothing_behind_of_the_events_it_took() {
         .expect("a step")
         .more
     {}
-    let Bounds { first, last } = bench.engine().bounds();
+    let Bounds { first, last } = bench.engine().state().bounds;
     assert_eq!((first, last), (20_481, 20_482));
     bench.close();
 
@@ -209,10 +209,10 @@ async fn the_index_agrees_with_the_events_as_far_as_it_goes() {
                 EXCEPT SELECT topic_id, block FROM topic_blocks)",
         );
     }
-    let before = (bench.engine().bounds(), bench.engine().sizes());
+    let before = (bench.engine().state().bounds, bench.engine().state().sizes);
     bench.reopen();
     assert_eq!(
-        (bench.engine().bounds(), bench.engine().sizes()),
+        (bench.engine().state().bounds, bench.engine().state().sizes),
         before,
         "what is behind the index is counted"
     );

@@ -23,7 +23,7 @@ crate::on_every_engine!(
 
 async fn nothing_is_trimmed_that_is_not_due(bench: Bench) {
     bench.append_many("a", 10, T0).await;
-    let size = bench.engine().sizes();
+    let size = bench.engine().state().sizes;
     let exact = Retention {
         max_age: Duration::ZERO,
         max_events: 10,
@@ -32,7 +32,7 @@ async fn nothing_is_trimmed_that_is_not_due(bench: Bench) {
     };
     let step = bench.engine().trim(exact, T0).await.expect("a step");
     assert_eq!((step.trimmed, step.more), (0, false));
-    assert_eq!(bench.engine().bounds(), Bounds { first: 1, last: 10 });
+    assert_eq!(bench.engine().state().bounds, Bounds { first: 1, last: 10 });
 }
 
 async fn too_many_events_are_trimmed_in_steps_the_oldest_first(bench: Bench) {
@@ -53,14 +53,14 @@ async fn too_many_events_are_trimmed_in_steps_the_oldest_first(bench: Bench) {
         assert_eq!((step.trimmed, step.more), (trimmed, more));
         first += u64::from(trimmed);
         assert_eq!(
-            bench.engine().bounds(),
+            bench.engine().state().bounds,
             Bounds {
                 first,
                 last: 2 * step_events + 110
             }
         );
     }
-    assert_eq!(bench.engine().sizes().events, 100);
+    assert_eq!(bench.engine().state().sizes.events, 100);
     assert_eq!(
         bench.read_all(&["a"], PageBudget::of_events(7)).await,
         (first..first + 100).collect::<Vec<_>>()
@@ -104,7 +104,7 @@ async fn a_step_that_only_forgets_ids_says_when_there_are_more(bench: Bench) {
 
 async fn too_many_bytes_are_trimmed(bench: Bench) {
     bench.append_many("a", 10, T0).await;
-    let each = bench.engine().sizes().bytes / 10;
+    let each = bench.engine().state().sizes.bytes / 10;
     let trimmed = async |max_bytes| {
         let retention = Retention {
             max_bytes,
@@ -121,7 +121,7 @@ async fn too_many_bytes_are_trimmed(bench: Bench) {
     assert_eq!(trimmed(each * 9 - 1).await, 1);
     assert_eq!(trimmed(each * 4 + 1).await, 4);
     assert_eq!(
-        bench.engine().sizes(),
+        bench.engine().state().sizes,
         Sizes {
             events: 4,
             bytes: each * 4
@@ -150,10 +150,10 @@ async fn too_old_events_are_trimmed(bench: Bench) {
     };
     assert_eq!(trimmed(9).await, 4, "0 to 3; 4 is just 5 s old");
     assert_eq!(trimmed(9).await, 0);
-    assert_eq!(bench.engine().bounds(), Bounds { first: 5, last: 10 });
+    assert_eq!(bench.engine().state().bounds, Bounds { first: 5, last: 10 });
     assert_eq!(trimmed(100).await, 6);
     assert_eq!(
-        bench.engine().bounds(),
+        bench.engine().state().bounds,
         Bounds {
             first: 11,
             last: 10
@@ -177,7 +177,7 @@ async fn the_clock_going_back_trims_nothing_that_is_not_due(bench: Bench) {
             .trimmed,
         1
     );
-    assert_eq!(bench.engine().bounds(), Bounds { first: 2, last: 2 });
+    assert_eq!(bench.engine().state().bounds, Bounds { first: 2, last: 2 });
 }
 
 async fn a_read_below_the_first_vid_tells_the_first_vid(bench: Bench) {
@@ -233,11 +233,11 @@ async fn a_log_that_was_trimmed_empty_goes_on_with_the_next_vid(mut bench: Bench
             bench.reopen();
         }
         assert_eq!(
-            bench.engine().bounds(),
+            bench.engine().state().bounds,
             Bounds { first: 3, last: 2 },
             "reopened: {reopened}"
         );
-        assert_eq!(bench.engine().sizes(), Sizes::default());
+        assert_eq!(bench.engine().state().sizes, Sizes::default());
         assert_eq!(bench.engine().vid_before(T0).await.expect("a vid"), 2);
         let page = bench.read(0, 2, &[]).await;
         assert_eq!((page.events.len(), page.through, page.first), (0, 2, 3));
@@ -260,7 +260,7 @@ async fn a_log_that_was_trimmed_empty_goes_on_with_the_next_vid(mut bench: Bench
         (3, false),
         "a vid is never given again"
     );
-    assert_eq!(bench.engine().bounds(), Bounds { first: 3, last: 3 });
+    assert_eq!(bench.engine().state().bounds, Bounds { first: 3, last: 3 });
 }
 
 async fn topics_leave_with_their_last_event_and_come_back(bench: Bench) {
@@ -343,7 +343,7 @@ async fn sizes_count_what_is_retained(mut bench: Bench) {
         .map(|e| e.size_bytes())
         .sum();
     assert_eq!(
-        bench.engine().sizes(),
+        bench.engine().state().sizes,
         Sizes {
             events: 5,
             bytes: expected as u64

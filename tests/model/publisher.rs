@@ -1,6 +1,7 @@
 //! Publishing on every way in.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use vidette::caller::Caller;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ async fn by_bus(bus: &Bus, entries: &[Entry]) -> Receipts {
         NewEvent::check(parts, 1 << 20).expect("an event")
     };
     let receipts = bus
-        .publish(entries.iter().map(check).collect())
+        .publish(&Caller::gateway(), entries.iter().map(check).collect())
         .await
         .expect("published");
     receipts

@@ -93,7 +93,7 @@ fn message(fault: tokio::task::JoinError) -> String {
 impl Run {
     async fn start(kind: Kind) -> Self {
         let own = Own::start(Arc::new(move |folder: &Path| kind.open(folder)), SETUP).await;
-        let log = Log::new(own.bus.engine().epoch().to_string());
+        let log = Log::new(own.bus.epoch().to_string());
         Run {
             kind,
             own: Some(own),
@@ -218,7 +218,7 @@ impl Run {
         let (own, read) = tokio::join!(own.restart(), reading);
         self.close_all();
         if self.kind == Kind::Memory {
-            self.log = Log::new(own.bus.engine().epoch().to_string());
+            self.log = Log::new(own.bus.epoch().to_string());
             self.marks.clear();
         }
         self.own = Some(own);
@@ -346,8 +346,8 @@ impl Run {
     fn compare_bounds(&self) -> Done {
         let (bus, log) = (&self.own().bus, &self.log);
         let (bounds, State { first, last }) = (bus.bounds(), log.now());
-        let is_same = (bounds.first, bounds.last) == (first, last)
-            && bus.engine().epoch().as_str() == log.epoch;
+        let is_same =
+            (bounds.first, bounds.last) == (first, last) && bus.epoch().as_str() == log.epoch;
         if is_same {
             Ok(())
         } else {

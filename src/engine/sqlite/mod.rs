@@ -38,24 +38,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Appended, Bounds, Engine, Moment, Page, ReadRequest, Retention, Sizes, TrimStep};
-use crate::cursor::{Epoch, Vid};
+use super::{
+    Appended, Engine, LogState, Moment, OpenError, Page, ReadRequest, Retention, TrimStep,
+};
+use crate::cursor::Vid;
 use crate::error::Result;
 use crate::event::NewEvent;
 use crate::limits;
+use crate::lineage::Lineage;
 use crate::topic::{Filter, Topic};
 
 use health::Health;
 use probe::Probe;
 use readers::Readers;
-pub use refusal::OpenError;
 use reserve::Reserve;
-use state::Status;
 use writer::Writer;
 
 /// A log in SQLite.
 pub struct SqliteEngine {
-    epoch: Epoch,
     writer: Writer,
     readers: Readers,
     health: Arc<Health>,
@@ -75,6 +75,7 @@ impl SqliteEngine {
         let writer = Writer::start(
             opened.writer,
             opened.state,
+            Lineage::new(opened.epoch),
             Reserve::take(data_dir),
             opened.health.clone(),
             dedupe_window,
@@ -87,17 +88,12 @@ impl SqliteEngine {
             writer.lock_trial(),
         )?;
         Ok(SqliteEngine {
-            epoch: opened.epoch,
             writer,
             readers,
             health: opened.health,
             _probe: probe,
             _lock: opened.lock,
         })
-    }
-
-    fn status(&self) -> Status {
-        self.writer.status()
     }
 }
 
@@ -107,20 +103,12 @@ impl Engine for SqliteEngine {
         "sqlite"
     }
 
-    fn durability(&self) -> &'static str {
-        "on disk: an acknowledged event has been synced and survives a power cut"
+    fn durability(&self) -> String {
+        "on disk: an acknowledged event has been synced and survives a power cut".into()
     }
 
-    fn epoch(&self) -> &Epoch {
-        &self.epoch
-    }
-
-    fn bounds(&self) -> Bounds {
-        self.status().bounds
-    }
-
-    fn sizes(&self) -> Sizes {
-        self.status().sizes
+    fn state(&self) -> Arc<LogState> {
+        self.writer.log_state()
     }
 
     fn writable(&self) -> Result<()> {
@@ -132,7 +120,7 @@ impl Engine for SqliteEngine {
     }
 
     fn newest_moment(&self) -> Option<Moment> {
-        self.status().newest_moment
+        self.writer.newest_moment()
     }
 
     async fn note_moment(&self, now: Moment) -> Result<()> {

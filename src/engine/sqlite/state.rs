@@ -6,15 +6,8 @@ use rusqlite::{Connection, params};
 
 use super::to_sql;
 use crate::cursor::Vid;
-use crate::engine::{Bounds, Moment, Sizes};
-
-/// What anyone may know of the log at any time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Status {
-    pub(super) bounds: Bounds,
-    pub(super) sizes: Sizes,
-    pub(super) newest_moment: Option<Moment>,
-}
+use crate::engine::{Bounds, LogState, Moment, Sizes};
+use crate::lineage::Lineage;
 
 /// The log, and how far its index goes.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +46,10 @@ pub(super) const EMPTY: State = State {
 };
 
 impl State {
-    pub(super) fn status(&self) -> Status {
-        Status {
+    /// What anyone may know of the log, with these epochs.
+    pub(super) fn log_state(&self, lineage: &Lineage) -> LogState {
+        LogState {
+            lineage: lineage.clone(),
             bounds: Bounds {
                 first: self.first,
                 last: self.last,
@@ -63,8 +58,13 @@ impl State {
                 events: self.events,
                 bytes: self.bytes,
             },
-            newest_moment: (self.noted.counted_ms > 0).then_some(self.noted),
+            live: true,
         }
+    }
+
+    /// The latest moment that the log knows of, where it knows one.
+    pub(super) fn newest_moment(&self) -> Option<Moment> {
+        (self.noted.counted_ms > 0).then_some(self.noted)
     }
 
     /// Notes what the clock says. The time may have been set back; what is counted never is.

@@ -8,24 +8,26 @@
 //!   free the next ones are refused at once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::append::Appending;
 use super::health::Health;
-use super::refusal::OpenError;
 use super::reserve::{self, Reserve};
-use super::state::{State, Status};
+use super::state::State;
 use super::trim::{Budget, Due};
 use super::{fault, index};
+use crate::engine::OpenError;
 use crate::engine::memory::too_many_ids;
-use crate::engine::{Appended, Moment, Retention, TrimStep};
+use crate::engine::{Appended, LogState, Moment, Retention, TrimStep};
 use crate::error::{ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
+use crate::lineage::Lineage;
 use crate::topic::Topic;
 
 /// Topics whose numbers are kept in memory.
@@ -55,20 +57,47 @@ enum Command {
 /// A handle to the thread.
 pub(super) struct Writer {
     commands: mpsc::Sender<Command>,
-    /// Written by the thread after each commit, read by anyone; held for a copy only.
-    status: Arc<Mutex<Status>>,
+    published: Arc<Published>,
+}
+
+/// What anyone may know of the log: written by the thread after each commit.
+struct Published {
+    log_state: ArcSwap<LogState>,
+    /// Held for a copy only.
+    newest_moment: Mutex<Option<Moment>>,
+}
+
+impl Published {
+    fn new(state: &State, lineage: &Lineage) -> Arc<Self> {
+        Arc::new(Published {
+            log_state: ArcSwap::from_pointee(state.log_state(lineage)),
+            newest_moment: Mutex::new(state.newest_moment()),
+        })
+    }
+
+    fn newest_moment(&self) -> MutexGuard<'_, Option<Moment>> {
+        self.newest_moment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replace(&self, state: &State, lineage: &Lineage) {
+        self.log_state.store(Arc::new(state.log_state(lineage)));
+        *self.newest_moment() = state.newest_moment();
+    }
 }
 
 impl Writer {
     pub(super) fn start(
         connection: Connection,
         state: State,
+        lineage: Lineage,
         reserve: Reserve,
         health: Arc<Health>,
         dedupe_window: Duration,
     ) -> std::result::Result<Self, OpenError> {
         let (commands, queue) = mpsc::channel(QUEUED_COMMANDS);
-        let status = Arc::new(Mutex::new(state.status()));
+        let published = Published::new(&state, &lineage);
         let mut thread = WriterThread {
             connection,
             state,
@@ -76,18 +105,26 @@ impl Writer {
             dedupe_window,
             topics: HashMap::new(),
             health,
-            status: status.clone(),
+            lineage,
+            published: published.clone(),
         };
         let spawned = std::thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || thread.run(queue));
         spawned
             .map_err(|e| OpenError::new(format!("the writer thread could not be started: {e}")))?;
-        Ok(Writer { commands, status })
+        Ok(Writer {
+            commands,
+            published,
+        })
     }
 
-    pub(super) fn status(&self) -> Status {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn log_state(&self) -> Arc<LogState> {
+        self.published.log_state.load_full()
+    }
+
+    pub(super) fn newest_moment(&self) -> Option<Moment> {
+        *self.published.newest_moment()
     }
 
     /// How others have the write lock tried.
@@ -154,7 +191,8 @@ struct WriterThread {
     /// Their numbers, so that an append need not look them up.
     topics: HashMap<Topic, i64>,
     health: Arc<Health>,
-    status: Arc<Mutex<Status>>,
+    lineage: Lineage,
+    published: Arc<Published>,
 }
 
 impl WriterThread {
@@ -199,7 +237,7 @@ impl WriterThread {
             Ok(Ok(value)) => {
                 self.health.check_files_if_due()?;
                 self.state = state;
-                self.publish_status();
+                self.published.replace(&self.state, &self.lineage);
                 Ok(value)
             }
             Ok(Err(refused)) => Err(refused),
@@ -214,10 +252,6 @@ impl WriterThread {
                 Err(failed.error)
             }
         }
-    }
-
-    fn publish_status(&self) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = self.state.status();
     }
 
     fn append(
@@ -245,21 +279,20 @@ impl WriterThread {
         let transaction = begin(&mut self.connection, &self.health)?;
         let window = self.dedupe_window;
         let mut appending = Appending::new(&transaction, state, &mut self.topics, window, now)?;
-        let mut receipts = Vec::with_capacity(batches.len());
+        let mut answers = Vec::with_capacity(batches.len());
         for batch in batches {
-            receipts.push(
-                batch
-                    .into_iter()
-                    .map(|sent| appending.append(sent))
-                    .collect::<rusqlite::Result<_>>()?,
-            );
+            let receipts = batch.into_iter().map(|sent| appending.append(sent));
+            answers.push(Ok(receipts.collect::<rusqlite::Result<_>>()?));
         }
         let events = appending.finish();
         if state.last - state.indexed >= index::MOST_BEHIND {
             index::catch_up(&transaction, state, state.last)?;
         }
         transaction.commit()?;
-        Ok(Ok(Appended { events, receipts }))
+        Ok(Ok(Appended {
+            events,
+            batches: answers,
+        }))
     }
 
     fn note(&mut self, state: &mut State, now: Moment) -> rusqlite::Result<Result<()>> {

@@ -1,0 +1,171 @@
+//! Who makes a request, and what that caller may do.
+//!
+//! Invariants:
+//! - each call of the bus that reads or publishes takes a [`Caller`], so that nobody can forget to
+//!   ask for one;
+//! - what a caller asks for is granted as it is or refused, never widened.
+
+use std::sync::Arc;
+
+use crate::cursor::shorten;
+use crate::error::{Error, ErrorKind, Result};
+use crate::topic::{Filter, Topic};
+
+/// Whoever makes a request. A clone is a few pointers.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Its name, where it has proved one.
+    pub subject: Option<Arc<str>>,
+    /// What it may subscribe to.
+    pub may_read: Permission,
+    /// What it may publish to.
+    pub may_publish: Permission,
+    /// When its rights end, in milliseconds since 1970; none means never.
+    pub expires_ms: Option<i64>,
+}
+
+/// The topics that a right covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permission {
+    /// Every topic.
+    Everything,
+    /// The topics that match.
+    Topics(Filter),
+    /// No topic.
+    Nothing,
+}
+
+impl Caller {
+    /// The gateway itself: its sources, its demo, its own notes.
+    pub const fn gateway() -> Self {
+        Self::unnamed(Permission::Everything, Permission::Everything)
+    }
+
+    /// Somebody who has not said who it is. It may do everything.
+    pub const fn anonymous() -> Self {
+        Self::unnamed(Permission::Everything, Permission::Everything)
+    }
+
+    /// Somebody without a name, with these rights.
+    pub const fn unnamed(may_read: Permission, may_publish: Permission) -> Self {
+        Caller {
+            subject: None,
+            may_read,
+            may_publish,
+            expires_ms: None,
+        }
+    }
+
+    /// May it do anything at all?
+    ///
+    /// # Errors
+    /// Forbidden where it may neither subscribe nor publish.
+    pub fn check_any_right(&self) -> Result<()> {
+        match (&self.may_read, &self.may_publish) {
+            (Permission::Nothing, Permission::Nothing) => Err(forbidden("ask about", "the bus")),
+            _ => Ok(()),
+        }
+    }
+
+    /// May it publish to this topic?
+    ///
+    /// # Errors
+    /// Forbidden, with the topic.
+    pub fn check_publish(&self, topic: &Topic) -> Result<()> {
+        let is_allowed = match &self.may_publish {
+            Permission::Everything => true,
+            Permission::Topics(filter) => filter.matches(topic),
+            Permission::Nothing => false,
+        };
+        if is_allowed {
+            return Ok(());
+        }
+        Err(forbidden("publish to the topic", topic.as_str()))
+    }
+
+    /// May it read everything that this filter takes in?
+    ///
+    /// # Errors
+    /// Forbidden, with the first topic that it may not read.
+    pub fn check_read(&self, filter: &Filter) -> Result<()> {
+        let refused = match &self.may_read {
+            Permission::Everything => return Ok(()),
+            Permission::Topics(allowed) => allowed.first_uncovered(filter),
+            Permission::Nothing => filter.patterns().first(),
+        };
+        match refused {
+            Some(pattern) => Err(forbidden("subscribe to the topic", pattern.as_str())),
+            None => Ok(()),
+        }
+    }
+}
+
+fn forbidden(action: &str, topic: &str) -> Error {
+    let detail = format!(
+        "this caller may not {action} {:?}; ask for credentials that cover it",
+        shorten(topic)
+    );
+    Error::new(ErrorKind::Forbidden, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(topics: &[&str]) -> Caller {
+        let filter = Filter::parse(topics.iter().copied()).expect("a filter");
+        Caller::unnamed(Permission::Topics(filter), Permission::Nothing)
+    }
+
+    fn may_read(caller: &Caller, topics: &[&str]) -> bool {
+        let filter = Filter::parse(topics.iter().copied()).expect("a filter");
+        caller.check_read(&filter).is_ok()
+    }
+
+    #[test]
+    fn a_filter_is_granted_only_where_every_topic_of_it_is_covered() {
+        let caller = reader(&["door.*", "lift.>"]);
+        for granted in [
+            "door.3",
+            "door.*",
+            "lift.1",
+            "lift.1.up",
+            "lift.*.up",
+            "lift.>",
+        ] {
+            assert!(may_read(&caller, &[granted]), "{granted}");
+        }
+        for refused in [
+            "door",
+            "door.3.opened",
+            "door.>",
+            "lift",
+            "*",
+            ">",
+            "*.3",
+            "vidette.x",
+        ] {
+            assert!(!may_read(&caller, &[refused]), "{refused}");
+        }
+        assert!(!may_read(&caller, &["door.3", "stairs"]));
+    }
+
+    #[test]
+    fn everything_covers_the_gateways_own_topics_and_a_wildcard_does_not() {
+        assert!(may_read(&Caller::anonymous(), &["vidette.sources.a"]));
+        assert!(!may_read(&reader(&[">"]), &["vidette.sources.a"]));
+        assert!(may_read(&reader(&["vidette.>"]), &["vidette.sources.a"]));
+        assert!(may_read(&reader(&[">"]), &[">"]));
+    }
+
+    #[test]
+    fn without_the_right_nothing_is_published() {
+        let topic = Topic::trusted("door.3");
+        let filter = Filter::parse(["door.*"]).expect("a filter");
+        let publisher = Caller::unnamed(Permission::Nothing, Permission::Topics(filter));
+        assert!(publisher.check_publish(&topic).is_ok());
+        let refused = publisher.check_publish(&Topic::trusted("lift.1"));
+        assert_eq!(refused.expect_err("refused").kind(), ErrorKind::Forbidden);
+        assert!(reader(&["door.*"]).check_publish(&topic).is_err());
+    }
+}
