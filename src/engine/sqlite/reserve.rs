@@ -14,8 +14,8 @@ use rusqlite::Connection;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use super::files::{Files, wal_bytes_of};
-use super::frames::Frames;
+use super::files::{LogFiles, wal_bytes_of};
+use super::frames::WalFrames;
 use crate::limits;
 
 const RESERVE: &str = "vidette.reserve";
@@ -34,7 +34,7 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// The reserve of a data folder, taken at once if there is room for it.
+    /// The reserve of a data folder, taken at once if there is space for it.
     pub(super) fn take(data_dir: &Path) -> Self {
         let mut reserve = Reserve {
             path: data_dir.join(RESERVE),
@@ -44,31 +44,34 @@ impl Reserve {
         reserve
     }
 
-    /// Takes the room again, if it was given up and there is some.
+    /// Takes the space again, if it was given up and there is some.
     pub(super) fn take_again(&mut self) {
         if self.is_held {
             return;
         }
-        let [.., smallest] = SMALL_RESERVES_BYTES;
-        self.is_held =
-            fs::metadata(&self.path).is_ok_and(|m| m.len() >= smallest) || self.write().is_ok();
+        self.is_held = self.is_there() || self.write();
         if !self.is_held {
             let _ = fs::remove_file(&self.path); // a part of it would only be in the way
         }
     }
 
-    fn write(&self) -> io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let part = RESERVE_BYTES.min(free_bytes(folder) / RESERVE_PART);
-        let mut sizes = SMALL_RESERVES_BYTES.to_vec();
-        sizes.insert(0, part.max(SMALL_RESERVES_BYTES[0]));
-        let mut tried = sizes.into_iter().map(|bytes| fills(&self.path, bytes));
-        tried
-            .find(Result::is_ok)
-            .unwrap_or(Err(io::ErrorKind::StorageFull.into()))
+    /// Has an earlier run left it?
+    fn is_there(&self) -> bool {
+        let [.., smallest] = SMALL_RESERVES_BYTES;
+        fs::metadata(&self.path).is_ok_and(|m| m.len() >= smallest)
     }
 
-    /// Gives the room up. False when there was none.
+    /// Writes the largest reserve that there is space for. False when there is none even for the
+    /// smallest.
+    fn write(&self) -> bool {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let [small, ..] = SMALL_RESERVES_BYTES;
+        let part = RESERVE_BYTES.min(free_bytes(folder) / RESERVE_PART);
+        let mut sizes = [part.max(small)].into_iter().chain(SMALL_RESERVES_BYTES);
+        sizes.any(|bytes| fills(&self.path, bytes).is_ok())
+    }
+
+    /// Gives the space up. False when there was none.
     pub(super) fn give_up(&mut self) -> bool {
         let was_held = std::mem::take(&mut self.is_held);
         was_held && fs::remove_file(&self.path).is_ok()
@@ -88,40 +91,52 @@ pub(super) fn is_low(data_dir: &Path) -> bool {
 
 /// Can the database grow by what is in the write-ahead log, and both by so many bytes more? The
 /// reserve counts, as it is given up for that. Events that could not be copied are not taken, or
-/// trimming them would never make space.
-pub(super) fn lets_copy(connection: &Connection, files: &Files, more_bytes: u64) -> bool {
+/// trimming them would never free any space.
+pub(super) fn lets_copy(connection: &Connection, files: &LogFiles, more_bytes: u64) -> bool {
     let folder = files.folder();
     let free = free_bytes(folder);
     if free > limits::NEARLY_FULL_BYTES {
         return true;
     }
-    // What cannot be asked now is left to the commit to find out.
-    let Ok((grown, unused)) = database_bytes(connection) else {
+    // What cannot be counted now is left to the commit to find out.
+    let Ok(to_come) = bytes_to_come(connection, files, more_bytes) else {
         return true;
     };
-    let Ok(frames) = Frames::of(connection) else {
-        return true;
-    };
-    let used = wal_bytes_of(frames.logged.into(), frames.page_bytes);
-    let slack = files.wal_bytes().saturating_sub(used);
-    let to_come = grown.saturating_sub(files.database_bytes())
-        + more_bytes.saturating_sub(unused)
-        + more_bytes.saturating_sub(slack);
+
     // Some of the reserve is for what trimming itself writes.
     let [of_trimming, ..] = SMALL_RESERVES_BYTES;
     let reserve = fs::metadata(folder.join(RESERVE)).map_or(0, |m| m.len());
     to_come <= free + reserve.saturating_sub(of_trimming)
 }
 
+/// By how much both files grow until so many bytes more are in the database.
+fn bytes_to_come(
+    connection: &Connection,
+    files: &LogFiles,
+    more_bytes: u64,
+) -> rusqlite::Result<u64> {
+    let (grown, unused) = database_bytes(connection)?;
+    let frames = WalFrames::of(connection)?;
+    let used = wal_bytes_of(frames.logged.into(), frames.page_bytes);
+    let slack = files.wal_bytes().saturating_sub(used);
+
+    let logged = grown.saturating_sub(files.database_bytes());
+    let in_database = more_bytes.saturating_sub(unused);
+    let in_wal = more_bytes.saturating_sub(slack);
+    Ok(logged + in_database + in_wal)
+}
+
 /// How long the database is with all that is in the write-ahead log, and how much of it is unused.
 fn database_bytes(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
-    let number = |pragma: &str| {
-        let value = connection.pragma_query_value(None, pragma, |r| r.get::<_, i64>(0))?;
-        Ok::<_, rusqlite::Error>(u64::try_from(value).unwrap_or(0))
-    };
-    let page_bytes = number("page_size")?;
-    let (pages, unused) = (number("page_count")?, number("freelist_count")?);
+    let page_bytes = number(connection, "page_size")?;
+    let pages = number(connection, "page_count")?;
+    let unused = number(connection, "freelist_count")?;
     Ok((pages * page_bytes, unused * page_bytes))
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<u64> {
+    let value = connection.pragma_query_value(None, pragma, |r| r.get::<_, i64>(0))?;
+    Ok(u64::try_from(value).unwrap_or(0))
 }
 
 /// Has the disk so little left that the write-ahead log is better copied at once?

@@ -2,16 +2,16 @@
 //!
 //! Invariant: it describes the last transaction that has committed.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
-use super::to_sql;
+use super::{from_sql, to_sql};
 use crate::cursor::Vid;
 use crate::engine::{Bounds, LogState, Moment, Sizes};
 use crate::lineage::Lineage;
 
 /// The log, and how far its index goes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct State {
+pub(super) struct WriterState {
     pub(super) first: Vid,
     pub(super) last: Vid,
     /// Of the last event; times never fall.
@@ -30,7 +30,7 @@ pub(super) struct State {
 
 /// An empty log.
 #[cfg(test)]
-pub(super) const EMPTY: State = State {
+pub(super) const EMPTY: WriterState = WriterState {
     first: 1,
     last: 0,
     last_time_ms: 0,
@@ -45,7 +45,66 @@ pub(super) const EMPTY: State = State {
     indexed_bytes: 0,
 };
 
-impl State {
+const SELECT_BUS: &str = "
+SELECT first_vid, last_vid, last_time_ms, events, bytes, noted_time_ms, noted_counted_ms,
+    (SELECT count(*) FROM dedupe)
+FROM bus";
+
+/// What the log has behind its index.
+const SELECT_NOT_INDEXED: &str = "
+SELECT count(*), ifnull(sum(bytes), 0), max(vid), max(time_ms), max(time_ms - skew_ms)
+FROM events WHERE vid > ?1";
+
+const UPDATE_BUS: &str = "
+UPDATE bus SET first_vid = ?1, last_vid = ?2, last_time_ms = ?3, events = ?4, bytes = ?5,
+    noted_time_ms = ?6, noted_counted_ms = ?7";
+
+impl WriterState {
+    /// Reads it from the database.
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut state = connection.query_row(SELECT_BUS, [], Self::from_bus)?;
+        let indexed = [to_sql(state.indexed)];
+        connection.query_row(SELECT_NOT_INDEXED, indexed, |r| state.add_not_indexed(r))?;
+        Ok(state)
+    }
+
+    fn from_bus(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let number = |column| row.get::<_, i64>(column).map(from_sql);
+        let (indexed, indexed_bytes) = (number(1)?, number(4)?);
+        Ok(WriterState {
+            first: number(0)?,
+            last: indexed,
+            last_time_ms: row.get(2)?,
+            noted: Moment {
+                time_ms: row.get(5)?,
+                counted_ms: row.get(6)?,
+            },
+            events: number(3)?,
+            bytes: indexed_bytes,
+            ids: number(7)?,
+            indexed,
+            indexed_bytes,
+        })
+    }
+
+    fn add_not_indexed(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
+        self.events += from_sql(row.get(0)?);
+        self.bytes += from_sql(row.get(1)?);
+        let newest: (Option<i64>, Option<i64>) = (row.get(2)?, row.get(3)?);
+        let (Some(last), Some(time_ms)) = newest else {
+            return Ok(());
+        };
+
+        let counted_ms = row.get(4)?;
+        self.last = from_sql(last);
+        self.last_time_ms = self.last_time_ms.max(time_ms);
+        self.noted = self.noted.max(Moment {
+            time_ms,
+            counted_ms,
+        });
+        Ok(())
+    }
+
     /// What anyone may know of the log, with these epochs.
     pub(super) fn log_state(&self, lineage: &Lineage) -> LogState {
         LogState {
@@ -77,10 +136,7 @@ impl State {
 
     /// Writes the row of `bus`, which describes the log as far as it is indexed.
     pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(
-            "UPDATE bus SET first_vid = ?1, last_vid = ?2, last_time_ms = ?3, events = ?4, bytes = ?5,
-                 noted_time_ms = ?6, noted_counted_ms = ?7",
-        )?;
+        let mut statement = connection.prepare_cached(UPDATE_BUS)?;
         statement.execute(params![
             to_sql(self.first),
             to_sql(self.indexed),
