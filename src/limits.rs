@@ -195,9 +195,9 @@ pub const NEARLY_FULL_BYTES: u64 = 64 * 1024 * 1024;
 pub const WRITER_COPIES_PAGES: u32 = 256;
 /// Pages that commits add to the write-ahead log while it is copied, before they may have to wait.
 pub const WRITER_AHEAD_PAGES: u32 = 8192;
-/// How long a commit is held so that a pass of the copier, of no more pages than that, is synced.
+/// How long a commit is held so that a pass of the checkpoint, of no more pages, is synced.
 pub const COPY_GATE: Duration = Duration::from_millis(20);
-/// How long a commit waits for the copier when it is far ahead of it.
+/// How long a commit waits for the checkpoint when it is far ahead of it.
 pub const COPY_MAX_WAIT: Duration = Duration::from_secs(1);
 /// A longer write-ahead log is cut to this when it begins anew, in bytes.
 pub const WAL_KEPT_BYTES: u64 = 16 * 1024 * 1024;

@@ -44,8 +44,8 @@ impl BranchReason {
 
     fn explained(self) -> &'static str {
         match self {
-            BranchReason::OtherFile => "the database is a copy of the file that it was written in",
-            BranchReason::WentBack => "the database has lost events that this folder has seen",
+            BranchReason::OtherFile => "the database is a copy, as it is not in the file it was written in",
+            BranchReason::WentBack => "the database went back to an earlier state, as its folder has seen newer vids",
             BranchReason::Requested => "a new epoch was requested",
         }
     }
