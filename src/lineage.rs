@@ -88,8 +88,9 @@ impl Lineage {
 /// Which epoch to forget when there are too many. Readers that hold a cursor of it get a `reset`
 /// and read again what is retained: they lose nothing, but pay for it.
 ///
-/// An epoch that added no event goes first: a log that begins one at each start, without publishers,
-/// must not push out the epochs in which events came. The newest is kept, as most readers hold it.
+/// An epoch that added no event goes first: a log that begins one at each start, without
+/// publishers, must not push out the epochs in which events came. The newest is kept, as most
+/// readers hold it.
 fn least_useful(earlier: &[EarlierEpoch]) -> usize {
     let all_but_newest = &earlier[..earlier.len().saturating_sub(1)];
     let mut neighbours = all_but_newest.windows(2);

@@ -11,9 +11,20 @@ use crate::closing::all_closed;
 const VERSION_2: &str = "
 PRAGMA application_id = 1986294900;
 PRAGMA user_version = 2;
-CREATE TABLE bus (one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT NOT NULL, first_vid INTEGER NOT NULL,
-    last_vid INTEGER NOT NULL, last_time_ms INTEGER NOT NULL, events INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
-CREATE TABLE topics (topic_id INTEGER PRIMARY KEY, topic TEXT NOT NULL UNIQUE, newest_vid INTEGER NOT NULL) STRICT;
+CREATE TABLE bus (
+    one           INTEGER PRIMARY KEY CHECK (one = 1),
+    epoch         TEXT    NOT NULL,
+    first_vid     INTEGER NOT NULL,
+    last_vid      INTEGER NOT NULL,
+    last_time_ms  INTEGER NOT NULL,
+    events        INTEGER NOT NULL,
+    bytes         INTEGER NOT NULL
+) STRICT;
+CREATE TABLE topics (
+    topic_id    INTEGER PRIMARY KEY,
+    topic       TEXT    NOT NULL UNIQUE,
+    newest_vid  INTEGER NOT NULL
+) STRICT;
 CREATE INDEX topics_by_newest ON topics (newest_vid);
 CREATE TABLE events (
     vid           INTEGER PRIMARY KEY,
@@ -26,13 +37,22 @@ CREATE TABLE events (
     headers       TEXT,             -- a JSON array of [name, value] pairs
     data          BLOB    NOT NULL
 ) STRICT;
-CREATE TABLE topic_blocks (topic_id INTEGER NOT NULL, block INTEGER NOT NULL, PRIMARY KEY (topic_id, block)) STRICT, WITHOUT ROWID;
+CREATE TABLE topic_blocks (
+    topic_id  INTEGER NOT NULL,
+    block     INTEGER NOT NULL,
+    PRIMARY KEY (topic_id, block)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX topic_blocks_by_block ON topic_blocks (block);
-CREATE TABLE dedupe (vid INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, id TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE dedupe (
+    vid      INTEGER PRIMARY KEY,
+    time_ms  INTEGER NOT NULL,
+    id       TEXT    NOT NULL UNIQUE
+) STRICT;
 INSERT INTO bus VALUES (1, 'k3x9q2ab', 1, 0, 0, 0, 0);
 WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 500)
     INSERT INTO topics SELECT n, 'door.' || n, n FROM n;
-INSERT INTO events SELECT topic_id, 1800000000000, topic_id, 50, NULL, NULL, 'text/plain', NULL, x'78' FROM topics;
+INSERT INTO events
+    SELECT topic_id, 1800000000000, topic_id, 50, NULL, NULL, 'text/plain', NULL, x'78' FROM topics;
 ";
 
 /// As version 1 had it: the index is never behind the events.

@@ -65,6 +65,7 @@ impl<'t> AppendTransaction<'t> {
         dedupe_window: Duration,
         now: Moment,
     ) -> rusqlite::Result<Self> {
+        // Neither clock goes back, whatever the machine's does.
         let counted_ms = now.counted_ms.max(state.noted.counted_ms);
         Ok(AppendTransaction {
             time_ms: state.last_time_ms.max(now.time_ms),
@@ -84,6 +85,8 @@ impl<'t> AppendTransaction<'t> {
                 duplicate: true,
             });
         }
+
+        // In the draft only: a transaction that is rolled back has given no vid.
         let vid = self.state.last + 1;
         self.state.last = vid;
         self.write(vid, sent)?;
@@ -98,6 +101,8 @@ impl<'t> AppendTransaction<'t> {
         if let Some(id) = &sent.id {
             self.remember_id(vid, id)?;
         }
+
+        // Its age is counted by the clock that never jumps, which the row keeps as a difference.
         let event = Arc::new(Event::new(vid, self.time_ms, sent));
         let skew_ms = self.time_ms - self.now.counted_ms;
         row::insert(&mut self.statements.insert_event, &event, skew_ms, topic_id)?;
@@ -114,6 +119,7 @@ impl<'t> AppendTransaction<'t> {
     /// The vid of the event that had this id first, if that is remembered.
     fn duplicate_of(&mut self, sent: &NewEvent) -> rusqlite::Result<Option<Vid>> {
         let Some(id) = &sent.id else { return Ok(None) };
+        // Outside of the window it is a new event, and the id may be given again.
         let find = &mut self.statements.find_id;
         let found = find.query_row([&**id], |r| Ok((r.get(0)?, r.get(1)?)));
         let found: Option<(i64, i64)> = found.optional()?;
@@ -142,6 +148,7 @@ impl<'t> AppendTransaction<'t> {
         if let Some(topic_id) = self.topics.get(topic) {
             return Ok(*topic_id);
         }
+        // Not in memory: never seen, or forgotten since.
         let topic_id = match self.find_topic(topic)? {
             Some(topic_id) => topic_id,
             None => self.insert_topic(topic, vid)?,

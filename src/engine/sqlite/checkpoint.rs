@@ -11,11 +11,11 @@
 //! when the sync is done.
 //!
 //! Invariants:
-//! - who reads waits for no lock of the thread (`PASSIVE`), and who commits never for all of a copy;
+//! - a reader waits for no lock of the thread (`PASSIVE`), and a commit never for all of a copy;
 //! - the writer copies no more than [`limits::WRITER_COPIES_PAGES`] itself. Beyond
-//!   [`limits::WRITER_AHEAD_PAGES`] it may get ahead of a pass by half of what the one before had to
-//!   copy, and then waits for the thread, for a bounded time a commit: so the passes come to their
-//!   end, and the log is bounded;
+//!   [`limits::WRITER_AHEAD_PAGES`] it may get ahead of a pass by half of what the one before had
+//!   to copy, and then waits for the thread, for a bounded time a commit: so the passes come to
+//!   their end, and the log is bounded;
 //! - a log that has become large, because somebody kept an old state of it open, is cut as soon as
 //!   they have gone;
 //! - a copy that fails leaves the log as it was, to be copied again: nothing is lost by it. From a
@@ -26,16 +26,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 
+use rusqlite::Connection;
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, ErrorCode};
 
 use super::checkpoint_pass::{CheckpointProgress, Gate, Pass};
 use super::connect::connect_checkpointer;
+use super::errors::{is_busy, is_disk_full};
 use super::frames::WalFrames;
 use super::health::Health;
-use super::refusal::{OpenCause, is_disk_full, no_thread};
+use super::refusal::OpenCause;
+use super::threads::spawn;
 use super::wal_check::{before_closing, has_its_frames};
 use crate::limits;
 
@@ -53,8 +54,6 @@ const PAGE_BYTES: u32 = 4096;
 /// The writer's cache, as by default.
 const CACHE_PAGES: i64 = -2000;
 
-const THREAD_NAME: &str = "sqlite-checkpoint";
-
 /// Writes pages into the write-ahead log before they are committed, as they do not fit the cache.
 const BEGIN_SPILLING: &str = "
 PRAGMA cache_size = 16; BEGIN IMMEDIATE; CREATE TABLE filler (bytes BLOB);";
@@ -67,16 +66,19 @@ PRAGMA cache_size = 16; BEGIN IMMEDIATE; CREATE TABLE filler (bytes BLOB);";
 pub(super) fn lengthen(writer: &Connection) -> rusqlite::Result<()> {
     let filled = spill_pages(writer);
     if !writer.is_autocommit() {
-        writer.execute_batch("ROLLBACK")?; // a full disk has done so itself
+        // A full disk has done so itself.
+        writer.execute_batch("ROLLBACK")?;
     }
     writer.execute_batch(&format!("PRAGMA cache_size = {CACHE_PAGES}"))?;
     if filled.as_ref().is_err_and(is_disk_full) {
-        WalFrames::cut(writer)?; // leaves the space to others
+        // Leaves the space to others.
+        WalFrames::cut(writer)?;
     }
     filled
 }
 
 fn spill_pages(writer: &Connection) -> rusqlite::Result<()> {
+    // More than the small cache holds, so SQLite writes it to the log before any commit.
     writer.execute_batch(BEGIN_SPILLING)?;
     let insert = "INSERT INTO filler VALUES (zeroblob(?1))";
     writer.execute(insert, [DUE_PAGES * PAGE_BYTES]).map(drop)
@@ -102,18 +104,23 @@ pub(super) fn start(
         progress: progress.clone(),
         health,
     };
-    let builder = thread::Builder::new().name(THREAD_NAME.into());
-    let spawned = builder.spawn(move || thread.run(&woken));
-    spawned.map_err(|e| no_thread(THREAD_NAME, &e))?;
+    spawn("sqlite-checkpoint", move || thread.run(&woken))?;
 
     let checkpointer = Checkpointer { progress, wake_ups };
-    let mut after_commit = AfterCommit::new(checkpointer.clone());
+    call_after_commits(writer, AfterCommit::new(checkpointer.clone()))?;
+    Ok(checkpointer)
+}
+
+fn call_after_commits(
+    writer: &mut Connection,
+    mut after_commit: AfterCommit,
+) -> rusqlite::Result<()> {
     let hook = move |wal: &mut Wal, pages: c_int| {
         after_commit.committed(wal, u32::try_from(pages).unwrap_or(0));
-        Ok(()) // the commit has succeeded, whatever became of the copying
+        // The commit has succeeded, whatever became of the copying.
+        Ok(())
     };
-    writer.wal_hook(Some(hook))?;
-    Ok(checkpointer)
+    writer.wal_hook(Some(hook))
 }
 
 impl Checkpointer {
@@ -136,6 +143,7 @@ struct CheckpointThread {
 
 impl CheckpointThread {
     fn run(self, woken: &Receiver<()>) {
+        // Ends when nobody can wake it any more.
         while woken.recv().is_ok() {
             let copied = self.copy();
             let is_full = copied.as_ref().is_err_and(is_disk_full);
@@ -152,6 +160,7 @@ impl CheckpointThread {
         let free_until = begun.logged.saturating_add(limits::WRITER_AHEAD_PAGES);
         let mut ahead = begun.left();
         for _ in 0..MAX_PASSES {
+            // Checked before each pass: a log that was cut meanwhile must not be copied.
             let before = WalFrames::of(&self.connection)?;
             if !self.is_whole(before) {
                 return Ok(());
@@ -172,6 +181,7 @@ impl CheckpointThread {
         let Some(done) = WalFrames::copy(&self.connection)? else {
             return Ok(PassOutcome::OthersCopy);
         };
+        // A reader of an old state keeps SQLite from copying what came later.
         let is_held = done.left() > 0;
         self.progress.is_held.store(is_held, Ordering::Relaxed);
         if is_held {
@@ -188,6 +198,7 @@ impl CheckpointThread {
     /// Lets the writer know of a pass, and has it wait at the gate for a small one. True when it
     /// does.
     fn begin_pass(&self, before: WalFrames, writer_waits_at: u32) -> bool {
+        // The writer is held only for as long as a few pages take.
         let is_small = before.left() <= limits::WRITER_COPIES_PAGES;
         let gate = if is_small { Gate::Closed } else { Gate::Open };
         self.progress.begin_pass(Pass {
@@ -203,6 +214,7 @@ impl CheckpointThread {
         let now = WalFrames::of(&self.connection)?;
         // Less than before, and it has begun anew already.
         let rest = now.logged.saturating_sub(done.logged);
+        // SQLite has synced the database if nobody committed during the pass.
         let is_synced = is_gated || rest == 0;
         if !is_synced || rest > limits::WRITER_COPIES_PAGES {
             return Ok(None);
@@ -271,10 +283,19 @@ impl AfterCommit {
         let copied = pass.copied.take();
         let rest = copied.and_then(|copied| pages.checked_sub(copied));
         if rest.is_some_and(|rest| rest <= limits::WRITER_COPIES_PAGES) {
-            report(wal.checkpoint()); // PASSIVE
-        } else if pages < DUE_PAGES {
-            self.due_at = DUE_PAGES; // it has begun anew
-        } else if rest.is_some() || pages >= self.due_at {
+            // PASSIVE: it waits for nobody.
+            report(wal.checkpoint());
+        } else {
+            self.wake_if_due(pages, rest.is_some());
+        }
+    }
+
+    /// Wakes the thread when the log is long, or when more than a small rest was left.
+    fn wake_if_due(&mut self, pages: u32, has_large_rest: bool) {
+        if pages < DUE_PAGES {
+            // It has begun anew.
+            self.due_at = DUE_PAGES;
+        } else if has_large_rest || pages >= self.due_at {
             self.wake(pages);
         }
     }
@@ -290,7 +311,7 @@ impl AfterCommit {
 /// Somebody else may be copying, with sqlite3 for one; then it is not ours to do.
 fn report<T>(copied: rusqlite::Result<T>) {
     let Err(error) = copied else { return };
-    if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) {
+    if !is_busy(&error) {
         tracing::warn!(
             %error,
             "failed to copy the write-ahead log into the database; it is tried again"

@@ -48,8 +48,11 @@ impl CheckpointProgress {
 
     /// Begins a pass. Where its gate is closed it waits for the writer there: true when it came.
     pub(super) fn begin_pass(&self, new: Pass) -> bool {
+        // From here on a commit waits where the pass says so.
         let mut pass = self.pass();
         *pass = new;
+
+        // Nobody may be publishing, so the wait for a writer at the gate is short.
         let is_closed = |pass: &Pass| pass.gate == Gate::Closed;
         pass = self.wait_while(pass, limits::COPY_GATE, is_closed);
         pass.gate == Gate::Waiting
@@ -63,9 +66,11 @@ impl CheckpointProgress {
 
     /// The writer after a commit, while a pass is running.
     pub(super) fn wait_for_pass<'p>(&'p self, mut pass: MutexGuard<'p, Pass>, pages: u32) {
+        // A small pass needs a moment without commits, so that SQLite syncs the database.
         if pass.gate == Gate::Closed {
             pass = self.wait_at_gate(pass);
         }
+        // Too far ahead of a large pass: the log would grow faster than it is copied.
         if pages >= pass.writer_waits_at {
             let is_running = |pass: &Pass| pass.is_running;
             drop(self.wait_while(pass, limits::COPY_MAX_WAIT, is_running));
@@ -73,10 +78,12 @@ impl CheckpointProgress {
     }
 
     fn wait_at_gate<'p>(&'p self, mut pass: MutexGuard<'p, Pass>) -> MutexGuard<'p, Pass> {
+        // Lets the thread know that no commit comes now.
         pass.gate = Gate::Waiting;
         self.changed.notify_all();
         let is_waiting = |pass: &Pass| pass.is_running && pass.gate == Gate::Waiting;
         pass = self.wait_while(pass, limits::COPY_GATE, is_waiting);
+        // Once a pass: the next commits of a slow one go on.
         if pass.gate == Gate::Waiting {
             pass.gate = Gate::Passed;
         }

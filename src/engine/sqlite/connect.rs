@@ -18,19 +18,30 @@ const READER_LOCK_WAIT: Duration = Duration::from_secs(5);
 /// write-ahead log alone.
 pub(super) fn connect_writer(path: &Path) -> Result<Connection, OpenCause> {
     let connection = connect(path)?;
-    connection.busy_timeout(limits::START_LOCK_WAIT)?; // somebody may look with sqlite3
+    // Another program may read it just now, sqlite3 for one.
+    connection.busy_timeout(limits::START_LOCK_WAIT)?;
     set_checkpoint_on_close(&connection, false)?;
     set_wal_mode(&connection)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?; // that is the checkpointer's part
-    connection.pragma_update(None, "foreign_keys", false)?; // on by default in this build of SQLite
-    let kept_bytes = limits::WAL_KEPT_BYTES.cast_signed();
-    connection.pragma_update(None, "journal_size_limit", kept_bytes)?;
+    set_durability(&connection)?;
     connection.set_prepared_statement_cache_capacity(WRITER_STATEMENTS);
     Ok(connection)
 }
 
+fn set_durability(connection: &Connection) -> rusqlite::Result<()> {
+    // A commit returns once the write-ahead log is synced.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+
+    // The checkpoint thread copies the log, and cuts what is longer than this.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    let kept_bytes = limits::WAL_KEPT_BYTES.cast_signed();
+    connection.pragma_update(None, "journal_size_limit", kept_bytes)?;
+
+    // On by default in this build of SQLite; no table has any.
+    connection.pragma_update(None, "foreign_keys", false)
+}
+
 fn set_wal_mode(connection: &Connection) -> Result<(), OpenCause> {
+    // SQLite answers with the mode that it has, also where it cannot change it.
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get(0))?;
     if mode == "wal" {
@@ -51,6 +62,7 @@ pub(super) fn set_checkpoint_on_close(
 /// A connection that only copies the write-ahead log into the database.
 pub(super) fn connect_checkpointer(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path)?;
+    // Syncs the log before it is copied, and the database after.
     connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
 }
@@ -59,6 +71,7 @@ pub(super) fn connect_checkpointer(path: &Path) -> rusqlite::Result<Connection> 
 pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path)?;
     connection.busy_timeout(READER_LOCK_WAIT)?;
+    // So that no mistake in a statement can change the log.
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }

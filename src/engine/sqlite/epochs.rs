@@ -9,11 +9,15 @@ use std::path::Path;
 
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
+use super::errors::of_text;
 use super::identity::FileIdentity;
 use super::{from_sql, high_water, to_sql};
 use crate::cursor::{Epoch, Vid};
 use crate::limits;
 use crate::lineage::{EarlierEpoch, Lineage};
+
+const SELECT_EARLIER: &str = "SELECT epoch, good_through FROM earlier_epochs ORDER BY place";
+const INSERT_EARLIER: &str = "INSERT INTO earlier_epochs (epoch, good_through) VALUES (?1, ?2)";
 
 /// Why a log begins a new epoch.
 #[derive(Debug, Clone, Copy)]
@@ -34,9 +38,11 @@ impl BranchReason {
         lineage: &Lineage,
         last: Vid,
     ) -> rusqlite::Result<Option<Self>> {
+        // A copy has another file, whatever is in it.
         if !is_in_its_file(connection, database)? {
             return Ok(Some(BranchReason::OtherFile));
         }
+        // A backup that was copied over the database has the same file, and fewer events.
         let data_dir = database.parent().unwrap_or(Path::new("."));
         let went_back = high_water::is_ahead_of(data_dir, lineage, last);
         Ok(went_back.then_some(BranchReason::WentBack))
@@ -44,8 +50,12 @@ impl BranchReason {
 
     fn explained(self) -> &'static str {
         match self {
-            BranchReason::OtherFile => "the database is a copy, as it is not in the file it was written in",
-            BranchReason::WentBack => "the database went back to an earlier state, as its folder has seen newer vids",
+            BranchReason::OtherFile => {
+                "the database is a copy, as it is not in the file it was written in"
+            }
+            BranchReason::WentBack => {
+                "the database went back to an earlier state, as its folder has seen newer vids"
+            }
             BranchReason::Requested => "a new epoch was requested",
         }
     }
@@ -55,6 +65,7 @@ impl BranchReason {
 fn is_in_its_file(connection: &Connection, database: &Path) -> rusqlite::Result<bool> {
     let recorded: Option<String> =
         connection.query_row("SELECT file FROM bus", [], |r| r.get(0))?;
+    // What is recorded in another form is not known to be this file.
     let recorded: Option<FileIdentity> = recorded.and_then(|text| text.parse().ok());
     // A file that cannot be looked at is refused when it is opened, not here.
     let Ok(now) = FileIdentity::of(database) else {
@@ -66,8 +77,7 @@ fn is_in_its_file(connection: &Connection, database: &Path) -> rusqlite::Result<
 /// The epochs that the database has had.
 pub(super) fn load_lineage(connection: &Connection) -> rusqlite::Result<Lineage> {
     let epoch = connection.query_row("SELECT epoch FROM bus", [], |r| read_epoch(r, 0))?;
-    let mut statement =
-        connection.prepare("SELECT epoch, good_through FROM earlier_epochs ORDER BY place")?;
+    let mut statement = connection.prepare(SELECT_EARLIER)?;
     let earlier = statement.query_map([], read_earlier)?;
     let earlier = earlier.collect::<rusqlite::Result<_>>()?;
     Ok(Lineage::with_earlier(epoch, earlier))
@@ -82,10 +92,7 @@ fn read_earlier(row: &Row<'_>) -> rusqlite::Result<EarlierEpoch> {
 
 fn read_epoch(row: &Row<'_>, column: usize) -> rusqlite::Result<Epoch> {
     let text: String = row.get(column)?;
-    text.parse().map_err(|e| {
-        let kind = rusqlite::types::Type::Text;
-        rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(e))
-    })
+    text.parse().map_err(|e| of_text(column, e))
 }
 
 /// Has the log go on from its last vid under a new epoch.
@@ -99,11 +106,12 @@ pub(super) fn branch(
     let branched = lineage.branch(last, Epoch::random());
     let file = FileIdentity::of(database).ok();
     save(connection, &branched, file)?;
+
     tracing::warn!(
         epoch = %branched.epoch(),
         earlier_epoch = %lineage.epoch(),
         good_through = last,
-        "{}: a new epoch begins, and cursors of the earlier one are served up to its last vid",
+        "{}: a new epoch begins; cursors of the earlier one are served up to its last vid",
         reason.explained()
     );
     Ok(branched)
@@ -117,17 +125,28 @@ fn save(
 ) -> rusqlite::Result<()> {
     connection.busy_timeout(limits::START_LOCK_WAIT)?;
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    save_current(&transaction, lineage, file)?;
+    save_earlier(&transaction, lineage)?;
+    transaction.commit()
+}
 
+fn save_current(
+    connection: &Connection,
+    lineage: &Lineage,
+    file: Option<FileIdentity>,
+) -> rusqlite::Result<()> {
     let file = file.map(|file| file.to_string());
     let current = params![lineage.epoch().as_str(), file];
-    transaction.execute("UPDATE bus SET epoch = ?1, file = ?2", current)?;
+    let update = "UPDATE bus SET epoch = ?1, file = ?2";
+    connection.execute(update, current).map(drop)
+}
 
+fn save_earlier(connection: &Connection, lineage: &Lineage) -> rusqlite::Result<()> {
     // There are few, and some may have been forgotten.
-    transaction.execute("DELETE FROM earlier_epochs", [])?;
-    let insert = "INSERT INTO earlier_epochs (epoch, good_through) VALUES (?1, ?2)";
+    connection.execute("DELETE FROM earlier_epochs", [])?;
     for earlier in lineage.earlier() {
         let row = params![earlier.epoch.as_str(), to_sql(earlier.good_through)];
-        transaction.execute(insert, row)?;
+        connection.execute(INSERT_EARLIER, row)?;
     }
-    transaction.commit()
+    Ok(())
 }

@@ -4,8 +4,21 @@
 //! on.
 
 use rusqlite::ErrorCode;
+use rusqlite::types::Type;
 
 use crate::error::{Error, ErrorKind};
+
+const DAMAGED: &str = "the log on disk is damaged here; the gateway's own log says where. Restore \
+                       the data folder from a backup";
+
+const BROKEN: &str = "the log failed to sync, so nothing is written until the gateway has been \
+                      restarted; reading goes on";
+
+const STORAGE_FULL: &str = "the disk with the data folder is full; nothing was written. Free some \
+                            space or shorten retention, then publish again";
+
+const LOCKED: &str = "another program holds the write lock of the database; nothing was written. \
+                      End its transaction, then publish again";
 
 /// Why an append or a trim failed, and whether the log can still be trusted with writes.
 pub(super) struct WriteError {
@@ -50,16 +63,9 @@ pub(super) fn of_writing(error: &rusqlite::Error) -> WriteError {
 pub(super) fn of_reading(error: &rusqlite::Error) -> Error {
     tracing::error!(%error, "failed to read the log");
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::internal(DAMAGED),
         _ => Error::internal(format!("failed to read the log: {error}")),
     }
-}
-
-fn damaged() -> Error {
-    Error::internal(
-        "the log on disk is damaged here; the gateway's own log says where. Restore the data \
-         folder from a backup",
-    )
 }
 
 fn too_large() -> Error {
@@ -67,11 +73,15 @@ fn too_large() -> Error {
 }
 
 pub(super) fn broken() -> Error {
-    Error::new(
-        ErrorKind::Broken,
-        "the log failed to sync, so nothing is written until the gateway has been restarted; \
-         reading goes on",
-    )
+    Error::new(ErrorKind::Broken, BROKEN)
+}
+
+pub(super) fn storage_full() -> Error {
+    Error::new(ErrorKind::StorageFull, STORAGE_FULL)
+}
+
+pub(super) fn locked() -> Error {
+    Error::new(ErrorKind::Locked, LOCKED)
 }
 
 /// The log's files are no longer those that were opened, or not whole.
@@ -83,18 +93,20 @@ pub(super) fn replaced(what: &str) -> Error {
     Error::new(ErrorKind::Broken, detail)
 }
 
-pub(super) fn storage_full() -> Error {
-    Error::new(
-        ErrorKind::StorageFull,
-        "the disk with the data folder is full; nothing was written. Free some space or shorten \
-         retention, then publish again",
-    )
+/// There is no space for what SQLite wanted to write.
+pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
-pub(super) fn locked() -> Error {
-    Error::new(
-        ErrorKind::Locked,
-        "another program holds the write lock of the database; nothing was written. End its \
-         transaction, then publish again",
-    )
+/// Another program has the lock that SQLite wanted.
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
+/// A text in the database that cannot be what it should be.
+pub(super) fn of_text(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }

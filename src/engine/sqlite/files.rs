@@ -39,6 +39,7 @@ pub(super) struct LogFiles {
 impl LogFiles {
     /// Notes which files these are; the log has to be open, so that all of them are there.
     pub(super) fn note(data_dir: &Path) -> io::Result<Self> {
+        // SQLite looks the last three up by the name of the first.
         let named = |end: &str| data_dir.join(format!("{DATABASE}{end}"));
         let paths = [named(""), named("-wal"), named("-shm"), data_dir.join(LOCK)];
         let known: io::Result<_> = paths.into_iter().map(KnownFile::note).collect();
@@ -83,11 +84,15 @@ impl KnownFile {
         match FileIdentity::of(&self.path) {
             Ok(now) if now.is_same_file(&self.identity) => Ok(()),
             Ok(_) => Err(self.was("has been replaced by another file")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(self.was("has been removed"))
-            }
-            Err(error) => Err(self.was(&format!("cannot be checked any more: {error}"))),
+            Err(error) => Err(self.was_lost(&error)),
         }
+    }
+
+    fn was_lost(&self, error: &io::Error) -> String {
+        if error.kind() == io::ErrorKind::NotFound {
+            return self.was("has been removed");
+        }
+        self.was(&format!("cannot be checked any more: {error}"))
     }
 
     fn was(&self, changed: &str) -> String {
@@ -104,6 +109,7 @@ pub(super) fn wal_bytes_of(frames: u64, page_bytes: u64) -> u64 {
 /// which count from 1. A log that was cut has lost its end, or has a hole of zeros where that was
 /// before it was written again; both the header and each frame carry the salt of their log.
 pub(super) fn has_frames(wal: &Path, frames: &[u64], page_bytes: u64) -> io::Result<bool> {
+    // It carries no locks, so opening and closing it takes none away.
     let file = File::open(wal)?;
     let bytes = file.metadata()?.len();
     if bytes < WAL_HEADER_BYTES {
@@ -112,6 +118,7 @@ pub(super) fn has_frames(wal: &Path, frames: &[u64], page_bytes: u64) -> io::Res
 
     let salt = read_salt(&file, WAL_SALT_AT)?;
     for &frame in frames {
+        // Either the end is missing, or what stands in its place is of no log.
         let is_cut = bytes < wal_bytes_of(frame, page_bytes);
         if is_cut || !has_salt(&file, frame, page_bytes, salt)? {
             return Ok(false);

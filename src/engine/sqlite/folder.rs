@@ -19,6 +19,7 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
+    // From the top, so that each name is durable before what lies below it.
     let parent = parent_of(folder);
     make_folder(parent)?;
     fs::create_dir(folder)?;
@@ -26,6 +27,7 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn parent_of(folder: &Path) -> &Path {
+    // That of a relative path of one name is empty.
     let parent = folder.parent().filter(|p| !p.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
 }
@@ -37,19 +39,23 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// Takes the lock of a data folder; it is held as long as the file is open.
 pub(super) fn lock(data_dir: &Path) -> OpenResult<File> {
+    // The operating system releases it when the process ends, however that is.
     let opened = open_lock(&data_dir.join(LOCK));
     let mut file = opened.map_err(|e| unusable(data_dir, "cannot be written", &e))?;
+
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(held_by(data_dir, &mut file)),
         Err(TryLockError::Error(e)) => return Err(unusable(data_dir, "cannot be locked", &e)),
     }
+
     // Only to help a person; the lock is what counts, so a full disk is no reason to stop here.
     let _ = write_holder(&mut file);
     Ok(file)
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
+    // Not truncated before the lock is held: it names the process that holds it.
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     options.open(path)
@@ -61,6 +67,7 @@ fn write_holder(file: &mut File) -> io::Result<()> {
 }
 
 fn held_by(data_dir: &Path, file: &mut File) -> OpenError {
+    // Empty where the holder's disk was full.
     let mut holder = String::new();
     let _ = file.read_to_string(&mut holder);
     match holder.trim() {

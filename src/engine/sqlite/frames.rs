@@ -33,6 +33,7 @@ impl WalFrames {
 
     /// The frames after a checkpoint of this mode.
     fn after(mode: &str, connection: &Connection) -> rusqlite::Result<Option<Self>> {
+        // Outside of the checkpoint, which gives counts of pages only.
         let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |r| r.get(0))?;
         let page_bytes = u64::try_from(page_bytes).unwrap_or(0);
         let checkpoint = format!("PRAGMA wal_checkpoint({mode})");

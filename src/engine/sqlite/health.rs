@@ -46,6 +46,7 @@ impl Health {
 
     /// Can events be appended? The reason where not.
     pub(super) fn writable(&self) -> Result<()> {
+        // The worst first: only a restart mends it.
         self.intact()?;
         if self.is_full.load(Ordering::Relaxed) {
             return Err(errors::storage_full());
@@ -63,6 +64,7 @@ impl Health {
 
     /// Nothing is written any more; the first reason counts.
     pub(super) fn break_with(&self, why: Error) {
+        // What comes later often follows from the first.
         if let Err(later) = self.broken.set(why) {
             tracing::debug!(error = %later, "the log was broken before");
         } else if let Some(why) = self.broken.get() {
@@ -72,6 +74,7 @@ impl Health {
 
     /// Checks the names of the log's files, and breaks the log when they are not its own.
     pub(super) fn check_files(&self) -> Result<()> {
+        // A broken log stays so, though its files may be back.
         self.intact()?;
         if let Err(what) = self.files.check() {
             self.break_with(errors::replaced(&what));
@@ -106,6 +109,7 @@ impl Health {
         self.locks_taken
             .fetch_add(u64::from(is_taken), Ordering::Relaxed);
 
+        // Noted for those who look into a slow minute; each change once.
         let was_locked = self.is_locked.swap(!is_taken, Ordering::Relaxed);
         if was_locked == is_taken {
             tracing::debug!(is_taken, "the write lock of the database has changed hands");

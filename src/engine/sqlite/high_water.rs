@@ -35,12 +35,15 @@ pub(super) struct HighWaterMark {
 impl HighWaterMark {
     /// Begins a new mark, which replaces those that earlier runs have left.
     pub(super) fn begin(data_dir: &Path, epoch: &Epoch, last: Vid) -> Self {
+        // A random name: a backup of the folder, copied over it, must not replace a newer mark.
         let new = data_dir.join(format!("{PREFIX}{}", Epoch::random()));
         let mark = HighWaterMark {
             file: File::create(&new).ok(),
             epoch: epoch.clone(),
             noted: AtomicU64::new(last),
         };
+
+        // Where the new one could not be written, the old ones say as much.
         if mark.write(last).is_ok() {
             remove_all_but(data_dir, Some(&new));
         }
@@ -49,6 +52,7 @@ impl HighWaterMark {
 
     /// Notes the newest durable vid, if it has changed.
     pub(super) fn note(&self, last: Vid) {
+        // Called twice a second, mostly for nothing.
         if self.noted.swap(last, Ordering::Relaxed) == last {
             return;
         }
@@ -68,13 +72,17 @@ impl HighWaterMark {
 
 /// Has the folder seen vids that the log in it does not have, or another log than this one?
 pub(super) fn is_ahead_of(data_dir: &Path, lineage: &Lineage, last: Vid) -> bool {
+    // One as a rule; two after a kill during a start, or after a restored folder.
     let marks = paths(data_dir).into_iter().filter_map(|path| read(&path));
     let mut marks = marks.filter_map(|mark| Some((mark.epoch?, mark.vid)));
-    marks.any(|(epoch, vid)| {
-        let is_current = epoch == *lineage.epoch();
-        let is_known = lineage.good_through(&epoch).is_some();
-        !is_known || is_current && vid > last
-    })
+    marks.any(|(epoch, vid)| is_mark_ahead(&epoch, vid, lineage, last))
+}
+
+fn is_mark_ahead(epoch: &Epoch, vid: Vid, lineage: &Lineage, last: Vid) -> bool {
+    // A log leaves an earlier epoch behind, together with the vids that were beyond its copy.
+    let is_current = epoch == lineage.epoch();
+    let is_known = lineage.good_through(epoch).is_some();
+    !is_known || is_current && vid > last
 }
 
 /// Removes what is left of a log that is not there any more.
@@ -91,6 +99,7 @@ fn remove_all_but(data_dir: &Path, kept: Option<&Path>) {
 }
 
 fn paths(data_dir: &Path) -> Vec<PathBuf> {
+    // A folder that cannot be listed is as one without marks.
     let entries = fs::read_dir(data_dir).into_iter().flatten().flatten();
     let marks = entries.filter(|e| e.file_name().to_string_lossy().starts_with(PREFIX));
     marks.map(|e| e.path()).collect()
@@ -98,6 +107,7 @@ fn paths(data_dir: &Path) -> Vec<PathBuf> {
 
 /// None where it was cut, by a power cut for one.
 fn read(path: &Path) -> Option<Cursor> {
+    // Anybody may have written it, so no more is read than a mark can be.
     let mut text = String::new();
     let file = File::open(path).ok()?;
     file.take(MAX_BYTES).read_to_string(&mut text).ok()?;

@@ -30,6 +30,7 @@ impl FileIdentity {
 
     /// Are these the same file, as far as both say?
     pub(super) fn is_same_file(&self, other: &Self) -> bool {
+        // A kernel that says the time of birth may follow one that did not.
         let is_born_alike = match (self.born_ns, other.born_ns) {
             (Some(one), Some(other)) => one == other,
             (None, _) | (_, None) => true,
@@ -40,6 +41,7 @@ impl FileIdentity {
 
 impl From<&Metadata> for FileIdentity {
     fn from(metadata: &Metadata) -> Self {
+        // Not every file system keeps it.
         let born = metadata.created().ok();
         let since_1970 = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         FileIdentity {
@@ -68,6 +70,7 @@ impl FromStr for FileIdentity {
     type Err = UnknownForm;
 
     fn from_str(text: &str) -> Result<Self, UnknownForm> {
+        // DEVICE:INODE:BORN_NS, the last of which may be `-`.
         let mut parts = text.splitn(3, ':');
         let mut part = || parts.next().ok_or(UnknownForm);
         Ok(FileIdentity {

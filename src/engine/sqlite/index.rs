@@ -56,10 +56,12 @@ pub(super) fn catch_up(
     state: &mut WriterState,
     through: Vid,
 ) -> rusqlite::Result<()> {
+    // From the events themselves, so that nothing has to be remembered between commits.
     let range = [to_sql(state.indexed), to_sql(through)];
     connection.prepare_cached(INSERT_BLOCKS)?.execute(range)?;
     connection.prepare_cached(UPDATE_NEWEST)?.execute(range)?;
 
+    // The row of `bus` describes the same events.
     let mut sum_bytes = connection.prepare_cached(SUM_BYTES)?;
     let bytes: i64 = sum_bytes.query_row(range, |r| r.get(0))?;
     state.indexed_bytes += from_sql(bytes);

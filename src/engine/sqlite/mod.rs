@@ -9,8 +9,8 @@
 //! - after a failed sync, or when the log's files have been changed by others, nothing is written
 //!   any more until a restart has read back what the disk really holds;
 //! - no other program decides whether the log can be opened, or how long publishers wait: it may
-//!   only make them be refused. The exceptions are a log of an older version and a copy: before they
-//!   can be opened, both are written once;
+//!   only make them be refused. The exceptions are a log of an older version and a copy, which have
+//!   to be written before they can be opened;
 //! - a log that is found to be a copy begins a new epoch before anything is published.
 
 mod append;
@@ -38,11 +38,14 @@ mod reserve;
 mod resync;
 mod row;
 mod schema;
+mod threads;
 mod topic_ids;
 mod trim;
 mod wal_check;
 mod writer;
+mod writer_command;
 mod writer_state;
+mod writer_thread;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -62,7 +65,8 @@ use probe::{Probe, Watched};
 use readers::Readers;
 pub use refusal::OpenError;
 use reserve::Reserve;
-use writer::{Writer, WriterSetup};
+use writer::Writer;
+use writer_thread::WriterSetup;
 
 /// A log in SQLite.
 pub struct SqliteEngine {
@@ -82,15 +86,18 @@ impl SqliteEngine {
     /// When another process holds the folder, or it cannot be written, has no space, or is damaged.
     pub fn open(data_dir: &Path, dedupe_window: Duration) -> std::result::Result<Self, OpenError> {
         let log = open::open(data_dir)?;
+        let reserve = Reserve::take(data_dir);
         let writer = Writer::start(WriterSetup {
             connection: log.writer,
             state: log.state,
             lineage: log.lineage,
-            reserve: Reserve::take(data_dir),
+            reserve,
             health: log.health.clone(),
             high_water: log.high_water.clone(),
             dedupe_window,
         })?;
+
+        // It watches the writer without keeping it from ending.
         let probe = Probe::start(Watched {
             data_dir: data_dir.to_owned(),
             connection: log.observer,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Row, Statement, params};
 
-use super::{from_sql, row, to_sql};
+use super::{BLOCK_VIDS, from_sql, row, to_sql};
 use crate::cursor::Vid;
 use crate::engine::{Page, ReadRequest};
 use crate::event::Event;
@@ -17,6 +17,28 @@ use crate::topic::Topic;
 pub(super) struct VidRange {
     pub(super) after: Vid,
     pub(super) through: Vid,
+}
+
+impl VidRange {
+    pub(super) fn is_empty(self) -> bool {
+        self.after >= self.through
+    }
+
+    /// The parts up to a vid and behind it.
+    pub(super) fn split_at(self, vid: Vid) -> (Self, Self) {
+        let through = self.through.min(vid);
+        let after = self.after.max(vid);
+        (VidRange { through, ..self }, VidRange { after, ..self })
+    }
+
+    /// The part of a block of the index.
+    pub(super) fn within_block(self, block: u64) -> Self {
+        let start = block * BLOCK_VIDS;
+        VidRange {
+            after: self.after.max(start.saturating_sub(1)),
+            through: self.through.min(start + BLOCK_VIDS - 1),
+        }
+    }
 }
 
 /// A page that is being filled.
@@ -71,6 +93,7 @@ impl<'r> PageBuilder<'r> {
         names: &mut row::TopicNames<'_>,
     ) -> rusqlite::Result<bool> {
         self.take_each(statement, range, |builder, found| {
+            // Most filters decide by the topic, which is known by its number.
             let Some(topic) = builder.matching(names, found.get(2)?)? else {
                 return Ok(());
             };
@@ -93,6 +116,7 @@ impl<'r> PageBuilder<'r> {
             let Some(topic) = builder.matching(names, found.get(1)?)? else {
                 return Ok(());
             };
+            // Only now is its data read.
             let vid: i64 = found.get(0)?;
             builder.push(fetch.query_row([vid], |row| row::read(row, &topic))?);
             Ok(())
@@ -108,6 +132,7 @@ impl<'r> PageBuilder<'r> {
     ) -> rusqlite::Result<bool> {
         let mut rows = statement.query(params![to_sql(range.after), to_sql(range.through)])?;
         while let Some(found) = rows.next()? {
+            // The page ends before this row, so the next one begins with it.
             if self.is_full() {
                 self.page.through = from_sql(found.get(0)?) - 1;
                 return Ok(false);

@@ -8,7 +8,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
 use std::time::Instant;
 
 use rusqlite::Connection;
@@ -19,13 +18,12 @@ use super::files::wal_bytes_of;
 use super::frames::WalFrames;
 use super::health::Health;
 use super::high_water::HighWaterMark;
-use super::refusal::{OpenError, no_thread};
+use super::refusal::OpenError;
 use super::reserve;
+use super::threads::spawn;
 use super::wal_check::{before_closing, has_its_frames_at};
 use super::writer::WriterObserver;
 use crate::limits;
-
-const THREAD_NAME: &str = "sqlite-probe";
 
 /// Ends the thread when it is dropped.
 pub(super) struct Probe(#[expect(dead_code, reason = "dropping it is the signal")] SyncSender<()>);
@@ -62,9 +60,7 @@ impl Probe {
     pub(super) fn start(watched: Watched) -> Result<Self, OpenError> {
         let (running, end) = sync_channel(1);
         let mut thread = ProbeThread::new(watched);
-        let builder = thread::Builder::new().name(THREAD_NAME.into());
-        let spawned = builder.spawn(move || thread.run(&end));
-        spawned.map_err(|e| no_thread(THREAD_NAME, &e))?;
+        spawn("sqlite-probe", move || thread.run(&end))?;
         Ok(Probe(running))
     }
 }
@@ -81,6 +77,7 @@ impl ProbeThread {
     }
 
     fn run(&mut self, end: &Receiver<()>) {
+        // The sender never sends; it is dropped when the engine is.
         while end.recv_timeout(limits::LOG_PROBE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
             self.check();
         }
@@ -93,6 +90,7 @@ impl ProbeThread {
         } = &self.watched;
         let wal_bytes = health.files().wal_bytes();
         health.note_wal_bytes(wal_bytes);
+        // Of files that are no longer the log's nothing can be learned.
         if health.check_files().is_err() {
             return;
         }
@@ -103,17 +101,26 @@ impl ProbeThread {
         }
         self.check_database();
         self.try_lock();
+        self.note_newest_vid();
+    }
+
+    /// So that a backup which is copied over this database is noticed at the next start.
+    fn note_newest_vid(&self) {
         self.watched.high_water.note(self.watched.writer.last_vid());
     }
 
     fn check_wal(&mut self, frames: WalFrames, wal_bytes: u64) {
+        // What was cut must not be copied.
         if !self.has_its_frames(frames) {
             return;
         }
+
         self.check_disk(frames, wal_bytes);
         if self.is_checkpoint_due(frames, wal_bytes) {
             self.watched.checkpointer.wake();
         }
+
+        // An operator can end the transaction that holds the log; nobody else can.
         if self.watched.checkpointer.is_held() && wal_bytes > limits::WAL_WARN_BYTES {
             self.warn_of_reader(wal_bytes);
         }
@@ -123,6 +130,7 @@ impl ProbeThread {
         let Watched {
             health, connection, ..
         } = &self.watched;
+        // A log that was cut and written again has a hole where it ended before.
         let same_place = self.last_frame.min(frames.logged);
         self.last_frame = frames.logged;
         has_its_frames_at(connection, health, frames, same_place)
@@ -130,6 +138,7 @@ impl ProbeThread {
 
     /// On a nearly full disk the log is copied at once, as long as there is space for it.
     fn is_checkpoint_due(&self, frames: WalFrames, wal_bytes: u64) -> bool {
+        // Copying gives space only as long as the database can grow.
         let is_long = frames.logged >= DUE_PAGES;
         let is_due = is_long || reserve::is_nearly_full(&self.watched.data_dir);
         is_due && frames.left() > 0 || wal_bytes > limits::WAL_KEPT_BYTES
@@ -137,6 +146,7 @@ impl ProbeThread {
 
     fn check_disk(&self, frames: WalFrames, wal_bytes: u64) {
         let health = &self.watched.health;
+        // Said once, when it becomes so.
         let is_full = self.cannot_commit(frames, wal_bytes) || self.cannot_copy();
         if is_full && !health.is_full() {
             let data_dir = self.watched.data_dir.display();
@@ -153,6 +163,7 @@ impl ProbeThread {
     /// disk. Writing a file is tried only where there is a doubt.
     fn cannot_commit(&self, frames: WalFrames, wal_bytes: u64) -> bool {
         let data_dir = &self.watched.data_dir;
+        // The log is written over from its begin, so its length is space that it has already.
         let used = wal_bytes_of(frames.logged.into(), frames.page_bytes);
         let is_used_up = wal_bytes.saturating_sub(used) < limits::FULL_DISK_BYTES;
         let is_in_doubt = self.watched.health.is_full() || reserve::is_low(data_dir);
@@ -165,6 +176,7 @@ impl ProbeThread {
     }
 
     fn warn_of_reader(&mut self, wal_bytes: u64) {
+        // It may last for hours.
         let interval = limits::WAL_WARN_INTERVAL;
         if self.warned.is_some_and(|at| at.elapsed() <= interval) {
             return;
@@ -184,6 +196,7 @@ impl ProbeThread {
         let Watched {
             health, connection, ..
         } = &self.watched;
+        // SQLite itself makes a database shorter only with fewer pages.
         let now = DatabaseLength::of(connection, health);
         let before = std::mem::replace(&mut self.database, now);
         if now.is_cut_since(before) {
@@ -195,6 +208,7 @@ impl ProbeThread {
     /// While others publish, they try the lock.
     fn try_lock(&mut self) {
         let health = &self.watched.health;
+        // Unchanged since the last check: nobody has written, so nobody knows.
         let taken = health.locks_taken();
         if taken == self.locks_taken || health.is_locked() {
             self.watched.writer.try_lock();

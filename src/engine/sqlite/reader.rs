@@ -72,9 +72,12 @@ impl BusRow {
 }
 
 pub(super) fn read(connection: &Connection, request: &ReadRequest) -> rusqlite::Result<Page> {
+    // One transaction, so that nothing is trimmed between two of its statements.
     let snapshot = connection.unchecked_transaction()?;
     let bus = BusRow::read(&snapshot)?;
     let mut builder = PageBuilder::new(request, bus.first);
+
+    // Few topics: by the index. Else every event is looked at, whole or first by its topic.
     if let Some(topic_ids) = topic_ids::find(&snapshot, &request.filter)? {
         read_topics(&snapshot, &mut builder, bus.indexed, &topic_ids)?;
     } else if takes_in_all(&request.filter) {
@@ -116,32 +119,31 @@ fn read_topics(
 ) -> rusqlite::Result<()> {
     let mut statement = prepare_topics(connection, topic_ids)?;
     let mut names = row::TopicNames::new(connection)?;
-    let VidRange { mut after, through } = builder.range();
-    let in_blocks = through.min(indexed);
-    while let Some(range) = next_range(connection, topic_ids, after, in_blocks)? {
+    let (mut in_blocks, not_indexed) = builder.range().split_at(indexed);
+    while let Some(range) = next_range(connection, topic_ids, in_blocks)? {
         if !builder.take(&mut statement, range, &mut names)? {
             return Ok(());
         }
+        // Few matches in many blocks must not make a page that takes long.
         builder.add_scanned(ROWS_A_BLOCK);
         if builder.is_full() {
             builder.page.through = range.through;
             return Ok(());
         }
-        after = range.through;
+        in_blocks.after = range.through;
     }
 
-    let not_indexed = VidRange {
-        after: after.max(indexed),
-        through,
-    };
-    builder.take(&mut statement, not_indexed, &mut names)?;
-    Ok(())
+    // At most about a thousand events, which are looked at one by one.
+    builder
+        .take(&mut statement, not_indexed, &mut names)
+        .map(drop)
 }
 
 fn prepare_topics<'c>(
     connection: &'c Connection,
     topic_ids: &[i64],
 ) -> rusqlite::Result<Statement<'c>> {
+    // Not cached: each set of topics is another statement.
     let ids: Vec<String> = topic_ids.iter().map(i64::to_string).collect();
     connection.prepare(&row::select_range_of_topics(&ids.join(",")))
 }
@@ -150,21 +152,14 @@ fn prepare_topics<'c>(
 fn next_range(
     connection: &Connection,
     topic_ids: &[i64],
-    after: Vid,
-    through: Vid,
+    range: VidRange,
 ) -> rusqlite::Result<Option<VidRange>> {
-    if after >= through {
+    if range.is_empty() {
         return Ok(None);
     }
-    let block = next_block(connection, topic_ids, block_of(after + 1))?;
-    let range = block.map(|block| {
-        let start = block * BLOCK_VIDS;
-        VidRange {
-            after: after.max(start.saturating_sub(1)),
-            through: through.min(start + BLOCK_VIDS - 1),
-        }
-    });
-    Ok(range.filter(|range| range.after < range.through))
+    let block = next_block(connection, topic_ids, block_of(range.after + 1))?;
+    let part = block.map(|block| range.within_block(block));
+    Ok(part.filter(|part| !part.is_empty()))
 }
 
 /// The first block from this one on in which one of the topics has events.
@@ -176,6 +171,7 @@ fn next_block(
     let mut statement = connection.prepare_cached(SELECT_BLOCK)?;
     let mut nearest: Option<i64> = None;
     for topic_id in topic_ids {
+        // The first of each topic by the primary key; the nearest of all of them counts.
         let block = statement.query_row(params![topic_id, to_sql(from)], |r| r.get(0));
         nearest = nearest.into_iter().chain(block.optional()?).min();
     }
@@ -190,16 +186,8 @@ pub(super) fn read_newest(
     let BusRow { first, indexed } = BusRow::read(&snapshot)?;
     let mut builder = PageBuilder::new(request, first);
     let mut names = row::TopicNames::new(&snapshot)?;
-    let VidRange { after, through } = builder.range();
-
-    // All that the index knows are older than those it does not know yet.
-    let parts = [
-        (NEWEST_BY_INDEX, after, through.min(indexed)),
-        (NEWEST_NOT_INDEXED, after.max(indexed), through),
-    ];
-    for (newest, after, through) in parts {
+    for (newest, range) in newest_parts(builder.range(), indexed) {
         let mut newest = snapshot.prepare_cached(newest)?;
-        let range = VidRange { after, through };
         if !builder.take_found(&snapshot, &mut newest, range, &mut names)? {
             break;
         }
@@ -207,8 +195,15 @@ pub(super) fn read_newest(
     Ok(builder.page)
 }
 
+/// What to read of a range from the index, and what from the events behind it.
+fn newest_parts(range: VidRange, indexed: Vid) -> [(&'static str, VidRange); 2] {
+    let (before, behind) = range.split_at(indexed);
+    [(NEWEST_BY_INDEX, before), (NEWEST_NOT_INDEXED, behind)]
+}
+
 pub(super) fn vid_before(connection: &Connection, time_ms: i64) -> rusqlite::Result<Vid> {
     let snapshot = connection.unchecked_transaction()?;
+    // Also what is behind the index, since the newest event may be what is looked for.
     let bounds = snapshot.query_row(SELECT_BOUNDS, [], |r| Ok((r.get(0)?, r.get(1)?)));
     let (first, last): (i64, i64) = bounds?;
     let mut statement = snapshot.prepare_cached(SELECT_TIME)?;
@@ -244,6 +239,7 @@ pub(super) fn topics(
     let first = to_sql(BusRow::read(&snapshot)?.first);
     let mut statement = snapshot.prepare_cached(SELECT_TOPICS)?;
     let rows = statement.query_map(params![after.map_or("", Topic::as_str), first], read_topic)?;
+    // An error is wanted as well, so that it ends the read.
     let is_wanted = |found: &rusqlite::Result<(Topic, Vid)>| {
         found
             .as_ref()

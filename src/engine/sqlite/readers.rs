@@ -92,8 +92,11 @@ impl Readers {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
         asked_for: Weak<()>,
     ) -> Result<T> {
+        // Taken before the connection, so that there is one for each permit.
         let permit = self.permits.clone().acquire_owned().await;
         let lent = self.lend(permit.map_err(|_| Error::closing())?);
+
+        // The connection goes along and comes back with the thread, also when it panics.
         let done = tokio::task::spawn_blocking(move || lent.read(read, asked_for)).await;
         match done {
             Ok(done) => done.map_err(|e| errors::of_reading(&e)),
@@ -120,9 +123,11 @@ impl LentConnection {
     ) -> rusqlite::Result<T> {
         let connection = self.connection.as_mut().expect("lent until it is dropped");
         let has_left = move || asked_for.strong_count() == 0;
+        // While it waited for its turn, for one.
         if has_left() {
             return Err(interrupted());
         }
+        // Checked again while it reads; replaces the handler of the read before.
         connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(has_left))?;
         read(connection)
     }

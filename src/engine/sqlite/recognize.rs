@@ -10,9 +10,8 @@ use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::refusal::{
-    OpenResult, damaged, is_disk_full, of_another_program, other_version, unreadable,
-};
+use super::errors::is_disk_full;
+use super::refusal::{OpenResult, damaged, of_another_program, other_version, unreadable};
 use super::schema;
 use crate::limits;
 
@@ -28,9 +27,12 @@ const HEADER_BYTES: usize = 72;
 /// Refuses a file that is no log of this vidette.
 pub(super) fn recognize(path: &Path) -> OpenResult<()> {
     let header = read_header(path).map_err(|e| unreadable(path, &e))?;
+    // An empty file is damage as well: a new database has its name only when it is complete.
     if header.len() < HEADER_BYTES || !header.starts_with(SQLITE_MAGIC) {
         return Err(damaged(path, &"it is not a SQLite database"));
     }
+
+    // Before the version, which means nothing in a database of another program.
     if number_at(&header, APPLICATION_ID_AT) != schema::APPLICATION_ID {
         return Err(of_another_program(path));
     }
@@ -59,6 +61,7 @@ pub(super) fn check_version(path: &Path, version: i64) -> OpenResult<()> {
 
 /// Has SQLite check the whole database, where that takes no more than moments.
 pub(super) fn check(connection: &Connection, path: &Path) -> OpenResult<()> {
+    // A start must not take minutes.
     let bytes = fs::metadata(path).map_or(0, |m| m.len());
     if bytes > limits::FULL_CHECK_BYTES {
         report_not_checked(path, bytes);
@@ -66,12 +69,15 @@ pub(super) fn check(connection: &Connection, path: &Path) -> OpenResult<()> {
     }
 
     let begun = Instant::now();
-    match quick_check(connection) {
-        Ok(verdict) if verdict == "ok" => {
-            let elapsed_ms = begun.elapsed().as_millis();
-            tracing::debug!(elapsed_ms, "the database has been checked");
-            Ok(())
-        }
+    let verdict = quick_check(connection);
+    let elapsed_ms = begun.elapsed().as_millis();
+    tracing::debug!(elapsed_ms, ?verdict, "the database has been checked");
+    judge(verdict, path)
+}
+
+fn judge(verdict: rusqlite::Result<String>, path: &Path) -> OpenResult<()> {
+    match verdict {
+        Ok(verdict) if verdict == "ok" => Ok(()),
         Ok(verdict) => Err(damaged(path, &verdict)),
         // What SQLite could not do now says nothing of the database.
         Err(error) if is_passing(&error) => {
@@ -96,6 +102,7 @@ fn report_not_checked(path: &Path, bytes: u64) {
 }
 
 fn is_passing(error: &rusqlite::Error) -> bool {
+    // Nothing of this is damage.
     let code = error.sqlite_error_code();
     is_disk_full(error)
         || matches!(

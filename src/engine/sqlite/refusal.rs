@@ -8,7 +8,28 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
+use super::errors::is_disk_full;
 use super::folder::DATABASE;
+
+const CHECK_FOLDER: &str = "Check its path, its permissions and the space on its disk, or choose \
+                            another --data-dir";
+
+const REPAIR: &str = "Nothing was changed. Restore the data folder from a backup, try \
+                      `sqlite3 FILE .recover`, or move it away to begin a new log";
+
+const FREE_SPACE: &str = "Nothing was lost; free some space, then start again";
+
+const END_OTHER: &str = "End its transaction, then start again; `fuser FILE` shows which one it is";
+
+const STOP_OTHER: &str = "One gateway at a time may use it: stop the other one, or give this one \
+                          its own --data-dir";
+
+const RESTORE: &str = "Nothing was changed. Restore the whole data folder from a backup, or move \
+                       it away to begin a new log";
+
+const USE_OTHER_VERSION: &str = "Use the vidette that wrote it, or a newer one";
+
+const CHECK_LIMITS: &str = "Check the limits of threads and memory, then start again";
 
 /// Why a data folder cannot be used, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +86,9 @@ pub(super) fn of_opening(data_dir: &Path, cause: impl Into<OpenCause>) -> OpenEr
 }
 
 pub(super) fn unusable(data_dir: &Path, what: &str, error: &dyn Display) -> OpenError {
+    let data_dir = data_dir.display();
     OpenError(format!(
-        "the data folder {} {what}: {error}. Check its path, its permissions and the space on its \
-         disk, or choose another --data-dir",
-        data_dir.display()
+        "the data folder {data_dir} {what}: {error}. {CHECK_FOLDER}"
     ))
 }
 
@@ -80,43 +100,37 @@ pub(super) fn unreadable(file: &Path, error: &io::Error) -> OpenError {
 }
 
 pub(super) fn damaged(file: &Path, what: &dyn Display) -> OpenError {
-    OpenError(format!(
-        "{} is damaged: {what}. Nothing was changed. Restore the data folder from a backup, try \
-         `sqlite3 FILE .recover`, or move it away to begin a new log",
-        file.display()
-    ))
+    let file = file.display();
+    OpenError(format!("{file} is damaged: {what}. {REPAIR}"))
 }
 
 pub(super) fn full(data_dir: &Path) -> OpenError {
+    let data_dir = data_dir.display();
     OpenError(format!(
-        "the disk with the data folder {} is full. Nothing was lost; free some space, then start \
-         again",
-        data_dir.display()
+        "the disk with the data folder {data_dir} is full. {FREE_SPACE}"
     ))
 }
 
 fn in_use(data_dir: &Path, error: &dyn Display) -> OpenError {
+    let database = data_dir.join(DATABASE);
+    let database = database.display();
     OpenError(format!(
-        "the database in {} is in use by another program: {error}. End its transaction, then \
-         start again; `fuser {0}/{DATABASE}` shows which program it is",
-        data_dir.display()
+        "{database} is in use by another program: {error}. {END_OTHER}"
     ))
 }
 
 pub(super) fn held(data_dir: &Path, holder: &str) -> OpenError {
+    let data_dir = data_dir.display();
     OpenError(format!(
-        "the data folder {} is held by {holder}. One gateway at a time may use it: stop the other \
-         one, or give this one its own --data-dir",
-        data_dir.display()
+        "the data folder {data_dir} is held by {holder}. {STOP_OTHER}"
     ))
 }
 
 /// A write-ahead log without its database means that the database has been lost.
 pub(super) fn database_lost(wal: &Path) -> OpenError {
+    let wal = wal.display();
     OpenError(format!(
-        "{} is there but its database {DATABASE} is not. Nothing was changed. Restore the whole \
-         data folder from a backup, or move it away to begin a new log",
-        wal.display()
+        "{wal} is there but its database {DATABASE} is not. {RESTORE}"
     ))
 }
 
@@ -128,21 +142,14 @@ pub(super) fn of_another_program(database: &Path) -> OpenError {
 }
 
 pub(super) fn other_version(database: &Path, found: i64, known: i64) -> OpenError {
+    let database = database.display();
     OpenError(format!(
-        "{} has schema version {found}, this vidette knows {known}. Use the vidette that wrote it, \
-         or a newer one",
-        database.display()
+        "{database} has schema version {found}, this vidette knows {known}. {USE_OTHER_VERSION}"
     ))
 }
 
 pub(super) fn no_thread(name: &str, error: &dyn Display) -> OpenError {
     OpenError(format!(
-        "failed to start the thread {name}: {error}. Check the limits of threads and memory, then \
-         start again"
+        "failed to start the thread {name}: {error}. {CHECK_LIMITS}"
     ))
-}
-
-/// There is no space for what SQLite wanted to write.
-pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }

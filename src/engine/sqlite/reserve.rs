@@ -1,8 +1,8 @@
 //! Space that is kept back for trimming.
 //!
 //! Deleting takes space in the write-ahead log before it gives any, and the log can begin anew only
-//! after the database has grown by the new pages that are in it. On a full disk the reserve is given
-//! up for both. Invariants:
+//! after the database has grown by the new pages that are in it. On a full disk the reserve is
+//! given up for both. Invariants:
 //! - nothing is ever read from the file, so it may be missing or cut at any time;
 //! - it takes no more than a part of the space that is left.
 
@@ -51,7 +51,8 @@ impl Reserve {
         }
         self.is_held = self.is_there() || self.write();
         if !self.is_held {
-            let _ = fs::remove_file(&self.path); // a part of it would only be in the way
+            // A part of it would only be in the way.
+            let _ = fs::remove_file(&self.path);
         }
     }
 
@@ -64,6 +65,7 @@ impl Reserve {
     /// Writes the largest reserve that there is space for. False when there is none even for the
     /// smallest.
     fn write(&self) -> bool {
+        // Not more than a part of what is left, so that others have some, too.
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let [small, ..] = SMALL_RESERVES_BYTES;
         let part = RESERVE_BYTES.min(free_bytes(folder) / RESERVE_PART);
@@ -95,6 +97,7 @@ pub(super) fn is_low(data_dir: &Path) -> bool {
 pub(super) fn lets_copy(connection: &Connection, files: &LogFiles, more_bytes: u64) -> bool {
     let folder = files.folder();
     let free = free_bytes(folder);
+    // As a rule; the rest is asked for only on a disk that is nearly full.
     if free > limits::NEARLY_FULL_BYTES {
         return true;
     }
@@ -115,12 +118,16 @@ fn bytes_to_come(
     files: &LogFiles,
     more_bytes: u64,
 ) -> rusqlite::Result<u64> {
+    // What is logged already, beyond the length that the database has.
     let (grown, unused) = database_bytes(connection)?;
+
+    // The log is written over from its begin, so a part of its length is free.
     let frames = WalFrames::of(connection)?;
     let used = wal_bytes_of(frames.logged.into(), frames.page_bytes);
     let slack = files.wal_bytes().saturating_sub(used);
 
     let logged = grown.saturating_sub(files.database_bytes());
+    // The events come twice: into the log at once, into the database when it is copied.
     let in_database = more_bytes.saturating_sub(unused);
     let in_wal = more_bytes.saturating_sub(slack);
     Ok(logged + in_database + in_wal)
@@ -153,6 +160,7 @@ fn free_bytes(folder: &Path) -> u64 {
 /// Does the disk take [`limits::FULL_DISK_BYTES`]? They are given back at once.
 pub(super) fn can_write(data_dir: &Path) -> bool {
     let path = data_dir.join(TRIAL);
+    // A file system may refuse space that it counts as free, or find some that it does not.
     let is_written = fills(&path, limits::FULL_DISK_BYTES).is_ok();
     let _ = fs::remove_file(&path);
     is_written
@@ -160,6 +168,7 @@ pub(super) fn can_write(data_dir: &Path) -> bool {
 
 /// Makes a file that takes so many bytes of the disk; its length alone would take none.
 fn fills(path: &Path, bytes: u64) -> io::Result<()> {
+    // Where the file system cannot reserve it, it is written.
     let mut file = File::create(path)?;
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {

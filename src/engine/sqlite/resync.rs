@@ -25,8 +25,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
+use super::errors::is_busy;
 use super::files::wal_bytes_of;
 use super::frames::WalFrames;
 use super::refusal::OpenCause;
@@ -41,11 +42,14 @@ pub(super) fn resync(
     observer: &Connection,
     database: &Path,
 ) -> Result<(), OpenCause> {
+    // Without the lock the log may grow and begin anew meanwhile, so it is only synced.
     let wal = wal_of(database);
     if !take_write_lock(writer, database)? {
         warn_of_lock(database);
         return Ok(sync(&wal)?);
     }
+
+    // Another connection counts, as the writer is in a transaction.
     let written = WalFrames::of(observer).map(|frames| write_again(&wal, frames));
     writer.execute_batch("ROLLBACK")?;
     Ok(written??)
@@ -65,6 +69,7 @@ fn warn_of_lock(database: &Path) {
 
 /// Waits for the write lock, for a bounded time. False when another program keeps it.
 fn take_write_lock(writer: &Connection, database: &Path) -> rusqlite::Result<bool> {
+    // As a rule it is free, and nothing has to be said.
     if begin_within(writer, Duration::ZERO)? {
         return Ok(true);
     }
@@ -80,7 +85,7 @@ fn begin_within(writer: &Connection, wait: Duration) -> rusqlite::Result<bool> {
     writer.busy_timeout(wait)?;
     match writer.execute_batch("BEGIN IMMEDIATE") {
         Ok(()) => Ok(true),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
+        Err(error) if is_busy(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -91,6 +96,7 @@ fn write_again(wal: &Path, frames: WalFrames) -> io::Result<()> {
         return Ok(()); // everything is in the database
     }
 
+    // It may take seconds, and the start waits for it.
     let bytes = wal_bytes_of(frames.logged.into(), frames.page_bytes);
     if bytes > limits::WAL_WARN_BYTES {
         tracing::info!(bytes, "a large write-ahead log is made durable");
@@ -108,6 +114,7 @@ fn write_again(wal: &Path, frames: WalFrames) -> io::Result<()> {
 
 fn overwrite_with_itself(path: &Path, bytes: u64) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
+    // Piece by piece: the log may be larger than memory.
     let mut piece = vec![0; PIECE_BYTES];
     let mut at = 0;
     while at < bytes {

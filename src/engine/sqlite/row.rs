@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
+use super::errors::of_text;
 use super::{from_sql, to_sql};
 use crate::event::{ContentType, Event, NewEvent};
 use crate::topic::Topic;
@@ -49,6 +49,7 @@ pub(super) fn insert(
     skew_ms: i64,
     topic_id: i64,
 ) -> rusqlite::Result<()> {
+    // What retention counts is kept, as reading it again would read the data.
     let sent = &event.sent;
     let bytes = i64::try_from(event.size_bytes()).expect("an event is smaller than 2^63 bytes");
     statement.execute(params![
@@ -92,8 +93,7 @@ fn read_headers(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<(String, S
     let Some(json) = row.get_ref(column)?.as_str_or_null()? else {
         return Ok(Vec::new());
     };
-    serde_json::from_str(json)
-        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
+    serde_json::from_str(json).map_err(|e| of_text(column, e))
 }
 
 const SELECT_TOPIC: &str = "SELECT topic FROM topics WHERE topic_id = ?1";
@@ -121,6 +121,7 @@ impl<'c> TopicNames<'c> {
         if let Some(known) = self.names.get(&topic_id) {
             return Ok(known.clone());
         }
+        // Also that it is not wanted is remembered, for the length of this read.
         let text = self.statement.query_row([topic_id], |row| row.get(0));
         let text: Option<String> = text.optional()?;
         let topic = text.map(|t| Topic::trusted(&t)).filter(wanted);

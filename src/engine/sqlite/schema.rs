@@ -105,19 +105,22 @@ UPDATE sqlite_schema SET sql = replace(sql, ' REFERENCES topics', '')
 /// Makes a log of an older version one of today; all of it or nothing. `file` is the file that it
 /// is in: whether an older log is a copy cannot be known.
 pub(super) fn migrate(connection: &Connection, file: FileIdentity) -> rusqlite::Result<()> {
+    // As a rule; then nothing is written.
     let version = number(connection, "user_version")?;
     if version == VERSION {
         return Ok(());
     }
     let done = migrate_from(version, connection, file);
     if done.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK")?; // a full disk has done so itself
+        // A full disk has done so itself.
+        connection.execute_batch("ROLLBACK")?;
     }
     connection.pragma_update(None, "writable_schema", false)?;
     done
 }
 
 fn migrate_from(version: i64, connection: &Connection, file: FileIdentity) -> rusqlite::Result<()> {
+    // Together with the version: a crash leaves the old log or the new one.
     connection.execute_batch("BEGIN IMMEDIATE")?;
     if version < 3 {
         connection.execute_batch(ADD_CLOCK)?;
@@ -133,6 +136,7 @@ fn migrate_from(version: i64, connection: &Connection, file: FileIdentity) -> ru
 }
 
 fn add_epochs(connection: &Connection, file: FileIdentity) -> rusqlite::Result<()> {
+    // None is known, as the log has never been known to be a copy.
     connection.execute_batch(CREATE_EARLIER_EPOCHS)?;
     connection.execute_batch("ALTER TABLE bus ADD COLUMN file TEXT")?;
     let set_file = "UPDATE bus SET file = ?1";

@@ -13,10 +13,13 @@ const SELECT_TOPICS: &str =
 pub(super) fn find(connection: &Connection, filter: &Filter) -> rusqlite::Result<Option<Vec<i64>>> {
     let mut ids = Vec::new();
     for pattern in filter.patterns() {
+        // A pattern that begins with a wildcard may match anything.
         if pattern.literal_prefix().is_empty() || !add_matching(connection, pattern, &mut ids)? {
             return Ok(None);
         }
     }
+
+    // Patterns may overlap.
     ids.sort_unstable();
     ids.dedup();
     Ok((ids.len() <= limits::MAX_EXPANDED_TOPICS).then_some(ids))
@@ -32,6 +35,7 @@ fn add_matching(
     let mut rows = statement.query(params![pattern.literal_prefix(), last_text(pattern)])?;
     let mut scanned = 0;
     while let Some(found) = rows.next()? {
+        // Counted by what is read: a prefix may have many topics that do not match.
         scanned += 1;
         if scanned > limits::MAX_EXPANDED_TOPICS {
             return Ok(false);
@@ -49,6 +53,7 @@ fn last_text(pattern: &Pattern) -> String {
     if let Some(exact) = pattern.exact() {
         return exact.to_owned();
     }
+    // As many of the last character as a topic can hold.
     let last_characters = "\u{10FFFF}".repeat(limits::MAX_TOPIC_BYTES / 4 + 1);
     [pattern.literal_prefix(), &last_characters].concat()
 }

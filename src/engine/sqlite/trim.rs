@@ -1,9 +1,9 @@
 //! One step of retention.
 //!
 //! Invariants:
-//! - a step is bounded in what it deletes, by its [`TrimBudget`]: events and their bytes, rows of the
-//!   index, topics, and publishers' ids; nothing is scanned for it. What is beyond is left to the
-//!   next step, and publishers have their turn in between;
+//! - a step is bounded in what it deletes, by its [`TrimBudget`]: events and their bytes, rows of
+//!   the index, topics, and publishers' ids; nothing is scanned for it. What is beyond is left to
+//!   the next step, and publishers have their turn in between;
 //! - the oldest go first, and a step is one transaction;
 //! - a topic without events, and a block without events of a topic, leave no row behind once no
 //!   step has more to do. Until then nobody sees them: they lie before the first vid.
@@ -116,6 +116,7 @@ impl<'b> TrimPlan<'b> {
             more_events: false,
             oldest_id_ms: retention.oldest_id_ms(counted_ms),
         };
+        // Other rows are looked for only when no events are due, since they go along with events.
         plan.find_events(connection, state, retention, counted_ms)?;
         let is_due = plan.events > 0 || plan.has_other_rows(connection)?;
         Ok(is_due.then_some(plan))
@@ -130,8 +131,10 @@ impl<'b> TrimPlan<'b> {
     ) -> rusqlite::Result<()> {
         let oldest_ms = retention.oldest_event_ms(counted_ms);
         let mut statement = connection.prepare_cached(SELECT_OLDEST)?;
+        // One more than the budget, to know whether there are more.
         let mut rows = statement.query([self.budget.events + 1])?;
         while let Some(row) = rows.next()? {
+            // In vid order, which is the order of their ages.
             let event = OldEvent::read(row)?;
             if event.came_at_ms >= oldest_ms && !self.leaves_too_much(state, retention) {
                 break;
@@ -152,6 +155,7 @@ impl<'b> TrimPlan<'b> {
 
     /// False when the budget is used up.
     fn add(&mut self, event: &OldEvent) -> bool {
+        // A single event may be larger than the budget.
         let bytes = self.bytes + event.bytes;
         let has_enough = self.events > 0 && bytes > self.budget.bytes;
         if self.events == self.budget.events || has_enough {
@@ -185,6 +189,8 @@ impl<'b> TrimPlan<'b> {
         if state.indexed < state.last {
             index::catch_up(connection, state, state.last)?;
         }
+
+        // Events first: topics and blocks are found by the oldest vid that is left.
         self.delete_events(connection, state)?;
         let topics = self.delete_topics(connection)?;
         let blocks = self.delete_blocks(connection)?;
@@ -209,6 +215,7 @@ impl<'b> TrimPlan<'b> {
         if self.events == 0 {
             return Ok(());
         }
+        // All below a vid, as the oldest go first.
         let mut delete = connection.prepare_cached("DELETE FROM events WHERE vid <= ?1")?;
         delete.execute([to_sql(self.through)])?;
         state.events -= u64::from(self.events);
@@ -226,6 +233,7 @@ impl<'b> TrimPlan<'b> {
         let mut rows = delete.query(params![to_sql(self.first()), self.budget.rows])?;
         let mut topics = Vec::new();
         while let Some(row) = rows.next()? {
+            // Its older blocks go with those of all topics.
             delete_block.execute([row.get(0)?, block])?;
             topics.push(Topic::trusted(row.get_ref(1)?.as_str()?));
         }

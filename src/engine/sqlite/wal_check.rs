@@ -21,6 +21,7 @@ const BETWEEN_CHECKS_OF_DAMAGE: Duration = Duration::from_millis(20);
 /// To be called before a connection is closed: the last one copies the write-ahead log and
 /// removes it. One that was cut would be zeros over good pages.
 pub(super) fn before_closing(health: &Health, connection: &Connection) {
+    // The log of other files must not be copied into these, nor a cut one into its database.
     let is_whole = health.check_files().is_ok()
         && WalFrames::of(connection).is_ok_and(|frames| has_its_frames(connection, health, frames));
     if !is_whole {
@@ -45,6 +46,7 @@ pub(super) fn has_its_frames_at(
         if has_frames_now(health, frames, also) {
             return true;
         }
+        // Perhaps SQLite was just beginning it anew.
         std::thread::sleep(BETWEEN_CHECKS_OF_DAMAGE);
         let Ok(counted) = WalFrames::of(connection) else {
             return true;
@@ -63,6 +65,7 @@ fn has_frames_now(health: &Health, frames: WalFrames, also: u32) -> bool {
     let WalFrames {
         logged, page_bytes, ..
     } = frames;
+    // Its begin, its end and where it ended before: a hole begins or ends at one of them.
     let some = [1.min(logged), also.min(logged), logged];
     let some = some.into_iter().filter(|&frame| frame > 0);
     let some: Vec<u64> = some.map(u64::from).collect();

@@ -62,6 +62,7 @@ UPDATE bus SET first_vid = ?1, last_vid = ?2, last_time_ms = ?3, events = ?4, by
 impl WriterState {
     /// Reads it from the database.
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        // The row of `bus` goes as far as the index; events behind it are counted.
         let mut state = connection.query_row(SELECT_BUS, [], Self::from_bus)?;
         let indexed = [to_sql(state.indexed)];
         connection.query_row(SELECT_NOT_INDEXED, indexed, |r| state.add_not_indexed(r))?;
@@ -69,6 +70,7 @@ impl WriterState {
     }
 
     fn from_bus(row: &Row<'_>) -> rusqlite::Result<Self> {
+        // SQLite's integers are signed, none of these is below 0.
         let number = |column| row.get::<_, i64>(column).map(from_sql);
         let (indexed, indexed_bytes) = (number(1)?, number(4)?);
         Ok(WriterState {
@@ -90,6 +92,7 @@ impl WriterState {
     fn add_not_indexed(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
         self.events += from_sql(row.get(0)?);
         self.bytes += from_sql(row.get(1)?);
+        // NULL where nothing is behind the index.
         let newest: (Option<i64>, Option<i64>) = (row.get(2)?, row.get(3)?);
         let (Some(last), Some(time_ms)) = newest else {
             return Ok(());
@@ -109,15 +112,23 @@ impl WriterState {
     pub(super) fn log_state(&self, lineage: &Lineage) -> LogState {
         LogState {
             lineage: lineage.clone(),
-            bounds: Bounds {
-                first: self.first,
-                last: self.last,
-            },
-            sizes: Sizes {
-                events: self.events,
-                bytes: self.bytes,
-            },
+            bounds: self.bounds(),
+            sizes: self.sizes(),
             live: true,
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            first: self.first,
+            last: self.last,
+        }
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            events: self.events,
+            bytes: self.bytes,
         }
     }
 
@@ -136,6 +147,7 @@ impl WriterState {
 
     /// Writes the row of `bus`, which describes the log as far as it is indexed.
     pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
+        // Events and bytes of the indexed part only: what is behind it is counted at a start.
         let mut statement = connection.prepare_cached(UPDATE_BUS)?;
         statement.execute(params![
             to_sql(self.first),
