@@ -1,58 +1,58 @@
-//! Who is told, and when?
+//! Event fan-out: which subscribers are notified, and when.
 //!
 //! Publish → sequencer → engine → tail → subscription. Invariants:
 //! - an event is visible only after the engine has made it durable;
-//! - the tail moves in one place, [`Bus::show`], after the ring and the marks of those events are
-//!   in place;
-//! - nothing here knows a transport.
+//! - the tail moves only after ring, pages and marks are in place (see [`visible`]);
+//! - every call that reads or publishes for somebody takes a [`Caller`];
+//! - nothing here knows a transport, and nobody else sees the engine.
 
 mod batch;
 mod capacity;
 mod catch_up;
 mod clock;
 mod closing;
-mod cold;
+mod commit;
 mod group;
 mod heartbeat;
 mod interest;
+mod log_view;
 mod members;
-mod pressure;
+mod pages;
 mod retention;
-mod ring;
 mod sequencer;
-mod slot;
-mod start;
 mod step;
 mod subscription;
+mod tail;
+mod visible;
+mod waiter;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::caller::Caller;
 use crate::cursor::{Cursor, Epoch, Vid};
-use crate::engine::{Bounds, Engine, Moment, ReadRequest, Retention};
+use crate::engine::{BatchBounds, Bounds, Engine, Moment, Retention, Sizes, Tail};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
-use crate::lineage::Lineage;
 use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
 use crate::topic::{Filter, Topic};
-use batch::{Place, SharedPage, SharedPages};
-use catch_up::CatchUp;
+use catch_up::CatchUpLimiter;
 use clock::Clock;
-use cold::ColdBlocks;
-use group::Group;
 use heartbeat::Heartbeat;
 use interest::Interest;
-use ring::Ring;
+use log_view::CurrentLog;
+use pages::Pages;
 use sequencer::Sequencer;
 
+pub(crate) use crate::engine::{Page, PageBudget, ReadRequest, Receipt};
 pub use batch::Batch;
 pub use clock::{MachineTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
+pub use log_view::LogView;
 pub use sequencer::{PublishStream, Publishing};
 pub use step::{OnGap, Step, SubscribeRequest};
 pub use subscription::Subscription;
@@ -80,10 +80,11 @@ struct Shared {
     memory: MemoryBudget,
     metrics: Metrics,
     clock: Clock,
-    ring: Ring,
-    cold: ColdBlocks,
-    pages_in_common: SharedPages,
-    catch_up: CatchUp,
+    /// How much one atomic batch may hold.
+    batch_bounds: BatchBounds,
+    log: CurrentLog,
+    pages: Pages,
+    catch_up: CatchUpLimiter,
     interest: Arc<Interest>,
     heartbeat: Heartbeat,
     /// The newest visible vid. Stored after ring and marks, loaded before them.
@@ -95,6 +96,8 @@ struct Shared {
     closed: Semaphore,
     subscriber_permits: Arc<Semaphore>,
     sequencer: Sequencer,
+    /// Makes visible what comes to a log that others append to as well; unset where nobody does.
+    tail_task: OnceLock<AbortOnDropHandle<()>>,
 }
 
 impl Bus {
@@ -126,24 +129,29 @@ impl Bus {
         Self::assemble(engine, options, memory, Box::new(MachineTime))
     }
 
-    /// Its retention and its heartbeat run as tasks until the bus is dropped.
+    /// The tail, retention and the heartbeat are followed by tasks until the bus is dropped.
     fn assemble(
         engine: Arc<dyn Engine>,
-        options: BusOptions,
+        mut options: BusOptions,
         memory: MemoryBudget,
         time: Box<dyn TimeSource>,
     ) -> Self {
-        let last = engine.state().bounds.last;
+        let batch_bounds = engine.batch_bounds();
+        options.max_event_bytes = options.max_event_bytes.min(batch_bounds.event_bytes);
+        let state = engine.state();
+        let last = state.bounds.last;
+        let tail = engine.take_tail(last);
         let bus = Bus(Arc::new(Shared {
+            batch_bounds,
             clock: Clock::start(time, engine.newest_moment()),
-            ring: Ring::new(last),
-            cold: ColdBlocks::new(),
-            pages_in_common: SharedPages::new(),
-            catch_up: CatchUp::new(),
+            log: CurrentLog::new(&state),
+            pages: Pages::new(engine.clone(), last, tail.is_some()),
+            catch_up: CatchUpLimiter::new(),
             heartbeat: Heartbeat::default(),
             interest: Arc::new(Interest::new(last)),
             tail: AtomicU64::new(last),
             tail_watch: watch::Sender::new(last),
+            tail_task: OnceLock::new(),
             closing: AtomicBool::new(false),
             closed: Semaphore::new(0),
             subscriber_permits: Arc::new(Semaphore::new(options.max_subscribers)),
@@ -153,17 +161,39 @@ impl Bus {
             options,
             memory,
         }));
-        // These tasks hold the bus weakly, so that it ends when its last user has gone.
-        tokio::spawn(retention::run(Arc::downgrade(&bus.0)));
-        tokio::spawn(heartbeat::run(
-            Arc::downgrade(&bus.0),
-            bus.options().heartbeat,
-        ));
+        bus.spawn_tasks(tail);
         bus
     }
 
-    /// The engine that keeps the log.
-    pub fn engine(&self) -> &dyn Engine {
+    /// These tasks hold the bus weakly, so that it ends with its last user.
+    fn spawn_tasks(&self, tail: Option<Box<dyn Tail>>) {
+        let weak = || Arc::downgrade(&self.0);
+        if let Some(tail) = tail {
+            let task = tokio::spawn(tail::run(weak(), tail));
+            let _ = self.0.tail_task.set(AbortOnDropHandle::new(task));
+        }
+        tokio::spawn(retention::run(weak()));
+        tokio::spawn(heartbeat::run(weak(), self.options().heartbeat));
+    }
+
+    /// The kind of the engine that keeps the log, as configured.
+    pub fn engine_kind(&self) -> &'static str {
+        self.0.engine.kind()
+    }
+
+    /// What an acknowledged event survives, for a person to read.
+    pub fn durability(&self) -> String {
+        self.0.engine.durability()
+    }
+
+    /// How much the log holds.
+    pub fn sizes(&self) -> Sizes {
+        self.0.engine.state().sizes
+    }
+
+    /// The engine, for tests that look at the log behind the bus.
+    #[doc(hidden)]
+    pub fn engine_for_tests(&self) -> &dyn Engine {
         &*self.0.engine
     }
 
@@ -184,17 +214,12 @@ impl Bus {
 
     /// The oldest retained and the newest visible vid.
     pub fn bounds(&self) -> Bounds {
-        // The tail first: events may be trimmed meanwhile, but never become invisible.
-        let last = self.tail();
-        Bounds {
-            first: self.0.engine.state().bounds.first.min(last + 1),
-            last,
-        }
+        self.0.snapshot().bounds
     }
 
     /// The present values for `/metrics`.
     pub fn gauges(&self) -> Gauges {
-        let (bounds, sizes) = (self.bounds(), self.0.engine.state().sizes);
+        let (bounds, sizes) = (self.bounds(), self.sizes());
         Gauges {
             first: bounds.first,
             last: bounds.last,
@@ -213,20 +238,17 @@ impl Bus {
 
     /// The full cursor of a vid of this log.
     pub fn cursor(&self, vid: Vid) -> Cursor {
-        Cursor {
-            vid,
-            epoch: Some(self.epoch()),
-        }
+        self.0.log.view().cursor(vid)
     }
 
-    /// The epochs of the log.
-    pub fn lineage(&self) -> Lineage {
-        self.0.engine.state().lineage.clone()
+    /// The log that is served now.
+    pub fn log(&self) -> Arc<LogView> {
+        self.0.log.view()
     }
 
     /// The current epoch of the log.
     pub fn epoch(&self) -> Epoch {
-        self.0.engine.state().lineage.epoch().clone()
+        self.0.log.view().epoch().clone()
     }
 
     /// What time it is on this log; see the contract for what a wrong wall clock does.
@@ -255,43 +277,8 @@ impl Bus {
 
     /// Can events be published? The reason where not.
     pub fn writable(&self) -> Result<()> {
-        if self.is_closing() {
-            Err(Error::closing())
-        } else {
-            self.0.engine.writable()
-        }
-    }
-
-    fn tail(&self) -> Vid {
-        self.0.tail.load(Ordering::Acquire)
-    }
-
-    /// A page that is in memory: one that others at the same place have read, or of the ring.
-    fn page_at_hand(&self, request: &ReadRequest, place: Option<Place>) -> Option<SharedPage> {
-        if let Some(page) = place.and_then(|place| self.0.pages_in_common.get(place)) {
-            return Some(page);
-        }
-        let page = self.0.ring.read(request)?.into();
-        self.share(place, &page);
-        Some(page)
-    }
-
-    /// A page from the engine, for a reader that is further back than the ring reaches.
-    async fn page_from_log(
-        &self,
-        request: ReadRequest,
-        place: Option<Place>,
-    ) -> Result<SharedPage> {
-        self.0.metrics.cold_reads.inc();
-        let page = self.0.cold.read(&self.0.engine, request).await?.into();
-        self.share(place, &page);
-        Ok(page)
-    }
-
-    fn share(&self, place: Option<Place>, page: &SharedPage) {
-        if let Some(place) = place {
-            self.0.pages_in_common.put(place, page);
-        }
+        self.0.check_serving()?;
+        self.0.engine.writable()
     }
 
     /// Topics that match, after this one, in byte order, with their newest vid.
@@ -309,37 +296,27 @@ impl Bus {
         self.0.engine.topics(filter, after, limit).await
     }
 
-    /// Waits until the tail has come to this vid, at most so long. False when it has not.
-    async fn wait_for(&self, vid: Vid, at_most: Duration) -> bool {
-        let mut tail = self.0.tail_watch.subscribe();
-        let reached = tail.wait_for(|tail| *tail >= vid || self.is_closing());
-        let _ = tokio::time::timeout(at_most, reached).await;
-        self.tail() >= vid
+    fn subscriber_permit(&self) -> Result<OwnedSemaphorePermit> {
+        let permits = self.0.subscriber_permits.clone();
+        let permit = permits.try_acquire_owned();
+        permit.map_err(|_| too_many_subscribers(self.0.options.max_subscribers))
     }
 
-    fn subscriber_permit(&self) -> Result<OwnedSemaphorePermit> {
-        self.0.subscriber_permits.clone().try_acquire_owned().map_err(|_| {
-            let bound = self.0.options.max_subscribers;
-            Error::new(ErrorKind::Busy, format!("{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again later or elsewhere"))
-        })
+    /// Reads a page of the log, whether or not its events are in memory.
+    pub(crate) async fn read_page(&self, request: ReadRequest) -> Result<Page> {
+        self.0.engine.read(request).await
+    }
+
+    /// The vid after which reading yields all retained events of this time or later.
+    pub(crate) async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
+        self.0.engine.vid_before(time_ms).await
     }
 }
 
-impl Shared {
-    /// Makes durable events visible, and wakes those who wait for them. Only the sequencer calls
-    /// this.
-    fn show(&self, events: &[Arc<Event>]) {
-        let Some(newest) = events.last() else { return };
-        let before = self.tail.load(Ordering::Relaxed);
-        assert!(
-            events[0].vid > before,
-            "the tail cannot fall back: {} after {before}",
-            events[0].vid
-        );
-        self.ring.push(events);
-        let to_tell = self.interest.mark(events);
-        self.tail.store(newest.vid, Ordering::Release);
-        self.tail_watch.send_replace(newest.vid);
-        to_tell.into_iter().for_each(Group::tell);
-    }
+fn too_many_subscribers(bound: usize) -> Error {
+    let detail = format!(
+        "{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again \
+         later or elsewhere"
+    );
+    Error::new(ErrorKind::Busy, detail)
 }

@@ -26,11 +26,12 @@ use super::health::Health;
 use super::high_water::{self, HighWaterMark};
 use super::identity::FileIdentity;
 use super::recognize::{check, check_version, recognize};
-use super::refusal::{OpenCause, OpenError, OpenResult, full, of_opening, unusable};
+use super::refusal::{OpenCause, OpenResult, full, of_opening, unusable};
 use super::resync::resync;
 use super::writer_state::WriterState;
 use super::{reserve, schema};
 use crate::cursor::Epoch;
+use crate::engine::OpenError;
 use crate::limits;
 use crate::lineage::Lineage;
 

@@ -18,11 +18,11 @@ use super::files::wal_bytes_of;
 use super::frames::WalFrames;
 use super::health::Health;
 use super::high_water::HighWaterMark;
-use super::refusal::OpenError;
 use super::reserve;
 use super::threads::spawn;
 use super::wal_check::{before_closing, has_its_frames_at};
 use super::writer::WriterObserver;
+use crate::engine::OpenError;
 use crate::limits;
 
 /// Ends the thread when it is dropped.

@@ -10,6 +10,7 @@ use rusqlite::ErrorCode;
 
 use super::errors::is_disk_full;
 use super::folder::DATABASE;
+use crate::engine::OpenError;
 
 const CHECK_FOLDER: &str = "Check its path, its permissions and the space on its disk, or choose \
                             another --data-dir";
@@ -30,11 +31,6 @@ const RESTORE: &str = "Nothing was changed. Restore the whole data folder from a
 const USE_OTHER_VERSION: &str = "Use the vidette that wrote it, or a newer one";
 
 const CHECK_LIMITS: &str = "Check the limits of threads and memory, then start again";
-
-/// Why a data folder cannot be used, and what to do.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(String);
 
 pub(super) type OpenResult<T> = Result<T, OpenError>;
 
@@ -87,13 +83,13 @@ pub(super) fn of_opening(data_dir: &Path, cause: impl Into<OpenCause>) -> OpenEr
 
 pub(super) fn unusable(data_dir: &Path, what: &str, error: &dyn Display) -> OpenError {
     let data_dir = data_dir.display();
-    OpenError(format!(
+    OpenError::new(format!(
         "the data folder {data_dir} {what}: {error}. {CHECK_FOLDER}"
     ))
 }
 
 pub(super) fn unreadable(file: &Path, error: &io::Error) -> OpenError {
-    OpenError(format!(
+    OpenError::new(format!(
         "{} cannot be read: {error}. Check its permissions",
         file.display()
     ))
@@ -101,12 +97,12 @@ pub(super) fn unreadable(file: &Path, error: &io::Error) -> OpenError {
 
 pub(super) fn damaged(file: &Path, what: &dyn Display) -> OpenError {
     let file = file.display();
-    OpenError(format!("{file} is damaged: {what}. {REPAIR}"))
+    OpenError::new(format!("{file} is damaged: {what}. {REPAIR}"))
 }
 
 pub(super) fn full(data_dir: &Path) -> OpenError {
     let data_dir = data_dir.display();
-    OpenError(format!(
+    OpenError::new(format!(
         "the disk with the data folder {data_dir} is full. {FREE_SPACE}"
     ))
 }
@@ -114,14 +110,14 @@ pub(super) fn full(data_dir: &Path) -> OpenError {
 fn in_use(data_dir: &Path, error: &dyn Display) -> OpenError {
     let database = data_dir.join(DATABASE);
     let database = database.display();
-    OpenError(format!(
+    OpenError::new(format!(
         "{database} is in use by another program: {error}. {END_OTHER}"
     ))
 }
 
 pub(super) fn held(data_dir: &Path, holder: &str) -> OpenError {
     let data_dir = data_dir.display();
-    OpenError(format!(
+    OpenError::new(format!(
         "the data folder {data_dir} is held by {holder}. {STOP_OTHER}"
     ))
 }
@@ -129,13 +125,13 @@ pub(super) fn held(data_dir: &Path, holder: &str) -> OpenError {
 /// A write-ahead log without its database means that the database has been lost.
 pub(super) fn database_lost(wal: &Path) -> OpenError {
     let wal = wal.display();
-    OpenError(format!(
+    OpenError::new(format!(
         "{wal} is there but its database {DATABASE} is not. {RESTORE}"
     ))
 }
 
 pub(super) fn of_another_program(database: &Path) -> OpenError {
-    OpenError(format!(
+    OpenError::new(format!(
         "{} is a database of another program. Choose another --data-dir",
         database.display()
     ))
@@ -143,13 +139,13 @@ pub(super) fn of_another_program(database: &Path) -> OpenError {
 
 pub(super) fn other_version(database: &Path, found: i64, known: i64) -> OpenError {
     let database = database.display();
-    OpenError(format!(
+    OpenError::new(format!(
         "{database} has schema version {found}, this vidette knows {known}. {USE_OTHER_VERSION}"
     ))
 }
 
 pub(super) fn no_thread(name: &str, error: &dyn Display) -> OpenError {
-    OpenError(format!(
+    OpenError::new(format!(
         "failed to start the thread {name}: {error}. {CHECK_LIMITS}"
     ))
 }

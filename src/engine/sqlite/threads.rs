@@ -2,7 +2,8 @@
 
 use std::thread;
 
-use super::refusal::{OpenError, no_thread};
+use super::refusal::no_thread;
+use crate::engine::OpenError;
 
 /// Starts a thread that ends by itself when the engine is dropped.
 pub(super) fn spawn(

@@ -6,12 +6,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::errors;
 use super::published::PublishedState;
-use super::refusal::OpenError;
 use super::threads::spawn;
 use super::writer_command::{Batches, WriterCommand};
 use super::writer_thread::{WriterSetup, WriterThread};
 use crate::cursor::Vid;
-use crate::engine::{Appended, LogState, Moment, Retention, TrimStep};
+use crate::engine::{Appended, LogState, Moment, OpenError, Retention, TrimStep};
 use crate::error::Result;
 
 /// Commands waiting for the thread; the bus sends one append at a time.

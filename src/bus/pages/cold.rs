@@ -1,0 +1,135 @@
+//! Old events, read from the engine once for many readers.
+//!
+//! Readers that come back after a while often ask for the same part of the log. Invariants:
+//! - a block holds every event of its vids that the log had when it was read, up to its `through`;
+//! - only vids that are visible are read into a block, so it is never out of date but for trimming,
+//!   which is looked at afresh for each page;
+//! - two readers of one block wait for one read; blocks are bounded by bytes;
+//! - a block is loaded by a task of its own: a reader that stands still meanwhile, because its peer
+//!   reads nothing, holds up no other, and when the one who loads has left the next one does it.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::cursor::Vid;
+use crate::engine::{Engine, Page, PageBudget, ReadRequest};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::limits;
+use crate::topic::Filter;
+
+/// Vids of one block.
+const BLOCK_VIDS: u64 = 512;
+
+#[derive(Clone)]
+struct Block {
+    events: Arc<[Arc<Event>]>,
+    through: Vid,
+}
+
+#[derive(Clone)]
+struct BlockBytes;
+
+/// A block's number, in one generation of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct BlockKey {
+    generation: u64,
+    number: u64,
+}
+
+impl Weighter<BlockKey, Block> for BlockBytes {
+    fn weight(&self, _: &BlockKey, block: &Block) -> u64 {
+        1 + block
+            .events
+            .iter()
+            .map(|event| event.size_bytes() as u64)
+            .sum::<u64>()
+    }
+}
+
+type Blocks = Cache<BlockKey, Block, BlockBytes>;
+
+pub(super) struct ColdBlocks(Arc<Blocks>);
+
+impl ColdBlocks {
+    pub(super) fn new() -> Self {
+        let bytes = limits::COLD_CACHE_BYTES as u64;
+        let about_so_many = limits::COLD_CACHE_BYTES / limits::PAGE_BYTES;
+        ColdBlocks(Arc::new(Cache::with_weighter(
+            about_so_many,
+            bytes,
+            BlockBytes,
+        )))
+    }
+
+    /// A page, from a shared block where one fits: the filter has to read the log anyway, and the
+    /// block has to be visible as a whole. Everything else is the engine's.
+    pub(super) async fn read(
+        &self,
+        engine: &Arc<dyn Engine>,
+        generation: u64,
+        request: ReadRequest,
+    ) -> Result<Page> {
+        let number = request.after / BLOCK_VIDS;
+        if !request.filter.is_broad() || (number + 1) * BLOCK_VIDS > request.through {
+            return engine.read(request).await;
+        }
+        let key = BlockKey { generation, number };
+        let block = match self.0.get(&key) {
+            Some(block) => block,
+            None => self.load(engine, key).await?,
+        };
+        if block.through <= request.after {
+            return engine.read(request).await; // its events are so large that the block ends early
+        }
+        let first = engine.state().bounds.first;
+        Ok(Page::fill(
+            block.events.iter(),
+            &request,
+            block.through,
+            first,
+            |event| request.filter.matches(&event.sent.topic),
+        ))
+    }
+
+    /// After a reset: frees the blocks of the log before, which nobody can find any more.
+    pub(super) fn forget_all(&self) {
+        self.0.clear();
+    }
+
+    /// Loads a block, or waits for another one who does.
+    async fn load(&self, engine: &Arc<dyn Engine>, key: BlockKey) -> Result<Block> {
+        let (blocks, engine) = (self.0.clone(), engine.clone());
+        let loading = tokio::spawn(async move {
+            blocks
+                .get_or_insert_async(&key, read_block(&*engine, key.number))
+                .await
+        });
+        AbortOnDropHandle::new(loading)
+            .await
+            .unwrap_or_else(|e| Err(Error::internal(format!("loading old events failed: {e}"))))
+    }
+}
+
+async fn read_block(engine: &dyn Engine, number: u64) -> Result<Block> {
+    let page = engine
+        .read(ReadRequest {
+            after: number * BLOCK_VIDS,
+            through: (number + 1) * BLOCK_VIDS,
+            filter: Filter::everything(),
+            budget: PageBudget::of_events(limits::PAGE_EVENTS),
+        })
+        .await?;
+    Ok(Block {
+        events: page.events.into(),
+        through: page.through,
+    })
+}
+
+const _: () = assert!(
+    limits::PAGE_EVENTS as u64 >= BLOCK_VIDS,
+    "a block is one page of the engine"
+);

@@ -1,0 +1,220 @@
+//! The newest events, in memory.
+//!
+//! Invariants:
+//! - the ring holds every event with `base < vid <= newest` that the log has, and no other;
+//! - it is bounded by count and by bytes, and gives up its oldest events first;
+//! - it is locked for a few events at a time, however long a reader's filter takes with each.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::cursor::Vid;
+use crate::engine::{Page, PageBudget, ReadRequest};
+use crate::event::Event;
+use crate::limits;
+
+/// Events that are matched while the ring is locked: those who publish wait meanwhile.
+const SCANNED_AT_ONCE: usize = 512;
+
+pub(super) struct Ring {
+    /// Read-locked while a page of pointers is copied, write-locked while the sequencer adds a
+    /// group.
+    recent: RwLock<RecentEvents>,
+}
+
+struct RecentEvents {
+    generation: u64,
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    base: Vid,
+}
+
+impl Ring {
+    /// An empty ring at the end of a log.
+    pub(super) fn new(last: Vid) -> Self {
+        Ring {
+            recent: RwLock::new(RecentEvents::empty(0, last)),
+        }
+    }
+
+    fn recent(&self) -> RwLockReadGuard<'_, RecentEvents> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, RecentEvents> {
+        self.recent.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, events: &[Arc<Event>]) {
+        let mut recent = self.change();
+        for event in events {
+            recent.bytes += event.size_bytes();
+            recent.events.push_back(event.clone());
+        }
+        while recent.events.len() > limits::RING_EVENTS
+            || (recent.bytes > limits::RING_BYTES && recent.events.len() > 1)
+        {
+            recent.drop_oldest();
+        }
+    }
+
+    /// Forgets what the log has trimmed, so that a reader sees the same gap here as there.
+    pub(super) fn trim_below(&self, first: Vid) {
+        let mut recent = self.change();
+        while recent.events.front().is_some_and(|e| e.vid < first) {
+            recent.drop_oldest();
+        }
+        recent.base = recent.base.max(first.saturating_sub(1));
+    }
+
+    /// The next events come behind this vid, and what lies before them is not in the ring.
+    pub(super) fn skip_to(&self, through: Vid) {
+        let mut recent = self.change();
+        *recent = RecentEvents::empty(recent.generation, through);
+    }
+
+    /// The end of another log.
+    pub(super) fn reset(&self, generation: u64, last: Vid) {
+        *self.change() = RecentEvents::empty(generation, last);
+    }
+
+    /// Puts the events before its base into the ring: all with `base < vid <= through`. Not if it has
+    /// moved on meanwhile.
+    pub(super) fn warm(&self, generation: u64, events: Vec<Arc<Event>>, base: Vid, through: Vid) {
+        let mut recent = self.change();
+        if (recent.generation, recent.base, recent.events.len()) != (generation, through, 0) {
+            return;
+        }
+        recent.bytes = events.iter().map(|event| event.size_bytes()).sum();
+        recent.events = events.into();
+        recent.base = base;
+    }
+
+    /// A page, or none when the ring no longer reaches back to where it begins.
+    pub(super) fn read(&self, generation: u64, request: &ReadRequest) -> Option<Page> {
+        let (mut page, mut left) = (self.read_part(generation, request)?, request.budget);
+        let mut fresh = 0;
+        while page.through < request.through {
+            let bytes = page.events[fresh..].iter().map(|event| event.size_bytes());
+            left.bytes = left.bytes.saturating_sub(bytes.sum());
+            left.events -= page.events.len() - fresh;
+            left.scan = left.scan.saturating_sub(SCANNED_AT_ONCE);
+            if left.bytes == 0 || left.events == 0 || left.scan == 0 {
+                break;
+            }
+            fresh = page.events.len();
+            let rest = ReadRequest {
+                after: page.through,
+                budget: left,
+                ..request.clone()
+            };
+            // What has left the ring meanwhile is read from the log, with the next page.
+            let Some(part) = self.read_part(generation, &rest) else {
+                break;
+            };
+            page.events.extend(part.events);
+            page.through = part.through;
+        }
+        Some(page)
+    }
+
+    /// The first part of a page, as much as is read under one lock.
+    fn read_part(&self, generation: u64, request: &ReadRequest) -> Option<Page> {
+        let budget = PageBudget {
+            scan: request.budget.scan.min(SCANNED_AT_ONCE),
+            ..request.budget
+        };
+        let part = ReadRequest {
+            budget,
+            ..request.clone()
+        };
+        let recent = self.recent();
+        let reaches_back = recent.generation == generation && request.after >= recent.base;
+        reaches_back.then(|| recent.read(&part))
+    }
+}
+
+impl RecentEvents {
+    fn empty(generation: u64, base: Vid) -> Self {
+        RecentEvents {
+            generation,
+            events: VecDeque::new(),
+            bytes: 0,
+            base,
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(event) = self.events.pop_front() {
+            self.bytes -= event.size_bytes();
+            self.base = event.vid;
+        }
+    }
+
+    fn read(&self, request: &ReadRequest) -> Page {
+        let start = self.events.partition_point(|e| e.vid <= request.after);
+        // What has been trimmed is not in the ring, so there is no gap to be seen here.
+        let first = self.base + 1;
+        Page::fill(
+            self.events.range(start..),
+            request,
+            request.through,
+            first,
+            |event| request.filter.matches(&event.sent.topic),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventParts, NewEvent};
+    use crate::topic::Filter;
+
+    fn event(vid: Vid) -> Arc<Event> {
+        let number = usize::try_from(vid).expect("few");
+        let parts = EventParts {
+            topic: ["a", "b", "c"][number % 3],
+            data: "x".repeat(number % 50).into(),
+            ..EventParts::default()
+        };
+        Arc::new(Event::new(
+            vid,
+            0,
+            NewEvent::check(parts, 100).expect("an event"),
+        ))
+    }
+
+    #[test]
+    fn a_page_is_the_same_in_one_part_and_in_several() {
+        let ring = Ring::new(0);
+        ring.push(&(1..=3000).map(event).collect::<Vec<_>>());
+        for filter in [">", "a", "nothing"] {
+            for (after, through, events, bytes, scan) in [
+                (0, 3000, 1000, usize::MAX, 8192),
+                (10, 2000, 5000, usize::MAX, 8192),
+                (10, 3000, 5000, 20_000, 8192),
+                (10, 3000, 5000, usize::MAX, 1000),
+                (10, 3000, 5000, usize::MAX, SCANNED_AT_ONCE),
+                (2999, 3000, 1, 1, 1),
+                (3000, 3000, 10, 10, 10),
+            ] {
+                let request = ReadRequest {
+                    after,
+                    through,
+                    filter: Filter::parse([filter]).expect("a filter"),
+                    budget: PageBudget {
+                        events,
+                        bytes,
+                        scan,
+                    },
+                };
+                let page = ring.read(0, &request).expect("it is in the ring");
+                let whole = ring.recent().read(&request);
+                let vids = |page: &Page| page.events.iter().map(|e| e.vid).collect::<Vec<_>>();
+                assert_eq!((vids(&page), page.first), (vids(&whole), whole.first));
+                assert_eq!(page.through, whole.through, "{request:?}");
+            }
+        }
+    }
+}
