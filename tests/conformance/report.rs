@@ -3,20 +3,20 @@
 use std::collections::HashMap;
 
 use crate::cases::Case;
-use crate::common::read::Via;
+use crate::common::read::Transport;
 
-type Key = (&'static str, String, Via);
+type Key = (&'static str, String, Transport);
 
 pub struct Report {
     rows: Vec<(&'static str, &'static str)>,
-    columns: Vec<(String, Via)>,
+    columns: Vec<(String, Transport)>,
     outcomes: HashMap<(&'static str, String, &'static str), Result<(), String>>,
 }
 
 impl Report {
     pub fn new(
         cases: &[Case],
-        columns: Vec<(String, Via)>,
+        columns: Vec<(String, Transport)>,
         outcomes: Vec<(Key, Result<(), String>)>,
     ) -> Self {
         let outcomes = outcomes
@@ -80,10 +80,10 @@ impl Report {
     }
 }
 
-fn name(via: Via) -> &'static str {
+fn name(via: Transport) -> &'static str {
     match via {
-        Via::Poll => "poll",
-        Via::Sse => "sse",
-        Via::Grpc => "grpc",
+        Transport::Poll => "poll",
+        Transport::Sse => "sse",
+        Transport::Grpc => "grpc",
     }
 }

@@ -3,18 +3,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use vidette::engine::{Engine, MemoryEngine, SqliteEngine};
+use vidette::engine::Engine;
 
-pub use crate::common::own::{Own, Setup};
-use crate::wrong::{WrongEngine, Wrongness};
+use crate::common::engines::EngineUnderTest;
+pub use crate::common::in_process::{InProcessGateway, Setup};
+use crate::wrong::{Wrongness, wrong_engine};
 
 /// Which engine, and where.
 #[derive(Clone)]
 pub enum Kind {
-    Memory,
-    Sqlite,
+    /// On its own engine.
+    Own(EngineUnderTest),
     Wrong(Wrongness),
     Running(String),
 }
@@ -22,29 +22,30 @@ pub enum Kind {
 impl Kind {
     pub fn name(&self) -> &str {
         match self {
-            Kind::Memory => "memory",
-            Kind::Sqlite => "sqlite",
+            Kind::Own(engine) => engine.name,
             Kind::Wrong(_) => "wrong",
             Kind::Running(_) => "running",
         }
     }
 
     pub fn survives_a_restart(&self) -> bool {
-        matches!(self, Kind::Sqlite | Kind::Wrong(_))
+        match self {
+            Kind::Own(engine) => engine.is_durable,
+            Kind::Wrong(_) => true,
+            Kind::Running(_) => false,
+        }
     }
 
-    pub async fn start(&self, setup: Setup) -> Own {
+    pub async fn start(&self, setup: Setup) -> InProcessGateway {
         let kind = self.clone();
-        Own::start(Arc::new(move |folder: &Path| engine(&kind, folder)), setup).await
+        InProcessGateway::start(Arc::new(move |folder: &Path| open(&kind, folder)), setup).await
     }
 }
 
-fn engine(kind: &Kind, folder: &Path) -> Arc<dyn Engine> {
-    let dedupe_window = Duration::from_secs(120);
+fn open(kind: &Kind, folder: &Path) -> Arc<dyn Engine> {
     match kind {
-        Kind::Memory => Arc::new(MemoryEngine::new(dedupe_window)),
-        Kind::Sqlite => Arc::new(SqliteEngine::open(folder, dedupe_window).expect("an engine")),
-        Kind::Wrong(wrongness) => Arc::new(WrongEngine::new(*wrongness)),
+        Kind::Own(engine) => engine.open(folder),
+        Kind::Wrong(wrongness) => wrong_engine(*wrongness),
         Kind::Running(_) => unreachable!("a running gateway has its own"),
     }
 }

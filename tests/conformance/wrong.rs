@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use vidette::cursor::{Epoch, Vid};
-use vidette::engine::{
-    Appended, Engine, LogState, MemoryEngine, Moment, Page, ReadRequest, Retention, TrimStep,
-};
+use vidette::engine::{Appended, Engine, LogState, MemoryEngine, Moment, Page, ReadRequest};
 use vidette::error::Result;
 use vidette::event::NewEvent;
 use vidette::lineage::Lineage;
-use vidette::topic::{Filter, Topic};
 
 use crate::cases::Case;
+use crate::common::engines::DEDUPE_WINDOW;
 use crate::common::read::ALL;
+use crate::common::wrapping_engine::{Hooks, WrappingEngine};
 use crate::target::Kind;
 use crate::{AT_ONCE, is_possible, run_cell};
 
@@ -95,25 +93,48 @@ fn suspects(wrongness: Wrongness, case: &Case) -> bool {
     parts.iter().any(|part| case.name.contains(part))
 }
 
-pub struct WrongEngine {
-    wrongness: Wrongness,
-    inner: MemoryEngine,
-    /// The same at each start, as if the log were.
-    epoch: Epoch,
+/// What is wrong with a log in memory that says it is the same at each start.
+struct Breach(Wrongness);
+
+/// An engine that breaks this promise.
+pub fn wrong_engine(wrongness: Wrongness) -> Arc<dyn Engine> {
+    let inner = MemoryEngine::new(DEDUPE_WINDOW);
+    Arc::new(WrappingEngine::new(inner, Breach(wrongness)))
 }
 
-impl WrongEngine {
-    pub fn new(wrongness: Wrongness) -> Self {
-        let inner = MemoryEngine::new(Duration::from_secs(120));
-        WrongEngine {
-            wrongness,
-            inner,
-            epoch: "wrongwrong".parse().expect("an epoch"),
-        }
+#[async_trait]
+impl Hooks for Breach {
+    fn kind(&self) -> &'static str {
+        "wrong"
     }
 
-    fn spoil(&self, mut page: Page, request: &ReadRequest) -> Page {
-        match self.wrongness {
+    fn state(&self, inner: &dyn Engine) -> Arc<LogState> {
+        let mut state = (*inner.state()).clone();
+        // The same at each start, as if the log were.
+        state.lineage = Lineage::new("wrongwrong".parse().expect("an epoch"));
+
+        if self.0 == Wrongness::SilentLoss {
+            state.bounds.first = 1;
+        }
+        Arc::new(state)
+    }
+
+    async fn append(
+        &self,
+        inner: &dyn Engine,
+        mut batches: Vec<Vec<NewEvent>>,
+        now: Moment,
+    ) -> Result<Appended> {
+        if self.0 == Wrongness::ForgetsIds {
+            let events = batches.iter_mut().flatten();
+            events.for_each(|event| event.id = None);
+        }
+        inner.append(batches, now).await
+    }
+
+    async fn read(&self, inner: &dyn Engine, request: ReadRequest) -> Result<Page> {
+        let mut page = inner.read(request.clone()).await?;
+        match self.0 {
             Wrongness::OutOfOrder => page.events.reverse(),
             Wrongness::SilentLoss => page.first = 1,
             Wrongness::StandsStill if page.events.is_empty() => page.through = request.after,
@@ -121,62 +142,6 @@ impl WrongEngine {
             Wrongness::CriesGap => page.first = request.through + 1,
             _ => {}
         }
-        page
-    }
-}
-
-#[async_trait]
-impl Engine for WrongEngine {
-    fn kind(&self) -> &'static str {
-        "wrong"
-    }
-
-    fn durability(&self) -> String {
-        "broken on purpose".into()
-    }
-
-    fn state(&self) -> Arc<LogState> {
-        let mut state = (*self.inner.state()).clone();
-        state.lineage = Lineage::new(self.epoch.clone());
-        if self.wrongness == Wrongness::SilentLoss {
-            state.bounds.first = 1;
-        }
-        Arc::new(state)
-    }
-
-    async fn append(&self, mut batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
-        if self.wrongness == Wrongness::ForgetsIds {
-            batches
-                .iter_mut()
-                .flatten()
-                .for_each(|event| event.id = None);
-        }
-        self.inner.append(batches, now).await
-    }
-
-    async fn read(&self, request: ReadRequest) -> Result<Page> {
-        let page = self.inner.read(request.clone()).await?;
-        Ok(self.spoil(page, &request))
-    }
-
-    async fn read_newest(&self, request: ReadRequest) -> Result<Page> {
-        self.inner.read_newest(request).await
-    }
-
-    async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
-        self.inner.vid_before(time_ms).await
-    }
-
-    async fn topics(
-        &self,
-        filter: Filter,
-        after: Option<Topic>,
-        limit: usize,
-    ) -> Result<Vec<(Topic, Vid)>> {
-        self.inner.topics(filter, after, limit).await
-    }
-
-    async fn trim(&self, retention: Retention, now_ms: i64) -> Result<TrimStep> {
-        self.inner.trim(retention, now_ms).await
+        Ok(page)
     }
 }

@@ -2,7 +2,7 @@
 //! failed sync then.
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{Ask, Via, read_all};
+use crate::common::read::{SubscribeParams, Transport, read_all};
 use crate::history::History;
 use crate::publisher::{Draft, Publisher, Way};
 use crate::shim::Shim;
@@ -45,7 +45,8 @@ async fn a_power_cut_after_checkpoints_takes_nothing() {
     );
     gateway.kill();
     let after = tokio::task::block_in_place(|| Gateway::start_at(Setup::default(), &shim.shadow()));
-    let found = history.check(&read_all(Via::Grpc, &after, &Ask::earliest()).await);
+    let found =
+        history.check(&read_all(Transport::Grpc, &after, &SubscribeParams::earliest()).await);
     assert!(found.is_clean() && found.unacknowledged == 0, "{found}");
 }
 
@@ -60,13 +61,15 @@ async fn a_checkpoint_that_cannot_sync_the_database_loses_nothing() {
     gateway.kill();
     shim.off("fail");
     let after = tokio::task::block_in_place(|| Gateway::start_at(Setup::default(), &shim.shadow()));
-    let found = history.check(&read_all(Via::Grpc, &after, &Ask::earliest()).await);
+    let found =
+        history.check(&read_all(Transport::Grpc, &after, &SubscribeParams::earliest()).await);
     assert!(
         found.is_clean() && found.unacknowledged == 0,
         "after a power cut: {found}"
     );
     tokio::task::block_in_place(|| gateway.start_again());
-    let found = history.check(&read_all(Via::Poll, &gateway, &Ask::earliest()).await);
+    let found =
+        history.check(&read_all(Transport::Poll, &gateway, &SubscribeParams::earliest()).await);
     assert!(
         found.is_clean() && found.unacknowledged == 0,
         "after a kill: {found}"

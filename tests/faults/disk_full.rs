@@ -1,4 +1,4 @@
-//! A disk that fills up while the gateway runs: publishers are told, readers do not notice
+//! A disk that fills up while the gateway runs: publishers get an error, readers do not notice
 //! (contract §5).
 
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use tonic::Code;
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{ALL, Ask, Reader, Via, read_all};
+use crate::common::read::{ALL, Reader, SubscribeParams, Transport, read_all};
 use crate::folders::{Disk, sqlite3};
 use crate::health::{gauge, health_of, status};
 use crate::history::History;
-use crate::publisher::{Draft, Fault, Outcome, Publisher, WAYS, Way};
+use crate::publisher::{Draft, Outcome, PublishError, Publisher, WAYS, Way};
 
-fn is_full(fault: &Fault) -> bool {
-    fault.is(507, "storage-full", Code::ResourceExhausted)
+fn is_full(error: &PublishError) -> bool {
+    error.is(507, "storage-full", Code::ResourceExhausted)
 }
 
 /// Publishes events of falling size until not even a small one fits.
-async fn fill(gateway: &Gateway, history: &mut History, name: &str) -> Fault {
+async fn fill(gateway: &Gateway, history: &mut History, name: &str) -> PublishError {
     let mut publisher = Publisher::new(Way::Publish, &gateway.url());
     let mut refused = None;
     for bytes in [200_000, 20_000, 1_000, 1] {
@@ -29,11 +29,11 @@ async fn fill(gateway: &Gateway, history: &mut History, name: &str) -> Fault {
                 bytes,
             )];
             history.sending(&draft);
-            let Outcome { acks, fault } = publisher.publish(&draft).await;
+            let Outcome { acks, error } = publisher.publish(&draft).await;
             history.acknowledged(&draft, &acks);
-            if let Some(fault) = fault {
-                assert!(is_full(&fault), "{fault:?}");
-                refused = Some(fault);
+            if let Some(error) = error {
+                assert!(is_full(&error), "{error:?}");
+                refused = Some(error);
                 break;
             }
         }
@@ -44,7 +44,7 @@ async fn fill(gateway: &Gateway, history: &mut History, name: &str) -> Fault {
 /// Everything that was acknowledged, and nothing else, is read on all transports.
 async fn check_log(gateway: &Gateway, history: &History) {
     for via in ALL {
-        let found = history.check(&read_all(via, gateway, &Ask::earliest()).await);
+        let found = history.check(&read_all(via, gateway, &SubscribeParams::earliest()).await);
         assert!(
             found.is_clean() && found.unacknowledged == 0,
             "{via:?}: {found}"
@@ -61,7 +61,7 @@ async fn a_full_disk_refuses_publishers_serves_readers_and_recovers_without_a_re
     let mut live = Vec::new();
     for via in ALL {
         live.push(
-            Reader::open(via, &gateway, &Ask::earliest())
+            Reader::open(via, &gateway, &SubscribeParams::earliest())
                 .await
                 .expect("a subscription"),
         );
@@ -213,12 +213,12 @@ async fn a_full_disk_recovers_when_retention_trims() {
     fill(&gateway, &mut history, "first").await;
     let recovers = async {
         let mut publisher = Publisher::new(Way::Events, &gateway.url());
-        while let Some(fault) = publisher
+        while let Some(error) = publisher
             .publish(&[Draft::of_size("a", "next", 50_000)])
             .await
-            .fault
+            .error
         {
-            assert!(is_full(&fault), "{fault:?}");
+            assert!(is_full(&error), "{error:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -231,7 +231,7 @@ async fn a_full_disk_recovers_when_retention_trims() {
         gateway.get("/v1/bus").await
     );
     assert_eq!(
-        read_all(Via::Poll, &gateway, &Ask::earliest())
+        read_all(Transport::Poll, &gateway, &SubscribeParams::earliest())
             .await
             .last()
             .map(|e| e.id.clone()),

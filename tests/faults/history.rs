@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checker_finds_each_kind_of_fault_and_nothing_else() {
+    fn the_checker_finds_each_kind_of_error_and_nothing_else() {
         let (history, log) = history();
         let clean = history.check(&log);
         assert!(clean.is_clean(), "{clean}");

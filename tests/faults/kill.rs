@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{ALL, Ask, Seen, read_all};
+use crate::common::read::{ALL, Seen, SubscribeParams, read_all};
 use crate::history::{History, check_subscriber};
 use crate::publisher::{WAYS, Way};
 use crate::subscriber::Subscriber;
@@ -96,11 +96,11 @@ async fn a_gateway_killed_at_random_moments_loses_and_doubles_nothing() {
     );
     let mut logs = Vec::new();
     for via in ALL {
-        logs.push(read_all(via, &gateway, &Ask::earliest()).await);
+        logs.push(read_all(via, &gateway, &SubscribeParams::earliest()).await);
     }
     assert!(
         logs[0] == logs[1] && logs[1] == logs[2],
-        "the transports tell the same log"
+        "the transports send the same log"
     );
     let history = std::mem::take(&mut *shared.history.lock().expect("the history"));
     check(&history, &logs[0], &subscribers, rounds).await;
@@ -124,11 +124,11 @@ async fn check(history: &History, log: &[Seen], subscribers: &[Subscriber], roun
         subscriber
             .reaches(log.iter().rfind(|e| wants(&e.topic)).expect("events").vid)
             .await;
-        let told = subscriber.told();
-        let found = check_subscriber(log, &told.events, wants);
+        let received = subscriber.received();
+        let found = check_subscriber(log, &received.events, wants);
         println!(
             "{:?} {:?}: {found}; {} times opened",
-            subscriber.via, subscriber.topics, told.opened
+            subscriber.via, subscriber.topics, received.opened
         );
         assert!(
             found.is_clean(),
@@ -136,12 +136,12 @@ async fn check(history: &History, log: &[Seen], subscribers: &[Subscriber], roun
             subscriber.via,
             subscriber.topics
         );
-        assert_eq!(told.gaps, [], "nothing is gone");
-        assert_eq!(told.epochs.len(), 1);
+        assert_eq!(received.gaps, [], "nothing is gone");
+        assert_eq!(received.epochs.len(), 1);
         assert!(
-            told.opened as u64 > rounds / 2,
+            received.opened as u64 > rounds / 2,
             "it hardly ever had to resume: {}",
-            told.opened
+            received.opened
         );
     }
 }

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{ALL, Ask, Reader, Seen, Via, read_all};
+use crate::common::read::{ALL, Reader, Seen, SubscribeParams, Transport, read_all};
 use crate::history::{Findings, History, check_subscriber};
 use crate::publisher::{Draft, Publisher, WAYS, Way};
 use crate::shim::Shim;
-use crate::subscriber::{Subscriber, Told};
+use crate::subscriber::{Received, Subscriber};
 use crate::writer::{Patience, Shared, write};
 
 /// Kills the gateway, and starts another one on what the disk has kept.
@@ -59,15 +59,15 @@ async fn publish_and_cut(lie: bool) -> (Findings, Vec<Findings>) {
         .await;
     let restarted = tokio::task::block_in_place(|| cut_the_power(&mut gateway, &shim));
     shared.stop();
-    let told: Vec<Told> = subscribers.iter().map(Subscriber::told).collect();
+    let received: Vec<Received> = subscribers.iter().map(Subscriber::received).collect();
     for writer in writers {
         writer.await.expect("a writer");
     }
-    let log = read_all(Via::Grpc, &restarted, &Ask::earliest()).await;
+    let log = read_all(Transport::Grpc, &restarted, &SubscribeParams::earliest()).await;
     let found = shared.history.lock().expect("the history").check(&log);
-    let of_subscribers = told
+    let of_subscribers = received
         .iter()
-        .map(|told| check_seen(&log, &told.events))
+        .map(|received| check_seen(&log, &received.events))
         .collect();
     (found, of_subscribers)
 }
@@ -130,10 +130,10 @@ async fn an_event_that_comes_back_after_a_kill_is_durable_before_it_is_seen() {
 
         let mut seen = Vec::new();
         for via in ALL {
-            seen.push(read_all(via, restarted, &Ask::earliest()).await);
+            seen.push(read_all(via, restarted, &SubscribeParams::earliest()).await);
         }
         let after = tokio::task::block_in_place(|| cut_the_power(restarted, &shim));
-        let log = read_all(Via::Poll, &after, &Ask::earliest()).await;
+        let log = read_all(Transport::Poll, &after, &SubscribeParams::earliest()).await;
         for (via, seen) in ALL.iter().zip(&seen) {
             let found = check_seen(&log, seen);
             assert!(
@@ -167,7 +167,7 @@ async fn after_a_power_cut_vids_and_ids_go_on_where_they_were() {
     assert!(again.iter().all(|ack| ack.duplicate), "{again:?}");
     history.acknowledged(&drafts, &again);
     let cursor = acks[9].cursor.clone();
-    let mut reader = Reader::open(Via::Sse, &after, &Ask::after(cursor))
+    let mut reader = Reader::open(Transport::Sse, &after, &SubscribeParams::after(cursor))
         .await
         .expect("a subscription");
     let (steps, _) = tokio::time::timeout(Duration::from_secs(10), reader.until_caught_up())
@@ -178,6 +178,7 @@ async fn after_a_power_cut_vids_and_ids_go_on_where_they_were() {
         1 + 10,
         "hello and ten events, no gap: {steps:?}"
     );
-    let found = history.check(&read_all(Via::Poll, &after, &Ask::earliest()).await);
+    let found =
+        history.check(&read_all(Transport::Poll, &after, &SubscribeParams::earliest()).await);
     assert!(found.is_clean(), "{found}");
 }

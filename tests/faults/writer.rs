@@ -33,7 +33,7 @@ pub(crate) enum Patience {
     GivesUp,
 }
 
-/// Publishes until it is told to stop; returns when everything it does not give up is acknowledged.
+/// Publishes until it is stopped; returns when everything it does not give up is acknowledged.
 pub(crate) async fn write(
     way: Way,
     name: String,
@@ -82,7 +82,7 @@ async fn publish(
             .expect("the history")
             .acknowledged(drafts, &outcome.acks);
         drafts = &drafts[outcome.acks.len()..];
-        if outcome.fault.is_none() || patience == Patience::GivesUp {
+        if outcome.error.is_none() || patience == Patience::GivesUp {
             return;
         }
         tokio::time::sleep(Duration::from_millis(3)).await;

@@ -1,7 +1,8 @@
 //! What happens to a gateway: kills, ends, and a time of day that jumps.
 //!
 //! While it runs its clock may be corrected by a few seconds, which the gateway follows, or jump by
-//! minutes, hours or ten years, for a moment or until its next start, which it does not follow. A start is told a time of day that is about right or far back: no gateway can know of a
+//! minutes, hours or ten years, for a moment or until its next start, which it does not follow. A
+//! start gets a time of day that is about right or far back: no gateway can know of a
 //! clock that is wrong by years ahead when it starts whether it was away for years.
 
 use std::sync::Arc;

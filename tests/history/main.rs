@@ -1,4 +1,4 @@
-//! Records everything that publishers and readers are told while everything around them fails, and
+//! Records everything that publishers and readers receive while everything around them fails, and
 //! checks that one log explains it all (contract §2).
 
 #[path = "../common/mod.rs"]
