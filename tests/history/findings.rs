@@ -44,7 +44,7 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    fn rows(&self) -> [(&'static str, usize); 15] {
+    pub(crate) fn rows(&self) -> [(&'static str, usize); 15] {
         [
             ("lost", self.lost),
             ("repeated", self.repeated),
