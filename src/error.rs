@@ -40,6 +40,8 @@ pub enum ErrorKind {
     StorageFull,
     /// The gateway is shutting down; cursors stay good.
     Closing,
+    /// This gateway cannot reach the log; cursors stay good.
+    Behind,
     /// Another program holds the write lock of the log.
     Locked,
     /// The log cannot be written any more until the gateway is restarted.
@@ -74,6 +76,7 @@ impl ErrorKind {
             ErrorKind::Busy => Face(429, Code::ResourceExhausted, "busy", "Too much at once", Some(1)),
             ErrorKind::Internal => Face(500, Code::Internal, "internal", "Internal error", None),
             ErrorKind::Closing => Face(503, Code::Unavailable, "closing", "The gateway is shutting down", Some(2)),
+            ErrorKind::Behind => Face(503, Code::Unavailable, "behind", "The gateway cannot reach the log", Some(3)),
             ErrorKind::Locked => Face(503, Code::Unavailable, "locked", "The log is locked by another program", Some(1)),
             ErrorKind::Broken => Face(503, Code::Unavailable, "broken", "The log cannot be written", Some(10)),
             ErrorKind::OutOfMemory => Face(503, Code::ResourceExhausted, "out-of-memory", "No memory left for this", Some(2)),
@@ -137,6 +140,14 @@ impl Error {
         Self::new(
             ErrorKind::Closing,
             "the gateway is shutting down; try again shortly, with the same cursor",
+        )
+    }
+
+    /// The end of the log is not known here now.
+    pub fn behind() -> Self {
+        Self::new(
+            ErrorKind::Behind,
+            "this gateway cannot reach the log; try again shortly or elsewhere, with the same cursor",
         )
     }
 

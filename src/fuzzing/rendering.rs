@@ -44,10 +44,10 @@ pub fn sse(input: &[u8]) -> Checked {
     };
     reads_back(&sent)?;
     let (bus, event) = (idle_bus(), Arc::new(Event::new(VID, 0, sent.clone())));
-    let block = |format| event_block(bus, &event, format).clone();
+    let block = |format| event_block(&bus.log(), &event, format).clone();
     let stream = [
         block(Format::Object),
-        position_block(bus, VID + 1),
+        position_block(&bus.log(), VID + 1),
         block(Format::Raw),
     ];
     let stream =

@@ -24,9 +24,11 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
     match error.kind() {
         ErrorKind::Closing => Some(ClosingReason::Shutdown),
         ErrorKind::Busy | ErrorKind::OutOfMemory => Some(ClosingReason::Busy),
-        ErrorKind::Locked | ErrorKind::Broken | ErrorKind::StorageFull | ErrorKind::Internal => {
-            Some(ClosingReason::Behind)
-        }
+        ErrorKind::Behind
+        | ErrorKind::Locked
+        | ErrorKind::Broken
+        | ErrorKind::StorageFull
+        | ErrorKind::Internal => Some(ClosingReason::Behind),
         ErrorKind::BadRequest
         | ErrorKind::Forbidden
         | ErrorKind::NotFound

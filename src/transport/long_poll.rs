@@ -81,13 +81,13 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let bounds = state.bus.bounds();
     let vid = polled.cut_at.unwrap_or(subscription.position());
-    let epoch = state.bus.epoch();
+    let log = subscription.log();
     let head = PollHead {
-        epoch: epoch.as_str(),
+        epoch: log.epoch().as_str(),
         first: bounds.first,
         last: bounds.last,
         vid,
-        cursor: state.bus.cursor(vid).to_string(),
+        cursor: log.cursor(vid).to_string(),
         up_to_date,
         gap: polled.gap.as_ref(),
     };

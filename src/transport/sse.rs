@@ -29,7 +29,7 @@ use super::peer::Waiter;
 use super::problem::no_store;
 use super::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Batch, Bus, Closing, OnGap, Step, SubscribeRequest, Subscription};
+use crate::bus::{Batch, Closing, LogView, OnGap, Step, SubscribeRequest, Subscription};
 use crate::cursor::Vid;
 use crate::error::{Error, Result};
 use crate::event::{DataForm, Event};
@@ -66,7 +66,7 @@ pub(super) async fn sse(
     };
     Ok((
         sse_headers(),
-        Body::from_stream(blocks(state.bus, subscription, waiter, rendering)),
+        Body::from_stream(blocks(subscription, waiter, rendering)),
     )
         .into_response())
 }
@@ -126,7 +126,6 @@ struct Rendering {
 }
 
 fn blocks(
-    bus: Bus,
     mut subscription: Subscription,
     waiter: Waiter,
     rendering: Rendering,
@@ -134,11 +133,12 @@ fn blocks(
     stream! {
         let mut quiet_since = Instant::now();
         loop {
-            let next = match rendering.wait {
+            let step = match rendering.wait {
                 // Boxed, so that a stream without an end has no room for a timer.
-                Some(wait) => Next::of(&bus, Box::pin(waiter.next_until(&mut subscription, quiet_since + wait)).await, rendering),
-                None => Next::of(&bus, waiter.next(&mut subscription).await, rendering),
+                Some(wait) => Box::pin(waiter.next_until(&mut subscription, quiet_since + wait)).await,
+                None => waiter.next(&mut subscription).await,
             };
+            let next = Next::of(&subscription, step, rendering);
             let Some(block) = next.block else { break };
             yield block;
             if next.is_last {
@@ -161,15 +161,16 @@ struct Next {
 }
 
 impl Next {
-    fn of(bus: &Bus, next: Result<Option<Step>>, rendering: Rendering) -> Self {
+    fn of(subscription: &Subscription, next: Result<Option<Step>>, rendering: Rendering) -> Self {
+        let log = subscription.log();
         let is_quiet = !matches!(next, Ok(Some(Step::Events(..) | Step::CaughtUp(_))));
         let is_last = next.is_err();
         let block = match next {
             Ok(Some(Step::Events(events, _))) => {
-                let blocks = batch_blocks(bus, &events, rendering.format);
-                Some(Ok(bus.memory().share(blocks)))
+                let blocks = batch_blocks(log, &events, rendering.format);
+                Some(Ok(subscription.memory().share(blocks)))
             }
-            Ok(Some(step)) => Some(Ok(step_block(bus, step))),
+            Ok(Some(step)) => Some(Ok(step_block(log, step))),
             Ok(None) => None,
             Err(error) => Some(error_block(&error, rendering.on_gap)),
         };
@@ -182,9 +183,9 @@ impl Next {
 }
 
 /// The blocks of all events, made once for all who read them together.
-fn batch_blocks(bus: &Bus, batch: &Batch, format: Format) -> Bytes {
+fn batch_blocks(log: &LogView, batch: &Batch, format: Format) -> Bytes {
     if let [event] = &**batch {
-        return event_block(bus, event, format).clone();
+        return event_block(log, event, format).clone();
     }
     let place = match format {
         Format::Object => &batch.encodings.sse,
@@ -193,36 +194,36 @@ fn batch_blocks(bus: &Bus, batch: &Batch, format: Format) -> Bytes {
     let join = || {
         batch
             .iter()
-            .map(|event| &**event_block(bus, event, format))
+            .map(|event| &**event_block(log, event, format))
             .collect::<Vec<_>>()
             .concat()
     };
     place.get_or_init(|| join().into()).clone()
 }
 
-pub(crate) fn event_block<'e>(bus: &Bus, event: &'e Event, format: Format) -> &'e Bytes {
+pub(crate) fn event_block<'e>(log: &LogView, event: &'e Event, format: Format) -> &'e Bytes {
     match format {
         Format::Object => event
             .encodings
             .sse
-            .get_or_init(|| encode_block(bus, event, event_json(event))),
+            .get_or_init(|| encode_block(log, event, event_json(event))),
         Format::Raw => {
             event
                 .encodings
                 .sse_raw
                 .get_or_init(|| match event.sent.content_type.form() {
                     DataForm::Binary => {
-                        encode_block(bus, event, STANDARD.encode(&event.sent.data).as_bytes())
+                        encode_block(log, event, STANDARD.encode(&event.sent.data).as_bytes())
                     }
-                    DataForm::Json | DataForm::Text => encode_block(bus, event, &event.sent.data),
+                    DataForm::Json | DataForm::Text => encode_block(log, event, &event.sent.data),
                 })
         }
     }
 }
 
-fn encode_block(bus: &Bus, event: &Event, data: &[u8]) -> Bytes {
+fn encode_block(log: &LogView, event: &Event, data: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(data.len() + 64);
-    out.extend_from_slice(format!("id: {}\n", bus.cursor(event.vid)).as_bytes());
+    out.extend_from_slice(format!("id: {}\n", log.cursor(event.vid)).as_bytes());
     if let Some(kind) = &event.sent.kind {
         out.extend_from_slice(format!("event: {kind}\n").as_bytes());
     }
@@ -250,7 +251,7 @@ fn push_data_lines(out: &mut Vec<u8>, data: &[u8]) {
     }
 }
 
-fn step_block(bus: &Bus, step: Step) -> Bytes {
+fn step_block(log: &LogView, step: Step) -> Bytes {
     match step {
         Step::Hello {
             epoch,
@@ -265,14 +266,14 @@ fn step_block(bus: &Bus, step: Step) -> Bytes {
             )
         }
         Step::CaughtUp(vid) => {
-            let cursor = bus.cursor(vid);
+            let cursor = log.cursor(vid);
             format!(
                 "id: {cursor}\nevent: vidette.caught_up\ndata: {}\n\n",
                 json!({ "cursor": cursor.to_string() })
             )
             .into()
         }
-        Step::Progress(vid) => position_block(bus, vid),
+        Step::Progress(vid) => position_block(log, vid),
         Step::Gap(gap) => named_block("gap", &json!(gap)),
         Step::Closing(closing) => closing_block(closing),
         Step::Events(..) => Bytes::new(),
@@ -280,8 +281,8 @@ fn step_block(bus: &Bus, step: Step) -> Bytes {
 }
 
 /// Moves the `lastEventId` of an `EventSource` and fires nothing.
-pub(crate) fn position_block(bus: &Bus, vid: Vid) -> Bytes {
-    format!("id: {}\n\n", bus.cursor(vid)).into()
+pub(crate) fn position_block(log: &LogView, vid: Vid) -> Bytes {
+    format!("id: {}\n\n", log.cursor(vid)).into()
 }
 
 fn named_block(name: &str, data: &serde_json::Value) -> Bytes {
@@ -310,7 +311,7 @@ mod tests {
     use sse_stream::{Sse, SseStream};
 
     use super::*;
-    use crate::bus::BusOptions;
+    use crate::bus::{Bus, BusOptions};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};
 
@@ -358,8 +359,8 @@ mod tests {
             let (kind, id, content_type) = (Some(kind.as_str()), Some(id.as_str()), Some("text/plain"));
             let parts = EventParts { topic: "a", kind, id, content_type, headers: Vec::new(), data: data.clone().into() };
             let event = Event::new(7, 0, NewEvent::check(parts, 1000).expect("an event"));
-            let raw = read(event_block(&bus, &event, Format::Raw).clone());
-            let object = read(event_block(&bus, &event, Format::Object).clone());
+            let raw = read(event_block(&bus.log(), &event, Format::Raw).clone());
+            let object = read(event_block(&bus.log(), &event, Format::Object).clone());
             for block in [&raw, &object] {
                 prop_assert_eq!(block.event.as_deref(), event.sent.kind.as_deref());
                 prop_assert_eq!(block.id.clone(), Some(bus.cursor(7).to_string()));

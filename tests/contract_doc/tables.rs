@@ -5,7 +5,7 @@ use vidette::limits;
 
 use crate::page::{pages, table};
 
-const KINDS: [ErrorKind; 15] = [
+const KINDS: [ErrorKind; 16] = [
     ErrorKind::BadRequest,
     ErrorKind::Forbidden,
     ErrorKind::NotFound,
@@ -18,6 +18,7 @@ const KINDS: [ErrorKind; 15] = [
     ErrorKind::Internal,
     ErrorKind::Closing,
     ErrorKind::Locked,
+    ErrorKind::Behind,
     ErrorKind::Broken,
     ErrorKind::OutOfMemory,
     ErrorKind::StorageFull,

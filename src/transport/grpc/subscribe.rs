@@ -28,7 +28,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::encoded::{SmallBuffers, encode, encoded_batch};
 use super::{client_proto, proto};
-use crate::bus::{Bus, Closing, OnGap, Step, SubscribeRequest, Subscription};
+use crate::bus::{Bus, Closing, ClosingReason, OnGap, Step, SubscribeRequest, Subscription};
 use crate::caller::Caller;
 use crate::cursor::Gap;
 use crate::error::{Error, Result};
@@ -43,7 +43,7 @@ pub(super) const PATH: &str = "/vidette.v1.EventBus/Subscribe";
 pub(super) async fn subscribe(State(state): State<AppState>, request: Request) -> Response {
     let waiter = Waiter::of(request.extensions()); // over HTTP/1.1, as gRPC-web
     match open(&state.bus, request).await {
-        Ok(subscription) => response(state.bus, subscription, waiter),
+        Ok(subscription) => response(subscription, waiter),
         Err(status) => status.into_http(),
     }
 }
@@ -132,8 +132,8 @@ pub(crate) fn subscribe_request(request: &proto::SubscribeRequest) -> Result<Sub
     })
 }
 
-fn response(bus: Bus, subscription: Subscription, waiter: Waiter) -> Response {
-    let frames = answers(bus, subscription, waiter).map(|answer| {
+fn response(subscription: Subscription, waiter: Waiter) -> Response {
+    let frames = answers(subscription, waiter).map(|answer| {
         Ok::<_, Infallible>(match answer {
             Ok(message) => Frame::data(message),
             Err(last_word) => Frame::trailers(trailers(&last_word)),
@@ -158,27 +158,42 @@ pub(super) fn trailers(last_word: &Status) -> HeaderMap {
 type Answer = std::result::Result<Bytes, Status>;
 
 /// Messages, and the status at the end.
-fn answers(bus: Bus, mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item = Answer> {
+fn answers(mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item = Answer> {
     stream! {
-        let mut is_closing = false;
-        let greeting = answer(&bus, subscription.next().await, &mut is_closing);
-        let mut second = {
-            // Kept when it has to wait: a read that has begun is not begun again. Boxed, so that a
-            // stream that waits later has no room for it.
+        let mut closing = None;
+        let greeting = subscription.next().await;
+        let greeting = answer(&subscription, greeting, &mut closing);
+        let mut greeting = Some(greeting);
+        let step = {
+            // Kept when it has to wait: a read that has begun is not begun again. Boxed to keep the
+            // stream small while it waits later.
             let mut next = Box::pin(subscription.next());
-            let early = match poll!(&mut next) {
-                Poll::Ready(next) => Some(answer(&bus, next, &mut is_closing)),
-                Poll::Pending => None,
-            };
-            let is_early = early.is_some();
-            let (first, second) = together(greeting, early);
-            yield first;
-            if is_early { second } else { Some(answer(&bus, next.await, &mut is_closing)) }
+            match poll!(&mut next) {
+                Poll::Ready(step) => step,
+                Poll::Pending => {
+                    if let Some(greeting) = greeting.take() {
+                        yield greeting;
+                    }
+                    next.await
+                }
+            }
+        };
+        let answered = answer(&subscription, step, &mut closing);
+        let mut second = match greeting {
+            Some(greeting) => {
+                let (first, second) = together(greeting, Some(answered));
+                yield first;
+                second
+            }
+            None => Some(answered),
         };
         loop {
             let answer = match second.take() {
                 Some(answer) => answer,
-                None => answer(&bus, waiter.next(&mut subscription).await, &mut is_closing),
+                None => {
+                    let step = waiter.next(&mut subscription).await;
+                    answer(&subscription, step, &mut closing)
+                }
             };
             let is_last = answer.is_err();
             yield answer;
@@ -200,25 +215,30 @@ fn together(greeting: Answer, next: Option<Answer>) -> (Answer, Option<Answer>) 
     }
 }
 
-fn answer(bus: &Bus, next: Result<Option<Step>>, is_closing: &mut bool) -> Answer {
+fn answer(
+    subscription: &Subscription,
+    next: Result<Option<Step>>,
+    closing: &mut Option<ClosingReason>,
+) -> Answer {
     match next {
         Ok(Some(step)) => {
-            *is_closing = matches!(step, Step::Closing(_));
-            Ok(message(bus, step))
+            if let Step::Closing(Closing { reason, .. }) = step {
+                *closing = Some(reason);
+            }
+            Ok(message(subscription, step))
         }
-        Ok(None) if *is_closing => Err(Error::closing().into()),
-        Ok(None) => Err(Status::new(Code::Ok, "")),
+        Ok(None) => Err(closing.map_or(Status::new(Code::Ok, ""), |why| why.error().into())),
         Err(fault) => Err(fault.into()),
     }
 }
 
-fn message(bus: &Bus, step: Step) -> Bytes {
+fn message(subscription: &Subscription, step: Step) -> Bytes {
     use client_proto::subscribe_response::Message;
-    let cursor = |vid| bus.cursor(vid).to_string();
+    let cursor = |vid| subscription.log().cursor(vid).to_string();
     encode(match step {
         Step::Events(batch, position) => {
             let message = encoded_batch(&batch, || cursor(position));
-            return bus.memory().share(message);
+            return subscription.memory().share(message);
         }
         Step::Hello {
             epoch,
