@@ -5,7 +5,7 @@
 //!   which can be paused. In tests/bus.
 //! - **A gateway in this process** ([`in_process::InProcessGateway`]): what clients receive, where
 //!   the test has to reach the log as well, to trim it, to restart it, or to put a wrong engine
-//!   below the gateway. In tests/conformance and tests/model.
+//!   or a [`shared_log`] below the gateway. In tests/conformance and tests/model.
 //! - **A gateway as a process** ([`gateway::Gateway`]), the program itself: settings, signals,
 //!   files, exit codes, bytes on the wire. In tests/contract, tests/faults, tests/history,
 //!   tests/clients.
@@ -23,10 +23,12 @@ pub mod grpc;
 pub mod http2;
 pub mod in_process;
 pub mod leave;
+pub mod link;
 pub mod poll;
 pub mod preload;
 pub mod publisher;
 pub mod read;
+pub mod shared_log;
 pub mod sse;
 pub mod steps;
 pub mod wrapping_engine;

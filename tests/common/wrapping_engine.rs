@@ -64,11 +64,8 @@ pub struct WrappingEngine<H> {
 }
 
 impl<H: Hooks> WrappingEngine<H> {
-    pub fn new(inner: impl Engine, hooks: H) -> Self {
-        WrappingEngine {
-            inner: Arc::new(inner),
-            hooks,
-        }
+    pub fn around(inner: Arc<dyn Engine>, hooks: H) -> Self {
+        WrappingEngine { inner, hooks }
     }
 }
 

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::common::read::{Reader, Refused, SubscribeParams, Transport};
+use crate::common::shared_log::{Link, SharedLog};
 use crate::common::steps::{gap_ranges, vids_of};
-use crate::target::{InProcessGateway, Kind, Setup};
-use crate::{bounds, cursors, filters, paging, publishing, starts};
+use crate::target::{InProcessGateway, Kind, OnSharedLog, Setup};
+use crate::{bounds, cursors, filters, paging, publishing, resets, shared, starts};
 
 /// How long a cell may take.
 pub const CELL_PATIENCE: Duration = Duration::from_secs(40);
@@ -25,6 +26,8 @@ pub enum Needs {
     OwnLog,
     /// To stop the gateway and start it again on the same log.
     Restart,
+    /// A log that others append to as well, and to do so.
+    SharedLog,
 }
 
 type Run = fn(Arc<Cell>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -71,6 +74,8 @@ pub fn all() -> Vec<Case> {
         filters::cases(),
         paging::cases(),
         publishing::cases(),
+        shared::cases(),
+        resets::cases(),
     ]
     .concat()
 }
@@ -79,6 +84,7 @@ pub fn all() -> Vec<Case> {
 pub struct Cell {
     pub via: Transport,
     own: Mutex<Option<InProcessGateway>>,
+    shared: Option<OnSharedLog>,
     url: String,
     /// A first part of topics that no other cell uses.
     pub topic: String,
@@ -89,19 +95,30 @@ impl Cell {
         static CELLS: AtomicU64 = AtomicU64::new(0);
         let number = CELLS.fetch_add(1, Ordering::Relaxed);
         let topic = format!("conformance.{}.{number}", std::process::id());
-        let (own, url) = if let Kind::Running(url) = kind {
-            (None, url.clone())
+        let (own, shared, url) = if let Kind::Running(url) = kind {
+            (None, None, url.clone())
         } else {
-            let own = kind.start(setup).await;
+            let (own, shared) = kind.start(setup).await;
             let url = own.url();
-            (Some(own), url)
+            (Some(own), shared, url)
         };
         Cell {
             via,
             url,
             topic,
             own: Mutex::new(own),
+            shared,
         }
+    }
+
+    /// The log below the gateway, which others append to as well.
+    pub fn log(&self) -> &SharedLog {
+        &self.shared.as_ref().expect("a shared log").log
+    }
+
+    /// The gateway's way to that log.
+    pub fn link(&self) -> &Link {
+        &self.shared.as_ref().expect("a shared log").link
     }
 
     pub fn url(&self) -> &str {

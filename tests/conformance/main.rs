@@ -20,6 +20,8 @@ mod filters;
 mod paging;
 mod publishing;
 mod report;
+mod resets;
+mod shared;
 mod starts;
 mod target;
 mod wrong;
@@ -129,6 +131,7 @@ fn is_possible(needs: Needs, kind: &Kind) -> bool {
         (Needs::OwnLog, Kind::Running(_)) => false,
         (Needs::Nothing | Needs::OwnLog, _) => true,
         (Needs::Restart, kind) => kind.survives_a_restart(),
+        (Needs::SharedLog, kind) => kind.is_shared(),
     }
 }
 

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use crate::cases::Case;
 use crate::common::read::Transport;
 
+/// As much of a failure's message as is printed: some have thousands of vids.
+const MAX_WHY_CHARS: usize = 600;
+
 type Key = (&'static str, String, Transport);
 
 pub struct Report {
@@ -75,6 +78,7 @@ impl Report {
             .collect();
         failures.sort();
         for ((case, kind, via), why) in failures {
+            let why: String = why.chars().take(MAX_WHY_CHARS).collect();
             println!("FAIL {case} on {kind}/{via}: {why}");
         }
     }

@@ -12,12 +12,14 @@ use vidette::topic::Filter;
 
 pub(crate) use crate::common::engines::DEDUPE_WINDOW as WINDOW;
 use crate::common::engines::{EngineUnderTest, MEMORY, SQLITE};
+use crate::common::in_process::OpenEngine;
 
 /// Some time, in milliseconds since 1970.
 pub(crate) const T0: i64 = 1_800_000_000_000;
 
 pub(crate) struct Bench {
     under_test: EngineUnderTest,
+    open: OpenEngine,
     folder: TempDir,
     engine: Option<Arc<dyn Engine>>,
 }
@@ -25,6 +27,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(under_test: EngineUnderTest) -> Self {
         let mut bench = Bench {
+            open: under_test.opener(),
             under_test,
             folder: TempDir::new().expect("a folder"),
             engine: None,
@@ -44,7 +47,7 @@ impl Bench {
     /// Closes it and opens it again on the same data.
     pub(crate) fn reopen(&mut self) {
         self.close();
-        self.engine = Some(self.under_test.open(&self.data_dir()));
+        self.engine = Some((self.open)(&self.data_dir()));
     }
 
     pub(crate) fn close(&mut self) {
@@ -58,6 +61,11 @@ impl Bench {
     /// Does it keep its events when it is opened again?
     pub(crate) fn is_durable(&self) -> bool {
         self.under_test.is_durable
+    }
+
+    /// Do others append as well, so that events come by the tail?
+    pub(crate) fn is_shared(&self) -> bool {
+        self.under_test.is_shared
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {

@@ -77,9 +77,7 @@ fn message(error: tokio::task::JoinError) -> String {
 
 impl Run {
     async fn start(engine: EngineUnderTest) -> Self {
-        let own =
-            InProcessGateway::start(Arc::new(move |folder: &Path| engine.open(folder)), SETUP)
-                .await;
+        let own = InProcessGateway::start(engine.opener(), SETUP).await;
         let log = Log::new(own.bus.epoch().to_string());
         Run {
             engine,
