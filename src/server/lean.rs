@@ -14,8 +14,8 @@
 //!   with the kernel, so that a connection that waits cannot be made to hold much;
 //! - a request that is not for this driver goes to hyper, with the connection and every byte of it.
 //!
-//! What is boxed here is boxed to keep the future of an idle connection small: docs/performance.md,
-//! "Memory".
+//! What is boxed here is boxed to keep the future of an idle connection small: ARCHITECTURE.md,
+//! "Memory per idle reader".
 
 use std::future::poll_fn;
 use std::io;

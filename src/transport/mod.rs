@@ -36,7 +36,7 @@ mod state;
 mod status;
 
 pub(crate) use grpc::HEALTH_SERVICES;
-pub use grpc::client_proto as proto;
+#[cfg(any(test, fuzzing))]
 pub(crate) use json::event_json;
 pub(crate) use peer::Peer;
 pub(crate) use problem::bare_refusal;

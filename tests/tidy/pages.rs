@@ -107,6 +107,24 @@ fn every_citation_leads_to_a_chapter_of_its_page() {
     }
 }
 
+/// `ARCHITECTURE.md, "Memory per idle reader"` in a comment is a chapter of that page.
+#[test]
+fn every_citation_of_the_architecture_leads_to_a_chapter() {
+    let page = guide("ARCHITECTURE.md");
+    let mut count = 0;
+    for file in source_files() {
+        // A citation may go on in the next line of its comment.
+        let text = file.text.replace("\n//! ", " ").replace("\n/// ", " ");
+        let cited = text.split("ARCHITECTURE.md, \"").skip(1);
+        for chapter in cited.filter_map(|rest| rest.split('"').next()) {
+            let leads = page.contains(&format!("\n## {chapter}\n"));
+            assert!(leads, "{}: {chapter:?}", file.path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 0, "no citation has been found");
+}
+
 /// Pages for those who change the code: each file and each name of code in them is there.
 const GUIDES: [&str; 2] = ["ARCHITECTURE.md", "CONTRIBUTING.md"];
 

@@ -1,58 +1,59 @@
 //! `vidette publish`: one event, or a stream of them from standard input or a file.
 
-mod connection;
+mod input;
 mod lines;
-mod pace;
 mod signals;
-mod stream;
 mod tally;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
-use super::{DEFAULT_URL, Failure, Outcome, gateway_url, problem_text};
+use super::{CommandResult, DEFAULT_URL, Failure};
+use crate::client::{Client, EventParts, NewEvent, PublishReceipt};
 use crate::limits;
-use lines::Numbering;
+use input::LineOptions;
+use lines::LinesToPublish;
 
-/// Publish one event, or a stream of events from standard input or a file.
+/// Publish one event, or a stream of events from a file or standard input.
 ///
-/// Prints the vid once the event is durable. The content type is found from the data: JSON, else
-/// text, else bytes.
+/// Prints the cursor of the event once it is durable. The content type is found from the data:
+/// JSON, else text, else bytes.
 ///
-/// A stream goes on after an interruption with the first line that was not answered. A line that
-/// may have been published is sent again only if it has an id, of its own or by --id-prefix: the
-/// gateway knows ids for its `retention.dedupe_window`, two minutes unless it is configured
-/// otherwise. When it is interrupted itself it says which line to begin with next time.
+/// A stream of events (--ndjson) survives an outage of the gateway: it goes on with the first line
+/// that has no answer. A line that may have been published already is sent again only if it has an
+/// id, of its own or by --id-prefix: the gateway recognizes a repeated id for its
+/// `retention.dedupe_window`, two minutes unless it is configured otherwise. A command that is
+/// interrupted prints the line to begin with next time.
 #[derive(Args)]
 #[command(after_help = "Examples:
   vidette publish door.3 '{\"doorno\":3}' --type opened
   date | vidette publish clock -
-  vidette publish --ndjson events.ndjson        one {\"topic\":…,\"data\":…} a line
+  vidette publish --ndjson events.ndjson        one {\"topic\":…,\"data\":…} per line
   tail -F app.log.json | vidette publish --ndjson - --id-prefix \"app-$(date +%s)\"")]
 pub(super) struct PublishArgs {
-    /// Topic, as door.3
+    /// Topic of the event, such as door.3
     #[arg(required_unless_present = "ndjson", conflicts_with = "ndjson")]
     topic: Option<String>,
-    /// Data, or - for standard input
+    /// Data of the event; - reads it from standard input
     #[arg(default_value = "-", conflicts_with = "ndjson")]
     data: String,
-    /// Type of the event
+    /// Type of the event, such as opened
     #[arg(long = "type", value_name = "TYPE", conflicts_with = "ndjson")]
     kind: Option<String>,
-    /// Id: a repeated publish with it gives no second event
+    /// Id of the event: publishing the same id again adds no second event
     #[arg(long, conflicts_with = "ndjson")]
     id: Option<String>,
-    /// Content type of the data
+    /// Content type of the data, such as image/png
     #[arg(long, conflicts_with = "ndjson")]
     content_type: Option<String>,
-    /// Publish the lines of a file, or of standard input (-), each one event as a JSON object
+    /// Publish each line of a file, or of standard input (-): one JSON object is one event
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     ndjson: Option<PathBuf>,
-    /// Give a line without an id this, a colon and its number as its id
+    /// Give lines without an id the id PREFIX:NUMBER, of their line number
     #[arg(
         long,
         value_name = "PREFIX",
@@ -60,88 +61,91 @@ pub(super) struct PublishArgs {
         conflicts_with = "topic"
     )]
     id_prefix: Option<String>,
-    /// Begin with this line
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "ndjson", conflicts_with = "topic", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Begin with this line of the input
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(requires = "ndjson", conflicts_with = "topic")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     from_line: u64,
-    /// Give up when the gateway has been away for this long; 0s at once
-    #[arg(long, value_name = "DURATION", default_value = "90s", requires = "ndjson", conflicts_with = "topic", value_parser = humantime::parse_duration)]
+    /// Give up when the gateway has been away for this long; with 0s, at once
+    #[arg(long, value_name = "DURATION", default_value = "90s")]
+    #[arg(requires = "ndjson", conflicts_with = "topic")]
+    #[arg(value_parser = humantime::parse_duration)]
     retry_for: Duration,
     /// Address of the gateway
-    #[arg(long, env = "VIDETTE_URL", default_value = DEFAULT_URL, value_parser = gateway_url)]
+    #[arg(long, env = "VIDETTE_URL", default_value = DEFAULT_URL)]
     url: String,
 }
 
-pub(super) async fn run(args: PublishArgs) -> Outcome {
-    match args.ndjson {
-        Some(path) => {
-            let numbering = Numbering {
-                from_line: args.from_line,
-                id_prefix: args.id_prefix,
-            };
-            stream::run(stream::Job {
-                path,
-                numbering,
-                url: args.url,
-                retry_for: args.retry_for,
-            })
-            .await
-        }
+pub(super) async fn run(args: PublishArgs) -> CommandResult {
+    match args.lines() {
+        Some(lines) => lines::run(lines).await,
         None => publish_one(args).await,
     }
 }
 
-async fn publish_one(args: PublishArgs) -> Outcome {
-    let topic = args.topic.unwrap_or_default();
-    let topic = percent_encoding::utf8_percent_encode(&topic, percent_encoding::NON_ALPHANUMERIC);
-    let url = format!("{}/v1/topics/{topic}", args.url);
-    let named = [("type", &args.kind), ("id", &args.id)];
-    let query: Vec<_> = named
-        .iter()
-        .filter_map(|(name, value)| value.as_ref().map(|v| (name, v)))
-        .collect();
-    let mut request = reqwest::Client::new()
-        .post(url)
-        .query(&query)
-        .body(data(&args.data).await?);
-    if let Some(content_type) = &args.content_type {
-        request = request.header("content-type", content_type);
+impl PublishArgs {
+    /// The lines to publish, where it is a stream.
+    fn lines(&self) -> Option<LinesToPublish> {
+        Some(LinesToPublish {
+            path: self.ndjson.clone()?,
+            options: self.line_options(),
+            url: self.url.clone(),
+            retry_for: self.retry_for,
+        })
     }
-    let response = request
-        .send()
-        .await
-        .map_err(|e| unreachable(&args.url, &e))?;
-    if !response.status().is_success() {
-        return Err(Failure::new(problem_text(response).await));
+
+    fn line_options(&self) -> LineOptions {
+        LineOptions {
+            from_line: self.from_line,
+            id_prefix: self.id_prefix.clone(),
+        }
     }
-    let answer: Value = response.json().await.map_err(Failure::new)?;
-    let repeated = if answer["duplicate"] == true {
+
+    /// The event to publish, where it is one.
+    fn event(&self, data: Vec<u8>) -> Result<NewEvent, Failure> {
+        let parts = EventParts {
+            topic: self.topic.as_deref().unwrap_or_default(),
+            kind: self.kind.as_deref(),
+            id: self.id.as_deref(),
+            content_type: self.content_type.as_deref(),
+            data: data.into(),
+            ..EventParts::default()
+        };
+        NewEvent::check(parts, limits::MAX_EVENT_BYTES_CEILING).map_err(Failure::new)
+    }
+}
+
+async fn publish_one(args: PublishArgs) -> CommandResult {
+    // Once, without an id that the person has not given.
+    let client = Client::new(&args.url)?.retry_for(Duration::ZERO);
+    let data = match args.data.as_str() {
+        "-" => read_standard_input().await.map_err(|e| failed_input(&e))?,
+        data => data.as_bytes().to_vec(),
+    };
+
+    let receipt = client.publish(args.event(data)?).await?;
+    print_receipt(&receipt);
+    Ok(())
+}
+
+async fn read_standard_input() -> io::Result<Vec<u8>> {
+    // One byte more than may be published is enough to be refused.
+    let most = limits::MAX_EVENT_BYTES_CEILING as u64 + 1;
+    let mut data = Vec::new();
+    let mut input = tokio::io::stdin().take(most);
+    input.read_to_end(&mut data).await?;
+    Ok(data)
+}
+
+fn failed_input(error: &io::Error) -> Failure {
+    Failure::new(format!("failed to read standard input: {error}"))
+}
+
+fn print_receipt(receipt: &PublishReceipt) {
+    let repeated = if receipt.duplicate {
         "  (published before)"
     } else {
         ""
     };
-    println!(
-        "{}{repeated}",
-        answer["cursor"].as_str().unwrap_or_default()
-    );
-    Ok(())
-}
-
-async fn data(argument: &str) -> Result<Vec<u8>, Failure> {
-    if argument != "-" {
-        return Ok(argument.as_bytes().to_vec());
-    }
-    let mut data = Vec::new();
-    let bound = limits::MAX_EVENT_BYTES_CEILING as u64 + 1; // one more is enough for the gateway to refuse it
-    tokio::io::stdin()
-        .take(bound)
-        .read_to_end(&mut data)
-        .await
-        .map_err(Failure::new)?;
-    Ok(data)
-}
-
-fn unreachable(url: &str, fault: &reqwest::Error) -> Failure {
-    Failure::new(format!(
-        "no gateway at {url}: {fault}. Start one with `vidette serve`, or say where it is with --url"
-    ))
+    println!("{}{repeated}", receipt.cursor);
 }

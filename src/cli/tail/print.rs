@@ -1,77 +1,84 @@
-//! A line an event.
+//! Events on standard output, a line each.
 
-use std::io::{self, Write as _};
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, Write as _};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
-use super::{Item, Position};
+use crate::client::{EventData, ReceivedEvent};
 
-/// Prints items, and keeps the position behind what has been printed.
-pub(super) struct Printer {
+/// Prints events for a person, or as JSON objects for a program.
+pub(super) struct EventPrinter {
     as_json: bool,
+    /// Events that are still to be printed, where that is limited.
     left: Option<u32>,
 }
 
-#[derive(Deserialize)]
-struct Shown<'a> {
-    vid: u64,
-    topic: String,
-    time: &'a str,
-    r#type: Option<String>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    data_base64: Option<&'a str>,
+/// What comes after a printed event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Printed {
+    More,
+    /// It was the last one that was asked for, or nobody reads the output any more.
+    Last,
 }
 
-impl Printer {
+impl EventPrinter {
     pub(super) fn new(as_json: bool, limit: Option<u32>) -> Self {
-        Printer {
+        EventPrinter {
             as_json,
             left: limit,
         }
     }
 
-    /// True when the last event that was asked for has been printed.
-    pub(super) fn take(&mut self, item: Item, position: &mut Position) -> io::Result<bool> {
-        match item {
-            Item::Event { json, cursor } => {
-                self.print(&json)?;
-                position.resume_after(cursor);
-                self.left = self.left.map(|left| left - 1);
-            }
-            Item::Hello { .. } | Item::Closing { .. } => {}
-            Item::Position(cursor) => position.resume_after(cursor),
-            Item::Gap(text) => eprintln!("vidette: {text}"),
+    pub(super) fn print(&mut self, event: &ReceivedEvent) -> io::Result<Printed> {
+        match print_line(&self.text(event)) {
+            Ok(()) => Ok(self.count()),
+            // Whoever read the output has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Printed::Last),
+            Err(error) => Err(error),
         }
-        Ok(self.left == Some(0))
     }
 
-    fn print(&self, json: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if self.as_json {
-            out.write_all(&one_line(json))?;
-        } else {
-            let shown: Shown<'_> = serde_json::from_slice(json)?;
-            let data = shown
-                .data
-                .map_or_else(|| shown.data_base64.unwrap_or_default(), RawValue::get);
-            let kind = shown.r#type.unwrap_or_default();
-            write!(
-                out,
-                "{:>8}  {}  {}  {kind}  ",
-                shown.vid, shown.time, shown.topic
-            )?;
-            out.write_all(&one_line(data.as_bytes()))?;
+    fn count(&mut self) -> Printed {
+        self.left = self.left.map(|left| left.saturating_sub(1));
+        match self.left {
+            Some(0) => Printed::Last,
+            _ => Printed::More,
         }
-        out.write_all(b"\n")?;
-        out.flush()
+    }
+
+    fn text(&self, event: &ReceivedEvent) -> String {
+        if self.as_json {
+            event.to_json()
+        } else {
+            columns(event)
+        }
     }
 }
 
-/// Line ends in JSON stand only between tokens, where a space means the same.
-fn one_line(json: &[u8]) -> Vec<u8> {
-    json.iter()
-        .map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b })
-        .collect()
+/// Prints a line, and gives it to whoever reads the output at once.
+fn print_line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", one_line(text))?;
+    out.flush()
+}
+
+fn columns(event: &ReceivedEvent) -> String {
+    let (vid, time, topic) = (event.vid, event.time_text(), &event.topic);
+    let kind = event.kind.as_deref().unwrap_or_default();
+    let data = data_text(&event.data);
+    format!("{vid:>8}  {time}  {topic}  {kind}  {data}")
+}
+
+fn data_text(data: &EventData) -> Cow<'_, str> {
+    match data {
+        EventData::Json(json) => json.get().into(),
+        EventData::Binary(bytes) => STANDARD.encode(bytes).into(),
+    }
+}
+
+/// Line breaks in JSON stand only between tokens, where a space means the same.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
 }

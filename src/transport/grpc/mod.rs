@@ -51,11 +51,8 @@ pub(crate) mod proto {
     include!(concat!(env!("OUT_DIR"), "/server/vidette.v1.rs"));
 }
 
-/// The generated code of a client, in which an event is a message like any other.
-#[allow(missing_docs, unreachable_pub, clippy::pedantic)]
-pub mod client_proto {
-    include!(concat!(env!("OUT_DIR"), "/client/vidette.v1.rs"));
-}
+/// The messages as a client has them, in which an event is a message like any other.
+pub(crate) use crate::proto as client_proto;
 
 pub(super) const DESCRIPTORS: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/vidette_descriptors.bin"));

@@ -110,12 +110,11 @@ fn messages(mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item 
             None => Some(message),
         };
         loop {
-            let message = match second.take() {
-                Some(message) => message,
-                None => {
-                    let step = waiter.next(&mut subscription).await;
-                    encoded(&subscription, step, &mut closing)
-                }
+            let message = if let Some(message) = second.take() {
+                message
+            } else {
+                let step = waiter.next(&mut subscription).await;
+                encoded(&subscription, step, &mut closing)
             };
             let is_last = message.is_err();
             yield message;

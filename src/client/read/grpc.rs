@@ -1,0 +1,159 @@
+//! Reading by gRPC.
+
+use std::time::Duration;
+
+use async_stream::try_stream;
+use futures_util::StreamExt as _;
+use prost::Message as _;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use super::item::{GapReport, LogBounds, Received};
+use super::options::ReadStart;
+use super::{Incoming, ReadQuery, ended};
+use crate::client::error::{ClientError, ClientErrorKind};
+use crate::client::event::ReceivedEvent;
+use crate::client::http::{USER_AGENT, innermost, no_gateway};
+use crate::cursor::Cursor;
+use crate::limits;
+use crate::proto::event_bus_client::EventBusClient;
+use crate::proto::subscribe_response::Message;
+use crate::proto::{self, EventBatch, OnGap, SubscribeRequest};
+
+pub(super) fn read(url: String, query: ReadQuery) -> Incoming {
+    try_stream! {
+        // A page of large events may be larger than the default bound of a message.
+        let mut client = EventBusClient::new(connect(&url).await?)
+            .max_decoding_message_size(limits::READ_ANSWER_BYTES);
+        let responses = client.subscribe(request(query)).await;
+        let mut responses = responses.map_err(|e| error_of(&e))?.into_inner();
+
+        // A batch of events is one message, and each event an item of its own.
+        while let Some(response) = responses.message().await.map_err(|e| error_of(&e))? {
+            for received in response.message.into_iter().flat_map(steps) {
+                yield received?;
+            }
+        }
+    }
+    .boxed()
+}
+
+/// A connection of its own for each stream.
+async fn connect(url: &str) -> Result<Channel, ClientError> {
+    // The address has been checked for HTTP; here it may still be no address of gRPC.
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .and_then(|endpoint| endpoint.user_agent(USER_AGENT))
+        .map_err(|error| ClientError::new(ClientErrorKind::Address, innermost(&error)))?;
+    // A host that does not answer is not waited for as long as TCP would.
+    let endpoint = endpoint.connect_timeout(limits::READ_HELLO_TIMEOUT);
+    let connected = endpoint.connect().await;
+    connected.map_err(|error| ClientError::unreachable(no_gateway(url, &innermost(&error))))
+}
+
+fn request(query: ReadQuery) -> SubscribeRequest {
+    let mut request = SubscribeRequest {
+        topic: query.topics,
+        ..SubscribeRequest::default()
+    };
+    match query.start {
+        ReadStart::Latest => {}
+        ReadStart::After(cursor) => request.after = cursor,
+        ReadStart::Since(time) => request.since = time,
+        ReadStart::Snapshot => request.snapshot = true,
+    }
+    if query.fails_at_gap {
+        request.set_on_gap(OnGap::Fail);
+    }
+    request
+}
+
+/// What a status that ends the call means.
+fn error_of(status: &Status) -> ClientError {
+    let text = format!("{:?}: {}", status.code(), status.message());
+    match status.code() {
+        // A gap is an error only where it was asked to be one.
+        Code::OutOfRange => gap_of(status).map_or_else(|| refused(&text), ClientError::gap),
+        Code::InvalidArgument
+        | Code::PermissionDenied
+        | Code::Unauthenticated
+        | Code::Unimplemented => refused(&text),
+        _ => ClientError::new(ClientErrorKind::Unavailable, text)
+            .with_retry_after(retry_delay(status)),
+    }
+}
+
+/// The wait that a status asks for.
+fn retry_delay(status: &Status) -> Duration {
+    let details = status.get_error_details();
+    let delay = details.retry_info().and_then(|info| info.retry_delay);
+    delay.unwrap_or_default()
+}
+
+fn refused(text: &str) -> ClientError {
+    ClientError::new(ClientErrorKind::Refused, text)
+}
+
+/// The gap that stands in the details of a status.
+fn gap_of(status: &Status) -> Option<GapReport> {
+    // The details are the same Gap message that a stream would have had.
+    let details = tonic_types::pb::Status::decode(status.details()).ok()?;
+    let gap = details
+        .details
+        .iter()
+        .find(|any| any.type_url.ends_with("/vidette.v1.Gap"))?;
+    Some(proto::Gap::decode(&*gap.value).ok()?.into())
+}
+
+impl From<proto::Gap> for GapReport {
+    fn from(gap: proto::Gap) -> Self {
+        GapReport {
+            reason: gap.reason,
+            requested: gap.requested,
+            first: gap.first,
+            last: gap.last,
+            epoch: gap.epoch,
+        }
+    }
+}
+
+/// What a message says, in order.
+fn steps(message: Message) -> Vec<Result<Received, ClientError>> {
+    let step = match message {
+        Message::Events(batch) => return events(batch),
+        Message::Hello(hello) => Ok(Received::Bounds(LogBounds {
+            epoch: hello.epoch,
+            first: hello.first,
+            last: hello.last,
+            heartbeat_ms: hello.heartbeat_ms.into(),
+        })),
+        Message::CaughtUp(caught_up) => cursor(&caught_up.cursor).map(Received::CaughtUp),
+        Message::Progress(progress) => cursor(&progress.cursor).map(Received::Progress),
+        Message::Gap(gap) => Ok(Received::Gap(gap.into())),
+        Message::Closing(closing) => Ok(Received::Closing {
+            reason: closing.reason,
+            retry: Duration::from_millis(closing.retry_ms.into()),
+        }),
+    };
+    vec![step]
+}
+
+fn cursor(text: &str) -> Result<Cursor, ClientError> {
+    text.parse::<Cursor>()
+        .map_err(|error| ended(&error.to_string()))
+}
+
+/// The events of a batch; its cursor names the log for all of them.
+fn events(batch: EventBatch) -> Vec<Result<Received, ClientError>> {
+    // One epoch for all of them: a batch never spans two logs.
+    let epoch = match cursor(&batch.cursor) {
+        Ok(cursor) => cursor.epoch,
+        Err(error) => return vec![Err(error)],
+    };
+    let event = |event: proto::Event| {
+        let (vid, epoch) = (event.vid, epoch.clone());
+        let cursor = Cursor { vid, epoch };
+        Ok(Received::Event(ReceivedEvent::from_proto(event, cursor)))
+    };
+    batch.events.into_iter().map(event).collect()
+}

@@ -1,0 +1,184 @@
+//! A gateway in this process, on an engine of its own.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use vidette::bus::Bus;
+use vidette::config::{Config, Overrides};
+use vidette::engine::{Engine, Retention};
+use vidette::server::Gateway;
+
+/// Opens the engine in a folder.
+pub type OpenEngine = Arc<dyn Fn(&Path) -> Arc<dyn Engine> + Send + Sync>;
+
+/// What a test wants of its gateway.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    pub heartbeat: Duration,
+    pub max_age: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup {
+            heartbeat: Duration::from_millis(500),
+            max_age: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// A gateway of the test's own.
+pub struct InProcessGateway {
+    open: OpenEngine,
+    setup: Setup,
+    folder: TempDir,
+    pub bus: Bus,
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+impl InProcessGateway {
+    pub async fn start(open: OpenEngine, setup: Setup) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        Self::start_in(
+            open,
+            setup,
+            folder,
+            "127.0.0.1:0".parse().expect("an address"),
+        )
+        .await
+    }
+
+    async fn start_in(open: OpenEngine, setup: Setup, folder: TempDir, listen: SocketAddr) -> Self {
+        let engine = open(folder.path());
+        let gateway = start_on(&engine, &config(setup, listen)).await;
+        let (bus, address) = (gateway.bus().clone(), gateway.addresses()[0]);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(gateway.run(async {
+            let _ = stopped.await;
+        }));
+        InProcessGateway {
+            open,
+            setup,
+            folder,
+            bus,
+            address,
+            stop,
+            running,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Asks the gateway to end, and waits until its log is free for the next one.
+    pub async fn restart(self) -> Self {
+        self.restart_on(None).await
+    }
+
+    /// The same, but the next one starts on a copy of the log.
+    pub async fn restart_on(self, copy: Option<TempDir>) -> Self {
+        let InProcessGateway {
+            open,
+            setup,
+            folder,
+            bus,
+            address,
+            stop,
+            running,
+        } = self;
+        let _ = stop.send(());
+        running.await.expect("the gateway ends");
+        drop(bus);
+        // The writer's thread lets go of the folder a moment after the last user of the bus.
+        let lock = folder.path().join("vidette.lock");
+        while lock.exists() && std::fs::File::open(&lock).is_ok_and(|file| file.try_lock().is_err())
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Self::start_in(open, setup, copy.unwrap_or(folder), address).await
+    }
+
+    /// What the folder holds at this moment, which is what a crash would leave: the log and its
+    /// journal, without what lives in memory.
+    pub fn copy(&self) -> TempDir {
+        let copy = TempDir::new().expect("a folder");
+        let entries = std::fs::read_dir(self.folder.path())
+            .expect("a folder")
+            .map(|e| e.expect("an entry").path());
+        // The log goes before its journal: what is moved from there to here meanwhile is then still
+        // in the journal.
+        let mut files: Vec<_> = entries.filter(|path| path.is_file()).collect();
+        files.sort_unstable();
+        for file in files {
+            let name = file
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            if name == "vidette.db" || name == "vidette.db-wal" {
+                std::fs::copy(&file, copy.path().join(name)).expect("it is copied");
+            }
+        }
+        copy
+    }
+
+    /// Trims the log to its newest events.
+    pub async fn keep(&self, max_events: u64) {
+        let hour = Duration::from_secs(3600);
+        let retention = Retention {
+            max_age: hour,
+            max_events,
+            max_bytes: u64::MAX,
+            dedupe_window: hour,
+        };
+        self.bus.trim(retention).await.expect("trimmed");
+    }
+
+    /// Trims everything, as if it had become too old.
+    pub async fn expire_all(&self) {
+        let none = Duration::ZERO;
+        tokio::time::sleep(Duration::from_millis(2)).await; // events of this very millisecond are not older than now
+        let retention = Retention {
+            max_age: none,
+            max_events: u64::MAX,
+            max_bytes: u64::MAX,
+            dedupe_window: none,
+        };
+        self.bus.trim(retention).await.expect("trimmed");
+    }
+}
+
+/// The last gateway's address is free a moment after its end.
+async fn start_on(engine: &Arc<dyn Engine>, config: &Config) -> Gateway {
+    for _ in 0..200 {
+        match Gateway::start_on(engine.clone(), config).await {
+            Ok(gateway) => return gateway,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+    Gateway::start_on(engine.clone(), config)
+        .await
+        .expect("a gateway")
+}
+
+fn config(setup: Setup, listen: SocketAddr) -> Config {
+    let (heartbeat, max_age) = (setup.heartbeat.as_millis(), setup.max_age.as_millis());
+    let text =
+        format!("[bus]\nheartbeat = \"{heartbeat}ms\"\n[retention]\nmax_age = \"{max_age}ms\"\n");
+    Config::parse(
+        &text,
+        Overrides {
+            listen: vec![listen],
+            ..Overrides::default()
+        },
+    )
+    .expect("a configuration")
+}
