@@ -27,7 +27,8 @@ impl GearmanConfig {
 
         // The product may overflow, which is too much as well.
         let bytes = self.concurrency.saturating_mul(max_event_bytes);
-        errors.require(bytes <= most, too_much_memory(&self.name, most));
+        let text = too_much_memory(&self.name, most);
+        errors.require("source.gearman", bytes <= most, text);
     }
 }
 
