@@ -116,6 +116,7 @@ async fn scheme(count: usize) -> String {
     let others = subscribe_all(&bus, (0..count).map(patterns_of), Start::Latest).await;
     let (come, go) = come_and_go(&bus).await;
 
+    // Each event matches one subscription, as far as there are enough of them.
     let topics: Vec<String> = (0..BATCH).map(|n| topic_of(n % count.max(1))).collect();
     let one = publish_each(&bus, &topics).await;
     let batch = publish_batch(&bus, &topics).await;
@@ -156,6 +157,8 @@ async fn publish_batch(bus: &Bus, topics: &[String]) -> Duration {
 async fn read_batch(bus: &Bus, count: usize) -> Duration {
     let after = Start::After(bus.cursor(bus.bounds().last - BATCH as u64));
     let mut readers = subscribe_all(bus, (0..count).map(patterns_of), after).await;
+
+    // Opening has been measured; only reading counts here.
     let begin = CpuInstant::now();
     for reader in &mut readers {
         while !reader.is_live() {
@@ -184,6 +187,7 @@ async fn subscribe_all(
 async fn publish_each(bus: &Bus, topics: &[String]) -> Duration {
     let (begin, mut events) = (CpuInstant::now(), 0);
     for topic in topics.iter().cycle() {
+        // Few when each takes long: a mean needs no more.
         if events == EVENTS || begin.elapsed() > ENOUGH {
             break;
         }

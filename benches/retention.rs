@@ -60,6 +60,7 @@ struct Publisher {
 
 impl Publisher {
     async fn publish(&mut self, events: u64) -> Duration {
+        // Every event has a topic of its own, which is the most that retention has to delete.
         let batch = (self.next..self.next + events).map(event).collect();
         self.next += events;
         let begun = Instant::now();
@@ -153,6 +154,8 @@ async fn publish_beside_expiry(publisher: &mut Publisher, topics: u64) {
         assert!(first + KEPT >= last, "all of them have expired");
     };
     let begun = Instant::now();
+
+    // It ends when all have expired, however long that takes.
     let took_us = publisher.publish_until(trimming).await;
     let scene = format!("beside {topics} topics that expire");
     print_row(&scene, &took_us, begun.elapsed().as_secs_f64());

@@ -260,6 +260,8 @@ impl SlowReader {
 
     async fn read_stream(&mut self) {
         let query = format!("topic=old.%3E&after={}", self.after());
+
+        // A cursor without an epoch is enough for a log that lasts as long as the bench.
         let mut stream = open(self.address, &query, true).await;
         let mut numbers = Numbers::after(b"\"vid\":");
         let mut bytes = vec![0; 65_536];
@@ -340,6 +342,8 @@ struct Round {
 async fn run_round(gateway: &Gateway, epoch: Instant, seconds: u32) -> Round {
     let alone = measure(gateway, epoch, seconds).await;
     let hurry = Arc::new(AtomicBool::new(false));
+
+    // The slow ones start together with the second measurement, and all read the same old events.
     let slow = slow_readers(gateway.address, &hurry);
     let beside = measure(gateway, epoch, seconds).await;
     let rss_mb = gateway.rss_mb();

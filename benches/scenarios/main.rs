@@ -97,6 +97,7 @@ fn check_names(names: &[String]) -> Result<(), String> {
 fn run(scenario: &Scenario, options: &Options) -> Vec<(Server, Vec<Value>)> {
     let mut results = available(scenario, options);
     for round in 1..=options.rounds {
+        // Round by round, so that a slow hour of the machine affects all servers.
         for (server, values) in &mut results {
             let result = run_once(scenario, *server, options);
             let (scenario_name, server_name) = (scenario.name, server.name());

@@ -89,6 +89,7 @@ impl RunningServer {
     }
 
     fn other(child: Child, url: &str, path: &str, folder: Option<TempDir>) -> Self {
+        // `vidette bench` fills the topics in, and finds children of the process by itself.
         let flags = [
             ("--url", format!("{url}{path}")),
             ("--publish-url", format!("{url}/pub/{{topic}}")),
@@ -137,6 +138,7 @@ fn free_port() -> u16 {
 
 fn nchan_config(folder: &Path, port: u16) -> String {
     let folder = folder.display().to_string();
+    // A file of its own, because nginx takes no settings of a module as arguments.
     let config = include_str!("nchan.conf").replace("@FOLDER@", &folder);
     let config = config.replace("@MODULE@", NCHAN_MODULE);
     config.replace("@PORT@", &port.to_string())

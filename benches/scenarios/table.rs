@@ -86,6 +86,7 @@ pub(crate) fn brief(scenario: &Scenario, result: &Value) -> String {
 
 /// A row's figures of all rounds, sorted.
 fn figures(Row(_, pointer, divisor): &Row, values: &[Value]) -> Vec<f64> {
+    // A run that failed has no figures, and is named below the table.
     let found = values
         .iter()
         .filter_map(|value| value.pointer(pointer)?.as_f64());
@@ -103,6 +104,8 @@ fn shown(sorted: &[f64]) -> String {
     else {
         return "–".to_owned();
     };
+
+    // One value needs no range.
     let [middle, low, high] = [middle, *low, *high].map(number);
     if low == high {
         middle

@@ -19,6 +19,8 @@ impl SettingLines {
             file: file.map(|file| file.display().to_string()),
             lines: HashMap::new(),
         };
+
+        // Parsed a second time, because the table of values has forgotten where they were.
         if let Ok(table) = DeTable::parse(text) {
             let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
             let finder = LineFinder(line_ends);
@@ -32,6 +34,8 @@ impl SettingLines {
             let path = join(name, key.get_ref());
             self.lines
                 .insert(path.clone(), finder.line(key.span().start));
+
+            // Sections of one name are distinguished by their index, as in the errors.
             match value.get_ref() {
                 DeValue::Table(table) => self.add_table(&path, table, finder),
                 DeValue::Array(values) => {
@@ -65,6 +69,7 @@ impl SettingLines {
 
     /// The line of a setting; of its section, where it is missing.
     fn line(&self, mut setting: &str) -> Option<usize> {
+        // A missing setting is reported at its section, a missing section at the one around it.
         loop {
             if let Some(line) = self.lines.get(setting) {
                 return Some(*line);
@@ -97,8 +102,17 @@ mod tests {
 
     #[test]
     fn an_error_names_the_file_and_the_line_of_its_setting_or_of_its_section() {
-        let text = "listen = \"a\"\n\n[bus]\nheartbeat = \"1s\"\n[[source.gearman]]\ntopic = \"t\"\n\
-            [[source.gearman]]\ntopic = \"t\"\n";
+        let lines = [
+            "listen = 'a'",
+            "",
+            "[bus]",
+            "heartbeat = '1s'",
+            "[[source.gearman]]",
+            "topic = 't'",
+            "[[source.gearman]]",
+            "topic = 't'",
+        ];
+        let text = &lines.join("\n");
         let lines = SettingLines::of(text, None);
         for (setting, place) in [
             ("listen", "line 1: "),

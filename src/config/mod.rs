@@ -105,6 +105,7 @@ impl Config {
     /// # Errors
     /// All errors of the configuration.
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigErrors> {
+        // Without a file every setting has its default.
         let text = file.map(read_file).transpose()?;
         Self::parse_file(&text.unwrap_or_default(), file, overrides)
     }
@@ -159,6 +160,7 @@ impl Config {
 
     /// Rules between settings.
     fn check(&self, errors: &ErrorCollector) {
+        // Each of them concerns settings of more than one section.
         bus::check(&self.bus, errors);
         for source in &self.sources.gearman {
             source.check_memory(self.bus.max_event_bytes, errors);
@@ -180,6 +182,7 @@ fn listen(root: &mut Section, flags: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 fn address(root: &Section, text: &str) -> Option<SocketAddr> {
+    // A host name is no address: what it resolves to may change.
     let address = text.parse().ok();
     if address.is_none() {
         root.error("listen", not_an_address(text));

@@ -65,6 +65,7 @@ impl Section {
         let mut sections = Vec::new();
         for (index, value) in self.take_array(name).into_iter().enumerate() {
             match value {
+                // Its errors name it by its index, because several have the same name.
                 Value::Table(values) => {
                     let name = format!("{path}[{index}]");
                     sections.push(Section::new(&name, values, self.errors.clone()));
