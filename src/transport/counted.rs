@@ -66,14 +66,12 @@ impl<'de, T, R: FnMut(usize, &RawValue) -> Result<T>> Visitor<'de> for ElementsV
     ) -> std::result::Result<Self::Value, A::Error> {
         let mut taken = Vec::new();
         while let Some(element) = elements.next_element::<&RawValue>()? {
-            match self.take(taken.len(), element) {
-                Ok(element) => taken.push(element),
-                Err(error) => {
-                    // Serde's error only ends the reading; ours is the one that is answered.
-                    *self.refused = Some(error);
-                    return Err(A::Error::custom("an element was refused"));
-                }
-            }
+            let element = self.take(taken.len(), element);
+            // Serde's error only ends the reading; ours is the one that is answered.
+            taken.push(element.map_err(|error| {
+                *self.refused = Some(error);
+                A::Error::custom("an element was refused")
+            })?);
         }
         Ok(taken)
     }
@@ -95,6 +93,9 @@ pub(super) fn read_headers<'de, D: Deserializer<'de>>(
     deserializer.deserialize_map(HeadersVisitor)
 }
 
+/// A text, copied only where it has escapes.
+type Text<'de> = Cow<'de, str>;
+
 struct HeadersVisitor;
 
 impl<'de> Visitor<'de> for HeadersVisitor {
@@ -109,7 +110,8 @@ impl<'de> Visitor<'de> for HeadersVisitor {
         mut entries: A,
     ) -> std::result::Result<Self::Value, A::Error> {
         let mut headers = BTreeMap::new();
-        while let Some((name, value)) = entries.next_entry::<Cow<'de, str>, Cow<'de, str>>()? {
+        while let Some((name, value)) = entries.next_entry::<Text<'de>, Text<'de>>()? {
+            // A name that comes twice is one header, with the last value.
             headers.insert(name.into_owned(), value.into_owned());
             if headers.len() > MAX_HEADERS {
                 return Err(A::Error::custom(too_many_headers()));

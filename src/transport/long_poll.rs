@@ -24,7 +24,7 @@ use crate::caller::Caller;
 use crate::cursor::{Gap, Vid};
 use crate::error::Result;
 use crate::event::Event;
-use crate::limits;
+use crate::limits::{DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES};
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 
 /// What a poll came back with.
@@ -51,6 +51,8 @@ pub(super) async fn poll(
     let (request, wait) = parse(&method, params)?;
     let mut subscription = Subscription::open(&state.bus, &Caller::anonymous(), request).await?;
     let polled = wait_for_events(&mut subscription, wait, &waiter).await?;
+
+    // The events' JSON is shared by all whose answers have it.
     let pieces = answer(&state, &mut subscription, &polled);
     let body = pieces::body(state.bus.memory(), pieces);
     Ok((headers(), body).into_response())
@@ -59,7 +61,7 @@ pub(super) async fn poll(
 fn parse(method: &Method, mut params: Params) -> Result<(SubscribeRequest, Duration)> {
     let HttpSubscribe { subscribe, wait } = HttpSubscribe::take(&mut params, None)?;
     params.finish(SUBSCRIBE_PARAMS)?;
-    let wait = wait_of(method, wait.unwrap_or(limits::DEFAULT_WAIT));
+    let wait = wait_of(method, wait.unwrap_or(DEFAULT_WAIT));
     Ok((subscribe, wait))
 }
 
@@ -82,6 +84,8 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
     let bounds = state.bus.bounds();
     let vid = polled.cut_at.unwrap_or(subscription.position());
     let epoch = state.bus.epoch();
+
+    // What a client needs to go on, whether there are events or not.
     let head = PollHead {
         epoch: epoch.as_str(),
         first: bounds.first,
@@ -118,6 +122,7 @@ impl Polled {
         match step {
             Step::Events(batch, position) => {
                 self.push(batch, position, subscription.memory());
+                // At the live end nothing more is ready; elsewhere more is read up to a page.
                 break_if(self.is_enough(subscription))
             }
             // The answer would report it before its events, and it lies behind them: the next poll
@@ -130,6 +135,7 @@ impl Polled {
                 self.add_gap(gap);
                 ControlFlow::Continue(())
             }
+            // Nothing more is ready: an answer goes out with what it has.
             Step::CaughtUp(_) | Step::Progress(_) => break_if(!self.is_empty()),
             Step::Closing(_) => ControlFlow::Break(()),
             Step::Hello { .. } => ControlFlow::Continue(()),
@@ -145,6 +151,7 @@ impl Polled {
     }
 
     fn push(&mut self, batch: Arc<Batch>, position: Vid, memory: &MemoryBudget) {
+        // Paid while more is read: a slow disk must not pile up events of many polls.
         let bytes = batch.iter().map(|event| event.size_bytes()).sum();
         let paid = self
             .paid
@@ -176,9 +183,9 @@ impl Polled {
     /// A snapshot comes whole, as far as it can: a cursor inside it would skip the rest of it.
     fn is_full(&self, in_snapshot: bool) -> bool {
         if in_snapshot {
-            return self.bytes >= limits::SNAPSHOT_ANSWER_BYTES;
+            return self.bytes >= SNAPSHOT_ANSWER_BYTES;
         }
-        self.event_count() >= limits::PAGE_EVENTS || self.bytes >= limits::PAGE_BYTES
+        self.bytes >= PAGE_BYTES || self.event_count() >= PAGE_EVENTS
     }
 }
 

@@ -11,6 +11,7 @@ use axum::response::Response;
 
 use super::content_encoding::decoded;
 use super::event_input::{parse_batch, parse_event};
+use super::headers::text;
 use super::origin::check_origin;
 use super::params::{Params, decode};
 use super::receive::read_body;
@@ -18,7 +19,7 @@ use super::state::AppState;
 use super::{ndjson, receipts};
 use crate::bus::Bus;
 use crate::caller::Caller;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{EventParts, NewEvent};
 use crate::limits;
 use crate::memory::MemoryKind;
@@ -27,6 +28,8 @@ use crate::memory::MemoryKind;
 pub(super) const EVENTS: &str = "/v1/events";
 /// What a topic's address begins with.
 pub(super) const TOPICS: &str = "/v1/topics/";
+
+const NO_PARAMETERS: &str = "none: an event's type and id are fields of its object";
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const NDJSON_TYPES: [&str; 3] = [
@@ -41,9 +44,9 @@ pub(super) async fn events(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
+    // What refuses the request by its head comes before its body is read.
     check_origin(&headers, &state.config.origins)?;
-    let params = Params::of(&state, query.as_deref())?;
-    params.finish("none: an event's type and id are fields of its object")?;
+    Params::of(&state, query.as_deref())?.finish(NO_PARAMETERS)?;
     let body = decoded(&headers, body)?;
     if is_ndjson(&headers) {
         return Ok(ndjson::publish(state.bus, body));
@@ -119,21 +122,14 @@ pub(super) async fn topic(
         data: Bytes::copy_from_slice(&data),
     };
     let event = NewEvent::check(parts, max_event_bytes)?;
-    drop(data);
+    drop(data); // not kept while the event waits for its commit
     let receipts = state.bus.publish(&Caller::anonymous(), vec![event]).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
 
 /// The content type, where it says something.
 fn given_content_type(headers: &HeaderMap) -> Result<Option<&str>> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else {
-        return Ok(None);
-    };
-    let text = value.to_str().map_err(|_| not_ascii())?;
+    let content_type = text(headers, &header::CONTENT_TYPE)?;
     // `curl -d` calls everything a form.
-    Ok(Some(text).filter(|text| !text.starts_with(FORM)))
-}
-
-fn not_ascii() -> Error {
-    Error::bad_request("the Content-Type has other than ASCII characters")
+    Ok(content_type.filter(|text| !text.starts_with(FORM)))
 }

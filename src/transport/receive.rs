@@ -46,10 +46,11 @@ pub(super) async fn read_body(
     max_bytes: usize,
 ) -> Result<WholeBody> {
     let read = timeout(limits::BODY_TIMEOUT, read(memory, body, max_bytes)).await;
-    read.unwrap_or_else(|_| Err(too_slow()))
+    read.unwrap_or_else(|_| Err(too_slow("the body")))
 }
 
 async fn read(memory: &MemoryBudget, mut body: Body, max_bytes: usize) -> Result<WholeBody> {
+    // Most bodies come whole with their head, and are used where they lie.
     let first = next_piece(&mut body).await?.unwrap_or_default();
     check_length(first.len(), max_bytes)?;
     if axum::body::HttpBody::is_end_stream(&body) {
@@ -60,19 +61,12 @@ async fn read(memory: &MemoryBudget, mut body: Body, max_bytes: usize) -> Result
     }
 
     // Copied together: pieces of a byte each would keep a buffer of the connection each.
-    let mut gathered = Gathered {
-        held: memory.reserve(MemoryKind::Body, first.len())?,
-        bytes: first.to_vec(),
-        max_bytes,
-    };
+    let mut gathered = Gathered::new(memory, &first, max_bytes)?;
     drop(first);
     while let Some(piece) = next_piece(&mut body).await? {
         gathered.push(&piece)?;
     }
-    Ok(WholeBody {
-        bytes: gathered.bytes.into(),
-        _held: Some(gathered.held),
-    })
+    Ok(gathered.into())
 }
 
 /// The next piece with data; none at the end.
@@ -95,6 +89,14 @@ struct Gathered {
 }
 
 impl Gathered {
+    fn new(memory: &MemoryBudget, first: &[u8], max_bytes: usize) -> Result<Self> {
+        Ok(Gathered {
+            held: memory.reserve(MemoryKind::Body, first.len())?,
+            bytes: first.to_vec(),
+            max_bytes,
+        })
+    }
+
     fn push(&mut self, piece: &[u8]) -> Result<()> {
         check_length(self.bytes.len() + piece.len(), self.max_bytes)?;
         self.reserve(piece.len())?;
@@ -109,10 +111,20 @@ impl Gathered {
         if needed <= capacity {
             return Ok(());
         }
+        // Never more than a whole body may have.
         let capacity = needed.max(capacity * 2).min(self.max_bytes);
         self.held.resize(capacity)?;
         self.bytes.reserve_exact(capacity - self.bytes.len());
         Ok(())
+    }
+}
+
+impl From<Gathered> for WholeBody {
+    fn from(gathered: Gathered) -> Self {
+        WholeBody {
+            bytes: gathered.bytes.into(),
+            _held: Some(gathered.held),
+        }
     }
 }
 
@@ -129,10 +141,11 @@ fn too_large(max_bytes: usize) -> Error {
     ))
 }
 
-fn too_slow() -> Error {
+/// What did not arrive in time.
+pub(super) fn too_slow(what: &str) -> Error {
     let seconds = limits::BODY_TIMEOUT.as_secs();
     Error::bad_request(format!(
-        "the body was not complete after {seconds} s; send it faster or in parts"
+        "{what} was not complete after {seconds} s; send it faster or in parts"
     ))
 }
 

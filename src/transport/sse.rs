@@ -12,14 +12,14 @@ use std::time::Duration;
 use async_stream::stream;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 
 use super::closing::opened_and_closed;
-use super::headers::{set, unbuffered};
+use super::headers::{set, text, unbuffered};
 use super::params::Params;
 use super::peer::Waiter;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
@@ -28,6 +28,8 @@ use crate::bus::{Bus, OnGap, Step, SubscribeRequest, Subscription};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The parameters by which polyfills that cannot set the header say where they resume (contract
 /// §3).
@@ -80,15 +82,9 @@ fn take_format(params: &mut Params) -> Result<SseFormat> {
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>> {
-    let Some(value) = headers.get("last-event-id") else {
-        return Ok(None);
-    };
-    let text = value.to_str().map_err(|_| not_ascii())?;
-    Ok(Some(text).filter(|text| !text.is_empty()))
-}
-
-fn not_ascii() -> Error {
-    Error::bad_request("Last-Event-ID is not a cursor: it has other than ASCII characters")
+    let id = text(headers, &LAST_EVENT_ID)?;
+    // Empty is what an EventSource has before its first event.
+    Ok(id.filter(|id| !id.is_empty()))
 }
 
 fn sse_headers() -> HeaderMap {

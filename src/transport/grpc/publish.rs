@@ -4,6 +4,7 @@
 //! - a batch is counted before it is decoded, and paid from the memory budget until it is written;
 //! - a stream's batches are queued in the order they come; the first error is its last answer.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::Router;
@@ -42,17 +43,15 @@ pub(super) fn routes(state: AppState) -> Router {
 }
 
 async fn one(State(state): State<AppState>, request: HttpRequest) -> HttpResponse {
-    let mut server = server(&state.bus);
     let call = service_fn(|request| publish(&state, request));
-    let answer = server.unary(call, request).await;
-    answer.map(Body::new)
+    let mut server = server(&state.bus);
+    server.unary(call, request).await.map(Body::new)
 }
 
 async fn stream(State(state): State<AppState>, request: HttpRequest) -> HttpResponse {
+    let call = service_fn(|request| ready(publish_stream(&state, request)));
     let mut server = server(&state.bus);
-    let call = service_fn(|request| std::future::ready(publish_stream(&state, request)));
-    let answer = server.streaming(call, request).await;
-    answer.map(Body::new)
+    server.streaming(call, request).await.map(Body::new)
 }
 
 fn server(bus: &Bus) -> Grpc<PublishCodec> {
@@ -91,13 +90,13 @@ fn queued(bus: &Bus, request: PaidRequest) -> Result<Publishing> {
 pub(crate) fn batch(bus: &Bus, request: proto::PublishRequest) -> Result<Vec<NewEvent>> {
     let max_event_bytes = bus.options().max_event_bytes;
     let events = request.events.into_iter().enumerate();
-    let checked = events.map(|(index, event)| {
-        checked(event, max_event_bytes).map_err(|error| of_batch(error, index))
-    });
-    checked.collect()
+    let checked =
+        |(index, event)| checked(event, max_event_bytes).map_err(|error| of_batch(error, index));
+    events.map(checked).collect()
 }
 
 fn checked(event: proto::NewEvent, max_event_bytes: usize) -> Result<NewEvent> {
+    // A map has no order, and readers are to get the same bytes each time.
     let mut headers: Vec<_> = event.headers.into_iter().collect();
     headers.sort_unstable();
     let parts = EventParts {
@@ -146,12 +145,15 @@ fn publish_stream(
 
 /// Queues batch after batch in the order they come, and answers each once it is durable.
 fn publish_all(bus: Bus, requests: Streaming<PaidRequest>) -> impl Stream<Item = PublishAnswer> {
+    // One after the other, so that vids follow the order of the batches.
     let stream = Arc::new(bus.publish_stream(&Caller::anonymous()));
     let requests = until_closed(bus.clone(), requests);
     let queued = requests.then({
         let bus = bus.clone();
         move |request| enqueue(bus.clone(), stream.clone(), request)
     });
+
+    // Only the waiting overlaps.
     let answers = queued.map(move |publishing| acknowledged(bus.clone(), publishing));
     until_failed(answers.buffered(limits::PUBLISH_STREAM_PIPELINE))
 }
@@ -164,7 +166,7 @@ fn until_closed<T>(
 ) -> impl Stream<Item = std::result::Result<T, Status>> {
     let (closing, closed) = (bus.clone(), async move { bus.closed().await });
     let end = async move { closing.is_closing().then(|| Err(Error::closing().into())) };
-    let end = futures_util::stream::once(end).filter_map(std::future::ready);
+    let end = futures_util::stream::once(end).filter_map(ready);
     requests.take_until(Box::pin(closed)).chain(end)
 }
 
@@ -190,8 +192,7 @@ async fn acknowledged(
 /// The first error is the last answer: what was queued behind it is not acknowledged.
 fn until_failed(answers: impl Stream<Item = PublishAnswer>) -> impl Stream<Item = PublishAnswer> {
     answers.scan(false, |has_failed, answer| {
-        let had_failed = *has_failed;
-        *has_failed |= answer.is_err();
-        std::future::ready((!had_failed).then_some(answer))
+        let is_after_error = std::mem::replace(has_failed, answer.is_err());
+        ready((!is_after_error).then_some(answer))
     })
 }

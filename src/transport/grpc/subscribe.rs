@@ -12,10 +12,12 @@ use std::convert::Infallible;
 use std::task::Poll;
 
 use async_stream::stream;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
+use axum::routing::any;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, poll};
 use http_body_util::StreamBody;
@@ -29,13 +31,19 @@ use crate::bus::{Bus, Step, Subscription};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::transport::headers::set;
 use crate::transport::peer::Waiter;
 use crate::transport::state::AppState;
 
-pub(super) const PATH: &str = "/vidette.v1.EventBus/Subscribe";
+/// The one call.
+pub(super) fn routes(state: AppState) -> Router {
+    let path = "/vidette.v1.EventBus/Subscribe";
+    Router::new().route(path, any(subscribe)).with_state(state)
+}
 
-pub(super) async fn subscribe(State(state): State<AppState>, request: Request) -> Response {
-    let waiter = Waiter::of(request.extensions()); // over HTTP/1.1, as gRPC-web
+async fn subscribe(State(state): State<AppState>, request: Request) -> Response {
+    // Over HTTP/1.1, as gRPC-web comes, the connection's end shows that the reader has left.
+    let waiter = Waiter::of(request.extensions());
     match open(&state.bus, request).await {
         Ok(subscription) => response(state.bus, subscription, waiter),
         Err(status) => status.into_http(),
@@ -43,6 +51,7 @@ pub(super) async fn subscribe(State(state): State<AppState>, request: Request) -
 }
 
 async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, Status> {
+    // Boxed to keep the future of an open stream small: the request is read once.
     let request = Box::pin(read_in_time(request)).await?;
     let subscription =
         Subscription::open(bus, &Caller::anonymous(), subscribe_request(&request)?).await?;
@@ -53,9 +62,11 @@ async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, 
 fn response(bus: Bus, subscription: Subscription, waiter: Waiter) -> Response {
     let frames = messages(bus, subscription, waiter).map(frame);
     let mut response = Response::new(Body::new(StreamBody::new(frames)));
-    let content_type = HeaderValue::from_static("application/grpc");
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type);
+    set(
+        response.headers_mut(),
+        header::CONTENT_TYPE,
+        "application/grpc",
+    );
     response
 }
 
@@ -88,6 +99,7 @@ fn messages(
 ) -> impl Stream<Item = MessageOrEnd> {
     stream! {
         let mut is_closing = false;
+        // The greeting is always ready.
         let greeting = encoded(&bus, subscription.next().await, &mut is_closing);
         let mut second = {
             // Kept when it has to wait: a read that has begun is not begun again. Boxed to keep the
@@ -140,6 +152,7 @@ fn encoded(bus: &Bus, next: Result<Option<Step>>, is_closing: &mut bool) -> Mess
             *is_closing = matches!(step, Step::Closing(_));
             Ok(message(bus, step))
         }
+        // The status says the same as the message before it.
         Ok(None) if *is_closing => Err(Error::closing().into()),
         Ok(None) => Err(Status::new(Code::Ok, "")),
         Err(error) => Err(error.into()),

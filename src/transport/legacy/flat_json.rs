@@ -14,6 +14,7 @@ use crate::transport::json::push_data;
 /// The fields of the event's data with the bus's vid, or `{"vid":…,"data":…}`.
 pub(crate) fn flat_json(event: &Event) -> Vec<u8> {
     let mut out = format!("{{\"vid\":{}", event.vid).into_bytes();
+    // An object's fields beside the vid, and anything else below `data`.
     if let Some(fields) = object_fields(event) {
         push_fields(&mut out, &fields);
     } else {

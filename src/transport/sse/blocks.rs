@@ -45,6 +45,7 @@ impl SseFormat {
 
 /// The blocks of all events, made once for all who read them together.
 pub(super) fn batch_blocks(bus: &Bus, batch: &Batch, format: SseFormat) -> Bytes {
+    // A batch of one is its event's block, which other batches may have made.
     if let [event] = &**batch {
         return event_block(bus, event, format).clone();
     }
@@ -75,6 +76,7 @@ fn encode_raw_block(bus: &Bus, event: &Event) -> Vec<u8> {
 }
 
 fn encode_block(bus: &Bus, event: &Event, data: &[u8]) -> Vec<u8> {
+    // The fields in the order in which a person reads them; a parser takes any.
     let mut out = Vec::with_capacity(data.len() + BLOCK_OVERHEAD_BYTES);
     out.extend_from_slice(format!("id: {}\n", bus.cursor(event.vid)).as_bytes());
     if let Some(kind) = &event.sent.kind {
@@ -95,6 +97,7 @@ fn push_data_lines(out: &mut Vec<u8>, data: &[u8]) {
         out.extend_from_slice(b"data: ");
         out.extend_from_slice(line);
         out.push(b'\n');
+        // A line end of two bytes is one.
         match end {
             [b'\r', b'\n', more @ ..] | [_, more @ ..] => rest = more,
             [] => return,
@@ -129,9 +132,10 @@ fn hello_block(epoch: &Epoch, retained: RangeInclusive<Vid>, heartbeat: Duration
 }
 
 fn caught_up_block(bus: &Bus, vid: Vid) -> Bytes {
-    let cursor = bus.cursor(vid);
-    let data = json!({ "cursor": cursor.to_string() });
-    format!("id: {cursor}\nevent: vidette.caught_up\ndata: {data}\n\n").into()
+    // The only named step that moves the cursor, past events that did not match.
+    let cursor = bus.cursor(vid).to_string();
+    let data = json!({ "cursor": cursor });
+    format!("id: {cursor}\n{}", named("caught_up", &data)).into()
 }
 
 /// Moves the `lastEventId` of an `EventSource` and fires nothing.
@@ -140,7 +144,11 @@ pub(crate) fn position_block(bus: &Bus, vid: Vid) -> Bytes {
 }
 
 fn named_block(name: &str, data: &serde_json::Value) -> Bytes {
-    format!("event: vidette.{name}\ndata: {data}\n\n").into()
+    named(name, data).into()
+}
+
+fn named(name: &str, data: &serde_json::Value) -> String {
+    format!("event: vidette.{name}\ndata: {data}\n\n")
 }
 
 /// What is written when a stream has to end. After a gap a reconnect is answered with 410, and the
@@ -149,6 +157,7 @@ fn named_block(name: &str, data: &serde_json::Value) -> Bytes {
 pub(super) fn error_block(error: &Error, on_gap: OnGap) -> io::Result<Bytes> {
     match (error.gap_details(), passing_reason(error)) {
         (Some(gap), _) if on_gap == OnGap::Fail => Ok(named_block("gap", &json!(gap))),
+        // Something that passes: the client is to come back.
         (_, Some(reason)) => Ok(last_words(error, Closing::because(reason))),
         _ => Err(io::Error::other(error.to_string())),
     }
