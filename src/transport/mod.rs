@@ -8,7 +8,7 @@
 mod closing;
 mod content_encoding;
 mod counted;
-mod event_input;
+pub(crate) mod event_input;
 pub(crate) mod grpc;
 mod headers;
 mod hosts;
