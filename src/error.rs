@@ -39,6 +39,8 @@ pub enum ErrorKind {
     StorageFull,
     /// The gateway is shutting down; cursors stay good.
     Closing,
+    /// This gateway cannot reach the log; cursors stay good.
+    Behind,
     /// Another program holds the write lock of the log.
     Locked,
     /// The log cannot be written any more until the gateway is restarted.
@@ -89,6 +91,14 @@ impl Error {
         Self::new(
             ErrorKind::Closing,
             "the gateway is shutting down; try again shortly, with the same cursor",
+        )
+    }
+
+    /// The end of the log is not known here now.
+    pub fn behind() -> Self {
+        Self::new(
+            ErrorKind::Behind,
+            "this gateway cannot reach the log; try again shortly or elsewhere, with the same cursor",
         )
     }
 

@@ -4,10 +4,12 @@
 //! - nothing in vidette grows without a bound from here or from [`crate::config`];
 //! - bounds that depend on each other are asserted at compile time, below them.
 
+mod client;
 mod sources;
 
 use std::time::Duration;
 
+pub use client::*;
 pub use sources::*;
 
 /// The largest vid: exact as a JavaScript number (contract §1).
@@ -210,6 +212,9 @@ pub const READINESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long a cursor from the future waits for this gateway to catch up (contract §3).
 pub const AHEAD_WAIT: Duration = Duration::from_secs(3);
+/// How long the answer to a publisher waits for its durable events to be visible here, where others
+/// append to the log as well.
+pub const VISIBLE_WAIT: Duration = Duration::from_secs(3);
 /// A long-poll's wait when none is given (contract §5): many proxies give up at 30 s.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 /// A long-poll's longest wait (contract §5).

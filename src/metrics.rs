@@ -2,6 +2,9 @@
 //!
 //! Invariant: counting never waits and never allocates.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -30,8 +33,38 @@ pub struct Metrics {
     pub subscriptions: Counter,
     /// Events trimmed by retention.
     pub trimmed: Counter,
-    /// Connections open now.
-    pub connections: Gauge,
+}
+
+/// Connections open now, counted by the server. Clones share the count.
+#[derive(Debug, Clone, Default)]
+pub struct OpenConnections(Arc<AtomicUsize>);
+
+impl OpenConnections {
+    /// Counts one more, unless so many are open.
+    pub fn try_open(&self, at_most: usize) -> bool {
+        let one_more = |open| (open < at_most).then_some(open + 1);
+        let counted = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        counted.is_ok()
+    }
+
+    /// Counts one less.
+    pub fn close(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Adds the count to what is rendered.
+    pub fn register(&self, registry: &mut Registry) {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(self.count()).unwrap_or(i64::MAX));
+        registry.register("connections", "Connections open now", gauge);
+    }
 }
 
 /// What is read from the bus at the moment of asking.
@@ -109,11 +142,6 @@ impl Metrics {
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
-        registry.register(
-            "connections",
-            "Connections open now",
-            self.connections.clone(),
-        );
     }
 }
 

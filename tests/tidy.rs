@@ -1,4 +1,8 @@
-//! Style that clippy cannot see: which module may know which, how long files and functions are.
+//! Style that clippy cannot see: which module may know which, how long files and functions are, and
+//! whether citations, guides and links lead somewhere (`tidy/pages.rs`).
+
+#[path = "tidy/pages.rs"]
+mod pages;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +29,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "engine",
         &["cursor", "error", "event", "limits", "lineage", "topic"],
+    ),
+    ("proto", &[]),
+    (
+        "client",
+        &["cursor", "error", "event", "limits", "proto", "topic"],
     ),
     (
         "bus",
@@ -63,6 +72,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "event",
             "limits",
             "memory",
+            "metrics",
+            "proto",
             "source",
             "topic",
         ],
@@ -77,6 +88,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "error",
             "limits",
             "memory",
+            "metrics",
             "source",
             "transport",
         ],
@@ -87,16 +99,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "bus",
             "caller",
+            "client",
             "config",
-            "cursor",
             "engine",
             "event",
             "limits",
             "server",
             "source",
             "telemetry",
-            "topic",
-            "transport",
         ],
     ),
     (
@@ -120,6 +130,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// Words that a module may not have in its code, with the reason.
 const BANNED: &[(&str, &str, &str)] = &[
+    ("client", "axum", "a client serves nothing"),
+    ("client", "rusqlite", "a client keeps no log"),
+    ("client", "clap", "a client has no command line"),
     ("transport", "rusqlite", "a transport knows no engine"),
     ("transport", "SqliteEngine", "a transport knows no engine"),
 ];
@@ -322,57 +335,4 @@ fn functions_stay_short() {
         lines[lines.len() - 1]
     );
     assert!(median <= 10, "the median function has {median} lines");
-}
-
-/// Files whose words a reader may follow: code, tests, the wire contract, pages and docs.
-fn texts() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut texts = Vec::new();
-    let mut folders: Vec<_> = ["src", "bench", "tests", "proto", "clients", "docs"]
-        .map(|name| root.join(name))
-        .into();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if let Ok(text) = fs::read_to_string(&path) {
-                texts.push((path, text));
-            }
-        }
-    }
-    texts
-}
-
-/// `§2` is a chapter of docs/contract.md, and `§2.6` the sixth promise of it.
-#[test]
-fn every_citation_of_the_contract_leads_to_a_chapter() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let contract = fs::read_to_string(root.join("docs/contract.md")).expect("the contract");
-    let leads = |cited: &str| {
-        let (chapter, promise) = cited.split_once('.').unwrap_or((cited, ""));
-        let below = contract.split(&format!("\n## §{chapter} ")).nth(1);
-        let below = below.and_then(|text| text.split("\n## ").next());
-        below.is_some_and(|text| promise.is_empty() || text.contains(&format!("\n{promise}. **")))
-    };
-    let mut citations = 0;
-    let cites = |path: &Path| !path.ends_with("tests/tidy.rs");
-    for (path, text) in texts().into_iter().filter(|(path, _)| cites(path)) {
-        for after in text.split("ontract").skip(1) {
-            let after = after
-                .trim_start_matches("](contract.md)")
-                .trim_start_matches(',');
-            let mut rest = after.trim_start();
-            while let Some(cited) = rest.strip_prefix('§') {
-                let end = cited
-                    .find(|c: char| !c.is_ascii_digit() && c != '.')
-                    .unwrap_or(cited.len());
-                let name = cited[..end].trim_end_matches('.');
-                assert!(leads(name), "{}: contract §{name}", path.display());
-                citations += 1;
-                rest = cited[end..].trim_start_matches(',').trim_start();
-            }
-        }
-    }
-    assert!(citations > 50, "only {citations} citations were found");
 }

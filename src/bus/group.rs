@@ -22,7 +22,7 @@ use crate::topic::Filter;
 const MARKS: usize = 16;
 
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct FilterGroup {
     /// No two groups of one bus have the same, at any time.
     pub(super) number: u64,
     pub(super) filter: Filter,
@@ -99,10 +99,10 @@ impl Marks {
     }
 }
 
-impl Group {
+impl FilterGroup {
     /// A group that has not looked at what is on the log up to here.
     pub(super) fn new(number: u64, filter: Filter, known_from: Vid) -> Self {
-        Group {
+        FilterGroup {
             number,
             filter,
             crowd: Crowd::default(),
@@ -139,6 +139,13 @@ impl Group {
             marks.add(*vid);
         }
         !std::mem::replace(&mut marks.is_listed, true)
+    }
+
+    /// Anything up to this vid may match.
+    pub(super) fn forget_marks(&self, known_from: Vid) {
+        let mut marks = self.marks();
+        marks.known_from = known_from;
+        marks.newest.clear();
     }
 
     /// Tells everybody that there is something to read, which has to be visible by now.
@@ -191,7 +198,7 @@ mod tests {
     use super::*;
 
     /// A match is not passed over, and of the newest ones each is known.
-    fn assert_finds(group: &Group, vids: &[Vid]) {
+    fn assert_finds(group: &FilterGroup, vids: &[Vid]) {
         let last = vids[vids.len() - 1];
         for position in 10..=last {
             let next = vids.iter().copied().find(|vid| *vid > position);
@@ -210,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_match_is_never_passed_over() {
-        let group = Group::new(0, Filter::all(), 10);
+        let group = FilterGroup::new(0, Filter::all(), 10);
         assert_eq!((group.next_match(3), group.next_match(10)), (4, Vid::MAX));
         let vids: Vec<Vid> = (1..=40).map(|n| 10 + n * 5).collect();
         for (index, &vid) in vids.iter().enumerate() {
@@ -225,7 +232,7 @@ mod tests {
     #[test]
     fn matches_of_several_topics_are_found_in_any_order() {
         for (count, topics) in [(3, 2), (MARKS as Vid, 3), (40, 1), (40, 3), (200, 7)] {
-            let group = Group::new(0, Filter::all(), 10);
+            let group = FilterGroup::new(0, Filter::all(), 10);
             let vids: Vec<Vid> = (1..=count).map(|n| 10 + n * 5).collect();
             for topic in (0..topics).rev() {
                 let of_topic = vids.iter().filter(|vid| **vid / 5 % topics == topic);

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
-use super::group::Group;
+use super::group::FilterGroup;
 use super::members::Members;
 use super::slot::{Crowd, OF_ALL, Slot};
 use crate::cursor::Vid;
@@ -35,7 +35,7 @@ pub(super) struct Interest {
 
 #[derive(Default)]
 struct Index {
-    groups: HashMap<Filter, Arc<Group>>,
+    groups: HashMap<Filter, Arc<FilterGroup>>,
     members: PatternIndex<Members>,
     /// Patterns of all groups.
     patterns: usize,
@@ -46,7 +46,7 @@ struct Index {
 /// A subscription's place in the index, for as long as it lives.
 pub(super) struct Registration {
     interest: Arc<Interest>,
-    pub(super) group: Arc<Group>,
+    pub(super) group: Arc<FilterGroup>,
     pub(super) slot: Arc<Slot>,
 }
 
@@ -100,19 +100,29 @@ impl Interest {
     }
 
     /// Marks the groups that match; gives those that have to be told once the events are visible.
-    pub(super) fn mark(&self, events: &[Arc<Event>]) -> Vec<Arc<Group>> {
+    /// The log is known up to `through`.
+    pub(super) fn mark(&self, events: &[Arc<Event>], through: Vid) -> Vec<Arc<FilterGroup>> {
         let mut sorted: SmallVec<[(&str, Vid); 16]> = events
             .iter()
             .map(|event| (event.sent.topic.as_str(), event.vid))
             .collect();
         sorted.sort_unstable(); // topic by topic, and within a topic by vid
-        let mut to_tell: Vec<Arc<Group>> = Vec::new();
+        let mut to_tell: Vec<Arc<FilterGroup>> = Vec::new();
         let mut index = self.index();
         for of_topic in sorted.chunk_by(|(topic, _), (next, _)| topic == next) {
             index.mark(of_topic, &mut to_tell);
         }
-        index.marked_through = events.last().map_or(index.marked_through, |e| e.vid);
+        index.marked_through = through;
         to_tell
+    }
+
+    /// The log goes on behind this vid, and what matched before it is not known.
+    pub(super) fn forget_marks(&self, through: Vid) {
+        let mut index = self.index();
+        index.marked_through = through;
+        for group in index.groups.values() {
+            group.forget_marks(through);
+        }
     }
 
     pub(super) fn subscribers(&self) -> usize {
@@ -121,7 +131,7 @@ impl Interest {
 }
 
 impl Index {
-    fn group(&mut self, filter: &Filter) -> Result<Arc<Group>> {
+    fn group(&mut self, filter: &Filter) -> Result<Arc<FilterGroup>> {
         if let Some(group) = self.groups.get(filter) {
             return Ok(group.clone());
         }
@@ -129,7 +139,11 @@ impl Index {
         self.groups_ever += 1;
         // What was marked before this moment was not marked here.
         let known_from = self.marked_through;
-        let group = Arc::new(Group::new(self.groups_ever, filter.clone(), known_from));
+        let group = Arc::new(FilterGroup::new(
+            self.groups_ever,
+            filter.clone(),
+            known_from,
+        ));
         self.groups.insert(filter.clone(), group.clone());
         self.patterns += filter.patterns().len();
         for pattern in filter.patterns() {
@@ -161,7 +175,7 @@ impl Index {
     }
 
     /// Marks events of one topic.
-    fn mark(&self, of_topic: &[(&str, Vid)], to_tell: &mut Vec<Arc<Group>>) {
+    fn mark(&self, of_topic: &[(&str, Vid)], to_tell: &mut Vec<Arc<FilterGroup>>) {
         let vids: SmallVec<[Vid; 16]> = of_topic.iter().map(|(_, vid)| *vid).collect();
         let visited = self.members.visit(of_topic[0].0, |members| {
             let new = members.iter().filter(|group| group.mark(&vids));
@@ -171,7 +185,7 @@ impl Index {
         debug_assert!(visited.is_continue(), "nothing ends the visit early");
     }
 
-    fn remove(&mut self, group: &Group) {
+    fn remove(&mut self, group: &FilterGroup) {
         self.groups.remove(&group.filter);
         self.patterns -= group.filter.patterns().len();
         for pattern in group.filter.patterns() {
@@ -244,7 +258,7 @@ mod tests {
                     Action::Go(_) => {}
                     Action::Mark(topics) => {
                         let events: Vec<_> = (vid + 1..).zip(&topics).map(|(vid, t)| event(t, vid)).collect();
-                        let to_tell = interest.mark(&events);
+                        let to_tell = interest.mark(&events, vid + topics.len() as Vid);
                         for group in &to_tell {
                             group.clone().tell();
                         }

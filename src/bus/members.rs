@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::group::Group;
+use super::group::FilterGroup;
 
 #[derive(Debug)]
 pub(super) enum Members {
-    One(Arc<Group>),
+    One(Arc<FilterGroup>),
     /// By their numbers.
-    Many(Box<IndexMap<u64, Arc<Group>>>),
+    Many(Box<IndexMap<u64, Arc<FilterGroup>>>),
 }
 
 impl Members {
-    pub(super) fn add(&mut self, group: Arc<Group>) {
+    pub(super) fn add(&mut self, group: Arc<FilterGroup>) {
         match self {
             Members::One(first) => {
                 let both = [first.clone(), group].map(|group| (group.number, group));
@@ -30,7 +30,7 @@ impl Members {
     }
 
     /// Removes a group. True when it was the last.
-    pub(super) fn remove(&mut self, group: &Group) -> bool {
+    pub(super) fn remove(&mut self, group: &FilterGroup) -> bool {
         match self {
             Members::One(only) => only.number == group.number,
             Members::Many(groups) => {
@@ -40,7 +40,7 @@ impl Members {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Group>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<FilterGroup>> {
         let (one, many) = match self {
             Members::One(group) => (Some(group), None),
             Members::Many(groups) => (None, Some(groups.values())),

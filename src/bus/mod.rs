@@ -11,48 +11,52 @@ mod capacity;
 mod catch_up;
 mod clock;
 mod closing;
-mod cold;
 mod group;
 mod heartbeat;
 mod interest;
+mod log_view;
 mod members;
+mod pages;
+mod phase;
 mod pressure;
 mod retention;
-mod ring;
 mod sequencer;
 mod slot;
 mod start;
 mod step;
 mod subscription;
+mod tail;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::caller::Caller;
 use crate::cursor::{Cursor, Epoch, Vid};
-use crate::engine::{Bounds, Engine, Moment, ReadRequest, Retention};
+use crate::engine::{BatchBounds, Bounds, Engine, Moment, Page, ReadRequest, Retention, Sizes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::lineage::Lineage;
+use crate::limits;
 use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
 use crate::topic::{Filter, Topic};
-use batch::{Place, SharedPage, SharedPages};
 use catch_up::CatchUp;
 use clock::Clock;
-use cold::ColdBlocks;
-use group::Group;
+use group::FilterGroup;
 use heartbeat::Heartbeat;
 use interest::Interest;
-use ring::Ring;
+use log_view::CurrentLog;
+use pages::Pages;
 use sequencer::Sequencer;
 
 pub use batch::Batch;
 pub use clock::{MachineTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
+pub use log_view::LogView;
 pub use sequencer::{PublishStream, Publishing};
 pub use step::{OnGap, Step, SubscribeRequest};
 pub use subscription::Subscription;
@@ -80,9 +84,10 @@ struct Shared {
     memory: MemoryBudget,
     metrics: Metrics,
     clock: Clock,
-    ring: Ring,
-    cold: ColdBlocks,
-    pages_in_common: SharedPages,
+    /// How much one atomic batch may hold.
+    batch_bounds: BatchBounds,
+    log: CurrentLog,
+    pages: Pages,
     catch_up: CatchUp,
     interest: Arc<Interest>,
     heartbeat: Heartbeat,
@@ -95,6 +100,8 @@ struct Shared {
     closed: Semaphore,
     subscriber_permits: Arc<Semaphore>,
     sequencer: Sequencer,
+    /// Makes visible what comes to a log that others append to as well; unset where nobody does.
+    tail_task: OnceLock<AbortOnDropHandle<()>>,
 }
 
 impl Bus {
@@ -133,12 +140,14 @@ impl Bus {
         memory: MemoryBudget,
         time: Box<dyn TimeSource>,
     ) -> Self {
-        let last = engine.state().bounds.last;
+        let state = engine.state();
+        let last = state.bounds.last;
+        let tail = engine.take_tail(last);
         let bus = Bus(Arc::new(Shared {
             clock: Clock::start(time, engine.newest_moment()),
-            ring: Ring::new(last),
-            cold: ColdBlocks::new(),
-            pages_in_common: SharedPages::new(),
+            batch_bounds: engine.batch_bounds(),
+            log: CurrentLog::new(&state),
+            pages: Pages::new(engine.clone(), last, tail.is_some()),
             catch_up: CatchUp::new(),
             heartbeat: Heartbeat::default(),
             interest: Arc::new(Interest::new(last)),
@@ -148,12 +157,17 @@ impl Bus {
             closed: Semaphore::new(0),
             subscriber_permits: Arc::new(Semaphore::new(options.max_subscribers)),
             sequencer: Sequencer::new(),
+            tail_task: OnceLock::new(),
             metrics: Metrics::default(),
             engine,
             options,
             memory,
         }));
         // These tasks hold the bus weakly, so that it ends when its last user has gone.
+        if let Some(tail) = tail {
+            let task = tokio::spawn(tail::run(Arc::downgrade(&bus.0), tail));
+            let _ = bus.0.tail_task.set(AbortOnDropHandle::new(task));
+        }
         tokio::spawn(retention::run(Arc::downgrade(&bus.0)));
         tokio::spawn(heartbeat::run(
             Arc::downgrade(&bus.0),
@@ -162,8 +176,24 @@ impl Bus {
         bus
     }
 
-    /// The engine that keeps the log.
-    pub fn engine(&self) -> &dyn Engine {
+    /// The kind of the engine that keeps the log, as configured.
+    pub fn engine_kind(&self) -> &'static str {
+        self.0.engine.kind()
+    }
+
+    /// What an acknowledged event survives, for a person to read.
+    pub fn durability(&self) -> String {
+        self.0.engine.durability()
+    }
+
+    /// How much the log holds.
+    pub fn sizes(&self) -> Sizes {
+        self.0.engine.state().sizes
+    }
+
+    /// The engine, for tests that look at the log behind the bus.
+    #[doc(hidden)]
+    pub fn engine_for_tests(&self) -> &dyn Engine {
         &*self.0.engine
     }
 
@@ -184,17 +214,12 @@ impl Bus {
 
     /// The oldest retained and the newest visible vid.
     pub fn bounds(&self) -> Bounds {
-        // The tail first: events may be trimmed meanwhile, but never become invisible.
-        let last = self.tail();
-        Bounds {
-            first: self.0.engine.state().bounds.first.min(last + 1),
-            last,
-        }
+        self.0.snapshot().bounds
     }
 
     /// The present values for `/metrics`.
     pub fn gauges(&self) -> Gauges {
-        let (bounds, sizes) = (self.bounds(), self.0.engine.state().sizes);
+        let (bounds, sizes) = (self.bounds(), self.sizes());
         Gauges {
             first: bounds.first,
             last: bounds.last,
@@ -213,20 +238,17 @@ impl Bus {
 
     /// The full cursor of a vid of this log.
     pub fn cursor(&self, vid: Vid) -> Cursor {
-        Cursor {
-            vid,
-            epoch: Some(self.epoch()),
-        }
+        self.0.log.view().cursor(vid)
     }
 
-    /// The epochs of the log.
-    pub fn lineage(&self) -> Lineage {
-        self.0.engine.state().lineage.clone()
+    /// The log that is served now.
+    pub fn log(&self) -> Arc<LogView> {
+        self.0.log.view()
     }
 
     /// The current epoch of the log.
     pub fn epoch(&self) -> Epoch {
-        self.0.engine.state().lineage.epoch().clone()
+        self.0.log.view().epoch().clone()
     }
 
     /// What time it is on this log; see the contract for what a wrong wall clock does.
@@ -255,43 +277,8 @@ impl Bus {
 
     /// Can events be published? The reason where not.
     pub fn writable(&self) -> Result<()> {
-        if self.is_closing() {
-            Err(Error::closing())
-        } else {
-            self.0.engine.writable()
-        }
-    }
-
-    fn tail(&self) -> Vid {
-        self.0.tail.load(Ordering::Acquire)
-    }
-
-    /// A page that is in memory: one that others at the same place have read, or of the ring.
-    fn page_at_hand(&self, request: &ReadRequest, place: Option<Place>) -> Option<SharedPage> {
-        if let Some(page) = place.and_then(|place| self.0.pages_in_common.get(place)) {
-            return Some(page);
-        }
-        let page = self.0.ring.read(request)?.into();
-        self.share(place, &page);
-        Some(page)
-    }
-
-    /// A page from the engine, for a reader that is further back than the ring reaches.
-    async fn page_from_log(
-        &self,
-        request: ReadRequest,
-        place: Option<Place>,
-    ) -> Result<SharedPage> {
-        self.0.metrics.cold_reads.inc();
-        let page = self.0.cold.read(&self.0.engine, request).await?.into();
-        self.share(place, &page);
-        Ok(page)
-    }
-
-    fn share(&self, place: Option<Place>, page: &SharedPage) {
-        if let Some(place) = place {
-            self.0.pages_in_common.put(place, page);
-        }
+        self.0.check_serving()?;
+        self.0.engine.writable()
     }
 
     /// Topics that match, after this one, in byte order, with their newest vid.
@@ -309,37 +296,62 @@ impl Bus {
         self.0.engine.topics(filter, after, limit).await
     }
 
-    /// Waits until the tail has come to this vid, at most so long. False when it has not.
-    async fn wait_for(&self, vid: Vid, at_most: Duration) -> bool {
-        let mut tail = self.0.tail_watch.subscribe();
-        let reached = tail.wait_for(|tail| *tail >= vid || self.is_closing());
-        let _ = tokio::time::timeout(at_most, reached).await;
-        self.tail() >= vid
-    }
-
     fn subscriber_permit(&self) -> Result<OwnedSemaphorePermit> {
         self.0.subscriber_permits.clone().try_acquire_owned().map_err(|_| {
             let bound = self.0.options.max_subscribers;
             Error::new(ErrorKind::Busy, format!("{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again later or elsewhere"))
         })
     }
+
+    /// Reads a page of the log, whether or not its events are in memory.
+    pub(crate) async fn read_page(&self, request: ReadRequest) -> Result<Page> {
+        self.0.engine.read(request).await
+    }
+
+    /// The vid after which reading yields all retained events of this time or later.
+    pub(crate) async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
+        self.0.engine.vid_before(time_ms).await
+    }
 }
 
 impl Shared {
-    /// Makes durable events visible, and wakes those who wait for them. Only the sequencer calls
-    /// this.
-    fn show(&self, events: &[Arc<Event>]) {
-        let Some(newest) = events.last() else { return };
+    /// The newest visible vid.
+    fn tail(&self) -> Vid {
+        self.tail.load(Ordering::Acquire)
+    }
+
+    /// Makes durable events visible, and notifies those who wait for them. `through` is the newest
+    /// vid, or one behind it that holds no event.
+    ///
+    /// Only one caller moves the tail: the sequencer, or the task that follows a shared log.
+    fn make_visible(&self, events: &[Arc<Event>], through: Vid) {
         let before = self.tail.load(Ordering::Relaxed);
         assert!(
-            events[0].vid > before,
-            "the tail cannot fall back: {} after {before}",
-            events[0].vid
+            events.first().map_or(through, |event| event.vid) > before,
+            "the tail cannot fall back: {through} after {before}",
         );
-        self.ring.push(events);
-        let to_tell = self.interest.mark(events);
-        self.tail.store(newest.vid, Ordering::Release);
-        self.tail_watch.send_replace(newest.vid);
-        to_tell.into_iter().for_each(Group::tell);
+        self.pages.push(events);
+        let to_notify = self.interest.mark(events, through);
+        self.tail.store(through, Ordering::Release);
+        self.tail_watch.send_replace(through);
+        to_notify.into_iter().for_each(FilterGroup::tell);
+    }
+
+    /// Waits until this vid is visible, at most so long; less if the gateway ends its subscriptions,
+    /// or another log has replaced this one. False when it is not.
+    async fn wait_for(&self, vid: Vid, at_most: Duration) -> bool {
+        let generation = self.log.generation();
+        let is_over = || self.ending().is_some() || self.log.generation() != generation;
+        let mut tail = self.tail_watch.subscribe();
+        let reached = tail.wait_for(|tail| *tail >= vid || is_over());
+        let _ = timeout(at_most, reached).await;
+        self.tail() >= vid && self.log.generation() == generation
+    }
+
+    /// Waits until the tail has reported that another log has replaced this one, for a while.
+    async fn wait_for_reset(&self, log: &LogView) {
+        let is_over = || self.ending().is_some() || self.log.generation() != log.generation;
+        let mut tail = self.tail_watch.subscribe();
+        let _ = timeout(limits::VISIBLE_WAIT, tail.wait_for(|_| is_over())).await;
     }
 }

@@ -24,10 +24,10 @@ impl Subscription {
     /// in it matched, or when memory was waited for.
     pub(super) async fn read_when_there_is_memory(&mut self) -> Result<Option<Step>> {
         if let Some(_paid) = self.paid_for_a_page().await {
-            return self.read_from_afar(limits::PAGE_BYTES).await;
+            return self.read_page(limits::PAGE_BYTES).await;
         }
         let position = self.position();
-        let step = self.read_from_afar(SMALL_PAGE_BYTES).await?;
+        let step = self.read_page(SMALL_PAGE_BYTES).await?;
         if step.is_none() && self.position() == position {
             self.wait_for_memory().await;
         }

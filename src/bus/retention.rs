@@ -98,8 +98,7 @@ async fn trim_round(bus: &Shared, retention: Retention, steps: usize) -> Result<
     let trimmed: u64 = trimmed.sum();
     if trimmed > 0 {
         bus.metrics.trimmed.inc_by(trimmed);
-        bus.ring.trim_below(bus.engine.state().bounds.first);
-        bus.pages_in_common.forget_all();
+        bus.pages.trimmed_below(bus.engine.state().bounds.first);
     }
     let mut is_more = false;
     for step in round {

@@ -5,7 +5,7 @@
 //! from there.
 //!
 //! Invariants:
-//! - there is one committer at a time: whoever has the [`Turn`];
+//! - there is one committer at a time: whoever has the [`CommitTurn`];
 //! - while one group is being made durable, the next one gathers in a bounded queue; a full queue
 //!   refuses;
 //! - a publisher is answered after its events are visible, and they are visible after they are
@@ -22,11 +22,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::capacity::{Held, QueueCapacity, StreamCapacity};
 use super::{Bus, Shared};
 use crate::caller::Caller;
-use crate::engine::{Appended, Receipt};
+use crate::engine::{Appended, BatchBounds, Receipt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
 use crate::memory::{MemoryKind, Reservation};
+use crate::metrics::Metrics;
 
 /// Jobs that wait, and whether somebody commits.
 pub(super) struct Sequencer {
@@ -123,17 +124,19 @@ impl Bus {
     }
 
     fn check_batch(&self, batch: &[NewEvent]) -> Result<usize> {
-        if self.is_closing() {
-            return Err(Error::closing());
-        }
+        self.0.check_serving()?;
         if batch.is_empty() {
             return Err(Error::bad_request(
                 "the batch is empty; send at least one event",
             ));
         }
         let (events, bytes) = (batch.len(), batch.iter().map(NewEvent::size_bytes).sum());
-        if events > limits::MAX_BATCH_EVENTS || bytes > limits::PUBLISH_STREAMS_BYTES {
-            let (most, most_bytes) = (limits::MAX_BATCH_EVENTS, limits::PUBLISH_STREAMS_BYTES);
+        let BatchBounds {
+            events: most,
+            bytes: most_bytes,
+            ..
+        } = self.0.batch_bounds;
+        if events > most || bytes > most_bytes {
             return Err(Error::too_large(format!(
                 "the batch has {events} events of {bytes} bytes; at most {most} events of {most_bytes} bytes are taken together"
             )));
@@ -160,7 +163,7 @@ impl Bus {
         let is_free = !std::mem::replace(&mut queue.is_committing, true);
         drop(queue);
         if is_free {
-            Turn {
+            CommitTurn {
                 bus: self.0.clone(),
                 is_over: false,
             }
@@ -207,12 +210,12 @@ impl PublishStream {
 }
 
 /// The right to commit. There is one at a time.
-struct Turn {
+struct CommitTurn {
     bus: Arc<Shared>,
     is_over: bool,
 }
 
-impl Turn {
+impl CommitTurn {
     /// Commits the first group here, if the engine does not have to wait for it. A task does the
     /// rest.
     fn begin(mut self) {
@@ -250,11 +253,19 @@ impl Turn {
     }
 
     /// What waits, up to the bounds of a group; or nothing, and then the turn is over.
-    fn next_group(&mut self) -> Option<Group> {
+    fn next_group(&mut self) -> Option<CommitGroup> {
         let bus = self.bus.clone();
         let mut queue = bus.sequencer.queue();
         let (mut jobs, mut events, mut bytes) = (Vec::new(), 0, 0);
         while events < limits::GROUP_EVENTS && bytes < limits::GROUP_BYTES {
+            let fits = |job: &Job| {
+                jobs.is_empty()
+                    || events + job.batch.len() <= bus.batch_bounds.events
+                        && bytes + job.bytes <= bus.batch_bounds.bytes
+            };
+            if !queue.jobs.front().is_some_and(fits) {
+                break;
+            }
             let Some(job) = queue.jobs.pop_front() else {
                 break;
             };
@@ -268,7 +279,7 @@ impl Turn {
             return None;
         }
         drop(queue);
-        Some(Group { bus, jobs })
+        Some(CommitGroup { bus, jobs })
     }
 
     /// Ends the turn if nothing waits.
@@ -280,7 +291,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for CommitTurn {
     /// A turn that was broken off is over, too. Nobody would commit what waits until the next job
     /// comes, so it is answered.
     fn drop(&mut self) {
@@ -300,14 +311,14 @@ impl Drop for Turn {
 }
 
 /// Jobs that are committed together.
-struct Group {
+struct CommitGroup {
     bus: Arc<Shared>,
     jobs: Vec<Job>,
 }
 
 type Appending = Pin<Box<dyn Future<Output = Result<Appended>> + Send>>;
 
-impl Group {
+impl CommitGroup {
     fn append(&mut self) -> Appending {
         let batches = self
             .jobs
@@ -320,18 +331,21 @@ impl Group {
 
     /// Shows what is durable, and answers.
     fn settle(self, appended: Result<Appended>) {
-        let Group { bus, jobs } = self;
+        let CommitGroup { bus, jobs } = self;
         match appended {
             Ok(appended) => {
-                bus.show(&appended.events);
                 bus.metrics.commits.inc();
-                bus.metrics
-                    .events_published
-                    .inc_by(appended.events.len() as u64);
-                for (job, answer) in jobs.into_iter().zip(appended.batches) {
-                    bus.metrics.duplicates.inc_by(count_duplicates(&answer));
-                    job.answer(answer);
+                for answer in &appended.batches {
+                    bus.metrics.count_batch(answer);
                 }
+                if bus.tail_task.get().is_some() {
+                    tokio::spawn(answer_once_visible(bus, jobs, appended.batches));
+                    return;
+                }
+                if let Some(newest) = appended.events.last() {
+                    bus.make_visible(&appended.events, newest.vid);
+                }
+                answer_all(jobs, appended.batches);
             }
             Err(fault) => {
                 bus.metrics.commit_failures.inc();
@@ -343,9 +357,35 @@ impl Group {
     }
 }
 
-fn count_duplicates(answer: &Result<Vec<Receipt>>) -> u64 {
-    let receipts = answer.iter().flatten();
-    receipts.filter(|receipt| receipt.duplicate).count() as u64
+type Answer = Result<Vec<Receipt>>;
+
+fn answer_all(jobs: Vec<Job>, answers: Vec<Answer>) {
+    for (job, answer) in jobs.into_iter().zip(answers) {
+        job.answer(answer);
+    }
+}
+
+/// What was appended to a shared log comes back by its tail; meanwhile the next group is committed.
+async fn answer_once_visible(bus: Arc<Shared>, jobs: Vec<Job>, answers: Vec<Answer>) {
+    let receipts = answers.iter().flatten().flatten();
+    if let Some(newest) = receipts.map(|receipt| receipt.vid).max() {
+        // A vid that is durable and not visible in time is a success all the same.
+        bus.wait_for(newest, limits::VISIBLE_WAIT).await;
+    }
+    answer_all(jobs, answers);
+}
+
+impl Metrics {
+    fn count_batch(&self, answer: &Answer) {
+        let Ok(receipts) = answer else {
+            self.commit_failures.inc();
+            return;
+        };
+        let duplicates = receipts.iter().filter(|r| r.duplicate).count();
+        self.duplicates.inc_by(duplicates as u64);
+        self.events_published
+            .inc_by((receipts.len() - duplicates) as u64);
+    }
 }
 
 impl Job {

@@ -1,106 +1,145 @@
 //! Where a start leads (contract §3).
 //!
 //! Invariants:
-//! - a cursor of another log, of the future or of what is gone leads to a place with a gap, never
+//! - a cursor of another log, of the future or of trimmed events leads to a position with a gap, never
 //!   to silence;
-//! - a cursor that is a little ahead of the tail is waited for first.
+//! - a cursor that is a little ahead of the tail is waited for first, and a gap `ahead` is reported
+//!   only after the log has confirmed where it ends.
+
+use std::sync::Arc;
 
 use super::Bus;
+use super::log_view::{LogSnapshot, LogView};
+use super::phase::Reading;
 use crate::cursor::{Cursor, Gap, GapReason, Start, Vid};
+use crate::engine::Bounds;
 use crate::error::{Error, Result};
 use crate::limits;
 
 /// Where a start leads.
-pub(super) struct Place {
+pub(super) struct StartPosition {
+    /// The log that the position belongs to.
+    pub(super) log: Arc<LogView>,
     pub(super) position: Vid,
+    pub(super) reading: Reading,
     pub(super) gap: Option<Gap>,
-    /// The begin of what is retained, whatever that is by the time it is read.
-    pub(super) from_earliest: bool,
-    pub(super) snapshot_through: Option<Vid>,
 }
 
-impl Place {
-    fn at(position: Vid) -> Self {
-        Place {
+impl StartPosition {
+    fn at(now: LogSnapshot, position: Vid) -> Self {
+        StartPosition {
+            log: now.log,
             position,
+            reading: Reading::CatchingUp,
             gap: None,
-            from_earliest: false,
-            snapshot_through: None,
         }
+    }
+
+    /// The oldest retained event, whichever that is by the time it is read.
+    fn earliest(now: LogSnapshot) -> Self {
+        let position = now.bounds.first - 1;
+        StartPosition {
+            reading: Reading::FromEarliest,
+            ..Self::at(now, position)
+        }
+    }
+
+    fn snapshot(now: LogSnapshot) -> Self {
+        let Bounds { first, last } = now.bounds;
+        StartPosition {
+            reading: Reading::Snapshot { through: last },
+            ..Self::at(now, first - 1)
+        }
+    }
+
+    fn with(self, gap: Gap) -> Self {
+        StartPosition {
+            gap: Some(gap),
+            ..self
+        }
+    }
+
+    /// Where a cursor leads, by the table of contract §3.
+    fn after(now: LogSnapshot, cursor: &Cursor) -> Self {
+        let Bounds { first, last } = now.bounds;
+        let gap = |reason| now.gap(reason, cursor);
+        if !is_of_this_log(&now.log, cursor) {
+            let gap = gap(GapReason::Reset);
+            return Self::earliest(now).with(gap);
+        }
+        if cursor.vid > last {
+            let gap = gap(GapReason::Ahead);
+            return Self::at(now, last).with(gap);
+        }
+        if cursor.vid < first - 1 {
+            let gap = gap(GapReason::Expired);
+            return Self::at(now, first - 1).with(gap);
+        }
+        Self::at(now, cursor.vid)
     }
 }
 
-/// Finds the position of a start (the table of contract §3).
-pub(super) async fn place_of(bus: &Bus, start: &Start) -> Result<Place> {
-    let bounds = bus.bounds();
+/// Finds the position of a start.
+pub(super) async fn find_start(bus: &Bus, start: &Start) -> Result<StartPosition> {
+    let now = bus.0.snapshot();
     Ok(match start {
-        Start::Latest => Place::at(bounds.last),
-        Start::Earliest => Place {
-            from_earliest: true,
-            ..Place::at(bounds.first - 1)
-        },
-        Start::Since(time_ms) => place_since(bus, *time_ms).await?,
+        Start::Latest => {
+            let last = now.bounds.last;
+            StartPosition::at(now, last)
+        }
+        Start::Earliest => StartPosition::earliest(now),
+        Start::Since(time_ms) => since(bus, now, *time_ms).await?,
         // By the clock that events have their times from.
         Start::SinceAgo(ago_ms) => {
-            place_since(bus, bus.now().time_ms.saturating_sub(*ago_ms)).await?
+            let time_ms = bus.now().time_ms.saturating_sub(*ago_ms);
+            since(bus, now, time_ms).await?
         }
-        Start::Snapshot => Place {
-            snapshot_through: Some(bounds.last),
-            ..Place::at(bounds.first - 1)
-        },
-        Start::After(cursor) => place_after(bus, cursor).await?,
+        Start::Snapshot => StartPosition::snapshot(now),
+        Start::After(cursor) => after(bus, now, cursor).await?,
     })
 }
 
-async fn place_since(bus: &Bus, time_ms: i64) -> Result<Place> {
-    let last = bus.bounds().last;
-    Ok(Place::at(bus.engine().vid_before(time_ms).await?.min(last)))
+async fn since(bus: &Bus, now: LogSnapshot, time_ms: i64) -> Result<StartPosition> {
+    let before = bus.0.engine.vid_before(time_ms).await?;
+    // Events that came meanwhile may be visible by now.
+    let position = before.min(bus.0.tail());
+    Ok(StartPosition::at(now, position))
 }
 
-async fn place_after(bus: &Bus, cursor: &Cursor) -> Result<Place> {
-    let good_through = match &cursor.epoch {
-        Some(epoch) => bus.lineage().good_through(epoch),
-        None => Some(limits::MAX_VID),
-    };
-    if good_through.is_none_or(|good_through| cursor.vid > good_through) {
-        let gap = gap_at(bus, GapReason::Reset, cursor);
-        return Ok(Place {
-            gap: Some(gap),
-            from_earliest: true,
-            ..Place::at(bus.bounds().first - 1)
-        });
+async fn after(bus: &Bus, now: LogSnapshot, cursor: &Cursor) -> Result<StartPosition> {
+    if !is_of_this_log(&now.log, cursor) || cursor.vid <= now.bounds.last {
+        return Ok(StartPosition::after(now, cursor));
     }
-    // Boxed, as few wait here and all who subscribe would have room for it.
-    if cursor.vid > bus.tail() && !Box::pin(bus.wait_for(cursor.vid, limits::AHEAD_WAIT)).await {
-        if bus.is_closing() {
-            return Err(Error::closing());
+    // Boxed to keep the future of all who subscribe small; few wait here.
+    Box::pin(wait_for_cursor(bus, cursor.vid)).await?;
+    Ok(StartPosition::after(bus.0.snapshot(), cursor))
+}
+
+/// Waits for a vid that is ahead of the tail. Ends without an error when it is visible, and when it
+/// is beyond the confirmed end of the log.
+async fn wait_for_cursor(bus: &Bus, vid: Vid) -> Result<()> {
+    if bus.0.wait_for(vid, limits::AHEAD_WAIT).await {
+        return Ok(());
+    }
+    bus.0.check_serving()?;
+
+    // A gateway that lags would otherwise move a good cursor back.
+    match bus.0.engine.confirmed_last().await {
+        Ok(last) if last < vid || bus.0.tail() >= vid => Ok(()),
+        Ok(_) => Err(Error::behind()),
+        Err(error) => {
+            tracing::warn!(%error, "the end of the log cannot be confirmed");
+            Err(Error::behind())
         }
-        let gap = gap_at(bus, GapReason::Ahead, cursor);
-        return Ok(Place {
-            position: gap.last,
-            ..Place {
-                gap: Some(gap),
-                ..Place::at(0)
-            }
-        });
     }
-    let first = bus.bounds().first;
-    if cursor.vid < first - 1 {
-        return Ok(Place {
-            gap: Some(gap_at(bus, GapReason::Expired, cursor)),
-            ..Place::at(first - 1)
-        });
-    }
-    Ok(Place::at(cursor.vid))
 }
 
-pub(super) fn gap_at(bus: &Bus, reason: GapReason, requested: &Cursor) -> Gap {
-    let bounds = bus.bounds();
-    Gap {
-        reason,
-        requested: requested.to_string(),
-        first: bounds.first,
-        last: bounds.last,
-        epoch: bus.epoch(),
-    }
+/// Cursors of an earlier epoch are good up to where it ended; one without an epoch is taken to be of
+/// this one.
+fn is_of_this_log(log: &LogView, cursor: &Cursor) -> bool {
+    let Some(epoch) = &cursor.epoch else {
+        return true;
+    };
+    let good_through = log.lineage.good_through(epoch);
+    good_through.is_some_and(|good_through| cursor.vid <= good_through)
 }

@@ -11,7 +11,7 @@ use super::faults::{ConfigFaults, Section};
 use crate::limits;
 
 /// One outbox.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PostgresConfig {
     /// Its name in metrics, in logs and in dead letters.
     pub name: String,

@@ -10,7 +10,7 @@ use super::template::TopicTemplate;
 use crate::limits;
 
 /// All sources, by kind.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SourcesConfig {
     /// Gearman functions.
     pub gearman: Vec<GearmanConfig>,
@@ -19,7 +19,7 @@ pub struct SourcesConfig {
 }
 
 /// A Gearman function whose jobs become events.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GearmanConfig {
     /// By which it is known; the function's name by default.
     pub name: String,

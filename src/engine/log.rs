@@ -74,6 +74,12 @@ pub enum TailStep {
         /// Everything up to this vid is in `events` of this step or of an earlier one.
         through: Vid,
     },
+    /// After a long break the tail goes on behind this vid. What lies between was not read here, and
+    /// is read from the log by those who want it.
+    Skipped {
+        /// The next events come behind it.
+        through: Vid,
+    },
     /// Events below this vid are gone: retention has moved on, or somebody purged.
     Trimmed {
         /// The oldest retained vid.

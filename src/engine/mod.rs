@@ -31,7 +31,7 @@ pub use memory::MemoryEngine;
 pub use page::{Page, PageBudget, ReadRequest};
 use retention::millis;
 pub use retention::{Moment, Retention, TrimStep};
-pub use sqlite::{OpenError, SqliteEngine};
+pub use sqlite::SqliteEngine;
 
 /// Where a published event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,16 +158,36 @@ pub enum EngineKind {
     Memory,
 }
 
+/// Why a log cannot be opened, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(String);
+
+impl OpenError {
+    /// The text names what was to be opened, and a remedy.
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        OpenError(text.into())
+    }
+}
+
 /// Opens the engine.
 ///
 /// # Errors
-/// When the data folder cannot be used; the text says why and what to do.
-pub fn open(
+/// When the log cannot be used; the text says why and what to do.
+pub async fn open(
     kind: &EngineKind,
     dedupe_window: Duration,
 ) -> std::result::Result<Arc<dyn Engine>, OpenError> {
-    Ok(match kind {
-        EngineKind::Sqlite { data_dir } => Arc::new(SqliteEngine::open(data_dir, dedupe_window)?),
-        EngineKind::Memory => Arc::new(MemoryEngine::new(dedupe_window)),
-    })
+    match kind.clone() {
+        EngineKind::Memory => Ok(Arc::new(MemoryEngine::new(dedupe_window))),
+        EngineKind::Sqlite { data_dir } => {
+            // It checks the files of the log, which can take a while.
+            let opening =
+                tokio::task::spawn_blocking(move || SqliteEngine::open(&data_dir, dedupe_window));
+            let opened = opening.await.map_err(|error| {
+                OpenError::new(format!("opening the log was broken off: {error}"))
+            })?;
+            Ok(Arc::new(opened?))
+        }
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{Checked, Fields, MAX_EVENT_BYTES, VID, bus, fields, idle_bus, raw};
 use crate::bus::Bus;
+use crate::caller::Caller;
 use crate::event::{DataForm, Event, NewEvent};
 use crate::transport::event_input::parse_event;
 use crate::transport::grpc::{self, client_proto, proto};
@@ -76,7 +77,7 @@ async fn batch_is_answered(bus: &Bus, body: &[u8]) -> Checked {
     let elements: Vec<Box<RawValue>> = serde_json::from_slice(body).unwrap_or_default();
     let are_events = elements.iter().all(|one| is_event(one.get().as_bytes()));
     let expected = are_events && !elements.is_empty();
-    let Ok(answer) = publish_batch(bus, body, MAX_EVENT_BYTES).await else {
+    let Ok(answer) = publish_batch(bus, &Caller::anonymous(), body, MAX_EVENT_BYTES).await else {
         hold!(!expected, "the batch was refused");
         return Ok(());
     };
@@ -118,7 +119,9 @@ fn due_answers(body: &[u8]) -> Vec<DueAnswer> {
 }
 
 async fn lines_are_answered(bus: Bus, body: &[u8]) -> Checked {
-    let answer = whole(ndjson::publish(bus, Body::from(body.to_vec()))).await?;
+    let body_sent = Body::from(body.to_vec());
+    let answer = ndjson::publish(bus, &Caller::anonymous(), body_sent);
+    let answer = whole(answer).await?;
     let lines = answer.split_inclusive(|byte| *byte == b'\n');
     let answers = lines.map(fields).collect::<Result<Vec<_>, _>>()?;
     let due = due_answers(body);

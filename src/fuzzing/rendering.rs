@@ -60,11 +60,11 @@ fn object_text(event: &Event) -> String {
 
 /// A parser of its own finds an event's block, a position and a raw block.
 fn blocks_arrive(event: &Event, object: &str) -> Checked {
-    let bus = idle_bus();
+    let log = idle_bus().log();
     let stream = [
-        event_block(bus, event, SseFormat::Object).clone(),
-        position_block(bus, VID + 1),
-        event_block(bus, event, SseFormat::Raw).clone(),
+        event_block(&log, event, SseFormat::Object).clone(),
+        position_block(&log, VID + 1),
+        event_block(&log, event, SseFormat::Raw).clone(),
     ];
     let stream = String::from_utf8(stream.concat());
     let stream = stream.map_err(|error| format!("an event stream is UTF-8: {error}"))?;

@@ -60,7 +60,6 @@ impl KnownIds {
         };
         let lookback_ms = i64::try_from(limits::SOURCE_LOOKBACK.as_millis()).unwrap_or(i64::MAX);
         let begin = bus
-            .engine()
             .vid_before(newest.time_ms.saturating_sub(lookback_ms))
             .await?;
         let mut after = begin.max(looked_up_to);
@@ -98,14 +97,13 @@ impl KnownIds {
 pub(super) async fn read_after(bus: &Bus, after: Vid, through: Vid) -> Result<Page> {
     let filter = Filter::everything();
     let budget = PageBudget::of_events(limits::PAGE_EVENTS);
-    bus.engine()
-        .read(ReadRequest {
-            after,
-            through,
-            filter,
-            budget,
-        })
-        .await
+    bus.read_page(ReadRequest {
+        after,
+        through,
+        filter,
+        budget,
+    })
+    .await
 }
 
 #[cfg(test)]

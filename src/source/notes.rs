@@ -72,8 +72,7 @@ impl Note {
             let filter = Filter::parse([TOPICS])?;
             let budget = PageBudget::of_events(limits::PAGE_EVENTS);
             let page = bus
-                .engine()
-                .read(ReadRequest {
+                .read_page(ReadRequest {
                     after,
                     through: last,
                     filter,

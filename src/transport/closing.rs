@@ -25,9 +25,11 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
         ErrorKind::Closing => Some(ClosingReason::Shutdown),
         ErrorKind::Busy | ErrorKind::OutOfMemory => Some(ClosingReason::Busy),
         // The reader lags behind a log that cannot be read or written at the moment.
-        ErrorKind::Locked | ErrorKind::Broken | ErrorKind::StorageFull | ErrorKind::Internal => {
-            Some(ClosingReason::Behind)
-        }
+        ErrorKind::Behind
+        | ErrorKind::Locked
+        | ErrorKind::Broken
+        | ErrorKind::StorageFull
+        | ErrorKind::Internal => Some(ClosingReason::Behind),
         // The same request would be refused again.
         ErrorKind::BadRequest
         | ErrorKind::Forbidden

@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use super::access::RequestCaller;
 use super::headers::{no_store, set};
 use super::long_poll::{wait_for_events, wait_of};
 use super::params::Params;
@@ -21,7 +22,6 @@ use super::peer::Waiter;
 use super::request::parse_after;
 use super::state::AppState;
 use crate::bus::{OnGap, SubscribeRequest, Subscription};
-use crate::caller::Caller;
 use crate::config::LegacyConfig;
 use crate::cursor::{Gap, Start};
 use crate::error::{Error, ErrorKind, Result};
@@ -43,6 +43,7 @@ pub(super) async fn backend(
     State(state): State<AppState>,
     method: Method,
     waiter: Waiter,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let until = Instant::now() + wait_of(&method, state.config.legacy.wait);
@@ -52,7 +53,7 @@ pub(super) async fn backend(
     let request = subscribe_request(&state.config.legacy, start);
 
     // The whole answer stays within the wait, also where a gap comes first.
-    let mut subscription = Subscription::open(&state.bus, &Caller::anonymous(), request).await?;
+    let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
 
     let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
     let gap = polled.gap.take();
@@ -169,9 +170,11 @@ mod tests {
 
     use super::*;
     use crate::bus::{Bus, BusOptions};
+    use crate::caller::Caller;
     use crate::config::{Config, Overrides};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};
+    use crate::metrics::OpenConnections;
     use crate::transport::state::TransportConfig;
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -213,20 +216,22 @@ mod tests {
         let config = Config::parse(text, Overrides::default()).expect("a configuration");
         let state = AppState {
             bus,
-            config: Arc::new(TransportConfig {
-                legacy: config.legacy,
-                requests: config.requests,
-                origins: config.origins,
-                pages: config.pages,
-            }),
+            config: Arc::new(TransportConfig::of(&config)),
             sources: Arc::new([]),
+            connections: OpenConnections::default(),
         };
         let begun = Instant::now();
         let query = RawQuery(Some("maxvid=9".to_owned()));
         let waiter = Waiter::of(&axum::http::Extensions::new());
-        let answer = backend(State(state), Method::GET, waiter, query)
-            .await
-            .expect("an answer");
+        let answer = backend(
+            State(state),
+            Method::GET,
+            waiter,
+            RequestCaller::anonymous(),
+            query,
+        )
+        .await
+        .expect("an answer");
         assert!(answer.headers().contains_key(GAP_HEADER));
         assert_eq!(begun.elapsed().as_secs(), 40);
     }

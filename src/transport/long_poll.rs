@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use super::access::RequestCaller;
 use super::headers::no_store;
 use super::json::{PollHead, poll_answer};
 use super::params::Params;
@@ -20,7 +21,6 @@ use super::pieces;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{Batch, Step, SubscribeRequest, Subscription};
-use crate::caller::Caller;
 use crate::cursor::{Gap, Vid};
 use crate::error::Result;
 use crate::event::Event;
@@ -44,12 +44,13 @@ pub(super) async fn poll(
     State(state): State<AppState>,
     method: Method,
     waiter: Waiter,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let params = Params::of(&state, query.as_deref())?;
     drop(query); // not kept while the poll waits
     let (request, wait) = parse(&method, params)?;
-    let mut subscription = Subscription::open(&state.bus, &Caller::anonymous(), request).await?;
+    let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
     let polled = wait_for_events(&mut subscription, wait, &waiter).await?;
 
     // The events' JSON is shared by all whose answers have it.
@@ -83,15 +84,15 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let bounds = state.bus.bounds();
     let vid = polled.cut_at.unwrap_or(subscription.position());
-    let epoch = state.bus.epoch();
+    let log = subscription.log();
 
     // What a client needs to go on, whether there are events or not.
     let head = PollHead {
-        epoch: epoch.as_str(),
+        epoch: log.epoch().as_str(),
         first: bounds.first,
         last: bounds.last,
         vid,
-        cursor: state.bus.cursor(vid).to_string(),
+        cursor: log.cursor(vid).to_string(),
         up_to_date,
         gap: polled.gap.as_ref(),
     };
@@ -201,6 +202,7 @@ fn break_if(is_done: bool) -> ControlFlow<()> {
 mod tests {
     use super::*;
     use crate::bus::{Bus, BusOptions, OnGap};
+    use crate::caller::Caller;
     use crate::cursor::{Cursor, Start};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};

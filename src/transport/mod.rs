@@ -5,13 +5,13 @@
 //! - an event is encoded at most once in each form, and the bytes are shared by all who read it;
 //! - the same error has the same meaning on every transport.
 
+mod access;
 mod closing;
 mod content_encoding;
 mod counted;
 pub(crate) mod event_input;
 pub(crate) mod grpc;
 mod headers;
-mod hosts;
 mod json;
 pub(crate) mod legacy;
 mod long_poll;
@@ -19,7 +19,6 @@ mod message_ends;
 mod metered;
 pub(crate) mod ndjson;
 mod options;
-mod origin;
 mod own_files;
 mod pages;
 pub(crate) mod params;
@@ -31,14 +30,17 @@ mod receipts;
 mod receive;
 pub(crate) mod request;
 mod router;
+mod routes;
 pub(crate) mod sse;
 mod state;
 mod status;
 
 pub(crate) use grpc::HEALTH_SERVICES;
-pub use grpc::client_proto as proto;
+#[cfg(any(test, fuzzing))]
 pub(crate) use json::event_json;
 pub(crate) use peer::Peer;
 pub(crate) use problem::bare_refusal;
 pub use problem::{ErrorFace, error_face};
-pub(crate) use router::Routes;
+pub(crate) use router::RouteParts;
+pub(crate) use routes::{CurrentRoutes, Routes};
+pub(crate) use state::{ConnectionLimits, Settings};

@@ -39,10 +39,10 @@ struct RefusedLine<'e> {
     error: Problem<'e>,
 }
 
-pub(crate) fn publish(bus: Bus, body: Body) -> Response {
+pub(crate) fn publish(bus: Bus, caller: &Caller, body: Body) -> Response {
     let metered = Metered::<Lines>::stream(bus.memory(), body);
     let lines = until_closed(bus.clone(), lines(Body::new(metered)));
-    let answers = answers(bus, lines).map(Ok::<_, Infallible>);
+    let answers = answers(bus, caller, lines).map(Ok::<_, Infallible>);
     // A sender waits for answers before it sends on, so a proxy must not gather them.
     let headers = unbuffered("application/x-ndjson");
     (headers, Body::from_stream(answers)).into_response()
@@ -95,10 +95,14 @@ fn unreadable(error: &io::Error) -> Error {
 }
 
 /// One answer a line, in order, while up to a pipeline of events are being made durable.
-fn answers(bus: Bus, lines: impl Stream<Item = Result<String>>) -> impl Stream<Item = Bytes> {
+fn answers<L: Stream<Item = Result<String>>>(
+    bus: Bus,
+    caller: &Caller,
+    lines: L,
+) -> impl Stream<Item = Bytes> + use<L> {
     // Queued one after the other, so that vids follow the order of lines; only the waiting
     // overlaps.
-    let stream = Arc::new(bus.publish_stream(&Caller::anonymous()));
+    let stream = Arc::new(bus.publish_stream(caller));
     let max_event_bytes = bus.options().max_event_bytes;
     let queued = numbered(lines).then(move |(line, number)| {
         let stream = stream.clone();

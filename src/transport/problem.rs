@@ -84,6 +84,8 @@ pub fn error_face(kind: ErrorKind) -> ErrorFace {
             "internal", "Internal error"),
         ErrorKind::Closing => face(503, Code::Unavailable, Some(2),
             "closing", "The gateway is shutting down"),
+        ErrorKind::Behind => face(503, Code::Unavailable, Some(3),
+            "behind", "The gateway cannot reach the log"),
         ErrorKind::Locked => face(503, Code::Unavailable, Some(1),
             "locked", "The log is locked by another program"),
         ErrorKind::Broken => face(503, Code::Unavailable, Some(10),

@@ -9,10 +9,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 
+use super::access::RequestCaller;
 use super::content_encoding::decoded;
 use super::event_input::{parse_batch, parse_event};
 use super::headers::text;
-use super::origin::check_origin;
 use super::params::{Params, decode};
 use super::receive::read_body;
 use super::state::AppState;
@@ -40,27 +40,27 @@ const NDJSON_TYPES: [&str; 3] = [
 
 pub(super) async fn events(
     State(state): State<AppState>,
+    caller: RequestCaller,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
     // What refuses the request by its head comes before its body is read.
-    check_origin(&headers, &state.config.origins)?;
     Params::of(&state, query.as_deref())?.finish(NO_PARAMETERS)?;
     let body = decoded(&headers, body)?;
     if is_ndjson(&headers) {
-        return Ok(ndjson::publish(state.bus, body));
+        return Ok(ndjson::publish(state.bus, &caller, body));
     }
 
     // An array is a batch, and anything else has to be an event's object.
     let body = read_body(state.bus.memory(), body, limits::MAX_BODY_BYTES).await?;
     let max_event_bytes = state.bus.options().max_event_bytes;
     if body.trim_ascii_start().first() == Some(&b'[') {
-        return publish_batch(&state.bus, body, max_event_bytes).await;
+        return publish_batch(&state.bus, &caller, body, max_event_bytes).await;
     }
     let event = parse_event(&body, max_event_bytes)?;
     drop(body); // not kept while the event waits for its commit
-    let receipts = state.bus.publish(&Caller::anonymous(), vec![event]).await?;
+    let receipts = state.bus.publish(&caller, vec![event]).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
 
@@ -82,6 +82,7 @@ fn is_any_of(types: &[&str], essence: &str) -> bool {
 /// Publishes a JSON array as one atomic batch.
 pub(crate) async fn publish_batch(
     bus: &Bus,
+    caller: &Caller,
     body: impl AsRef<[u8]>,
     max_event_bytes: usize,
 ) -> Result<Response> {
@@ -90,19 +91,19 @@ pub(crate) async fn publish_batch(
     let decoded = bus.memory().reserve(MemoryKind::Decoded, copied_bytes)?;
     let batch = parse_batch(body.as_ref(), max_event_bytes)?;
     drop(body); // not kept while the batch waits for its commit
-    let publishing = bus.enqueue(&Caller::anonymous(), batch)?;
+    let publishing = bus.enqueue(caller, batch)?;
     drop(decoded);
     Ok(receipts::batch(bus, &publishing.done().await?))
 }
 
 pub(super) async fn topic(
     State(state): State<AppState>,
+    caller: RequestCaller,
     uri: Uri,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
-    check_origin(&headers, &state.config.origins)?;
     let mut params = Params::of(&state, query.as_deref())?;
     let (kind, id) = (params.take("type")?, params.take("id")?);
     params.finish("type, id")?;
@@ -123,7 +124,7 @@ pub(super) async fn topic(
     };
     let event = NewEvent::check(parts, max_event_bytes)?;
     drop(data); // not kept while the event waits for its commit
-    let receipts = state.bus.publish(&Caller::anonymous(), vec![event]).await?;
+    let receipts = state.bus.publish(&caller, vec![event]).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
 

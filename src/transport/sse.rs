@@ -18,14 +18,14 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 
+use super::access::RequestCaller;
 use super::closing::opened_and_closed;
 use super::headers::{set, text, unbuffered};
 use super::params::Params;
 use super::peer::Waiter;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Bus, OnGap, Step, SubscribeRequest, Subscription};
-use crate::caller::Caller;
+use crate::bus::{OnGap, Step, SubscribeRequest, Subscription};
 use crate::error::{Error, Result};
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
 
@@ -43,17 +43,18 @@ const LAST_EVENT_ID_PARAMS: [&str; 4] = [
 pub(super) async fn sse(
     State(state): State<AppState>,
     waiter: Waiter,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
     let params = Params::of(&state, query.as_deref())?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;
     // An EventSource gives up on a status, so what passes by itself is a stream that ends.
-    let subscription = match Subscription::open(&state.bus, &Caller::anonymous(), request).await {
+    let subscription = match Subscription::open(&state.bus, &caller, request).await {
         Ok(subscription) => subscription,
         Err(error) => return opened_and_closed(error, sse_headers()),
     };
-    let blocks = blocks(state.bus, subscription, waiter, rendering);
+    let blocks = blocks(subscription, waiter, rendering);
     Ok((sse_headers(), Body::from_stream(blocks)).into_response())
 }
 
@@ -108,7 +109,6 @@ struct Rendering {
 }
 
 fn blocks(
-    bus: Bus,
     mut subscription: Subscription,
     waiter: Waiter,
     rendering: Rendering,
@@ -116,15 +116,15 @@ fn blocks(
     stream! {
         let mut quiet_since = Instant::now();
         loop {
-            let next = match rendering.wait {
+            let step = match rendering.wait {
                 // Boxed to keep the idle future of a stream without an end small: it has no timer.
-                Some(wait) => NextBlock::of(
-                    &bus,
-                    Box::pin(waiter.next_until(&mut subscription, quiet_since + wait)).await,
-                    rendering,
-                ),
-                None => NextBlock::of(&bus, waiter.next(&mut subscription).await, rendering),
+                Some(wait) => {
+                    let until = quiet_since + wait;
+                    Box::pin(waiter.next_until(&mut subscription, until)).await
+                }
+                None => waiter.next(&mut subscription).await,
             };
+            let next = NextBlock::of(&subscription, step, rendering);
             // No step: the wait at the live end is over, or the peer has left.
             let Some(block) = next.block else { break };
             yield block;
@@ -149,12 +149,12 @@ struct NextBlock {
 }
 
 impl NextBlock {
-    fn of(bus: &Bus, next: Result<Option<Step>>, rendering: Rendering) -> Self {
+    fn of(subscription: &Subscription, next: Result<Option<Step>>, rendering: Rendering) -> Self {
         NextBlock {
             is_quiet: !is_of_events(&next),
             is_last: next.is_err(),
             block: match next {
-                Ok(step) => step.map(|step| Ok(encoded(bus, step, rendering.format))),
+                Ok(step) => step.map(|step| Ok(encoded(subscription, step, rendering.format))),
                 Err(error) => Some(error_block(&error, rendering.on_gap)),
             },
         }
@@ -165,10 +165,14 @@ fn is_of_events(next: &Result<Option<Step>>) -> bool {
     matches!(next, Ok(Some(Step::Events(..) | Step::CaughtUp(_))))
 }
 
-fn encoded(bus: &Bus, step: Step, format: SseFormat) -> Bytes {
+fn encoded(subscription: &Subscription, step: Step, format: SseFormat) -> Bytes {
+    let log = subscription.log();
     match step {
-        // Paid from the memory budget until the connection has taken them.
-        Step::Events(events, _) => bus.memory().share(batch_blocks(bus, &events, format)),
-        step => step_block(bus, step),
+        Step::Events(events, _) => {
+            let blocks = batch_blocks(log, &events, format);
+            // Paid from the memory budget until the connection has taken them.
+            subscription.memory().share(blocks)
+        }
+        step => step_block(log, step),
     }
 }

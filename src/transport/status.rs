@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
+use super::access::RequestCaller;
 use super::json::paid_json;
 use super::params::Params;
 use super::state::AppState;
@@ -35,7 +36,7 @@ pub(super) async fn bus_state(
 }
 
 fn log_state(bus: &Bus) -> serde_json::Value {
-    let (bounds, sizes) = (bus.bounds(), bus.engine().state().sizes);
+    let (bounds, sizes) = (bus.bounds(), bus.sizes());
     json!({
         "epoch": bus.epoch(),
         "first": bounds.first,
@@ -44,18 +45,19 @@ fn log_state(bus: &Bus) -> serde_json::Value {
         "events": sizes.events,
         "bytes": sizes.bytes,
         "subscribers": bus.subscribers(),
-        "engine": bus.engine().kind(),
-        "durability": bus.engine().durability(),
+        "engine": bus.engine_kind(),
+        "durability": bus.durability(),
     })
 }
 
 pub(super) async fn topics(
     State(state): State<AppState>,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let params = Params::of(&state, query.as_deref())?;
     let (filter, limit, token) = take_topics(params)?;
-    let list = list_topics(&state.bus, filter, limit, token.as_deref()).await?;
+    let list = list_topics(&state.bus, &caller, filter, limit, token.as_deref()).await?;
     Ok(paid_json(&state.bus, &list.json()))
 }
 
@@ -100,6 +102,7 @@ fn topic_json((topic, vid): &(Topic, u64)) -> serde_json::Value {
 /// Lists topics; a limit of 0 is the default.
 pub(super) async fn list_topics(
     bus: &Bus,
+    caller: &Caller,
     filter: Filter,
     limit: u32,
     page_token: Option<&str>,
@@ -111,8 +114,7 @@ pub(super) async fn list_topics(
     let after = after.map(Topic::trusted);
 
     // One more than is asked for shows whether there is a next page.
-    let caller = Caller::anonymous();
-    let mut topics = bus.topics(&caller, filter, after, limit + 1).await?;
+    let mut topics = bus.topics(caller, filter, after, limit + 1).await?;
     let is_last = topics.len() <= limit;
     topics.truncate(limit);
     let last_topic = topics.last().map(|(topic, _)| topic.clone());
@@ -141,8 +143,15 @@ pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Resu
     bus.writable().map(|()| "ready\n")
 }
 
-pub(super) async fn metrics(State(AppState { bus, sources, .. }): State<AppState>) -> Response {
+pub(super) async fn metrics(State(state): State<AppState>) -> Response {
+    let AppState {
+        bus,
+        sources,
+        connections,
+        ..
+    } = state;
     let text = bus.metrics().render(bus.gauges(), |registry| {
+        connections.register(registry);
         register_metrics(registry, &sources);
         register_memory(registry, bus.memory());
     });

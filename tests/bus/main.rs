@@ -3,6 +3,8 @@
 mod gate;
 mod publishing;
 mod retention;
+mod scripted;
+mod shared_log;
 mod standing_still;
 mod streams;
 mod subscriptions;

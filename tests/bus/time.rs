@@ -88,7 +88,7 @@ async fn publish(bus: &Bus, id: &str) -> (u64, i64, bool) {
         filter: Filter::parse(["a"]).expect("a filter"),
         budget: PageBudget::of_events(1),
     };
-    let page = bus.engine().read(request).await.expect("a page");
+    let page = bus.engine_for_tests().read(request).await.expect("a page");
     (receipt.vid, page.events[0].time_ms, receipt.duplicate)
 }
 
@@ -188,7 +188,7 @@ async fn an_idle_log_grows_older_over_restarts() {
         machine.pass(DAY);
         // Retention has its turn, and notes the time.
         until(|| {
-            bus.engine()
+            bus.engine_for_tests()
                 .newest_moment()
                 .expect("it is noted")
                 .counted_ms

@@ -90,7 +90,7 @@ async fn a_log_that_was_trimmed_to_nothing_never_gives_a_vid_again() {
 async fn a_folder_is_held_by_one_engine_at_a_time() {
     let mut bench = Bench::sqlite();
     bench.append(vec![event("a", "1")], T0).await;
-    let Err(refused) = engine::open(bench.kind(), Duration::from_secs(1)) else {
+    let Err(refused) = engine::open(bench.kind(), Duration::from_secs(1)).await else {
         panic!("opened twice")
     };
     assert!(

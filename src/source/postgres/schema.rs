@@ -15,7 +15,8 @@ pub(super) fn channel(table_oid: u32) -> String {
 }
 
 /// What the data column holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub(crate) enum DataType {
     /// Any text, kept as it is written.
     Text,

@@ -25,6 +25,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
+use super::access::RequestCaller;
 use super::metered::{GrpcMessages, Metered};
 use super::pieces;
 use super::state::AppState;
@@ -50,16 +51,16 @@ pub(crate) mod proto {
     include!(concat!(env!("OUT_DIR"), "/server/vidette.v1.rs"));
 }
 
-/// The generated code of a client, in which an event is a message like any other.
-#[allow(missing_docs, unreachable_pub, clippy::pedantic)]
-pub mod client_proto {
-    include!(concat!(env!("OUT_DIR"), "/client/vidette.v1.rs"));
-}
+/// The messages as a client has them, in which an event is a message like any other.
+pub(crate) use crate::proto as client_proto;
 
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vidette_descriptors.bin"));
 
 /// What health is asked about: the gateway as a whole, and its service.
 pub(crate) const HEALTH_SERVICES: [&str; 2] = ["", "vidette.v1.EventBus"];
+
+/// Paths of the calls that publish.
+pub(super) const PUBLISHING_CALLS: [&str; 2] = [publish::PATH, publish::STREAM_PATH];
 
 /// The service, health and reflection, also for gRPC-web.
 pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Router {
@@ -183,8 +184,9 @@ struct EventBusService {
 impl proto::event_bus_server::EventBus for EventBusService {
     async fn get_bus(
         &self,
-        _: Request<proto::GetBusRequest>,
+        request: Request<proto::GetBusRequest>,
     ) -> std::result::Result<Response<proto::GetBusResponse>, Status> {
+        RequestCaller::of(request.extensions())?.check_any_right()?;
         let answer = log_state(&self.state.bus);
         Ok(compressed_if_large(answer))
     }
@@ -193,10 +195,11 @@ impl proto::event_bus_server::EventBus for EventBusService {
         &self,
         request: Request<proto::ListTopicsRequest>,
     ) -> std::result::Result<Response<proto::ListTopicsResponse>, Status> {
+        let caller = RequestCaller::of(request.extensions())?;
         let request = request.into_inner();
         let filter = Filter::parse(request.topic.iter().map(String::as_str))?;
         let (bus, token) = (&self.state.bus, Some(&*request.page_token));
-        let list = list_topics(bus, filter, request.limit, token).await?;
+        let list = list_topics(bus, &caller, filter, request.limit, token).await?;
         Ok(compressed_if_large(list.into()))
     }
 }
@@ -210,7 +213,7 @@ fn log_state(bus: &Bus) -> proto::GetBusResponse {
         events: gauges.events,
         bytes: gauges.bytes,
         subscribers: gauges.subscribers,
-        engine: bus.engine().kind().into(),
+        engine: bus.engine_kind().into(),
         cursor: bus.cursor(gauges.last).to_string(),
     }
 }

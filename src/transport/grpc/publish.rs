@@ -28,16 +28,17 @@ use crate::engine::Receipt;
 use crate::error::{Error, Result};
 use crate::event::{EventParts, NewEvent};
 use crate::limits;
+use crate::transport::access::RequestCaller;
 use crate::transport::event_input::of_batch;
-use crate::transport::origin::check_origin;
 use crate::transport::state::AppState;
 
+pub(super) const PATH: &str = "/vidette.v1.EventBus/Publish";
 pub(super) const STREAM_PATH: &str = "/vidette.v1.EventBus/PublishStream";
 
 /// The two calls.
 pub(super) fn routes(state: AppState) -> Router {
     Router::new()
-        .route("/vidette.v1.EventBus/Publish", any(one))
+        .route(PATH, any(one))
         .route(STREAM_PATH, any(stream))
         .with_state(state)
 }
@@ -63,26 +64,21 @@ fn server(bus: &Bus) -> Grpc<PublishCodec> {
         .max_encoding_message_size(limits::MAX_BODY_BYTES)
 }
 
-fn check<T>(state: &AppState, request: &Request<T>) -> std::result::Result<(), Status> {
-    let headers = request.metadata().clone().into_headers();
-    Ok(check_origin(&headers, &state.config.origins)?)
-}
-
 async fn publish(
     state: &AppState,
     request: Request<PaidRequest>,
 ) -> std::result::Result<Response<proto::PublishResponse>, Status> {
-    check(state, &request)?;
     let bus = &state.bus;
+    let caller = RequestCaller::of(request.extensions())?;
     // In a function of its own, so that nothing of the request is kept while its batch waits.
-    let publishing = queued(bus, request.into_inner())?;
+    let publishing = queued(bus, &caller, request.into_inner())?;
     let receipts = publishing.done().await?;
     Ok(compressed_if_large(published(bus, &receipts)))
 }
 
-fn queued(bus: &Bus, request: PaidRequest) -> Result<Publishing> {
+fn queued(bus: &Bus, caller: &Caller, request: PaidRequest) -> Result<Publishing> {
     let PaidRequest { message, held } = request;
-    let publishing = bus.enqueue(&Caller::anonymous(), batch(bus, message)?);
+    let publishing = bus.enqueue(caller, batch(bus, message)?);
     drop(held); // the queue pays from here on
     publishing
 }
@@ -136,17 +132,21 @@ fn publish_stream(
     state: &AppState,
     request: Request<Streaming<PaidRequest>>,
 ) -> std::result::Result<Response<impl Stream<Item = PublishAnswer> + use<>>, Status> {
-    check(state, &request)?;
-    let answers = publish_all(state.bus.clone(), request.into_inner());
+    let caller = RequestCaller::of(request.extensions())?;
+    let answers = publish_all(state.bus.clone(), &caller, request.into_inner());
     let mut response = Response::new(answers);
     response.disable_compression(); // an acknowledgement is smaller as it is
     Ok(response)
 }
 
 /// Queues batch after batch in the order they come, and answers each once it is durable.
-fn publish_all(bus: Bus, requests: Streaming<PaidRequest>) -> impl Stream<Item = PublishAnswer> {
+fn publish_all(
+    bus: Bus,
+    caller: &Caller,
+    requests: Streaming<PaidRequest>,
+) -> impl Stream<Item = PublishAnswer> + use<> {
     // One after the other, so that vids follow the order of the batches.
-    let stream = Arc::new(bus.publish_stream(&Caller::anonymous()));
+    let stream = Arc::new(bus.publish_stream(caller));
     let requests = until_closed(bus.clone(), requests);
     let queued = requests.then({
         let bus = bus.clone();

@@ -7,30 +7,31 @@ use bytes::Bytes;
 
 use super::client_proto::{self, subscribe_response::Message};
 use super::encoded::{encode, encoded_batch};
-use crate::bus::{Batch, Bus, Closing, Step};
+use crate::bus::{Batch, Closing, Step, Subscription};
 use crate::cursor::{Epoch, Gap, Vid};
 
 /// A step's message, framed.
-pub(super) fn message(bus: &Bus, step: Step) -> Bytes {
+pub(super) fn message(subscription: &Subscription, step: Step) -> Bytes {
+    let cursor = |vid| subscription.log().cursor(vid).to_string();
     match step {
-        Step::Events(batch, position) => events(bus, &batch, position),
+        Step::Events(batch, position) => events(subscription, &batch, position),
         Step::Hello {
             epoch,
             first,
             last,
             heartbeat,
         } => hello(&epoch, first..=last, heartbeat),
-        Step::CaughtUp(vid) => caught_up(bus.cursor(vid).to_string()),
-        Step::Progress(vid) => progress(bus.cursor(vid).to_string()),
+        Step::CaughtUp(vid) => caught_up(cursor(vid)),
+        Step::Progress(vid) => progress(cursor(vid)),
         Step::Gap(gap) => encode(Message::Gap(gap.into())),
         Step::Closing(closing) => encode(Message::Closing(closing.into())),
     }
 }
 
-fn events(bus: &Bus, batch: &Batch, position: Vid) -> Bytes {
-    let message = encoded_batch(batch, || bus.cursor(position).to_string());
+fn events(subscription: &Subscription, batch: &Batch, position: Vid) -> Bytes {
+    let message = encoded_batch(batch, || subscription.log().cursor(position).to_string());
     // Paid from the memory budget until the connection has taken it.
-    bus.memory().share(message)
+    subscription.memory().share(message)
 }
 
 fn hello(epoch: &Epoch, retained: RangeInclusive<Vid>, heartbeat: Duration) -> Bytes {

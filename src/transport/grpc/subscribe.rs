@@ -27,10 +27,10 @@ use tonic::{Code, Status};
 
 use super::request::{read_in_time, subscribe_request};
 use super::steps::message;
-use crate::bus::{Bus, Step, Subscription};
-use crate::caller::Caller;
-use crate::error::{Error, Result};
+use crate::bus::{Bus, Closing, ClosingReason, Step, Subscription};
+use crate::error::Result;
 use crate::limits;
+use crate::transport::access::RequestCaller;
 use crate::transport::headers::set;
 use crate::transport::peer::Waiter;
 use crate::transport::state::AppState;
@@ -45,22 +45,22 @@ async fn subscribe(State(state): State<AppState>, request: Request) -> Response 
     // Over HTTP/1.1, as gRPC-web comes, the connection's end shows that the reader has left.
     let waiter = Waiter::of(request.extensions());
     match open(&state.bus, request).await {
-        Ok(subscription) => response(state.bus, subscription, waiter),
+        Ok(subscription) => response(subscription, waiter),
         Err(status) => status.into_http(),
     }
 }
 
 async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, Status> {
+    let caller = RequestCaller::of(request.extensions())?;
     // Boxed to keep the future of an open stream small: the request is read once.
     let request = Box::pin(read_in_time(request)).await?;
-    let subscription =
-        Subscription::open(bus, &Caller::anonymous(), subscribe_request(&request)?).await?;
+    let subscription = Subscription::open(bus, &caller, subscribe_request(&request)?).await?;
     subscription.share_connection();
     Ok(subscription)
 }
 
-fn response(bus: Bus, subscription: Subscription, waiter: Waiter) -> Response {
-    let frames = messages(bus, subscription, waiter).map(frame);
+fn response(subscription: Subscription, waiter: Waiter) -> Response {
+    let frames = messages(subscription, waiter).map(frame);
     let mut response = Response::new(Body::new(StreamBody::new(frames)));
     set(
         response.headers_mut(),
@@ -92,36 +92,41 @@ pub(super) fn trailers(status: &Status) -> HeaderMap {
 /// A framed message, or the status with which the stream ends.
 type MessageOrEnd = std::result::Result<Bytes, Status>;
 
-fn messages(
-    bus: Bus,
-    mut subscription: Subscription,
-    waiter: Waiter,
-) -> impl Stream<Item = MessageOrEnd> {
+fn messages(mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item = MessageOrEnd> {
     stream! {
-        let mut is_closing = false;
+        let mut closing = None;
         // The greeting is always ready.
-        let greeting = encoded(&bus, subscription.next().await, &mut is_closing);
-        let mut second = {
+        let greeting = subscription.next().await;
+        let mut greeting = Some(encoded(&subscription, greeting, &mut closing));
+        let step = {
             // Kept when it has to wait: a read that has begun is not begun again. Boxed to keep the
             // idle future small: it is needed only here.
             let mut next = Box::pin(subscription.next());
-            let early = match poll!(&mut next) {
-                Poll::Ready(next) => Some(encoded(&bus, next, &mut is_closing)),
-                Poll::Pending => None,
-            };
-            let is_early = early.is_some();
-            let (first, second) = together(greeting, early);
-            yield first;
-            if is_early {
-                second
-            } else {
-                Some(encoded(&bus, next.await, &mut is_closing))
+            match poll!(&mut next) {
+                Poll::Ready(step) => step,
+                Poll::Pending => {
+                    if let Some(greeting) = greeting.take() {
+                        yield greeting;
+                    }
+                    next.await
+                }
             }
         };
+        let message = encoded(&subscription, step, &mut closing);
+        let mut second = match greeting {
+            Some(greeting) => {
+                let (first, second) = together(greeting, Some(message));
+                yield first;
+                second
+            }
+            None => Some(message),
+        };
         loop {
-            let message = match second.take() {
-                Some(message) => message,
-                None => encoded(&bus, waiter.next(&mut subscription).await, &mut is_closing),
+            let message = if let Some(message) = second.take() {
+                message
+            } else {
+                let step = waiter.next(&mut subscription).await;
+                encoded(&subscription, step, &mut closing)
             };
             let is_last = message.is_err();
             yield message;
@@ -146,15 +151,20 @@ fn together(
     }
 }
 
-fn encoded(bus: &Bus, next: Result<Option<Step>>, is_closing: &mut bool) -> MessageOrEnd {
+fn encoded(
+    subscription: &Subscription,
+    next: Result<Option<Step>>,
+    closing: &mut Option<ClosingReason>,
+) -> MessageOrEnd {
     match next {
         Ok(Some(step)) => {
-            *is_closing = matches!(step, Step::Closing(_));
-            Ok(message(bus, step))
+            if let Step::Closing(Closing { reason, .. }) = step {
+                *closing = Some(reason);
+            }
+            Ok(message(subscription, step))
         }
         // The status says the same as the message before it.
-        Ok(None) if *is_closing => Err(Error::closing().into()),
-        Ok(None) => Err(Status::new(Code::Ok, "")),
+        Ok(None) => Err(closing.map_or(Status::new(Code::Ok, ""), |why| why.error().into())),
         Err(error) => Err(error.into()),
     }
 }

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::bus::{Batch, Bus, Closing, OnGap, Step};
+use crate::bus::{Batch, Closing, LogView, OnGap, Step};
 use crate::cursor::{Epoch, Vid};
 use crate::encodings::WireForm;
 use crate::error::Error;
@@ -44,41 +44,41 @@ impl SseFormat {
 }
 
 /// The blocks of all events, made once for all who read them together.
-pub(super) fn batch_blocks(bus: &Bus, batch: &Batch, format: SseFormat) -> Bytes {
+pub(super) fn batch_blocks(log: &LogView, batch: &Batch, format: SseFormat) -> Bytes {
     // A batch of one is its event's block, which other batches may have made.
     if let [event] = &**batch {
-        return event_block(bus, event, format).clone();
+        return event_block(log, event, format).clone();
     }
     let joined = || {
-        let blocks = batch.iter().map(|event| &**event_block(bus, event, format));
+        let blocks = batch.iter().map(|event| &**event_block(log, event, format));
         blocks.collect::<Vec<_>>().concat()
     };
     let blocks = batch.encodings.get_or_encode(format.wire_form(), joined);
     blocks.clone()
 }
 
-pub(crate) fn event_block<'e>(bus: &Bus, event: &'e Event, format: SseFormat) -> &'e Bytes {
+pub(crate) fn event_block<'e>(log: &LogView, event: &'e Event, format: SseFormat) -> &'e Bytes {
     event
         .encodings
         .get_or_encode(format.wire_form(), || match format {
-            SseFormat::Object => encode_block(bus, event, event_json(event)),
-            SseFormat::Raw => encode_raw_block(bus, event),
+            SseFormat::Object => encode_block(log, event, event_json(event)),
+            SseFormat::Raw => encode_raw_block(log, event),
         })
 }
 
-fn encode_raw_block(bus: &Bus, event: &Event) -> Vec<u8> {
+fn encode_raw_block(log: &LogView, event: &Event) -> Vec<u8> {
     let data = &event.sent.data;
     match event.sent.content_type.form() {
-        DataForm::Json | DataForm::Text => encode_block(bus, event, data),
+        DataForm::Json | DataForm::Text => encode_block(log, event, data),
         // An event stream carries text alone.
-        DataForm::Binary => encode_block(bus, event, STANDARD.encode(data).as_bytes()),
+        DataForm::Binary => encode_block(log, event, STANDARD.encode(data).as_bytes()),
     }
 }
 
-fn encode_block(bus: &Bus, event: &Event, data: &[u8]) -> Vec<u8> {
+fn encode_block(log: &LogView, event: &Event, data: &[u8]) -> Vec<u8> {
     // The fields in the order in which a person reads them; a parser takes any.
     let mut out = Vec::with_capacity(data.len() + BLOCK_OVERHEAD_BYTES);
-    out.extend_from_slice(format!("id: {}\n", bus.cursor(event.vid)).as_bytes());
+    out.extend_from_slice(format!("id: {}\n", log.cursor(event.vid)).as_bytes());
     if let Some(kind) = &event.sent.kind {
         out.extend_from_slice(format!("event: {kind}\n").as_bytes());
     }
@@ -105,7 +105,7 @@ fn push_data_lines(out: &mut Vec<u8>, data: &[u8]) {
     }
 }
 
-pub(super) fn step_block(bus: &Bus, step: Step) -> Bytes {
+pub(super) fn step_block(log: &LogView, step: Step) -> Bytes {
     match step {
         Step::Hello {
             epoch,
@@ -113,8 +113,8 @@ pub(super) fn step_block(bus: &Bus, step: Step) -> Bytes {
             last,
             heartbeat,
         } => hello_block(&epoch, first..=last, heartbeat),
-        Step::CaughtUp(vid) => caught_up_block(bus, vid),
-        Step::Progress(vid) => position_block(bus, vid),
+        Step::CaughtUp(vid) => caught_up_block(log, vid),
+        Step::Progress(vid) => position_block(log, vid),
         Step::Gap(gap) => named_block("gap", &json!(gap)),
         Step::Closing(closing) => closing_block(closing),
         Step::Events(..) => Bytes::new(),
@@ -131,16 +131,16 @@ fn hello_block(epoch: &Epoch, retained: RangeInclusive<Vid>, heartbeat: Duration
     named_block("hello", &hello)
 }
 
-fn caught_up_block(bus: &Bus, vid: Vid) -> Bytes {
+fn caught_up_block(log: &LogView, vid: Vid) -> Bytes {
     // The only named step that moves the cursor, past events that did not match.
-    let cursor = bus.cursor(vid).to_string();
+    let cursor = log.cursor(vid).to_string();
     let data = json!({ "cursor": cursor });
     format!("id: {cursor}\n{}", named("caught_up", &data)).into()
 }
 
 /// Moves the `lastEventId` of an `EventSource` and fires nothing.
-pub(crate) fn position_block(bus: &Bus, vid: Vid) -> Bytes {
-    format!("id: {}\n\n", bus.cursor(vid)).into()
+pub(crate) fn position_block(log: &LogView, vid: Vid) -> Bytes {
+    format!("id: {}\n\n", log.cursor(vid)).into()
 }
 
 fn named_block(name: &str, data: &serde_json::Value) -> Bytes {
@@ -174,7 +174,7 @@ mod tests {
     use sse_stream::{Sse, SseStream};
 
     use super::*;
-    use crate::bus::BusOptions;
+    use crate::bus::{Bus, BusOptions};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};
 
@@ -229,8 +229,8 @@ mod tests {
                 data: data.clone().into(),
             };
             let event = Event::new(7, 0, NewEvent::check(parts, 1000).expect("an event"));
-            let raw = read(event_block(&bus, &event, SseFormat::Raw).clone());
-            let object = read(event_block(&bus, &event, SseFormat::Object).clone());
+            let raw = read(event_block(&bus.log(), &event, SseFormat::Raw).clone());
+            let object = read(event_block(&bus.log(), &event, SseFormat::Object).clone());
             for block in [&raw, &object] {
                 prop_assert_eq!(block.event.as_deref(), event.sent.kind.as_deref());
                 prop_assert_eq!(block.id.clone(), Some(bus.cursor(7).to_string()));

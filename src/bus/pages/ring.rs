@@ -6,7 +6,7 @@
 //! - it is locked for a few events at a time, however long a reader's filter takes with each.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::cursor::Vid;
 use crate::engine::{Page, PageBudget, ReadRequest};
@@ -19,10 +19,11 @@ const LOOKED_AT_ONCE: usize = 512;
 pub(super) struct Ring {
     /// Read-locked while a page of pointers is copied, write-locked while the sequencer adds a
     /// group.
-    held: RwLock<Held>,
+    recent: RwLock<Recent>,
 }
 
-struct Held {
+struct Recent {
+    generation: u64,
     events: VecDeque<Arc<Event>>,
     bytes: usize,
     base: Vid,
@@ -32,39 +33,66 @@ impl Ring {
     /// An empty ring at the end of a log.
     pub(super) fn new(last: Vid) -> Self {
         Ring {
-            held: RwLock::new(Held {
-                events: VecDeque::new(),
-                bytes: 0,
-                base: last,
-            }),
+            recent: RwLock::new(Recent::empty(0, last)),
         }
     }
 
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.recent.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn push(&self, events: &[Arc<Event>]) {
-        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.change();
         for event in events {
-            held.bytes += event.size_bytes();
-            held.events.push_back(event.clone());
+            recent.bytes += event.size_bytes();
+            recent.events.push_back(event.clone());
         }
-        while held.events.len() > limits::RING_EVENTS
-            || (held.bytes > limits::RING_BYTES && held.events.len() > 1)
+        while recent.events.len() > limits::RING_EVENTS
+            || (recent.bytes > limits::RING_BYTES && recent.events.len() > 1)
         {
-            held.drop_oldest();
+            recent.drop_oldest();
         }
     }
 
     /// Forgets what the log has trimmed, so that a reader sees the same gap here as there.
     pub(super) fn trim_below(&self, first: Vid) {
-        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        while held.events.front().is_some_and(|e| e.vid < first) {
-            held.drop_oldest();
+        let mut recent = self.change();
+        while recent.events.front().is_some_and(|e| e.vid < first) {
+            recent.drop_oldest();
         }
-        held.base = held.base.max(first.saturating_sub(1));
+        recent.base = recent.base.max(first.saturating_sub(1));
+    }
+
+    /// The next events come behind this vid, and what lies before them is not in the ring.
+    pub(super) fn skip_to(&self, through: Vid) {
+        let mut recent = self.change();
+        *recent = Recent::empty(recent.generation, through);
+    }
+
+    /// The end of another log.
+    pub(super) fn reset(&self, generation: u64, last: Vid) {
+        *self.change() = Recent::empty(generation, last);
+    }
+
+    /// Puts the events before its base into the ring: all with `base < vid <= through`. Not if it has
+    /// moved on meanwhile.
+    pub(super) fn warm(&self, generation: u64, events: Vec<Arc<Event>>, base: Vid, through: Vid) {
+        let mut recent = self.change();
+        if (recent.generation, recent.base, recent.events.len()) != (generation, through, 0) {
+            return;
+        }
+        recent.bytes = events.iter().map(|event| event.size_bytes()).sum();
+        recent.events = events.into();
+        recent.base = base;
     }
 
     /// A page, or none when the ring no longer reaches back to where it begins.
-    pub(super) fn read(&self, request: &ReadRequest) -> Option<Page> {
-        let (mut page, mut left) = (self.read_part(request)?, request.budget);
+    pub(super) fn read(&self, generation: u64, request: &ReadRequest) -> Option<Page> {
+        let (mut page, mut left) = (self.read_part(generation, request)?, request.budget);
         let mut fresh = 0;
         while page.through < request.through {
             let bytes = page.events[fresh..].iter().map(|event| event.size_bytes());
@@ -81,7 +109,7 @@ impl Ring {
                 ..request.clone()
             };
             // What has left the ring meanwhile is read from the log, with the next page.
-            let Some(part) = self.read_part(&rest) else {
+            let Some(part) = self.read_part(generation, &rest) else {
                 break;
             };
             page.events.extend(part.events);
@@ -91,7 +119,7 @@ impl Ring {
     }
 
     /// The begin of a page, as far as it is read under one lock.
-    fn read_part(&self, request: &ReadRequest) -> Option<Page> {
+    fn read_part(&self, generation: u64, request: &ReadRequest) -> Option<Page> {
         let budget = PageBudget {
             scan: request.budget.scan.min(LOOKED_AT_ONCE),
             ..request.budget
@@ -100,12 +128,22 @@ impl Ring {
             budget,
             ..request.clone()
         };
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        (request.after >= held.base).then(|| held.read(&part))
+        let recent = self.recent();
+        let reaches_back = recent.generation == generation && request.after >= recent.base;
+        reaches_back.then(|| recent.read(&part))
     }
 }
 
-impl Held {
+impl Recent {
+    fn empty(generation: u64, base: Vid) -> Self {
+        Recent {
+            generation,
+            events: VecDeque::new(),
+            bytes: 0,
+            base,
+        }
+    }
+
     fn drop_oldest(&mut self) {
         if let Some(event) = self.events.pop_front() {
             self.bytes -= event.size_bytes();
@@ -171,8 +209,8 @@ mod tests {
                         scan,
                     },
                 };
-                let page = ring.read(&request).expect("it is in the ring");
-                let whole = ring.held.read().expect("the ring").read(&request);
+                let page = ring.read(0, &request).expect("it is in the ring");
+                let whole = ring.recent().read(&request);
                 let vids = |page: &Page| page.events.iter().map(|e| e.vid).collect::<Vec<_>>();
                 assert_eq!((vids(&page), page.first), (vids(&whole), whole.first));
                 assert_eq!(page.through, whole.through, "{request:?}");

@@ -9,10 +9,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
 use crate::config::{OriginsConfig, is_own_page};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 
 /// Answers preflight requests and marks answers as readable.
-pub(super) fn cors(config: &OriginsConfig) -> CorsLayer {
+pub(in crate::transport) fn cors(config: &OriginsConfig) -> CorsLayer {
     let exposed = [
         "grpc-status",
         "grpc-message",
@@ -39,7 +39,7 @@ pub(super) fn cors(config: &OriginsConfig) -> CorsLayer {
 
 /// The header that every answer has, whoever asks: who may read it, or that this depends on who
 /// asks.
-pub(super) fn mark(config: &OriginsConfig) -> (HeaderName, HeaderValue) {
+pub(in crate::transport) fn mark(config: &OriginsConfig) -> (HeaderName, HeaderValue) {
     if config.allow.is_empty() {
         return (
             header::ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -50,29 +50,38 @@ pub(super) fn mark(config: &OriginsConfig) -> (HeaderName, HeaderValue) {
 }
 
 fn allows(config: &OriginsConfig, origin: &HeaderValue) -> bool {
-    let origin = origin.to_str().unwrap_or_default();
+    let origin = text_of(origin);
     config.allow.iter().any(|allowed| allowed.is(origin))
 }
 
-/// May the page that sends this publish? What is no page sends no `Origin`.
+/// May whoever sends this publish? What is no page sends no `Origin`.
 ///
 /// A browser sends simple POSTs across origins without asking first, so this cannot be left to
 /// CORS.
-pub(super) fn check_origin(headers: &HeaderMap, config: &OriginsConfig) -> Result<()> {
+pub(super) fn may_publish(headers: &HeaderMap, config: &OriginsConfig) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
-        return Ok(());
+        return true;
     };
-    let text = origin.to_str().unwrap_or_default();
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    if host.is_some_and(|host| is_own_page(text, host)) || allows(config, origin) {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Forbidden,
-        format!(
-            "pages of {text:?} may not publish here; add the origin to origins.allow in the configuration"
-        ),
-    ))
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let is_own = host.is_some_and(|host| is_own_page(text_of(origin), host));
+    is_own || allows(config, origin)
+}
+
+/// What a page is answered that may not.
+pub(super) fn may_not_publish(headers: &HeaderMap) -> Error {
+    let origin = headers.get(header::ORIGIN).map(text_of).unwrap_or_default();
+    let detail = format!(
+        "pages of {origin:?} may not publish here; \
+         add the origin to origins.allow in the configuration"
+    );
+    Error::new(ErrorKind::Forbidden, detail)
+}
+
+/// An origin is ASCII; anything else is none.
+fn text_of(origin: &HeaderValue) -> &str {
+    origin.to_str().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -80,7 +89,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Overrides};
 
-    fn may_publish(origin: Option<&str>, allow: &[&str]) -> bool {
+    fn is_let_publish(origin: Option<&str>, allow: &[&str]) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("gateway.test:8080"));
         if let Some(origin) = origin {
@@ -91,24 +100,24 @@ mod tests {
         }
         let text = format!("[origins]\nallow = {allow:?}");
         let config = Config::parse(&text, Overrides::default()).expect("a configuration");
-        check_origin(&headers, &config.origins).is_ok()
+        may_publish(&headers, &config.origins)
     }
 
     #[test]
     fn pages_publish_to_their_own_gateway_and_where_they_are_allowed() {
-        assert!(may_publish(None, &[]));
-        assert!(may_publish(Some("http://gateway.test:8080"), &[]));
-        assert!(!may_publish(Some("https://elsewhere.test"), &[]));
-        assert!(!may_publish(Some("null"), &[]));
-        assert!(may_publish(
+        assert!(is_let_publish(None, &[]));
+        assert!(is_let_publish(Some("http://gateway.test:8080"), &[]));
+        assert!(!is_let_publish(Some("https://elsewhere.test"), &[]));
+        assert!(!is_let_publish(Some("null"), &[]));
+        assert!(is_let_publish(
             Some("https://elsewhere.test"),
             &["https://elsewhere.test"]
         ));
-        assert!(may_publish(
+        assert!(is_let_publish(
             Some("https://Elsewhere.test:443"),
             &["https://elsewhere.test"]
         ));
-        assert!(!may_publish(
+        assert!(!is_let_publish(
             Some("http://elsewhere.test"),
             &["https://elsewhere.test"]
         ));

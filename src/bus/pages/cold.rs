@@ -33,8 +33,15 @@ struct Block {
 #[derive(Clone)]
 struct BlockBytes;
 
-impl Weighter<u64, Block> for BlockBytes {
-    fn weight(&self, _: &u64, block: &Block) -> u64 {
+/// A block's number, in one generation of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct BlockKey {
+    generation: u64,
+    number: u64,
+}
+
+impl Weighter<BlockKey, Block> for BlockBytes {
+    fn weight(&self, _: &BlockKey, block: &Block) -> u64 {
         1 + block
             .events
             .iter()
@@ -43,7 +50,7 @@ impl Weighter<u64, Block> for BlockBytes {
     }
 }
 
-type Blocks = Cache<u64, Block, BlockBytes>;
+type Blocks = Cache<BlockKey, Block, BlockBytes>;
 
 pub(super) struct ColdBlocks(Arc<Blocks>);
 
@@ -63,15 +70,17 @@ impl ColdBlocks {
     pub(super) async fn read(
         &self,
         engine: &Arc<dyn Engine>,
+        generation: u64,
         request: ReadRequest,
     ) -> Result<Page> {
         let number = request.after / BLOCK_VIDS;
         if !request.filter.is_broad() || (number + 1) * BLOCK_VIDS > request.through {
             return engine.read(request).await;
         }
-        let block = match self.0.get(&number) {
+        let key = BlockKey { generation, number };
+        let block = match self.0.get(&key) {
             Some(block) => block,
-            None => self.load(engine, number).await?,
+            None => self.load(engine, key).await?,
         };
         if block.through <= request.after {
             return engine.read(request).await; // its events are so large that the block ends early
@@ -86,12 +95,17 @@ impl ColdBlocks {
         ))
     }
 
+    /// After a reset: frees the blocks of the log before, which nobody can find any more.
+    pub(super) fn forget_all(&self) {
+        self.0.clear();
+    }
+
     /// Loads a block, or waits for another one who does.
-    async fn load(&self, engine: &Arc<dyn Engine>, number: u64) -> Result<Block> {
+    async fn load(&self, engine: &Arc<dyn Engine>, key: BlockKey) -> Result<Block> {
         let (blocks, engine) = (self.0.clone(), engine.clone());
         let loading = tokio::spawn(async move {
             blocks
-                .get_or_insert_async(&number, read_block(&*engine, number))
+                .get_or_insert_async(&key, read_block(&*engine, key.number))
                 .await
         });
         AbortOnDropHandle::new(loading)

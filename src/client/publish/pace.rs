@@ -68,6 +68,11 @@ impl Pace {
         self.is_held_back |= !self.is_heard && unanswered > 0;
     }
 
+    /// When something was heard last, or began to be waited for.
+    pub(super) fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
     /// Has the request been ended before its time?
     pub(super) fn is_paused(&self) -> bool {
         self.is_paused
@@ -83,12 +88,12 @@ impl Pace {
     }
 
     /// When to end the request if nothing more happens.
-    pub(super) fn ends_at(&self, unanswered: usize, has_room: bool) -> Instant {
+    pub(super) fn ends_at(&self, unanswered: usize, has_space: bool) -> Instant {
         let patience_ends = self.heard_at + limits::PUBLISH_ANSWER_PATIENCE;
         if unanswered == 0 {
             self.heard_at.max(self.sent_at) + limits::PUBLISH_IDLE_REQUEST
         } else if self.is_held_back && !self.is_heard {
-            let linger = if has_room {
+            let linger = if has_space {
                 limits::PUBLISH_LINGER
             } else {
                 Duration::ZERO
@@ -106,8 +111,8 @@ mod tests {
 
     const NOW: Duration = Duration::ZERO;
 
-    fn wait(pace: &Pace, unanswered: usize, has_room: bool) -> Duration {
-        pace.ends_at(unanswered, has_room) - Instant::now()
+    fn wait(pace: &Pace, unanswered: usize, has_space: bool) -> Duration {
+        pace.ends_at(unanswered, has_space) - Instant::now()
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,0 +1,206 @@
+//! Pages of events: from memory where they are there, else from the log.
+//!
+//! Invariants:
+//! - what is kept in memory belongs to one generation of the log, and is never found by a reader of
+//!   another one;
+//! - what the log has trimmed leaves memory, so that all readers see the same gaps.
+
+mod cold;
+mod ring;
+mod shared;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::group::FilterGroup;
+use super::log_view::{LogSnapshot, LogView};
+use crate::cursor::Vid;
+use crate::engine::{Bounds, Engine, Page, PageBudget, ReadRequest};
+use crate::error::Result;
+use crate::event::Event;
+use crate::limits;
+use crate::topic::Filter;
+use cold::ColdBlocks;
+use ring::Ring;
+use shared::{PageKey, SharedPages};
+
+pub(super) use shared::SharedPage;
+
+/// The pages of a log, and where they come from.
+pub(super) struct Pages {
+    engine: Arc<dyn Engine>,
+    ring: Ring,
+    cold: ColdBlocks,
+    shared: SharedPages,
+    /// Others append as well, and may replace the log.
+    is_shared_log: bool,
+}
+
+/// A page that a reader asks for.
+pub(super) struct PageRequest {
+    pub(super) read: ReadRequest,
+    /// The generation of the log that the reader is on.
+    pub(super) generation: u64,
+    /// Where the page is shared by those of a group who are at the same position.
+    pub(super) key: Option<PageKey>,
+}
+
+impl Pages {
+    /// Nothing in memory yet, at the end of a log.
+    pub(super) fn new(engine: Arc<dyn Engine>, last: Vid, is_shared_log: bool) -> Self {
+        Pages {
+            engine,
+            ring: Ring::new(last),
+            cold: ColdBlocks::new(),
+            shared: SharedPages::new(),
+            is_shared_log,
+        }
+    }
+
+    /// The key of a page. It has to be made before the page is read: trimming meanwhile makes it
+    /// another one.
+    pub(super) fn key(&self, group: &FilterGroup, read: &ReadRequest, generation: u64) -> PageKey {
+        self.shared.key(group, read, generation)
+    }
+
+    /// A page that is in memory: one that others at the same position have read, or of the ring.
+    pub(super) fn cached(&self, request: &PageRequest) -> Option<SharedPage> {
+        if let Some(page) = request.key.and_then(|key| self.shared.get(key)) {
+            return Some(page);
+        }
+        let page = self.ring.read(request.generation, &request.read)?.into();
+        self.share(request.key, &page);
+        Some(page)
+    }
+
+    /// A page from the log, for a reader that is further back than the ring reaches.
+    /// None when the engine reads another log already, whose reset its tail has yet to report.
+    pub(super) async fn load(
+        &self,
+        request: PageRequest,
+        log: &LogView,
+    ) -> Result<Option<SharedPage>> {
+        let page = self
+            .cold
+            .read(&self.engine, request.generation, request.read)
+            .await?;
+        if !self.engine_is_on(log) {
+            return Ok(None);
+        }
+        let page = page.into();
+        self.share(request.key, &page);
+        Ok(Some(page))
+    }
+
+    /// The same for a page of those events that are the newest of their topic.
+    pub(super) async fn load_newest(
+        &self,
+        request: ReadRequest,
+        log: &LogView,
+    ) -> Result<Option<Page>> {
+        let page = self.engine.read_newest(request).await?;
+        Ok(self.engine_is_on(log).then_some(page))
+    }
+
+    /// A log with one writer is never replaced, and need not be asked.
+    fn engine_is_on(&self, log: &LogView) -> bool {
+        !self.is_shared_log || self.engine.state().lineage.epoch() == log.epoch()
+    }
+
+    fn share(&self, key: Option<PageKey>, page: &SharedPage) {
+        if let Some(key) = key {
+            self.shared.put(key, page);
+        }
+    }
+
+    /// Adds events that have become the newest of the log.
+    pub(super) fn push(&self, events: &[Arc<Event>]) {
+        self.ring.push(events);
+    }
+
+    /// Forgets what the log has trimmed.
+    pub(super) fn trimmed_below(&self, first: Vid) {
+        self.ring.trim_below(first);
+        self.shared.forget_all();
+    }
+
+    /// The next events come behind this vid, and those before it have not been added.
+    pub(super) fn skip_to(&self, through: Vid) {
+        self.ring.skip_to(through);
+    }
+
+    /// Another log from here on.
+    pub(super) fn reset(&self, generation: u64, last: Vid) {
+        self.ring.reset(generation, last);
+        self.cold.forget_all();
+        self.shared.forget_all();
+    }
+
+    /// Reads the newest events of a log into the ring, before any have been added.
+    ///
+    /// # Errors
+    /// What the engine's `read` says; then nothing was added.
+    pub(super) async fn warm(&self, LogSnapshot { log, bounds }: LogSnapshot) -> Result<()> {
+        let oldest = bounds.last.saturating_sub(limits::RING_EVENTS as u64);
+        let mut newest = Newest {
+            base: oldest.max(bounds.first - 1),
+            ..Newest::default()
+        };
+        let mut position = newest.base;
+        while position < bounds.last {
+            let page = self.engine.read(everything(position, bounds)).await?;
+            if page.through <= position {
+                break; // an engine that does not get on now is not waited for
+            }
+            position = page.through;
+            newest.add(page.events, page.first);
+        }
+        if position >= bounds.last {
+            self.ring.warm(
+                log.generation,
+                newest.events.into(),
+                newest.base,
+                bounds.last,
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The newest events of a log, within the bounds of the ring.
+#[derive(Default)]
+struct Newest {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    /// Every event of the log behind this vid has been added.
+    base: Vid,
+}
+
+impl Newest {
+    /// Adds the events that come next. `first` is the oldest one that is retained by now.
+    fn add(&mut self, events: Vec<Arc<Event>>, first: Vid) {
+        self.bytes += events.iter().map(|event| event.size_bytes()).sum::<usize>();
+        self.events.extend(events);
+        let is_over = |newest: &Newest| {
+            let oldest = newest.events.front();
+            newest.bytes > limits::RING_BYTES || oldest.is_some_and(|event| event.vid < first)
+        };
+        while is_over(self) {
+            let Some(oldest) = self.events.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.size_bytes();
+            self.base = oldest.vid;
+        }
+        self.base = self.base.max(first.saturating_sub(1));
+    }
+}
+
+fn everything(after: Vid, bounds: Bounds) -> ReadRequest {
+    ReadRequest {
+        after,
+        through: bounds.last,
+        filter: Filter::everything(),
+        budget: PageBudget::of_events(limits::PAGE_EVENTS),
+    }
+}
