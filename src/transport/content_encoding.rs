@@ -37,6 +37,7 @@ pub(super) fn decoded(headers: &HeaderMap, body: Body) -> Result<Body> {
 
 /// The encodings in the order in which they were applied, over all lines of the header.
 fn encodings_of(headers: &HeaderMap) -> Result<Vec<&str>> {
+    // Some clients and proxies name `identity`, which changes nothing.
     let mut names = Vec::new();
     for line in headers.get_all(header::CONTENT_ENCODING) {
         let text = line.to_str().map_err(|_| unsupported("other than ASCII"))?;

@@ -32,6 +32,7 @@ pub(super) fn read_elements<T>(
         read,
         refused: &mut refused,
     };
+    // Serde's visitor cannot return our error, so it leaves it in `refused`.
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let taken = deserializer.deserialize_seq(elements);
     // Nothing may follow the array.

@@ -52,6 +52,7 @@ pub(crate) fn parse_event(json: &[u8], max_event_bytes: usize) -> Result<NewEven
     if json.trim_ascii_start().first() != Some(&b'{') {
         return Err(not_an_event("it is not a JSON object"));
     }
+    // Texts are borrowed from the body; only what the event keeps is copied.
     let input: EventInput<'_> = serde_json::from_slice(json).map_err(not_an_event)?;
     input.check(max_event_bytes)
 }
@@ -97,6 +98,7 @@ impl EventInput<'_> {
     fn read_data(&self) -> Result<(Bytes, &str)> {
         let given = self.content_type.as_deref();
         let given = given.filter(|text| !text.is_empty());
+        // Which of the two is given says what kind of data it is.
         match (self.data, &self.data_base64) {
             (Some(json), None) => data_of_json(json, given),
             (None, Some(base64)) => data_of_base64(base64, given),

@@ -154,6 +154,7 @@ pub(super) struct PollHead<'a> {
 
 /// A long-poll's answer: the shared encodings of its events, with what stands around them.
 pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<Bytes> {
+    // The events' bytes are shared, not copied.
     let mut pieces = vec![poll_begin(head)];
     for (index, batch) in batches.iter().enumerate() {
         if index > 0 {

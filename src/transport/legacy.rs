@@ -82,6 +82,7 @@ fn parse(mut params: Params, config: &LegacyConfig) -> Result<(Start, Option<Str
         Some(text) => parse_maxvid(&text)?,
         None => Start::Earliest,
     };
+    // With a callback the answer is a script, which a page of any site may load.
     let callback = params.take("callback")?;
     let callback = callback.map(|name| check_callback(name, config.jsonp));
     Ok((start, callback.transpose()?))
@@ -159,6 +160,7 @@ fn headers(content_type: &'static str) -> HeaderMap {
 }
 
 fn report_gap(headers: &mut HeaderMap, gap: Option<&Gap>) {
+    // A cursor is ASCII, so a gap always fits into a header.
     let json = gap.and_then(|gap| serde_json::to_vec(gap).ok());
     let value = json.and_then(|json| HeaderValue::try_from(json).ok());
     headers.extend(value.map(|value| (GAP_HEADER, value)));

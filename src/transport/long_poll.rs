@@ -83,7 +83,7 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
     // Asked before the position is: it moves the position to the end.
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let bounds = state.bus.bounds();
-    let vid = polled.cut_at.unwrap_or(subscription.position());
+    let vid = polled.end(subscription);
     let log = subscription.log();
 
     // What a client needs to go on, whether there are events or not.
@@ -161,6 +161,11 @@ impl Polled {
         self.position = Some(position);
         self.bytes += bytes;
         self.batches.push(batch);
+    }
+
+    /// Where the next poll goes on.
+    fn end(&self, subscription: &Subscription) -> Vid {
+        self.cut_at.unwrap_or(subscription.position())
     }
 
     pub(super) fn first_event(&self) -> Option<&Arc<Event>> {

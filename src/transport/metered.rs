@@ -99,6 +99,7 @@ impl<E: MessageEnds + Unpin> HttpBody for Metered<E> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
             return self.poll_late(context).map(|late| Some(Err(late)));
         };
+        // What was paid is given back when the request is dropped, not at its end.
         let Some(frame) = frame else {
             return Poll::Ready(None);
         };

@@ -55,10 +55,10 @@ fn until_closed<T>(bus: Bus, lines: impl Stream<Item = T>) -> impl Stream<Item =
 
 /// The body's lines. Ends at the first error: what follows cannot be divided into lines.
 fn lines(body: Body) -> impl Stream<Item = Result<String>> {
-    let reader = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
+    let pieces = body.into_data_stream().map_err(io::Error::other);
     // A line is bounded, and so is the time between two of them.
     let codec = LinesCodec::new_with_max_length(limits::MAX_LINE_BYTES);
-    let lines = FramedRead::new(reader, codec);
+    let lines = FramedRead::new(StreamReader::new(pieces), codec);
     let timed = tokio_stream::StreamExt::timeout(lines, limits::NDJSON_IDLE);
     timed.map(|line| line.map_or_else(|_| Err(idle()), readable))
 }
@@ -140,10 +140,12 @@ async fn enqueue(
     max_event_bytes: usize,
 ) -> Result<Publishing> {
     let event = parse_event(line?.as_bytes(), max_event_bytes)?;
+    // Waits while the queue has no space, and so does the sender.
     stream.enqueue_with_backpressure(vec![event]).await
 }
 
 async fn answer(bus: &Bus, publishing: Result<Publishing>, line: u64) -> Bytes {
+    // An error of reading the line, of the queue or of the log: each has the line's number.
     let receipts = match publishing {
         Ok(publishing) => publishing.done().await,
         Err(error) => Err(error),

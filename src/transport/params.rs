@@ -94,6 +94,7 @@ fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Percent-decodes a part of an address.
 pub(super) fn decode(text: &str) -> Result<String> {
+    // Lossy decoding would publish to another topic than was meant.
     let decoded = percent_decode_str(text).decode_utf8();
     let decoded = decoded.map_err(|_| not_utf8())?;
     Ok(decoded.into())
@@ -117,9 +118,12 @@ fn repeated(name: &str, times: usize) -> Error {
 }
 
 fn contradiction(first: (&str, &str), second: (&str, &str)) -> Error {
-    let text = |(name, value): (&str, &str)| format!("{name}={:?}", shorten(value));
-    let (first, second) = (text(first), text(second));
+    let (first, second) = (shown(first), shown(second));
     Error::bad_request(format!("{first} and {second} differ; give one of them"))
+}
+
+fn shown((name, value): (&str, &str)) -> String {
+    format!("{name}={:?}", shorten(value))
 }
 
 fn unknown_parameter(name: &str, known: &str) -> Error {

@@ -195,13 +195,20 @@ impl From<Error> for Status {
 
 /// What the standard messages of `google.rpc` can add to a status.
 fn details(kind: ErrorKind, message: &str) -> Option<ErrorDetails> {
-    if kind == ErrorKind::BadRequest {
-        let violation = FieldViolation::new("", message);
-        return Some(ErrorDetails::with_bad_request([violation]));
+    match kind {
+        ErrorKind::BadRequest => Some(bad_request(message)),
+        kind => error_face(kind).retry_after_s.map(retry_info),
     }
-    let seconds = error_face(kind).retry_after_s?;
-    let delay = Duration::from_secs(seconds.into());
-    Some(ErrorDetails::with_retry_info(Some(delay)))
+}
+
+fn bad_request(message: &str) -> ErrorDetails {
+    let violation = FieldViolation::new("", message);
+    ErrorDetails::with_bad_request([violation])
+}
+
+fn retry_info(after_s: u32) -> ErrorDetails {
+    let delay = Duration::from_secs(after_s.into());
+    ErrorDetails::with_retry_info(Some(delay))
 }
 
 /// A status whose details hold the same `Gap` message as a stream that goes on behind a gap.

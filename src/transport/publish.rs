@@ -47,6 +47,7 @@ pub(super) async fn events(
 ) -> Result<Response> {
     // What refuses the request by its head comes before its body is read.
     Params::of(&state, query.as_deref())?.finish(NO_PARAMETERS)?;
+    // A stream of lines is read and answered while it comes.
     let body = decoded(&headers, body)?;
     if is_ndjson(&headers) {
         return Ok(ndjson::publish(state.bus, &caller, body));
@@ -59,7 +60,8 @@ pub(super) async fn events(
         return publish_batch(&state.bus, &caller, body, max_event_bytes).await;
     }
     let event = parse_event(&body, max_event_bytes)?;
-    drop(body); // not kept while the event waits for its commit
+    // Not kept while the event waits for its commit.
+    drop(body);
     let receipts = state.bus.publish(&caller, vec![event]).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
@@ -90,7 +92,8 @@ pub(crate) async fn publish_batch(
     let copied_bytes = body.as_ref().len();
     let decoded = bus.memory().reserve(MemoryKind::Decoded, copied_bytes)?;
     let batch = parse_batch(body.as_ref(), max_event_bytes)?;
-    drop(body); // not kept while the batch waits for its commit
+    // Not kept while the batch waits for its commit.
+    drop(body);
     let publishing = bus.enqueue(caller, batch)?;
     drop(decoded);
     Ok(receipts::batch(bus, &publishing.done().await?))
@@ -104,9 +107,7 @@ pub(super) async fn topic(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
-    let mut params = Params::of(&state, query.as_deref())?;
-    let (kind, id) = (params.take("type")?, params.take("id")?);
-    params.finish("type, id")?;
+    let (kind, id) = take_type_and_id(Params::of(&state, query.as_deref())?)?;
     let topic = decode(uri.path().strip_prefix(TOPICS).unwrap_or_default())?;
 
     // The body is the data, whatever it is.
@@ -123,9 +124,16 @@ pub(super) async fn topic(
         data: Bytes::copy_from_slice(&data),
     };
     let event = NewEvent::check(parts, max_event_bytes)?;
-    drop(data); // not kept while the event waits for its commit
+    // Not kept while the event waits for its commit.
+    drop(data);
     let receipts = state.bus.publish(&caller, vec![event]).await?;
     Ok(receipts::one(&state.bus, &receipts))
+}
+
+fn take_type_and_id(mut params: Params) -> Result<(Option<String>, Option<String>)> {
+    let taken = (params.take("type")?, params.take("id")?);
+    params.finish("type, id")?;
+    Ok(taken)
 }
 
 /// The content type, where it says something.

@@ -7,7 +7,7 @@
 
 use std::ops::Deref;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
@@ -36,6 +36,12 @@ impl AsRef<[u8]> for WholeBody {
     }
 }
 
+impl WholeBody {
+    fn free(bytes: Bytes) -> Self {
+        WholeBody { bytes, _held: None }
+    }
+}
+
 /// Reads a whole body, within its bounds of length and time and the memory budget.
 ///
 /// # Errors
@@ -53,11 +59,8 @@ async fn read(memory: &MemoryBudget, mut body: Body, max_bytes: usize) -> Result
     // Most bodies come whole with their head, and are used where they lie.
     let first = next_piece(&mut body).await?.unwrap_or_default();
     check_length(first.len(), max_bytes)?;
-    if axum::body::HttpBody::is_end_stream(&body) {
-        return Ok(WholeBody {
-            bytes: first,
-            _held: None,
-        });
+    if body.is_end_stream() {
+        return Ok(WholeBody::free(first));
     }
 
     // Copied together: pieces of a byte each would keep a buffer of the connection each.
@@ -98,6 +101,7 @@ impl Gathered {
     }
 
     fn push(&mut self, piece: &[u8]) -> Result<()> {
+        // Checked before it is paid: a body that is too large has its own error.
         check_length(self.bytes.len() + piece.len(), self.max_bytes)?;
         self.reserve(piece.len())?;
         self.bytes.extend_from_slice(piece);

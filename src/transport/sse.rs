@@ -26,7 +26,7 @@ use super::peer::Waiter;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{OnGap, Step, SubscribeRequest, Subscription};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -47,6 +47,7 @@ pub(super) async fn sse(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
+    // A mistake in the request is a status: coming back would not help.
     let params = Params::of(&state, query.as_deref())?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;
     // An EventSource gives up on a status, so what passes by itself is a stream that ends.
@@ -60,8 +61,8 @@ pub(super) async fn sse(
 
 fn parse(mut params: Params, header: Option<&str>) -> Result<(SubscribeRequest, Rendering)> {
     let format = take_format(&mut params)?;
-    // The header comes from the EventSource itself, and is newer than what its address says.
     let parameter = params.take_any(&LAST_EVENT_ID_PARAMS)?;
+    // The header comes from the EventSource itself, and is newer than what its address says.
     let last_event_id = header.or(parameter.as_deref());
     let asked = HttpSubscribe::take(&mut params, last_event_id)?;
     params.finish(&format!("{SUBSCRIBE_PARAMS}, format, lastEventId"))?;
@@ -75,10 +76,16 @@ fn parse(mut params: Params, header: Option<&str>) -> Result<(SubscribeRequest, 
 }
 
 fn take_format(params: &mut Params) -> Result<SseFormat> {
-    match params.take("format")?.as_deref() {
-        None | Some("object") => Ok(SseFormat::Object),
-        Some("raw") => Ok(SseFormat::Raw),
-        Some(_) => Err(Error::bad_request("format is neither object nor raw")),
+    let expected = || "neither object nor raw";
+    let format = params.take_parsed("format", parse_format, expected)?;
+    Ok(format.unwrap_or(SseFormat::Object))
+}
+
+fn parse_format(text: &str) -> Option<SseFormat> {
+    match text {
+        "object" => Some(SseFormat::Object),
+        "raw" => Some(SseFormat::Raw),
+        _ => None,
     }
 }
 

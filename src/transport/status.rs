@@ -16,7 +16,7 @@ use super::state::AppState;
 use crate::bus::Bus;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
-use crate::limits;
+use crate::limits::MAX_LISTED_TOPICS;
 use crate::memory::{MEMORY_KINDS, MemoryBudget, MemoryKind};
 use crate::source::register_metrics;
 use crate::topic::{Filter, Topic};
@@ -64,6 +64,7 @@ pub(super) async fn topics(
 /// The filter, the limit and the page token of a listing.
 fn take_topics(mut params: Params) -> Result<(Filter, u32, Option<String>)> {
     let topics = params.take_all("topic");
+    // Without a topic all are listed, but for the gateway's own.
     let filter = Filter::parse(topics.iter().map(String::as_str))?;
     let limit = take_limit(&mut params)?;
     let token = params.take("page_token")?;
@@ -84,6 +85,17 @@ pub(super) struct TopicList {
 }
 
 impl TopicList {
+    /// At most so many topics, and the last of them where more follow.
+    fn cut(mut topics: Vec<(Topic, u64)>, limit: usize) -> Self {
+        let is_last = topics.len() <= limit;
+        topics.truncate(limit);
+        let last_topic = topics.last().map(|(topic, _)| topic.clone());
+        TopicList {
+            topics,
+            next_page_token: last_topic.filter(|_| !is_last),
+        }
+    }
+
     fn json(&self) -> serde_json::Value {
         let topics: Vec<_> = self.topics.iter().map(topic_json).collect();
         // The last page has no token, so that a client knows it is the last.
@@ -114,29 +126,22 @@ pub(super) async fn list_topics(
     let after = after.map(Topic::trusted);
 
     // One more than is asked for shows whether there is a next page.
-    let mut topics = bus.topics(caller, filter, after, limit + 1).await?;
-    let is_last = topics.len() <= limit;
-    topics.truncate(limit);
-    let last_topic = topics.last().map(|(topic, _)| topic.clone());
-    Ok(TopicList {
-        topics,
-        next_page_token: last_topic.filter(|_| !is_last),
-    })
+    let topics = bus.topics(caller, filter, after, limit + 1).await?;
+    Ok(TopicList::cut(topics, limit))
 }
 
 fn checked_limit(limit: u32) -> Result<usize> {
-    const MOST: u32 = limits::MAX_LISTED_TOPICS;
     match limit {
-        0 => Ok(MOST as usize),
-        1..=MOST => Ok(limit as usize),
+        0 => Ok(MAX_LISTED_TOPICS as usize),
+        1..=MAX_LISTED_TOPICS => Ok(limit as usize),
         _ => Err(too_many_topics()),
     }
 }
 
 fn too_many_topics() -> Error {
-    let most = limits::MAX_LISTED_TOPICS;
-    let detail = format!("limit is more than {most} topics; read on with page_token");
-    Error::bad_request(detail)
+    Error::bad_request(format!(
+        "limit is more than {MAX_LISTED_TOPICS} topics; read on with page_token"
+    ))
 }
 
 pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Result<&'static str> {

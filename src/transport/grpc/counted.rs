@@ -90,11 +90,11 @@ const HEADERS: u32 = 8;
 
 impl PublishDecoder {
     /// Small messages are free: most are, and paying costs more than they take.
-    fn pay(&self, decoded_bytes: usize) -> Result<Option<Reservation>> {
-        if decoded_bytes < limits::PAID_FROM_BYTES {
+    fn pay(&self, bytes: usize) -> Result<Option<Reservation>> {
+        if bytes < limits::PAID_FROM_BYTES {
             return Ok(None);
         }
-        let held = self.memory.reserve(MemoryKind::Decoded, decoded_bytes)?;
+        let held = self.memory.reserve(MemoryKind::Decoded, bytes)?;
         Ok(Some(held))
     }
 }

@@ -60,8 +60,7 @@ fn timeout(value: &HeaderValue) -> Result<Duration> {
 
 fn bad_timeout() -> Error {
     Error::bad_request(format!(
-        "grpc-timeout is not a number of at most {MAX_DIGITS} digits \
-         and one of the units H, M, S, m, u, n"
+        "grpc-timeout is not up to {MAX_DIGITS} digits and a unit (H, M, S, m, u, n)"
     ))
 }
 

@@ -52,11 +52,10 @@ impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> tonic::
 
 /// A `vidette.v1.SubscribeResponse` other than events, framed.
 pub(super) fn encode(message: subscribe_response::Message) -> Bytes {
+    // Its length is known before it is encoded, so the frame is allocated once.
     let message = Some(message);
     let message = client_proto::SubscribeResponse { message };
-    let length = message.encoded_len();
-    let mut out = Vec::with_capacity(PREFIX_BYTES + length);
-    push_prefix(&mut out, length);
+    let mut out = frame_of(message.encoded_len());
     message.encode(&mut out).expect("a vector grows");
     out.into()
 }
@@ -72,10 +71,13 @@ pub(super) fn encoded_batch(batch: &Batch, cursor: impl FnOnce() -> String) -> B
 /// What stands before a message: that it is not compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-fn push_prefix(out: &mut Vec<u8>, length: usize) {
-    let length = u32::try_from(length).expect("a page is far below 4 GiB");
-    out.push(0);
-    out.extend_from_slice(&length.to_be_bytes());
+/// A frame that has its prefix already, and space for a message of this length.
+fn frame_of(length: usize) -> Vec<u8> {
+    let prefix = u32::try_from(length).expect("a page is far below 4 GiB");
+    let mut frame = Vec::with_capacity(PREFIX_BYTES + length);
+    frame.push(0);
+    frame.extend_from_slice(&prefix.to_be_bytes());
+    frame
 }
 
 // The numbers of the fields (proto/vidette/v1).
@@ -92,8 +94,7 @@ fn encode_batch(batch: &Batch, cursor: &str) -> Vec<u8> {
     let events = encode_events(batch, cursor);
     // The length of the whole message stands before it.
     let length = key_len(EVENTS) + encoded_len_varint(events.len() as u64) + events.len();
-    let mut out = Vec::with_capacity(PREFIX_BYTES + length);
-    push_prefix(&mut out, length);
+    let mut out = frame_of(length);
     push_bytes(&mut out, EVENTS, &events);
     out
 }

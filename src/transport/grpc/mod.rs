@@ -84,6 +84,7 @@ pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Rout
 type Service = proto::event_bus_server::EventBusServer<EventBusService>;
 
 fn service(state: AppState) -> Service {
+    // A listing of topics may be longer than a request, and is compressed where that pays.
     Service::new(EventBusService { state })
         .max_decoding_message_size(limits::SMALL_MESSAGE_BYTES)
         .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES)
@@ -150,7 +151,8 @@ fn over_bound_as_too_large(status: Status) -> Status {
 }
 
 fn is_over_bound(status: &Status) -> bool {
-    status.code() == tonic::Code::OutOfRange && status.details().is_empty() // a gap has details
+    // A gap has the same code, but it has details.
+    status.code() == tonic::Code::OutOfRange && status.details().is_empty()
 }
 
 fn too_large(status: &Status) -> Status {
@@ -186,6 +188,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
         &self,
         request: Request<proto::GetBusRequest>,
     ) -> std::result::Result<Response<proto::GetBusResponse>, Status> {
+        // The state of the log is for everybody who may do anything with it.
         RequestCaller::of(request.extensions())?.check_any_right()?;
         let answer = log_state(&self.state.bus);
         Ok(compressed_if_large(answer))

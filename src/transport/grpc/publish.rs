@@ -79,7 +79,8 @@ async fn publish(
 fn queued(bus: &Bus, caller: &Caller, request: PaidRequest) -> Result<Publishing> {
     let PaidRequest { message, held } = request;
     let publishing = bus.enqueue(caller, batch(bus, message)?);
-    drop(held); // the queue pays from here on
+    // The queue pays from here on.
+    drop(held);
     publishing
 }
 
@@ -135,7 +136,8 @@ fn publish_stream(
     let caller = RequestCaller::of(request.extensions())?;
     let answers = publish_all(state.bus.clone(), &caller, request.into_inner());
     let mut response = Response::new(answers);
-    response.disable_compression(); // an acknowledgement is smaller as it is
+    // An acknowledgement is smaller as it is.
+    response.disable_compression();
     Ok(response)
 }
 
@@ -166,6 +168,7 @@ fn until_closed<T>(
 ) -> impl Stream<Item = std::result::Result<T, Status>> {
     let (closing, closed) = (bus.clone(), async move { bus.closed().await });
     let end = async move { closing.is_closing().then(|| Err(Error::closing().into())) };
+    // A stream that the client has ended has no such last answer.
     let end = futures_util::stream::once(end).filter_map(ready);
     requests.take_until(Box::pin(closed)).chain(end)
 }
@@ -177,7 +180,8 @@ async fn enqueue(
 ) -> std::result::Result<Publishing, Status> {
     let PaidRequest { message, held } = request.map_err(over_bound_as_too_large)?;
     let batch = batch(&bus, message)?;
-    drop(held); // the queue pays from here on
+    drop(held);
+    // Waits while the queue has no space, and so does the client.
     Ok(stream.enqueue_with_backpressure(batch).await?)
 }
 

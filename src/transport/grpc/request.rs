@@ -20,6 +20,7 @@ use crate::transport::request::StartTexts;
 pub(super) async fn read_in_time(
     request: Request,
 ) -> std::result::Result<proto::SubscribeRequest, Status> {
+    // A client that does not end its request would hold the call without having a stream.
     let read = timeout(limits::BODY_TIMEOUT, read(request)).await;
     read.unwrap_or_else(|_| Err(too_slow().into()))
 }

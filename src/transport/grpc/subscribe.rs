@@ -83,6 +83,7 @@ fn frame(message: MessageOrEnd) -> std::result::Result<Frame<Bytes>, Infallible>
 
 pub(super) fn trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
+    // tonic percent-encodes the message, so that any text fits into a header.
     if let Err(error) = status.add_header(&mut trailers) {
         tracing::error!(%error, "a status does not fit into trailers");
     }
@@ -112,6 +113,7 @@ fn messages(mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item 
                 }
             }
         };
+        // A greeting that has not gone out yet takes a short message with it.
         let message = encoded(&subscription, step, &mut closing);
         let mut second = match greeting {
             Some(greeting) => {

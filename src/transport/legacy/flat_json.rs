@@ -26,6 +26,7 @@ pub(crate) fn flat_json(event: &Event) -> Vec<u8> {
 }
 
 fn push_fields(out: &mut Vec<u8>, fields: &ObjectFields<'_>) {
+    // The bus's vid stands first, in place of one that the publisher has written.
     for (name, value) in fields.0.iter().filter(|(name, _)| !is_vid(name)) {
         out.push(b',');
         out.extend_from_slice(name.get().as_bytes());
@@ -41,6 +42,7 @@ fn is_vid(name: &RawValue) -> bool {
 }
 
 fn object_fields(event: &Event) -> Option<ObjectFields<'_>> {
+    // A text that looks like an object is still a text.
     if event.sent.content_type.form() != DataForm::Json {
         return None;
     }

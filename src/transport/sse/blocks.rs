@@ -5,7 +5,8 @@
 //! - `id:` is always a full cursor, so the `Last-Event-ID` of a reconnect resumes exactly;
 //! - the named steps, but for `caught_up`, carry no `id:` and so never move the cursor.
 
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -78,13 +79,17 @@ fn encode_raw_block(log: &LogView, event: &Event) -> Vec<u8> {
 fn encode_block(log: &LogView, event: &Event, data: &[u8]) -> Vec<u8> {
     // The fields in the order in which a person reads them; a parser takes any.
     let mut out = Vec::with_capacity(data.len() + BLOCK_OVERHEAD_BYTES);
-    out.extend_from_slice(format!("id: {}\n", log.cursor(event.vid)).as_bytes());
+    push_line(&mut out, "id", log.cursor(event.vid));
     if let Some(kind) = &event.sent.kind {
-        out.extend_from_slice(format!("event: {kind}\n").as_bytes());
+        push_line(&mut out, "event", kind);
     }
     push_data_lines(&mut out, data);
     out.push(b'\n');
     out
+}
+
+fn push_line(out: &mut Vec<u8>, field: &str, value: impl Display) {
+    writeln!(out, "{field}: {value}").expect("a vector grows");
 }
 
 /// One `data:` line for each line of the data. A parser joins them with LF: CR and CRLF between
@@ -134,8 +139,8 @@ fn hello_block(epoch: &Epoch, retained: RangeInclusive<Vid>, heartbeat: Duration
 fn caught_up_block(log: &LogView, vid: Vid) -> Bytes {
     // The only named step that moves the cursor, past events that did not match.
     let cursor = log.cursor(vid).to_string();
-    let data = json!({ "cursor": cursor });
-    format!("id: {cursor}\n{}", named("caught_up", &data)).into()
+    let step = named("caught_up", &json!({ "cursor": cursor }));
+    format!("id: {cursor}\n{step}").into()
 }
 
 /// Moves the `lastEventId` of an `EventSource` and fires nothing.
