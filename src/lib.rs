@@ -14,7 +14,6 @@ mod encodings;
 pub mod error;
 pub mod event;
 pub mod limits;
-#[cfg(feature = "server")]
 pub mod lineage;
 #[cfg(feature = "server")]
 pub mod memory;

@@ -26,14 +26,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("caller", &["cursor", "error", "topic"]),
     ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
-    (
-        "engine",
-        &["cursor", "error", "event", "limits", "lineage", "topic"],
-    ),
     ("proto", &[]),
     (
         "client",
         &["cursor", "error", "event", "limits", "proto", "topic"],
+    ),
+    (
+        "engine",
+        &["cursor", "error", "event", "limits", "lineage", "topic"],
     ),
     (
         "bus",
@@ -55,8 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "source",
         &[
-            "bus", "caller", "config", "cursor", "engine", "error", "event", "limits", "lineage",
-            "topic",
+            "bus", "caller", "config", "cursor", "error", "event", "limits", "topic",
         ],
     ),
     (
@@ -209,7 +208,7 @@ fn modules_use_only_what_stands_before_them() {
     let mut wrong = Vec::new();
     let gateway = source_files()
         .into_iter()
-        .filter(|f| f.module != LOAD_GENERATOR);
+        .filter(|f| f.module != LOAD_GENERATOR && !f.path.ends_with("tests.rs"));
     for SourceFile { path, module, text } in gateway {
         let allowed = MAY_USE.iter().find(|(name, _)| *name == module);
         let (_, allowed) =

@@ -26,10 +26,8 @@ const INTERVAL_MS: std::ops::Range<u64> = 600..1400;
 pub(super) async fn run(bus: Bus) {
     while !bus.is_closing() {
         tokio::time::sleep(Duration::from_millis(fastrand::u64(INTERVAL_MS))).await;
-        if let Err(error) = bus
-            .publish(&Caller::gateway(), vec![door_event(Timestamp::now())])
-            .await
-        {
+        let event = door_event(Timestamp::now());
+        if let Err(error) = bus.publish(&Caller::gateway(), vec![event]).await {
             tracing::warn!(%error, "failed to publish a demo event");
         }
     }

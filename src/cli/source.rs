@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::{CommandResult, Failure};
 use crate::config::{DEFAULT_OUTBOX, TableName};
-use crate::source::postgres::schema::{DataType, Schema, Template, Watched};
+use crate::source::postgres::schema::{DataType, OutboxSchema, RowTemplate, WatchedTable};
 
 /// Prepare another program as a source of events, beside the publish endpoints.
 #[derive(Args)]
@@ -55,10 +55,10 @@ struct InitArgs {
     table: Option<TableName>,
     /// Topic of these events, with columns in braces: door.{doorno}
     #[arg(long, requires = "table")]
-    topic: Option<Template>,
+    topic: Option<RowTemplate>,
     /// Type of these events, with columns in braces
     #[arg(long = "type", value_name = "TYPE", requires = "table")]
-    kind: Option<Template>,
+    kind: Option<RowTemplate>,
 }
 
 pub(super) fn run(args: SourceArgs) -> CommandResult {
@@ -73,7 +73,7 @@ pub(super) fn run(args: SourceArgs) -> CommandResult {
 
 impl InitArgs {
     /// The tables and triggers that the flags describe.
-    fn schema(self) -> Result<Schema, Failure> {
+    fn schema(self) -> Result<OutboxSchema, Failure> {
         // The name goes into SQL, where a line break would end a comment.
         let role = self.role.as_deref().unwrap_or_default();
         if role.chars().any(char::is_control) {
@@ -82,11 +82,11 @@ impl InitArgs {
 
         let kind = self.kind;
         let watched = self.table.zip(self.topic);
-        Ok(Schema {
+        Ok(OutboxSchema {
             outbox: self.outbox,
             data: self.data,
             role: self.role,
-            watched: watched.map(|(table, topic)| Watched { table, topic, kind }),
+            watched: watched.map(|(table, topic)| WatchedTable { table, topic, kind }),
         })
     }
 }

@@ -23,6 +23,8 @@ mod readiness;
 mod requests;
 mod rewind;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub use gateway::{Gateway, StartError};
 pub use live::LiveConfig;

@@ -130,6 +130,12 @@ impl RouteTable {
         Ok(answer)
     }
 
+    /// The handlers, as nothing must reach them.
+    #[cfg(test)]
+    pub(super) fn without_access(&self) -> Router {
+        self.plain.clone()
+    }
+
     /// Lets a page read why it is refused.
     async fn refuse_page(
         &self,

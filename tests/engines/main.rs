@@ -2,6 +2,7 @@
 
 mod bench;
 mod closing;
+mod epochs;
 mod model;
 mod old_versions;
 mod order;

@@ -1,4 +1,4 @@
-//! Retention: what leaves the log, and what is told of it.
+//! Retention: what leaves the log, and what the engine reports of it.
 
 use std::time::Duration;
 

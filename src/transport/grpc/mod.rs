@@ -54,7 +54,8 @@ pub(crate) mod proto {
 /// The messages as a client has them, in which an event is a message like any other.
 pub(crate) use crate::proto as client_proto;
 
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vidette_descriptors.bin"));
+pub(super) const DESCRIPTORS: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/vidette_descriptors.bin"));
 
 /// What health is asked about: the gateway as a whole, and its service.
 pub(crate) const HEALTH_SERVICES: [&str; 2] = ["", "vidette.v1.EventBus"];
