@@ -47,32 +47,37 @@ pub use subscribing::{grpc_subscribe, query};
 
 /// An empty bus in memory. Its tasks run only while the runtime does.
 fn bus() -> (Runtime, Bus) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime");
-    let guard = runtime.enter();
-    let bus = Bus::start(Arc::new(MemoryEngine::new(MINUTE)), options());
-    drop(guard);
+    let runtime = runtime();
+    let bus = {
+        let _guard = runtime.enter();
+        Bus::start(Arc::new(MemoryEngine::new(MINUTE)), options())
+    };
     (runtime, bus)
+}
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().build().expect("a runtime")
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn options() -> BusOptions {
-    let retention = Retention {
-        max_age: MINUTE,
-        max_events: 1000,
-        max_bytes: 1 << 20,
-        dedupe_window: MINUTE,
-    };
     BusOptions {
         heartbeat: MINUTE,
         max_subscribers: 1,
         max_event_bytes: MAX_EVENT_BYTES,
-        retention,
+        retention: RETENTION,
     }
 }
+
+/// More than a target publishes.
+const RETENTION: Retention = Retention {
+    max_age: MINUTE,
+    max_events: 1000,
+    max_bytes: 1 << 20,
+    dedupe_window: MINUTE,
+};
 
 /// A bus for what asks it only for its epoch and options.
 fn idle_bus() -> &'static Bus {
@@ -82,8 +87,7 @@ fn idle_bus() -> &'static Bus {
 
 fn fields(json: &[u8]) -> Result<Fields, String> {
     let fields = serde_json::from_slice(json);
-    let text = String::from_utf8_lossy(json);
-    fields.map_err(|error| format!("{text:?} is not a JSON object: {error}"))
+    fields.map_err(|error| format!("{error} in {}", String::from_utf8_lossy(json)))
 }
 
 fn raw(value: &impl serde::Serialize) -> Box<RawValue> {

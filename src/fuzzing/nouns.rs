@@ -11,10 +11,16 @@ pub fn cursor(text: &str) -> Checked {
         hold!(expected.is_none(), "the cursor {text:?} was refused");
         return Ok(());
     };
-    let meaning = (read.vid, read.epoch.as_ref().map(Epoch::as_str));
-    hold!(Some(meaning) == expected, "{text:?} was read as {read:?}");
+    hold!(
+        Some(meaning(&read)) == expected,
+        "{text:?} was read as {read:?}"
+    );
     hold!(is_written_back(&read), "{read:?} does not read back");
     Ok(())
+}
+
+fn meaning(cursor: &Cursor) -> (u64, Option<&str>) {
+    (cursor.vid, cursor.epoch.as_ref().map(Epoch::as_str))
 }
 
 fn is_written_back(cursor: &Cursor) -> bool {
@@ -31,8 +37,12 @@ pub fn topic(text: &str) -> Checked {
         return Ok(());
     };
     hold!(expected, "the topic {text:?} was taken");
+    topic_is_kept(&topic, text)
+}
+
+fn topic_is_kept(topic: &Topic, text: &str) -> Checked {
     hold!(topic.as_str() == text, "{text:?} became {topic:?}");
-    hold!(Filter::all().matches(&topic), "{topic:?} is not of all");
+    hold!(Filter::all().matches(topic), "{topic:?} is not of all");
     hold!(matches_itself(text), "{text:?} is not itself");
     Ok(())
 }
@@ -70,19 +80,24 @@ fn pattern_matches(text: &str, topic: &str) -> Checked {
         return Ok(());
     };
     hold!(expected, "the pattern {text:?} was taken");
-    let matches = pattern.matches(topic);
-    let is_right = matches == oracle::matches(text, topic);
-    hold!(is_right, "{text:?} matches {topic:?}: {matches}");
+    matches_as_expected(&pattern, topic)?;
     prefix_fits(&pattern, topic)
+}
+
+fn matches_as_expected(pattern: &Pattern, topic: &str) -> Checked {
+    let matches = pattern.matches(topic);
+    let is_right = matches == oracle::matches(pattern.as_str(), topic);
+    hold!(is_right, "{pattern:?} matches {topic:?}: {matches}");
+    Ok(())
 }
 
 /// An engine looks for a pattern's topics by its literal prefix alone.
 fn prefix_fits(pattern: &Pattern, topic: &str) -> Checked {
-    let (text, prefix) = (pattern.as_str(), pattern.literal_prefix());
-    let is_prefix = text.starts_with(prefix);
-    hold!(is_prefix, "{prefix:?} is not a prefix of {text:?}");
-    let fits = topic.starts_with(prefix) || !pattern.matches(topic);
-    hold!(fits, "{text:?} matches {topic:?}, but {prefix:?} does not");
+    let prefix = pattern.literal_prefix();
+    let is_prefix = pattern.as_str().starts_with(prefix);
+    hold!(is_prefix, "{prefix:?} does not begin {pattern:?}");
+    let is_found = topic.starts_with(prefix) || !pattern.matches(topic);
+    hold!(is_found, "{prefix:?} of {pattern:?} hides {topic:?}");
     Ok(())
 }
 

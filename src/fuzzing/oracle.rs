@@ -2,12 +2,10 @@
 
 /// Reads a cursor by the letter of contract §3.
 pub(super) fn cursor(text: &str) -> Option<(u64, Option<&str>)> {
-    let (digits, epoch) = match text.split_once('-') {
-        Some((digits, epoch)) => (digits, Some(epoch)),
-        None => (text, None),
+    let Some((digits, epoch)) = text.split_once('-') else {
+        return Some((vid(text)?, None));
     };
-    let vid = vid(digits)?;
-    epoch.is_none_or(is_epoch).then_some((vid, epoch))
+    is_epoch(epoch).then_some((vid(digits)?, Some(epoch)))
 }
 
 fn vid(digits: &str) -> Option<u64> {
@@ -25,32 +23,35 @@ fn is_epoch(text: &str) -> bool {
 
 /// Contract §1, but for wildcards and the gateway's own topics.
 pub(super) fn topic(text: &str) -> bool {
-    let tokens: Vec<&str> = text.split('.').collect();
-    let is_bad = |letter: char| letter.is_whitespace() || letter.is_control();
-    text.len() <= 255
-        && tokens.len() <= 16
-        && tokens.iter().all(|token| !token.is_empty())
-        && !text.chars().any(is_bad)
+    let are_full = text.split('.').all(|token| !token.is_empty());
+    let is_short = text.len() <= 255 && text.split('.').count() <= 16;
+    are_full && is_short && !text.chars().any(is_bad)
+}
+
+fn is_bad(letter: char) -> bool {
+    letter.is_whitespace() || letter.is_control()
 }
 
 /// A topic of a filter: wildcards are whole tokens, `>` is the last.
 pub(super) fn pattern(text: &str) -> bool {
-    let tokens: Vec<&str> = text.split('.').collect();
-    let (last, others) = tokens.split_last().expect("a split has a part");
-    let is_last = *last == ">" || is_literal_or_star(last);
-    topic(text) && others.iter().all(is_literal_or_star) && is_last
+    // Only the last token may be a `>`.
+    let tokens = text.strip_suffix(".>").unwrap_or(text);
+    topic(text) && (text == ">" || tokens.split('.').all(is_literal_or_star))
 }
 
-fn is_literal_or_star(token: &&str) -> bool {
-    *token == "*" || !token.contains(['*', '>'])
+fn is_literal_or_star(token: &str) -> bool {
+    token == "*" || !token.contains(['*', '>'])
 }
 
 /// `*` stands for one token, a last `>` for one or more; the gateway's own topics have to be named.
 pub(super) fn matches(pattern: &str, topic: &str) -> bool {
-    let pattern: Vec<&str> = pattern.split('.').collect();
-    let topic: Vec<&str> = topic.split('.').collect();
+    let (pattern, topic) = (tokens(pattern), tokens(topic));
     let is_own = topic.len() > 1 && topic[0] == "vidette";
     (!is_own || pattern[0] == "vidette") && tokens_match(&pattern, &topic)
+}
+
+fn tokens(text: &str) -> Vec<&str> {
+    text.split('.').collect()
 }
 
 fn tokens_match(pattern: &[&str], topic: &[&str]) -> bool {
@@ -77,18 +78,20 @@ fn pair(text: &str) -> Option<(String, String)> {
 /// A parameter's name or value, byte by byte.
 fn decode(text: &str) -> Option<String> {
     let (mut decoded, mut rest) = (Vec::new(), text.as_bytes());
-    while let [byte, more @ ..] = rest {
+    while let Some((byte, more)) = decode_byte(rest) {
+        decoded.push(byte);
         rest = more;
-        match (byte, escaped(more)) {
-            (b'%', Some(code)) => {
-                decoded.push(code);
-                rest = &more[2..];
-            }
-            (b'+', _) => decoded.push(b' '),
-            (byte, _) => decoded.push(*byte),
-        }
     }
     String::from_utf8(decoded).ok()
+}
+
+fn decode_byte(text: &[u8]) -> Option<(u8, &[u8])> {
+    let (first, more) = text.split_first()?;
+    match (first, escaped(more)) {
+        (b'%', Some(byte)) => Some((byte, &more[2..])),
+        (b'+', _) => Some((b' ', more)),
+        (byte, _) => Some((*byte, more)),
+    }
 }
 
 /// The byte that two hexadecimal digits behind a `%` stand for.
@@ -125,11 +128,18 @@ pub(super) fn with_lf(text: &str) -> String {
 fn take_line((event, id, data): &mut StreamBlock, line: &str) {
     let (field, value) = line.split_once(':').unwrap_or((line, ""));
     let value = value.strip_prefix(' ').unwrap_or(value);
-    match (field, &data) {
-        ("event", _) => *event = value.into(),
-        ("id", _) if !value.contains('\0') => *id = Some(value.into()),
-        ("data", None) => *data = Some(value.into()),
-        ("data", Some(before)) => *data = Some(format!("{before}\n{value}")),
+    match field {
+        "event" => *event = value.into(),
+        "id" if !value.contains('\0') => *id = Some(value.into()),
+        "data" => push_line(data, value),
         _ => {}
     }
+}
+
+/// Further lines of the data are joined with LF.
+fn push_line(data: &mut Option<String>, line: &str) {
+    *data = Some(match data {
+        Some(before) => format!("{before}\n{line}"),
+        None => line.to_owned(),
+    });
 }

@@ -60,17 +60,18 @@ fn object_text(event: &Event) -> String {
 
 /// A parser of its own finds an event's block, a position and a raw block.
 fn blocks_arrive(event: &Event, object: &str) -> Checked {
-    let log = idle_bus().log();
-    let stream = [
-        event_block(&log, event, SseFormat::Object).clone(),
-        position_block(&log, VID + 1),
-        event_block(&log, event, SseFormat::Raw).clone(),
-    ];
-    let stream = String::from_utf8(stream.concat());
-    let stream = stream.map_err(|error| format!("an event stream is UTF-8: {error}"))?;
-    let (blocks, expected) = (oracle::sse(&stream), expected_blocks(&event.sent, object));
+    let blocks = oracle::sse(&stream_of(event)?);
+    let expected = expected_blocks(&event.sent, object);
     hold!(blocks == expected, "{expected:?} arrived as {blocks:?}");
     Ok(())
+}
+
+fn stream_of(event: &Event) -> Result<String, String> {
+    let log = idle_bus().log();
+    let block = |format| event_block(&log, event, format).clone();
+    let position = position_block(&log, VID + 1);
+    let stream = [block(SseFormat::Object), position, block(SseFormat::Raw)];
+    String::from_utf8(stream.concat()).map_err(|error| error.to_string())
 }
 
 fn expected_blocks(sent: &NewEvent, object: &str) -> [StreamBlock; 3] {
@@ -97,10 +98,14 @@ fn object_fits(sent: &NewEvent, object: &str) -> Checked {
     let (name, value) = shown_data(sent);
     let data = arrived.get(name).map(|data| data.get().to_owned());
     hold!(data == Some(with_lf(&value)), "{value} arrived as {data:?}");
+    text_arrives(&arrived, "type", sent.kind.as_deref())?;
+    text_arrives(&arrived, "id", sent.id.as_deref())
+}
 
-    let texts = ["type", "id"].map(|name| text_field(&arrived, name));
-    let sent = [&sent.kind, &sent.id].map(|text| text.as_deref().map(str::to_owned));
-    hold!(texts == sent, "{sent:?} arrived as {texts:?}");
+fn text_arrives(object: &Fields, name: &str, sent: Option<&str>) -> Checked {
+    let arrived = text_field(object, name);
+    let is_same = arrived.as_deref() == sent;
+    hold!(is_same, "{sent:?} arrived as {arrived:?}");
     Ok(())
 }
 
@@ -125,33 +130,42 @@ pub fn legacy(input: &[u8]) -> Checked {
         return Ok(());
     };
     callback_is_a_name(callback)?;
+    let content_type = Some(content_type);
+    let parts = EventParts::default();
     let sent = checked(EventParts {
-        content_type: Some(content_type),
+        content_type,
         data,
-        ..EventParts::default()
+        ..parts
     });
     sent.map_or(Ok(()), flat_object_fits)
 }
 
 fn callback_is_a_name(callback: &str) -> Checked {
-    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_$.".contains(letter);
     let is_taken = legacy::check_callback(callback.into(), true).is_ok();
-    let is_right = !is_taken || callback.chars().all(is_name);
+    let is_right = !is_taken || callback.chars().all(is_name_letter);
     hold!(is_right, "the callback {callback:?} was taken");
     Ok(())
+}
+
+fn is_name_letter(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "_$.".contains(letter)
 }
 
 fn flat_object_fits(sent: NewEvent) -> Checked {
     let mut expected = named_fields(&flat_fields(&sent))?;
     expected.insert("vid".into(), VID.to_string());
-
-    let flat = String::from_utf8(legacy::flat_json(&Event::new(VID, 0, sent)));
-    let flat = flat.map_err(|error| error.to_string())?;
-    let is_for_eval = !flat.contains(['\u{2028}', '\u{2029}']);
-    hold!(is_for_eval, "{flat:?} has a line separator");
-    let flat = named_fields(&flat)?;
+    let flat = named_fields(&flat_text(sent)?)?;
     hold!(flat == expected, "{expected:?} was written as {flat:?}");
     Ok(())
+}
+
+fn flat_text(sent: NewEvent) -> Result<String, String> {
+    let flat = String::from_utf8(legacy::flat_json(&Event::new(VID, 0, sent)));
+    let flat = flat.map_err(|error| error.to_string())?;
+    // JavaScript of that era would end a line there.
+    let is_for_eval = !flat.contains(['\u{2028}', '\u{2029}']);
+    hold!(is_for_eval, "{flat:?} has a line separator");
+    Ok(flat)
 }
 
 /// An object as it is, and anything else below the name of its data.
@@ -179,10 +193,12 @@ impl From<Box<RawValue>> for FieldName {
 /// The fields of an object as a web page sees them: of those of one name the last, line separators
 /// as escapes.
 fn named_fields(json: &str) -> Result<BTreeMap<String, String>, String> {
-    let fields: Result<BTreeMap<FieldName, Box<RawValue>>, _> = serde_json::from_str(json);
-    let fields = fields.map_err(|error| format!("{json:?}: {error}"))?;
-    let named = |(FieldName(name), value): (_, Box<RawValue>)| (name, escaped(value.get()));
-    Ok(fields.into_iter().map(named).collect())
+    let fields: BTreeMap<FieldName, Box<RawValue>> =
+        serde_json::from_str(json).map_err(|error| error.to_string())?;
+    let fields = fields.into_iter();
+    Ok(fields
+        .map(|(name, value)| (name.0, escaped(value.get())))
+        .collect())
 }
 
 fn escaped(text: &str) -> String {

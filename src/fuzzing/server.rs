@@ -20,19 +20,19 @@ pub fn head(bytes: &[u8]) -> Checked {
     let Some(taken) = head::parse(&Bytes::copy_from_slice(bytes), |_, _| true) else {
         return Ok(());
     };
-    let Some(request) = read(bytes) else {
-        return Err("what was taken is no request".into());
-    };
+    let request = read(bytes).ok_or("what was taken is no request")?;
     first_line_fits(&taken.request, &request)?;
     headers_fit(taken.request.headers(), &request)?;
-    let body_bytes = taken.length - request.head_bytes;
     let length = taken.request.body().size_hint().exact();
-    body_fits(&request, body_bytes, length)?;
-
-    let keep_alive = taken.keep_alive;
-    let is_right = keep_alive != says_close(&request);
-    hold!(is_right, "keep_alive is {keep_alive}");
+    body_fits(&request, taken.length - request.head_bytes, length)?;
+    connection_fits(&request, taken.keep_alive)?;
     no_part_is_taken(&bytes[..taken.length])
+}
+
+fn connection_fits(request: &ReadRequest<'_>, keep_alive: bool) -> Checked {
+    let is_right = keep_alive != says_close(request);
+    hold!(is_right, "keep_alive is {keep_alive}");
+    Ok(())
 }
 
 fn first_line_fits<B>(taken: &axum::http::Request<B>, request: &ReadRequest<'_>) -> Checked {
@@ -49,8 +49,8 @@ fn headers_fit(taken: &axum::http::HeaderMap, request: &ReadRequest<'_>) -> Chec
     hold!(taken.len() == request.headers.len(), "{taken:?}");
     for (name, value) in &request.headers {
         let mut values = taken.get_all(name).iter();
-        let is_there = values.any(|taken| taken.as_bytes() == *value);
-        hold!(is_there, "{name} is not as sent: {taken:?}");
+        let is_kept = values.any(|taken| taken.as_bytes() == *value);
+        hold!(is_kept, "{name} is not as sent: {taken:?}");
     }
     Ok(())
 }
@@ -75,7 +75,6 @@ fn no_part_is_taken(bytes: &[u8]) -> Checked {
 
 /// The length that everybody must find: no body, or one that is given once and in digits.
 fn plain_body(request: &ReadRequest<'_>) -> Option<usize> {
-    const CHANGES_LENGTH: [&str; 3] = ["transfer-encoding", "upgrade", "expect"];
     let mut headers = request.headers.iter();
     if headers.any(|(name, _)| CHANGES_LENGTH.contains(&&**name)) {
         return None;
@@ -87,6 +86,8 @@ fn plain_body(request: &ReadRequest<'_>) -> Option<usize> {
         _ => None,
     }
 }
+
+const CHANGES_LENGTH: [&str; 3] = ["transfer-encoding", "upgrade", "expect"];
 
 fn values<'r>(request: &'r ReadRequest<'_>, name: &str) -> impl Iterator<Item = &'r [u8]> {
     let named = request

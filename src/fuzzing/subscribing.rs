@@ -55,17 +55,18 @@ fn names_are_known(rest: Params, pairs: &Pairs) -> Checked {
     let known: Vec<&str> = SUBSCRIBE_PARAMS.split(", ").chain(["_"]).collect();
     let are_known = pairs.0.iter().all(|(name, _)| known.contains(&&**name));
     let are_taken = rest.finish("").is_ok();
-    hold!(
-        are_taken == are_known,
-        "unknown parameters in {:?}",
-        pairs.0
-    );
+    hold!(are_taken == are_known, "taken: {are_taken}, {:?}", pairs.0);
+    let mut single = known.iter().filter(|name| !is_repeatable(name));
+    single.try_for_each(|name| is_single(pairs, name))
+}
 
-    let single = known.iter().filter(|name| !matches!(**name, "topic" | "_"));
-    for name in single {
-        let times = pairs.all(name).len();
-        hold!(times <= 1, "{name} was taken {times} times");
-    }
+fn is_repeatable(name: &str) -> bool {
+    matches!(name, "topic" | "_")
+}
+
+fn is_single(pairs: &Pairs, name: &str) -> Checked {
+    let times = pairs.all(name).len();
+    hold!(times <= 1, "{name} was taken {times} times");
     Ok(())
 }
 
@@ -74,20 +75,22 @@ fn start_is_meant(start: &Start, pairs: &Pairs, last_event_id: Option<&str>) -> 
     start_fits(start, last_event_id.or(after.as_deref()), since.as_deref())?;
     let snapshot = pairs.one("snapshot").unwrap_or_default();
     let is_snapshot = matches!(&*snapshot, "true" | "1");
-    let given = [after.is_some(), since.is_some(), is_snapshot];
+    is_one_start([after.is_some(), since.is_some(), is_snapshot])
+}
+
+fn is_one_start(given: [bool; 3]) -> Checked {
     let starts = given.iter().filter(|given| **given).count();
-    hold!(starts <= 1, "{starts} starts were taken: {:?}", pairs.0);
+    hold!(starts <= 1, "{starts} starts were taken");
     Ok(())
 }
 
 /// Is the limit that of the text, and within its bounds?
 fn limit_fits(request: &SubscribeRequest, text: Option<String>) -> Checked {
-    let limit = text.map(|text| text.parse::<u64>()).transpose();
-    let limit = limit.map_err(|error| error.to_string())?;
-    let taken = request.limit.map(u64::from);
+    let limit = text.map(|text| text.parse()).transpose();
+    let limit = limit.map_err(|_| "a limit that is no number was taken")?;
+    let taken = request.limit;
     hold!(taken == limit, "limit {limit:?} was taken as {taken:?}");
-    let bounds = 1..=u64::from(limits::MAX_LIMIT);
-    let is_within = limit.is_none_or(|limit| bounds.contains(&limit));
+    let is_within = limit.is_none_or(|limit| (1..=limits::MAX_LIMIT).contains(&limit));
     hold!(is_within, "limit {limit:?} was taken");
     Ok(())
 }
@@ -138,16 +141,16 @@ fn is_other_start(start: &Start, since: Option<&str>) -> bool {
 fn filter_fits(filter: &Filter, topics: &[String]) -> Checked {
     let patterns: Vec<&str> = filter.patterns().iter().map(Pattern::as_str).collect();
     let are_patterns = patterns.iter().all(|pattern| oracle::pattern(pattern));
-    hold!(
-        patterns.len() <= 100 && are_patterns,
-        "{patterns:?} was taken"
-    );
-
-    let expected = expected_patterns(topics);
-    let is_same = expected.iter().all(|topic| patterns.contains(topic))
-        && patterns.iter().all(|pattern| expected.contains(pattern));
-    hold!(is_same, "{expected:?} was read as {patterns:?}");
+    let is_filter = patterns.len() <= 100 && are_patterns;
+    hold!(is_filter, "{patterns:?} was taken");
+    let asked = expected_patterns(topics);
+    let is_same = holds_all(&patterns, &asked) && holds_all(&asked, &patterns);
+    hold!(is_same, "{asked:?} was read as {patterns:?}");
     Ok(())
+}
+
+fn holds_all(patterns: &[&str], others: &[&str]) -> bool {
+    others.iter().all(|other| patterns.contains(other))
 }
 
 fn expected_patterns(topics: &[String]) -> Vec<&str> {
@@ -168,20 +171,24 @@ pub fn grpc_subscribe(message: &[u8]) -> Checked {
     message_start_fits(&request, &taken.start)?;
     let is_known = (0..=2).contains(&request.on_gap);
     hold!(is_known, "on_gap = {} was taken", request.on_gap);
-    let is_limit = taken.limit.unwrap_or(0) == request.limit && request.limit <= limits::MAX_LIMIT;
-    hold!(is_limit, "{request:?}: {taken:?}");
+    message_limit_fits(request.limit, taken.limit)?;
     filter_fits(&taken.filter, &request.topic)
 }
 
+fn message_limit_fits(limit: u32, taken: Option<u32>) -> Checked {
+    let is_right = taken.unwrap_or(0) == limit && limit <= limits::MAX_LIMIT;
+    hold!(is_right, "limit {limit} was taken as {taken:?}");
+    Ok(())
+}
+
 fn message_start_fits(request: &proto::SubscribeRequest, start: &Start) -> Checked {
-    let given = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
-    let (after, since) = (given(&request.after), given(&request.since));
-    start_fits(start, after.as_deref(), since.as_deref())?;
+    let (after, since) = (not_empty(&request.after), not_empty(&request.since));
+    start_fits(start, after, since)?;
     let is_snapshot = *start == Start::Snapshot;
     hold!(request.snapshot == is_snapshot, "{request:?}: {start:?}");
+    is_one_start([after.is_some(), since.is_some(), is_snapshot])
+}
 
-    let given = [after.is_some(), since.is_some(), request.snapshot];
-    let starts = given.iter().filter(|given| **given).count();
-    hold!(starts <= 1, "{starts} starts were taken: {request:?}");
-    Ok(())
+fn not_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
