@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vidette::engine::{Bounds, EngineKind, SqliteEngine};
+use vidette::engine::{Bounds, SqliteEngine};
 use vidette::lineage::Lineage;
 
 use crate::bench::{Bench, T0};
@@ -29,21 +29,14 @@ async fn append(bench: &Bench, count: u64) {
 /// Closes the log, and waits until its threads have.
 async fn close(bench: &mut Bench) {
     bench.close();
-    all_closed(data_dir(bench)).await;
-}
-
-fn data_dir(bench: &Bench) -> &Path {
-    let EngineKind::Sqlite { data_dir } = bench.kind() else {
-        panic!("not on disk")
-    };
-    data_dir
+    all_closed(&bench.data_dir()).await;
 }
 
 /// A copy of the closed log's folder.
 fn back_up(bench: &Bench, name: &str) -> PathBuf {
-    let backup = data_dir(bench).with_file_name(name);
+    let backup = bench.data_dir().with_file_name(name);
     fs::create_dir(&backup).expect("a folder");
-    overwrite(data_dir(bench), &backup);
+    overwrite(&bench.data_dir(), &backup);
     backup
 }
 
@@ -58,9 +51,9 @@ fn overwrite(from: &Path, to: &Path) {
 /// Puts a backup in the place of the log, whose folder is moved away.
 fn restore(bench: &Bench, backup: &Path) {
     let away = format!("away-{}", fastrand::u64(..));
-    fs::rename(data_dir(bench), data_dir(bench).with_file_name(away)).expect("it is moved away");
-    fs::create_dir(data_dir(bench)).expect("a folder");
-    overwrite(backup, data_dir(bench));
+    fs::rename(&bench.data_dir(), bench.data_dir().with_file_name(away)).expect("it is moved away");
+    fs::create_dir(&bench.data_dir()).expect("a folder");
+    overwrite(backup, &bench.data_dir());
 }
 
 /// A log with three events that has been backed up, gone on to six and been closed.
@@ -99,12 +92,12 @@ async fn a_log_that_is_opened_again_or_moved_keeps_its_epoch() {
     bench.reopen();
     close(&mut bench).await;
 
-    let moved = data_dir(&bench).with_file_name("moved");
-    fs::rename(data_dir(&bench), &moved).expect("it is moved");
+    let moved = bench.data_dir().with_file_name("moved");
+    fs::rename(&bench.data_dir(), &moved).expect("it is moved");
     let elsewhere = SqliteEngine::open(&moved, std::time::Duration::from_secs(1));
     drop(elsewhere.expect("it opens there"));
     all_closed(&moved).await;
-    fs::rename(&moved, data_dir(&bench)).expect("it is moved back");
+    fs::rename(&moved, &bench.data_dir()).expect("it is moved back");
     bench.reopen();
     assert_eq!(lineage(&bench), before);
 }
@@ -124,14 +117,14 @@ async fn a_backup_that_is_copied_over_the_database_itself_begins_a_new_epoch() {
 #[tokio::test]
 async fn a_folder_that_is_copied_over_the_folder_itself_begins_a_new_epoch() {
     let (mut bench, backup, before) = backed_up_log().await;
-    overwrite(&backup, data_dir(&bench));
+    overwrite(&backup, &bench.data_dir());
     bench.reopen();
     assert_eq!(earlier(&lineage(&bench)), [format!("3-{}", before.epoch())]);
 
     // And once more: the backup knows nothing of the epoch that was begun meanwhile.
     append(&bench, 9).await;
     close(&mut bench).await;
-    overwrite(&backup, data_dir(&bench));
+    overwrite(&backup, &bench.data_dir());
     bench.reopen();
     assert_eq!(earlier(&lineage(&bench)), [format!("3-{}", before.epoch())]);
 }
@@ -143,7 +136,7 @@ async fn a_backup_that_has_all_events_may_be_copied_over_the_database() {
     let before = lineage(&bench);
     close(&mut bench).await;
     let backup = back_up(&bench, "backup");
-    overwrite(&backup, data_dir(&bench));
+    overwrite(&backup, &bench.data_dir());
     bench.reopen();
     assert_eq!(
         lineage(&bench),
@@ -198,12 +191,12 @@ async fn a_new_epoch_that_is_requested_begins_once() {
     let mut bench = Bench::sqlite();
     append(&bench, 3).await;
     let before = lineage(&bench);
-    let refused = SqliteEngine::begin_new_epoch(data_dir(&bench));
+    let refused = SqliteEngine::begin_new_epoch(&bench.data_dir());
     let refused = refused.expect_err("the log is open").to_string();
     assert!(refused.contains("is held by"), "{refused}");
 
     close(&mut bench).await;
-    SqliteEngine::begin_new_epoch(data_dir(&bench)).expect("it begins");
+    SqliteEngine::begin_new_epoch(&bench.data_dir()).expect("it begins");
     bench.reopen();
     let branched = lineage(&bench);
     assert_eq!(earlier(&branched), [format!("3-{}", before.epoch())]);

@@ -7,7 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{ALL, Ask, read_all};
+use crate::common::read::{ALL, SubscribeParams, read_all};
 use crate::folders::{Disk, EVENTS, difference, files, make_killed_log, make_log, sqlite3};
 
 /// Fails to start, names the folder, says what is wrong and what to do, and leaves everything as it
@@ -119,7 +119,7 @@ async fn a_new_log_on_a_full_disk_is_refused_and_one_that_is_there_is_served() {
     for _ in 0..2 {
         let mut gateway = Gateway::start_at(Setup::default(), &new);
         for via in ALL {
-            let read = read_all(via, &gateway, &Ask::earliest()).await;
+            let read = read_all(via, &gateway, &SubscribeParams::earliest()).await;
             assert_eq!(read.len() as u64, EVENTS, "{via:?}, full, with a log");
         }
         gateway.kill();
@@ -279,7 +279,7 @@ async fn an_undamaged_folder_works_again_after_an_end_and_after_a_kill() {
             (&bus["epoch"], &json!(EVENTS + 5 + 5 * round))
         );
         for via in ALL {
-            let vids: Vec<u64> = read_all(via, &gateway, &Ask::earliest())
+            let vids: Vec<u64> = read_all(via, &gateway, &SubscribeParams::earliest())
                 .await
                 .iter()
                 .map(|e| e.vid)

@@ -122,7 +122,7 @@ pub(crate) fn difference(
     let names = before
         .keys()
         .chain(after.keys().filter(|name| !before.contains_key(*name)));
-    let told = names.filter_map(|name| match (before.get(name), after.get(name)) {
+    let changes = names.filter_map(|name| match (before.get(name), after.get(name)) {
         (Some(old), Some(new)) if old == new => None,
         (Some(old), Some(new)) => Some(format!(
             "{name} was changed ({} bytes, then {})",
@@ -132,7 +132,7 @@ pub(crate) fn difference(
         (Some(old), None) => Some(format!("{name} is gone ({} bytes)", old.len())),
         (None, new) => Some(format!("{name} is new ({} bytes)", new.map_or(0, Vec::len))),
     });
-    told.collect()
+    changes.collect()
 }
 
 /// How many events [`make_log`] puts into a log.

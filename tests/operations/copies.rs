@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{ALL, Ask, Gap, Reader, Step};
+use crate::common::read::{ALL, Gap, Reader, Step, SubscribeParams};
 
 /// What a reader got up to the live end, in short.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,8 +16,8 @@ struct Read {
     data: Vec<String>,
 }
 
-async fn read_after(via: crate::common::read::Via, gateway: &Gateway, cursor: &str) -> Read {
-    let ask = Ask::after(cursor);
+async fn read_after(via: crate::common::read::Transport, gateway: &Gateway, cursor: &str) -> Read {
+    let ask = SubscribeParams::after(cursor);
     let opened = Reader::open(via, gateway, &ask).await;
     let (steps, _) = opened.expect("a subscription").until_caught_up().await;
     let mut read = Read::default();
