@@ -7,7 +7,7 @@ use super::Checked;
 use crate::server::head;
 
 /// A request as a second reader finds it.
-struct ReadRequest<'b> {
+struct ParsedRequest<'b> {
     method: &'b str,
     target: &'b str,
     headers: Vec<(String, &'b [u8])>,
@@ -29,13 +29,13 @@ pub fn head(bytes: &[u8]) -> Checked {
     no_part_is_taken(&bytes[..taken.length])
 }
 
-fn connection_fits(request: &ReadRequest<'_>, keep_alive: bool) -> Checked {
+fn connection_fits(request: &ParsedRequest<'_>, keep_alive: bool) -> Checked {
     let is_right = keep_alive != says_close(request);
     hold!(is_right, "keep_alive is {keep_alive}");
     Ok(())
 }
 
-fn first_line_fits<B>(taken: &axum::http::Request<B>, request: &ReadRequest<'_>) -> Checked {
+fn first_line_fits<B>(taken: &axum::http::Request<B>, request: &ParsedRequest<'_>) -> Checked {
     let (method, uri) = (taken.method(), taken.uri());
     let is_same = method.as_str() == request.method;
     hold!(is_same, "{method} is {}", request.method);
@@ -45,7 +45,7 @@ fn first_line_fits<B>(taken: &axum::http::Request<B>, request: &ReadRequest<'_>)
     Ok(())
 }
 
-fn headers_fit(taken: &axum::http::HeaderMap, request: &ReadRequest<'_>) -> Checked {
+fn headers_fit(taken: &axum::http::HeaderMap, request: &ParsedRequest<'_>) -> Checked {
     hold!(taken.len() == request.headers.len(), "{taken:?}");
     for (name, value) in &request.headers {
         let mut values = taken.get_all(name).iter();
@@ -55,7 +55,7 @@ fn headers_fit(taken: &axum::http::HeaderMap, request: &ReadRequest<'_>) -> Chec
     Ok(())
 }
 
-fn body_fits(request: &ReadRequest<'_>, bytes: usize, length: Option<u64>) -> Checked {
+fn body_fits(request: &ParsedRequest<'_>, bytes: usize, length: Option<u64>) -> Checked {
     let is_right = plain_body(request) == Some(bytes);
     hold!(is_right, "a body of {bytes} bytes was taken");
     let is_same = length == Some(bytes as u64);
@@ -74,7 +74,7 @@ fn no_part_is_taken(bytes: &[u8]) -> Checked {
 }
 
 /// The length that everybody must find: no body, or one that is given once and in digits.
-fn plain_body(request: &ReadRequest<'_>) -> Option<usize> {
+fn plain_body(request: &ParsedRequest<'_>) -> Option<usize> {
     let mut headers = request.headers.iter();
     if headers.any(|(name, _)| CHANGES_LENGTH.contains(&&**name)) {
         return None;
@@ -89,7 +89,7 @@ fn plain_body(request: &ReadRequest<'_>) -> Option<usize> {
 
 const CHANGES_LENGTH: [&str; 3] = ["transfer-encoding", "upgrade", "expect"];
 
-fn values<'r>(request: &'r ReadRequest<'_>, name: &str) -> impl Iterator<Item = &'r [u8]> {
+fn values<'r>(request: &'r ParsedRequest<'_>, name: &str) -> impl Iterator<Item = &'r [u8]> {
     let named = request
         .headers
         .iter()
@@ -104,14 +104,14 @@ fn number(digits: &[u8]) -> Option<usize> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-fn says_close(request: &ReadRequest<'_>) -> bool {
+fn says_close(request: &ParsedRequest<'_>) -> bool {
     let lines = values(request, "connection");
     let mut tokens = lines.flat_map(|line| line.split(|byte| *byte == b','));
     tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// Line by line; a line may end without its CR (RFC 9112 §2.2).
-fn read(bytes: &[u8]) -> Option<ReadRequest<'_>> {
+fn read(bytes: &[u8]) -> Option<ParsedRequest<'_>> {
     let mut head_bytes = 0;
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
         head_bytes += line.len();
@@ -123,7 +123,7 @@ fn read(bytes: &[u8]) -> Option<ReadRequest<'_>> {
     let headers = lines.by_ref().take_while(|line| !line.is_empty());
     let headers = headers.map(read_header).collect::<Option<_>>()?;
     drop(lines);
-    Some(ReadRequest {
+    Some(ParsedRequest {
         method,
         target,
         headers,

@@ -18,7 +18,7 @@ use super::access::RequestCaller;
 use super::headers::{no_store, set};
 use super::long_poll::{wait_for_events, wait_of};
 use super::params::Params;
-use super::peer::Waiter;
+use super::peer::PeerWatch;
 use super::request::parse_after;
 use super::state::AppState;
 use crate::bus::{OnGap, SubscribeRequest, Subscription};
@@ -42,7 +42,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 pub(super) async fn backend(
     State(state): State<AppState>,
     method: Method,
-    waiter: Waiter,
+    peer: PeerWatch,
     caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
@@ -55,11 +55,11 @@ pub(super) async fn backend(
     // The whole answer stays within the wait, also where a gap comes first.
     let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
 
-    let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
+    let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &peer).await?;
     let gap = polled.gap.take();
     if gap.is_some() && polled.first_event().is_none() {
         // The web page could show nothing of a gap alone, so the wait goes on.
-        polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
+        polled = wait_for_events(&mut subscription, until - Instant::now(), &peer).await?;
     }
 
     let mut answer = answer(&state, polled.first_event(), callback.as_deref());
@@ -224,11 +224,11 @@ mod tests {
         };
         let begun = Instant::now();
         let query = RawQuery(Some("maxvid=9".to_owned()));
-        let waiter = Waiter::of(&axum::http::Extensions::new());
+        let peer = PeerWatch::of(&axum::http::Extensions::new());
         let answer = backend(
             State(state),
             Method::GET,
-            waiter,
+            peer,
             RequestCaller::anonymous(),
             query,
         )

@@ -16,7 +16,7 @@ use super::access::RequestCaller;
 use super::headers::no_store;
 use super::json::{PollHead, poll_answer};
 use super::params::Params;
-use super::peer::Waiter;
+use super::peer::PeerWatch;
 use super::pieces;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
@@ -43,7 +43,7 @@ pub(super) struct Polled {
 pub(super) async fn poll(
     State(state): State<AppState>,
     method: Method,
-    waiter: Waiter,
+    peer: PeerWatch,
     caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
@@ -51,7 +51,7 @@ pub(super) async fn poll(
     drop(query); // not kept while the poll waits
     let (request, wait) = parse(&method, params)?;
     let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
-    let polled = wait_for_events(&mut subscription, wait, &waiter).await?;
+    let polled = wait_for_events(&mut subscription, wait, &peer).await?;
 
     // The events' JSON is shared by all whose answers have it.
     let pieces = answer(&state, &mut subscription, &polled);
@@ -105,11 +105,11 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
 pub(super) async fn wait_for_events(
     subscription: &mut Subscription,
     wait: Duration,
-    waiter: &Waiter,
+    peer: &PeerWatch,
 ) -> Result<Polled> {
     let until = Instant::now() + wait;
     let mut polled = Polled::default();
-    while let Some(step) = waiter.next_until(subscription, until).await? {
+    while let Some(step) = peer.next_until(subscription, until).await? {
         if polled.take(step, subscription).is_break() {
             break;
         }
@@ -260,7 +260,7 @@ mod tests {
             .expect("a subscription");
         bus.trim(keep(3)).await.expect("trimmed");
 
-        let polled = wait_for_events(&mut subscription, Duration::ZERO, &Waiter::that_stays())
+        let polled = wait_for_events(&mut subscription, Duration::ZERO, &PeerWatch::that_stays())
             .await
             .expect("no error");
         let gap = polled.gap.as_ref().expect("a gap");

@@ -64,7 +64,7 @@ async fn read(memory: &MemoryBudget, mut body: Body, max_bytes: usize) -> Result
     }
 
     // Copied together: pieces of a byte each would keep a buffer of the connection each.
-    let mut gathered = Gathered::new(memory, &first, max_bytes)?;
+    let mut gathered = GatheredBody::new(memory, &first, max_bytes)?;
     drop(first);
     while let Some(piece) = next_piece(&mut body).await? {
         gathered.push(&piece)?;
@@ -85,15 +85,15 @@ async fn next_piece(body: &mut Body) -> Result<Option<Bytes>> {
 }
 
 /// What has come of a body of more than one piece.
-struct Gathered {
+struct GatheredBody {
     bytes: Vec<u8>,
     held: Reservation,
     max_bytes: usize,
 }
 
-impl Gathered {
+impl GatheredBody {
     fn new(memory: &MemoryBudget, first: &[u8], max_bytes: usize) -> Result<Self> {
-        Ok(Gathered {
+        Ok(GatheredBody {
             held: memory.reserve(MemoryKind::Body, first.len())?,
             bytes: first.to_vec(),
             max_bytes,
@@ -123,8 +123,8 @@ impl Gathered {
     }
 }
 
-impl From<Gathered> for WholeBody {
-    fn from(gathered: Gathered) -> Self {
+impl From<GatheredBody> for WholeBody {
+    fn from(gathered: GatheredBody) -> Self {
         WholeBody {
             bytes: gathered.bytes.into(),
             _held: Some(gathered.held),

@@ -22,7 +22,7 @@ use super::access::RequestCaller;
 use super::closing::opened_and_closed;
 use super::headers::{set, text, unbuffered};
 use super::params::Params;
-use super::peer::Waiter;
+use super::peer::PeerWatch;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{OnGap, Step, SubscribeRequest, Subscription};
@@ -42,7 +42,7 @@ const LAST_EVENT_ID_PARAMS: [&str; 4] = [
 
 pub(super) async fn sse(
     State(state): State<AppState>,
-    waiter: Waiter,
+    peer: PeerWatch,
     caller: RequestCaller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -55,7 +55,7 @@ pub(super) async fn sse(
         Ok(subscription) => subscription,
         Err(error) => return opened_and_closed(error, sse_headers()),
     };
-    let blocks = blocks(subscription, waiter, rendering);
+    let blocks = blocks(subscription, peer, rendering);
     Ok((sse_headers(), Body::from_stream(blocks)).into_response())
 }
 
@@ -117,7 +117,7 @@ struct Rendering {
 
 fn blocks(
     mut subscription: Subscription,
-    waiter: Waiter,
+    peer: PeerWatch,
     rendering: Rendering,
 ) -> impl Stream<Item = io::Result<Bytes>> {
     stream! {
@@ -127,9 +127,9 @@ fn blocks(
                 // Boxed to keep the idle future of a stream without an end small: it has no timer.
                 Some(wait) => {
                     let until = quiet_since + wait;
-                    Box::pin(waiter.next_until(&mut subscription, until)).await
+                    Box::pin(peer.next_until(&mut subscription, until)).await
                 }
-                None => waiter.next(&mut subscription).await,
+                None => peer.next(&mut subscription).await,
             };
             let next = NextBlock::of(&subscription, step, rendering);
             // No step: the wait at the live end is over, or the peer has left.

@@ -32,7 +32,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::transport::access::RequestCaller;
 use crate::transport::headers::set;
-use crate::transport::peer::Waiter;
+use crate::transport::peer::PeerWatch;
 use crate::transport::state::AppState;
 
 /// The one call.
@@ -43,9 +43,9 @@ pub(super) fn routes(state: AppState) -> Router {
 
 async fn subscribe(State(state): State<AppState>, request: Request) -> Response {
     // Over HTTP/1.1, as gRPC-web comes, the connection's end shows that the reader has left.
-    let waiter = Waiter::of(request.extensions());
+    let peer = PeerWatch::of(request.extensions());
     match open(&state.bus, request).await {
-        Ok(subscription) => response(subscription, waiter),
+        Ok(subscription) => response(subscription, peer),
         Err(status) => status.into_http(),
     }
 }
@@ -59,8 +59,8 @@ async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, 
     Ok(subscription)
 }
 
-fn response(subscription: Subscription, waiter: Waiter) -> Response {
-    let frames = messages(subscription, waiter).map(frame);
+fn response(subscription: Subscription, peer: PeerWatch) -> Response {
+    let frames = messages(subscription, peer).map(frame);
     let mut response = Response::new(Body::new(StreamBody::new(frames)));
     set(
         response.headers_mut(),
@@ -93,7 +93,7 @@ pub(super) fn trailers(status: &Status) -> HeaderMap {
 /// A framed message, or the status with which the stream ends.
 type MessageOrEnd = std::result::Result<Bytes, Status>;
 
-fn messages(mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item = MessageOrEnd> {
+fn messages(mut subscription: Subscription, peer: PeerWatch) -> impl Stream<Item = MessageOrEnd> {
     stream! {
         let mut closing = None;
         // The greeting is always ready.
@@ -127,7 +127,7 @@ fn messages(mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item 
             let message = if let Some(message) = second.take() {
                 message
             } else {
-                let step = waiter.next(&mut subscription).await;
+                let step = peer.next(&mut subscription).await;
                 encoded(&subscription, step, &mut closing)
             };
             let is_last = message.is_err();
