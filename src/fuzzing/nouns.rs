@@ -62,6 +62,7 @@ fn matches_itself(text: &str) -> bool {
 
 /// The first line is a topic, each further one a pattern.
 pub fn filter(text: &str) -> Checked {
+    // A line that is no topic is replaced, so that the patterns are tried all the same.
     let mut lines = text.split('\n');
     let topic = lines.next().filter(|topic| is_exact(topic));
     let topic = topic.unwrap_or("door.3.opened");
@@ -93,6 +94,7 @@ fn matches_as_expected(pattern: &Pattern, topic: &str) -> Checked {
 
 /// An engine looks for a pattern's topics by its literal prefix alone.
 fn prefix_fits(pattern: &Pattern, topic: &str) -> Checked {
+    // A prefix of another pattern's text would find other topics.
     let prefix = pattern.literal_prefix();
     let is_prefix = pattern.as_str().starts_with(prefix);
     hold!(is_prefix, "{prefix:?} does not begin {pattern:?}");

@@ -9,6 +9,7 @@ pub(super) fn cursor(text: &str) -> Option<(u64, Option<&str>)> {
 }
 
 fn vid(digits: &str) -> Option<u64> {
+    // Leading zeros are allowed, but not a text of any length.
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number || !(1..=20).contains(&digits.len()) {
         return None;
@@ -111,6 +112,7 @@ pub(super) fn sse(stream: &str) -> Vec<StreamBlock> {
     let stream = with_lf(stream);
     let (mut blocks, mut block) = (Vec::new(), StreamBlock::default());
     for line in stream.split_terminator('\n') {
+        // An empty line ends a block; one that the stream breaks off in does not count.
         if line.is_empty() {
             blocks.push(std::mem::take(&mut block));
         } else {
@@ -126,6 +128,7 @@ pub(super) fn with_lf(text: &str) -> String {
 }
 
 fn take_line((event, id, data): &mut StreamBlock, line: &str) {
+    // One space behind the colon is not part of the value.
     let (field, value) = line.split_once(':').unwrap_or((line, ""));
     let value = value.strip_prefix(' ').unwrap_or(value);
     match field {

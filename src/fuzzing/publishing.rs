@@ -58,6 +58,7 @@ fn is_event(json: &[u8]) -> bool {
 /// A publish body, as one object, as a batch and as NDJSON.
 pub fn publish(body: &[u8]) -> Checked {
     object_keeps_its_data(body)?;
+    // The log of one input must not know the ids of another.
     let (runtime, bus) = bus();
     runtime.block_on(async {
         batch_is_answered(&bus, body).await?;
@@ -131,6 +132,7 @@ fn due_answers(body: &[u8]) -> Vec<DueAnswer> {
 }
 
 async fn lines_are_answered(bus: Bus, body: &[u8]) -> Checked {
+    // The order of the answers is that of the lines.
     let (answers, due) = (line_answers(bus, body).await?, due_answers(body));
     let count = answers.len();
     hold!(count == due.len(), "{count} answers, {due:?} were due");
@@ -171,6 +173,7 @@ pub fn grpc_publish(message: &[u8]) -> Checked {
 fn keeps_every_field(sent: proto::NewEvent, taken: &NewEvent) -> Checked {
     reads_back(taken)?;
     let read = decoded_again(taken)?;
+    // The content type is checked by itself, as it may have been found by the gateway.
     content_type_is_kept(sent.content_type.trim(), &read.content_type)?;
     let expected = expected_message(sent, read.content_type.clone());
     hold!(read == expected, "{expected:?} was read as {read:?}");

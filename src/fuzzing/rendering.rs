@@ -36,6 +36,7 @@ pub fn sse(input: &[u8]) -> Checked {
         return Ok(());
     };
     reads_back(&sent)?;
+    // The same event in both formats, with a position between them.
     let event = Event::new(VID, 0, sent);
     let object = object_text(&event);
     blocks_arrive(&event, &object)?;
@@ -152,6 +153,7 @@ fn is_name_letter(letter: char) -> bool {
 }
 
 fn flat_object_fits(sent: NewEvent) -> Checked {
+    // The bus's vid takes the place of the publisher's.
     let mut expected = named_fields(&flat_fields(&sent))?;
     expected.insert("vid".into(), VID.to_string());
     let flat = named_fields(&flat_text(sent)?)?;

@@ -65,6 +65,7 @@ fn body_fits(request: &ParsedRequest<'_>, bytes: usize, length: Option<u64>) -> 
 
 fn no_part_is_taken(bytes: &[u8]) -> Checked {
     let length = bytes.len();
+    // Whatever arrives first of a request, the driver waits for the rest.
     for cut in 0..length {
         let part = Bytes::copy_from_slice(&bytes[..cut]);
         let taken = head::parse(&part, |_, _| true);
@@ -105,6 +106,7 @@ fn number(digits: &[u8]) -> Option<usize> {
 }
 
 fn says_close(request: &ParsedRequest<'_>) -> bool {
+    // The header is a list, over all its lines.
     let lines = values(request, "connection");
     let mut tokens = lines.flat_map(|line| line.split(|byte| *byte == b','));
     tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))

@@ -17,6 +17,7 @@ pub fn query(text: &str) -> Checked {
         Some((query, id)) => (query, Some(id)),
         None => (text, None),
     };
+    // Both readers take the query, or neither does.
     match (Params::parse(Some(query), &[]), oracle::pairs(query)) {
         (Ok(params), Some(pairs)) => params_are_meant(params, &Pairs(pairs), last_event_id),
         (Err(_), None) => Ok(()),
@@ -73,6 +74,7 @@ fn is_single(pairs: &Pairs, name: &str) -> Checked {
 fn start_is_meant(start: &Start, pairs: &Pairs, last_event_id: Option<&str>) -> Checked {
     let (after, since) = (pairs.one("after"), pairs.one("since"));
     start_fits(start, last_event_id.or(after.as_deref()), since.as_deref())?;
+    // Only a snapshot that is asked for is a start.
     let snapshot = pairs.one("snapshot").unwrap_or_default();
     let is_snapshot = matches!(&*snapshot, "true" | "1");
     is_one_start([after.is_some(), since.is_some(), is_snapshot])
@@ -182,6 +184,7 @@ fn message_limit_fits(limit: u32, taken: Option<u32>) -> Checked {
 }
 
 fn message_start_fits(request: &proto::SubscribeRequest, start: &Start) -> Checked {
+    // In protobuf an empty text stands for none.
     let (after, since) = (not_empty(&request.after), not_empty(&request.since));
     start_fits(start, after, since)?;
     let is_snapshot = *start == Start::Snapshot;

@@ -99,8 +99,8 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
     poll_answer(&head, &polled.batches)
 }
 
-/// Reads until there are events, or the wait is over, or the peer has left. Events that the bus
-/// has already are taken together, up to a page; only later ones are waited for. A gap is not waited
+/// Reads until there are events, or the wait is over, or the peer has left. Events that the bus has
+/// already are taken together, up to a page; only later ones are waited for. A gap is not waited
 /// behind: it is reported at once.
 pub(super) async fn wait_for_events(
     subscription: &mut Subscription,
