@@ -10,11 +10,13 @@ pub(super) fn cursor(text: &str) -> Option<(u64, Option<&str>)> {
 
 fn vid(digits: &str) -> Option<u64> {
     // Leading zeros are allowed, but not a text of any length.
-    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number || !(1..=20).contains(&digits.len()) {
-        return None;
-    }
-    digits.parse().ok().filter(|vid| *vid < 1 << 53)
+    let is_short = (1..=20).contains(&digits.len());
+    let vid = digits.parse().ok()?;
+    (is_short && is_number(digits) && vid < 1 << 53).then_some(vid)
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_epoch(text: &str) -> bool {
@@ -97,11 +99,8 @@ fn decode_byte(text: &[u8]) -> Option<(u8, &[u8])> {
 
 /// The byte that two hexadecimal digits behind a `%` stand for.
 fn escaped(digits: &[u8]) -> Option<u8> {
-    let digits = digits.get(..2)?;
-    if !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    let digit = |at: usize| char::from(*digits.get(at)?).to_digit(16);
+    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
 }
 
 /// A block of an event stream: its `event:`, its last `id:` and its data.

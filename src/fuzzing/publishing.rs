@@ -46,7 +46,7 @@ fn takes_its_place(object: &mut Fields) -> Checked {
 fn without_outer_space(event: &NewEvent) -> NewEvent {
     let mut event = event.clone();
     if event.content_type.form() == DataForm::Json {
-        event.data = event.data.slice_ref(event.data.trim_ascii());
+        event.data = Bytes::copy_from_slice(event.data.trim_ascii());
     }
     event
 }
