@@ -1,4 +1,4 @@
-# What a person runs. Everything else is plain cargo.
+# The commands for daily work. Everything else is plain cargo.
 
 .PHONY: test quick abuse-long bench-retention history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
 
@@ -23,11 +23,11 @@ abuse-long:
 outbox-long:
 	VIDETTE_OUTBOX_ROWS=10000 cargo test --test postgres proof -- --nocapture --test-threads=1
 
-# The way from Gearman to five pages in Chromium in full: 10,000 jobs, ten kills; minutes.
+# The path from Gearman to five pages in Chromium in full: 10,000 jobs, ten kills; minutes.
 gearman-long:
 	VIDETTE_JOBS=10000 VIDETTE_KILLS=10 cargo test --test gearman every_page -- --nocapture
 
-# Each fuzz target for FUZZ_SECONDS, from its seeds; needs cargo-fuzz. What is found is kept in fuzz/corpus.
+# Each fuzz target for FUZZ_SECONDS, from its seeds; needs cargo-fuzz. Findings are kept in fuzz/corpus.
 FUZZ_SECONDS ?= 60
 fuzz:
 	@export RUSTC_BOOTSTRAP=1; set -e; for target in $$(cargo fuzz list); do mkdir -p fuzz/corpus/$$target; \

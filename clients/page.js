@@ -48,7 +48,7 @@ Page.begin = function (settings) {
   return 'after=' + encodeURIComponent(settings.start);
 };
 
-/** Shows the settings in the form; submitting it is a plain GET of this page, so a setting is a link. */
+/** Fills the form with the settings; submitting it is a plain GET of this page, so a setting is a link. */
 Page.form = function (settings) {
   var name, field;
   for (name in settings) {
@@ -166,14 +166,14 @@ Feed.prototype.append = function (row) {
 
 Feed.gapText = function (gap) {
   if (gap.reason == 'expired') {
-    return 'Events after ' + gap.requested + ' are no longer kept; the oldest that is kept is ' + gap.first
-      + '. Reading goes on from there.';
+    return 'Events after ' + gap.requested + ' are no longer retained; the oldest retained event is ' + gap.first
+      + '. Reading continues from there.';
   }
   if (gap.reason == 'reset') {
     return 'The log is a new one (epoch ' + gap.epoch + '); ' + gap.requested
-      + ' belongs to another. Reading goes on from its earliest event.';
+      + ' belongs to another. Reading continues from its earliest event.';
   }
-  return 'The log ends at ' + gap.last + ', before ' + gap.requested + '. Reading goes on from its end.';
+  return 'The log ends at ' + gap.last + ', before ' + gap.requested + '. Reading continues from its end.';
 };
 
 Feed.dataText = function (event) {

@@ -1,9 +1,9 @@
-//! What one writes in an afternoon, to compare with: axum and one `tokio::sync::broadcast` channel
-//! a topic.
+//! A simple server for comparison, written in an afternoon: axum and one
+//! `tokio::sync::broadcast` channel for each topic.
 //!
 //! `GET /sub/TOPIC` streams Server-Sent Events, `POST /pub/TOPIC` publishes its body. No ids, no
-//! resuming, nothing kept: a reader that falls behind its channel loses events and is not told.
-//! Prints where it listens.
+//! resuming, nothing retained: a reader that falls behind its channel loses events and is not
+//! notified. Prints the address on which it listens.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

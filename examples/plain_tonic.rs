@@ -1,9 +1,10 @@
-//! What one writes in an afternoon, to compare with: tonic and one `tokio::sync::broadcast` channel
-//! a topic.
+//! A simple server for comparison, written in an afternoon: tonic and one
+//! `tokio::sync::broadcast` channel for each topic.
 //!
 //! It speaks `vidette.v1.EventBus/Subscribe` with the messages of the gateway, so the same client
-//! reads both; `POST /pub/TOPIC` publishes its body. No resuming, nothing kept: a reader that falls
-//! behind its channel loses events and is not told. Prints where it listens.
+//! reads both; `POST /pub/TOPIC` publishes its body. No resuming, nothing retained: a reader that
+//! falls behind its channel loses events and is not notified. Prints the address on which it
+//! listens.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -31,7 +32,7 @@ use vidette::proto::{Event, EventBatch, SubscribeRequest, SubscribeResponse};
 
 /// Events a channel keeps for readers that are late.
 const CAPACITY: usize = 1024;
-/// As many streams a connection as the gateway allows, so that both can be asked for the same.
+/// As many streams for each connection as the gateway allows, so that both can have the same load.
 const STREAMS: u32 = 1024;
 
 #[derive(Clone, Default)]

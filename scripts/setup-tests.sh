@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside the Rust toolchain, on Debian, as root or with sudo. What is there already stays as
-# it is, so it can be run at any time: bash scripts/setup-tests.sh
+# Installs what the tests need beside the Rust toolchain, on Debian, as root or with sudo. What is installed already is not
+# changed, so it can be run at any time: bash scripts/setup-tests.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,7 +13,7 @@ step() { printf '%-10s %s\n' "$1" "$2"; }
 fail() { printf 'setup-tests: %s\n' "$*" >&2; exit 1; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# Runs a command quietly; shows what it said only when it fails.
+# Runs a command quietly; prints its output only when it fails.
 quietly() {
   local what=$1
   shift
@@ -41,7 +41,7 @@ missing_packages() {
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
   has python3 || echo python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
-  # The package starts a job server of its own on loopback; tests have theirs on other ports.
+  # The package starts a job server of its own on loopback; the tests start theirs on other ports.
   [ -x /usr/sbin/gearmand ] || has gearmand || echo gearman-job-server
   has gearman || echo gearman-tools
   has php || echo php-cli
@@ -80,7 +80,7 @@ install_grpcurl() {
 }
 
 make_venv() {
-  # The copy is written last, so a venv that was not finished is made anew.
+  # The copy is written last, so an unfinished venv is made again.
   if cmp -s "$REQUIREMENTS" .tools/venv/requirements.txt && .tools/venv/bin/python -c 'import grpc' 2>/dev/null; then
     step python ready
     return

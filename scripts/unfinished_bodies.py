@@ -1,8 +1,8 @@
-"""What stays resident after a burst of requests whose bodies do not end.
+"""How much memory stays resident after a burst of requests whose bodies do not end.
 
     python3 scripts/unfinished_bodies.py target/release/vidette 48
 
-Starts that gateway with a budget that takes all of them, sends so many bodies of 16 MiB but their last bytes, leaves,
+Starts that gateway with a budget that allows all of them, sends so many bodies of 16 MiB without their last bytes, disconnects,
 waits, and does so again. Prints the resident memory in MiB: before, at the peak, 1 s and 13 s later.
 """
 

@@ -56,6 +56,17 @@ impl Caller {
         }
     }
 
+    /// May it do anything at all?
+    ///
+    /// # Errors
+    /// Forbidden where it may neither subscribe nor publish.
+    pub fn check_any_right(&self) -> Result<()> {
+        match (&self.may_read, &self.may_publish) {
+            (Permission::Nothing, Permission::Nothing) => Err(forbidden("ask about", "the bus")),
+            _ => Ok(()),
+        }
+    }
+
     /// May it publish to this topic?
     ///
     /// # Errors

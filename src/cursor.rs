@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - a cursor is exclusive, reading resumes after it;
-//! - whatever text comes in, parsing answers with a cursor or a bad request, never a clamped value.
+//! - whatever text comes in, parsing gives a cursor or an error, never a clamped value.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::error::Error;
 use crate::limits::MAX_VID;
 
 /// An event's place in the order of the bus.
@@ -23,12 +22,8 @@ pub struct Epoch(Arc<str>);
 impl Epoch {
     /// A new random epoch of eight characters.
     pub fn random() -> Self {
-        Epoch(
-            std::iter::repeat_with(|| fastrand::char('a'..='z'))
-                .take(8)
-                .collect::<String>()
-                .into(),
-        )
+        let letters = std::iter::repeat_with(|| fastrand::char('a'..='z'));
+        Epoch(letters.take(8).collect::<String>().into())
     }
 
     /// The epoch as text.
@@ -38,20 +33,15 @@ impl Epoch {
 }
 
 impl FromStr for Epoch {
-    type Err = Error;
+    type Err = ParseCursorError;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let fits = (6..=16).contains(&text.len());
-        if fits
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        {
-            return Ok(Epoch(text.into()));
+    fn from_str(text: &str) -> Result<Self, ParseCursorError> {
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        if (6..=16).contains(&text.len()) && text.bytes().all(is_allowed) {
+            Ok(Epoch(text.into()))
+        } else {
+            Err(ParseCursorError::NoEpoch)
         }
-        Err(Error::bad_request(
-            "an epoch is 6 to 16 of the characters a-z and 0-9",
-        ))
     }
 }
 
@@ -70,32 +60,43 @@ pub struct Cursor {
     pub epoch: Option<Epoch>,
 }
 
-impl FromStr for Cursor {
-    type Err = Error;
+/// Why a text is not a cursor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseCursorError {
+    /// It has another form.
+    #[error("the cursor {0:?} is not VID or VID-EPOCH, as 1042 or 1042-k3x9q2")]
+    NoCursor(String),
+    /// No event will ever have this vid.
+    #[error("the cursor {0} is larger than the largest vid, {max}", max = MAX_VID)]
+    TooLarge(Vid),
+    /// An epoch by itself has another form.
+    #[error("an epoch is 6 to 16 of the characters a-z and 0-9")]
+    NoEpoch,
+}
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let (vid, epoch) = match text.split_once('-') {
-            Some((vid, epoch)) => (vid, Some(epoch)),
+impl FromStr for Cursor {
+    type Err = ParseCursorError;
+
+    fn from_str(text: &str) -> Result<Self, ParseCursorError> {
+        let no_cursor = || ParseCursorError::NoCursor(shorten(text));
+        let (digits, epoch) = match text.split_once('-') {
+            Some((digits, epoch)) => (digits, Some(epoch)),
             None => (text, None),
         };
-        let bad = || {
-            Error::bad_request(format!(
-                "the cursor {:?} is not VID or VID-EPOCH, as 1042 or 1042-k3x9q2",
-                shorten(text)
-            ))
-        };
-        if vid.is_empty() || vid.len() > 20 || !vid.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(bad());
-        }
-        let vid: u64 = vid.parse().map_err(|_| bad())?;
+        let vid = parse_digits(digits).ok_or_else(no_cursor)?;
         if vid > MAX_VID {
-            return Err(Error::bad_request(format!(
-                "the cursor {vid} is larger than the largest vid, {MAX_VID}"
-            )));
+            return Err(ParseCursorError::TooLarge(vid));
         }
-        let epoch = epoch.map(str::parse).transpose().map_err(|_| bad())?;
+        let epoch = epoch.map(str::parse).transpose();
+        let epoch = epoch.map_err(|_| no_cursor())?;
         Ok(Cursor { vid, epoch })
     }
+}
+
+/// A number of digits alone: `parse` would take a sign, too.
+fn parse_digits(text: &str) -> Option<Vid> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number && text.len() <= 20)
 }
 
 impl fmt::Display for Cursor {
@@ -173,13 +174,8 @@ pub struct Gap {
 
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Gap {
-            requested,
-            first,
-            last,
-            epoch,
-            ..
-        } = self;
+        let (requested, first, last) = (&self.requested, self.first, self.last);
+        let epoch = &self.epoch;
         match self.reason {
             GapReason::Expired => write!(
                 f,
@@ -187,16 +183,20 @@ impl fmt::Display for Gap {
             )?,
             GapReason::Reset => write!(
                 f,
-                "the cursor {requested} is of another log than this one, {epoch}"
+                "the cursor {requested} is from another log; the epoch of this one is {epoch}"
             )?,
             GapReason::Ahead => write!(
                 f,
                 "the cursor {requested} is beyond the newest event, {last}"
             )?,
         }
-        f.write_str("; load the present state afresh, then read on with after=earliest, after=latest or snapshot=true")
+        f.write_str(GAP_REMEDY)
     }
 }
+
+/// What a subscriber does about a gap, whatever its reason.
+const GAP_REMEDY: &str = "; load the current state again, then resume with after=earliest, \
+                          after=latest or snapshot=true";
 
 #[cfg(test)]
 mod tests {

@@ -1,13 +1,15 @@
 //! Every bound that is not configurable, named with its unit.
 //!
 //! Invariants:
-//! - nothing in vidette grows without a bound from here or from [`crate::config`];
+//! - nothing in vidette grows beyond a bound from here or from [`crate::config`];
 //! - bounds that depend on each other are asserted at compile time, below them.
 
+mod client;
 mod sources;
 
 use std::time::Duration;
 
+pub use client::*;
 pub use sources::*;
 
 /// The largest vid: exact as a JavaScript number (contract §1).
@@ -26,29 +28,29 @@ pub const MAX_TYPE_BYTES: usize = 64;
 pub const MAX_ID_BYTES: usize = 255;
 /// A content type's length in bytes.
 pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
-/// Levels that an event's JSON data may be nested: as deep as common readers parse.
+/// Levels of nesting in an event's JSON data: as deep as common parsers go.
 pub const MAX_JSON_DEPTH: usize = 128;
-/// Headers an event.
+/// Headers of one event.
 pub const MAX_HEADERS: usize = 32;
 /// Bytes of all names and values of an event's headers.
 pub const MAX_HEADERS_BYTES: usize = 4 * 1024;
 
-/// Query parameters that the configuration may have ignored.
+/// Query parameters that the configuration may tell the gateway to ignore.
 pub const MAX_IGNORED_PARAMETERS: usize = 32;
 
 /// Topics one subscription may ask for.
 pub const MAX_FILTER_TOPICS: usize = 100;
-/// Patterns of all filters that are subscribed to; a filter that many subscribe to counts once.
-/// Each takes about 150 bytes beside its text, which it takes too.
+/// Patterns of all filters that are subscribed to; a filter with many subscribers counts once. Each
+/// pattern takes about 150 bytes and its text.
 pub const MAX_PATTERNS: usize = 500_000;
-/// `*` may stand in every combination within so many tokens from a pattern's begin.
+/// Within so many tokens from the beginning of a pattern `*` is allowed in any combination.
 pub const NEAR_TOKENS: usize = 6;
-/// Combinations of `*` beyond them that all patterns together may have. What matching an event
-/// costs grows with the combinations that its number of tokens fits: 16 tokens, the most, fit all
-/// of these and [`MAX_NEAR_SHAPES`].
+/// Combinations of `*` beyond those tokens, over all patterns. The cost of matching an event grows
+/// with the number of combinations that fit its number of tokens: 16 tokens, the most, fit all of
+/// these and [`MAX_NEAR_SHAPES`].
 pub const MAX_FAR_SHAPES: usize = 512;
-/// Combinations of wildcards near a pattern's begin that fit a topic of 16 tokens: closed ones of
-/// as many tokens, and those that end earlier with `>`.
+/// Combinations of wildcards near the beginning of a pattern that fit a topic of 16 tokens: those
+/// of as many tokens, and those that end earlier with `>`.
 pub const MAX_NEAR_SHAPES: usize = (1 << NEAR_TOKENS)
     + ((1 << NEAR_TOKENS) - 1)
     + (MAX_TOPIC_TOKENS - NEAR_TOKENS) * (1 << NEAR_TOKENS);
@@ -56,14 +58,14 @@ pub const MAX_NEAR_SHAPES: usize = (1 << NEAR_TOKENS)
 pub const MAX_LIMIT: u32 = 1_000_000;
 
 /// The largest event data that the configuration may allow, in bytes. A gRPC client refuses
-/// messages over 4 MiB by default; an event has to fit with room to spare.
+/// messages over 4 MiB by default, and an event has to fit with its names and headers.
 pub const MAX_EVENT_BYTES_CEILING: usize = 3 * 1024 * 1024;
 /// Events one atomic batch may hold.
 pub const MAX_BATCH_EVENTS: usize = 10_000;
 /// The body of a publish request in bytes; a batch's data has to fit in it.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// The message of a gRPC request that is no publish request, in bytes: 100 topics of the greatest
+/// The message of a gRPC request other than a publish request, in bytes: 100 topics of the greatest
 /// length take 26,000.
 pub const SMALL_MESSAGE_BYTES: usize = 64 * 1024;
 
@@ -71,10 +73,10 @@ pub const SMALL_MESSAGE_BYTES: usize = 64 * 1024;
 pub const PUBLISH_QUEUE_REQUESTS: usize = 4096;
 /// Bytes of publish requests that are waiting or being written.
 pub const PUBLISH_QUEUE_BYTES: usize = 64 * 1024 * 1024;
-/// Of the queue's requests, those that publish streams and sources together may hold. The others
-/// are always there for single requests, which are refused where streams wait.
+/// Requests in the queue that publish streams and sources together may hold. The others are kept
+/// free for single requests, which are refused where streams would wait.
 pub const PUBLISH_STREAMS_REQUESTS: usize = PUBLISH_QUEUE_REQUESTS / 2;
-/// Of the queue's bytes, likewise; and the bytes of the largest batch.
+/// Bytes in the queue, likewise; and the bytes of the largest batch.
 pub const PUBLISH_STREAMS_BYTES: usize = PUBLISH_QUEUE_BYTES / 2;
 /// Bytes of one publish stream that are waiting or being written, unless a single request is
 /// larger.
@@ -83,32 +85,32 @@ pub const PUBLISH_STREAM_BYTES: usize = PUBLISH_STREAMS_BYTES / 4;
 pub const GROUP_EVENTS: usize = 4096;
 /// Bytes one group commit takes together, unless a single batch is larger.
 pub const GROUP_BYTES: usize = 8 * 1024 * 1024;
-/// Requests of one publish stream that may be on their way at once.
+/// Requests of one publish stream that may be unanswered at once.
 pub const PUBLISH_STREAM_PIPELINE: usize = 256;
 
-/// The memory budget by default: this part of what the machine, or the control group, has; a
-/// quarter leaves as much again for the log's caches, for connections and for others.
+/// The memory budget by default is this fraction of what the machine, or the control group, has: a
+/// quarter leaves enough for the caches of the log, for connections and for other programs.
 pub const MEMORY_BUDGET_PART: u64 = 4;
-/// The smallest memory budget in bytes: a few of the largest requests at once.
+/// The smallest default of the memory budget, in bytes: a few of the largest requests at once.
 pub const MIN_MEMORY_BUDGET_BYTES: u64 = 256 * 1024 * 1024;
-/// Pieces of an answer from this size on, in bytes, are paid from the memory budget; smaller ones
-/// are less than what their connection costs anyway.
+/// Pieces of an answer from this size on, in bytes, are counted against the memory budget; smaller
+/// ones take less than their connection does anyway.
 pub const PAID_FROM_BYTES: usize = 4 * 1024;
 
-/// How long a reader waits for memory for a whole page before it gets a small one.
+/// How long a reader waits for the memory of a whole page before it gets a small one.
 pub const PAGE_MEMORY_WAIT: Duration = Duration::from_millis(100);
 
-/// Ids remembered within the dedupe window; more are refused until older ones leave it.
+/// Ids remembered within the dedupe window; further ones are refused until older ones leave it.
 pub const MAX_DEDUPE_IDS: u64 = 10_000_000;
 
 /// Events one page holds.
 pub const PAGE_EVENTS: usize = 1000;
 /// Bytes of events one page holds; a single larger event is a page of its own.
 pub const PAGE_BYTES: usize = 512 * 1024;
-/// Bytes of the snapshot that one long-poll answers; what is beyond comes as plain events with the
+/// Bytes of the snapshot in the answer to one long-poll; the rest comes as plain events with the
 /// next polls.
 pub const SNAPSHOT_ANSWER_BYTES: usize = 2 * 1024 * 1024;
-/// Events one page looks at, whether they match or not.
+/// Events scanned for one page, whether they match or not.
 pub const PAGE_SCAN_EVENTS: usize = 8192;
 
 /// Events in the ring of recent ones.
@@ -116,52 +118,52 @@ pub const RING_EVENTS: usize = 32_768;
 /// Bytes of events in the ring of recent ones.
 pub const RING_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes of pages that readers of one filter have in common, with what transports made of them.
+/// Bytes of pages that the readers of one filter share, and of the pages' wire forms.
 pub const SHARED_PAGES_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes a second and core that readers get together while they are more than a page behind. Twice
-/// as much is possible, but then those who read live wait.
+/// Bytes per second and core that all readers get together while they are more than a page behind.
+/// Twice as much is possible, but delays live readers.
 pub const CATCH_UP_BYTES_PER_SECOND_PER_CORE: u64 = 160_000_000;
-/// No page of theirs waits longer than this for its turn.
+/// The longest that a page of theirs waits for its turn.
 pub const CATCH_UP_MAX_WAIT: Duration = Duration::from_secs(1);
-/// What an event takes on the wire beside its texts and data, about, in bytes.
+/// About what an event takes on the wire besides its texts and data, in bytes.
 pub const EVENT_OVERHEAD_ON_WIRE_BYTES: usize = 64;
 
-/// Readers of one filter are told of events at most this often for each of them, …
+/// The readers of one filter are notified of events at most this often for each of them, …
 pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(28);
 /// … at most this often however few they are, …
 pub const MIN_ROUND_SPACING: Duration = Duration::from_millis(1);
-/// … and never later than this after the last time.
+/// … and never later than this after the previous notification.
 pub const MAX_ROUND_SPACING: Duration = Duration::from_millis(100);
-/// So few readers are woken by the sequencer itself.
+/// Up to this many readers are woken by the sequencer itself.
 pub const FEW_READERS: usize = 16;
 
-/// Events deleted in one step of retention, so that publishing is never held up for long.
+/// Events deleted in one step of retention; the bound keeps publishing from waiting long.
 pub const TRIM_STEP_EVENTS: u32 = 500;
-/// Bytes of such events, unless a single one is larger: each page of theirs is given back.
+/// Bytes of such events, unless a single one is larger: each of their pages has to be freed.
 pub const TRIM_STEP_BYTES: u64 = 8 * 1024 * 1024;
-/// Topics, rows of the index, and publishers' ids deleted in one step of retention, of each.
+/// Topics, rows of the index, and publishers' ids deleted in one step of retention; each of them.
 pub const TRIM_STEP_ROWS: u32 = 500;
-/// After a step publishers have the writer for as long as that took, but retention waits no longer
-/// than this.
+/// After a step, publishers have the writer for as long as the step took; this is the longest that
+/// retention waits for them.
 pub const TRIM_MAX_PAUSE: Duration = Duration::from_millis(100);
-/// Steps of retention in a row where publishers add faster than one at a time deletes: about what
-/// the largest group brings. They are as long as it was.
+/// Steps of retention in a row, where publishers add faster than single steps delete: about what
+/// the largest group adds.
 pub const TRIM_STEPS_IN_A_ROW: usize = 1 + MAX_BATCH_EVENTS / TRIM_STEP_EVENTS as usize;
 
-/// The same on a full disk, where each deletion needs some of a small reserve.
+/// Events deleted in one step on a full disk, where each deletion needs some of a small reserve.
 pub const TRIM_STEP_EVENTS_IF_FULL: u32 = 100;
 
-/// Steps of the wall clock up to this are followed at once; a larger one is a jump.
+/// Steps of the wall clock up to this are followed at once; a larger step is a jump.
 pub const CLOCK_STEP: Duration = Duration::from_secs(10);
-/// Events get the time of a wall clock that has jumped once it has kept it for so long.
+/// A wall clock that has jumped is trusted again after it has run steadily for this long.
 pub const CLOCK_SETTLES: Duration = Duration::from_secs(600);
-/// A wall clock that at start is further ahead of the log than this has jumped.
+/// A wall clock that is further ahead of the log than this at start is taken to have jumped.
 pub const CLOCK_MAX_DOWNTIME: Duration = Duration::from_secs(30 * 24 * 3600);
-/// A wall clock that jumps to and fro is reported no more often than this.
+/// A wall clock that jumps back and forth is reported at most this often.
 pub const CLOCK_REPORTED_EVERY: Duration = Duration::from_secs(60);
-/// How often the log notes how long it has been open, where no event says so: at most as much is
-/// not counted after a crash.
+/// How often the log records how long it has been open, where no event does so. At most this much
+/// time is not counted after a crash.
 pub const CLOCK_NOTED_EVERY: Duration = Duration::from_secs(600);
 
 /// Topics listed in one answer, at most and by default.
@@ -169,50 +171,55 @@ pub const MAX_LISTED_TOPICS: u32 = 1000;
 /// Topics a filter's wildcards are expanded to before a read scans the log instead.
 pub const MAX_EXPANDED_TOPICS: usize = 256;
 
-/// Bytes of old events that are kept for the next reader of the same part of the log.
+/// Bytes of old events that are cached for the next reader of the same part of the log.
 pub const COLD_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Readers of the log on disk at once.
 pub const COLD_READERS: usize = 4;
-/// A database up to this size is checked whole at start, in bytes.
+/// A database up to this size, in bytes, is checked completely at start.
 pub const FULL_CHECK_BYTES: u64 = 256 * 1024 * 1024;
 
-/// A commit waits so long for the write lock of the database. While another program still holds it
-/// then, publishers are refused at once.
+/// How long a commit waits for the write lock of the database. While another program holds it for
+/// longer, publishers are refused at once.
 pub const WRITE_LOCK_WAIT: Duration = Duration::from_secs(1);
-/// The start waits so long for it, and goes on without.
+/// How long the start waits for that lock before it goes on without it.
 pub const START_LOCK_WAIT: Duration = Duration::from_secs(3);
-/// How often the log on disk is looked after: its files, its disk, its write lock.
+/// How often the log on disk is probed: its files, its disk, its write lock.
 pub const LOG_PROBE_INTERVAL: Duration = Duration::from_millis(500);
-/// No event is acknowledged that was written later than this after the log's files were seen under
-/// their names.
+/// No event is acknowledged that was written later than this after the log's files were last seen
+/// under their names.
 pub const FILES_CHECK_MAX_AGE: Duration = Duration::from_millis(100);
-/// A disk that does not take so many bytes is full.
+/// A disk that does not accept this many bytes is full.
 pub const FULL_DISK_BYTES: u64 = 64 * 1024;
-/// On a disk with no more left than this it is asked before each commit whether the database can
-/// grow by what is in the write-ahead log.
+/// With no more space left on the disk than this, each commit first checks that the database can
+/// grow by the content of the write-ahead log.
 pub const NEARLY_FULL_BYTES: u64 = 64 * 1024 * 1024;
-/// Pages of 4 KiB of the write-ahead log that the writer copies itself after a commit, at most.
+/// Pages of 4 KiB of the write-ahead log that the writer itself copies after a commit, at most.
 pub const WRITER_COPIES_PAGES: u32 = 256;
-/// Pages that commits add to the write-ahead log while it is copied, before they may have to wait.
+/// Pages that commits add to the write-ahead log during copying before they may have to wait.
 pub const WRITER_AHEAD_PAGES: u32 = 8192;
-/// How long a commit is held so that a pass of the copier, of no more pages than that, is synced.
+/// How long a commit waits for a copying pass of no more than that many pages to be synced.
 pub const COPY_GATE: Duration = Duration::from_millis(20);
-/// How long a commit waits for the copier when it is far ahead of it.
+/// How long a commit waits for copying that is far behind.
 pub const COPY_MAX_WAIT: Duration = Duration::from_secs(1);
-/// A longer write-ahead log is cut to this when it begins anew, in bytes.
+/// A longer write-ahead log is cut to this many bytes when it starts over.
 pub const WAL_KEPT_BYTES: u64 = 16 * 1024 * 1024;
-/// A write-ahead log above this is warned of while a reader keeps it from beginning anew, in bytes …
+/// A write-ahead log above this many bytes is warned of while a reader keeps it from starting over,
+/// …
 pub const WAL_WARN_BYTES: u64 = 64 * 1024 * 1024;
 /// … and no more often than this.
 pub const WAL_WARN_INTERVAL: Duration = Duration::from_secs(60);
-/// How often gRPC health is brought in line with readiness.
+/// How often gRPC health is updated from readiness.
 pub const READINESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long a cursor from the future waits for this gateway to catch up (contract §3).
+/// How long a request with a cursor from the future waits for this gateway to catch up (contract
+/// §3).
 pub const AHEAD_WAIT: Duration = Duration::from_secs(3);
 /// How long the answer to a publisher waits for its durable events to be visible here, where others
 /// append to the log as well.
 pub const VISIBLE_WAIT: Duration = Duration::from_secs(3);
+/// A reader whose page brought it no further asks for the next one after this long: the replica of
+/// a shared log that answered lags.
+pub const EMPTY_PAGE_PAUSE: Duration = Duration::from_millis(20);
 /// A long-poll's wait when none is given (contract §5): many proxies give up at 30 s.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 /// A long-poll's longest wait (contract §5).
@@ -220,27 +227,27 @@ pub const MAX_WAIT: Duration = Duration::from_secs(120);
 /// How long the legacy page waits unless it is configured: proxies give up after 60 s.
 pub const LEGACY_WAIT: Duration = Duration::from_secs(55);
 
-/// Lines of `vidette publish --ndjson` that have no answer yet.
+/// Lines of `vidette publish --ndjson` that are not answered yet.
 pub const PUBLISH_WINDOW_LINES: usize = 2 * PUBLISH_STREAM_PIPELINE;
 /// Bytes of such lines, unless a single one is larger.
 pub const PUBLISH_WINDOW_BYTES: usize = 8 * 1024 * 1024;
-/// Lines that wait to be written to the connection.
+/// Chunks of lines that wait to be written to the connection.
 pub const PUBLISH_CHUNKS: usize = 16;
-/// Lines are sent up to this many bytes before the gateway has begun to answer: a proxy that keeps
-/// a request until it has ended takes no more than 1 MB of it by default.
+/// Bytes of lines that are sent before the gateway has begun to answer: a proxy that buffers a
+/// request until it has ended accepts no more than 1 MB of it by default.
 pub const PUBLISH_UNHEARD_BYTES: usize = 512 * 1024;
 /// `vidette publish --ndjson` ends a request whose lines are not answered for this long, so that a
-/// proxy that keeps it passes it on.
+/// proxy that buffers it passes it on.
 pub const PUBLISH_ANSWER_PATIENCE: Duration = Duration::from_secs(2);
-/// Behind such a proxy it ends a request when the input has brought nothing for this long.
+/// Behind such a proxy it ends a request when there was no input for this long.
 pub const PUBLISH_LINGER: Duration = Duration::from_millis(50);
-/// A request that has nothing to say is ended after this long: proxies give up after 60 s.
+/// A request without further lines is ended after this long: proxies give up after 60 s.
 pub const PUBLISH_IDLE_REQUEST: Duration = Duration::from_secs(25);
-/// `vidette publish --ndjson` asks again for a gateway that has gone after this long …
+/// `vidette publish --ndjson` reconnects to a gateway that has gone after this long …
 pub const PUBLISH_RETRY_MIN: Duration = Duration::from_millis(100);
-/// … and at last after this long.
+/// … and, after several failures, after at most this long.
 pub const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(5);
-/// A gateway whose machine acknowledges nothing for this long is taken to be gone by `vidette
+/// A gateway whose machine acknowledges no packet for this long is considered gone by `vidette
 /// publish --ndjson`.
 pub const PUBLISH_PEER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an interrupted `vidette publish --ndjson` waits for answers to what it has sent.
@@ -249,69 +256,70 @@ pub const PUBLISH_FAREWELL: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted, as after a restart; the kernel may allow fewer
 /// (`net.core.somaxconn`).
 pub const ACCEPT_BACKLOG: u32 = 4096;
-/// A listener that cannot accept connections says so no more often than this.
+/// A listener that cannot accept connections reports that at most this often.
 pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
-/// Connections over `max_connections` that are being told so at once; more are closed without a
-/// word, so that a flood of them holds no more sockets than this.
+/// Connections over `max_connections` that are being answered with an error at once. Further ones
+/// are closed without an answer, so that a flood of them holds no more sockets than this.
 pub const REFUSALS: usize = 1024;
-/// Bytes that such a connection may still send before it is closed: its request is unread.
+/// Bytes that such a connection may still send before it is closed: its request is not read.
 pub const REFUSAL_BYTES: usize = 64 * 1024;
-/// After its last answer a connection may still send for this long: closed with something unread
-/// it would be reset, and its peer would lose the answer.
+/// How long a connection may still send after its last answer: closing it with unread bytes would
+/// reset it, and its peer would lose the answer.
 pub const LINGER: Duration = Duration::from_secs(2);
-/// Bytes that it may still send: the rest of a body that was refused.
+/// Bytes that such a connection may still send: the rest of a body that was refused.
 pub const LINGER_BYTES: usize = MAX_BODY_BYTES;
-/// A new connection has to begin within this time, and a request head that has begun has to be
-/// complete.
+/// A new connection has to send its first byte within this time, and a request head has to be
+/// complete within this time.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection is kept that nothing happens on, by default: proxies keep theirs for 60 s,
-/// and whoever closes first should not be the gateway.
+/// How long an idle connection is kept by default: proxies keep theirs for 60 s, and it should not
+/// be the gateway that closes first.
 pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// It is kept for so much longer than its peer is told, so that a request at the last moment still
-/// finds it open.
+/// An idle connection is kept for this much longer than is announced to its peer, so that a request
+/// at the last moment still finds it open.
 pub const KEEP_ALIVE_SLACK: Duration = Duration::from_secs(5);
 /// A request body that is not a stream has to be complete within this time.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of one line of an NDJSON stream.
 pub const MAX_LINE_BYTES: usize = 5 * 1024 * 1024;
-/// How long an unread NDJSON answer or a silent NDJSON sender is kept.
+/// How long the gateway waits for a client that does not read its NDJSON answers, or sends no
+/// lines.
 pub const NDJSON_IDLE: Duration = Duration::from_secs(300);
 /// A request head's size in bytes; hyper's read buffer may not be smaller than 8 KiB.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Bytes that the kernel takes of one connection before any of them is on the wire. Without a bound
-/// it takes several MiB, of which nobody sees that the peer does not read them.
+/// Bytes of one connection that the kernel buffers before they are on the wire. Without a bound it
+/// takes several MiB, and it goes unnoticed that the peer does not read.
 pub const UNSENT_BYTES: u32 = 128 * 1024;
 /// HTTP/2 streams on one connection.
 pub const MAX_H2_STREAMS: u32 = 1024;
-/// Streams of one connection that were reset before they were looked at, and those reset for an
-/// error of the peer: all callers of a shared connection may give up at once, and a connection that
-/// has more is closed (CVE-2023-44487).
+/// Streams of one connection that were reset before they were accepted, and those reset for an
+/// error of the peer. All callers of a shared connection may give up at once; a connection with
+/// more resets is closed (CVE-2023-44487).
 pub const MAX_H2_RESETS: usize = MAX_H2_STREAMS as usize;
-/// Bytes HTTP/2 buffers for one stream before its subscription has to wait.
+/// Bytes that HTTP/2 buffers for one stream before its subscription has to wait.
 pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// Answers of gRPC calls are compressed from this many bytes on, for clients that take that.
+/// Answers of gRPC calls are compressed from this many bytes on, for clients that accept it.
 pub const COMPRESSED_FROM_BYTES: usize = 4 * 1024;
-/// A message up to so many bytes goes out in one piece with the greeting of its gRPC stream.
+/// A message of up to this many bytes is sent in one piece with the greeting of its gRPC stream.
 pub const TOGETHER_BYTES: usize = 1024;
-/// Bytes HTTP/2 gathers on one connection before it writes them.
+/// Bytes that HTTP/2 gathers on one connection before it writes them.
 pub const H2_CORK_BYTES: usize = 64 * 1024;
-/// HTTP/2 asks a silent peer whether it is there this often.
+/// How often HTTP/2 pings a silent peer.
 pub const H2_KEEPALIVE: Duration = Duration::from_secs(20);
-/// How long a peer may take to answer that.
+/// How long a peer may take to answer a ping.
 pub const H2_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long streams may take to end at shutdown.
 pub const DRAIN: Duration = Duration::from_secs(8);
-/// A connection that has not asked for anything yet may still do so for this long at shutdown …
+/// A connection without a request so far may still send its first one for this long at shutdown, …
 pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(2);
-/// … and those that came during the shutdown are answered for so long behind its end.
+/// … and requests that came during the shutdown are answered for this long after its end.
 pub const DRAIN_LATE: Duration = Duration::from_secs(1);
 
-/// Clients are asked to come back after this long, in milliseconds …
+/// Clients are asked to reconnect after this long, in milliseconds, …
 pub const RETRY_MS: u32 = 1000;
-/// … or after this long where the gateway has no capacity for them now, …
+/// … or after this long if the gateway has no capacity for them now, …
 pub const BUSY_RETRY_MS: u32 = 3000;
-/// … plus a random part up to this, so that they do not come all at once.
+/// … plus a random part up to this, so that they do not all come at once.
 pub const RETRY_JITTER_MS: u32 = 2000;
 
 const _: () = {
@@ -326,17 +334,17 @@ const _: () = {
     assert!(
         MAX_BODY_BYTES < PUBLISH_STREAMS_BYTES
             && MAX_BODY_BYTES < PUBLISH_QUEUE_BYTES - PUBLISH_STREAMS_BYTES,
-        "one request fits into what streams may hold, and into what they leave"
+        "one request fits into the streams' part of the queue, and into the other part"
     );
     assert!(
         PUBLISH_STREAMS_REQUESTS <= PUBLISH_QUEUE_REQUESTS / 2
             && PUBLISH_STREAMS_BYTES <= PUBLISH_QUEUE_BYTES / 2,
-        "at least half of the queue is left to single requests"
+        "at least half of the queue is kept free for single requests"
     );
     assert!(
         PUBLISH_STREAM_PIPELINE <= PUBLISH_STREAMS_REQUESTS / 4
             && PUBLISH_STREAM_BYTES <= PUBLISH_STREAMS_BYTES / 4,
-        "a few streams go on beside one another"
+        "a few streams make progress side by side"
     );
     assert!(
         MAX_LINE_BYTES <= PUBLISH_STREAM_BYTES && GROUP_BYTES <= PUBLISH_STREAM_BYTES,
@@ -352,23 +360,23 @@ const _: () = {
     );
     assert!(
         SOURCE_BATCH_EVENTS <= MAX_BATCH_EVENTS,
-        "what a source pulls fits into one batch"
+        "the work that a source pulls fits into one batch"
     );
     assert!(
         DATABASE_ANSWER_MAX.as_secs() < SOURCE_LOOKBACK.as_secs(),
-        "what was published while an acknowledgement hung is still looked back at"
+        "events published while an acknowledgement was pending are still looked back at"
     );
     assert!(
         SOURCE_TEXT_BYTES * 2 <= MAX_HEADERS_BYTES,
-        "a refusal fits into the headers of a dead letter"
+        "the reason of a refusal fits into the headers of a dead letter"
     );
     assert!(
         TRIM_STEP_ROWS >= TRIM_STEP_EVENTS,
-        "what an event leaves behind is deleted as fast as events are"
+        "index rows and ids are deleted as fast as their events"
     );
     assert!(
         RING_EVENTS > PAGE_SCAN_EVENTS,
-        "a page of the ring is a part of it"
+        "a page of the ring is only a part of it"
     );
     assert!(
         DRAIN.as_secs() + DRAIN_LATE.as_secs() < 10,

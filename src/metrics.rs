@@ -1,6 +1,9 @@
-//! What the gateway counts, for `/metrics`.
+//! What the gateway counts, as `/metrics` shows it.
 //!
 //! Invariant: counting never waits and never allocates.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -12,7 +15,7 @@ use prometheus_client::registry::Registry;
 pub struct Metrics {
     /// Events that were given a vid.
     pub events_published: Counter,
-    /// Events that were known by their id already.
+    /// Events whose id was known already.
     pub duplicates: Counter,
     /// Publish requests refused because the queue was full.
     pub publishes_refused: Counter,
@@ -24,17 +27,47 @@ pub struct Metrics {
     pub deliveries: Counter,
     /// Pages read from the engine instead of from memory.
     pub cold_reads: Counter,
-    /// Gaps told to subscribers.
+    /// Gaps reported to subscribers.
     pub gaps: Counter,
     /// Subscriptions opened.
     pub subscriptions: Counter,
     /// Events trimmed by retention.
     pub trimmed: Counter,
-    /// Connections open now.
-    pub connections: Gauge,
 }
 
-/// What is read from the bus at the moment of asking.
+/// Connections open now, counted by the server. Clones share the count.
+#[derive(Debug, Clone, Default)]
+pub struct OpenConnections(Arc<AtomicUsize>);
+
+impl OpenConnections {
+    /// Counts one more, unless so many are open.
+    pub fn try_open(&self, at_most: usize) -> bool {
+        let one_more = |open| (open < at_most).then_some(open + 1);
+        let counted = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        counted.is_ok()
+    }
+
+    /// Counts one less.
+    pub fn close(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Adds the count to what is rendered.
+    pub fn register(&self, registry: &mut Registry) {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(self.count()).unwrap_or(i64::MAX));
+        registry.register("connections", "Connections open now", gauge);
+    }
+}
+
+/// What is read from the bus when the metrics are requested.
 #[derive(Debug, Clone, Copy)]
 pub struct Gauges {
     /// The oldest retained vid.
@@ -53,91 +86,76 @@ pub struct Gauges {
     pub is_ready: bool,
 }
 
+/// A counter, the name under which it is shown, and what it counts.
+struct ShownCounter(&'static str, &'static str, fn(&Metrics) -> &Counter);
+
+/// A gauge, likewise.
+struct ShownGauge(&'static str, &'static str, fn(&Gauges) -> u64);
+
+const REFUSED_HELP: &str = "Publish requests refused because the queue was full";
+const COLD_READS_HELP: &str = "Pages read from the engine instead of from memory";
+const WAL_HELP: &str = "Bytes of the write-ahead log, which retention does not count";
+
+#[rustfmt::skip] // a table with one line a counter
+const COUNTERS: [ShownCounter; 10] = [
+    ShownCounter("events_published", "Events that were given a vid", |m| &m.events_published),
+    ShownCounter("duplicates", "Events whose id was known already", |m| &m.duplicates),
+    ShownCounter("publishes_refused", REFUSED_HELP, |m| &m.publishes_refused),
+    ShownCounter("commits", "Commits of the log", |m| &m.commits),
+    ShownCounter("commit_failures", "Commits that failed", |m| &m.commit_failures),
+    ShownCounter("deliveries", "Events handed to subscriptions", |m| &m.deliveries),
+    ShownCounter("cold_reads", COLD_READS_HELP, |m| &m.cold_reads),
+    ShownCounter("gaps", "Gaps reported to subscribers", |m| &m.gaps),
+    ShownCounter("subscriptions", "Subscriptions opened", |m| &m.subscriptions),
+    ShownCounter("trimmed_events", "Events trimmed by retention", |m| &m.trimmed),
+];
+
+#[rustfmt::skip] // a table with one line a gauge
+const GAUGES: [ShownGauge; 7] = [
+    ShownGauge("first_vid", "The oldest retained vid", |g| g.first),
+    ShownGauge("last_vid", "The newest vid", |g| g.last),
+    ShownGauge("retained_events", "Retained events", |g| g.events),
+    ShownGauge("retained_bytes", "Bytes of retained events", |g| g.bytes),
+    ShownGauge("subscribers", "Subscriptions open now", |g| g.subscribers),
+    ShownGauge("wal_bytes", WAL_HELP, |g| g.wal_bytes),
+    ShownGauge("ready", "1 while events can be published, else 0", |g| g.is_ready.into()),
+];
+
 impl Metrics {
-    /// All of it in the OpenMetrics text format, with what others have to add.
+    /// All metrics in the OpenMetrics text format; `add` registers those of others.
     pub fn render(&self, gauges: Gauges, add: impl FnOnce(&mut Registry)) -> String {
+        // A registry of its own for each request: what is only read at that moment has no counter
+        // that would have to be kept up to date.
         let mut registry = Registry::with_prefix("vidette");
         self.register_counters(&mut registry);
-        register_gauges(&mut registry, gauges);
+        register_gauges(&mut registry, &gauges);
         add(&mut registry);
-        let mut text = String::new();
-        encode(&mut text, &registry).expect("writing to a string does not fail");
-        text
+        text_of(&registry)
     }
 
     fn register_counters(&self, registry: &mut Registry) {
-        let counters = [
-            (
-                "events_published",
-                "Events that were given a vid",
-                &self.events_published,
-            ),
-            (
-                "duplicates",
-                "Events known by their id already",
-                &self.duplicates,
-            ),
-            (
-                "publishes_refused",
-                "Publish requests refused because the queue was full",
-                &self.publishes_refused,
-            ),
-            ("commits", "Commits of the log", &self.commits),
-            (
-                "commit_failures",
-                "Commits that failed",
-                &self.commit_failures,
-            ),
-            (
-                "deliveries",
-                "Events handed to subscriptions",
-                &self.deliveries,
-            ),
-            (
-                "cold_reads",
-                "Pages read from the engine instead of from memory",
-                &self.cold_reads,
-            ),
-            ("gaps", "Gaps told to subscribers", &self.gaps),
-            ("subscriptions", "Subscriptions opened", &self.subscriptions),
-            (
-                "trimmed_events",
-                "Events trimmed by retention",
-                &self.trimmed,
-            ),
-        ];
-        for (name, help, counter) in counters {
-            registry.register(name, help, counter.clone());
+        for ShownCounter(name, help, counter) in &COUNTERS {
+            registry.register(*name, *help, counter(self).clone());
         }
-        registry.register(
-            "connections",
-            "Connections open now",
-            self.connections.clone(),
-        );
     }
 }
 
-fn register_gauges(registry: &mut Registry, gauges: Gauges) {
-    let gauges = [
-        ("first_vid", "The oldest retained vid", gauges.first),
-        ("last_vid", "The newest vid", gauges.last),
-        ("retained_events", "Retained events", gauges.events),
-        ("retained_bytes", "Bytes of retained events", gauges.bytes),
-        ("subscribers", "Subscriptions open now", gauges.subscribers),
-        (
-            "wal_bytes",
-            "Bytes of the write-ahead log, which retention does not count",
-            gauges.wal_bytes,
-        ),
-        (
-            "ready",
-            "1 while events can be published, else 0",
-            gauges.is_ready.into(),
-        ),
-    ];
-    for (name, help, value) in gauges {
-        let gauge = Gauge::<i64>::default();
-        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        registry.register(name, help, gauge);
+fn register_gauges(registry: &mut Registry, gauges: &Gauges) {
+    for ShownGauge(name, help, value) in &GAUGES {
+        registry.register(*name, *help, gauge_of(value(gauges)));
     }
+}
+
+fn gauge_of(value: u64) -> Gauge {
+    let gauge = Gauge::<i64>::default();
+
+    // The format has no larger numbers.
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    gauge
+}
+
+fn text_of(registry: &Registry) -> String {
+    let mut text = String::new();
+    encode(&mut text, registry).expect("writing to a string does not fail");
+    text
 }

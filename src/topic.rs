@@ -19,7 +19,10 @@ pub use filter::Filter;
 pub(crate) use index::PatternIndex;
 use index::Shape;
 
+/// What the gateway's own topics begin with.
 const OWN_PREFIX: &str = "vidette.";
+
+const WILDCARDS: [char; 2] = ['*', '>'];
 
 /// A valid topic without wildcards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,16 +35,11 @@ impl Topic {
     /// A bad request when the text breaks a rule of contract §1 or the topic is the gateway's own.
     pub fn for_publisher(text: &str) -> Result<Self> {
         check(text)?;
-        if text.contains(['*', '>']) {
-            return Err(Error::bad_request(format!(
-                "the topic {:?} has a wildcard; events are published to one topic",
-                shorten(text)
-            )));
+        if text.contains(WILDCARDS) {
+            return Err(bad_topic(text, WILDCARD_IN_TOPIC));
         }
         if text.starts_with(OWN_PREFIX) {
-            return Err(Error::bad_request(format!(
-                "topics that begin with {OWN_PREFIX} belong to the gateway; choose another first token"
-            )));
+            return Err(own_topic());
         }
         Ok(Topic(text.into()))
     }
@@ -65,30 +63,41 @@ impl fmt::Display for Topic {
 
 /// The rules that topics and patterns share.
 fn check(text: &str) -> Result<()> {
-    let bad = |why: String| {
-        Err(Error::bad_request(format!(
-            "the topic {:?} {why}",
-            shorten(text)
-        )))
-    };
     if text.is_empty() {
-        return Err(Error::bad_request(
-            "the topic is empty; it is made of tokens with dots between them, as door.3.opened",
-        ));
+        return Err(Error::bad_request(EMPTY_TOPIC));
     }
     if text.len() > MAX_TOPIC_BYTES {
-        return bad(format!("is longer than {MAX_TOPIC_BYTES} bytes"));
+        let why = format!("is longer than {MAX_TOPIC_BYTES} bytes");
+        return Err(bad_topic(text, &why));
     }
     if text.split('.').any(str::is_empty) {
-        return bad("has an empty token; tokens have one dot between them".into());
+        return Err(bad_topic(text, EMPTY_TOKEN));
     }
     if text.split('.').count() > MAX_TOPIC_TOKENS {
-        return bad(format!("has more than {MAX_TOPIC_TOKENS} tokens"));
+        let why = format!("has more than {MAX_TOPIC_TOKENS} tokens");
+        return Err(bad_topic(text, &why));
     }
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return bad("has white space or a control character".into());
+        return Err(bad_topic(text, WHITE_SPACE));
     }
     Ok(())
+}
+
+const EMPTY_TOPIC: &str =
+    "the topic is empty; it is made of tokens with dots between them, as door.3.opened";
+const EMPTY_TOKEN: &str = "has an empty token; tokens have one dot between them";
+const WHITE_SPACE: &str = "has white space or a control character";
+const WILDCARD_IN_TOPIC: &str = "has a wildcard; events are published to one topic";
+
+fn bad_topic(text: &str, why: &str) -> Error {
+    let text = shorten(text);
+    Error::bad_request(format!("the topic {text:?} {why}"))
+}
+
+fn own_topic() -> Error {
+    Error::bad_request(format!(
+        "topics that begin with {OWN_PREFIX} belong to the gateway; choose another first token"
+    ))
 }
 
 /// One topic of a filter, exact or with wildcards.
@@ -107,23 +116,8 @@ impl Pattern {
         check(text)?;
         let mut tokens = text.split('.').peekable();
         while let Some(token) = tokens.next() {
-            match token {
-                "*" => {}
-                ">" if tokens.peek().is_none() => {}
-                ">" => {
-                    return Err(Error::bad_request(format!(
-                        "in the topic {:?} the wildcard > is not the last token",
-                        shorten(text)
-                    )));
-                }
-                _ if token.contains(['*', '>']) => {
-                    return Err(Error::bad_request(format!(
-                        "in the topic {:?} a wildcard is part of a token; * and > stand for whole tokens",
-                        shorten(text)
-                    )));
-                }
-                _ => {}
-            }
+            let is_last = tokens.peek().is_none();
+            check_token(token, is_last).map_err(|why| bad_pattern(text, why))?;
         }
         Ok(Self::trusted(text))
     }
@@ -148,17 +142,9 @@ impl Pattern {
 
     /// What every topic it matches begins with; whole tokens, with the dot behind them.
     pub fn literal_prefix(&self) -> &str {
-        let wildcard = self
-            .text
-            .split_inclusive('.')
-            .position(|t| matches!(t.trim_end_matches('.'), "*" | ">"));
-        let tokens = wildcard.unwrap_or(usize::MAX);
-        let length = self
-            .text
-            .split_inclusive('.')
-            .take(tokens)
-            .map(str::len)
-            .sum();
+        let tokens = self.text.split_inclusive('.');
+        let is_literal = |token: &&str| !token.starts_with(WILDCARDS);
+        let length = tokens.take_while(is_literal).map(str::len).sum();
         &self.text[..length]
     }
 
@@ -167,9 +153,14 @@ impl Pattern {
         if !self.shape.has_wildcard() {
             return *self.text == *topic;
         }
+        // The gateway's own topics have to be named.
         if topic.starts_with(OWN_PREFIX) && !self.text.starts_with(OWN_PREFIX) {
             return false;
         }
+        self.tokens_match(topic)
+    }
+
+    fn tokens_match(&self, topic: &str) -> bool {
         let mut tokens = topic.split('.');
         for pattern in self.text.split('.') {
             match (pattern, tokens.next()) {
@@ -201,6 +192,25 @@ impl Pattern {
         }
         theirs.next().is_none()
     }
+}
+
+/// A wildcard is a whole token, and `>` is the last.
+fn check_token(token: &str, is_last: bool) -> std::result::Result<(), &'static str> {
+    match token {
+        "*" => Ok(()),
+        ">" if is_last => Ok(()),
+        ">" => Err(REST_IS_NOT_LAST),
+        _ if token.contains(WILDCARDS) => Err(WILDCARD_IN_TOKEN),
+        _ => Ok(()),
+    }
+}
+
+const REST_IS_NOT_LAST: &str = "the wildcard > is not the last token";
+const WILDCARD_IN_TOKEN: &str = "a wildcard is part of a token; * and > stand for whole tokens";
+
+fn bad_pattern(text: &str, why: &str) -> Error {
+    let text = shorten(text);
+    Error::bad_request(format!("in the topic {text:?} {why}"))
 }
 
 #[cfg(test)]
@@ -332,12 +342,14 @@ mod tests {
             pattern in "(a|b|vidette|\\*)(\\.(a|b|\\*)){0,3}(\\.>)?|>",
             topic in "(a|b|vidette)(\\.(a|b)){0,4}",
         ) {
-            let tokens: (Vec<&str>, Vec<&str>) = (pattern.split('.').collect(), topic.split('.').collect());
-            let is_hidden = topic.starts_with(OWN_PREFIX) && tokens.0[0] != "vidette";
-            let expected = !is_hidden && tokens_match(&tokens.0, &tokens.1);
+            let pattern_tokens: Vec<&str> = pattern.split('.').collect();
+            let topic_tokens: Vec<&str> = topic.split('.').collect();
+            let is_hidden = topic.starts_with(OWN_PREFIX) && pattern_tokens[0] != "vidette";
+            let expected = !is_hidden && tokens_match(&pattern_tokens, &topic_tokens);
             prop_assert_eq!(matches(&pattern, &topic), expected);
-            let prefix = Pattern::parse(&pattern).expect("a pattern").literal_prefix().to_owned();
-            prop_assert!(!expected || topic.starts_with(&prefix), "{} is no prefix", prefix);
+            let pattern = Pattern::parse(&pattern).expect("a pattern");
+            let prefix = pattern.literal_prefix();
+            prop_assert!(!expected || topic.starts_with(prefix), "{} is no prefix", prefix);
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Addresses with places to fill in, as `http://127.0.0.1:8080/v1/sse?topic={topic}`.
+//! Addresses with values to fill in, such as `http://127.0.0.1:8080/v1/sse?topic={topic}`.
 //!
-//! `{topic}` is the whole name, `{k}` its number, `{cursor}` where to read from; all else stays as
-//! it is.
+//! `{topic}` is a topic's whole name, `{k}` its number, and `{cursor}` where to read from;
+//! everything else stays as it is.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
-/// What is filled in.
+/// The values to fill in.
 #[derive(Clone, Copy)]
-pub(crate) struct Fill<'a> {
+pub(crate) struct AddressValues<'a> {
     pub(crate) run: u32,
     pub(crate) topic: usize,
     pub(crate) cursor: &'a str,
@@ -27,31 +27,18 @@ pub(crate) struct Address {
 
 impl Address {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let rest = text
-            .strip_prefix("http://")
-            .ok_or_else(|| format!("{text} is no address as http://HOST:PORT/PATH"))?;
-        let (authority, path) = rest
-            .find('/')
-            .map_or((rest, "/"), |slash| rest.split_at(slash));
-        let with_port = if authority.contains(':') {
-            authority.to_owned()
-        } else {
-            format!("{authority}:80")
-        };
-        let mut found = with_port
-            .to_socket_addrs()
-            .map_err(|e| format!("{text}: {e}"))?;
-        let socket = found
-            .next()
-            .ok_or_else(|| format!("{text}: this host has no address"))?;
+        let rest = text.strip_prefix("http://");
+        let rest = rest.ok_or_else(|| format!("{text} is not an address http://HOST:PORT/PATH"))?;
+        let path_start = rest.find('/');
+        let (authority, path) = path_start.map_or((rest, "/"), |start| rest.split_at(start));
         Ok(Address {
-            socket,
+            socket: resolve(authority).map_err(|error| format!("{text}: {error}"))?,
             authority: authority.to_owned(),
             path: path.to_owned(),
         })
     }
 
-    /// A path below the address of a gateway; an address that has a path already stays as it is.
+    /// A path of the gateway. An address that has a path already keeps it.
     pub(crate) fn or_path(mut self, path: &str) -> Self {
         if self.path == "/" {
             path.clone_into(&mut self.path);
@@ -67,17 +54,31 @@ impl Address {
         }
     }
 
-    pub(crate) fn path(&self, fill: Fill<'_>) -> String {
-        let named = if self.path.contains("{topic}") {
-            self.path
-                .replace("{topic}", &topic_name(fill.run, fill.topic))
-        } else {
-            self.path.clone()
-        };
-        named
-            .replace("{k}", &fill.topic.to_string())
-            .replace("{cursor}", fill.cursor)
+    /// The path with its values.
+    pub(crate) fn path(&self, values: AddressValues<'_>) -> String {
+        // Other braces stay, because another server's address may have them.
+        let topic = topic_name(values.run, values.topic);
+        let path = self.path.replace("{topic}", &topic);
+        let path = path.replace("{k}", &values.topic.to_string());
+        path.replace("{cursor}", values.cursor)
     }
+}
+
+fn resolve(authority: &str) -> Result<SocketAddr, String> {
+    // The port of HTTP, where none is given.
+    let with_port = if authority.contains(':') {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+
+    // Resolved once, so that a name server's time is not measured.
+    let mut found = with_port
+        .to_socket_addrs()
+        .map_err(|error| error.to_string())?;
+    found
+        .next()
+        .ok_or_else(|| "the host has no address".to_owned())
 }
 
 #[cfg(test)]
@@ -88,7 +89,7 @@ mod tests {
     fn places_are_filled_in_and_all_else_stays() {
         let address = Address::parse("http://127.0.0.1:80/a/{k}?t={topic}&after={cursor}&x={y}")
             .expect("an address");
-        let path = address.path(Fill {
+        let path = address.path(AddressValues {
             run: 10,
             topic: 7,
             cursor: "5-abc",
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_address_of_a_gateway_gets_its_path_and_another_keeps_its_own() {
-        let fill = Fill {
+        let fill = AddressValues {
             run: 0,
             topic: 0,
             cursor: "",

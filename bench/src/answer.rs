@@ -1,7 +1,7 @@
 //! As much of HTTP/1.1 answers as a load generator needs.
 
-/// A whole answer at the beginning of some bytes.
-pub(crate) struct Answer<'a> {
+/// A complete answer at the beginning of some bytes.
+pub(crate) struct HttpAnswer<'a> {
     pub(crate) status: u16,
     head: &'a [u8],
     pub(crate) body: &'a [u8],
@@ -22,30 +22,19 @@ pub(crate) fn first_line(head: &[u8]) -> String {
     String::from_utf8_lossy(line).into_owned()
 }
 
-impl<'a> Answer<'a> {
-    /// None while its end is still to come.
+impl<'a> HttpAnswer<'a> {
+    /// Parses the answer; `None` until all of it has come.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Option<Self>, String> {
         let Some(end) = head_end(bytes) else {
             return Ok(None);
         };
         let head = &bytes[..end];
-        let status = status(head).ok_or_else(|| format!("no HTTP answer: {}", first_line(head)))?;
-        let length = match field(head, "content-length") {
-            Some(length) => length
-                .parse()
-                .map_err(|_| format!("a content-length of {length:?}"))?,
-            None if matches!(status, 204 | 304) => 0,
-            None => {
-                return Err(format!(
-                    "an answer without content-length: {}",
-                    first_line(head)
-                ));
-            }
-        };
-        let Some(body) = bytes.get(end..end + length) else {
-            return Ok(None);
-        };
-        Ok(Some(Answer { status, head, body }))
+        let status = status(head).ok_or_else(|| not_http(head))?;
+
+        // The head alone says how much has to come.
+        let length = body_length(head, status)?;
+        let body = bytes.get(end..end + length);
+        Ok(body.map(|body| HttpAnswer { status, head, body }))
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
@@ -58,16 +47,35 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// The servers that are measured send the length of every answer that has a body.
+fn body_length(head: &[u8], status: u16) -> Result<usize, String> {
+    match field(head, "content-length") {
+        Some(length) => length.parse().map_err(|_| invalid_length(length)),
+        None if matches!(status, 204 | 304) => Ok(0),
+        None => Err(no_length(head)),
+    }
+}
+
 fn field<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
     let text = std::str::from_utf8(head).ok()?;
-    let fields = text
-        .split("\r\n")
-        .skip(1)
-        .filter_map(|line| line.split_once(':'));
-    fields
-        .into_iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.trim())
+
+    // The first line is the status.
+    let lines = text.split("\r\n").skip(1);
+    let mut fields = lines.filter_map(|line| line.split_once(':'));
+    let found = fields.find(|(key, _)| key.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.trim())
+}
+
+fn not_http(head: &[u8]) -> String {
+    format!("not an HTTP answer: {}", first_line(head))
+}
+
+fn invalid_length(length: &str) -> String {
+    format!("an invalid content-length: {length:?}")
+}
+
+fn no_length(head: &[u8]) -> String {
+    format!("an answer without content-length: {}", first_line(head))
 }
 
 #[cfg(test)]
@@ -79,24 +87,28 @@ mod tests {
         let text = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: 7\r\n\r\nhi";
         for cut in 0..text.len() {
             assert!(
-                Answer::read(&text[..cut]).expect("no fault").is_none(),
+                HttpAnswer::read(&text[..cut]).expect("no error").is_none(),
                 "cut at {cut}"
             );
         }
-        let answer = Answer::read(text).expect("no fault").expect("an answer");
+        let answer = HttpAnswer::read(text)
+            .expect("no error")
+            .expect("an answer");
         assert_eq!(
             (answer.status, answer.body, answer.header("etag")),
             (200, &b"hi"[..], Some("7"))
         );
-        let bare = Answer::read(b"HTTP/1.1 204 No Content\r\n\r\n")
-            .expect("no fault")
+        let bare = HttpAnswer::read(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .expect("no error")
             .expect("an answer");
         assert_eq!((bare.status, bare.body), (204, &b""[..]));
     }
 
     #[test]
-    fn what_is_no_answer_is_a_fault() {
-        assert!(Answer::read(b"SSH-2.0\r\n\r\n").is_err());
-        assert!(Answer::read(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+    fn what_is_not_an_answer_is_an_error() {
+        assert!(HttpAnswer::read(b"SSH-2.0\r\n\r\n").is_err());
+        assert!(
+            HttpAnswer::read(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err()
+        );
     }
 }

@@ -1,38 +1,61 @@
-//! What can be asked of `vidette bench`.
+//! The command line of `vidette bench`.
 
 use std::path::PathBuf;
 
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
 use clap::{Args, Subcommand};
 
 use super::address::Address;
-use super::load::Via;
+use super::load::Transport;
 use crate::limits;
 
-/// Measure a gateway: one that runs, or one that is started for it.
+/// Measure a gateway: a running one, or one that is started for the measurement.
 ///
-/// Every event carries when it was due and its number, so what is late, missing, repeated or out of
-/// order is counted, for each reader. It exits with 1 when anything was missing or repeated. Client
-/// and server share the machine: compare only what was measured together.
+/// Every event carries its number and when it was due, so late, missing, repeated and reordered
+/// events are counted for each reader. The exit code is 1 when anything was missing, repeated or
+/// out of order. Client and server share the machine: compare only what was measured together.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
     #[command(subcommand)]
-    pub(crate) what: What,
+    pub(crate) command: BenchCommand,
 }
 
 const EXAMPLES: &str = "Examples:
-  vidette bench fanout                                   1,000 SSE readers of one topic, 100 events a second
-  vidette bench fanout -n 10000 -k 10000 -r 5000 -p 4    each reader has its own topic
-  vidette bench fanout --churn 20 -d 1800                pages that come and go, for half an hour
-  vidette bench idle -n 19000                            memory of a connection that only waits
-  vidette bench publish -p 8 --batch 100                 as fast as they are accepted
-  vidette bench grpc -n 1000 -c 10 --json
-  vidette bench resume --behind 10000 --engine memory
-  vidette bench poll --url http://127.0.0.1:8080 --server-pid \"$(pidof vidette)\"";
+  1,000 SSE readers of one topic, 100 events a second:
+    vidette bench fanout
+  Each reader has its own topic:
+    vidette bench fanout -n 10000 -k 10000 -r 5000 -p 4
+  Pages that come and go, for half an hour:
+    vidette bench fanout --churn 20 -d 1800
+  Memory of an idle connection:
+    vidette bench idle -n 19000
+  As fast as events are accepted:
+    vidette bench publish -p 8 --batch 100
+  Others:
+    vidette bench grpc -n 1000 -c 10 --json
+    vidette bench resume --behind 10000 --engine memory
+    vidette bench poll --url http://127.0.0.1:8080 --server-pid \"$(pidof vidette)\"";
+
+impl BenchCommand {
+    pub(crate) fn prints_json(&self) -> bool {
+        self.target().json
+    }
+
+    fn target(&self) -> &TargetArgs {
+        match self {
+            BenchCommand::Fanout { load, .. }
+            | BenchCommand::Grpc { load, .. }
+            | BenchCommand::Poll(load)
+            | BenchCommand::Publish(load) => &load.target,
+            BenchCommand::Idle(idle) => &idle.target,
+            BenchCommand::Resume(resume) => &resume.load.target,
+        }
+    }
+}
 
 #[derive(Subcommand)]
-pub(crate) enum What {
+pub(crate) enum BenchCommand {
     /// Events to readers by Server-Sent Events
     Fanout {
         #[command(flatten)]
@@ -50,23 +73,24 @@ pub(crate) enum What {
         streams: StreamArgs,
     },
     /// Events as fast as the gateway accepts them, to one reader
-    #[command(mut_arg("readers", |arg| arg.default_value("1")), mut_arg("rate", |arg| arg.default_value("0")))]
+    #[command(mut_arg("readers", |arg| arg.default_value("1")))]
+    #[command(mut_arg("rate", |arg| arg.default_value("0")))]
     #[command(mut_arg("publishers", |arg| arg.default_value("8")))]
     Publish(LoadArgs),
-    /// Readers that wait, and nothing is published: connections a second, memory of one
+    /// Readers that wait while nothing is published: connections per second, memory of one
     Idle(IdleArgs),
-    /// Readers that come back all at once and read what they have missed, while others read live
+    /// Readers that all come back at once and read what they have missed, while others read live
     Resume(ResumeArgs),
 }
 
 #[derive(Args)]
 pub(crate) struct TargetArgs {
-    /// Address of a running gateway [default: one is started, in a temporary folder]. For comparing
+    /// Address of a running gateway [default: one is started, in a temporary folder]. To compare
     /// with other servers: the address to read from, with a path; {topic}, {k} (the topic's number)
     /// and {cursor} are filled in
     #[arg(long, value_parser = address)]
     pub(crate) url: Option<String>,
-    /// For comparing with other servers: where events are posted
+    /// To compare with other servers: where events are posted
     #[arg(long, requires = "url", value_parser = address)]
     pub(crate) publish_url: Option<String>,
     /// Processes whose CPU and memory are measured, with their children
@@ -96,8 +120,8 @@ pub(crate) struct ReaderArgs {
     /// Topics; reader i reads topic i mod K
     #[arg(short = 'k', long, default_value_t = 1, value_parser = at_most(limits::READERS))]
     pub(crate) topics: usize,
-    /// Milliseconds the readers' thread sleeps between two looks at its sockets. More costs the
-    /// server less, and adds as much to the latency: compare only with equal ones
+    /// Milliseconds that the readers' thread sleeps between two polls of its sockets. A longer
+    /// sleep costs the server less and adds as much to the latency: compare only equal values
     #[arg(long, default_value_t = 0.5, value_parser = milliseconds)]
     pub(crate) coalesce: f64,
 }
@@ -111,7 +135,7 @@ pub(crate) struct StreamArgs {
 
 #[derive(Args, Clone)]
 pub(crate) struct PublishArgs {
-    /// Events a second over all publishers; 0: as fast as they are accepted
+    /// Events per second over all publishers; 0: as fast as they are accepted
     #[arg(short, long, default_value_t = 100.0, value_parser = rate)]
     pub(crate) rate: f64,
     /// Seconds to publish
@@ -120,13 +144,13 @@ pub(crate) struct PublishArgs {
     /// Publishers, each with a connection of its own
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) publishers: u8,
-    /// Events a request
-    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=limits::MAX_BATCH_EVENTS as i64))]
+    /// Events per request
+    #[arg(short, long, default_value_t = 1, value_parser = batch())]
     pub(crate) batch: u32,
     /// Bytes of an event's data; at least 32, for its marker
-    #[arg(short, long, default_value_t = 128, value_parser = at_most(limits::MAX_EVENT_BYTES_CEILING))]
+    #[arg(short, long, default_value_t = 128, value_parser = payload_bytes())]
     pub(crate) size: usize,
-    /// Seconds without a delivery until what is missing is given up
+    /// Seconds without a delivery after which missing events are given up
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub(crate) drain: f64,
 }
@@ -143,8 +167,9 @@ pub(crate) struct LoadArgs {
 
 #[derive(Args)]
 pub(crate) struct ChurnArgs {
-    /// Readers a second that hang up at any byte, and come back with the id of the last whole event
-    /// that they had. What was due meanwhile is counted as any other event, but for its latency
+    /// Readers per second that hang up at any byte, and come back with the id of the last complete
+    /// event that they received. Events that were due meanwhile count like any others, except for
+    /// their latency
     #[arg(long, default_value_t = 0.0, value_parser = rate, value_name = "A_SECOND")]
     pub(crate) churn: f64,
 }
@@ -159,7 +184,7 @@ pub(crate) struct IdleArgs {
     pub(crate) streams: StreamArgs,
     /// How they wait
     #[arg(long, value_enum, default_value = "sse")]
-    pub(crate) via: Via,
+    pub(crate) via: Transport,
     /// Seconds to hold them
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]
     pub(crate) hold: f64,
@@ -173,9 +198,9 @@ pub(crate) struct ResumeArgs {
     pub(crate) streams: StreamArgs,
     /// How they resume
     #[arg(long, value_enum, default_value = "sse")]
-    pub(crate) via: Via,
-    /// Events each of them has missed
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) via: Transport,
+    /// Events that each of them has missed
+    #[arg(long, default_value_t = 10_000, value_parser = behind())]
     pub(crate) behind: u32,
     /// Readers that read live meanwhile, by SSE
     #[arg(long, default_value_t = 100, value_parser = at_most(limits::READERS))]
@@ -186,17 +211,31 @@ fn address(text: &str) -> Result<String, String> {
     Address::parse(text).map(|_| text.to_owned())
 }
 
+fn batch() -> RangedI64ValueParser<u32> {
+    let most = i64::try_from(limits::MAX_BATCH_EVENTS).unwrap_or(i64::MAX);
+    RangedI64ValueParser::new().range(1..=most)
+}
+
+fn behind() -> RangedI64ValueParser<u32> {
+    RangedI64ValueParser::new().range(1..=10_000_000)
+}
+
+fn payload_bytes() -> RangedU64ValueParser<usize> {
+    at_most(limits::MAX_EVENT_BYTES_CEILING)
+}
+
 fn at_most(bound: usize) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=bound as u64)
 }
 
 fn number(text: &str, bound: f64) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.0..=bound).contains(&number) {
-        Ok(number)
-    } else {
-        Err(format!("not between 0 and {bound}"))
-    }
+
+    // Infinity and NaN, which parse as well, are in no range.
+    let is_allowed = (0.0..=bound).contains(&number);
+    is_allowed
+        .then_some(number)
+        .ok_or_else(|| format!("not between 0 and {bound}"))
 }
 
 fn rate(text: &str) -> Result<f64, String> {

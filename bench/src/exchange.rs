@@ -3,48 +3,61 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 
-use super::address::{Address, Fill};
-use super::answer::Answer;
+use super::address::{Address, AddressValues};
+use super::answer::HttpAnswer;
 use crate::limits;
 
 pub(crate) fn connect(to: &Address) -> io::Result<TcpStream> {
+    // No wait without a bound: a server that hangs is a result, not a reason to hang.
     let stream = TcpStream::connect_timeout(&to.socket, limits::ANSWER_WAIT)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(limits::ANSWER_WAIT))?;
     Ok(stream)
 }
 
-/// Gives the answer if it is a 2xx.
+/// Sends a request. Returns its answer if that is a 2xx.
 pub(crate) fn exchange<'a>(
     connection: &mut TcpStream,
     request: &[u8],
     bytes: &'a mut Vec<u8>,
-) -> io::Result<Answer<'a>> {
+) -> io::Result<HttpAnswer<'a>> {
     connection.write_all(request)?;
+    read_answer(connection, bytes)?;
+
+    // Parsed once more, because the answer borrows the buffer that reading has filled.
+    let answer = HttpAnswer::read(bytes).map_err(io::Error::other)?;
+    let answer = answer.ok_or_else(|| io::Error::other("an incomplete answer"))?;
+    if (200..300).contains(&answer.status) {
+        Ok(answer)
+    } else {
+        Err(refused(&answer))
+    }
+}
+
+/// Reads until the answer is complete.
+fn read_answer(connection: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
+    // The buffer is the caller's, so that no request has to allocate one.
     bytes.clear();
     let mut chunk = [0; 8192];
-    while Answer::read(bytes).map_err(io::Error::other)?.is_none() {
+    while HttpAnswer::read(bytes).map_err(io::Error::other)?.is_none() {
         let count = connection.read(&mut chunk)?;
         if count == 0 {
-            return Err(io::Error::other("closed without an answer"));
+            return Err(io::Error::other("the server closed without an answer"));
         }
         bytes.extend_from_slice(&chunk[..count]);
     }
-    let answer = Answer::read(bytes).map_err(io::Error::other)?;
-    let answer = answer.ok_or_else(|| io::Error::other("an answer that has changed"))?;
-    if (200..300).contains(&answer.status) {
-        return Ok(answer);
-    }
-    Err(io::Error::other(format!(
-        "answered {} {}",
-        answer.status,
-        String::from_utf8_lossy(answer.body)
-    )))
+    Ok(())
+}
+
+fn refused(answer: &HttpAnswer<'_>) -> io::Error {
+    let text = String::from_utf8_lossy(answer.body);
+    io::Error::other(format!("answered {} {text}", answer.status))
 }
 
 /// `GET` of a JSON answer.
 pub(crate) fn get_json(address: &Address) -> io::Result<serde_json::Value> {
-    let path = address.path(Fill {
+    // The address has no values to fill in.
+    let path = address.path(AddressValues {
         run: 0,
         topic: 0,
         cursor: "",

@@ -1,34 +1,37 @@
-//! `vidette bench`: how much a gateway bears, measured from outside.
+//! `vidette bench`: how much load a gateway can take, measured from outside.
 //!
-//! Readers and publishers are raw sockets in this process, the gateway is another one. Invariants:
+//! Readers and publishers are raw sockets in this process; the gateway is another process.
+//! Invariants:
 //! - latency counts from when an event was due, so a backlog shows however it comes about;
-//! - each reader is checked for missing, repeated and reordered events, and the run fails by them;
-//! - the client is cheap (`load`), says what it took itself, and what others on the machine took
-//!   meanwhile.
+//! - each reader is checked for missing, repeated and reordered events, and any of them fails the
+//!   run;
+//! - the client is cheap (`load`), and reports what it and others on the machine used meanwhile.
 
 mod address;
 mod answer;
 mod args;
 mod exchange;
 mod gateway;
+mod limits;
 mod load;
 mod markers;
 mod measure;
+mod memory_watch;
 mod meter;
 mod process;
 mod progress;
 mod publish;
 mod report;
+mod report_text;
 mod resume;
-mod scene;
 mod tally;
-
-mod limits;
+mod testbed;
 
 pub use args::BenchArgs;
-use args::What;
-use load::Via;
-use measure::{PLAIN, Shape};
+use args::BenchCommand;
+use load::Transport;
+use measure::{PLAIN, ReaderShape};
+use report::Report;
 
 /// Measures what was asked for and prints the report.
 ///
@@ -36,65 +39,54 @@ use measure::{PLAIN, Shape};
 /// A text for a person: the gateway could not be started or reached, or a reader did not get every
 /// event once and in order.
 pub async fn run(args: BenchArgs) -> Result<(), String> {
+    // An interrupt ends the measuring early; what has been measured is still reported.
     let interrupt = tokio::spawn(async {
         if tokio::signal::ctrl_c().await.is_ok() {
             progress::interrupt();
         }
     });
-    let measured = tokio::task::spawn_blocking(move || measure(&args.what))
-        .await
-        .map_err(|e| e.to_string())?;
+
+    // Publishers and readers have threads of their own and block.
+    let measured = tokio::task::spawn_blocking(move || measure_and_print(&args.command)).await;
     interrupt.abort();
-    measured
+    measured.map_err(|error| error.to_string())?
 }
 
-fn measure(what: &What) -> Result<(), String> {
-    let (json, report) = match what {
-        What::Fanout { load, churn } => (
-            load.target.json,
-            measure::events(
-                "fanout",
-                Via::Sse,
-                load,
-                Shape {
-                    churn: churn.churn,
-                    ..PLAIN
-                },
-            ),
-        ),
-        What::Poll(load) => (
-            load.target.json,
-            measure::events("poll", Via::Poll, load, PLAIN),
-        ),
-        What::Publish(load) => (
-            load.target.json,
-            measure::events("publish", Via::Sse, load, PLAIN),
-        ),
-        What::Grpc { load, streams } => {
-            let shape = Shape {
-                connections: streams.connections,
-                ..PLAIN
-            };
-            (
-                load.target.json,
-                measure::events("grpc", Via::Grpc, load, shape),
-            )
-        }
-        What::Idle(idle) => (idle.target.json, measure::idle(idle)),
-        What::Resume(resume) => (resume.load.target.json, resume::run(resume)),
-    };
-    let report = report?;
-    if json {
-        println!(
-            "{}",
-            serde_json::to_string(&report).map_err(|e| e.to_string())?
-        );
-    } else {
-        println!("{report}");
-    }
+fn measure_and_print(command: &BenchCommand) -> Result<(), String> {
+    let report = measure(command)?;
+
+    // The report comes first in any case: it shows what was wrong.
+    print(&report, command.prints_json())?;
     if report.is_clean() {
         Ok(())
     } else {
         Err("not every reader got every event once and in order".to_owned())
     }
+}
+
+fn measure(command: &BenchCommand) -> Result<Report, String> {
+    match command {
+        BenchCommand::Fanout { load, churn } => {
+            let shape = ReaderShape::with_churn(churn.churn);
+            measure::events("fanout", Transport::Sse, load, shape)
+        }
+        BenchCommand::Poll(load) => measure::events("poll", Transport::Poll, load, PLAIN),
+        BenchCommand::Publish(load) => measure::events("publish", Transport::Sse, load, PLAIN),
+        BenchCommand::Grpc { load, streams } => {
+            let shape = ReaderShape::with_connections(streams.connections);
+            measure::events("grpc", Transport::Grpc, load, shape)
+        }
+        BenchCommand::Idle(idle) => measure::idle(idle),
+        BenchCommand::Resume(resume) => resume::run(resume),
+    }
+}
+
+fn print(report: &Report, as_json: bool) -> Result<(), String> {
+    if as_json {
+        let json = serde_json::to_string(report).map_err(|e| e.to_string())?;
+        println!("{json}");
+    } else {
+        println!("{report}");
+    }
+    Ok(())
 }

@@ -1,10 +1,10 @@
-//! The marker that each published payload carries, and what a reader has seen of them.
+//! The marker that each published payload carries, and which markers a reader has received.
 //!
-//! A marker is 32 printable bytes of one length: `~`, the run, the publisher, the sequence and the
-//! time in hexadecimal, `~`. None of them is changed by JSON, so a reader finds it in raw bytes,
-//! whatever surrounds it, without parsing. Invariants:
+//! A marker is 32 printable bytes: `~`, the run, the publisher, the sequence and the time in
+//! hexadecimal, `~`. JSON changes none of them, so a reader finds it in raw bytes without parsing,
+//! whatever surrounds it. Invariants:
 //! - a sequence counts one publisher's events of one topic from 0, so each reader knows what it
-//!   should have seen;
+//!   should have received;
 //! - time is microseconds since this process began ([`now_us`]): publishers and readers are one
 //!   process.
 
@@ -16,7 +16,7 @@ pub(crate) const MARKER_BYTES: usize = 32;
 
 static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Microseconds since this was first asked.
+/// Microseconds since the first call.
 pub(crate) fn now_us() -> u64 {
     u64::try_from(BEGUN.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
@@ -31,19 +31,21 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
-    /// Appends the marker, and dots up to so many bytes.
+    /// Appends the marker, followed by dots up to so many bytes.
     pub(crate) fn write(self, out: &mut Vec<u8>, payload_bytes: usize) {
+        // Every field has a fixed width, so that a reader needs no separators.
         let end = out.len() + payload_bytes.max(MARKER_BYTES);
         out.push(b'~');
-        hex(out, u64::from(self.run), 8);
-        hex(out, u64::from(self.publisher), 2);
-        hex(out, u64::from(self.sequence), 8);
-        hex(out, self.due_us, 12);
+        push_hex(out, u64::from(self.run), 8);
+        push_hex(out, u64::from(self.publisher), 2);
+        push_hex(out, u64::from(self.sequence), 8);
+        push_hex(out, self.due_us, 12);
         out.push(b'~');
         out.resize(end, b'.');
     }
 
     fn read(bytes: &[u8]) -> Option<Marker> {
+        // The fields have fixed places, as they were written.
         let inner = bytes.strip_prefix(b"~")?.strip_suffix(b"~")?;
         Some(Marker {
             run: u32::try_from(number(&inner[..8])?).ok()?,
@@ -54,11 +56,13 @@ impl Marker {
     }
 }
 
-fn hex(out: &mut Vec<u8>, number: u64, digits: u32) {
-    let digit = |place| {
-        b"0123456789abcdef"[usize::try_from(number >> (4 * place) & 15).unwrap_or_default()]
-    };
-    out.extend((0..digits).rev().map(digit));
+fn push_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
+    out.extend((0..digits).rev().map(|place| hex_digit(number, place)));
+}
+
+fn hex_digit(number: u64, place: u32) -> u8 {
+    let value = usize::try_from(number >> (4 * place) & 15).unwrap_or_default();
+    b"0123456789abcdef"[value]
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -67,13 +71,16 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Calls `found` for each whole marker; gives where an unfinished one begins, or the end.
+/// Calls `found` for each complete marker. Returns where an incomplete one begins, or the end.
 pub(crate) fn scan(bytes: &[u8], mut found: impl FnMut(Marker)) -> usize {
     let mut from = 0;
+    // The byte is rare in other text, so almost everything is skipped at once.
     while let Some(at) = memchr::memchr(b'~', &bytes[from..]).map(|at| from + at) {
         let Some(whole) = bytes.get(at..at + MARKER_BYTES) else {
             return at;
         };
+
+        // A `~` of other text is no marker; the next one may be.
         from = match Marker::read(whole) {
             Some(marker) => {
                 found(marker);
@@ -85,41 +92,45 @@ pub(crate) fn scan(bytes: &[u8], mut found: impl FnMut(Marker)) -> usize {
     bytes.len()
 }
 
-/// What one reader has had from one publisher: the next sequence, and which of the last 64 have
-/// come.
+/// What one reader has received from one publisher: the next sequence, and which of the last 64
+/// have come.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Track {
+pub(crate) struct SequenceTrack {
     next: u32,
     recent: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub(crate) enum Arrival {
     InOrder,
     /// New, but a later one has come before it.
     OutOfOrder,
-    /// Seen before, or so far behind that nobody can say.
+    /// Received before, or so far behind that this is unknown.
     Repeated,
 }
 
-impl Track {
-    pub(crate) fn see(&mut self, sequence: u32) -> Sight {
-        let Some(back) = self
-            .next
-            .checked_sub(sequence)
-            .and_then(|ahead| ahead.checked_sub(1))
-        else {
-            let step = sequence - self.next + 1;
-            self.recent = self.recent.checked_shl(step).unwrap_or(0) | 1;
-            self.next = sequence + 1;
-            return Sight::InOrder;
-        };
+impl SequenceTrack {
+    pub(crate) fn see(&mut self, sequence: u32) -> Arrival {
+        if sequence >= self.next {
+            self.advance(sequence);
+            return Arrival::InOrder;
+        }
+
+        // The lowest bit is the newest sequence; a shift by 64 or more leaves none.
+        let back = self.next - sequence - 1;
         let bit = 1_u64.checked_shl(back).unwrap_or(0);
         if bit == 0 || self.recent & bit != 0 {
-            return Sight::Repeated;
+            return Arrival::Repeated;
         }
         self.recent |= bit;
-        Sight::OutOfOrder
+        Arrival::OutOfOrder
+    }
+
+    fn advance(&mut self, sequence: u32) {
+        // Sequences that were left out get a zero each, and may still come.
+        let step = sequence - self.next + 1;
+        self.recent = self.recent.checked_shl(step).unwrap_or(0) | 1;
+        self.next = sequence + 1;
     }
 }
 
@@ -162,8 +173,8 @@ mod tests {
 
     #[test]
     fn repeated_and_late_events_are_told_apart() {
-        use Sight::{InOrder, OutOfOrder, Repeated};
-        let mut track = Track::default();
+        use Arrival::{InOrder, OutOfOrder, Repeated};
+        let mut track = SequenceTrack::default();
         let seen = [0, 1, 3, 2, 2, 1, 100, 99, 99, 3, 36, 37].map(|sequence| track.see(sequence));
         let expected = [
             InOrder, InOrder, InOrder, OutOfOrder, Repeated, Repeated, InOrder, OutOfOrder,

@@ -1,122 +1,149 @@
-//! The plain runs: readers that get what is published, and readers that only wait.
+//! The plain runs: readers that receive what is published, and readers that only wait.
 
 use std::time::Duration;
 
 use super::args::{IdleArgs, LoadArgs};
-use super::load::{Counted, Via};
+use super::load::{ReaderPlan, ReaderResults, Transport};
 use super::meter::Meter;
 use super::publish::Published;
-use super::report::{Connect, Publish, Quantiles, Report, per_second};
-use super::scene::{Scene, delivery, wanted};
+use super::report::{ConnectReport, PublishReport, Quantiles, Report, per_second};
+use super::testbed::{Testbed, delivery, wanted};
 
 /// How readers are connected.
 #[derive(Clone, Copy)]
-pub(crate) struct Shape {
-    /// Those that gRPC streams share.
+pub(crate) struct ReaderShape {
+    /// Connections that gRPC streams share.
     pub(crate) connections: usize,
-    /// Readers that hang up and come back, a second.
+    /// Readers that hang up and come back, per second.
     pub(crate) churn: f64,
 }
 
-pub(crate) const PLAIN: Shape = Shape {
+pub(crate) const PLAIN: ReaderShape = ReaderShape {
     connections: 1,
     churn: 0.0,
 };
 
+impl ReaderShape {
+    pub(crate) fn with_churn(churn: f64) -> Self {
+        ReaderShape { churn, ..PLAIN }
+    }
+
+    pub(crate) fn with_connections(connections: usize) -> Self {
+        ReaderShape {
+            connections,
+            ..PLAIN
+        }
+    }
+}
+
 /// Readers, then publishers, then a wait for the last delivery.
 pub(crate) fn events(
     bench: &'static str,
-    via: Via,
+    transport: Transport,
     args: &LoadArgs,
-    shape: Shape,
+    shape: ReaderShape,
 ) -> Result<Report, String> {
-    let scene = Scene::open(&args.target)?;
-    let mut readers = scene.readers(via, &args.readers, shape.connections);
-    readers.publishers = usize::from(args.publish.publishers);
-    readers.churn = shape.churn;
-    // Who may come back before the first event says where it began.
-    if via == Via::Poll || shape.churn > 0.0 {
-        readers.cursor = scene.cursor()?;
-    }
-    let mut meter = Meter::start(scene.server.clone());
-    let (load, connect) = scene.connect(&readers)?;
+    let bed = Testbed::open(&args.target)?;
+    let plan = reader_plan(&bed, transport, args, shape)?;
+    let mut meter = Meter::start(bed.server.clone());
+    let (load, connect) = bed.connect(&plan)?;
     let ready = load.ready();
+
+    // Only what follows counts as work; connecting has figures of its own.
     meter.begin_work();
-    let published = scene.publish(
-        &scene.publishing(&args.publish, args.readers.topics),
-        Some(&load),
-    )?;
-    scene.drain(
-        &load,
-        wanted(&published, readers.readers),
-        args.publish.drain,
-    );
+    let publishing = bed.publish_plan(&args.publish, args.readers.topics);
+    let published = bed.publish(&publishing, Some(&load))?;
+    let wanted = wanted(&published, plan.readers);
+    bed.drain(&load, wanted, args.publish.drain);
     meter.end_work();
-    let counted = load.finish()?;
-    let (client, server) = meter.finish(ready, counted.tally.delivered);
+
+    // Whatever the server did wrong is in the results, and does not end the run early.
+    let results = load.finish()?;
+    let (client, server) = meter.finish(ready, results.tally.delivered);
     Ok(Report {
         publish: Some(publish_report(&published)),
-        delivery: Some(delivery(&counted, &published, 0, published.start_us)),
+        delivery: Some(delivery(&results, &published, 0, published.start_us)),
         client,
         server,
-        first_fault: counted.first_fault.clone().or(published.first_fault),
-        ..about(bench, readers.readers, ready, Some(connect), &counted)
+        first_error: results.first_error.clone().or(published.first_error),
+        ..about(bench, plan.readers, ready, Some(connect), &results)
     })
+}
+
+fn reader_plan(
+    bed: &Testbed,
+    transport: Transport,
+    args: &LoadArgs,
+    shape: ReaderShape,
+) -> Result<ReaderPlan, String> {
+    let mut plan = bed.reader_plan(transport, &args.readers, shape.connections);
+    plan.publishers = usize::from(args.publish.publishers);
+    plan.churn = shape.churn;
+
+    // A reader that comes back before the first event needs a cursor to resume from.
+    if transport == Transport::Poll || shape.churn > 0.0 {
+        plan.cursor = bed.cursor()?;
+    }
+    Ok(plan)
 }
 
 /// Readers that wait.
 pub(crate) fn idle(args: &IdleArgs) -> Result<Report, String> {
-    let scene = Scene::open(&args.target)?;
-    let mut readers = scene.readers(args.via, &args.readers, args.streams.connections);
-    if args.via == Via::Poll {
-        readers.cursor = scene.cursor()?;
+    let bed = Testbed::open(&args.target)?;
+    let mut plan = bed.reader_plan(args.via, &args.readers, args.streams.connections);
+
+    // A poll without a cursor is answered at once, so that nobody would wait.
+    if args.via == Transport::Poll {
+        plan.cursor = bed.cursor()?;
     }
-    let mut meter = Meter::start(scene.server.clone());
-    let (load, connect) = scene.connect(&readers)?;
+    let mut meter = Meter::start(bed.server.clone());
+    let (load, connect) = bed.connect(&plan)?;
+
+    // The memory of a connection is what is left once all of them have settled.
     meter.begin_work();
-    scene
-        .progress
-        .pause(Duration::from_secs_f64(args.hold), "readers are waiting");
+    let hold = Duration::from_secs_f64(args.hold);
+    bed.progress.pause(hold, "readers are waiting");
     meter.note_idle();
     meter.end_work();
+
     let ready = load.ready();
-    let counted = load.finish()?;
+    let results = load.finish()?;
     let (client, server) = meter.finish(ready, 0);
-    let first_fault = counted.first_fault.clone();
     Ok(Report {
         server,
         client,
-        first_fault,
-        ..about("idle", readers.readers, ready, Some(connect), &counted)
+        first_error: results.first_error.clone(),
+        ..about("idle", plan.readers, ready, Some(connect), &results)
     })
 }
 
+/// The figures that every report has.
 pub(crate) fn about(
     bench: &'static str,
     readers: usize,
     ready: usize,
-    connect: Option<Connect>,
-    counted: &Counted,
+    connect: Option<ConnectReport>,
+    results: &ReaderResults,
 ) -> Report {
-    let Counted { failed, lost, .. } = *counted;
     Report {
         bench,
         readers,
         ready,
-        failed,
-        lost,
+        failed: results.failed,
+        lost: results.lost,
         connect,
         ..Report::default()
     }
 }
 
-pub(crate) fn publish_report(published: &Published) -> Publish {
-    let seconds = Duration::from_micros(published.end_us - published.start_us).as_secs_f64();
-    Publish {
-        accepted: published.events(),
-        faults: published.faults,
+pub(crate) fn publish_report(published: &Published) -> PublishReport {
+    let took = Duration::from_micros(published.end_us - published.start_us);
+    let (events, seconds) = (published.events(), took.as_secs_f64());
+    PublishReport {
+        accepted: events,
+        errors: published.errors,
         seconds,
-        per_second: per_second(published.events(), seconds),
+        per_second: per_second(events, seconds),
         answer_us: Quantiles::of(&published.answer_us),
     }
 }

@@ -1,34 +1,41 @@
-//! What the measured part of a run cost: the server, this client, and everybody else.
+//! What the measured part of a run used: the server, this client, and everything else.
 
 use std::time::Instant;
 
-use super::process::{Memory, MemoryWatch, Processes, machine_cpu_seconds, own_cpu_seconds};
-use super::report::{Client, Server};
+use super::memory_watch::MemoryWatch;
+use super::process::{Memory, Processes, machine_cpu_seconds, own_cpu_seconds};
+use super::report::{ClientReport, ServerReport};
 
 /// CPU seconds at some moment.
-struct Clock {
+struct CpuClock {
     at: Instant,
     server: f64,
     own: f64,
     machine: f64,
 }
 
-impl Clock {
+impl CpuClock {
     fn read(server: &Processes) -> Self {
-        Clock {
+        CpuClock {
             at: Instant::now(),
             server: server.cpu_seconds(),
             own: own_cpu_seconds(),
             machine: machine_cpu_seconds(),
         }
     }
+
+    /// CPU seconds of all other processes since an earlier moment.
+    fn others_since(&self, earlier: &CpuClock) -> f64 {
+        let used_here = self.server - earlier.server + self.own - earlier.own;
+        self.machine - earlier.machine - used_here
+    }
 }
 
 pub(crate) struct Meter {
     server: Processes,
-    connecting: Clock,
-    working: Option<Clock>,
-    done: Option<Clock>,
+    connecting: CpuClock,
+    working: Option<CpuClock>,
+    done: Option<CpuClock>,
     before: Memory,
     idle: Memory,
     memory: MemoryWatch,
@@ -40,7 +47,7 @@ impl Meter {
         Meter {
             before: server.memory(),
             idle: Memory::default(),
-            connecting: Clock::read(&server),
+            connecting: CpuClock::read(&server),
             working: None,
             done: None,
             memory: MemoryWatch::start(&server),
@@ -51,7 +58,7 @@ impl Meter {
     /// All readers wait; from here on work is counted.
     pub(crate) fn begin_work(&mut self) {
         self.note_idle();
-        self.working = Some(Clock::read(&self.server));
+        self.working = Some(CpuClock::read(&self.server));
     }
 
     pub(crate) fn note_idle(&mut self) {
@@ -60,47 +67,65 @@ impl Meter {
 
     /// The last delivery has come; what follows is not counted.
     pub(crate) fn end_work(&mut self) {
-        self.done = Some(Clock::read(&self.server));
+        self.done = Some(CpuClock::read(&self.server));
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    pub(crate) fn finish(self, readers: usize, delivered: u64) -> (Client, Option<Server>) {
-        let Meter {
-            server,
-            connecting,
-            working,
-            done,
-            before,
-            idle,
-            memory,
-        } = self;
-        let (rss_peak_bytes, rss_over_time_bytes) = memory.finish();
-        let done = done.unwrap_or_else(|| Clock::read(&server));
-        let work = working.as_ref().unwrap_or(&connecting);
-        let (cpu_s, own_cpu_s) = (done.server - work.server, done.own - work.own);
-        let is_visible = server.is_visible();
-        let client = Client {
+    /// The figures; none of a server whose processes are unknown.
+    pub(crate) fn finish(
+        mut self,
+        readers: usize,
+        delivered: u64,
+    ) -> (ClientReport, Option<ServerReport>) {
+        // A run that was cut short ends now.
+        let done = self.done.take();
+        let done = done.unwrap_or_else(|| CpuClock::read(&self.server));
+        let is_visible = self.server.is_visible();
+        let client = self.client(&done, is_visible);
+        let server = self.into_server(&done, readers, delivered);
+        (client, is_visible.then_some(server))
+    }
+
+    fn work_began(&self) -> &CpuClock {
+        self.working.as_ref().unwrap_or(&self.connecting)
+    }
+
+    fn client(&self, done: &CpuClock, is_visible: bool) -> ClientReport {
+        let work = self.work_began();
+        ClientReport {
             seconds: (done.at - work.at).as_secs_f64(),
-            cpu_s: round(own_cpu_s),
-            other_cpu_s: is_visible.then(|| round(done.machine - work.machine - cpu_s - own_cpu_s)),
-        };
+            cpu_s: round(done.own - work.own),
+            // Without the server's share nobody can say which part of the machine's is others'.
+            other_cpu_s: is_visible.then(|| round(done.others_since(work))),
+        }
+    }
+
+    fn into_server(self, done: &CpuClock, readers: usize, delivered: u64) -> ServerReport {
+        let connect_cpu_s = self.work_began().server - self.connecting.server;
+        let cpu_s = done.server - self.work_began().server;
+
+        // What the server took before the first reader is not the readers'.
         let each = |bytes: u64, base: u64| bytes.saturating_sub(base) / readers.max(1) as u64;
-        let report = Server {
-            connect_cpu_s: round(work.server - connecting.server),
+        let (rss_peak_bytes, rss_over_time_bytes) = self.memory.finish();
+        ServerReport {
+            connect_cpu_s: round(connect_cpu_s),
             cpu_s: round(cpu_s),
-            deliveries_per_cpu_s: if cpu_s > 0.0 {
-                delivered as f64 / cpu_s
-            } else {
-                0.0
-            },
-            rss_before_bytes: before.rss,
-            rss_idle_bytes: idle.rss,
+            deliveries_per_cpu_s: per_cpu_second(delivered, cpu_s),
+            rss_before_bytes: self.before.rss,
+            rss_idle_bytes: self.idle.rss,
             rss_peak_bytes,
             rss_over_time_bytes,
-            rss_reader_bytes: each(idle.rss, before.rss),
-            pss_reader_bytes: each(idle.pss, before.pss),
-        };
-        (client, is_visible.then_some(report))
+            rss_reader_bytes: each(self.idle.rss, self.before.rss),
+            pss_reader_bytes: each(self.idle.pss, self.before.pss),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate")]
+fn per_cpu_second(delivered: u64, cpu_s: f64) -> f64 {
+    if cpu_s > 0.0 {
+        delivered as f64 / cpu_s
+    } else {
+        0.0
     }
 }
 

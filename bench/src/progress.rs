@@ -1,7 +1,6 @@
-//! The line that shows how far a run is, while it goes on; and its early end when somebody
-//! interrupts.
+//! The line that shows the progress of a run, and the early end of a run that is interrupted.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,32 +8,39 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Ends the run early; what has been measured is told.
+/// Ends the run early; what has been measured is reported.
 pub(crate) fn interrupt() {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
-/// How often conditions are looked at.
-const LOOK: Duration = Duration::from_millis(2);
+/// How often conditions are checked.
+const CHECK: Duration = Duration::from_millis(2);
 /// How often the line changes.
 const REDRAW: Duration = Duration::from_millis(200);
+
+fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {msg}").expect("a template of our own")
+}
 
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        let bar = if std::io::stderr().is_terminal() {
+        // In a pipe or a log the line would only be noise.
+        let bar = if stderr().is_terminal() {
             ProgressBar::new_spinner()
         } else {
             ProgressBar::hidden()
         };
-        bar.set_style(
-            ProgressStyle::with_template("{spinner} {msg}").expect("a template of our own"),
-        );
+        bar.set_style(style());
         Progress(bar)
     }
 
-    /// Waits until a condition holds, for so long, or for an interrupt; tells whether it was
+    /// Waits until a condition holds, the time is up, or an interrupt comes. Returns whether it was
     /// interrupted.
     pub(crate) fn wait(
         &self,
@@ -42,12 +48,11 @@ impl Progress {
         line: impl Fn() -> String,
         mut holds: impl FnMut() -> bool,
     ) -> bool {
-        let is_interrupted = || INTERRUPTED.load(Ordering::Relaxed);
         self.wait_through(at_most, line, || is_interrupted() || holds());
         is_interrupted()
     }
 
-    /// Waits until a condition holds, or for so long, whoever interrupts.
+    /// Waits until a condition holds or the time is up, regardless of interrupts.
     pub(crate) fn wait_through(
         &self,
         at_most: Duration,
@@ -57,16 +62,21 @@ impl Progress {
         let begun = Instant::now();
         let mut drawn: Option<Instant> = None;
         while begun.elapsed() < at_most && !holds() {
+            // Drawing as often as the condition is checked would take CPU from what is measured.
             if drawn.is_none_or(|at| at.elapsed() >= REDRAW) {
-                self.0.set_message(line());
-                self.0.tick();
+                self.draw(line());
                 drawn = Some(Instant::now());
             }
-            std::thread::sleep(LOOK.min(at_most.saturating_sub(begun.elapsed())));
+            std::thread::sleep(CHECK.min(at_most.saturating_sub(begun.elapsed())));
         }
     }
 
-    /// Waits for so long, or for an interrupt.
+    fn draw(&self, line: String) {
+        self.0.set_message(line);
+        self.0.tick();
+    }
+
+    /// Waits for so long, or until an interrupt.
     pub(crate) fn pause(&self, duration: Duration, line: &str) {
         self.wait(duration, || line.to_owned(), || false);
     }

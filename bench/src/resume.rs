@@ -1,141 +1,203 @@
-//! Readers that come back all at once, each with the same events behind it, while others read live.
+//! Readers that all come back at once, each with the same events to catch up on, while others read
+//! live.
 //!
 //! The live readers are measured twice, alone and beside those that catch up.
 
 use std::time::Duration;
 
 use super::args::{PublishArgs, ReaderArgs, ResumeArgs};
-use super::load::{self, Load, Via};
+use super::load::{ReaderPlan, ReaderResults, RunningReaders, Transport};
 use super::markers::now_us;
 use super::measure::{about, publish_report};
 use super::meter::Meter;
-use super::publish::{self, Publishing};
-use super::report::{Delivery, Report, Resume};
-use super::scene::{Scene, delivery, wanted};
+use super::publish::{PublishPlan, Published, RunningPublishers};
+use super::report::{ClientReport, DeliveryReport, Report, ResumeReport, ServerReport};
+use super::testbed::{Testbed, delivery, wanted};
 use crate::limits;
 
 const OLD_TOPIC: usize = 0;
 const LIVE_TOPIC: usize = 1;
-/// Events a request when the old ones are published.
+/// Events per request when the old ones are published.
 const BATCH: u32 = 500;
 
 pub(crate) fn run(args: &ResumeArgs) -> Result<Report, String> {
-    let scene = Scene::open(&args.load.target)?;
-    let cursor = scene.cursor()?;
-    let old = scene.publish(&old_events(&scene, args), None)?;
-    let alone = live_alone(&scene, args)?;
+    let bed = Testbed::open(&args.load.target)?;
 
-    let mut meter = Meter::start(scene.server.clone());
-    let (live, _) = scene.connect(&live_readers(&scene, args))?;
+    // The late readers come back with a cursor from before all old events.
+    let cursor = bed.cursor()?;
+    let old = bed.publish(&old_events(&bed, args), None)?;
+
+    // The same live load twice; the second time others catch up meanwhile.
+    let alone = live_alone(&bed, args)?;
+    let late_plan = late_readers(&bed, args, cursor);
+    let beside = live_beside(&bed, args, &late_plan, &old)?;
+    Ok(report(args, &late_plan, &old, &alone, beside))
+}
+
+/// Live readers, and others that caught up beside them.
+struct BesideResults {
+    late: ReaderResults,
+    /// Late readers that were connected.
+    ready: usize,
+    /// When they began.
+    begun_us: u64,
+    live: ReaderResults,
+    published: Published,
+    client: ClientReport,
+    server: Option<ServerReport>,
+}
+
+fn live_beside(
+    bed: &Testbed,
+    args: &ResumeArgs,
+    late_plan: &ReaderPlan,
+    old: &Published,
+) -> Result<BesideResults, String> {
+    let mut meter = Meter::start(bed.server.clone());
+    let (live, _) = bed.connect(&live_readers(bed, args))?;
     meter.begin_work();
-    let publishing = Publishing::start(&live_events(&scene, args, limits::RESUME_WAIT));
+    let publishers = RunningPublishers::start(&live_events(bed, args, limits::RESUME_WAIT));
     let begun_us = now_us();
-    let plan = late_readers(&scene, args, cursor);
-    let late = Load::start(plan.clone());
-    late.work(); // each is expected to get everything, whenever it comes
-    scene.drain(&late, wanted(&old, plan.readers), args.load.publish.drain);
+    let late = catch_up(bed, args, late_plan, old);
     meter.end_work();
-    publishing.stop();
-    let published = publishing.finish()?;
-    scene.drain(
+
+    // Only catching up is measured; the last live events may come after it.
+    publishers.stop();
+    let published = publishers.finish()?;
+    bed.drain(
         &live,
         wanted(&published, args.live),
         args.load.publish.drain,
     );
-
     let ready = late.ready();
     let (late, live) = (late.finish()?, live.finish()?);
-    let (client, server) = meter.finish(ready, late.tally.delivered + live.tally.delivered);
-    let caught_up = delivery(&late, &old, OLD_TOPIC, begun_us);
-    let beside = delivery(&live, &published, LIVE_TOPIC, published.start_us);
-    Ok(Report {
-        publish: Some(publish_report(&old)),
-        resume: Some(compare(args.behind, caught_up, &alone, &beside)),
+    let delivered = late.tally.delivered + live.tally.delivered;
+    let (client, server) = meter.finish(ready, delivered);
+    Ok(BesideResults {
+        late,
+        ready,
+        begun_us,
+        live,
+        published,
         client,
         server,
-        first_fault: late.first_fault.clone().or(live.first_fault),
-        ..about("resume", plan.readers, ready, None, &late)
     })
 }
 
+fn report(
+    args: &ResumeArgs,
+    late_plan: &ReaderPlan,
+    old: &Published,
+    alone: &DeliveryReport,
+    results: BesideResults,
+) -> Report {
+    let (late, live) = (&results.late, &results.live);
+    let published = &results.published;
+    let caught_up = delivery(late, old, OLD_TOPIC, results.begun_us);
+    let beside = delivery(live, published, LIVE_TOPIC, published.start_us);
+    Report {
+        publish: Some(publish_report(old)),
+        resume: Some(compare(args.behind, caught_up, alone, &beside)),
+        client: results.client,
+        server: results.server,
+        first_error: first_error(late, live),
+        ..about("resume", late_plan.readers, results.ready, None, late)
+    }
+}
+
+/// Starts the late readers and waits until they have received everything.
+fn catch_up(
+    bed: &Testbed,
+    args: &ResumeArgs,
+    plan: &ReaderPlan,
+    old: &Published,
+) -> RunningReaders {
+    let late = RunningReaders::start(plan.clone());
+
+    // Each is expected to receive everything, whenever it connects.
+    late.work();
+    bed.drain(&late, wanted(old, plan.readers), args.load.publish.drain);
+    late
+}
+
+fn first_error(late: &ReaderResults, live: &ReaderResults) -> Option<String> {
+    let first = late.first_error.as_ref().or(live.first_error.as_ref());
+    first.cloned()
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a ratio")]
-fn compare(behind: u32, caught_up: Delivery, alone: &Delivery, beside: &Delivery) -> Resume {
-    let wrong = |d: &Delivery| d.missing + d.repeated + d.out_of_order;
-    Resume {
+fn compare(
+    behind: u32,
+    caught_up: DeliveryReport,
+    alone: &DeliveryReport,
+    beside: &DeliveryReport,
+) -> ResumeReport {
+    let (alone_us, beside_us) = (alone.latency_us, beside.latency_us);
+    ResumeReport {
         behind,
         caught_up,
-        live_alone_us: alone.latency_us,
-        live_beside_us: beside.latency_us,
-        live_p99_ratio: beside.latency_us.p99 as f64 / alone.latency_us.p99.max(1) as f64,
-        live_wrong: wrong(alone) + wrong(beside),
+        live_alone_us: alone_us,
+        live_beside_us: beside_us,
+        live_p99_ratio: beside_us.p99 as f64 / alone_us.p99.max(1) as f64,
+        live_wrong: alone.wrong() + beside.wrong(),
     }
 }
 
 /// The live readers while nobody catches up.
-fn live_alone(scene: &Scene, args: &ResumeArgs) -> Result<Delivery, String> {
-    let (load, _) = scene.connect(&live_readers(scene, args))?;
+fn live_alone(bed: &Testbed, args: &ResumeArgs) -> Result<DeliveryReport, String> {
+    let (load, _) = bed.connect(&live_readers(bed, args))?;
     let duration = Duration::from_secs_f64(args.load.publish.seconds);
-    let published = scene.publish(&live_events(scene, args, duration), Some(&load))?;
-    scene.drain(
-        &load,
-        wanted(&published, args.live),
-        args.load.publish.drain,
-    );
-    Ok(delivery(
-        &load.finish()?,
-        &published,
-        LIVE_TOPIC,
-        published.start_us,
-    ))
+    let published = bed.publish(&live_events(bed, args, duration), Some(&load))?;
+    let patience_s = args.load.publish.drain;
+    bed.drain(&load, wanted(&published, args.live), patience_s);
+    let (results, start_us) = (load.finish()?, published.start_us);
+    Ok(delivery(&results, &published, LIVE_TOPIC, start_us))
 }
 
-fn old_events(scene: &Scene, args: &ResumeArgs) -> publish::Plan {
+fn old_events(bed: &Testbed, args: &ResumeArgs) -> PublishPlan {
     let events = PublishArgs {
         rate: 0.0,
         publishers: 1,
         batch: BATCH,
         ..args.load.publish.clone()
     };
-    let duration = limits::RESUME_WAIT;
-    publish::Plan {
+    PublishPlan {
         events: args.behind.into(),
-        duration,
+        duration: limits::RESUME_WAIT,
         first_topic: OLD_TOPIC,
-        ..scene.publishing(&events, 1)
+        ..bed.publish_plan(&events, 1)
     }
 }
 
-fn live_events(scene: &Scene, args: &ResumeArgs, duration: Duration) -> publish::Plan {
-    publish::Plan {
+fn live_events(bed: &Testbed, args: &ResumeArgs, duration: Duration) -> PublishPlan {
+    PublishPlan {
         duration,
         first_topic: LIVE_TOPIC,
-        ..scene.publishing(&args.load.publish, 1)
+        ..bed.publish_plan(&args.load.publish, 1)
     }
 }
 
-fn late_readers(scene: &Scene, args: &ResumeArgs, cursor: String) -> load::Plan {
+fn late_readers(bed: &Testbed, args: &ResumeArgs, cursor: String) -> ReaderPlan {
     let readers = ReaderArgs {
         topics: 1,
         ..args.load.readers.clone()
     };
-    let plan = scene.readers(args.via, &readers, args.streams.connections);
-    load::Plan {
+    ReaderPlan {
         cursor,
         publishers: 1,
-        ..plan
+        ..bed.reader_plan(args.via, &readers, args.streams.connections)
     }
 }
 
-fn live_readers(scene: &Scene, args: &ResumeArgs) -> load::Plan {
+fn live_readers(bed: &Testbed, args: &ResumeArgs) -> ReaderPlan {
     let readers = ReaderArgs {
         topics: 1,
         readers: args.live,
         ..args.load.readers.clone()
     };
-    let publishers = usize::from(args.load.publish.publishers);
-    load::Plan {
+    ReaderPlan {
         first_topic: LIVE_TOPIC,
-        publishers,
-        ..scene.readers(Via::Sse, &readers, 1)
+        publishers: usize::from(args.load.publish.publishers),
+        ..bed.reader_plan(Transport::Sse, &readers, 1)
     }
 }

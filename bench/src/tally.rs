@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use super::markers::{Marker, Sight, Track, now_us};
+use super::markers::{Arrival, Marker, SequenceTrack, now_us, scan};
 use crate::limits;
 
 /// Microseconds, to three digits.
@@ -12,7 +12,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
 
 /// Totals over many readers.
 pub(crate) struct Tally {
-    /// Markers of another run are those of somebody else, or of history.
+    /// Markers of another run are someone else's, or old.
     run: u32,
     pub(crate) latency_us: Histogram<u64>,
     pub(crate) delivered: u64,
@@ -43,68 +43,84 @@ impl Tally {
         }
     }
 
-    /// Counts what came in one read of one reader.
-    pub(crate) fn count(&mut self, reader: &mut Seen, marker: Marker, now_us: u64) {
-        let track = reader
-            .tracks
-            .get_mut(usize::from(marker.publisher))
-            .filter(|_| marker.run == self.run);
-        let Some(track) = track else {
+    /// Counts an event of one reader.
+    fn count(&mut self, reader: &mut ReceivedEvents, marker: Marker, now_us: u64) {
+        let track = reader.track(marker).filter(|_| marker.run == self.run);
+        let Some(arrival) = track.map(|track| track.see(marker.sequence)) else {
             self.strange += 1;
             return;
         };
-        match track.see(marker.sequence) {
-            Sight::Repeated => {
-                self.repeated += 1;
-                return;
+
+        // A repeated event is not delivered again; a late one is, and also counted as such.
+        match arrival {
+            Arrival::Repeated => self.repeated += 1,
+            Arrival::OutOfOrder => {
+                self.out_of_order += 1;
+                self.deliver(reader, marker, now_us);
             }
-            Sight::OutOfOrder => self.out_of_order += 1,
-            Sight::InOrder => {}
+            Arrival::InOrder => self.deliver(reader, marker, now_us),
         }
+    }
+
+    fn deliver(&mut self, reader: &mut ReceivedEvents, marker: Marker, now_us: u64) {
         reader.received += 1;
         self.delivered += 1;
         self.last_us = now_us;
+
+        // An event that was due while its reader was away is late because of the reader.
         if marker.due_us < reader.live_from_us {
             self.resumed += 1;
-        } else {
-            self.latency_us
-                .saturating_record(now_us.saturating_sub(marker.due_us));
+            return;
         }
+        let latency_us = now_us.saturating_sub(marker.due_us);
+        self.latency_us.saturating_record(latency_us);
     }
 }
 
-/// What one reader has had.
-pub(crate) struct Seen {
+/// What one reader has received.
+pub(crate) struct ReceivedEvents {
     pub(crate) received: u64,
-    /// What was due before it came back is late by its own doing.
+    /// Events that were due before this were late because the reader was away.
     pub(crate) live_from_us: u64,
-    tracks: Box<[Track]>,
+    tracks: Box<[SequenceTrack]>,
     /// The beginning of a marker whose end is still to come.
     carry: Vec<u8>,
 }
 
-impl Seen {
+impl ReceivedEvents {
     pub(crate) fn new(publishers: usize) -> Self {
-        Seen {
+        ReceivedEvents {
             received: 0,
             live_from_us: 0,
-            tracks: vec![Track::default(); publishers].into(),
+            tracks: vec![SequenceTrack::default(); publishers].into(),
             carry: Vec::new(),
         }
+    }
+
+    fn track(&mut self, marker: Marker) -> Option<&mut SequenceTrack> {
+        self.tracks.get_mut(usize::from(marker.publisher))
     }
 
     /// Finds the markers in the next bytes of a stream.
     pub(crate) fn feed(&mut self, bytes: &[u8], tally: &mut Tally) {
         tally.bytes += bytes.len() as u64;
-        let now_us = now_us();
         if self.carry.is_empty() {
-            let kept = super::markers::scan(bytes, |marker| tally.count(self, marker, now_us));
-            self.carry.extend_from_slice(&bytes[kept..]);
-        } else {
-            let mut joined = std::mem::take(&mut self.carry);
-            joined.extend_from_slice(bytes);
-            let kept = super::markers::scan(&joined, |marker| tally.count(self, marker, now_us));
-            self.carry = joined[kept..].to_vec(); // of its own size: there may be 100,000 of these
+            let rest = self.count(bytes, tally);
+            self.carry.extend_from_slice(rest);
+            return;
         }
+
+        // The copy has its exact size, because there may be 100,000 readers.
+        let mut joined = std::mem::take(&mut self.carry);
+        joined.extend_from_slice(bytes);
+        self.carry = self.count(&joined, tally).to_vec();
+    }
+
+    /// Counts all complete markers. Returns what is left.
+    fn count<'b>(&mut self, bytes: &'b [u8], tally: &mut Tally) -> &'b [u8] {
+        // One clock reading a read: the events have come together.
+        let now_us = now_us();
+        let end = scan(bytes, |marker| tally.count(self, marker, now_us));
+        &bytes[end..]
     }
 }

@@ -1,11 +1,11 @@
-/* Two readers of Server-Sent Events with one face, the same that ../longpoll/comet.js has:
+/* Two readers of Server-Sent Events with one interface, the same that ../longpoll/comet.js has:
  *
  *   const reader = new SourceReader('/v1/sse', listener, ['opened', 'refused']);
  *   reader.start('topic=door.*', 'after=earliest');    // filter, and where to begin
- *   reader.pause();  reader.resume();                  // goes on after the last cursor
+ *   reader.pause();  reader.resume();                  // continues after the last cursor
  *
  * SourceReader uses the browser's EventSource: no code on the wire, but an event that has a type reaches only listeners
- * of that very type, so it lists the types that it is told of and those events that have none. StreamReader reads the
+ * of that very type, so it shows events of the types given to it and those without a type. StreamReader reads the
  * body of a fetch() and sees every block: all types, and the blocks that bring only an id.
  *
  * The listener has state(name, detail), hello(hello), event(event), gap(gap), cursor(text) and caughtUp(); hello may be
@@ -13,7 +13,7 @@
 
 const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 15000;
-const HEARTBEAT_MS = 15000;                  // until hello tells the gateway's own
+const HEARTBEAT_MS = 15000;                  // until hello has the gateway's own
 const FINAL = new Set([400, 401, 403, 410]); // trying again as it is would not help
 
 const FAREWELLS = {
@@ -23,13 +23,13 @@ const FAREWELLS = {
   expired: 'The token has expired.',
 };
 
-/** What both have in common: where the reader is, when it tries again, and what the blocks mean. */
+/** What both share: the reader's position, when it retries, and what the blocks mean. */
 class Reader {
   constructor(url, listener) {
     Object.assign(this, { url, listener, running: false, filter: '', begin: '', cursor: '' });
     this.failures = 0;     // in a row
     this.retryMs = 0;      // a least wait that the gateway asked for
-    this.farewell = '';    // why the gateway ends the stream, once it has said so
+    this.farewell = '';    // why the gateway ends the stream, once it has sent closing
     this.timer = null;
   }
 
@@ -85,14 +85,14 @@ class Reader {
     this.timer = setTimeout(() => this.connect(), delayMs);
   }
 
-  /** A bad status: final, or to be tried again no sooner than Retry-After says. No response: not reached. */
+  /** A bad status: final, or to be retried no sooner than Retry-After says. No response: not reached. */
   refused(response, problem) {
     if (response && FINAL.has(response.status)) return this.end('stopped', problem);
     if (response) this.retryMs = 1000 * (parseInt(response.headers.get('Retry-After'), 10) || 0);
     return this.failed(problem);
   }
 
-  /** One block. The cursor moves last: only what the listener has had counts as read. */
+  /** One block. The cursor moves last: only what the listener has handled counts as read. */
   take(type, data, id) {
     if (type === 'vidette.hello') this.hello(JSON.parse(data));
     else if (type === 'vidette.gap') this.listener.gap(JSON.parse(data));
@@ -113,7 +113,7 @@ class Reader {
     this.listener.state('live', '');
   }
 
-  /** The stream ends behind this; it may be all that the stream brings. */
+  /** The stream ends after this; it may be the only block of it. */
   closing({ reason, retry_ms: retryMs }) {
     this.retryMs = retryMs || 0;
     this.farewell = FAREWELLS[reason] || `The gateway ended the stream (${reason}).`;
@@ -152,14 +152,14 @@ export class SourceReader extends Reader {
     this.source = null;
   }
 
-  /** After a broken connection the browser comes back by itself, with Last-Event-ID: an id that also moved by blocks
-   *  that it never showed to us. After a bad status it gives up for good, and hides the reason. */
+  /** After a broken connection the browser reconnects by itself, with Last-Event-ID: an id that also moved by blocks
+   *  which a page cannot see. After a bad status it gives up for good, and hides the reason. */
   broken() {
     if (this.source.readyState === EventSource.CLOSED) this.askWhy();
     else this.listener.state('waiting', `${this.farewell || 'The connection is gone.'} The browser makes a new one.`);
   }
 
-  /** /v1/poll takes the same parameters and refuses for the same reasons, in words. */
+  /** /v1/poll takes the same parameters and refuses for the same reasons, and a page can read its answer. */
   async askWhy() {
     const source = this.source;
     const response = await fetch(`${this.url.replace(/sse$/, 'poll')}?${this.query()}&wait=0&limit=1`, { cache: 'no-store' })

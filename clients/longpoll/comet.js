@@ -2,13 +2,13 @@
  *
  *   var comet = new Comet('/v1/poll', listener);
  *   comet.start('topic=door.*', 'after=earliest');    // filter, and where to begin
- *   comet.pause();  comet.resume();                   // goes on after the last cursor
+ *   comet.pause();  comet.resume();                   // continues after the last cursor
  *
  * The listener has state(name, detail), event(event), gap(gap), cursor(text) and caughtUp(). States: connecting,
  * catching-up, live, waiting (for the next try), paused, stopped (trying again as it is would not help).
  *
  * Invariants: one request at a time; the cursor moves only after the listener has had every event of an answer; after
- * any failure the next request carries the cursor of the last answer that was taken in, so nothing is lost or repeated. */
+ * any failure the next request carries the cursor of the last answer that was handled, so nothing is lost or repeated. */
 
 function Comet(url, listener) {
   this.url = url;

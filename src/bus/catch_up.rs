@@ -1,4 +1,4 @@
-//! Room for live readers beside those that come back.
+//! Capacity for live readers beside those that come back.
 //!
 //! A thousand readers that are ten thousand events behind could keep every core busy for seconds,
 //! and whoever reads live would wait behind them. Invariants:
@@ -9,6 +9,7 @@
 //!   are not held up.
 
 use std::sync::{Mutex, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -16,39 +17,44 @@ use tokio::time::{Instant, sleep_until};
 use super::batch::Batch;
 use crate::limits;
 
+/// Spaces the pages of readers that are behind.
 #[derive(Debug)]
-pub(super) struct CatchUp {
+pub(super) struct CatchUpLimiter {
     bytes_per_second: u64,
-    /// When the pages that have been let go are paid for.
+    /// When the pages that have been let through are paid for.
     free_at: Mutex<Instant>,
 }
 
-impl CatchUp {
+impl CatchUpLimiter {
     pub(super) fn new() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let bytes_per_second = limits::CATCH_UP_BYTES_PER_SECOND_PER_CORE * cores as u64;
-        CatchUp {
-            bytes_per_second,
+        let cores = available_parallelism().map_or(1, std::num::NonZero::get);
+        CatchUpLimiter {
+            bytes_per_second: limits::CATCH_UP_BYTES_PER_SECOND_PER_CORE * cores as u64,
             free_at: Mutex::new(Instant::now()),
         }
     }
 
-    /// Waits for this page's turn.
-    pub(super) async fn turn(&self, page: &Batch) {
-        let bytes: usize = page
+    /// Waits until this page may leave.
+    pub(super) async fn acquire(&self, page: &Batch) {
+        // What counts is what is written, not what was read.
+        let on_wire = page
             .iter()
-            .map(|event| event.size_bytes() + limits::EVENT_OVERHEAD_ON_WIRE_BYTES)
-            .sum();
-        let turn = self.reserve(bytes as u64, Instant::now());
-        sleep_until(turn).await;
+            .map(|event| event.size_bytes() + limits::EVENT_OVERHEAD_ON_WIRE_BYTES);
+        let bytes: usize = on_wire.sum();
+        sleep_until(self.reserve(bytes as u64, Instant::now())).await;
     }
 
+    /// When a page of so many bytes may leave.
     fn reserve(&self, bytes: u64, now: Instant) -> Instant {
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = now.max(*free_at).min(now + limits::CATCH_UP_MAX_WAIT);
-        *free_at =
-            turn + Duration::from_micros(bytes.saturating_mul(1_000_000) / self.bytes_per_second);
-        turn
+        // Nothing is saved up while nobody comes back, and nobody waits for ever.
+        let leaves_at = now.max(*free_at).min(now + limits::CATCH_UP_MAX_WAIT);
+        *free_at = leaves_at + self.takes(bytes);
+        leaves_at
+    }
+
+    fn takes(&self, bytes: u64) -> Duration {
+        Duration::from_micros(bytes.saturating_mul(1_000_000) / self.bytes_per_second)
     }
 }
 
@@ -57,25 +63,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_take_turns_at_the_rate() {
-        let catch_up = CatchUp::new();
+    fn pages_leave_one_after_the_other_at_the_rate() {
+        let limiter = CatchUpLimiter::new();
         let now = Instant::now() + Duration::from_secs(1);
-        let second = catch_up.bytes_per_second;
-        assert_eq!(catch_up.reserve(second / 2, now), now);
+        let second = limiter.bytes_per_second;
+        for (bytes, waits_ms) in [(second / 2, 0), (second / 4, 500), (second, 750)] {
+            let leaves_at = now + Duration::from_millis(waits_ms);
+            assert_eq!(limiter.reserve(bytes, now), leaves_at);
+        }
         assert_eq!(
-            catch_up.reserve(second / 4, now),
-            now + Duration::from_millis(500)
-        );
-        assert_eq!(
-            catch_up.reserve(second, now),
-            now + Duration::from_millis(750)
-        );
-        assert_eq!(
-            catch_up.reserve(1, now),
+            limiter.reserve(1, now),
             now + limits::CATCH_UP_MAX_WAIT,
             "nobody waits for ever"
         );
         let later = now + Duration::from_secs(9);
-        assert_eq!(catch_up.reserve(1, later), later, "nothing is saved up");
+        assert_eq!(limiter.reserve(1, later), later, "nothing is saved up");
     }
 }

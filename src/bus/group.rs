@@ -1,10 +1,10 @@
-//! All subscriptions with one filter: what of the log they match, and when they are told.
+//! All subscriptions with one filter: the newest matching vids, and notification pacing.
 //!
 //! Invariants:
 //! - the marks cover every matching event after `known_from`; before it anything may match;
-//! - who is told reads everything that was visible when its round was asked for;
-//! - the first event after a quiet time is told to all at once; rounds that follow closely are
-//!   spaced and spread, and nobody is told later than the spacing after the event.
+//! - who is notified reads everything that was visible when its round was asked for;
+//! - the first event after a quiet time reaches all at once; rounds that follow closely are spaced
+//!   and spread, and nobody is notified later than the spacing after the event.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::slot::{CHUNK, Crowd, OF_GROUP};
+use super::waiter::{CHUNK, OF_GROUP, WaiterSet};
 use crate::cursor::Vid;
 use crate::limits;
 use crate::topic::Filter;
@@ -26,14 +26,14 @@ pub(super) struct FilterGroup {
     /// No two groups of one bus have the same, at any time.
     pub(super) number: u64,
     pub(super) filter: Filter,
-    pub(super) crowd: Crowd<OF_GROUP>,
+    pub(super) waiters: WaiterSet<OF_GROUP>,
     marks: Mutex<Marks>,
     /// A round has been asked for and has not begun.
     is_round_due: AtomicBool,
     last_round: Mutex<Option<Round>>,
 }
 
-/// When everybody is told.
+/// When everybody is notified.
 #[derive(Debug, Clone, Copy)]
 struct Round {
     begin: Instant,
@@ -42,6 +42,13 @@ struct Round {
 }
 
 impl Round {
+    fn at_once(begin: Instant) -> Self {
+        Round {
+            begin,
+            pace: Duration::ZERO,
+        }
+    }
+
     fn is_at_once(self) -> bool {
         self.pace.is_zero()
     }
@@ -54,45 +61,63 @@ impl Round {
     /// writes to all others: with 1,000 readers and 200 events/s a write carries 5.
     fn after(last: Option<Round>, now: Instant, readers: usize) -> Round {
         let spacing = spacing(readers);
-        let chunks = u32::try_from(readers.div_ceil(CHUNK))
-            .unwrap_or(u32::MAX)
-            .max(1);
-        let pace = spacing / chunks;
-        match last {
-            Some(last) if last.begin + spacing > now => {
-                // A round that was not spread has told the last chunk with the first: that one's
-                // turn is a spacing later.
-                let space = if last.is_at_once() { pace } else { spacing };
-                Round {
-                    begin: now.max(last.begin + space),
-                    pace,
-                }
-            }
-            _ => Round {
-                begin: now,
-                pace: Duration::ZERO,
-            },
+        match last.filter(|last| last.begin + spacing > now) {
+            Some(last) => last.followed_closely(now, spacing, chunks(readers)),
+            None => Round::at_once(now),
         }
     }
+
+    fn followed_closely(self, now: Instant, spacing: Duration, chunks: u32) -> Round {
+        let pace = spacing / chunks;
+        // A round that was not spread has notified the last chunk with the first: the next time of
+        // that one is a spacing later.
+        let space = if self.is_at_once() { pace } else { spacing };
+        Round {
+            begin: now.max(self.begin + space),
+            pace,
+        }
+    }
+}
+
+fn spacing(readers: usize) -> Duration {
+    let readers = u32::try_from(readers).unwrap_or(u32::MAX);
+    limits::ROUND_SPACING_PER_READER
+        .saturating_mul(readers)
+        .clamp(limits::MIN_ROUND_SPACING, limits::MAX_ROUND_SPACING)
+}
+
+fn chunks(readers: usize) -> u32 {
+    let chunks = u32::try_from(readers.div_ceil(CHUNK));
+    chunks.unwrap_or(u32::MAX).max(1)
 }
 
 #[derive(Debug)]
 struct Marks {
     known_from: Vid,
     newest: VecDeque<Vid>,
-    /// The sequencer has this group on its list of those to tell.
+    /// Whoever makes events visible has this group on the list of those to notify.
     is_listed: bool,
 }
 
 impl Marks {
+    fn new(known_from: Vid) -> Self {
+        Marks {
+            known_from,
+            newest: VecDeque::new(),
+            is_listed: false,
+        }
+    }
+
     /// Adds a match. One older than others comes when events of several topics are marked topic by
     /// topic, and one twice when two of the filter's patterns match it.
     fn add(&mut self, vid: Vid) {
+        // Sorted, so that the next match of any position is found by halves.
         let at = self.newest.partition_point(|marked| *marked < vid);
         if vid <= self.known_from || self.newest.get(at) == Some(&vid) {
             return;
         }
         self.newest.insert(at, vid);
+        // What lies before the oldest mark is not known any more.
         if self.newest.len() > MARKS {
             self.known_from = self.newest.pop_front().unwrap_or(self.known_from);
         }
@@ -100,17 +125,13 @@ impl Marks {
 }
 
 impl FilterGroup {
-    /// A group that has not looked at what is on the log up to here.
+    /// A group that does not know what matches up to here.
     pub(super) fn new(number: u64, filter: Filter, known_from: Vid) -> Self {
         FilterGroup {
             number,
             filter,
-            crowd: Crowd::default(),
-            marks: Mutex::new(Marks {
-                known_from,
-                newest: VecDeque::new(),
-                is_listed: false,
-            }),
+            waiters: WaiterSet::default(),
+            marks: Mutex::new(Marks::new(known_from)),
             is_round_due: AtomicBool::new(false),
             last_round: Mutex::new(None),
         }
@@ -123,6 +144,7 @@ impl FilterGroup {
     /// The first vid after this position that may match; `Vid::MAX` when none does yet.
     pub(super) fn next_match(&self, position: Vid) -> Vid {
         let marks = self.marks();
+        // Nothing is known so far back: the next vid may match.
         if position < marks.known_from {
             return position + 1;
         }
@@ -131,7 +153,7 @@ impl FilterGroup {
     }
 
     /// Takes note of matching events, in vid order. True when the group is new on the list of those
-    /// to tell.
+    /// to notify.
     pub(super) fn mark(&self, vids: &[Vid]) -> bool {
         let mut marks = self.marks();
         // Of those before the newest few only the last is needed: what is known begins behind it.
@@ -148,25 +170,27 @@ impl FilterGroup {
         marks.newest.clear();
     }
 
-    /// Tells everybody that there is something to read, which has to be visible by now.
-    pub(super) fn tell(self: Arc<Self>) {
+    /// Notifies everybody that there is something to read, which has to be visible by now.
+    pub(super) fn notify(self: Arc<Self>) {
         self.marks().is_listed = false;
+        // A round that has yet to begin covers this as well.
         if self.is_round_due.swap(true, Ordering::SeqCst) {
-            return; // the round to come tells this, too
+            return;
         }
+        // Few readers are woken here, without the cost of a task.
         let round = self.next_round();
-        if round.is_at_once() && self.crowd.len() <= limits::FEW_READERS {
+        if round.is_at_once() && self.waiters.len() <= limits::FEW_READERS {
             self.begin(round);
-            self.crowd.wake_at_once();
+            self.waiters.wake_at_once();
         } else {
-            tokio::spawn(async move { self.tell_later(round).await });
+            tokio::spawn(async move { self.notify_later(round).await });
         }
     }
 
-    async fn tell_later(&self, round: Round) {
+    async fn notify_later(&self, round: Round) {
         sleep_until(round.begin).await;
         self.begin(round);
-        self.crowd.wake(|_| true, round.pace).await;
+        self.waiters.wake(|_| true, round.pace).await;
     }
 
     fn last_round(&self) -> MutexGuard<'_, Option<Round>> {
@@ -176,21 +200,14 @@ impl FilterGroup {
     }
 
     fn next_round(&self) -> Round {
-        Round::after(*self.last_round(), Instant::now(), self.crowd.len())
+        Round::after(*self.last_round(), Instant::now(), self.waiters.len())
     }
 
-    /// From here on, who has something to tell has to ask for another round.
+    /// From here on, who has something to report has to ask for another round.
     fn begin(&self, round: Round) {
         *self.last_round() = Some(round);
         self.is_round_due.store(false, Ordering::SeqCst);
     }
-}
-
-fn spacing(readers: usize) -> Duration {
-    let readers = u32::try_from(readers).unwrap_or(u32::MAX);
-    limits::ROUND_SPACING_PER_READER
-        .saturating_mul(readers)
-        .clamp(limits::MIN_ROUND_SPACING, limits::MAX_ROUND_SPACING)
 }
 
 #[cfg(test)]
@@ -250,13 +267,14 @@ mod tests {
             let chunks = readers.div_ceil(CHUNK);
             let at_once = Round::after(None, begin, readers);
             assert_eq!((at_once.begin, at_once.pace), (begin, Duration::ZERO));
-            let (mut last, mut told) = (at_once, vec![begin; chunks]);
+            let (mut last, mut notified) = (at_once, vec![begin; chunks]);
             for _ in 0..3 {
                 let round = Round::after(Some(last), last.begin, readers);
-                for (chunk, told) in (0..).zip(&mut told) {
+                for (chunk, notified) in (0..).zip(&mut notified) {
                     let now = round.begin + round.pace * chunk;
-                    assert!(now > *told && now - *told <= limits::MAX_ROUND_SPACING + ms(1));
-                    *told = now;
+                    assert!(now > *notified);
+                    assert!(now - *notified <= limits::MAX_ROUND_SPACING + ms(1));
+                    *notified = now;
                 }
                 last = round;
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Shared;
-use super::slot::Slot;
+use super::waiter::Waiter;
 
 /// Ticks of one heartbeat. What is stored is up to one tick older than the step, so the last is not
 /// waited for.
@@ -25,13 +25,17 @@ impl Heartbeat {
         self.0.load(Ordering::Relaxed)
     }
 
+    fn set_ticks(&self, ticks: u32) {
+        self.0.store(ticks, Ordering::Relaxed);
+    }
+
     /// Has this subscription been silent for so long that it has to yield something?
-    pub(super) fn is_due(&self, slot: &Slot) -> bool {
-        slot.quiet_ticks(self.now_ticks()) >= TICKS
+    pub(super) fn is_due(&self, waiter: &Waiter) -> bool {
+        waiter.quiet_ticks(self.now_ticks()) >= TICKS
     }
 }
 
-/// Ticks until the bus has gone.
+/// Ticks until the bus has been dropped.
 pub(super) async fn run(bus: Weak<Shared>, heartbeat: Duration) {
     let tick = (heartbeat / TICKS).max(Duration::from_millis(1));
     let (start, mut ticks) = (Instant::now(), interval(tick));
@@ -39,15 +43,16 @@ pub(super) async fn run(bus: Weak<Shared>, heartbeat: Duration) {
     loop {
         let now = ticks.tick().await;
         let Some(bus) = bus.upgrade() else { return };
-        // By the clock: under load, ticks may be missed.
-        let passed = (now - start).as_nanos() / tick.as_nanos();
-        bus.heartbeat.0.store(
-            u32::try_from(passed & u128::from(u32::MAX)).unwrap_or(0),
-            Ordering::Relaxed,
-        );
-        bus.interest
-            .everybody
-            .wake(|slot| bus.heartbeat.is_due(slot), Duration::ZERO)
-            .await;
+        bus.heartbeat.set_ticks(ticks_between(start, now, tick));
+
+        // Most are not due: they are passed over without waking them.
+        let is_due = |waiter: &Waiter| bus.heartbeat.is_due(waiter);
+        bus.interest.everybody.wake(is_due, Duration::ZERO).await;
     }
+}
+
+/// By the clock, as ticks may be missed under load. The count begins anew after 2^32 ticks.
+fn ticks_between(start: Instant, now: Instant, tick: Duration) -> u32 {
+    let passed = (now - start).as_nanos() / tick.as_nanos();
+    u32::try_from(passed & u128::from(u32::MAX)).unwrap_or(0)
 }

@@ -1,11 +1,12 @@
-//! Who waits for which topics.
+//! Which subscriptions match which topics.
 //!
 //! Invariants:
 //! - an append touches the groups whose filters match, and no others; what it costs does not grow
 //!   with the patterns there are, and a topic is looked up once for all events of a batch;
 //! - a subscription comes and goes at the cost of its own patterns, of which there is a bound in
 //!   all;
-//! - subscriptions with equal filters are one group, so that what is read for one is there for all;
+//! - subscriptions with equal filters are one group, so that what is read for one can be shared by
+//!   all;
 //! - events are marked before they become visible, so whoever has seen the tail finds the marks up
 //!   to it.
 
@@ -17,7 +18,7 @@ use smallvec::SmallVec;
 
 use super::group::FilterGroup;
 use super::members::Members;
-use super::slot::{Crowd, OF_ALL, Slot};
+use super::waiter::{OF_ALL, Waiter, WaiterSet};
 use crate::cursor::Vid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
@@ -28,13 +29,13 @@ use crate::topic::{Filter, PatternIndex};
 pub(super) struct Interest {
     /// Held while events are marked, or one subscription comes or goes; never while anybody is
     /// woken.
-    index: Mutex<Index>,
+    index: Mutex<GroupIndex>,
     /// Every subscription, for heartbeats and for the end.
-    pub(super) everybody: Crowd<OF_ALL>,
+    pub(super) everybody: WaiterSet<OF_ALL>,
 }
 
 #[derive(Default)]
-struct Index {
+struct GroupIndex {
     groups: HashMap<Filter, Arc<FilterGroup>>,
     members: PatternIndex<Members>,
     /// Patterns of all groups.
@@ -47,14 +48,15 @@ struct Index {
 pub(super) struct Registration {
     interest: Arc<Interest>,
     pub(super) group: Arc<FilterGroup>,
-    pub(super) slot: Arc<Slot>,
+    pub(super) waiter: Arc<Waiter>,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.interest.everybody.leave(&self.slot);
+        self.interest.everybody.leave(&self.waiter);
+        // Under the lock, so that nobody joins a group that is being removed.
         let mut index = self.interest.index();
-        if self.group.crowd.leave(&self.slot) == 0 {
+        if self.group.waiters.leave(&self.waiter) == 0 {
             index.remove(&self.group);
         }
     }
@@ -63,17 +65,17 @@ impl Drop for Registration {
 impl Interest {
     /// An index without subscriptions, for a log whose newest vid is `last`.
     pub(super) fn new(last: Vid) -> Self {
-        let index = Index {
+        let index = GroupIndex {
             marked_through: last,
-            ..Index::default()
+            ..GroupIndex::default()
         };
         Interest {
             index: Mutex::new(index),
-            everybody: Crowd::default(),
+            everybody: WaiterSet::default(),
         }
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
+    fn index(&self) -> MutexGuard<'_, GroupIndex> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -86,39 +88,48 @@ impl Interest {
         filter: &Filter,
         now_ticks: u32,
     ) -> Result<Registration> {
-        let slot = Slot::new(now_ticks);
-        let mut index = self.index();
-        let group = index.group(filter)?;
-        group.crowd.join(slot.clone());
-        drop(index);
-        self.everybody.join(slot.clone());
+        // The group first: it may refuse.
+        let waiter = Waiter::new(now_ticks);
+        let group = self.join_group(filter, &waiter)?;
+        self.everybody.join(waiter.clone());
         Ok(Registration {
             interest: self.clone(),
             group,
-            slot,
+            waiter,
         })
     }
 
-    /// Marks the groups that match; gives those that have to be told once the events are visible.
-    /// The log is known up to `through`.
+    fn join_group(&self, filter: &Filter, waiter: &Arc<Waiter>) -> Result<Arc<FilterGroup>> {
+        let mut index = self.index();
+        let group = index.group(filter)?;
+        // Under the lock: the last one to leave removes the group.
+        group.waiters.join(waiter.clone());
+        Ok(group)
+    }
+
+    /// Marks the groups that match; returns those that have to be notified once the events are
+    /// visible. From here on the log is marked up to `through`.
     pub(super) fn mark(&self, events: &[Arc<Event>], through: Vid) -> Vec<Arc<FilterGroup>> {
         let mut sorted: SmallVec<[(&str, Vid); 16]> = events
             .iter()
             .map(|event| (event.sent.topic.as_str(), event.vid))
             .collect();
         sorted.sort_unstable(); // topic by topic, and within a topic by vid
-        let mut to_tell: Vec<Arc<FilterGroup>> = Vec::new();
+
+        // Looked up once for all events of a topic.
+        let mut to_notify = Vec::new();
         let mut index = self.index();
         for of_topic in sorted.chunk_by(|(topic, _), (next, _)| topic == next) {
-            index.mark(of_topic, &mut to_tell);
+            index.mark(of_topic, &mut to_notify);
         }
         index.marked_through = through;
-        to_tell
+        to_notify
     }
 
     /// The log goes on behind this vid, and what matched before it is not known.
     pub(super) fn forget_marks(&self, through: Vid) {
         let mut index = self.index();
+        // For groups that are yet to come.
         index.marked_through = through;
         for group in index.groups.values() {
             group.forget_marks(through);
@@ -130,12 +141,17 @@ impl Interest {
     }
 }
 
-impl Index {
+impl GroupIndex {
     fn group(&mut self, filter: &Filter) -> Result<Arc<FilterGroup>> {
+        // A known filter costs nothing, so it is never refused.
         if let Some(group) = self.groups.get(filter) {
             return Ok(group.clone());
         }
         self.check_bounds(filter)?;
+        Ok(self.add(filter))
+    }
+
+    fn add(&mut self, filter: &Filter) -> Arc<FilterGroup> {
         self.groups_ever += 1;
         // What was marked before this moment was not marked here.
         let known_from = self.marked_through;
@@ -145,6 +161,8 @@ impl Index {
             known_from,
         ));
         self.groups.insert(filter.clone(), group.clone());
+
+        // Most patterns have one group.
         self.patterns += filter.patterns().len();
         for pattern in filter.patterns() {
             match self.members.get_mut(pattern) {
@@ -152,34 +170,26 @@ impl Index {
                 None => self.members.insert(pattern, Members::One(group.clone())),
             }
         }
-        Ok(group)
+        group
     }
 
     fn check_bounds(&self, filter: &Filter) -> Result<()> {
-        let busy = |detail: String| Err(Error::new(ErrorKind::Busy, detail));
         if self.patterns + filter.patterns().len() > limits::MAX_PATTERNS {
-            return busy(format!(
-                "all subscriptions together have {} topics, and may have {}; subscribe to fewer topics, to wildcards, or try again later",
-                self.patterns,
-                limits::MAX_PATTERNS
-            ));
+            return Err(too_many_patterns(self.patterns));
         }
         if self.members.far_shapes_with(filter.patterns()) > limits::MAX_FAR_SHAPES {
-            return busy(format!(
-                "all subscriptions together have {} combinations of * beyond the first {} tokens, which is the bound; use > or exact tokens there, or try again later",
-                limits::MAX_FAR_SHAPES,
-                limits::NEAR_TOKENS
-            ));
+            return Err(too_many_far_shapes());
         }
         Ok(())
     }
 
     /// Marks events of one topic.
-    fn mark(&self, of_topic: &[(&str, Vid)], to_tell: &mut Vec<Arc<FilterGroup>>) {
+    fn mark(&self, of_topic: &[(&str, Vid)], to_notify: &mut Vec<Arc<FilterGroup>>) {
+        // A group whose filter matches by two patterns is visited twice, and marked once.
         let vids: SmallVec<[Vid; 16]> = of_topic.iter().map(|(_, vid)| *vid).collect();
         let visited = self.members.visit(of_topic[0].0, |members| {
             let new = members.iter().filter(|group| group.mark(&vids));
-            to_tell.extend(new.cloned());
+            to_notify.extend(new.cloned());
             ControlFlow::Continue(())
         });
         debug_assert!(visited.is_continue(), "nothing ends the visit early");
@@ -195,6 +205,24 @@ impl Index {
             }
         }
     }
+}
+
+fn too_many_patterns(patterns: usize) -> Error {
+    let bound = limits::MAX_PATTERNS;
+    let detail = format!(
+        "all subscriptions together have {patterns} topics, and may have {bound}; subscribe to \
+         fewer topics, to wildcards, or try again later"
+    );
+    Error::new(ErrorKind::Busy, detail)
+}
+
+fn too_many_far_shapes() -> Error {
+    let (bound, near) = (limits::MAX_FAR_SHAPES, limits::NEAR_TOKENS);
+    let detail = format!(
+        "all subscriptions together have {bound} combinations of * beyond the first {near} tokens, \
+         which is the bound; use > or exact tokens there, or try again later"
+    );
+    Error::new(ErrorKind::Busy, detail)
 }
 
 #[cfg(test)]
@@ -245,33 +273,38 @@ mod tests {
         #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
 
         #[test]
-        fn those_are_marked_whom_a_plain_list_would_mark(actions in actions()) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        fn the_same_groups_are_marked_as_by_a_plain_list(actions in actions()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let runtime = runtime.expect("a runtime");
             let _entered = runtime.enter(); // later rounds are tasks
             let (interest, mut list, mut vid) = (interest(), Vec::<Registration>::new(), 0);
             for action in actions {
                 match action {
                     Action::Come(topics) => {
-                        list.push(interest.register(&filter(&topics), 0).expect("within bounds"));
+                        let registered = interest.register(&filter(&topics), 0);
+                        list.push(registered.expect("within bounds"));
                     }
                     Action::Go(at) if at < list.len() => drop(list.swap_remove(at)),
                     Action::Go(_) => {}
                     Action::Mark(topics) => {
-                        let events: Vec<_> = (vid + 1..).zip(&topics).map(|(vid, t)| event(t, vid)).collect();
-                        let to_tell = interest.mark(&events, vid + topics.len() as Vid);
-                        for group in &to_tell {
-                            group.clone().tell();
+                        let events = (vid + 1..).zip(&topics).map(|(vid, t)| event(t, vid));
+                        let events: Vec<_> = events.collect();
+                        let to_notify = interest.mark(&events, vid + topics.len() as Vid);
+                        for group in &to_notify {
+                            group.clone().notify();
                         }
                         for registration in &list {
                             let group = &registration.group;
-                            let matching = events.iter().filter(|e| group.filter.matches(&e.sent.topic));
+                            let matches = |e: &&Arc<Event>| group.filter.matches(&e.sent.topic);
+                            let matching = events.iter().filter(matches);
                             let first = matching.map(|e| e.vid).next();
-                            let told = to_tell.iter().filter(|g| g.number == group.number).count();
-                            prop_assert_eq!(told, usize::from(first.is_some()));
+                            let notified = to_notify.iter().filter(|g| g.number == group.number);
+                            prop_assert_eq!(notified.count(), usize::from(first.is_some()));
                             prop_assert!(group.next_match(vid) <= first.unwrap_or(Vid::MAX));
                         }
-                        let groups = to_tell.iter().map(|group| group.number);
-                        prop_assert!(groups.clone().all(|n| list.iter().any(|r| r.group.number == n)));
+                        let groups = to_notify.iter().map(|group| group.number);
+                        let is_listed = |n| list.iter().any(|r| r.group.number == n);
+                        prop_assert!(groups.clone().all(is_listed));
                         vid += topics.len() as Vid;
                     }
                 }
@@ -311,7 +344,7 @@ mod tests {
         assert_eq!(
             interest.subscribers(),
             taken.len(),
-            "who was refused is not there"
+            "who was refused has not been added"
         );
 
         let known = taken[7].group.filter.clone();

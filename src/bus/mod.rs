@@ -1,60 +1,56 @@
-//! Who is told, and when?
+//! Event fan-out: which subscribers are notified, and when.
 //!
 //! Publish → sequencer → engine → tail → subscription. Invariants:
 //! - an event is visible only after the engine has made it durable;
-//! - the tail moves in one place, [`Bus::show`], after the ring and the marks of those events are
-//!   in place;
-//! - nothing here knows a transport.
+//! - the tail moves only after ring, pages and marks are in place (see [`visible`]);
+//! - every call that reads or publishes for somebody takes a [`Caller`];
+//! - nothing here knows a transport, and nobody else sees the engine.
 
 mod batch;
 mod capacity;
 mod catch_up;
 mod clock;
 mod closing;
+mod commit;
 mod group;
 mod heartbeat;
 mod interest;
 mod log_view;
 mod members;
 mod pages;
-mod phase;
-mod pressure;
 mod retention;
 mod sequencer;
-mod slot;
-mod start;
 mod step;
 mod subscription;
 mod tail;
+mod visible;
+mod waiter;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::caller::Caller;
 use crate::cursor::{Cursor, Epoch, Vid};
-use crate::engine::{BatchBounds, Bounds, Engine, Moment, Retention};
+use crate::engine::{BatchBounds, Bounds, Engine, Moment, Retention, Sizes, Tail};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
-use crate::limits;
 use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
 use crate::topic::{Filter, Topic};
-use catch_up::CatchUp;
+use catch_up::CatchUpLimiter;
 use clock::Clock;
-use group::FilterGroup;
 use heartbeat::Heartbeat;
 use interest::Interest;
 use log_view::CurrentLog;
 use pages::Pages;
 use sequencer::Sequencer;
 
+pub(crate) use crate::engine::{Page, PageBudget, ReadRequest, Receipt};
 pub use batch::Batch;
-pub use clock::{MachineTime, TimeSource};
+pub use clock::{MachineTime, SettableTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
 pub use log_view::LogView;
 pub use sequencer::{PublishStream, Publishing};
@@ -88,7 +84,7 @@ struct Shared {
     batch_bounds: BatchBounds,
     log: CurrentLog,
     pages: Pages,
-    catch_up: CatchUp,
+    catch_up: CatchUpLimiter,
     interest: Arc<Interest>,
     heartbeat: Heartbeat,
     /// The newest visible vid. Stored after ring and marks, loaded before them.
@@ -133,51 +129,76 @@ impl Bus {
         Self::assemble(engine, options, memory, Box::new(MachineTime))
     }
 
-    /// Its retention and its heartbeat run as tasks until the bus is dropped.
+    /// The tail, retention and the heartbeat are followed by tasks until the bus is dropped.
     fn assemble(
         engine: Arc<dyn Engine>,
-        options: BusOptions,
+        mut options: BusOptions,
         memory: MemoryBudget,
         time: Box<dyn TimeSource>,
     ) -> Self {
+        // What the log cannot take is refused before it is read whole.
+        let batch_bounds = engine.batch_bounds();
+        options.max_event_bytes = options.max_event_bytes.min(batch_bounds.event_bytes);
+
+        // The tail goes on where this state ends, so nothing is missed between them.
         let state = engine.state();
         let last = state.bounds.last;
         let tail = engine.take_tail(last);
         let bus = Bus(Arc::new(Shared {
+            batch_bounds,
             clock: Clock::start(time, engine.newest_moment()),
-            batch_bounds: engine.batch_bounds(),
             log: CurrentLog::new(&state),
             pages: Pages::new(engine.clone(), last, tail.is_some()),
-            catch_up: CatchUp::new(),
+            catch_up: CatchUpLimiter::new(),
             heartbeat: Heartbeat::default(),
             interest: Arc::new(Interest::new(last)),
             tail: AtomicU64::new(last),
             tail_watch: watch::Sender::new(last),
+            tail_task: OnceLock::new(),
             closing: AtomicBool::new(false),
             closed: Semaphore::new(0),
             subscriber_permits: Arc::new(Semaphore::new(options.max_subscribers)),
             sequencer: Sequencer::new(),
-            tail_task: OnceLock::new(),
             metrics: Metrics::default(),
             engine,
             options,
             memory,
         }));
-        // These tasks hold the bus weakly, so that it ends when its last user has gone.
-        if let Some(tail) = tail {
-            let task = tokio::spawn(tail::run(Arc::downgrade(&bus.0), tail));
-            let _ = bus.0.tail_task.set(AbortOnDropHandle::new(task));
-        }
-        tokio::spawn(retention::run(Arc::downgrade(&bus.0)));
-        tokio::spawn(heartbeat::run(
-            Arc::downgrade(&bus.0),
-            bus.options().heartbeat,
-        ));
+
+        bus.spawn_tasks(tail);
         bus
     }
 
-    /// The engine that keeps the log.
-    pub fn engine(&self) -> &dyn Engine {
+    /// These tasks hold the bus weakly, so that it ends with its last user.
+    fn spawn_tasks(&self, tail: Option<Box<dyn Tail>>) {
+        let weak = || Arc::downgrade(&self.0);
+        // This one waits for the tail, not for a clock: it is ended by dropping its handle.
+        if let Some(tail) = tail {
+            let task = tokio::spawn(tail::run(weak(), tail));
+            let _ = self.0.tail_task.set(AbortOnDropHandle::new(task));
+        }
+        tokio::spawn(retention::run(weak()));
+        tokio::spawn(heartbeat::run(weak(), self.options().heartbeat));
+    }
+
+    /// The kind of the engine that keeps the log, as configured.
+    pub fn engine_kind(&self) -> &'static str {
+        self.0.engine.kind()
+    }
+
+    /// What an acknowledged event survives, for a person to read.
+    pub fn durability(&self) -> String {
+        self.0.engine.durability()
+    }
+
+    /// How much the log holds.
+    pub fn sizes(&self) -> Sizes {
+        self.0.engine.state().sizes
+    }
+
+    /// The engine, for tests that look at the log behind the bus.
+    #[doc(hidden)]
+    pub fn engine_for_tests(&self) -> &dyn Engine {
         &*self.0.engine
     }
 
@@ -203,7 +224,7 @@ impl Bus {
 
     /// The present values for `/metrics`.
     pub fn gauges(&self) -> Gauges {
-        let (bounds, sizes) = (self.bounds(), self.0.engine.state().sizes);
+        let (bounds, sizes) = (self.bounds(), self.sizes());
         Gauges {
             first: bounds.first,
             last: bounds.last,
@@ -242,10 +263,12 @@ impl Bus {
 
     /// Ends all subscriptions with `closing` and refuses new ones, and new publishes.
     pub fn close(&self) {
+        // Set before anybody is woken: whoever wakes up looks at it.
         self.0.closing.store(true, Ordering::SeqCst);
         self.0.closed.close();
         self.0.interest.everybody.wake_at_once();
-        self.0.tail_watch.send_modify(|_| ()); // wakes those who wait for a vid
+        // Nothing has changed, but those who wait for a vid look again.
+        self.0.tail_watch.send_modify(|_| ());
     }
 
     /// Is the bus shutting down?
@@ -281,51 +304,26 @@ impl Bus {
     }
 
     fn subscriber_permit(&self) -> Result<OwnedSemaphorePermit> {
-        self.0.subscriber_permits.clone().try_acquire_owned().map_err(|_| {
-            let bound = self.0.options.max_subscribers;
-            Error::new(ErrorKind::Busy, format!("{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again later or elsewhere"))
-        })
+        let permits = self.0.subscriber_permits.clone();
+        let permit = permits.try_acquire_owned();
+        permit.map_err(|_| too_many_subscribers(self.0.options.max_subscribers))
+    }
+
+    /// Reads a page of the log, whether or not its events are in memory.
+    pub(crate) async fn read_page(&self, request: ReadRequest) -> Result<Page> {
+        self.0.engine.read(request).await
+    }
+
+    /// The vid after which reading yields all retained events of this time or later.
+    pub(crate) async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
+        self.0.engine.vid_before(time_ms).await
     }
 }
 
-impl Shared {
-    /// The newest visible vid.
-    fn tail(&self) -> Vid {
-        self.tail.load(Ordering::Acquire)
-    }
-
-    /// Makes durable events visible, and notifies those who wait for them. `through` is the newest
-    /// vid, or one behind it that holds no event.
-    ///
-    /// Only one caller moves the tail: the sequencer, or the task that follows a shared log.
-    fn make_visible(&self, events: &[Arc<Event>], through: Vid) {
-        let before = self.tail.load(Ordering::Relaxed);
-        assert!(
-            events.first().map_or(through, |event| event.vid) > before,
-            "the tail cannot fall back: {through} after {before}",
-        );
-        self.pages.push(events);
-        let to_notify = self.interest.mark(events, through);
-        self.tail.store(through, Ordering::Release);
-        self.tail_watch.send_replace(through);
-        to_notify.into_iter().for_each(FilterGroup::tell);
-    }
-
-    /// Waits until this vid is visible, at most so long; less if the gateway ends its subscriptions,
-    /// or another log has replaced this one. False when it is not.
-    async fn wait_for(&self, vid: Vid, at_most: Duration) -> bool {
-        let generation = self.log.generation();
-        let is_over = || self.ending().is_some() || self.log.generation() != generation;
-        let mut tail = self.tail_watch.subscribe();
-        let reached = tail.wait_for(|tail| *tail >= vid || is_over());
-        let _ = timeout(at_most, reached).await;
-        self.tail() >= vid && self.log.generation() == generation
-    }
-
-    /// Waits until the tail has reported that another log has replaced this one, for a while.
-    async fn wait_for_reset(&self, log: &LogView) {
-        let is_over = || self.ending().is_some() || self.log.generation() != log.generation;
-        let mut tail = self.tail_watch.subscribe();
-        let _ = timeout(limits::VISIBLE_WAIT, tail.wait_for(|_| is_over())).await;
-    }
+fn too_many_subscribers(bound: usize) -> Error {
+    let detail = format!(
+        "{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again \
+         later or elsewhere"
+    );
+    Error::new(ErrorKind::Busy, detail)
 }

@@ -1,4 +1,4 @@
-//! The `vidette` command, one file a subcommand.
+//! The `vidette` command, one file per subcommand.
 //!
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
@@ -8,38 +8,43 @@ mod serve;
 mod source;
 mod tail;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+
+use crate::client::{ClientError, ClientErrorKind};
 
 /// `EX_USAGE` of sysexits.h.
 const EX_USAGE: u8 = 64;
 
-/// Where the commands that talk to a gateway look for it.
+/// Where commands expect the gateway unless `--url` names another address.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
 /// A push gateway: one event bus, read over long-poll, Server-Sent Events and gRPC with one integer
 /// cursor, the vid.
 ///
-/// A reader says "I have everything up to vid N", on whichever transport, and gets everything after
-/// it: in order, nothing lost, nothing twice, told plainly when something is gone.
+/// A reader says "I have everything up to vid N", on any of these transports, and gets everything
+/// after it: in order, each event once, and is explicitly notified when events were lost to
+/// retention.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 const EXAMPLES: &str = "Examples:
-  vidette serve --demo                        a gateway with a door that opens every second; see http://127.0.0.1:8080
+  vidette serve --demo                        start a gateway with demo events on port 8080
   vidette publish door.3 '{\"doorno\":3}'       publish one event
-  vidette tail 'door.>' --after earliest      read what is retained, then live
-  vidette bench fanout -n 1000                measure a gateway that is started for it
+  vidette tail 'door.>' --after earliest      print what is retained, then each new event
+  vidette bench fanout -n 1000                start a gateway and measure it
   curl -N 'http://127.0.0.1:8080/v1/sse?after=earliest'
   grpcurl -plaintext -d '{\"after\":\"earliest\"}' 127.0.0.1:8080 vidette.v1.EventBus/Subscribe";
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     Serve(serve::ServeArgs),
     Publish(publish::PublishArgs),
     Source(source::SourceArgs),
@@ -48,108 +53,103 @@ enum Command {
     Bench(vidette_bench::BenchArgs),
 }
 
-/// What a command fails with: a text for a person, and an exit code.
+/// Why a command failed, as a text for a person and an exit code.
 struct Failure {
     text: String,
     code: u8,
 }
 
 impl Failure {
-    fn new(text: impl std::fmt::Display) -> Self {
+    fn new(text: impl Display) -> Self {
         Failure {
             text: text.to_string(),
             code: 1,
         }
     }
 
-    fn usage(text: impl std::fmt::Display) -> Self {
+    fn usage(text: impl Display) -> Self {
         Failure {
             text: text.to_string(),
             code: EX_USAGE,
         }
     }
+
+    /// The same failure with another line behind its text.
+    fn with_line(mut self, line: &str) -> Self {
+        self.text = format!("{}\n{line}", self.text);
+        self
+    }
+
+    fn print(&self) -> ExitCode {
+        eprintln!("vidette: {}", self.text);
+        ExitCode::from(self.code)
+    }
 }
 
-type Outcome = Result<(), Failure>;
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error.kind() {
+            ClientErrorKind::Address => Failure::usage(format!("--url: {error}")),
+            _ => Failure::new(error),
+        }
+    }
+}
+
+type CommandResult = Result<(), Failure>;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(message) => {
-            let _ = message.print();
-            return if message.use_stderr() {
-                ExitCode::from(EX_USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+        Err(message) => return print_usage(&message),
     };
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("vidette: {}", failure.text);
-            ExitCode::from(failure.code)
-        }
+        Err(failure) => failure.print(),
     }
 }
 
-fn run(command: Command) -> Outcome {
-    let runtime = runtime_of(&command)
-        .enable_all()
-        .build()
-        .map_err(Failure::new)?;
-    let outcome = runtime.block_on(async {
-        match command {
-            Command::Serve(args) => serve::run(args).await,
-            Command::Publish(args) => publish::run(args).await,
-            Command::Source(args) => source::run(args),
-            Command::Tail(args) => tail::run(args).await,
-            #[cfg(feature = "bench")]
-            Command::Bench(args) => vidette_bench::run(args).await.map_err(Failure::new),
-        }
-    });
-    // Standard input may be waited for on a thread that nothing can end.
+/// Prints what is wrong with the flags, or the help that was asked for, which is no failure.
+fn print_usage(message: &clap::Error) -> ExitCode {
+    let _ = message.print();
+    if message.use_stderr() {
+        ExitCode::from(EX_USAGE)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn run(command: CliCommand) -> CommandResult {
+    let runtime = command.runtime().enable_all().build();
+    let runtime = runtime.map_err(Failure::new)?;
+    let result = runtime.block_on(command.run());
+
+    // A thread that reads standard input cannot be ended: do not wait for it.
     runtime.shutdown_background();
-    outcome
+    result
 }
 
-/// A client has one thread: its HTTP library loses a request, and waits for ever, when the gateway
-/// resets a connection while another thread hands the request over (hyper 1.12; one in 3,000 of
-/// such resets).
-fn runtime_of(command: &Command) -> tokio::runtime::Builder {
-    match command {
-        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
-        #[cfg(feature = "bench")]
-        Command::Bench(_) => tokio::runtime::Builder::new_multi_thread(),
-        Command::Publish(_) | Command::Source(_) | Command::Tail(_) => {
-            tokio::runtime::Builder::new_current_thread()
+impl CliCommand {
+    /// A client has one thread: its HTTP library loses a request, and waits for ever, when the
+    /// gateway resets a connection while another thread hands the request over (hyper 1.12; one in
+    /// 3,000 of such resets).
+    fn runtime(&self) -> Builder {
+        match self {
+            CliCommand::Serve(_) => Builder::new_multi_thread(),
+            #[cfg(feature = "bench")]
+            CliCommand::Bench(_) => Builder::new_multi_thread(),
+            _ => Builder::new_current_thread(),
         }
     }
-}
 
-/// Takes the address of a gateway, without a slash at its end.
-fn gateway_url(text: &str) -> Result<String, String> {
-    if text.starts_with("https://") {
-        return Err(
-            "this command speaks no TLS; give the http:// address behind the proxy".to_owned(),
-        );
-    }
-    match reqwest::Url::parse(text) {
-        Ok(url) if url.scheme() == "http" && url.has_host() => {
-            Ok(text.trim_end_matches('/').to_owned())
+    async fn run(self) -> CommandResult {
+        match self {
+            CliCommand::Serve(args) => serve::run(args).await,
+            CliCommand::Publish(args) => publish::run(args).await,
+            CliCommand::Source(args) => source::run(args),
+            CliCommand::Tail(args) => tail::run(args).await,
+            #[cfg(feature = "bench")]
+            CliCommand::Bench(args) => vidette_bench::run(args).await.map_err(Failure::new),
         }
-        _ => Err("not an address as http://127.0.0.1:8080".to_owned()),
-    }
-}
-
-/// What a gateway's problem+json says, for a person.
-async fn problem_text(response: reqwest::Response) -> String {
-    let status = response.status();
-    let body = response.text().await.unwrap_or_default();
-    let problem: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
-    match (problem["title"].as_str(), problem["detail"].as_str()) {
-        (Some(title), Some(detail)) => format!("{title}: {detail}"),
-        _ => format!("the gateway answered {status}"),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, Outcome, demo};
+use super::{CommandResult, Failure, demo};
 use crate::config::{Config, Overrides};
 use crate::engine::EngineKind;
 use crate::server::Gateway;
@@ -45,7 +45,7 @@ pub(super) struct ServeArgs {
     log: String,
 }
 
-pub(super) async fn run(args: ServeArgs) -> Outcome {
+pub(super) async fn run(args: ServeArgs) -> CommandResult {
     telemetry::init(args.log_format, &args.log)
         .map_err(|e| Failure::usage(format!("--log {:?}: {e}", args.log)))?;
     let overrides = Overrides {
@@ -81,12 +81,12 @@ pub(super) async fn run(args: ServeArgs) -> Outcome {
 }
 
 fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
-    let engine = gateway.bus().engine();
+    let bus = gateway.bus();
     let bounds = gateway.bus().bounds();
     if let EngineKind::Sqlite { data_dir } = &config.engine {
         tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");
     }
-    tracing::info!(engine = engine.kind(), epoch = %gateway.bus().epoch(), first = bounds.first, last = bounds.last, "{}", engine.durability());
+    tracing::info!(engine = bus.engine_kind(), epoch = %gateway.bus().epoch(), first = bounds.first, last = bounds.last, "{}", bus.durability());
     if open_files < config.max_connections as u64 {
         tracing::info!(
             open_files,

@@ -1,96 +1,92 @@
-//! `vidette source`: what a way in needs outside the gateway.
+//! `vidette source`: prepares other programs as sources of events.
 
 use std::io::Write as _;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, Outcome};
+use super::{CommandResult, Failure};
 use crate::config::{DEFAULT_OUTBOX, TableName};
-use crate::source::postgres::schema::{DataType, Schema, Template, Watched};
+use crate::source::postgres::schema::{DataType, OutboxSchema, RowTemplate, WatchedTable};
 
-/// Prepare a way in beside the publish endpoints.
+/// Prepare another program as a source of events, beside the publish endpoints.
 #[derive(Args)]
 pub(super) struct SourceArgs {
     #[command(subcommand)]
-    kind: Kind,
+    kind: SourceKind,
 }
 
 #[derive(Subcommand)]
-enum Kind {
+enum SourceKind {
     /// A PostgreSQL table whose rows become events
     Postgres {
         #[command(subcommand)]
-        action: Action,
+        action: PostgresAction,
     },
 }
 
 #[derive(Subcommand)]
-enum Action {
+enum PostgresAction {
     Init(InitArgs),
 }
 
-/// Print the SQL of an outbox: the table, and the trigger that tells the gateway of new rows.
+/// Print the SQL of an outbox: the table, and a trigger that notifies the gateway of new rows.
 ///
-/// It can be applied again at any time. With --table it has a second trigger, which writes each new
-/// row of a table that you have already to the outbox; whoever writes that table need not know.
+/// The SQL can be applied again at any time. With --table it has a second trigger, which copies each
+/// new row of an existing table to the outbox; programs that write that table need no change.
 #[derive(Args)]
 #[command(after_help = "Examples:
   vidette source postgres init --print | psql mydb
-  vidette source postgres init --print --table door_log --topic 'door.{doorno}' --type opened | psql mydb")]
+  vidette source postgres init --print --table door_log --topic 'door.{doorno}' | psql mydb")]
 struct InitArgs {
-    /// Print it
+    /// Print the SQL on standard output
     #[arg(long, required = true)]
     print: bool,
-    /// Name of the outbox, as in the configuration
+    /// Name of the outbox table, as in the configuration
     #[arg(long, default_value = DEFAULT_OUTBOX)]
     outbox: TableName,
-    /// What its data column holds
+    /// What the data column of the outbox holds
     #[arg(long, value_enum, default_value = "text")]
     data: DataType,
-    /// Whom the gateway logs in as, when that is not the owner of the table
+    /// Role that the gateway logs in as, when that is not the owner of the table
     #[arg(long)]
     role: Option<String>,
-    /// A table of yours, each new row of which is to be an event, as a JSON object
+    /// An existing table: each new row becomes an event, a JSON object of its columns
     #[arg(long, requires = "topic")]
     table: Option<TableName>,
-    /// Topic of its rows, with columns in braces: door.{doorno}
+    /// Topic of these events, with columns in braces: door.{doorno}
     #[arg(long, requires = "table")]
-    topic: Option<Template>,
-    /// Type of its rows, with columns in braces
+    topic: Option<RowTemplate>,
+    /// Type of these events, with columns in braces
     #[arg(long = "type", value_name = "TYPE", requires = "table")]
-    kind: Option<Template>,
+    kind: Option<RowTemplate>,
 }
 
-pub(super) fn run(args: SourceArgs) -> Outcome {
-    let Kind::Postgres {
-        action: Action::Init(init),
+pub(super) fn run(args: SourceArgs) -> CommandResult {
+    let SourceKind::Postgres {
+        action: PostgresAction::Init(init),
     } = args.kind;
-    if init
-        .role
-        .as_ref()
-        .is_some_and(|role| role.chars().any(char::is_control))
-    {
-        return Err(Failure::usage("--role has a control character"));
-    }
-    let InitArgs {
-        outbox,
-        data,
-        role,
-        table,
-        topic,
-        kind,
-        ..
-    } = init;
-    let watched = table
-        .zip(topic)
-        .map(|(table, topic)| Watched { table, topic, kind });
-    let schema = Schema {
-        outbox,
-        data,
-        role,
-        watched,
-    };
+    let sql = init.schema()?.to_string();
     std::io::stdout()
-        .write_all(schema.to_string().as_bytes())
+        .write_all(sql.as_bytes())
         .map_err(Failure::new)
+}
+
+impl InitArgs {
+    /// The tables and triggers that the flags describe.
+    fn schema(self) -> Result<OutboxSchema, Failure> {
+        // The name goes into SQL, where a line break would end a comment.
+        let role = self.role.as_deref().unwrap_or_default();
+        if role.chars().any(char::is_control) {
+            return Err(Failure::usage("--role has a control character; remove it"));
+        }
+
+        let kind = self.kind;
+        let watched = self.table.zip(self.topic);
+        Ok(OutboxSchema {
+            outbox: self.outbox,
+            data: self.data,
+            role: self.role,
+            watched: watched.map(|(table, topic)| WatchedTable { table, topic, kind }),
+        })
+    }
 }

@@ -1,8 +1,8 @@
-//! What of the legacy page can be configured (contract §6).
+//! The settings of the legacy page (contract §6).
 
 use std::time::Duration;
 
-use super::faults::{ConfigFaults, Section};
+use super::section::Section;
 use crate::limits;
 use crate::topic::Filter;
 
@@ -15,55 +15,62 @@ pub struct LegacyConfig {
     pub filter: Filter,
     /// Is JSONP answered?
     pub jsonp: bool,
-    /// How long a page waits for an event.
+    /// How long a request waits for an event.
     pub wait: Duration,
     /// The status of an answer without an event: 200 or 204.
     pub empty_status: u16,
 }
 
-pub(super) fn legacy(section: &mut Section, faults: &mut ConfigFaults) -> LegacyConfig {
-    let topics: Vec<String> = section.list("topic", Vec::new(), faults);
-    let filter = Filter::parse(topics.iter().map(String::as_str)).unwrap_or_else(|error| {
-        faults.push(format!("legacy.topic: {error}"));
-        Filter::all()
-    });
+/// Reads the section `[legacy]`.
+pub(super) fn legacy(section: &mut Section) -> LegacyConfig {
     LegacyConfig {
-        path: path(section, faults),
-        filter,
-        jsonp: section.value("jsonp", false, faults),
-        wait: wait(section, faults),
-        empty_status: empty_status(section, faults),
+        path: path(section),
+        filter: filter(section),
+        jsonp: section.value("jsonp", false),
+        wait: wait(section),
+        empty_status: empty_status(section),
     }
 }
 
-fn path(section: &mut Section, faults: &mut ConfigFaults) -> String {
-    let path: String = section.value("path", "/backend.php".to_owned(), faults);
-    if !path.starts_with('/') || path.contains(['{', '}', '*', '?', '#']) {
-        faults.push(format!(
-            "legacy.path = {path:?} is not a path as /backend.php"
-        ));
-    }
+fn filter(section: &mut Section) -> Filter {
+    // Without topics the page reads everything.
+    let topics = section.list("topic", Vec::new());
+    Filter::parse(topics.iter().map(String::as_str)).unwrap_or_else(|error| {
+        section.error("topic", error);
+        Filter::all()
+    })
+}
+
+fn path(section: &mut Section) -> String {
+    let path: String = section.value("path", "/backend.php".to_owned());
+
+    // The router would take braces and stars for parameters.
+    let is_path = path.starts_with('/') && !path.contains(['{', '}', '*', '?', '#']);
+    let rule = format!("= {path:?} is not a path such as /backend.php");
+    section.require("path", is_path, rule);
     path
 }
 
-fn wait(section: &mut Section, faults: &mut ConfigFaults) -> Duration {
-    let wait = section.duration("wait", limits::LEGACY_WAIT, faults);
-    if wait.is_zero() || wait > limits::MAX_WAIT {
-        let longest_s = limits::MAX_WAIT.as_secs();
-        faults.push(format!(
-            "legacy.wait has to be more than 0s and at most {longest_s}s; proxies give up after 60s, so stay below that"
-        ));
-    }
+fn wait(section: &mut Section) -> Duration {
+    let wait = section.duration("wait", limits::LEGACY_WAIT);
+    let is_allowed = !wait.is_zero() && wait <= limits::MAX_WAIT;
+    section.require("wait", is_allowed, wait_rule());
     wait
 }
 
-fn empty_status(section: &mut Section, faults: &mut ConfigFaults) -> u16 {
-    let status = section.value("empty_status", 200, faults);
-    if !matches!(status, 200 | 204) {
-        faults.push(format!(
-            "legacy.empty_status = {status} is neither 200 (with an empty body) nor 204"
-        ));
-    }
+fn wait_rule() -> String {
+    let longest_s = limits::MAX_WAIT.as_secs();
+    format!(
+        "has to be more than 0s and at most {longest_s}s; \
+         proxies give up after 60s, so stay below that"
+    )
+}
+
+fn empty_status(section: &mut Section) -> u16 {
+    // Old pages know only these two for an answer without an event.
+    let status = section.value("empty_status", 200);
+    let rule = format!("= {status} is neither 200 (with an empty body) nor 204");
+    section.require("empty_status", matches!(status, 200 | 204), rule);
     status
 }
 
@@ -76,7 +83,7 @@ mod tests {
     fn legacy(text: &str) -> Result<(Duration, u16), String> {
         Config::parse(&format!("[legacy]\n{text}"), Overrides::default())
             .map(|config| (config.legacy.wait, config.legacy.empty_status))
-            .map_err(|faults| faults.to_string())
+            .map_err(|errors| errors.to_string())
     }
 
     #[test]
@@ -86,7 +93,7 @@ mod tests {
             legacy("wait = \"2m\"\nempty_status = 204"),
             Ok((Duration::from_secs(120), 204))
         );
-        for (wrong, told) in [
+        for (wrong, reported) in [
             ("wait = \"0s\"", "legacy.wait has to be"),
             ("wait = \"121s\"", "at most 120s"),
             ("wait = 55", "legacy.wait: "),
@@ -94,7 +101,7 @@ mod tests {
             ("empty_status = \"204\"", "legacy.empty_status: "),
         ] {
             let text = legacy(wrong).expect_err(wrong);
-            assert!(text.contains(told), "{wrong}: {text}");
+            assert!(text.contains(reported), "{wrong}: {text}");
         }
     }
 }

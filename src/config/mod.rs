@@ -1,16 +1,21 @@
-//! What can be configured, by a TOML file and by the flags of `vidette serve`.
+//! The configuration: a TOML file, and the flags of `vidette serve`.
 //!
 //! Invariants:
-//! - a configuration is checked as a whole before anything starts, and all its faults are reported
+//! - a configuration is checked as a whole before anything starts, and all its errors are reported
 //!   at once;
-//! - each setting has its default here and its unit in its name or its text.
+//! - each setting has its default here, and its unit in its name or in its text.
 
-mod faults;
+mod bus;
+mod errors;
+mod gearman;
 mod legacy;
+mod limits;
 mod origins;
 mod postgres;
 mod requests;
+mod section;
 mod sources;
+mod table_name;
 mod template;
 
 use std::net::SocketAddr;
@@ -18,18 +23,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bus::BusOptions;
-use crate::engine::{EngineKind, Retention};
-use crate::limits;
-use crate::memory::default_budget_bytes;
-pub use faults::ConfigFaults;
-use faults::Section;
+use crate::engine::EngineKind;
+use errors::ErrorCollector;
+use limits::ServerLimits;
+use section::Section;
+
+pub use errors::ConfigErrors;
+pub use gearman::GearmanConfig;
 pub use legacy::LegacyConfig;
 pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
-pub use postgres::{DEFAULT_OUTBOX, PostgresConfig, TableName};
-pub(crate) use postgres::{is_name, quote_name};
+pub use postgres::{DEFAULT_OUTBOX, PostgresConfig};
 pub use requests::RequestsConfig;
-pub use sources::{GearmanConfig, SourcesConfig};
+pub use sources::SourcesConfig;
+pub use table_name::TableName;
+pub(crate) use table_name::{is_name, quote_name};
 pub use template::TopicTemplate;
 
 /// The whole configuration, checked.
@@ -43,11 +51,11 @@ pub struct Config {
     pub bus: BusOptions,
     /// Connections open at once.
     pub max_connections: usize,
-    /// What publishers and readers may make the gateway hold, in bytes.
+    /// Bytes that publishers and readers may make the gateway hold in memory.
     pub memory_budget: u64,
-    /// A connection that accepts no byte for this long is cut.
+    /// A connection that accepts no byte for this long is closed.
     pub write_timeout: Duration,
-    /// A connection that nothing happens on is kept for this long.
+    /// A connection without any request is closed after this long.
     pub keep_alive_timeout: Duration,
     /// The legacy page.
     pub legacy: LegacyConfig,
@@ -57,20 +65,20 @@ pub struct Config {
     pub origins: OriginsConfig,
     /// Pages that the gateway serves.
     pub pages: PagesConfig,
-    /// Where events come from beside the publish endpoints.
+    /// Where events come from besides the publish endpoints.
     pub sources: SourcesConfig,
 }
 
 /// Pages that the gateway serves.
 #[derive(Debug, Clone)]
 pub struct PagesConfig {
-    /// A folder of the user's own files, served where nothing else is.
+    /// A folder of the user's own files, served on addresses that the gateway does not use.
     pub dir: Option<PathBuf>,
-    /// Where prototype.js lies, for the page of the comet age.
+    /// The path of prototype.js, for the page of the long-poll era.
     pub prototype_js: PathBuf,
 }
 
-/// What the command line says; it wins over the file.
+/// What the command line says; it takes precedence over the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// Addresses to listen on.
@@ -83,201 +91,123 @@ pub struct Overrides {
     pub pages_dir: Option<PathBuf>,
 }
 
-const MIB: u64 = 1024 * 1024;
-const HOUR: Duration = Duration::from_secs(3600);
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+const DEFAULT_DATA_DIR: &str = "./vidette-data";
+
+/// Where Debian installs it.
+const DEFAULT_PROTOTYPE_JS: &str = "/usr/share/javascript/prototype/prototype.js";
 
 impl Config {
-    /// Reads a file, if there is one, and puts the command line over it.
+    /// Reads a file, if there is one, and applies the command line to it.
     ///
     /// # Errors
-    /// Every fault that there is.
-    pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigFaults> {
-        let text = match file {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|e| ConfigFaults::one(format!("{}: {e}", path.display())))?,
-            None => String::new(),
-        };
-        Self::parse(&text, overrides)
+    /// All errors of the configuration.
+    pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigErrors> {
+        let text = file.map(read_file).transpose()?;
+        Self::parse(&text.unwrap_or_default(), overrides)
     }
 
     /// The same for a text.
     ///
     /// # Errors
-    /// Every fault that there is.
-    pub fn parse(text: &str, overrides: Overrides) -> Result<Self, ConfigFaults> {
-        let mut faults = ConfigFaults::default();
-        let table = text
-            .parse::<toml::Table>()
-            .map_err(|e| ConfigFaults::one(e.to_string()))?;
-        let mut root = Section::new("", table);
-        let sources = sources::sources(root.section("source", &mut faults), &mut faults);
-        let config = Config {
-            listen: listen(&mut root, overrides.listen, &mut faults),
-            engine: engine(&mut root, overrides.engine, overrides.data_dir, &mut faults),
-            bus: bus(&mut root, dedupe_window(&sources), &mut faults),
-            max_connections: max_connections(&mut root, &mut faults),
-            memory_budget: memory_budget(&mut root, &mut faults),
-            write_timeout: root.section("limits", &mut faults).duration(
-                "write_timeout",
-                Duration::from_secs(30),
-                &mut faults,
-            ),
-            keep_alive_timeout: root.section("limits", &mut faults).duration(
-                "keep_alive_timeout",
-                limits::DEFAULT_KEEP_ALIVE,
-                &mut faults,
-            ),
-            legacy: legacy::legacy(root.section("legacy", &mut faults), &mut faults),
-            requests: requests::requests(root.section("requests", &mut faults), &mut faults),
-            origins: origins::origins(root.section("origins", &mut faults), &mut faults),
-            pages: pages(
-                root.section("pages", &mut faults),
-                overrides.pages_dir,
-                &mut faults,
-            ),
+    /// All errors of the configuration.
+    pub fn parse(text: &str, overrides: Overrides) -> Result<Self, ConfigErrors> {
+        // A text that is not TOML has a single error, which names its line.
+        let table = text.parse::<toml::Table>();
+        let table = table.map_err(|error| ConfigErrors::one(error.to_string()))?;
+
+        // Nothing here stops at an error: rules between settings are checked on defaults, too.
+        let errors = ErrorCollector::default();
+        let mut root = Section::root(table, errors.clone());
+        let config = Self::read(&mut root, overrides);
+        root.finish();
+        config.check(&errors);
+        errors.into_result(config)
+    }
+
+    fn read(root: &mut Section, overrides: Overrides) -> Self {
+        // Sources come first: they decide for how long ids are remembered by default.
+        let limits = ServerLimits::read(root.section("limits"));
+        let sources = sources::sources(root.section("source"));
+        Config {
+            listen: listen(root, overrides.listen),
+            engine: engine(root, overrides.engine, overrides.data_dir),
+            bus: bus::bus(root, &sources),
+            max_connections: limits.max_connections,
+            memory_budget: limits.memory_budget,
+            write_timeout: limits.write_timeout,
+            keep_alive_timeout: limits.keep_alive_timeout,
+            legacy: legacy::legacy(root.section("legacy")),
+            requests: requests::requests(root.section("requests")),
+            origins: origins::origins(root.section("origins")),
+            pages: pages(root.section("pages"), overrides.pages_dir),
             sources,
-        };
-        root.finish(&mut faults);
-        config.check(&mut faults);
-        faults.into_result(config)
+        }
     }
 
     /// Rules between settings.
-    fn check(&self, faults: &mut ConfigFaults) {
-        let BusOptions {
-            heartbeat,
-            max_event_bytes,
-            retention,
-            ..
-        } = &self.bus;
-        if retention.max_age < *heartbeat * 3 {
-            faults.push("retention.max_age has to be at least three times bus.heartbeat, or a connected subscriber could fall out of retention");
-        }
-        if heartbeat.is_zero() {
-            faults.push("bus.heartbeat cannot be 0");
-        }
-        if *max_event_bytes > limits::MAX_EVENT_BYTES_CEILING || *max_event_bytes == 0 {
-            faults.push(format!(
-                "limits.max_event_bytes has to be from 1 to {}",
-                limits::MAX_EVENT_BYTES_CEILING
-            ));
-        }
+    fn check(&self, errors: &ErrorCollector) {
+        bus::check(&self.bus, errors);
         for source in &self.sources.gearman {
-            if source.concurrency.saturating_mul(*max_event_bytes) > limits::GEARMAN_HELD_BYTES {
-                let (name, most) = (&source.name, limits::GEARMAN_HELD_BYTES);
-                faults.push(format!("source.gearman {name:?}: concurrency times limits.max_event_bytes is more than {most} bytes; make one of them smaller"));
-            }
-        }
-        if self.keep_alive_timeout < Duration::from_secs(1) {
-            faults.push("limits.keep_alive_timeout has to be at least 1s");
-        }
-        if retention.max_events == 0 || retention.max_bytes < *max_event_bytes as u64 {
-            faults.push(
-                "retention.max_events has to be at least 1, and retention.max_bytes at least limits.max_event_bytes",
-            );
+            source.check_memory(self.bus.max_event_bytes, errors);
         }
     }
 }
 
-fn listen(
-    root: &mut Section,
-    flags: Vec<SocketAddr>,
-    faults: &mut ConfigFaults,
-) -> Vec<SocketAddr> {
-    let default = vec!["127.0.0.1:8080".to_owned()];
-    let texts: Vec<String> = root.list("listen", default, faults);
-    let mut addresses = Vec::new();
-    for text in texts {
-        match text.parse() {
-            Ok(address) => addresses.push(address),
-            Err(_) => faults.push(format!(
-                "listen: {text:?} is not an address as 127.0.0.1:8080"
-            )),
-        }
-    }
+fn read_file(path: &Path) -> Result<String, ConfigErrors> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigErrors::one(format!("{}: {error}", path.display())))
+}
+
+fn listen(root: &mut Section, flags: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    // The file is checked even where flags replace it.
+    let texts = root.list("listen", vec![DEFAULT_LISTEN.to_owned()]);
+    let addresses = texts.iter().filter_map(|text| address(root, text));
+    let addresses = addresses.collect();
     if flags.is_empty() { addresses } else { flags }
 }
 
-fn engine(
-    root: &mut Section,
-    kind: Option<String>,
-    data_dir: Option<PathBuf>,
-    faults: &mut ConfigFaults,
-) -> EngineKind {
-    let configured_kind: String = root.value("engine", "sqlite".to_owned(), faults);
-    let configured_dir: PathBuf = root.value("data_dir", PathBuf::from("./vidette-data"), faults);
-    match kind.unwrap_or(configured_kind).as_str() {
+fn address(root: &Section, text: &str) -> Option<SocketAddr> {
+    let address = text.parse().ok();
+    if address.is_none() {
+        root.error("listen", not_an_address(text));
+    }
+    address
+}
+
+fn not_an_address(text: &str) -> String {
+    format!("{text:?} is not an address such as {DEFAULT_LISTEN}")
+}
+
+fn engine(root: &mut Section, kind: Option<String>, data_dir: Option<PathBuf>) -> EngineKind {
+    // Both are read even where a flag replaces them, so that neither is reported as unknown.
+    let configured_kind: String = root.value("engine", "sqlite".to_owned());
+    let configured_dir: PathBuf = root.value("data_dir", DEFAULT_DATA_DIR.into());
+    let kind = kind.unwrap_or(configured_kind);
+    let data_dir = data_dir.unwrap_or(configured_dir);
+    match kind.as_str() {
         "memory" => EngineKind::Memory,
+        "sqlite" => EngineKind::Sqlite { data_dir },
+        // Any engine will do to go on with, because the error keeps the gateway from starting.
         other => {
-            if other != "sqlite" {
-                faults.push(format!("engine: {other:?} is neither sqlite nor memory"));
-            }
-            EngineKind::Sqlite {
-                data_dir: data_dir.unwrap_or(configured_dir),
-            }
+            root.error("engine", format!("{other:?} is neither sqlite nor memory"));
+            EngineKind::Sqlite { data_dir }
         }
     }
 }
 
-/// How long ids are remembered by default: longer where jobs may be given again after an outage.
-fn dedupe_window(sources: &SourcesConfig) -> Duration {
-    if sources.gearman.is_empty() {
-        Duration::from_secs(120)
-    } else {
-        limits::SOURCE_DEDUPE_WINDOW
-    }
-}
+fn pages(section: &mut Section, flag: Option<PathBuf>) -> PagesConfig {
+    let configured: PathBuf = section.value("dir", PathBuf::new());
+    let configured = Some(configured).filter(|dir| !dir.as_os_str().is_empty());
+    let dir = flag.or(configured);
 
-fn bus(root: &mut Section, dedupe_window: Duration, faults: &mut ConfigFaults) -> BusOptions {
-    let heartbeat =
-        root.section("bus", faults)
-            .duration("heartbeat", Duration::from_secs(15), faults);
-    let limits = root.section("limits", faults);
-    let max_subscribers = limits.value("max_subscribers", 100_000, faults);
-    let max_event_bytes = limits.value("max_event_bytes", 1024 * 1024, faults);
-    let retention = root.section("retention", faults);
-    let retention = Retention {
-        max_age: retention.duration("max_age", 7 * 24 * HOUR, faults),
-        max_events: retention.value("max_events", 10_000_000, faults),
-        max_bytes: retention.value("max_bytes", 4096 * MIB, faults),
-        dedupe_window: retention.duration("dedupe_window", dedupe_window, faults),
-    };
-    BusOptions {
-        heartbeat,
-        max_subscribers,
-        max_event_bytes,
-        retention,
+    // Found now rather than by the first visitor.
+    if let Some(missing) = dir.as_ref().filter(|dir| !dir.is_dir()) {
+        section.error("dir", format!("{} is not a folder", missing.display()));
     }
-}
-
-fn max_connections(root: &mut Section, faults: &mut ConfigFaults) -> usize {
-    root.section("limits", faults)
-        .value("max_connections", 100_000, faults)
-}
-
-/// Half of the least default is enough for one request of the largest size.
-fn memory_budget(root: &mut Section, faults: &mut ConfigFaults) -> u64 {
-    let section = root.section("limits", faults);
-    let bytes = section.value("memory_budget", default_budget_bytes(), faults);
-    let least = limits::MIN_MEMORY_BUDGET_BYTES / 2;
-    if bytes < least {
-        faults.push(format!(
-            "limits.memory_budget has to be at least {least} bytes"
-        ));
-    }
-    bytes
-}
-
-fn pages(section: &mut Section, flag: Option<PathBuf>, faults: &mut ConfigFaults) -> PagesConfig {
-    let dir: PathBuf = section.value("dir", PathBuf::new(), faults);
-    let dir = flag.or(Some(dir).filter(|d| !d.as_os_str().is_empty()));
-    if let Some(missing) = dir.as_ref().filter(|d| !d.is_dir()) {
-        faults.push(format!("pages.dir: {} is not a folder", missing.display()));
-    }
-    let debian = PathBuf::from("/usr/share/javascript/prototype/prototype.js");
     PagesConfig {
         dir,
-        prototype_js: section.value("prototype_js", debian, faults),
+        prototype_js: section.value("prototype_js", DEFAULT_PROTOTYPE_JS.into()),
     }
 }
 
@@ -285,9 +215,9 @@ fn pages(section: &mut Section, flag: Option<PathBuf>, faults: &mut ConfigFaults
 mod tests {
     use super::*;
 
-    fn faults(text: &str) -> String {
+    fn errors(text: &str) -> String {
         Config::parse(text, Overrides::default())
-            .expect_err("a fault")
+            .expect_err("an error")
             .to_string()
     }
 
@@ -314,8 +244,8 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told_at_once() {
-        let told = faults(
+    fn all_errors_are_reported_at_once() {
+        let reported = errors(
             r#"
             listen = "nowhere"
             enginee = "sqlite"
@@ -341,14 +271,20 @@ mod tests {
             "retention.max_events",
             "example.org",
         ] {
-            assert!(told.contains(part), "{part} is missing in: {told}");
+            assert!(reported.contains(part), "{part} is missing in: {reported}");
         }
+    }
+
+    #[test]
+    fn no_duration_is_too_long_to_be_compared() {
+        let reported = errors("[bus]\nheartbeat = \"500000000000years\"");
+        assert!(reported.contains("three times"), "{reported}");
     }
 
     #[test]
     fn retention_has_to_outlast_three_heartbeats() {
         assert!(
-            faults("[bus]\nheartbeat = \"15s\"\n[retention]\nmax_age = \"44s\"")
+            errors("[bus]\nheartbeat = \"15s\"\n[retention]\nmax_age = \"44s\"")
                 .contains("three times")
         );
         assert!(

@@ -1,21 +1,22 @@
 //! Web pages: which origins may publish, and which hosts the gateway answers for.
 //!
 //! Invariants:
-//! - origins are compared as RFC 6454 §5 says: scheme and host without regard to case, and the port
-//!   of the scheme where none is written;
-//! - hosts are compared without their ports: a name is what a page of another site can make resolve
-//!   to this address, and a port-forward has another one.
+//! - origins are compared as RFC 6454 §5 says: scheme and host without regard to case, and with the
+//!   scheme's port where none is written;
+//! - hosts are compared without their ports: another site can make a name of its own resolve to
+//!   this address, but not one of these names; and a forwarded port differs from the configured
+//!   one.
 
 use std::net::IpAddr;
 
-use super::faults::{ConfigFaults, Section};
+use super::section::Section;
 
 /// Web pages of other origins, and of other names for this gateway.
 #[derive(Debug, Clone, Default)]
 pub struct OriginsConfig {
     /// Those that may read with credentials, and publish. Empty: any may read, none may publish.
     pub allow: Vec<Origin>,
-    /// Hosts that a gateway on a loopback address answers for, beside its own.
+    /// Hosts that a gateway on a loopback address answers for, besides its own.
     pub hosts: Hosts,
 }
 
@@ -61,30 +62,33 @@ impl Origin {
         })
     }
 
-    /// Is what a page says of its origin this one?
+    /// Is this the origin that a page sends?
     pub(crate) fn is(&self, text: &str) -> bool {
-        // What is written alike is alike; the rest is parsed.
-        self.text == text
-            || OriginParts::parse(&self.text)
-                .zip(OriginParts::parse(text))
-                .is_some_and(|(own, other)| own.is_same(&other))
+        // Most are written the same way, and need not be parsed.
+        self.text == text || is_same_origin(&self.text, text)
     }
 }
 
-/// Does a page of this origin come from the host that it asks?
-pub(crate) fn is_own_page(origin: &str, host: &str) -> bool {
-    let Some((page, asked)) = OriginParts::parse(origin).zip(Authority::parse(host)) else {
-        return false;
-    };
-    // Whether the page was fetched over TLS is known to a proxy at most: its own scheme is taken.
-    let asked = OriginParts {
-        scheme: page.scheme,
-        authority: asked,
-    };
-    page.is_same(&asked)
+fn is_same_origin(one: &str, other: &str) -> bool {
+    let parsed = OriginParts::parse(one).zip(OriginParts::parse(other));
+    parsed.is_some_and(|(one, other)| one.is_same(&other))
 }
 
-/// An origin, taken apart without a copy.
+/// Does a page of this origin come from the host that it sends its request to?
+pub(crate) fn is_own_page(origin: &str, host: &str) -> bool {
+    let Some((page, authority)) = OriginParts::parse(origin).zip(Authority::parse(host)) else {
+        return false;
+    };
+
+    // At most a proxy knows whether the page was fetched over TLS, so the page's scheme is assumed.
+    let requested = OriginParts {
+        scheme: page.scheme,
+        authority,
+    };
+    page.is_same(&requested)
+}
+
+/// The parts of an origin, as slices of its text.
 struct OriginParts<'t> {
     scheme: &'t str,
     authority: Authority<'t>,
@@ -92,6 +96,7 @@ struct OriginParts<'t> {
 
 impl<'t> OriginParts<'t> {
     fn parse(text: &'t str) -> Option<Self> {
+        // An opaque origin, which browsers send as `null`, has no authority.
         let (scheme, authority) = text.split_once("://")?;
         let authority = Authority::parse(authority)?;
         (!scheme.is_empty() && !authority.host.is_empty())
@@ -101,16 +106,23 @@ impl<'t> OriginParts<'t> {
     fn is_same(&self, other: &OriginParts<'_>) -> bool {
         self.scheme.eq_ignore_ascii_case(other.scheme)
             && self.port() == other.port()
-            && is_same_host(self.authority.host, other.authority.host)
+            && is_same_host(self.host(), other.host())
+    }
+
+    fn host(&self) -> &'t str {
+        self.authority.host
     }
 
     fn port(&self) -> Option<u16> {
-        let of_scheme = || match self.scheme {
-            scheme if scheme.eq_ignore_ascii_case("http") => Some(80),
-            scheme if scheme.eq_ignore_ascii_case("https") => Some(443),
-            _ => None,
-        };
-        self.authority.port.or_else(of_scheme)
+        self.authority.port.or_else(|| default_port(self.scheme))
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        scheme if scheme.eq_ignore_ascii_case("http") => Some(80),
+        scheme if scheme.eq_ignore_ascii_case("https") => Some(443),
+        _ => None,
     }
 }
 
@@ -122,31 +134,43 @@ pub(crate) struct Authority<'t> {
 }
 
 impl<'t> Authority<'t> {
-    /// Takes an authority apart; none when it is not one.
+    /// Splits a host from its port; none where the text is not an authority.
     pub(crate) fn parse(text: &'t str) -> Option<Self> {
+        // The colons of an IPv6 address are within its brackets.
         let host_end = match text.strip_prefix('[') {
             Some(address) => address.find(']')? + 2,
             None => text.find(':').unwrap_or(text.len()),
         };
-        let (host, port) = text.split_at(host_end);
-        let port = match port.strip_prefix(':') {
-            None => port.is_empty().then_some(None)?,
-            Some("") => None,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Some(digits.parse().ok()?)
-            }
-            Some(_) => return None,
+        let (host, suffix) = text.split_at(host_end);
+
+        // A colon without a port is allowed, and means the scheme's port.
+        let port = match suffix {
+            "" | ":" => None,
+            suffix => Some(port_of(suffix)?),
         };
-        let is_host = if host.starts_with('[') {
-            address_of(host).is_some()
-        } else {
-            host.bytes().all(is_name_byte)
-        };
-        is_host.then_some(Authority { host, port })
+        is_host(host).then_some(Authority { host, port })
     }
 }
 
-/// What a registered name may hold (RFC 3986 §3.2.2).
+/// The port of `:8080`. A sign, which numbers may have otherwise, is not allowed.
+fn port_of(suffix: &str) -> Option<u16> {
+    let digits = suffix.strip_prefix(':')?;
+    digits.parse().ok().filter(|_| is_number(digits))
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_host(text: &str) -> bool {
+    if text.starts_with('[') {
+        address_of(text).is_some()
+    } else {
+        text.bytes().all(is_name_byte)
+    }
+}
+
+/// Can this byte be part of a registered name (RFC 3986 §3.2.2)?
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
 }
@@ -156,10 +180,12 @@ fn address_of(host: &str) -> Option<IpAddr> {
         Some(bracketed) => bracketed.strip_suffix(']')?.parse().map(IpAddr::V6),
         None => host.parse().map(IpAddr::V4),
     };
+
+    // An address of IPv4 that is mapped into IPv6 is the same host.
     address.ok().map(|address| address.to_canonical())
 }
 
-/// `example.org.` is `example.org` from the root on.
+/// `example.org.`, with the root's dot, is the same name as `example.org`.
 fn without_root(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
@@ -172,7 +198,7 @@ fn is_same_host(one: &str, other: &str) -> bool {
 }
 
 impl HostName {
-    /// Is it this host, whose address it is when it is one?
+    /// Is it this host? `address` is the host's address, where it is written as one.
     fn is(&self, host: &str, address: Option<IpAddr>) -> bool {
         match (self, address) {
             (HostName::Address(own), Some(address)) => *own == address,
@@ -195,47 +221,69 @@ impl Hosts {
         let Hosts::Listed(listed) = self else {
             return true;
         };
+
+        // Parsed once for all comparisons.
         let address = address_of(host);
-        let is_loopback = address.map_or_else(
-            || without_root(host).eq_ignore_ascii_case("localhost"),
-            |address| address.is_loopback(),
-        );
-        is_loopback || listed.iter().any(|own| own.is(host, address))
+        is_loopback(host, address) || listed.iter().any(|own| own.is(host, address))
+    }
+}
+
+fn is_loopback(host: &str, address: Option<IpAddr>) -> bool {
+    match address {
+        Some(address) => address.is_loopback(),
+        None => without_root(host).eq_ignore_ascii_case("localhost"),
     }
 }
 
 /// Reads the section `[origins]`.
-pub(super) fn origins(section: &mut Section, faults: &mut ConfigFaults) -> OriginsConfig {
-    let mut allow = Vec::new();
-    for text in section.list("allow", Vec::new(), faults) {
-        match Origin::parse(&text) {
-            Some(origin) => allow.push(origin),
-            None => faults.push(format!(
-                "origins.allow: {text:?} is not an origin as https://www.example.org"
-            )),
-        }
+pub(super) fn origins(section: &mut Section) -> OriginsConfig {
+    let texts = section.list("allow", Vec::new());
+    let origins = texts.iter().filter_map(|text| origin(section, text));
+    let allow: Vec<Origin> = origins.collect();
+    OriginsConfig {
+        hosts: hosts(section, &allow),
+        allow,
     }
-    let hosts = hosts(section, &allow, faults);
-    OriginsConfig { allow, hosts }
 }
 
-/// Pages that may publish are pages of hosts that may be named.
-fn hosts(section: &mut Section, allow: &[Origin], faults: &mut ConfigFaults) -> Hosts {
-    let texts = section.list("hosts", Vec::new(), faults);
+fn origin(section: &Section, text: &str) -> Option<Origin> {
+    let origin = Origin::parse(text);
+    if origin.is_none() {
+        section.error("allow", not_an_origin(text));
+    }
+    origin
+}
+
+/// A host whose pages may publish may also be named by requests.
+fn hosts(section: &mut Section, allow: &[Origin]) -> Hosts {
+    let texts = section.list("hosts", Vec::new());
+    let (any, names): (Vec<&String>, Vec<_>) = texts.iter().partition(|text| *text == "*");
+
+    // All are checked, even where a `*` makes them superfluous.
     let mut listed: Vec<_> = allow.iter().map(|origin| origin.host.clone()).collect();
-    for text in texts.iter().filter(|text| *text != "*") {
-        match Authority::parse(text).filter(|authority| !authority.host.is_empty()) {
-            Some(authority) => listed.push(HostName::of(authority.host)),
-            None => faults.push(format!(
-                "origins.hosts: {text:?} is neither a host as push.example.org nor *"
-            )),
-        }
-    }
-    if texts.iter().any(|text| text == "*") {
-        Hosts::Any
-    } else {
+    listed.extend(names.iter().filter_map(|text| host_name(section, text)));
+    if any.is_empty() {
         Hosts::Listed(listed)
+    } else {
+        Hosts::Any
     }
+}
+
+fn host_name(section: &Section, text: &str) -> Option<HostName> {
+    let host = Authority::parse(text).map(|authority| authority.host);
+    let host = host.filter(|host| !host.is_empty());
+    if host.is_none() {
+        section.error("hosts", not_a_host(text));
+    }
+    host.map(HostName::of)
+}
+
+fn not_an_origin(text: &str) -> String {
+    format!("{text:?} is not an origin such as https://www.example.org")
+}
+
+fn not_a_host(text: &str) -> String {
+    format!("{text:?} is neither a host such as push.example.org nor *")
 }
 
 #[cfg(test)]

@@ -1,66 +1,45 @@
 //! Topics made of a record's fields, such as `door.{doorno}`.
 //!
-//! Invariant: what stands between the fields has been checked to be part of a topic.
+//! Invariant: the text between the fields has been checked to be part of a topic.
 
 use std::fmt;
 
 use crate::topic::Topic;
 
-/// A topic with places for fields.
+/// A topic with fields to fill in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicTemplate {
     text: String,
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Literal(String),
     Field(String),
 }
 
 impl TopicTemplate {
-    /// Parses a template; the fault says what to write instead.
+    /// Parses a template. The error says what to write instead.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((literal, after)) = rest.split_once('{') {
-            let Some((field, behind)) = after.split_once('}') else {
-                return Err(format!("{text:?} has a {{ without its }}"));
-            };
-            if field.is_empty() || field.contains('{') {
-                return Err(format!(
-                    "{text:?} has braces without a field's name in them; write door.{{doorno}}"
-                ));
-            }
-            parts.extend([
-                Part::Literal(literal.to_owned()),
-                Part::Field(field.to_owned()),
-            ]);
-            rest = behind;
-        }
-        parts.push(Part::Literal(rest.to_owned()));
-        if parts
-            .iter()
-            .any(|part| matches!(part, Part::Literal(text) if text.contains('}')))
-        {
-            return Err(format!("{text:?} has a }} without its {{"));
-        }
         let template = TopicTemplate {
             text: text.to_owned(),
-            parts,
+            parts: split(text)?,
         };
+
+        // If the shortest field makes a topic, a longer one is at most too long.
         let example = template.fill(|_| Ok::<_, String>("x".to_owned()))?;
-        Topic::for_publisher(&example).map_err(|fault| fault.to_string())?;
+        Topic::for_publisher(&example).map_err(|error| error.to_string())?;
         Ok(template)
     }
 
     /// Does it need any field?
     pub(crate) fn has_fields(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Field(_)))
+        let mut parts = self.parts.iter();
+        parts.any(|part| matches!(part, TemplatePart::Field(_)))
     }
 
-    /// Puts the fields in. What comes out need not be a topic: that depends on them.
+    /// Fills the fields in. Whether the result is a topic depends on them.
     pub(crate) fn fill<E>(
         &self,
         mut field: impl FnMut(&str) -> Result<String, E>,
@@ -68,12 +47,52 @@ impl TopicTemplate {
         let mut topic = String::new();
         for part in &self.parts {
             match part {
-                Part::Literal(text) => topic.push_str(text),
-                Part::Field(name) => topic.push_str(&field(name)?),
+                TemplatePart::Literal(text) => topic.push_str(text),
+                TemplatePart::Field(name) => topic.push_str(&field(name)?),
             }
         }
         Ok(topic)
     }
+}
+
+fn split(text: &str) -> Result<Vec<TemplatePart>, String> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    // Each round takes one text and the field behind it; the last text has no field.
+    while let Some((literal, after)) = rest.split_once('{') {
+        let (field, behind) = after.split_once('}').ok_or_else(|| unclosed(text))?;
+        parts.push(literal_part(literal, text)?);
+        parts.push(field_part(field, text)?);
+        rest = behind;
+    }
+    parts.push(literal_part(rest, text)?);
+    Ok(parts)
+}
+
+fn literal_part(literal: &str, text: &str) -> Result<TemplatePart, String> {
+    if literal.contains('}') {
+        return Err(unopened(text));
+    }
+    Ok(TemplatePart::Literal(literal.to_owned()))
+}
+
+fn field_part(field: &str, text: &str) -> Result<TemplatePart, String> {
+    if field.is_empty() || field.contains('{') {
+        return Err(unnamed(text));
+    }
+    Ok(TemplatePart::Field(field.to_owned()))
+}
+
+fn unclosed(text: &str) -> String {
+    format!("{text:?} has a {{ without its }}")
+}
+
+fn unopened(text: &str) -> String {
+    format!("{text:?} has a }} without its {{")
+}
+
+fn unnamed(text: &str) -> String {
+    format!("{text:?} has braces without the name of a field in them; write door.{{doorno}}")
 }
 
 impl fmt::Display for TopicTemplate {
@@ -101,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_can_never_be_a_topic_is_told() {
+    fn a_template_that_can_never_be_a_topic_is_refused() {
         for wrong in [
             "",
             "door.{",

@@ -1,10 +1,10 @@
-//! Valid JSON that common readers cannot take (contract §5).
+//! Valid JSON that common readers cannot parse (contract §5).
 //!
 //! PHP and Python parse no deeper than some hundred levels, and an escape of half a surrogate pair
-//! is no text in Unicode: a reader fails on it, and on the same event again after each reconnect.
+//! is not valid Unicode: a reader fails on it, and on the same event again after each reconnect.
 //! Invariants:
 //! - one pass over the bytes, without recursion and without memory of its own;
-//! - it is asked after the JSON has been found valid, and stops within any bytes.
+//! - callers have found the JSON to be valid; with any other bytes it ends without a panic.
 
 use std::fmt;
 
@@ -12,50 +12,51 @@ use memchr::memchr2;
 
 use crate::limits::MAX_JSON_DEPTH;
 
-/// Why JSON is not taken, and the offset of the byte where that shows, from 0.
+/// Why JSON is refused, and the offset of the byte where that shows, from 0.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Poison {
+pub(super) enum UnreadableJson {
     TooDeep { at: usize },
     UnpairedSurrogate { at: usize },
 }
 
-impl fmt::Display for Poison {
+impl fmt::Display for UnreadableJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Poison::TooDeep { at } => write!(
+            UnreadableJson::TooDeep { at } => write!(
                 f,
-                "is nested deeper than {MAX_JSON_DEPTH} levels at byte {at}, which common readers cannot parse"
+                "is nested deeper than {MAX_JSON_DEPTH} levels at byte {at}, \
+                 which common readers cannot parse"
             ),
-            Poison::UnpairedSurrogate { at } => write!(
+            UnreadableJson::UnpairedSurrogate { at } => write!(
                 f,
-                "has an escape of an unpaired surrogate at byte {at}, which is no text in Unicode"
+                "has an escape of an unpaired surrogate at byte {at}, which is not valid Unicode"
             ),
         }
     }
 }
 
-/// Looks for what common readers cannot take.
+/// Looks for what common readers cannot parse.
 ///
 /// # Errors
 /// The first such thing.
-pub(super) fn check(json: &[u8]) -> Result<(), Poison> {
+pub(super) fn check(json: &[u8]) -> Result<(), UnreadableJson> {
     // Most events are so short that they cannot be deep, and have no escape.
     if json.len() <= 2 * MAX_JSON_DEPTH && !json.contains(&b'\\') {
         return Ok(());
     }
+
     let (mut at, mut depth) = (0, 0usize);
     while let Some(&byte) = json.get(at) {
         match byte {
+            // Brackets inside a string are text.
             b'"' => {
                 at = check_string(json, at + 1)?;
                 continue;
             }
-            b'[' | b'{' => {
-                depth += 1;
-                if depth > MAX_JSON_DEPTH {
-                    return Err(Poison::TooDeep { at });
-                }
+            b'[' | b'{' if depth == MAX_JSON_DEPTH => {
+                return Err(UnreadableJson::TooDeep { at });
             }
+            b'[' | b'{' => depth += 1,
             b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
@@ -65,23 +66,29 @@ pub(super) fn check(json: &[u8]) -> Result<(), Poison> {
 }
 
 /// Takes the offset behind a string's opening quote; gives the one behind its closing quote.
-fn check_string(json: &[u8], mut at: usize) -> Result<usize, Poison> {
+fn check_string(json: &[u8], mut at: usize) -> Result<usize, UnreadableJson> {
     while let Some(found) = memchr2(b'"', b'\\', json.get(at..).unwrap_or_default()) {
         at += found;
         if json[at] == b'"' {
             return Ok(at + 1);
         }
-        at += match escaped_unit(json, at) {
-            Some(0xd800..=0xdbff) => match escaped_unit(json, at + 6) {
-                Some(0xdc00..=0xdfff) => 12,
-                _ => return Err(Poison::UnpairedSurrogate { at }),
-            },
-            Some(0xdc00..=0xdfff) => return Err(Poison::UnpairedSurrogate { at }),
-            Some(_) => 6,
-            None => 2,
-        };
+        at += escape_bytes(json, at)?;
     }
     Ok(json.len())
+}
+
+/// The length of the escape that stands here: that of both, for a pair of surrogates.
+fn escape_bytes(json: &[u8], at: usize) -> Result<usize, UnreadableJson> {
+    let unpaired = Err(UnreadableJson::UnpairedSurrogate { at });
+    match escaped_unit(json, at) {
+        Some(0xd800..=0xdbff) => match escaped_unit(json, at + 6) {
+            Some(0xdc00..=0xdfff) => Ok(12),
+            _ => unpaired,
+        },
+        Some(0xdc00..=0xdfff) => unpaired,
+        Some(_) => Ok(6),
+        None => Ok(2),
+    }
 }
 
 /// The UTF-16 code unit of a `\uXXXX` that stands here.
@@ -104,7 +111,7 @@ mod tests {
         assert_eq!(check(nested(MAX_JSON_DEPTH).as_bytes()), Ok(()));
         assert_eq!(
             check(nested(MAX_JSON_DEPTH + 1).as_bytes()),
-            Err(Poison::TooDeep {
+            Err(UnreadableJson::TooDeep {
                 at: MAX_JSON_DEPTH / 2 * 6
             })
         );
@@ -134,8 +141,8 @@ mod tests {
             (r#"{"\udbff":1}"#, 2),
             (r#""\\\udc00""#, 3),
         ] {
-            let poison = Err(Poison::UnpairedSurrogate { at });
-            assert_eq!(check(refused.as_bytes()), poison, "{refused}");
+            let unreadable = Err(UnreadableJson::UnpairedSurrogate { at });
+            assert_eq!(check(refused.as_bytes()), unreadable, "{refused}");
         }
     }
 

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{Checked, Fields, MAX_EVENT_BYTES, VID, bus, fields, idle_bus, raw};
 use crate::bus::Bus;
+use crate::caller::Caller;
 use crate::event::{DataForm, Event, NewEvent};
 use crate::transport::grpc::{self, client_proto, proto};
 use crate::transport::{event_json, ndjson, publish as publishing};
@@ -56,7 +57,9 @@ async fn publish_batch(bus: &Bus, body: &[u8]) -> Checked {
     let is_event =
         |e: &RawValue| publishing::parse_event(e.get().as_bytes(), MAX_EVENT_BYTES).is_ok();
     let expected = !elements.is_empty() && elements.iter().all(|e| is_event(e));
-    let Ok(answer) = publishing::publish_batch(bus, body, MAX_EVENT_BYTES).await else {
+    let Ok(answer) =
+        publishing::publish_batch(bus, &Caller::anonymous(), body, MAX_EVENT_BYTES).await
+    else {
         hold!(!expected, "the batch was refused");
         return Ok(());
     };
@@ -98,7 +101,7 @@ fn lines_oracle(body: &[u8]) -> Vec<(usize, bool)> {
 }
 
 async fn publish_lines(bus: Bus, body: &[u8]) -> Checked {
-    let answer = ndjson::publish(bus, Body::from(body.to_vec()))
+    let answer = ndjson::publish(bus, &Caller::anonymous(), Body::from(body.to_vec()))
         .into_body()
         .collect()
         .await;

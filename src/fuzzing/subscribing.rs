@@ -7,7 +7,8 @@ use crate::cursor::{Epoch, Start};
 use crate::limits;
 use crate::topic::{Filter, Pattern};
 use crate::transport::grpc::{self, proto};
-use crate::transport::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
+use crate::transport::params::Params;
+use crate::transport::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 
 /// A query string, and on a second line the `Last-Event-ID`.
 pub fn query(text: &str) -> Checked {

@@ -4,49 +4,49 @@ use std::time::Duration;
 
 /// Pieces of work that a source pulls and publishes together.
 pub const SOURCE_BATCH_EVENTS: usize = 1000;
-/// A source that failed is tried again after this long …
+/// A source that failed is reconnected after this long, …
 pub const SOURCE_BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// … and, when it goes on failing, at last after this long.
+/// … and, after several failures, after at most this long.
 pub const SOURCE_BACKOFF_MAX: Duration = Duration::from_secs(10);
-/// Ids are remembered for so long by default where a source may give the same job again.
+/// How long ids are remembered by default where a source may give the same job again.
 pub const SOURCE_DEDUPE_WINDOW: Duration = Duration::from_secs(3600);
 /// How far back from its end the log is read at start, for events whose acknowledgement may not
 /// have arrived.
 pub const SOURCE_LOOKBACK: Duration = Duration::from_secs(60);
-/// Ids of such events that are remembered beyond the dedupe window.
-pub const SOURCE_KNOWN_IDS: usize = 200_000;
+/// Ids of such events that are kept in memory, beyond the dedupe window.
+pub const SOURCE_UNACKED_IDS: usize = 200_000;
 /// Notes of broken connections that are read back at start, the newest ones.
 pub const SOURCE_NOTES: usize = 1000;
-/// Bytes of the text of a source's fault, or of a refusal, that are kept.
+/// Bytes of the text of a source's error, or of a refusal, that are kept.
 pub const SOURCE_TEXT_BYTES: usize = 1024;
 
 /// A source's name in bytes.
 pub const SOURCE_NAME_BYTES: usize = 128;
-/// Bytes of jobs that one Gearman server may have in the gateway's hands: `concurrency` times
+/// Bytes of jobs of one Gearman server that the gateway holds at once: `concurrency` times
 /// `max_event_bytes`.
 pub const GEARMAN_HELD_BYTES: usize = 256 * 1024 * 1024;
-/// A Gearman function's or unique id's length in bytes; a job server takes no longer ones.
+/// A Gearman function's or unique id's length in bytes; job servers accept no longer ones.
 pub const GEARMAN_NAME_BYTES: usize = 512;
-/// Bytes of a job packet beside its workload: handle, function and unique id.
+/// Bytes of a job packet besides its workload: handle, function and unique id.
 pub const GEARMAN_ARGUMENTS_BYTES: usize = 4 * 1024;
 /// A job server has to accept a connection within this time.
 pub const GEARMAN_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A job server that is silent for this long when it should answer is taken to be gone.
+/// A job server that owes an answer for this long is considered gone.
 pub const GEARMAN_REPLY_TIMEOUT: Duration = Duration::from_secs(15);
-/// A job server that has no job is asked this often whether it is still there.
+/// How often a job server without jobs is checked to be still there.
 pub const GEARMAN_IDLE: Duration = Duration::from_secs(15);
 /// How often a busy job server is asked how many jobs wait.
 pub const GEARMAN_STATUS_INTERVAL: Duration = Duration::from_secs(5);
-/// How long it may take to tell.
+/// How long the answer may take.
 pub const GEARMAN_STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of that answer, which has a line for each function.
 pub const GEARMAN_STATUS_BYTES: u64 = 1024 * 1024;
 
 /// Bytes of rows that are read together from a database; a single larger row is read by itself.
 pub const SOURCE_BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// The longest that an answer of a database may be waited for.
+/// The longest configurable wait for an answer of a database.
 pub const DATABASE_ANSWER_MAX: Duration = Duration::from_secs(30);
-/// The shortest and the longest time between two looks at an outbox that nothing tells of.
+/// The shortest and the longest time between two reads of an outbox without notifications.
 pub const DATABASE_POLL_MIN: Duration = Duration::from_millis(10);
 /// See [`DATABASE_POLL_MIN`].
 pub const DATABASE_POLL_MAX: Duration = Duration::from_secs(3600);

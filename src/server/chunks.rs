@@ -6,14 +6,14 @@
 /// How far a body has come.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
-    state: State,
+    state: ChunkState,
     /// Of the chunk that comes.
     size: u64,
     has_digits: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-enum State {
+enum ChunkState {
     /// The digits of a chunk's size.
     #[default]
     Size,
@@ -36,13 +36,13 @@ impl Chunks {
     pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let mut at = 0;
         while at < bytes.len() {
-            if let State::Data(left) = self.state {
+            if let ChunkState::Data(left) = self.state {
                 let rest = bytes.len() - at;
                 let here = usize::try_from(left).map_or(rest, |left| left.min(rest));
                 at += here;
                 self.state = match left - here as u64 {
-                    0 => State::Size,
-                    left => State::Data(left),
+                    0 => ChunkState::Size,
+                    left => ChunkState::Data(left),
                 };
                 continue;
             }
@@ -58,7 +58,7 @@ impl Chunks {
     /// One byte outside the data; true when it is the last one.
     fn step(&mut self, byte: u8) -> Result<bool, Malformed> {
         self.state = match (self.state, byte) {
-            (State::Size, digit) if digit.is_ascii_hexdigit() => {
+            (ChunkState::Size, digit) if digit.is_ascii_hexdigit() => {
                 let digit = u64::from(char::from(digit).to_digit(16).unwrap_or_default());
                 let size = self
                     .size
@@ -66,26 +66,28 @@ impl Chunks {
                     .and_then(|size| size.checked_add(digit));
                 self.size = size.ok_or(Malformed)?;
                 self.has_digits = true;
-                State::Size
+                ChunkState::Size
             }
-            (State::Size | State::Extension, b'\n') => self.end_of_size()?,
-            (State::Size | State::Extension, _) => State::Extension,
-            (State::TrailerBegin, b'\n') => return Ok(true),
-            (State::TrailerBegin, b'\r') | (State::Trailer, b'\n') => State::TrailerBegin,
-            (State::TrailerBegin | State::Trailer, _) => State::Trailer,
-            (State::Data(left), _) => State::Data(left),
+            (ChunkState::Size | ChunkState::Extension, b'\n') => self.end_of_size()?,
+            (ChunkState::Size | ChunkState::Extension, _) => ChunkState::Extension,
+            (ChunkState::TrailerBegin, b'\n') => return Ok(true),
+            (ChunkState::TrailerBegin, b'\r') | (ChunkState::Trailer, b'\n') => {
+                ChunkState::TrailerBegin
+            }
+            (ChunkState::TrailerBegin | ChunkState::Trailer, _) => ChunkState::Trailer,
+            (ChunkState::Data(left), _) => ChunkState::Data(left),
         };
         Ok(false)
     }
 
-    fn end_of_size(&mut self) -> Result<State, Malformed> {
+    fn end_of_size(&mut self) -> Result<ChunkState, Malformed> {
         let (size, has_digits) = (self.size, self.has_digits);
         (self.size, self.has_digits) = (0, false);
         match size {
             _ if !has_digits => Err(Malformed),
-            0 => Ok(State::TrailerBegin),
+            0 => Ok(ChunkState::TrailerBegin),
             // The data and its line end, which is CR and LF.
-            size => size.checked_add(2).map(State::Data).ok_or(Malformed),
+            size => size.checked_add(2).map(ChunkState::Data).ok_or(Malformed),
         }
     }
 }

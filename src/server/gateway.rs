@@ -8,18 +8,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use tonic_health::server::HealthReporter;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
 
-use super::connection::Connections;
-use super::direct::{self, KeepAlive};
+use super::connection::ConnectionContext;
+use super::guard::Admission;
 use super::listener::{accept, bind};
 use super::readiness;
 use crate::bus::Bus;
@@ -27,8 +26,9 @@ use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::limits;
 use crate::memory::MemoryBudget;
+use crate::metrics::OpenConnections;
 use crate::source::Sources;
-use crate::transport::Routes;
+use crate::transport::{RouteParts, Routes, Settings};
 
 /// Why the gateway could not start, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +52,11 @@ pub enum StartError {
 pub struct Gateway {
     bus: Bus,
     listeners: Vec<TcpListener>,
-    routes: Routes,
+    pub(super) routes: Routes,
     sources: Sources,
     health: HealthReporter,
-    max_connections: usize,
-    write_timeout: Duration,
-    keep_alive: KeepAlive,
+    open: OpenConnections,
+    pub(super) config: Config,
 }
 
 impl Gateway {
@@ -67,7 +66,7 @@ impl Gateway {
     /// When one of them cannot be had.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let listeners = bind(config)?;
-        let engine = engine::open(&config.engine, config.bus.retention.dedupe_window)?;
+        let engine = engine::open(&config.engine, config.bus.retention.dedupe_window).await?;
         Ok(Self::assemble(config, listeners, engine).await)
     }
 
@@ -90,15 +89,21 @@ impl Gateway {
             "memory budget for requests, answers and unread pages (limits.memory_budget)"
         );
         let bus = Bus::start_within(engine, config.bus.clone(), memory);
-        let (health, health_service) = tonic_health::server::health_reporter();
+        let health = HealthReporter::new();
         readiness::report(&health, bus.writable().is_ok()).await;
         let sources = Sources::plan(&config.sources, &bus);
+        let open = OpenConnections::default();
+        let parts = RouteParts {
+            bus: bus.clone(),
+            sources: sources.states(),
+            health: HealthServer::new(HealthService::from_health_reporter(health.clone())),
+            connections: open.clone(),
+        };
         Gateway {
-            routes: Routes::new(bus.clone(), config, sources.states(), health_service),
+            routes: Routes::new(parts, Settings::of(config)),
+            config: config.clone(),
             sources,
-            max_connections: config.max_connections,
-            write_timeout: config.write_timeout,
-            keep_alive: KeepAlive::new(config.keep_alive_timeout),
+            open,
             health,
             listeners,
             bus,
@@ -120,7 +125,7 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then ends every stream and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let connections = self.connections();
+        let context = self.context();
         let Gateway {
             bus,
             listeners,
@@ -130,11 +135,11 @@ impl Gateway {
         } = self;
         let (accepting, stop) = (TaskTracker::new(), CancellationToken::new());
         for listener in listeners {
-            let here = Arc::new(connections.at(listener.local_addr().ok()));
+            let here = Arc::new(context.at(listener.local_addr().ok()));
             accepting.spawn(accept(listener, here, stop.clone()));
         }
         accepting.close();
-        sources.start(&bus, &connections.tracker);
+        sources.start(&bus, &context.admission.tracker);
         tokio::spawn(readiness::follow(bus.clone(), health.clone()));
 
         shutdown.await;
@@ -145,27 +150,19 @@ impl Gateway {
         readiness::report(&health, false).await;
         // New connections are still taken meanwhile, to be told that the gateway is closing.
         bus.close();
-        connections.shared.draining.cancel();
-        drain(&connections.tracker).await;
+        context.draining.cancel();
+        drain(&context.admission.tracker).await;
         stop.cancel();
         accepting.wait().await;
-        answer_the_last(&connections.late).await;
+        answer_the_last(&context.admission.late).await;
     }
 
-    fn connections(&self) -> Connections {
-        Connections {
-            bus: self.bus.clone(),
-            shared: direct::Shared {
-                routes: self.routes.clone(),
-                memory: self.bus.memory().clone(),
-                write_timeout: self.write_timeout,
-                keep_alive: self.keep_alive.clone(),
-                draining: CancellationToken::new(),
-            },
-            permits: Arc::new(Semaphore::new(self.max_connections)),
-            refusals: Arc::new(Semaphore::new(limits::REFUSALS)),
-            tracker: TaskTracker::new(),
-            late: TaskTracker::new(),
+    pub(super) fn context(&self) -> ConnectionContext {
+        ConnectionContext {
+            routes: self.routes.clone(),
+            memory: self.bus.memory().clone(),
+            admission: Admission::new(self.open.clone()),
+            draining: CancellationToken::new(),
         }
     }
 }

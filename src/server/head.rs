@@ -22,7 +22,7 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEADERS_OF_HYPER: usize = 100;
 
 /// A request that is whole.
-pub(crate) struct Head {
+pub(crate) struct RequestHead {
     pub(crate) request: Request<Body>,
     /// Its length in bytes, with its body.
     pub(crate) length: usize,
@@ -30,7 +30,10 @@ pub(crate) struct Head {
 }
 
 /// Takes a request, if it is one that can be taken and `is_wanted` says so of its method and path.
-pub(crate) fn parse(bytes: &Bytes, is_wanted: impl Fn(&Method, &str) -> bool) -> Option<Head> {
+pub(crate) fn parse(
+    bytes: &Bytes,
+    is_wanted: impl Fn(&Method, &str) -> bool,
+) -> Option<RequestHead> {
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut lines);
     let httparse::Status::Complete(head_length) = parsed.parse(bytes).ok()? else {
@@ -64,7 +67,7 @@ pub(crate) fn parse(bytes: &Bytes, is_wanted: impl Fn(&Method, &str) -> bool) ->
     *request.method_mut() = method;
     let keep_alive = !has_token(&headers, &header::CONNECTION, "close");
     *request.headers_mut() = headers;
-    Some(Head {
+    Some(RequestHead {
         request,
         length,
         keep_alive,
@@ -91,7 +94,7 @@ fn body_length(method: &Method, headers: &HeaderMap) -> Option<usize> {
 
 /// How the end of a request's body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyFraming {
+pub(crate) enum RequestFraming {
     /// So many bytes; 0 also where nothing is said of a body.
     Sized(u64),
     /// By an empty chunk.
@@ -105,7 +108,7 @@ pub(crate) enum BodyFraming {
 ///
 /// # Errors
 /// When it is no head.
-pub(crate) fn measure(bytes: &[u8]) -> Result<Option<(usize, BodyFraming)>, httparse::Error> {
+pub(crate) fn measure(bytes: &[u8]) -> Result<Option<(usize, RequestFraming)>, httparse::Error> {
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS_OF_HYPER];
     let mut parsed = httparse::Request::new(&mut lines);
     Ok(match parsed.parse(bytes)? {
@@ -114,7 +117,7 @@ pub(crate) fn measure(bytes: &[u8]) -> Result<Option<(usize, BodyFraming)>, http
     })
 }
 
-fn body_framing(lines: &[httparse::Header<'_>]) -> BodyFraming {
+fn body_framing(lines: &[httparse::Header<'_>]) -> RequestFraming {
     let values = |name: &'static str| {
         lines
             .iter()
@@ -130,12 +133,12 @@ fn body_framing(lines: &[httparse::Header<'_>]) -> BodyFraming {
     });
     let coding = values("transfer-encoding").next_back();
     match (coding, lengths.next()) {
-        (None, None) => BodyFraming::Sized(0),
+        (None, None) => RequestFraming::Sized(0),
         (None, Some(Some(bytes))) if lengths.all(|length| length == Some(bytes)) => {
-            BodyFraming::Sized(bytes)
+            RequestFraming::Sized(bytes)
         }
-        (Some(codings), None) if is_chunked_last(codings) => BodyFraming::Chunked,
-        _ => BodyFraming::Doubtful,
+        (Some(codings), None) if is_chunked_last(codings) => RequestFraming::Chunked,
+        _ => RequestFraming::Doubtful,
     }
 }
 
@@ -155,7 +158,7 @@ pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> 
 
 /// How the end of an answer's body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(crate) enum AnswerFraming {
     /// So many bytes.
     Length(u64),
     /// Chunks, and an empty one at the end.
@@ -166,7 +169,7 @@ pub(crate) enum Framing {
 /// `keep_alive` is the value of `Keep-Alive`, where the connection is kept.
 pub(crate) fn render(
     answer: &response::Parts,
-    framing: Framing,
+    framing: AnswerFraming,
     keep_alive: Option<&HeaderValue>,
 ) -> Bytes {
     let mut head = Vec::with_capacity(512);
@@ -175,9 +178,9 @@ pub(crate) fn render(
     _ = write!(head, "HTTP/1.1 {} {reason}\r\n", answer.status.as_str());
     match framing {
         // Such an answer has no body, and may not speak of one (RFC 9110 §8.6).
-        Framing::Length(0) if answer.status == StatusCode::NO_CONTENT => {}
-        Framing::Length(bytes) => _ = write!(head, "content-length: {bytes}\r\n"),
-        Framing::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        AnswerFraming::Length(0) if answer.status == StatusCode::NO_CONTENT => {}
+        AnswerFraming::Length(bytes) => _ = write!(head, "content-length: {bytes}\r\n"),
+        AnswerFraming::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     match keep_alive {
         Some(hint) => push_line(&mut head, b"keep-alive", hint),
@@ -215,7 +218,7 @@ fn push_line(head: &mut Vec<u8>, name: &[u8], value: &HeaderValue) {
 /// Percent-encodes `<` and `>` in the first line that is not empty (RFC 9112 §2.2). RFC 3986 wants them so; but `>` is a wildcard
 /// here, and `curl '…?topic=door.>'` is what a person types first. Browsers and libraries encode it
 /// themselves.
-pub(crate) fn mend_target(bytes: Bytes) -> Bytes {
+pub(crate) fn encode_target(bytes: Bytes) -> Bytes {
     let is_empty = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let begin = bytes.iter().take_while(|byte| is_empty(byte)).count();
     let line_end = bytes[begin..].iter().position(|byte| *byte == b'\n');
@@ -241,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    fn taken(text: &'static str) -> Option<Head> {
+    fn taken(text: &'static str) -> Option<RequestHead> {
         let is_wanted = |method: &Method, path: &str| match *method {
             Method::GET => path == "/v1/sse",
             _ => path == "/v1/events",
@@ -319,7 +322,7 @@ mod tests {
             .header("x-a", "b");
         let (parts, ()) = answer.body(()).expect("an answer").into_parts();
         let head =
-            String::from_utf8(render(&parts, Framing::Chunked, None).to_vec()).expect("text");
+            String::from_utf8(render(&parts, AnswerFraming::Chunked, None).to_vec()).expect("text");
         assert!(head.starts_with(
             "HTTP/1.1 410 Gone\r\ntransfer-encoding: chunked\r\nconnection: close\r\ndate: "
         ));
@@ -332,9 +335,9 @@ mod tests {
             b"POST /v1/poll?topic=a.>&x=<b> HTTP/1.1\r\nHost: <h>\r\n\r\n{\"a\":\"<>\"}\n";
         let mended =
             b"POST /v1/poll?topic=a.%3E&x=%3Cb%3E HTTP/1.1\r\nHost: <h>\r\n\r\n{\"a\":\"<>\"}\n";
-        assert_eq!(mend_target(Bytes::from_static(request)), &mended[..]);
-        assert_eq!(mend_target(Bytes::from_static(b">>>")), &b">>>"[..]);
+        assert_eq!(encode_target(Bytes::from_static(request)), &mended[..]);
+        assert_eq!(encode_target(Bytes::from_static(b">>>")), &b">>>"[..]);
         let late = Bytes::from_static(b"\r\n\nGET /> HTTP/1.1\n>");
-        assert_eq!(mend_target(late), &b"\r\n\nGET /%3E HTTP/1.1\n>"[..]);
+        assert_eq!(encode_target(late), &b"\r\n\nGET /%3E HTTP/1.1\n>"[..]);
     }
 }

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::io::Io;
 use crate::limits;
 
 /// Bytes that are thrown away at once.
@@ -55,9 +55,9 @@ impl Lingering {
 }
 
 /// Closes the sending side, and waits for the peer to close its own.
-pub(super) async fn close(mut stream: TcpStream, bytes: usize) {
-    if stream.shutdown().await.is_ok() {
+pub(super) async fn close(io: &mut Io, bytes: usize) {
+    if io.shutdown().await.is_ok() {
         let mut lingering = Lingering::new(bytes);
-        std::future::poll_fn(|context| lingering.poll(Pin::new(&mut stream), context)).await;
+        std::future::poll_fn(|context| lingering.poll(Pin::new(&mut *io), context)).await;
     }
 }

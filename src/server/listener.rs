@@ -13,8 +13,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Connections;
+use super::connection::ConnectionContext;
 use super::gateway::StartError;
+use super::io::Io;
 use crate::config::Config;
 use crate::limits;
 
@@ -44,7 +45,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts connections until `stop`, and then those that had come before.
 pub(super) async fn accept(
     listener: TcpListener,
-    connections: Arc<Connections>,
+    context: Arc<ConnectionContext>,
     stop: CancellationToken,
 ) {
     let mut trouble = Trouble::default();
@@ -55,7 +56,7 @@ pub(super) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => connections.begin(stream),
+            Ok((stream, peer)) => context.begin(Io::Plain(stream), peer),
             Err(fault) if is_of_one_connection(&fault) => {}
             Err(fault) => {
                 trouble.warn(&fault);
@@ -64,24 +65,24 @@ pub(super) async fn accept(
             }
         }
     }
-    accept_the_last(listener, &connections);
+    accept_the_last(listener, &context);
 }
 
 /// Those that have come and are not accepted yet: the listener's end would reset them. It is asked
 /// itself, as the runtime would tell of them only later.
-fn accept_the_last(listener: TcpListener, connections: &Arc<Connections>) {
+fn accept_the_last(listener: TcpListener, context: &Arc<ConnectionContext>) {
     let Ok(listener) = listener.into_std() else {
         return;
     };
     for _ in 0..limits::ACCEPT_BACKLOG {
-        let Ok((stream, _)) = listener.accept() else {
+        let Ok((stream, peer)) = listener.accept() else {
             return;
         };
         let stream = stream
             .set_nonblocking(true)
             .and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {
-            connections.begin(stream);
+            context.begin(Io::Plain(stream), peer);
         }
     }
 }

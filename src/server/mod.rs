@@ -1,22 +1,30 @@
 //! Bind, serve, drain.
 //!
 //! A [`Gateway`] binds addresses and opens the log; a listener accepts connections; a connection is
-//! driven by hyper, or by `direct` while it only waits for events.
+//! driven by hyper, or by `lean` while it only waits or publishes.
 
+mod by_hyper;
 mod chunks;
 mod connection;
 mod corked;
-mod direct;
 mod gateway;
+mod guard;
 pub(crate) mod head;
 mod in_flight;
+mod io;
+mod layered;
+mod lean;
 mod linger;
 mod listener;
+mod live;
 mod outgoing;
 mod protocol;
 mod readiness;
-mod replayed;
 mod requests;
+mod rewind;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub use gateway::{Gateway, StartError};
+pub use live::LiveConfig;

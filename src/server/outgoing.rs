@@ -1,11 +1,11 @@
-//! What is on its way to a socket.
+//! What is on its way to a connection's peer.
 //!
 //! Invariants:
 //! - whatever is ready goes out in one write, as slices of the shared encodings; only what the
-//!   socket does not take at once is kept;
+//!   stream does not take at once is kept;
 //! - at most [`GATHER_BYTES`] and one piece are gathered before they are written;
-//! - what the socket does not take at once is paid from the memory budget, and while that is used up
-//!   one piece is gathered at a time;
+//! - what the stream does not take at once is paid from the memory budget, and while that is used
+//!   up one piece is gathered at a time;
 //! - nothing is held while nothing is on its way.
 
 use std::io::{self, IoSlice, Write as _};
@@ -14,9 +14,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWrite as _;
 use tokio::time::{Sleep, sleep};
 
+use super::io::Io;
 use crate::limits::PAID_FROM_BYTES;
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 
@@ -28,8 +29,10 @@ const GATHER_PIECES: usize = 16;
 const COPIED_BYTES: usize = 2048;
 /// Bytes after which a write is not made larger.
 const GATHER_BYTES: usize = 64 * 1024;
+/// The most digits of a chunk's size, and the line's end.
+const SIZE_LINE_BYTES: usize = 20;
 
-/// The bytes of one answer, until the socket has them.
+/// The bytes of one answer, until the stream has them.
 #[derive(Default)]
 pub(super) struct Outgoing {
     /// Goes out with the first piece of the body.
@@ -38,22 +41,46 @@ pub(super) struct Outgoing {
     /// The body's end has been taken.
     has_ended: bool,
     /// The body broke off, behind what was taken.
-    fault: Option<io::Error>,
-    rest: Option<Box<Rest>>,
-}
-
-/// What the socket has not taken.
-struct Rest {
-    /// The first comes last.
-    pieces: Vec<Bytes>,
-    /// For the small pieces; large ones pay for themselves.
-    _paid: Reservation,
-    /// Runs while the socket takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    broken: Option<io::Error>,
+    unsent: Option<Box<Unsent>>,
 }
 
 /// What a body has at the moment.
-pub(super) type Piece = Poll<Option<io::Result<Bytes>>>;
+pub(super) type BodyPoll = Poll<Option<io::Result<Bytes>>>;
+
+/// What of a body goes out together.
+struct Gathered {
+    pieces: [Bytes; GATHER_PIECES],
+    count: usize,
+    bytes: usize,
+    /// The body has no more at the moment.
+    is_waiting: bool,
+}
+
+impl Gathered {
+    fn new() -> Self {
+        Gathered {
+            pieces: [const { Bytes::new() }; GATHER_PIECES],
+            count: 0,
+            bytes: 0,
+            is_waiting: false,
+        }
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        self.pieces[self.count] = piece;
+        self.count += 1;
+    }
+
+    fn pieces(&self) -> &[Bytes] {
+        &self.pieces[..self.count]
+    }
+
+    fn has_space(&self, most_pieces: usize) -> bool {
+        self.count < most_pieces && self.bytes < GATHER_BYTES && !self.is_waiting
+    }
+}
 
 impl Outgoing {
     /// Begins an answer.
@@ -67,84 +94,82 @@ impl Outgoing {
 
     /// Has everything been written?
     pub(super) fn is_done(&self) -> bool {
-        self.has_ended && self.rest.is_none()
+        self.has_ended && self.unsent.is_none()
     }
 
-    /// Takes what the body has and writes what of it the socket takes. Gives whether the body has
+    /// Takes what the body has and writes what of it the stream takes. Gives whether the body has
     /// to be waited for.
     pub(super) fn pump(
         &mut self,
-        stream: &TcpStream,
+        io: &mut Io,
         memory: &MemoryBudget,
-        mut body: impl FnMut() -> Piece,
+        context: &mut Context<'_>,
+        body: impl FnMut(&mut Context<'_>) -> BodyPoll,
     ) -> io::Result<bool> {
-        if let Some(fault) = self.fault.take() {
-            return Err(fault);
+        if let Some(error) = self.broken.take() {
+            return Err(error);
         }
         let most_pieces = if memory.is_used_up(MemoryKind::Answer) {
             1
         } else {
             GATHER_PIECES
         };
-        let mut pieces = [const { Bytes::new() }; GATHER_PIECES];
-        let (mut count, mut bytes, mut is_waiting) = (0, 0, false);
-        while count < most_pieces
-            && bytes < GATHER_BYTES
-            && !self.has_ended
-            && !is_waiting
-            && self.fault.is_none()
-        {
-            match body() {
-                Poll::Ready(Some(Ok(piece))) => {
-                    bytes += piece.len();
-                    pieces[count] = piece;
-                    count += 1;
-                }
-                Poll::Ready(Some(Err(fault))) => self.fault = Some(fault),
+        let mut gathered = Gathered::new();
+        self.gather(&mut gathered, most_pieces, context, body);
+        self.write(io, memory, context, &gathered)?;
+        Ok(gathered.is_waiting && self.unsent.is_none())
+    }
+
+    fn gather(
+        &mut self,
+        gathered: &mut Gathered,
+        most_pieces: usize,
+        context: &mut Context<'_>,
+        mut body: impl FnMut(&mut Context<'_>) -> BodyPoll,
+    ) {
+        while gathered.has_space(most_pieces) && !self.has_ended && self.broken.is_none() {
+            match body(context) {
+                Poll::Ready(Some(Ok(piece))) => gathered.push(piece),
+                Poll::Ready(Some(Err(error))) => self.broken = Some(error),
                 Poll::Ready(None) => self.has_ended = true,
-                Poll::Pending => is_waiting = true,
+                Poll::Pending => gathered.is_waiting = true,
             }
         }
-        self.write(stream, memory, &pieces[..count], bytes)?;
-        Ok(is_waiting && self.rest.is_none())
     }
 
     fn write(
         &mut self,
-        stream: &TcpStream,
+        io: &mut Io,
         memory: &MemoryBudget,
-        pieces: &[Bytes],
-        bytes: usize,
+        context: &mut Context<'_>,
+        gathered: &Gathered,
     ) -> io::Result<()> {
+        // The body's pieces, and what frames them.
         let head = std::mem::take(&mut self.head);
-        let mut size_line = [0; 20];
-        let size_line = self.size_line(&mut size_line, bytes);
-        let tail = self.tail(bytes);
+        let mut size_line = [0; SIZE_LINE_BYTES];
+        let size_line = self.size_line(&mut size_line, gathered.bytes);
+        let tail = self.tail(gathered.bytes);
+        let pieces = gathered.pieces();
         let mut slices = [IoSlice::new(&[]); GATHER_PIECES + 3];
         slices[0] = IoSlice::new(&head);
         slices[1] = IoSlice::new(size_line);
-        for (slice, piece) in slices[2..].iter_mut().zip(pieces) {
-            *slice = IoSlice::new(piece);
-        }
+        fill(&mut slices[2..], pieces.iter());
         slices[2 + pieces.len()] = IoSlice::new(tail);
-        let total = head.len() + size_line.len() + bytes + tail.len();
-        let written = if total == 0 {
-            0
-        } else {
-            try_write(stream, &slices[..3 + pieces.len()], total)?
-        };
-        if written < total {
-            let all = [Bytes::from_static(tail)]
-                .into_iter()
-                .chain(pieces.iter().rev().cloned());
-            let all = all.chain([Bytes::copy_from_slice(size_line), head]);
-            self.rest = Some(Box::new(Rest::of(all.collect(), written, memory)));
+
+        let total = head.len() + size_line.len() + gathered.bytes + tail.len();
+        let written = write_at_once(io, &slices[..3 + pieces.len()], total, context)?;
+        if written < total || Pin::new(io).poll_flush(context)?.is_pending() {
+            let body = pieces.iter().rev().cloned();
+            let front = [Bytes::copy_from_slice(size_line), head];
+            let all = [Bytes::from_static(tail)].into_iter().chain(body);
+            let unsent = Unsent::of(all.chain(front).collect(), written, memory);
+            self.unsent = Some(Box::new(unsent));
         }
         Ok(())
     }
 
     /// What stands before the bytes of a chunk.
-    fn size_line<'l>(&self, line: &'l mut [u8; 20], bytes: usize) -> &'l [u8] {
+    fn size_line<'l>(&self, line: &'l mut [u8; SIZE_LINE_BYTES], bytes: usize) -> &'l [u8] {
         if !self.is_chunked || bytes == 0 {
             return &[];
         }
@@ -164,67 +189,76 @@ impl Outgoing {
         }
     }
 
-    /// Ready when nothing is left to write.
+    /// Ready when nothing is left to write. `write_timeout` is asked once the peer takes nothing.
     pub(super) fn poll_flush(
         &mut self,
-        stream: &TcpStream,
-        write_timeout: Duration,
+        io: &mut Io,
         context: &mut Context<'_>,
+        write_timeout: impl Fn() -> Duration,
     ) -> Poll<io::Result<()>> {
-        if let Some(rest) = &mut self.rest {
-            ready!(rest.poll_flush(stream, write_timeout, context))?;
-            self.rest = None;
+        if let Some(unsent) = &mut self.unsent {
+            ready!(unsent.poll_flush(io, context, write_timeout))?;
+            self.unsent = None;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl Rest {
+/// What the stream has not taken.
+struct Unsent {
+    /// The first comes last.
+    pieces: Vec<Bytes>,
+    /// For the small pieces; large ones pay for themselves.
+    _paid: Reservation,
+    /// Runs while the stream takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Unsent {
     fn of(pieces: Vec<Bytes>, written: usize, memory: &MemoryBudget) -> Self {
         let small = pieces.iter().map(Bytes::len);
         let small_bytes = small.filter(|bytes| *bytes < PAID_FROM_BYTES).sum();
-        let mut rest = Rest {
+        let mut unsent = Unsent {
             pieces,
             _paid: memory.charge(MemoryKind::Answer, small_bytes),
             stalled: None,
         };
-        rest.drop_written(written);
-        rest
+        unsent.drop_written(written);
+        unsent
     }
 
     fn poll_flush(
         &mut self,
-        stream: &TcpStream,
-        write_timeout: Duration,
+        io: &mut Io,
         context: &mut Context<'_>,
+        write_timeout: impl Fn() -> Duration,
     ) -> Poll<io::Result<()>> {
         while !self.pieces.is_empty() {
             let mut slices = [IoSlice::new(&[]); GATHER_PIECES];
-            for (slice, piece) in slices.iter_mut().zip(self.pieces.iter().rev()) {
-                *slice = IoSlice::new(piece);
+            fill(&mut slices, self.pieces.iter().rev());
+            let written = io.write_now(&slices, context)?;
+            if written == 0 {
+                return self.poll_stalled(write_timeout, context);
             }
-            match try_write_slices(stream, &slices)? {
-                0 => match stream.poll_write_ready(context)? {
-                    Poll::Ready(()) => {}
-                    Poll::Pending => return self.poll_stalled(write_timeout, context),
-                },
-                written => {
-                    self.drop_written(written);
-                    self.stalled = None;
-                }
-            }
+            self.drop_written(written);
+            self.stalled = None;
         }
-        Poll::Ready(Ok(()))
+
+        // A stream that encrypts may still hold what it has taken.
+        match Pin::new(io).poll_flush(context) {
+            Poll::Pending => self.poll_stalled(write_timeout, context),
+            Poll::Ready(flushed) => Poll::Ready(flushed),
+        }
     }
 
     fn poll_stalled(
         &mut self,
-        write_timeout: Duration,
+        write_timeout: impl Fn() -> Duration,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let timer = self
             .stalled
-            .get_or_insert_with(|| Box::pin(sleep(write_timeout)));
+            .get_or_insert_with(|| Box::pin(sleep(write_timeout())));
         ready!(timer.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -241,27 +275,30 @@ impl Rest {
     }
 }
 
-/// Gives how much the socket took of all slices; 0 when it takes nothing now.
-fn try_write(stream: &TcpStream, slices: &[IoSlice<'_>], total: usize) -> io::Result<usize> {
+/// Puts pieces into slices, as many as there are of both.
+fn fill<'p>(slices: &mut [IoSlice<'p>], pieces: impl Iterator<Item = &'p Bytes>) {
+    for (slice, piece) in slices.iter_mut().zip(pieces) {
+        *slice = IoSlice::new(piece);
+    }
+}
+
+/// Gives how much the stream took of all slices; 0 when it takes nothing now.
+fn write_at_once(
+    io: &mut Io,
+    slices: &[IoSlice<'_>],
+    total: usize,
+    context: &mut Context<'_>,
+) -> io::Result<usize> {
+    if total == 0 {
+        return Ok(0);
+    }
     if total > COPIED_BYTES {
-        return try_write_slices(stream, slices);
+        return io.write_now(slices, context);
     }
     let (mut copied, mut end) = ([0; COPIED_BYTES], 0);
     for slice in slices {
         copied[end..end + slice.len()].copy_from_slice(slice);
         end += slice.len();
     }
-    taken(stream.try_write(&copied[..end]))
-}
-
-fn try_write_slices(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    taken(stream.try_write_vectored(slices))
-}
-
-fn taken(written: io::Result<usize>) -> io::Result<usize> {
-    match written {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        written => written,
-    }
+    io.write_now(&[IoSlice::new(&copied[..end])], context)
 }

@@ -1,7 +1,9 @@
 //! Which protocol a connection speaks.
 
+use std::io;
+
 use bytes::Bytes;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// What hyper can drive.
 pub(super) enum Protocol {
@@ -12,9 +14,12 @@ pub(super) enum Protocol {
 /// What a connection of HTTP/2 begins with (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Tells the protocol by what was read first, and reads on while that might be a part of the
+/// Finds the protocol by what was read first, and reads on while that might be a part of the
 /// preface: hyper would wait for the rest of it without a bound.
-pub(super) async fn sniff(stream: &TcpStream, first: &mut Bytes) -> std::io::Result<Protocol> {
+pub(super) async fn sniff<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    first: &mut Bytes,
+) -> io::Result<Protocol> {
     loop {
         let begun = first.len().min(HTTP2_PREFACE.len());
         if first[..begun] != HTTP2_PREFACE[..begun] {
@@ -23,13 +28,11 @@ pub(super) async fn sniff(stream: &TcpStream, first: &mut Bytes) -> std::io::Res
         if begun == HTTP2_PREFACE.len() {
             return Ok(Protocol::Http2);
         }
-        stream.readable().await?;
         let mut bytes = [0; HTTP2_PREFACE.len()];
-        match stream.try_read(&mut bytes[begun..]) {
-            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => *first = [&first[..], &bytes[begun..begun + count]].concat().into(),
-            Err(fault) if fault.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(fault) => return Err(fault),
+        let count = stream.read(&mut bytes[begun..]).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        *first = [&first[..], &bytes[begun..begun + count]].concat().into();
     }
 }

@@ -1,7 +1,7 @@
 //! The requests of a connection that hyper drives over HTTP/1.1.
 //!
 //! hyper reads a stream of bytes; this follows where in it each request begins, so that a target
-//! means the same wherever its request stands ([`head::mend_target`]). Invariants:
+//! means the same wherever its request stands ([`head::encode_target`]). Invariants:
 //! - every byte is passed on as it came and in its order, but for the targets of requests;
 //! - a head is passed on when it is whole, within [`limits::HEADER_TIMEOUT`] of its first byte;
 //!   where a request ends follows from its head alone, as hyper finds it. What is in doubt, and
@@ -20,8 +20,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::chunks::Chunks;
-use super::head::{self, BodyFraming};
+use super::head::{self, RequestFraming};
 use super::in_flight::InFlight;
+use super::layered::ReadLayer;
 use super::linger::Lingering;
 use crate::limits;
 use crate::transport::Peer;
@@ -30,13 +31,12 @@ use crate::transport::Peer;
 const READ_BYTES: usize = 4096;
 
 /// A stream of which hyper reads requests.
-pub(super) struct Requests<S> {
-    stream: S,
+pub(super) struct Requests {
     /// Read, and not looked at yet.
     input: BytesMut,
     /// Looked at, and not passed on yet.
     output: Bytes,
-    place: Place,
+    state: ReadState,
     /// Runs while a head has begun and is not whole.
     head_timer: Option<Pin<Box<Sleep>>>,
     peer: Peer,
@@ -47,24 +47,23 @@ pub(super) struct Requests<S> {
 }
 
 /// What comes next.
-enum Place {
+enum ReadState {
     /// A head, of which so many bytes were not enough.
     Head(usize),
     /// So many bytes of a body.
-    Sized(u64),
-    Chunked(Chunks),
+    SizedBody(u64),
+    ChunkedBody(Chunks),
     /// Nobody knows.
     Doubt,
 }
 
-impl<S> Requests<S> {
+impl Requests {
     /// Requests that begin with these bytes.
-    pub(super) fn new(first: Bytes, stream: S, peer: Peer, in_flight: InFlight) -> Self {
+    pub(super) fn new(first: Bytes, peer: Peer, in_flight: InFlight) -> Self {
         Requests {
-            stream,
             input: BytesMut::from(first),
             output: Bytes::new(),
-            place: Place::Head(0),
+            state: ReadState::Head(0),
             head_timer: None,
             peer,
             in_flight,
@@ -76,21 +75,21 @@ impl<S> Requests<S> {
     /// Looks at what was read until there is something to pass on.
     fn advance(&mut self) {
         while self.output.is_empty() && !self.input.is_empty() {
-            match &mut self.place {
+            match &mut self.state {
                 // With the next request in its hands hyper would look no more whether its peer is
                 // still there.
-                Place::Head(_) if !self.in_flight.is_none() => return,
-                Place::Head(looked_at) => {
+                ReadState::Head(_) if !self.in_flight.is_none() => return,
+                ReadState::Head(looked_at) => {
                     let looked_at = std::mem::replace(looked_at, self.input.len());
                     if !self.take_head(looked_at) {
                         return;
                     }
                 }
-                Place::Sized(_) | Place::Chunked(_) => {
-                    let taken = self.place.follow(&self.input);
+                ReadState::SizedBody(_) | ReadState::ChunkedBody(_) => {
+                    let taken = self.state.follow(&self.input);
                     self.output = self.input.split_to(taken).freeze();
                 }
-                Place::Doubt => self.output = self.input.split().freeze(),
+                ReadState::Doubt => self.output = self.input.split().freeze(),
             }
         }
         if self.input.is_empty() {
@@ -111,15 +110,15 @@ impl<S> Requests<S> {
         match measured {
             Ok(None) if self.input.len() <= limits::MAX_HEAD_BYTES => return false,
             Ok(Some((length, body))) => {
-                self.output = head::mend_target(self.input.split_to(length).freeze());
-                self.place = match body {
-                    BodyFraming::Sized(0) => Place::Head(0),
-                    BodyFraming::Sized(bytes) => Place::Sized(bytes),
-                    BodyFraming::Chunked => Place::Chunked(Chunks::default()),
-                    BodyFraming::Doubtful => Place::Doubt,
+                self.output = head::encode_target(self.input.split_to(length).freeze());
+                self.state = match body {
+                    RequestFraming::Sized(0) => ReadState::Head(0),
+                    RequestFraming::Sized(bytes) => ReadState::SizedBody(bytes),
+                    RequestFraming::Chunked => ReadState::ChunkedBody(Chunks::default()),
+                    RequestFraming::Doubtful => ReadState::Doubt,
                 };
             }
-            Ok(None) | Err(_) => self.place = Place::Doubt,
+            Ok(None) | Err(_) => self.state = ReadState::Doubt,
         }
         self.head_timer = None;
         true
@@ -132,40 +131,44 @@ fn has_empty_line(bytes: &[u8]) -> bool {
         || memchr::memmem::find(bytes, b"\n\n").is_some()
 }
 
-impl Place {
+impl ReadState {
     /// Follows a body, and gives how many of the bytes belong to it. It comes to its end, and to
     /// the next head, where they do.
     fn follow(&mut self, bytes: &[u8]) -> usize {
         match self {
-            Place::Sized(left) => {
+            ReadState::SizedBody(left) => {
                 let taken =
                     usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 *left -= taken as u64;
                 if *left == 0 {
-                    *self = Place::Head(0);
+                    *self = ReadState::Head(0);
                 }
                 taken
             }
-            Place::Chunked(chunks) => match chunks.follow(bytes) {
+            ReadState::ChunkedBody(chunks) => match chunks.follow(bytes) {
                 Ok(None) => bytes.len(),
                 Ok(Some(end)) => {
-                    *self = Place::Head(0);
+                    *self = ReadState::Head(0);
                     end
                 }
                 Err(_) => {
-                    *self = Place::Doubt;
+                    *self = ReadState::Doubt;
                     bytes.len()
                 }
             },
-            Place::Head(_) => 0,
-            Place::Doubt => bytes.len(),
+            ReadState::Head(_) => 0,
+            ReadState::Doubt => bytes.len(),
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> Requests<S> {
+impl Requests {
     /// Reads a part of a head.
-    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_head<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.in_flight.is_none() {
             if self.input.len() > limits::MAX_HEAD_BYTES {
                 return Poll::Pending; // hyper asks again when it has answered
@@ -181,7 +184,7 @@ impl<S: AsyncRead + Unpin> Requests<S> {
         let mut bytes = [0; READ_BYTES];
         let mut bytes = ReadBuf::new(&mut bytes);
         self.is_idle = self.in_flight.is_none() && self.input.is_empty();
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut bytes))?;
+        ready!(Pin::new(stream).poll_read(context, &mut bytes))?;
         self.is_idle = false;
         match bytes.filled() {
             // Not an end for hyper, which would give up what is being answered; it asks again later.
@@ -189,31 +192,33 @@ impl<S: AsyncRead + Unpin> Requests<S> {
                 self.peer.end();
                 return Poll::Pending;
             }
-            [] => self.place = Place::Doubt,
+            [] => self.state = ReadState::Doubt,
             read => self.input.extend_from_slice(read),
         }
         Poll::Ready(Ok(()))
     }
 
     /// Reads a part of a body to where it goes.
-    fn poll_body(
+    fn poll_body<S: AsyncRead + Unpin>(
         &mut self,
+        stream: &mut S,
         context: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let begin = out.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, out))?;
+        ready!(Pin::new(stream).poll_read(context, out))?;
         let read = &out.filled()[begin..];
-        let taken = self.place.follow(read);
+        let taken = self.state.follow(read);
         self.input.extend_from_slice(&read[taken..]);
         out.set_filled(begin + taken);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Requests<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl ReadLayer for Requests {
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
         context: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
@@ -224,48 +229,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Requests<S> {
                 out.put_slice(&self.output.split_to(count));
                 return Poll::Ready(Ok(()));
             }
-            match self.place {
-                Place::Head(_) => ready!(self.poll_head(context))?,
-                _ => return self.poll_body(context, out),
+            match self.state {
+                ReadState::Head(_) => ready!(self.poll_head(stream, context))?,
+                _ => return self.poll_body(stream, context, out),
             }
         }
     }
-}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Requests<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
+    fn poll_shutdown<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
         context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
-        if this.is_idle {
+    ) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+        if self.is_idle {
             return Poll::Ready(Ok(())); // its last answer has long arrived
         }
-        this.lingering
-            .poll(Pin::new(&mut this.stream), context)
-            .map(Ok)
+        self.lingering.poll(Pin::new(stream), context).map(Ok)
     }
 }
 
@@ -276,6 +256,7 @@ mod tests {
     use tokio_util::io::StreamReader;
 
     use super::*;
+    use crate::server::layered::Layered;
 
     const STREAM: &str = "GET /a?<> HTTP/1.1\r\nX: <>\r\n\r\n\
         \r\n\nPOST /> HTTP/1.1\r\nContent-Length: 8\r\n\r\n\r\nGET <>\
@@ -293,8 +274,8 @@ mod tests {
         let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
         let pieces = pieces.map(|piece| Ok::<_, io::Error>(piece.as_bytes()));
         let stream = StreamReader::new(futures_util::stream::iter(pieces));
-        let mut requests =
-            Requests::new(Bytes::new(), stream, Peer::default(), InFlight::default());
+        let requests = Requests::new(Bytes::new(), Peer::default(), InFlight::default());
+        let mut requests = Layered::new(requests, stream);
         let (mut all, mut bytes) = (Vec::new(), vec![0; buffer]);
         loop {
             match requests.read(&mut bytes).await.expect("bytes") {
@@ -337,7 +318,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_head_that_does_not_come_is_given_up_and_silence_is_not() {
         let (near, mut far) = tokio::io::duplex(100);
-        let mut requests = Requests::new(Bytes::new(), near, Peer::default(), InFlight::default());
+        let requests = Requests::new(Bytes::new(), Peer::default(), InFlight::default());
+        let mut requests = Layered::new(requests, near);
         let mut bytes = [0; 100];
         let hour = std::time::Duration::from_secs(3600);
         let silence = tokio::time::timeout(hour, requests.read(&mut bytes)).await;
@@ -351,8 +333,8 @@ mod tests {
     async fn an_end_is_told_of_the_peer_while_it_is_answered_and_is_an_end_before_and_after() {
         let (peer, in_flight) = (Peer::default(), InFlight::default());
         let first = Bytes::from_static(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n");
-        let mut requests =
-            Requests::new(first, tokio::io::empty(), peer.clone(), in_flight.clone());
+        let requests = Requests::new(first, peer.clone(), in_flight.clone());
+        let mut requests = Layered::new(requests, tokio::io::empty());
         let mut bytes = [0; 100];
         for target in ["GET /1", "GET /2"] {
             let count = requests.read(&mut bytes).await.expect("a head");

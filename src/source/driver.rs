@@ -1,144 +1,163 @@
 //! Pull, publish, then acknowledge: the same loop for every source.
 //!
 //! Invariants:
-//! - an acknowledgement is sent only after all that was pulled is durable;
-//! - a fault, or a panic, ends one connection; the next one is made after a pause that grows up to
-//!   [`limits::SOURCE_BACKOFF_MAX`], and is short again after work came in;
-//! - the loop ends when the bus closes; what is in hand then is either acknowledged or left to come
-//!   again.
+//! - an acknowledgement is sent only after everything that was pulled is durable;
+//! - an error or a panic ends one connection; the next one is made after a pause that grows up to
+//!   [`SOURCE_BACKOFF_MAX`](crate::limits::SOURCE_BACKOFF_MAX), and is short again after a pull
+//!   that succeeded;
+//! - the loop ends when the bus closes; work that was pulled by then is either acknowledged or left
+//!   to be given again.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::known::KnownIds;
-use super::notes::Note;
-use super::publishing::Publisher;
+use super::backoff::Backoff;
+use super::publishing::{SettledWork, WorkPublisher};
+use super::recovery::RecoveryNote;
 use super::state::SourceState;
-use super::{MakeSource, Outcome, SourceFault};
+use super::unacked::UnackedIds;
+use super::work::{MakeSource, Pulled, Source, SourceError, WorkOutcome};
 use crate::bus::Bus;
 use crate::cursor::Vid;
-use crate::limits;
-
-/// A pause that doubles, with a random part so that many do not come back at once.
-pub(super) struct Backoff(Duration);
-
-impl Backoff {
-    pub(super) fn new() -> Self {
-        Backoff(limits::SOURCE_BACKOFF_MIN)
-    }
-
-    pub(super) fn next(&mut self) -> Duration {
-        let pause = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.0 = (self.0 * 2).min(limits::SOURCE_BACKOFF_MAX);
-        pause
-    }
-}
 
 /// Runs a source until the bus closes.
 pub(super) async fn drive(
     make: MakeSource,
     bus: Bus,
     state: Arc<SourceState>,
-    known: Arc<KnownIds>,
+    unacked: Arc<UnackedIds>,
 ) {
-    let mut lane = Lane {
-        unproven: Some(bus.bounds().last),
-        publisher: Publisher::new(bus.clone(), state.clone(), known),
-        unacknowledged: Vec::new(),
-    };
-    let mut backoff = Backoff::new();
-    while !bus.is_closing() {
-        let connected = AssertUnwindSafe(lane.run(&make, &bus, &mut backoff))
+    let mut driver = SourceDriver::new(make, bus, state, unacked);
+    while !driver.bus.is_closing() {
+        let ended = AssertUnwindSafe(driver.serve_connection())
             .catch_unwind()
             .await;
-        lane.keep_unacknowledged(&bus).await;
-        match connected {
-            Ok(Ok(())) => break,
-            Ok(Err(fault)) => state.down(&fault.to_string()),
-            Err(panic) => state.down(&format!(
-                "a fault of vidette itself, please report it: {}",
-                text_of(&*panic)
-            )),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(backoff.next()) => {}
-            () = bus.closed() => {}
-        }
-    }
-    state.stopped();
-}
 
-fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    owned
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without a text")
+        // The acknowledgement may be lost with the connection, so its events are noted before the
+        // source can give them again.
+        driver.note_unacknowledged().await;
+        match ended {
+            Ok(Ok(())) => break,
+            Ok(Err(error)) => driver.state().down(&error.to_string()),
+            // A bug in one source must not take the gateway down, so it is handled as an error.
+            Err(panic) => driver.state().down(&text_of_panic(&*panic)),
+        }
+        driver.pause().await;
+    }
+    driver.state().stopped();
 }
 
 /// What outlives a connection.
-struct Lane {
-    publisher: Publisher,
-    /// What has been acknowledged last, until the next pull says that it has arrived.
+struct SourceDriver {
+    make: MakeSource,
+    bus: Bus,
+    publisher: WorkPublisher,
+    backoff: Backoff,
+    /// What was acknowledged last, until the next pull shows that the acknowledgement has arrived.
     unacknowledged: Vec<(Arc<str>, Vid)>,
-    /// Where the log ended at start, until the first pull: what an earlier gateway left
-    /// unacknowledged stands before.
+    /// The end of the log at start, until the first pull: an earlier gateway may have left events
+    /// before it unacknowledged.
     unproven: Option<Vid>,
 }
 
-impl Lane {
-    /// One connection's life. Ends well only when the bus closes.
-    async fn run(
-        &mut self,
-        make: &MakeSource,
-        bus: &Bus,
-        backoff: &mut Backoff,
-    ) -> Result<(), SourceFault> {
-        let mut source = make();
-        let state = self.publisher.state().clone();
-        loop {
-            let pulled = tokio::select! {
-                pulled = source.pull() => pulled?,
-                () = bus.closed() => return Ok(()),
-            };
-            self.unacknowledged.clear();
-            self.unproven = None;
-            *backoff = Backoff::new();
-            state.up(source.lag());
-            if pulled.is_empty() {
-                continue;
-            }
-            state.took(pulled.len());
-            // Once the bus closes nothing more is taken: what is not published by then is left to
-            // come again.
-            let Some(settled) = self.publisher.settle(pulled).await else {
-                return Ok(());
-            };
-            let ids = settled
-                .iter()
-                .filter_map(|(id, vid, _)| Some((id.clone()?, *vid)));
-            self.unacknowledged = ids.collect();
-            let outcomes: Vec<Outcome> =
-                settled.into_iter().map(|(_, _, outcome)| outcome).collect();
-            source.acknowledge(outcomes).await?;
+impl SourceDriver {
+    fn new(make: MakeSource, bus: Bus, state: Arc<SourceState>, unacked: Arc<UnackedIds>) -> Self {
+        SourceDriver {
+            make,
+            unproven: Some(bus.bounds().last),
+            publisher: WorkPublisher::new(bus.clone(), state, unacked),
+            bus,
+            backoff: Backoff::new(),
+            unacknowledged: Vec::new(),
         }
     }
 
-    /// They may come again, however long that takes, and whatever becomes of this gateway.
-    async fn keep_unacknowledged(&mut self, bus: &Bus) {
-        let kind = self.publisher.state().kind();
-        if let Some(last) = self.unproven.take().filter(|last| *last > 0) {
-            Note::UnknownUpTo(last).write(bus, kind).await;
+    fn state(&self) -> &SourceState {
+        self.publisher.state()
+    }
+
+    /// Serves one connection to its end. `Ok` only when the bus closes.
+    async fn serve_connection(&mut self) -> Result<(), SourceError> {
+        let mut source = (self.make)();
+        while let Some(pulled) = self.pull(&mut *source).await? {
+            // An idle source answers now and then to show that it is still there.
+            if pulled.is_empty() {
+                continue;
+            }
+
+            // What cannot be published before the bus closes is left to be given again.
+            let Ok(settled) = self.publisher.settle(pulled).await else {
+                return Ok(());
+            };
+            let outcomes = self.expect_acknowledgement(settled);
+            source.acknowledge(outcomes).await?;
         }
-        if self.unacknowledged.is_empty() {
-            return;
+        Ok(())
+    }
+
+    /// The next pieces of work; `None` when the bus closes.
+    async fn pull(&mut self, source: &mut dyn Source) -> Result<Option<Vec<Pulled>>, SourceError> {
+        // A closing gateway takes no more work: what is not pulled stays with the source.
+        let pulled = tokio::select! {
+            pulled = source.pull() => pulled?,
+            () = self.bus.closed() => return Ok(None),
+        };
+
+        // The source has answered, so it has the acknowledgement before this pull.
+        self.unacknowledged.clear();
+        self.unproven = None;
+        self.backoff = Backoff::new();
+        self.state().up(source.lag());
+        self.state().took(pulled.len());
+        Ok(Some(pulled))
+    }
+
+    /// Remembers the ids until the acknowledgement is known to have arrived.
+    fn expect_acknowledgement(&mut self, settled: Vec<SettledWork>) -> Vec<WorkOutcome> {
+        // Work without an id cannot be recognized when it comes again, so there is nothing to keep.
+        let ids = settled.iter().filter_map(SettledWork::identity);
+        self.unacknowledged = ids.collect();
+        settled.into_iter().map(|work| work.outcome).collect()
+    }
+
+    /// Unacknowledged events may come again, however much later, and to another gateway.
+    async fn note_unacknowledged(&mut self) {
+        // Without a single pull nobody knows what an earlier gateway left unacknowledged.
+        if let Some(last) = self.unproven.take().filter(|last| *last > 0) {
+            self.write(RecoveryNote::UnknownUpTo(last)).await;
         }
         let ids = std::mem::take(&mut self.unacknowledged);
-        for (id, vid) in &ids {
-            self.publisher.known().add(id.clone(), *vid);
+        if !ids.is_empty() {
+            self.keep(ids).await;
         }
-        Note::Unacknowledged(ids).write(bus, kind).await;
     }
+
+    async fn keep(&self, ids: Vec<(Arc<str>, Vid)>) {
+        // This gateway recognizes them from memory, the next one by the note.
+        let unacked = self.publisher.unacked();
+        unacked.add_all(ids.iter().cloned());
+        self.write(RecoveryNote::Unacknowledged(ids)).await;
+    }
+
+    async fn write(&self, note: RecoveryNote) {
+        note.write(&self.bus, self.state().kind()).await;
+    }
+
+    async fn pause(&mut self) {
+        tokio::select! {
+            () = tokio::time::sleep(self.backoff.next()) => {}
+            () = self.bus.closed() => {}
+        }
+    }
+}
+
+fn text_of_panic(panic: &(dyn Any + Send)) -> String {
+    // `panic!` carries a `&str` where its message has no arguments, and a `String` otherwise.
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    let text = owned.or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = text.unwrap_or("no message");
+    format!("vidette has a bug, please report it: {text}")
 }

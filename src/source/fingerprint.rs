@@ -4,22 +4,30 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of the hash that are used: 128 bits, so that no two records meet by accident.
+/// Bytes of the hash that are used: with 128 bits no two records get the same one by accident.
 const USED_BYTES: usize = 16;
 
-/// Hashes the parts, each with its length, so that none can be taken for the beginning of the next.
+/// Hashes the parts, each with its length, so that moving bytes from one part to the next changes
+/// the result.
 pub(super) fn fingerprint(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
+        add_part(&mut hash, part);
     }
-    hash.finalize()[..USED_BYTES]
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}"); // writing to a string does not fail
-            text
-        })
+    hex(&hash.finalize()[..USED_BYTES])
+}
+
+fn add_part(hash: &mut Sha256, part: &[u8]) {
+    // Without the lengths, "ab" + "c" would be the same as "a" + "bc".
+    hash.update((part.len() as u64).to_be_bytes());
+    hash.update(part);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a string does not fail
+        text
+    })
 }
 
 #[cfg(test)]

@@ -1,78 +1,123 @@
-//! How a source is doing: in `/v1/bus`, in the metrics, and in the log when it changes.
+//! The state of a source: in `/v1/bus`, in the metrics, and in the gateway's own log when it
+//! changes.
 //!
-//! Invariant: a change is logged once, not every time that it is seen again, so no source fills a
+//! Invariant: a change is logged once, not each time that it is seen again, so no source fills the
 //! log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
-use crate::limits;
+use super::text::clip;
 
 /// The state of one source.
 pub(crate) struct SourceState {
     name: String,
     kind: &'static str,
+    counters: SourceCounters,
+    current: Mutex<CurrentState>, // held for one look or one change
+}
+
+#[derive(Default)]
+struct SourceCounters {
     taken: AtomicU64,
     published: AtomicU64,
     duplicates: AtomicU64,
     refused: AtomicU64,
-    faults: AtomicU64,
-    now: Mutex<Now>, // held for one look or one change
+    errors: AtomicU64,
 }
 
+/// A counter as it is shown: its name, what it counts, and its value.
+pub(super) struct SourceCount {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    read: fn(&SourceCounters) -> &AtomicU64,
+}
+
+impl SourceCount {
+    const fn new(
+        name: &'static str,
+        help: &'static str,
+        read: fn(&SourceCounters) -> &AtomicU64,
+    ) -> Self {
+        SourceCount { name, help, read }
+    }
+
+    pub(super) fn of(&self, source: &SourceState) -> u64 {
+        (self.read)(&source.counters).load(Ordering::Relaxed)
+    }
+}
+
+/// Names are read by monitoring and stay as they are: errors are called `faults` there.
+pub(super) const COUNTS: [SourceCount; 5] = [
+    SourceCount::new("taken", "Pieces of work pulled from the source", |c| {
+        &c.taken
+    }),
+    SourceCount::new("published", "Pieces that became events", |c| &c.published),
+    SourceCount::new("duplicates", "Pieces that were events already", |c| {
+        &c.duplicates
+    }),
+    SourceCount::new(
+        "refused",
+        "Pieces that cannot become events, kept as dead letters",
+        |c| &c.refused,
+    ),
+    SourceCount::new(
+        "faults",
+        "Errors: the source was down or its events could not be stored",
+        |c| &c.errors,
+    ),
+];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum SourcePhase {
     Connecting,
     Up,
-    /// What has been pulled cannot be stored just now.
+    /// What has been pulled cannot be stored now.
     Held,
     Down,
     Stopped,
 }
 
-impl Phase {
+impl SourcePhase {
     fn word(self) -> &'static str {
         match self {
-            Phase::Connecting => "connecting",
-            Phase::Up => "up",
-            Phase::Held => "held",
-            Phase::Down => "down",
-            Phase::Stopped => "stopped",
+            SourcePhase::Connecting => "connecting",
+            SourcePhase::Up => "up",
+            SourcePhase::Held => "held",
+            SourcePhase::Down => "down",
+            SourcePhase::Stopped => "stopped",
         }
     }
 }
 
-struct Now {
-    phase: Phase,
+struct CurrentState {
+    phase: SourcePhase,
     since: Timestamp,
-    last_fault: Option<(Timestamp, String)>,
+    last_error: Option<(Timestamp, String)>,
     lag: Option<u64>,
+}
+
+impl CurrentState {
+    fn new() -> Self {
+        CurrentState {
+            phase: SourcePhase::Connecting,
+            since: Timestamp::now(),
+            last_error: None,
+            lag: None,
+        }
+    }
 }
 
 impl SourceState {
     pub(super) fn new(name: impl Into<String>, kind: &'static str) -> Self {
-        let counters = || AtomicU64::new(0);
         SourceState {
             name: name.into(),
             kind,
-            taken: counters(),
-            published: counters(),
-            duplicates: counters(),
-            refused: counters(),
-            faults: counters(),
-            now: Mutex::new(Now {
-                phase: Phase::Connecting,
-                since: Timestamp::now(),
-                last_fault: None,
-                lag: None,
-            }),
+            counters: SourceCounters::default(),
+            current: Mutex::new(CurrentState::new()),
         }
     }
 
@@ -84,77 +129,91 @@ impl SourceState {
         self.kind
     }
 
-    /// It answers.
+    pub(super) fn is_up(&self) -> bool {
+        self.current().phase == SourcePhase::Up
+    }
+
+    pub(super) fn lag(&self) -> Option<u64> {
+        self.current().lag
+    }
+
+    /// The source answers.
     pub(super) fn up(&self, lag: Option<u64>) {
-        if self.enter(Phase::Up, None) {
+        // Each successful pull comes here; only a change is logged.
+        if self.enter(SourcePhase::Up) {
             tracing::info!(source = self.name, "the source is up");
         }
-        self.now().lag = lag;
+        self.current().lag = lag;
     }
 
-    /// It cannot be reached, or broke off.
-    pub(super) fn down(&self, fault: &str) {
-        self.faults.fetch_add(1, Ordering::Relaxed);
-        let fault = clip(fault);
-        if self.enter(Phase::Down, Some(&fault)) {
+    /// The source cannot be reached, or its connection broke.
+    pub(super) fn down(&self, error: &str) {
+        let error = self.note_error(error);
+        if self.enter(SourcePhase::Down) {
             tracing::warn!(
                 source = self.name,
-                fault,
-                "the source is down; it is tried again until it is back"
+                error,
+                "the source is down; vidette keeps trying to reconnect"
             );
         } else {
-            tracing::debug!(source = self.name, fault, "the source is still down");
+            // Each further attempt fails alike; a warning for each would fill the log.
+            tracing::debug!(source = self.name, error, "the source is still down");
         }
     }
 
-    /// What it gave cannot be stored just now.
-    pub(super) fn held(&self, fault: &str) {
-        self.faults.fetch_add(1, Ordering::Relaxed);
-        let fault = clip(fault);
-        if self.enter(Phase::Held, Some(&fault)) {
+    /// What the source gave cannot be stored now.
+    pub(super) fn held(&self, error: &str) {
+        let error = self.note_error(error);
+        // Every attempt comes here; only the first one of a row is worth a line.
+        if self.enter(SourcePhase::Held) {
             tracing::warn!(
                 source = self.name,
-                fault,
+                error,
                 "events cannot be stored; the source waits with them"
             );
         }
     }
 
     pub(super) fn stopped(&self) {
-        if self.enter(Phase::Stopped, None) {
+        if self.enter(SourcePhase::Stopped) {
             tracing::info!(source = self.name, "the source has stopped");
         }
     }
 
     pub(super) fn took(&self, pieces: usize) {
-        self.taken.fetch_add(pieces as u64, Ordering::Relaxed);
+        add(&self.counters.taken, pieces as u64);
     }
 
     pub(super) fn published(&self, duplicate: bool) {
         let counter = if duplicate {
-            &self.duplicates
+            &self.counters.duplicates
         } else {
-            &self.published
+            &self.counters.published
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        add(counter, 1);
     }
 
     pub(super) fn refused(&self, duplicate: bool, reason: &str) {
+        // Its dead letter was counted and logged when it came first.
         if duplicate {
             return;
         }
-        let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
-        // A producer that is wrong is wrong each time: the 1st, 2nd, 4th, 8th, … is told.
+        let refused = add(&self.counters.refused, 1);
+
+        // A producer that is wrong is wrong each time: the 1st, 2nd, 4th, 8th, … is logged.
         if refused.is_power_of_two() {
-            let topic = format!("vidette.dead.{}", self.kind);
-            tracing::warn!(
-                source = self.name,
-                reason,
-                topic,
-                refused,
-                "not an event: it is kept as a dead letter"
-            );
+            self.warn_of_refusal(reason, refused);
         }
+    }
+
+    fn warn_of_refusal(&self, reason: &str, refused: u64) {
+        tracing::warn!(
+            source = self.name,
+            reason,
+            topic = format!("vidette.dead.{}", self.kind),
+            refused,
+            "refused; kept as a dead letter"
+        );
     }
 
     /// An id stood for another record already.
@@ -166,127 +225,65 @@ impl SourceState {
         );
     }
 
-    fn now(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> MutexGuard<'_, CurrentState> {
+        // Every change is a plain assignment, so a panic elsewhere leaves no half-made state.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts and keeps an error. Returns its text as it was kept.
+    fn note_error(&self, error: &str) -> String {
+        // Texts of others may be of any length.
+        let text = clip(error);
+        add(&self.counters.errors, 1);
+        self.current().last_error = Some((Timestamp::now(), text.clone()));
+        text
     }
 
     /// True when that is a change.
-    fn enter(&self, phase: Phase, fault: Option<&str>) -> bool {
-        let mut now = self.now();
-        if let Some(fault) = fault {
-            now.last_fault = Some((Timestamp::now(), fault.to_owned()));
+    fn enter(&self, phase: SourcePhase) -> bool {
+        let mut current = self.current();
+        if current.phase == phase {
+            return false;
         }
-        let changed = now.phase != phase;
-        if changed {
-            (now.phase, now.since) = (phase, Timestamp::now());
-        }
-        changed
+        current.phase = phase;
+        current.since = Timestamp::now();
+        true
     }
 
-    fn counts(&self) -> [(&'static str, &'static str, u64); 5] {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        [
-            (
-                "taken",
-                "Pieces of work taken from the source",
-                of(&self.taken),
-            ),
-            (
-                "published",
-                "Pieces that became events",
-                of(&self.published),
-            ),
-            (
-                "duplicates",
-                "Pieces that were events already",
-                of(&self.duplicates),
-            ),
-            (
-                "refused",
-                "Pieces that cannot become events, kept as dead letters",
-                of(&self.refused),
-            ),
-            (
-                "faults",
-                "Times that the source was down or its events could not be stored",
-                of(&self.faults),
-            ),
-        ]
-    }
-
-    /// As `/v1/bus` shows it.
+    /// The state as `/v1/bus` shows it.
     pub(crate) fn json(&self) -> Value {
         let mut shown = json!({ "name": self.name, "kind": self.kind });
-        let now = self.now();
-        shown["state"] = now.phase.word().into();
-        shown["since"] = rfc3339(now.since).into();
-        for (name, _, count) in self.counts() {
-            shown[name] = count.into();
-        }
-        if let Some(lag) = now.lag {
-            shown["lag"] = lag.into();
-        }
-        if let Some((time, text)) = &now.last_fault {
-            shown["last_fault"] = json!({ "time": rfc3339(*time), "text": text });
-        }
+        self.add_current(&mut shown);
+        self.add_counts(&mut shown);
         shown
     }
+
+    fn add_counts(&self, shown: &mut Value) {
+        for count in &COUNTS {
+            shown[count.name] = count.of(self).into();
+        }
+    }
+
+    fn add_current(&self, shown: &mut Value) {
+        let current = self.current();
+        shown["state"] = current.phase.word().into();
+        shown["since"] = rfc3339(current.since).into();
+        // What is not known is left out, rather than shown as null.
+        if let Some(lag) = current.lag {
+            shown["lag"] = lag.into();
+        }
+        if let Some((time, text)) = &current.last_error {
+            // As with `faults`, the name is one that monitoring reads.
+            shown["last_fault"] = json!({ "time": rfc3339(*time), "text": text });
+        }
+    }
+}
+
+/// Adds to a counter. Returns its new value.
+fn add(counter: &AtomicU64, by: u64) -> u64 {
+    counter.fetch_add(by, Ordering::Relaxed) + by
 }
 
 fn rfc3339(time: Timestamp) -> String {
     format!("{time:.3}")
-}
-
-/// A text of at most [`limits::SOURCE_TEXT_BYTES`].
-pub(super) fn clip(text: &str) -> String {
-    let mut end = text.len().min(limits::SOURCE_TEXT_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
-}
-
-type Labels = [(&'static str, String); 2];
-
-/// All sources in the metrics, each with its name and kind.
-pub(crate) fn register_metrics(registry: &mut Registry, sources: &[std::sync::Arc<SourceState>]) {
-    let labels = |source: &SourceState| {
-        [
-            ("source", source.name.clone()),
-            ("kind", source.kind.to_owned()),
-        ]
-    };
-    let Some(first) = sources.first() else { return };
-    for (index, (name, help, _)) in first.counts().into_iter().enumerate() {
-        let family = Family::<Labels, Counter>::default();
-        for source in sources {
-            family
-                .get_or_create(&labels(source))
-                .inc_by(source.counts()[index].2);
-        }
-        registry.register(format!("source_{name}"), help, family);
-    }
-    let (up, lag) = (
-        Family::<Labels, Gauge>::default(),
-        Family::<Labels, Gauge>::default(),
-    );
-    for source in sources {
-        let now = source.now();
-        up.get_or_create(&labels(source))
-            .set(i64::from(now.phase == Phase::Up));
-        if let Some(waiting) = now.lag {
-            lag.get_or_create(&labels(source))
-                .set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        }
-    }
-    registry.register(
-        "source_up",
-        "1 while the source answers and its events can be stored",
-        up,
-    );
-    registry.register(
-        "source_lag",
-        "What waits outside, where the source can tell",
-        lag,
-    );
 }

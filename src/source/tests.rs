@@ -1,19 +1,23 @@
-//! The driver with a source that does as it is told, on a log that cannot always be written.
+//! The driver with a scripted source, on a log that cannot always be written.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::driver::drive;
+use super::work::{DeadLetter, Pulled, Source, SourceError, WorkOutcome};
 use super::*;
+use crate::bus::Receipt;
 use crate::config::{Config, Overrides};
 use crate::cursor::Vid;
 use crate::engine::{
     Appended, Engine, LogState, MemoryEngine, Moment, Page, ReadRequest, Retention, TrimStep,
 };
 use crate::error::{Error, ErrorKind, Result as BusResult};
-use crate::event::EventParts;
+use crate::event::{EventParts, NewEvent};
 use crate::topic::{Filter, Topic};
 
 /// A log whose disk is full for the next so many commits.
@@ -68,7 +72,7 @@ impl Engine for FullAtTimes {
 }
 
 /// What the source does next.
-enum Step {
+enum ScriptStep {
     Give(Vec<Pulled>),
     Break,
     Panic,
@@ -76,25 +80,25 @@ enum Step {
 
 #[derive(Default)]
 struct Script {
-    steps: Mutex<VecDeque<Step>>,
-    acknowledged: Mutex<Vec<Outcome>>,
+    steps: Mutex<VecDeque<ScriptStep>>,
+    acknowledged: Mutex<Vec<WorkOutcome>>,
 }
 
 struct Scripted(Arc<Script>);
 
 #[async_trait]
 impl Source for Scripted {
-    async fn pull(&mut self) -> Result<Vec<Pulled>, SourceFault> {
+    async fn pull(&mut self) -> Result<Vec<Pulled>, SourceError> {
         let step = self.0.steps.lock().expect("the script").pop_front();
         match step {
-            Some(Step::Give(pulled)) => Ok(pulled),
-            Some(Step::Break) => Err(SourceFault::new("it broke")),
-            Some(Step::Panic) => panic!("a fault in the source"),
+            Some(ScriptStep::Give(pulled)) => Ok(pulled),
+            Some(ScriptStep::Break) => Err(SourceError::new("connection lost")),
+            Some(ScriptStep::Panic) => panic!("a bug in the source"),
             None => std::future::pending().await,
         }
     }
 
-    async fn acknowledge(&mut self, outcomes: Vec<Outcome>) -> Result<(), SourceFault> {
+    async fn acknowledge(&mut self, outcomes: Vec<WorkOutcome>) -> Result<(), SourceError> {
         self.0
             .acknowledged
             .lock()
@@ -114,7 +118,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn set(full: u64, dedupe_window: Duration, steps: Vec<Step>) -> Self {
+    fn set(full: u64, dedupe_window: Duration, steps: Vec<ScriptStep>) -> Self {
         let engine = Arc::new(FullAtTimes {
             log: MemoryEngine::new(dedupe_window),
             full: AtomicU64::new(full),
@@ -140,12 +144,12 @@ impl Stage {
         }
     }
 
-    fn acknowledged(&self) -> Vec<Outcome> {
+    fn acknowledged(&self) -> Vec<WorkOutcome> {
         self.script.acknowledged.lock().expect("the script").clone()
     }
 
     /// Waits, on paused time, until so much has been acknowledged.
-    async fn until_acknowledged(&self, count: usize) -> Vec<Outcome> {
+    async fn until_acknowledged(&self, count: usize) -> Vec<WorkOutcome> {
         for _ in 0..10_000 {
             if self.acknowledged().len() >= count {
                 return self.acknowledged();
@@ -170,8 +174,8 @@ fn event(id: &str, data: &'static str) -> Pulled {
     Pulled::Event(NewEvent::check(parts, 100).expect("an event"))
 }
 
-fn published(vid: Vid, duplicate: bool) -> Outcome {
-    Outcome::Published(Receipt { vid, duplicate })
+fn published(vid: Vid, duplicate: bool) -> WorkOutcome {
+    WorkOutcome::Published(Receipt { vid, duplicate })
 }
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -185,13 +189,13 @@ async fn what_cannot_be_stored_just_now_is_held_and_neither_refused_nor_acknowle
         id: Some("c".into()),
     };
     let pieces = vec![event("a", "1"), Pulled::Refused(letter), event("b", "2")];
-    let stage = Stage::set(5, WINDOW, vec![Step::Give(pieces)]);
+    let stage = Stage::set(5, WINDOW, vec![ScriptStep::Give(pieces)]);
     let outcomes = stage.until_acknowledged(3).await;
     assert_eq!(
         outcomes,
         [
             published(1, false),
-            Outcome::Refused("bad".into()),
+            WorkOutcome::Refused("bad".into()),
             published(3, false)
         ]
     );
@@ -205,7 +209,11 @@ async fn what_cannot_be_stored_just_now_is_held_and_neither_refused_nor_acknowle
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_ends_while_events_are_held_acknowledges_none_of_them() {
-    let stage = Stage::set(u64::MAX, WINDOW, vec![Step::Give(vec![event("a", "1")])]);
+    let stage = Stage::set(
+        u64::MAX,
+        WINDOW,
+        vec![ScriptStep::Give(vec![event("a", "1")])],
+    );
     while stage.state.json()["state"] != "held" {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -220,7 +228,11 @@ async fn a_gateway_that_ends_while_events_are_held_acknowledges_none_of_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_breaks_or_panics_is_made_anew() {
-    let steps = vec![Step::Panic, Step::Break, Step::Give(vec![event("a", "1")])];
+    let steps = vec![
+        ScriptStep::Panic,
+        ScriptStep::Break,
+        ScriptStep::Give(vec![event("a", "1")]),
+    ];
     let stage = Stage::set(0, WINDOW, steps);
     assert_eq!(stage.until_acknowledged(1).await, [published(1, false)]);
     assert_eq!(stage.state.json()["faults"], 2);
@@ -228,7 +240,7 @@ async fn a_source_that_breaks_or_panics_is_made_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn an_id_that_was_used_for_another_record_loses_neither_even_among_the_same_pieces() {
-    let pieces = || Step::Give(vec![event("a", "1"), event("a", "2"), event("a", "1")]);
+    let pieces = || ScriptStep::Give(vec![event("a", "1"), event("a", "2"), event("a", "1")]);
     let stage = Stage::set(0, WINDOW, vec![pieces(), pieces()]);
     let outcomes = stage.until_acknowledged(6).await;
     let (first, other) = (published(1, false), published(2, false));

@@ -3,7 +3,7 @@
 //! Invariants:
 //! - a filter's patterns are sorted and distinct, so the same topics in any order are the same
 //!   filter;
-//! - matching a topic costs less than looking at each pattern, where there are more than a few.
+//! - with more than a few patterns, matching a topic costs less than trying each of them.
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
@@ -14,7 +14,7 @@ use super::{Pattern, PatternIndex, Topic};
 use crate::error::{Error, Result};
 use crate::limits::MAX_FILTER_TOPICS;
 
-/// Filters of more patterns than this are matched by an index: below, looking at each is as quick.
+/// Filters of more patterns than this are matched by an index: with fewer, trying each is as quick.
 const FEW_PATTERNS: usize = 8;
 
 /// Which topics a subscription reads: at least one pattern.
@@ -42,13 +42,8 @@ impl Hash for Filter {
 
 impl Filter {
     fn of(patterns: BTreeSet<Pattern>) -> Self {
-        let index = (patterns.len() > FEW_PATTERNS).then(|| {
-            let mut index = PatternIndex::default();
-            for pattern in &patterns {
-                index.insert(pattern, ());
-            }
-            Arc::new(index)
-        });
+        let is_worth_an_index = patterns.len() > FEW_PATTERNS;
+        let index = is_worth_an_index.then(|| Arc::new(index_of(&patterns)));
         Filter {
             patterns: patterns.into_iter().collect(),
             index,
@@ -74,16 +69,13 @@ impl Filter {
         for text in topics {
             patterns.insert(Pattern::parse(text)?);
             if patterns.len() > MAX_FILTER_TOPICS {
-                return Err(Error::bad_request(format!(
-                    "more than {MAX_FILTER_TOPICS} topics in one subscription; use wildcards or a second subscription"
-                )));
+                return Err(too_many_topics());
             }
         }
-        Ok(if patterns.is_empty() {
-            Self::all()
-        } else {
-            Self::of(patterns)
-        })
+        if patterns.is_empty() {
+            return Ok(Self::all());
+        }
+        Ok(Self::of(patterns))
     }
 
     /// The patterns.
@@ -105,13 +97,28 @@ impl Filter {
 
     /// Does one of the patterns take in the topic?
     pub fn matches(&self, topic: &Topic) -> bool {
+        let topic = topic.as_str();
         match &self.index {
-            Some(index) => index
-                .visit(topic.as_str(), |()| ControlFlow::Break(()))
-                .is_break(),
-            None => self.patterns.iter().any(|p| p.matches(topic.as_str())),
+            // The first match is enough.
+            Some(index) => index.visit(topic, |()| ControlFlow::Break(())).is_break(),
+            None => self.patterns.iter().any(|pattern| pattern.matches(topic)),
         }
     }
+}
+
+fn index_of(patterns: &BTreeSet<Pattern>) -> PatternIndex<()> {
+    let mut index = PatternIndex::default();
+    for pattern in patterns {
+        index.insert(pattern, ());
+    }
+    index
+}
+
+fn too_many_topics() -> Error {
+    Error::bad_request(format!(
+        "more than {MAX_FILTER_TOPICS} topics in one subscription; \
+         use wildcards or a second subscription"
+    ))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! many patterns there are. A trie by token was measured beside this: it takes twice the time to
 //! add a pattern, about as much to find one, and several times the memory. Invariants:
 //! - a topic finds exactly the patterns that [`Pattern::matches`] says match it;
-//! - adding and removing costs what the pattern is long, whatever else is there;
+//! - the cost of adding and removing depends on the pattern's length alone;
 //! - finding costs a look-up for each shape in use that fits the topic's number of tokens.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -111,10 +111,13 @@ impl<V> PatternIndex<V> {
     pub(crate) fn insert(&mut self, pattern: &Pattern, value: V) {
         let before = self.values.insert(pattern.text.clone(), value);
         debug_assert!(before.is_none(), "{pattern:?} was there already");
-        let shape = pattern.shape;
-        if !shape.has_wildcard() {
-            return;
+        // A pattern without a wildcard is found by the topic itself.
+        if pattern.shape.has_wildcard() {
+            self.count(pattern.shape);
         }
+    }
+
+    fn count(&mut self, shape: Shape) {
         let patterns = self.shapes.entry(shape).or_default();
         *patterns += 1;
         if *patterns == 1 && shape.is_far() {
@@ -124,10 +127,12 @@ impl<V> PatternIndex<V> {
 
     pub(crate) fn remove(&mut self, pattern: &Pattern) {
         let removed = self.values.remove(pattern.as_str());
-        let shape = pattern.shape;
-        if removed.is_none() || !shape.has_wildcard() {
-            return;
+        if removed.is_some() && pattern.shape.has_wildcard() {
+            self.uncount(pattern.shape);
         }
+    }
+
+    fn uncount(&mut self, shape: Shape) {
         let patterns = self.shapes.get_mut(&shape).expect("it was counted");
         *patterns -= 1;
         if *patterns == 0 {
@@ -160,6 +165,7 @@ impl<V> PatternIndex<V> {
         let is_own = topic.starts_with(OWN_PREFIX);
         let mut text = String::with_capacity(topic.len() + 1); // `>` may stand for nothing shorter
         for shape in self.fitting(tokens.len()) {
+            // The gateway's own topics have to be named.
             if is_own && shape.begins_with_wildcard() {
                 continue;
             }
@@ -173,6 +179,7 @@ impl<V> PatternIndex<V> {
 
     /// The shapes in use that may match a topic of so many tokens.
     fn fitting(&self, tokens: usize) -> impl Iterator<Item = Shape> + '_ {
+        // In the order of shapes, those of one kind and length stand together.
         let tokens = u8::try_from(tokens).unwrap_or(u8::MAX - 1);
         let closed = Shape::first_of(false, tokens)..Shape::first_of(false, tokens + 1);
         let open = Shape::first_of(true, 0)..Shape::first_of(true, tokens);

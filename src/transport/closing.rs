@@ -1,7 +1,7 @@
 //! How an event stream ends when its reader is to come back (contract §5).
 //!
 //! An `EventSource` gives up for good on any status but 200 (WHATWG HTML, "Server-sent events"), so
-//! what passes by itself is said within a stream. Invariants:
+//! what passes by itself is reported within a stream. Invariants:
 //! - an error that passes is a stream of one `vidette.closing` with a `retry:`, never a status;
 //! - an error of the request, and a gap where the client asked for an error, keep their status.
 
@@ -45,19 +45,22 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
 /// # Errors
 /// The error itself, if it does not pass.
 pub(super) fn opened_and_closed(error: Error, headers: HeaderMap) -> Result<Response> {
-    let Some(reason) = passing_reason(&error) else {
-        return Err(error);
-    };
-    Ok((headers, last_words(&error, Closing::because(reason))).into_response())
+    match passing_reason(&error) {
+        Some(reason) => {
+            let block = last_words(&error, Closing::because(reason));
+            Ok((headers, block).into_response())
+        }
+        None => Err(error),
+    }
 }
 
 /// The reason, and what exactly is wrong in a comment: an `EventSource` does not look at it, a
 /// person with curl does.
 pub(super) fn last_words(error: &Error, closing: Closing) -> Bytes {
+    // A line end would end the comment.
     let detail = error.to_string().replace(['\r', '\n'], " ");
-    [b": ", detail.as_bytes(), b"\n", &closing_block(closing)]
-        .concat()
-        .into()
+    let block = closing_block(closing);
+    [b": ", detail.as_bytes(), b"\n", &block].concat().into()
 }
 
 #[cfg(test)]
@@ -73,7 +76,11 @@ mod tests {
         };
         assert_eq!(
             last_words(&error, closing),
-            ": the disk says:  no  event: forged\nretry: 7\nevent: vidette.closing\ndata: {\"reason\":\"behind\",\"retry_ms\":7}\n\n"
+            concat!(
+                ": the disk says:  no  event: forged\n",
+                "retry: 7\nevent: vidette.closing\n",
+                "data: {\"reason\":\"behind\",\"retry_ms\":7}\n\n"
+            )
         );
     }
 
@@ -85,6 +92,7 @@ mod tests {
             ErrorKind::Busy,
             ErrorKind::OutOfMemory,
             ErrorKind::Closing,
+            ErrorKind::Behind,
             ErrorKind::Broken,
         ] {
             let answer = opened_and_closed(Error::new(kind, "later"), headers()).expect("a stream");

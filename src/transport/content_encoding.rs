@@ -25,17 +25,25 @@ const STEP_BYTES: usize = 16 * 1024;
 /// # Errors
 /// Unsupported encoding, when it is another one than gzip, or gzip more than once.
 pub(super) fn decoded(headers: &HeaderMap, body: Body) -> Result<Body> {
+    match encodings_of(headers)?[..] {
+        [] => Ok(body),
+        [name] if is(name, "gzip") || is(name, "x-gzip") => Ok(gunzipped(body)),
+        ref names => Err(unsupported(&shorten(&names.join(", ")))),
+    }
+}
+
+/// The encodings in the order in which they were applied, over all lines of the header.
+fn encodings_of(headers: &HeaderMap) -> Result<Vec<&str>> {
     let mut names = Vec::new();
     for line in headers.get_all(header::CONTENT_ENCODING) {
         let text = line.to_str().map_err(|_| unsupported("other than ASCII"))?;
-        let list = text.split(',').map(str::trim);
-        names.extend(list.filter(|name| !name.is_empty() && !is(name, "identity")));
+        names.extend(text.split(',').map(str::trim).filter(is_encoding));
     }
-    match names[..] {
-        [] => Ok(body),
-        [name] if is(name, "gzip") || is(name, "x-gzip") => Ok(gunzipped(body)),
-        _ => Err(unsupported(&shorten(&names.join(", ")))),
-    }
+    Ok(names)
+}
+
+fn is_encoding(name: &&str) -> bool {
+    !name.is_empty() && !is(name, "identity")
 }
 
 fn is(name: &str, expected: &str) -> bool {
@@ -50,8 +58,8 @@ fn unsupported(encoding: &str) -> Error {
 }
 
 fn gunzipped(body: Body) -> Body {
-    let encoded = StreamReader::new(body.into_data_stream().map_err(std::io::Error::other));
-    let mut decoder = GzipDecoder::new(encoded);
+    let encoded = body.into_data_stream().map_err(std::io::Error::other);
+    let mut decoder = GzipDecoder::new(StreamReader::new(encoded));
     // A sender may append a member to a file, or send one a line.
     decoder.multiple_members(true);
     Body::from_stream(ReaderStream::with_capacity(decoder, STEP_BYTES))

@@ -1,7 +1,7 @@
 //! JSON lists and maps that are counted while they are read.
 //!
-//! Two bytes of JSON can stand for a hundred in memory. Invariant: nothing is made of what is over
-//! its bound, or comes behind the first element that is wrong.
+//! Two bytes of JSON can stand for a hundred in memory. Invariant: nothing is made of elements over
+//! the bound, or behind the first element that is wrong.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +12,8 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
-use crate::limits::MAX_HEADERS;
+use crate::event::too_many_headers;
+use crate::limits::{MAX_BATCH_EVENTS, MAX_HEADERS};
 
 /// Reads the elements of a JSON array, at most `max_elements`. `read` gets each with its index.
 ///
@@ -26,25 +27,33 @@ pub(super) fn read_elements<T>(
     not_json: impl FnOnce(serde_json::Error) -> Error,
 ) -> Result<Vec<T>> {
     let mut refused = None;
-    let elements = Elements {
-        most: max_elements,
+    let elements = ElementsVisitor {
+        max_elements,
         read,
         refused: &mut refused,
     };
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let taken = deserializer.deserialize_seq(elements);
+    // Nothing may follow the array.
     let taken = taken.and_then(|taken| deserializer.end().map(|()| taken));
-    taken.map_err(|fault| refused.unwrap_or_else(|| not_json(fault)))
+    taken.map_err(|error| refused.unwrap_or_else(|| not_json(error)))
 }
 
-struct Elements<'r, R> {
-    most: usize,
+/// More events than a batch may have, in JSON and in protobuf.
+pub(super) fn too_many_events() -> Error {
+    Error::too_large(format!(
+        "the batch has more than {MAX_BATCH_EVENTS} events; send fewer at once"
+    ))
+}
+
+struct ElementsVisitor<'r, R> {
+    max_elements: usize,
     read: R,
-    /// The reason when it is no matter of JSON.
+    /// The reason for ending, when the JSON itself is right.
     refused: &'r mut Option<Error>,
 }
 
-impl<'de, T, R: FnMut(usize, &RawValue) -> Result<T>> Visitor<'de> for Elements<'_, R> {
+impl<'de, T, R: FnMut(usize, &RawValue) -> Result<T>> Visitor<'de> for ElementsVisitor<'_, R> {
     type Value = Vec<T>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,17 +66,11 @@ impl<'de, T, R: FnMut(usize, &RawValue) -> Result<T>> Visitor<'de> for Elements<
     ) -> std::result::Result<Self::Value, A::Error> {
         let mut taken = Vec::new();
         while let Some(element) = elements.next_element::<&RawValue>()? {
-            if taken.len() == self.most {
-                let most = self.most;
-                *self.refused = Some(Error::too_large(format!(
-                    "the batch has more than {most} events; send less at once"
-                )));
-                return Err(A::Error::custom("too many elements"));
-            }
-            match (self.read)(taken.len(), element) {
+            match self.take(taken.len(), element) {
                 Ok(element) => taken.push(element),
-                Err(fault) => {
-                    *self.refused = Some(fault);
+                Err(error) => {
+                    // Serde's error only ends the reading; ours is the one that is answered.
+                    *self.refused = Some(error);
                     return Err(A::Error::custom("an element was refused"));
                 }
             }
@@ -76,16 +79,25 @@ impl<'de, T, R: FnMut(usize, &RawValue) -> Result<T>> Visitor<'de> for Elements<
     }
 }
 
+impl<T, R: FnMut(usize, &RawValue) -> Result<T>> ElementsVisitor<'_, R> {
+    fn take(&mut self, index: usize, element: &RawValue) -> Result<T> {
+        if index == self.max_elements {
+            return Err(too_many_events());
+        }
+        (self.read)(index, element)
+    }
+}
+
 /// Reads an event's headers, at most so many as it may have.
 pub(super) fn read_headers<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<BTreeMap<String, String>, D::Error> {
-    deserializer.deserialize_map(Headers)
+    deserializer.deserialize_map(HeadersVisitor)
 }
 
-struct Headers;
+struct HeadersVisitor;
 
-impl<'de> Visitor<'de> for Headers {
+impl<'de> Visitor<'de> for HeadersVisitor {
     type Value = BTreeMap<String, String>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,7 +112,7 @@ impl<'de> Visitor<'de> for Headers {
         while let Some((name, value)) = entries.next_entry::<Cow<'de, str>, Cow<'de, str>>()? {
             headers.insert(name.into_owned(), value.into_owned());
             if headers.len() > MAX_HEADERS {
-                return Err(A::Error::custom(format!("more than {MAX_HEADERS} headers")));
+                return Err(A::Error::custom(too_many_headers()));
             }
         }
         Ok(headers)
@@ -117,7 +129,7 @@ mod tests {
             let number = element.get().parse();
             number.map_err(|_| Error::bad_request(format!("element {index}")))
         };
-        let not_json = |fault| Error::internal(format!("no array: {fault}"));
+        let not_json = |error| Error::internal(format!("no array: {error}"));
         read_elements(json.as_bytes(), 3, read, not_json)
     }
 
@@ -147,10 +159,10 @@ mod tests {
         let read = |json: &str| read_headers(&mut serde_json::Deserializer::from_str(json));
         let most = read(&object(MAX_HEADERS)).expect("as many as may be");
         assert_eq!(most.len(), MAX_HEADERS);
-        let fault = read(&object(MAX_HEADERS + 1)).expect_err("too many");
+        let error = read(&object(MAX_HEADERS + 1)).expect_err("too many");
         assert!(
-            fault.to_string().starts_with("more than 32 headers"),
-            "{fault}"
+            error.to_string().starts_with("more than 32 headers"),
+            "{error}"
         );
     }
 }

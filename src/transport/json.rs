@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::bus::Batch;
 use crate::cursor::Gap;
+use crate::encodings::WireForm;
 use crate::event::{DataForm, Event};
 
 /// Bytes of an event object beside its texts and data, about.
@@ -20,10 +21,8 @@ const OBJECT_OVERHEAD_BYTES: usize = 160;
 
 /// The JSON object of an event, made once and shared.
 pub(crate) fn event_json(event: &Event) -> &Bytes {
-    event
-        .encodings
-        .json
-        .get_or_init(|| encode_event(event).into())
+    let encode = || encode_event(event);
+    event.encodings.get_or_encode(WireForm::Json, encode)
 }
 
 fn encode_event(event: &Event) -> Vec<u8> {
@@ -33,61 +32,84 @@ fn encode_event(event: &Event) -> Vec<u8> {
     out.extend_from_slice(event.vid.to_string().as_bytes());
     push_field(&mut out, "topic", sent.topic.as_str());
     push_field(&mut out, "time", &rfc3339(event.time_ms));
-    if let Some(kind) = &sent.kind {
-        push_field(&mut out, "type", kind);
-    }
-    if let Some(id) = &sent.id {
-        push_field(&mut out, "id", id);
-    }
-    if !sent.headers.is_empty() {
-        out.extend_from_slice(b",\"headers\":{");
-        for (index, (name, value)) in sent.headers.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            push_text(&mut out, name);
-            out.push(b':');
-            push_text(&mut out, value);
-        }
-        out.push(b'}');
-    }
-    // JSON and plain text say what they are by their form.
-    if !matches!(
-        sent.content_type.as_str(),
-        "application/json" | "text/plain"
-    ) {
-        push_field(&mut out, "content_type", sent.content_type.as_str());
-    }
+
+    // Fields that the publisher did not give are left out.
+    push_optional(&mut out, "type", sent.kind.as_deref());
+    push_optional(&mut out, "id", sent.id.as_deref());
+    push_headers(&mut out, &sent.headers);
+    push_optional(&mut out, "content_type", shown_content_type(event));
     out.push(b',');
     push_data(&mut out, event);
     out.push(b'}');
     out
 }
 
+/// JSON and plain text are recognised by the form of their data.
+fn shown_content_type(event: &Event) -> Option<&str> {
+    match event.sent.content_type.as_str() {
+        "application/json" | "text/plain" => None,
+        content_type => Some(content_type),
+    }
+}
+
+fn push_headers(out: &mut Vec<u8>, headers: &[(String, String)]) {
+    if headers.is_empty() {
+        return;
+    }
+    out.extend_from_slice(b",\"headers\":");
+    for (index, (name, value)) in headers.iter().enumerate() {
+        out.push(if index == 0 { b'{' } else { b',' });
+        push_text(out, name);
+        out.push(b':');
+        push_text(out, value);
+    }
+    out.push(b'}');
+}
+
 /// `"data":…` or `"data_base64":…`, by the content type.
 pub(super) fn push_data(out: &mut Vec<u8>, event: &Event) {
     let data = &event.sent.data;
-    match (event.sent.content_type.form(), std::str::from_utf8(data)) {
-        (DataForm::Json, _) => {
-            out.extend_from_slice(b"\"data\":");
+    match event.sent.content_type.form() {
+        DataForm::Json => {
+            push_name(out, "data");
             out.extend_from_slice(data);
         }
-        (DataForm::Text, Ok(text)) => {
-            out.extend_from_slice(b"\"data\":");
-            push_text(out, text);
-        }
-        (DataForm::Text | DataForm::Binary, _) => {
-            out.extend_from_slice(b"\"data_base64\":");
-            push_text(out, &STANDARD.encode(data));
-        }
+        DataForm::Text => push_text_data(out, data),
+        DataForm::Binary => push_base64_data(out, data),
+    }
+}
+
+fn push_text_data(out: &mut Vec<u8>, data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        // An old log may have text that is not UTF-8.
+        return push_base64_data(out, data);
+    };
+    push_name(out, "data");
+    push_text(out, text);
+}
+
+fn push_base64_data(out: &mut Vec<u8>, data: &[u8]) {
+    push_name(out, "data_base64");
+    push_text(out, &STANDARD.encode(data));
+}
+
+fn push_optional(out: &mut Vec<u8>, name: &str, text: Option<&str>) {
+    if let Some(text) = text {
+        push_field(out, name, text);
     }
 }
 
 fn push_field(out: &mut Vec<u8>, name: &str, text: &str) {
-    out.extend_from_slice(b",\"");
+    out.push(b',');
+    push_name(out, name);
+    push_text(out, text);
+}
+
+/// A field's name, which needs no escape, and the colon behind it.
+fn push_name(out: &mut Vec<u8>, name: &str) {
+    out.push(b'"');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
-    push_text(out, text);
 }
 
 fn push_text(out: &mut Vec<u8>, text: &str) {
@@ -114,9 +136,11 @@ pub(super) struct PollHead<'a> {
 
 /// A long-poll's answer: the shared encodings of its events, with what stands around them.
 pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<Bytes> {
+    // Without its closing brace: the events come last.
     let mut begin = serde_json::to_vec(head).expect("texts and numbers are JSON");
-    begin.pop(); // the closing brace; events come last
+    begin.pop();
     begin.extend_from_slice(b",\"events\":[");
+
     let mut pieces = vec![begin.into()];
     for (index, batch) in batches.iter().enumerate() {
         if index > 0 {
@@ -131,17 +155,14 @@ pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<By
 /// The JSON objects of all events with commas between them, made once for all who read them
 /// together.
 fn batch_json(batch: &Batch) -> &Bytes {
-    let join = || {
-        batch
-            .iter()
-            .map(|event| &**event_json(event))
-            .collect::<Vec<_>>()
-            .join(&b',')
-    };
-    match &**batch {
-        [event] => event_json(event),
-        _ => batch.encodings.json.get_or_init(|| join().into()),
+    if let [event] = &**batch {
+        return event_json(event);
     }
+    let joined = || {
+        let objects = batch.iter().map(|event| &**event_json(event));
+        objects.collect::<Vec<_>>().join(&b',')
+    };
+    batch.encodings.get_or_encode(WireForm::Json, joined)
 }
 
 #[cfg(test)]
@@ -170,7 +191,10 @@ mod tests {
         let text = json("application/json", b"{ \"n\": 12345678901234567890.10 }");
         assert_eq!(
             text,
-            r#"{"vid":1042,"topic":"door.3","time":"2025-11-22T10:00:00.123Z","type":"opened","data":{ "n": 12345678901234567890.10 }}"#
+            concat!(
+                r#"{"vid":1042,"topic":"door.3","time":"2025-11-22T10:00:00.123Z","#,
+                r#""type":"opened","data":{ "n": 12345678901234567890.10 }}"#
+            )
         );
     }
 

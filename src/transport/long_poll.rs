@@ -2,7 +2,7 @@
 //!
 //! Invariant: every answer has a position, also an empty one, and the next poll goes on from there.
 
-use crate::caller::Caller;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +12,13 @@ use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use super::access::RequestCaller;
+use super::headers::no_store;
 use super::json::{PollHead, poll_answer};
+use super::params::Params;
 use super::peer::Waiter;
 use super::pieces;
-use super::problem::no_store;
-use super::request::{HttpSubscribe, Params, SUBSCRIBE_PARAMS};
+use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{Batch, Step, SubscribeRequest, Subscription};
 use crate::cursor::{Gap, Vid};
@@ -42,12 +44,13 @@ pub(super) async fn poll(
     State(state): State<AppState>,
     method: Method,
     waiter: Waiter,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    let params = Params::parse(query.as_deref(), &state.config.requests.ignore_parameters)?;
+    let params = Params::of(&state, query.as_deref())?;
     drop(query); // not kept while the poll waits
     let (request, wait) = parse(&method, params)?;
-    let mut subscription = Subscription::open(&state.bus, &Caller::anonymous(), request).await?;
+    let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
     let polled = wait_for_events(&mut subscription, wait, &waiter).await?;
     let pieces = answer(&state, &mut subscription, &polled);
     let body = pieces::body(state.bus.memory(), pieces);
@@ -55,12 +58,10 @@ pub(super) async fn poll(
 }
 
 fn parse(method: &Method, mut params: Params) -> Result<(SubscribeRequest, Duration)> {
-    let request = HttpSubscribe::take(&mut params, None)?;
+    let HttpSubscribe { subscribe, wait } = HttpSubscribe::take(&mut params, None)?;
     params.finish(SUBSCRIBE_PARAMS)?;
-    Ok((
-        request.subscribe,
-        wait_of(method, request.wait.unwrap_or(limits::DEFAULT_WAIT)),
-    ))
+    let wait = wait_of(method, wait.unwrap_or(limits::DEFAULT_WAIT));
+    Ok((subscribe, wait))
 }
 
 /// HEAD gets no events, so it has none to wait for.
@@ -77,7 +78,7 @@ fn headers() -> HeaderMap {
 }
 
 fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) -> Vec<Bytes> {
-    // The position after the question: it moves to the end with it.
+    // Asked before the position is: it moves the position to the end.
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let bounds = state.bus.bounds();
     let vid = polled.cut_at.unwrap_or(subscription.position());
@@ -94,9 +95,9 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
     poll_answer(&head, &polled.batches)
 }
 
-/// Reads until there are events, or the wait is over, or nobody is there who waits. What is there already is taken together, up to
-/// a page; only what is not there yet is waited for. A gap is not waited behind: it is told at
-/// once.
+/// Reads until there are events, or the wait is over, or the peer has left. Events that the bus
+/// has already are taken together, up to a page; only later ones are waited for. A gap is not waited
+/// behind: it is reported at once.
 pub(super) async fn wait_for_events(
     subscription: &mut Subscription,
     wait: Duration,
@@ -105,65 +106,88 @@ pub(super) async fn wait_for_events(
     let until = Instant::now() + wait;
     let mut polled = Polled::default();
     while let Some(step) = waiter.next_until(subscription, until).await? {
-        match step {
-            Step::Events(batch, position) => {
-                polled.take(batch, position, subscription.memory());
-                let is_enough = subscription.is_live()
-                    || polled.is_full(subscription.is_in_snapshot())
-                    || subscription.is_short_of_memory();
-                if is_enough {
-                    break;
-                }
-            }
-            // It lies behind the events, and an answer tells its gap before them: the next poll is
-            // told.
-            Step::Gap(_) if !polled.batches.is_empty() => {
-                polled.cut_at = polled.position;
-                break;
-            }
-            Step::Gap(told) => polled.tell(told),
-            Step::CaughtUp(_) | Step::Progress(_) if !polled.is_empty() => break,
-            Step::Closing(_) => break,
-            Step::Hello { .. } | Step::CaughtUp(_) | Step::Progress(_) => {}
+        if polled.take(step, subscription).is_break() {
+            break;
         }
     }
     Ok(polled)
 }
 
 impl Polled {
-    /// Trimming may go on between a first gap and the events: one gap covers both.
-    fn tell(&mut self, told: Gap) {
-        match &mut self.gap {
-            Some(gap) => (gap.first, gap.last) = (told.first, told.last),
-            none => *none = Some(told),
+    /// Takes a step; breaks when the answer is complete.
+    fn take(&mut self, step: Step, subscription: &Subscription) -> ControlFlow<()> {
+        match step {
+            Step::Events(batch, position) => {
+                self.push(batch, position, subscription.memory());
+                break_if(self.is_enough(subscription))
+            }
+            // The answer would report it before its events, and it lies behind them: the next poll
+            // gets it.
+            Step::Gap(_) if !self.batches.is_empty() => {
+                self.cut_at = self.position;
+                ControlFlow::Break(())
+            }
+            Step::Gap(gap) => {
+                self.add_gap(gap);
+                ControlFlow::Continue(())
+            }
+            Step::CaughtUp(_) | Step::Progress(_) => break_if(!self.is_empty()),
+            Step::Closing(_) => ControlFlow::Break(()),
+            Step::Hello { .. } => ControlFlow::Continue(()),
         }
     }
 
-    fn take(&mut self, batch: Arc<Batch>, position: Vid, memory: &MemoryBudget) {
+    /// Trimming may go on between a first gap and the events: one gap covers both.
+    fn add_gap(&mut self, next: Gap) {
+        match &mut self.gap {
+            Some(gap) => (gap.first, gap.last) = (next.first, next.last),
+            none => *none = Some(next),
+        }
+    }
+
+    fn push(&mut self, batch: Arc<Batch>, position: Vid, memory: &MemoryBudget) {
         let bytes = batch.iter().map(|event| event.size_bytes()).sum();
-        self.paid
-            .get_or_insert_with(|| memory.charge(MemoryKind::Answer, 0))
-            .charge(bytes);
+        let paid = self
+            .paid
+            .get_or_insert_with(|| memory.charge(MemoryKind::Answer, 0));
+        paid.charge(bytes);
         self.position = Some(position);
         self.bytes += bytes;
         self.batches.push(batch);
     }
 
-    pub(super) fn events(&self) -> impl Iterator<Item = &Arc<Event>> {
-        self.batches.iter().flat_map(|batch| batch.iter())
+    pub(super) fn first_event(&self) -> Option<&Arc<Event>> {
+        self.batches.iter().flat_map(|batch| batch.iter()).next()
+    }
+
+    fn event_count(&self) -> usize {
+        self.batches.iter().map(|batch| batch.len()).sum()
     }
 
     fn is_empty(&self) -> bool {
         self.batches.is_empty() && self.gap.is_none()
     }
 
-    /// A snapshot comes whole, as far as it can: a cursor inside it would bring what it has left
-    /// out.
+    fn is_enough(&self, subscription: &Subscription) -> bool {
+        subscription.is_live()
+            || self.is_full(subscription.is_in_snapshot())
+            || subscription.is_short_of_memory()
+    }
+
+    /// A snapshot comes whole, as far as it can: a cursor inside it would skip the rest of it.
     fn is_full(&self, in_snapshot: bool) -> bool {
         if in_snapshot {
             return self.bytes >= limits::SNAPSHOT_ANSWER_BYTES;
         }
-        self.events().count() >= limits::PAGE_EVENTS || self.bytes >= limits::PAGE_BYTES
+        self.event_count() >= limits::PAGE_EVENTS || self.bytes >= limits::PAGE_BYTES
+    }
+}
+
+fn break_if(is_done: bool) -> ControlFlow<()> {
+    if is_done {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
     }
 }
 
@@ -171,6 +195,7 @@ impl Polled {
 mod tests {
     use super::*;
     use crate::bus::{Bus, BusOptions, OnGap};
+    use crate::caller::Caller;
     use crate::cursor::{Cursor, Start};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};
@@ -188,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trimming_that_goes_on_behind_a_gap_is_told_with_it() {
+    async fn trimming_that_goes_on_behind_a_gap_is_reported_with_it() {
         let options = BusOptions {
             heartbeat: HOUR,
             max_subscribers: 1,
@@ -225,9 +250,9 @@ mod tests {
 
         let polled = wait_for_events(&mut subscription, Duration::ZERO, &Waiter::that_stays())
             .await
-            .expect("no fault");
+            .expect("no error");
         let gap = polled.gap.as_ref().expect("a gap");
         assert_eq!((gap.requested.as_str(), gap.first, gap.last), ("1", 8, 10));
-        assert_eq!(polled.events().next().map(|e| e.vid), Some(8));
+        assert_eq!(polled.first_event().map(|event| event.vid), Some(8));
     }
 }

@@ -1,38 +1,46 @@
-//! How does it look on the wire?
+//! The transports: long-poll, Server-Sent Events, gRPC, and publishing over HTTP and gRPC.
 //!
-//! A transport parses a request and shows what a subscription yields; it knows the bus and no
+//! A transport parses a request, and encodes what a subscription yields; it knows the bus and no
 //! engine. Invariants:
-//! - an event's encoding is made at most once and shared by all who read it;
-//! - the same fault has the same meaning on every transport.
+//! - an event is encoded at most once in each form, and the bytes are shared by all who read it;
+//! - the same error has the same meaning on every transport.
 
+mod access;
 mod closing;
 mod content_encoding;
 mod counted;
+mod event_input;
 pub(crate) mod grpc;
-mod hosts;
+mod headers;
 mod json;
 pub(crate) mod legacy;
 mod long_poll;
+mod message_ends;
 mod metered;
 pub(crate) mod ndjson;
 mod options;
-mod origin;
 mod own_files;
 mod pages;
+pub(crate) mod params;
 mod peer;
 mod pieces;
 mod problem;
 pub(crate) mod publish;
+mod receipts;
 mod receive;
 pub(crate) mod request;
 mod router;
+mod routes;
 pub(crate) mod sse;
 mod state;
 mod status;
 
 pub(crate) use grpc::HEALTH_SERVICES;
-pub use grpc::client_proto as proto;
+#[cfg(any(test, fuzzing))]
 pub(crate) use json::event_json;
 pub(crate) use peer::Peer;
 pub(crate) use problem::bare_refusal;
-pub(crate) use router::Routes;
+pub use problem::{ErrorFace, error_face};
+pub(crate) use router::RouteParts;
+pub(crate) use routes::{CurrentRoutes, Routes};
+pub(crate) use state::{ConnectionLimits, Settings};

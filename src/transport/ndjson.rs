@@ -4,17 +4,15 @@
 //! - lines are answered in their order, each once its event is durable; empty lines are passed
 //!   over;
 //! - at most [`limits::PUBLISH_STREAM_PIPELINE`] lines are on their way, and at most a stream's
-//!   bytes of the publish queue; the sender is held back then;
+//!   bytes of the publish queue; beyond that, no more of the body is read;
 //! - a line that cannot be published is answered with its problem and number, and the next one is
 //!   read.
 
-use crate::caller::Caller;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -22,95 +20,108 @@ use tokio_stream::Stream;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
+use super::event_input::parse_event;
+use super::headers::unbuffered;
 use super::metered::{Lines, Metered};
 use super::problem::Problem;
-use super::publish::{Published, parse_event};
+use super::receipts::PublishedEvent;
 use crate::bus::{Bus, PublishStream, Publishing};
+use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::limits;
 
+/// The answer to a line that could not be published.
 #[derive(Serialize)]
-struct LineFault<'e> {
+struct RefusedLine<'e> {
     line: u64,
     error: Problem<'e>,
 }
 
-pub(crate) fn publish(bus: Bus, body: Body) -> Response {
-    let closed = bus.clone();
-    let lines = lines(Body::new(Metered::<Lines>::stream(bus.memory(), body)))
-        .take_until(Box::pin(async move { closed.closed().await }));
-    let answers = answers(bus, lines).map(Ok::<_, Infallible>);
-    let headers = [
-        (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/x-ndjson"),
-        ),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        // A proxy that gathers answers would keep them from a sender that waits for them.
-        (
-            HeaderName::from_static("x-accel-buffering"),
-            HeaderValue::from_static("no"),
-        ),
-    ];
+pub(crate) fn publish(bus: Bus, caller: &Caller, body: Body) -> Response {
+    let closing = bus.clone();
+    let metered = Body::new(Metered::<Lines>::stream(bus.memory(), body));
+    // When the gateway closes, no more lines are read; those that were are still answered.
+    let closed = Box::pin(async move { closing.closed().await });
+    let lines = lines(metered).take_until(closed);
+    let answers = answers(bus, caller, lines).map(Ok::<_, Infallible>);
+    // A sender waits for answers before it sends on, so a proxy must not gather them.
+    let headers = unbuffered("application/x-ndjson");
     (headers, Body::from_stream(answers)).into_response()
 }
 
-/// The body's lines. Ends at the first line that cannot be told from its neighbours.
+/// The body's lines. Ends at the first error: what follows cannot be divided into lines.
 fn lines(body: Body) -> impl Stream<Item = Result<String>> {
     let reader = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
-    let lines = FramedRead::new(
-        reader,
-        LinesCodec::new_with_max_length(limits::MAX_LINE_BYTES),
-    );
+    let codec = LinesCodec::new_with_max_length(limits::MAX_LINE_BYTES);
+    let lines = FramedRead::new(reader, codec);
     let timed = tokio_stream::StreamExt::timeout(lines, limits::NDJSON_IDLE);
-    timed.map(|line| match line {
-        Ok(Ok(line)) => Ok(line),
-        Ok(Err(LinesCodecError::MaxLineLengthExceeded)) => Err(Error::too_large(format!(
-            "the line has more than {} bytes",
-            limits::MAX_LINE_BYTES
-        ))),
-        Ok(Err(LinesCodecError::Io(fault))) => Err(named(&fault)),
-        Err(_) => Err(Error::bad_request(format!(
-            "no line came for {} s",
-            limits::NDJSON_IDLE.as_secs()
-        ))),
+    timed.map(|line| line.map_or_else(|_| Err(idle()), readable))
+}
+
+fn readable(line: std::result::Result<String, LinesCodecError>) -> Result<String> {
+    line.map_err(|error| match error {
+        LinesCodecError::MaxLineLengthExceeded => too_long(),
+        LinesCodecError::Io(error) => broken_off(&error),
     })
 }
 
-/// What the body says itself, as of memory or of time, or what happened to it.
-fn named(fault: &io::Error) -> Error {
-    let own = fault.get_ref().and_then(|fault| fault.source());
-    match own.and_then(|fault| fault.downcast_ref::<Error>()) {
+fn too_long() -> Error {
+    let most = limits::MAX_LINE_BYTES;
+    Error::too_large(format!("the line has more than {most} bytes"))
+}
+
+fn idle() -> Error {
+    let seconds = limits::NDJSON_IDLE.as_secs();
+    Error::bad_request(format!("no line came for {seconds} s"))
+}
+
+/// The body's own error, as of memory or of time, or what happened to the connection.
+fn broken_off(error: &io::Error) -> Error {
+    let own = error.get_ref().and_then(|error| error.source());
+    match own.and_then(|error| error.downcast_ref::<Error>()) {
         Some(own) => own.clone(),
-        None => Error::bad_request(format!("the stream broke off or is not UTF-8: {fault}")),
+        None => Error::bad_request(format!("the stream broke off or is not UTF-8: {error}")),
     }
 }
 
 /// One answer a line, in order, while up to a pipeline of events are being made durable.
-fn answers(bus: Bus, lines: impl Stream<Item = Result<String>>) -> impl Stream<Item = Bytes> {
-    let numbered = lines.zip(futures_util::stream::iter(1u64..));
-    let until_broken = numbered.scan(false, |is_broken, (line, number)| {
-        let item = (!*is_broken).then(|| (line.clone(), number));
-        *is_broken |= line.is_err();
-        std::future::ready(item)
-    });
-    let events = until_broken.filter(|(line, _)| {
-        std::future::ready(!matches!(line, Ok(text) if text.trim().is_empty()))
-    });
+fn answers<L: Stream<Item = Result<String>>>(
+    bus: Bus,
+    caller: &Caller,
+    lines: L,
+) -> impl Stream<Item = Bytes> + use<L> {
     // Queued one after the other, so that vids follow the order of lines; only the waiting
     // overlaps.
-    let stream = Arc::new(bus.publish_stream(&Caller::anonymous()));
+    let stream = Arc::new(bus.publish_stream(caller));
     let max_event_bytes = bus.options().max_event_bytes;
-    let queued = events.then(move |(line, number)| {
+    let queued = numbered(lines).then(move |(line, number)| {
         let stream = stream.clone();
         async move { (enqueue(&stream, line, max_event_bytes).await, number) }
     });
-    queued
-        .map(move |(publishing, number)| {
-            let bus = bus.clone();
-            async move { answer(&bus, publishing, number).await }
-        })
-        .buffered(limits::PUBLISH_STREAM_PIPELINE)
+
+    let answers = queued.map(move |(publishing, number)| {
+        let bus = bus.clone();
+        async move { answer(&bus, publishing, number).await }
+    });
+    answers.buffered(limits::PUBLISH_STREAM_PIPELINE)
+}
+
+/// The lines that are to be answered, with their numbers from 1; a line that cannot be read is the
+/// last.
+fn numbered(
+    lines: impl Stream<Item = Result<String>>,
+) -> impl Stream<Item = (Result<String>, u64)> {
+    let numbered = lines.zip(futures_util::stream::iter(1u64..));
+    let until_broken = numbered.scan(false, |is_broken, (line, number)| {
+        let was_broken = *is_broken;
+        *is_broken |= line.is_err();
+        std::future::ready((!was_broken).then_some((line, number)))
+    });
+    until_broken.filter(|(line, _)| std::future::ready(!is_empty(line)))
+}
+
+fn is_empty(line: &Result<String>) -> bool {
+    line.as_ref().is_ok_and(|text| text.trim().is_empty())
 }
 
 async fn enqueue(
@@ -125,18 +136,23 @@ async fn enqueue(
 async fn answer(bus: &Bus, publishing: Result<Publishing>, line: u64) -> Bytes {
     let receipts = match publishing {
         Ok(publishing) => publishing.done().await,
-        Err(fault) => Err(fault),
+        Err(error) => Err(error),
     };
-    let mut text = match &receipts {
-        Ok(receipts) => serde_json::to_vec(&Published::of(bus, receipts[0])),
-        Err(fault) => serde_json::to_vec(&LineFault {
-            line,
-            error: Problem::of(fault),
-        }),
+    match receipts {
+        Ok(receipts) => json_line(&PublishedEvent::of(bus, receipts[0])),
+        Err(error) => refused_line(line, &error),
     }
-    .expect("texts and numbers are JSON");
-    text.push(b'\n');
-    text.into()
+}
+
+fn refused_line(line: u64, error: &Error) -> Bytes {
+    let error = Problem::of(error);
+    json_line(&RefusedLine { line, error })
+}
+
+fn json_line(answer: &impl Serialize) -> Bytes {
+    let mut json = serde_json::to_vec(answer).expect("texts and numbers are JSON");
+    json.push(b'\n');
+    json.into()
 }
 
 #[cfg(test)]
@@ -146,12 +162,12 @@ mod tests {
     use crate::memory::MemoryBudget;
 
     #[tokio::test]
-    async fn a_line_that_there_is_no_memory_for_says_so() {
+    async fn a_line_beyond_the_memory_budget_is_refused() {
         let memory = MemoryBudget::new(800);
         let begun = Body::from(vec![b'x'; 301]);
         let metered = Metered::<Lines>::stream(&memory, begun);
         let mut lines = Box::pin(lines(Body::new(metered)));
-        let fault = lines.next().await.expect("a line").expect_err("no memory");
-        assert_eq!(fault.kind(), ErrorKind::OutOfMemory);
+        let error = lines.next().await.expect("a line").expect_err("no memory");
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory);
     }
 }

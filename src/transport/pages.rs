@@ -5,12 +5,12 @@
 
 use std::path::PathBuf;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::router::HttpRoute;
 use super::state::AppState;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -55,11 +55,13 @@ const PAGES: [Page; 9] = [
 /// Where the page of the comet age finds prototype.js.
 const PROTOTYPE_JS: &str = "/clients/longpoll/prototype.js";
 
-pub(super) fn routes() -> Router<AppState> {
-    let with_script = Router::new().route(PROTOTYPE_JS, get(prototype_js));
-    PAGES.iter().fold(with_script, |routes, page| {
-        routes.route(page.path, get(move || async move { serve(page) }))
-    })
+pub(super) fn routes() -> impl Iterator<Item = HttpRoute> {
+    let script = (PROTOTYPE_JS.to_owned(), get(prototype_js));
+    let pages = PAGES.iter().map(|page| {
+        let methods = get(move || async move { serve(page) });
+        (page.path.to_owned(), methods)
+    });
+    pages.chain([script])
 }
 
 fn serve(page: &'static Page) -> Response {

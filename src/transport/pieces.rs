@@ -1,4 +1,4 @@
-//! An answer's body of pieces that others have, too.
+//! An answer's body made of pieces that other answers share.
 //!
 //! Invariants:
 //! - pieces are not copied, unless all of them together are small: one write of one piece costs
@@ -29,9 +29,13 @@ pub(super) fn body(memory: &MemoryBudget, pieces: Vec<Bytes>) -> Body {
     if bytes < limits::PAID_FROM_BYTES {
         return pieces.concat().into();
     }
-    let shared = pieces.into_iter().map(|piece| memory.share(piece));
+    // A piece that several connections hold is paid once.
+    let shared: Vec<_> = pieces
+        .into_iter()
+        .map(|piece| memory.share(piece))
+        .collect();
     Body::new(Pieces {
-        rest: shared.collect::<Vec<_>>().into_iter(),
+        rest: shared.into_iter(),
         left_bytes: bytes as u64,
     })
 }
@@ -88,7 +92,7 @@ mod tests {
         assert_eq!(paid(), 10_000, "the same piece is paid once");
         let mut taken = Vec::new();
         while let Some(frame) = body.frame().await {
-            taken.push(frame.expect("no fault").into_data().expect("data"));
+            taken.push(frame.expect("no error").into_data().expect("data"));
         }
         assert_eq!(taken, pieces);
         assert!(body.is_end_stream());
@@ -101,7 +105,7 @@ mod tests {
         let memory = MemoryBudget::new(1 << 20);
         let pieces = vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cd")];
         let mut body = body(&memory, pieces);
-        let frame = body.frame().await.expect("a frame").expect("no fault");
+        let frame = body.frame().await.expect("a frame").expect("no error");
         assert_eq!(frame.into_data().expect("data"), "abcd");
         assert!(body.is_end_stream());
     }

@@ -1,18 +1,102 @@
-//! A fault on the wires: problem+json (RFC 9457) over HTTP, a status with details over gRPC.
+//! How errors look to clients: problem+json (RFC 9457) over HTTP, a status with details over gRPC.
+//!
+//! Invariant: [`error_face`] is the only place that knows the statuses, codes and names of the kinds
+//! of error, and when a client should retry (contract §5).
+
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use prost::Message as _;
 use serde::Serialize;
+use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use super::content_encoding;
 use super::grpc::client_proto;
+use super::headers::{no_store, set};
 use crate::cursor::Gap;
 use crate::error::{Error, ErrorKind};
 
-/// The body of a fault over HTTP.
+/// How a kind of error looks to clients.
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorFace {
+    /// The HTTP status.
+    pub http_status: u16,
+    /// The gRPC status code.
+    pub grpc_code: Code,
+    /// The last part of the problem type, for example `bad-request`.
+    pub slug: &'static str,
+    /// The problem's title.
+    pub title: &'static str,
+    /// Seconds after which it makes sense to retry, where it does.
+    pub retry_after_s: Option<u32>,
+}
+
+impl ErrorFace {
+    const fn new(
+        http_status: u16,
+        grpc_code: Code,
+        retry_after_s: Option<u32>,
+        slug: &'static str,
+        title: &'static str,
+    ) -> Self {
+        ErrorFace {
+            http_status,
+            grpc_code,
+            slug,
+            title,
+            retry_after_s,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.http_status).expect("a status of the table")
+    }
+}
+
+/// The table of contract §5: how each kind of error looks to clients.
+#[rustfmt::skip] // a row for each kind
+pub fn error_face(kind: ErrorKind) -> ErrorFace {
+    let face = ErrorFace::new;
+    match kind {
+        ErrorKind::BadRequest => face(400, Code::InvalidArgument, None,
+            "bad-request", "Bad request"),
+        ErrorKind::Forbidden => face(403, Code::PermissionDenied, None,
+            "forbidden", "Not allowed"),
+        ErrorKind::NotFound => face(404, Code::NotFound, None,
+            "not-found", "Not found"),
+        ErrorKind::MethodNotAllowed => face(405, Code::Unimplemented, None,
+            "method-not-allowed", "Method not allowed"),
+        ErrorKind::Gap => face(410, Code::OutOfRange, None,
+            "gap", "The cursor cannot be served"),
+        ErrorKind::TooLarge => face(413, Code::ResourceExhausted, None,
+            "too-large", "Too large"),
+        ErrorKind::UnsupportedEncoding => face(415, Code::Unimplemented, None,
+            "unsupported-encoding", "Content encoding not supported"),
+        ErrorKind::WrongHost => face(421, Code::PermissionDenied, None,
+            "wrong-host", "Not a host of this gateway"),
+        ErrorKind::Busy => face(429, Code::ResourceExhausted, Some(1),
+            "busy", "Too much at once"),
+        ErrorKind::Internal => face(500, Code::Internal, None,
+            "internal", "Internal error"),
+        ErrorKind::Closing => face(503, Code::Unavailable, Some(2),
+            "closing", "The gateway is shutting down"),
+        ErrorKind::Behind => face(503, Code::Unavailable, Some(3),
+            "behind", "The gateway cannot reach the log"),
+        ErrorKind::Locked => face(503, Code::Unavailable, Some(1),
+            "locked", "The log is locked by another program"),
+        ErrorKind::Broken => face(503, Code::Unavailable, Some(10),
+            "broken", "The log cannot be written"),
+        ErrorKind::OutOfMemory => face(503, Code::ResourceExhausted, Some(2),
+            "out-of-memory", "No memory left for this"),
+        ErrorKind::StorageFull => face(507, Code::ResourceExhausted, Some(10),
+            "storage-full", "No space left for events"),
+    }
+}
+
+/// The body of an error over HTTP.
 #[derive(Serialize)]
 pub(super) struct Problem<'e> {
     r#type: String,
@@ -25,114 +109,114 @@ pub(super) struct Problem<'e> {
 
 impl<'e> Problem<'e> {
     pub(super) fn of(error: &'e Error) -> Self {
-        let kind = error.kind();
+        let face = error_face(error.kind());
         Problem {
-            r#type: format!("urn:vidette:problem:{}", kind.slug()),
-            title: kind.title(),
-            status: kind.http_status(),
+            r#type: format!("urn:vidette:problem:{}", face.slug),
+            title: face.title,
+            status: face.http_status,
             detail: error.to_string(),
             gap: error.gap_details(),
         }
+    }
+
+    fn json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts and numbers are JSON")
     }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&Problem::of(&self)).expect("texts and numbers are JSON");
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() =
-            StatusCode::from_u16(self.kind().http_status()).expect("a status of our own");
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.kind().retry_after_s() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if self.kind() == ErrorKind::UnsupportedEncoding {
-            let accepted = HeaderValue::from_static(content_encoding::ACCEPTED);
-            headers.insert(header::ACCEPT_ENCODING, accepted);
-        }
+        let face = error_face(self.kind());
+        let mut response = Response::new(Body::from(Problem::of(&self).json()));
+        *response.status_mut() = face.status();
+        *response.headers_mut() = headers(self.kind(), face.retry_after_s);
         response
     }
 }
 
+fn headers(kind: ErrorKind, retry_after_s: Option<u32>) -> HeaderMap {
+    let mut headers = no_store("application/problem+json");
+    if let Some(seconds) = retry_after_s {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    // Whoever was refused an encoding is shown the one that is taken (RFC 9110 §15.5.16).
+    if kind == ErrorKind::UnsupportedEncoding {
+        let accepted = content_encoding::ACCEPTED;
+        set(&mut headers, header::ACCEPT_ENCODING, accepted);
+    }
+    headers
+}
+
 /// The answer to a request that no route has seen: a status where gRPC asks, a problem elsewhere.
 pub(super) fn refusal(request: &HeaderMap, error: Error) -> Response {
-    let content_type = request
-        .get(header::CONTENT_TYPE)
-        .filter(|content_type| content_type.as_bytes().starts_with(b"application/grpc"));
-    let Some(content_type) = content_type else {
+    let Some(content_type) = grpc_content_type(request) else {
         return error.into_response();
     };
-    let mut response: Response = tonic::Status::from(error).into_http();
-    // As it was asked: a client of gRPC-web reads no other.
+    // Of the request's own type: a gRPC-web client reads no other.
+    let mut response: Response = Status::from(error).into_http();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type.clone());
     response
 }
 
-/// A whole HTTP/1.1 answer, for a connection that no router will see.
-pub(crate) fn bare_refusal(error: &Error) -> Vec<u8> {
-    let body = serde_json::to_string(&Problem::of(error)).expect("texts and numbers are JSON");
-    let status = StatusCode::from_u16(error.kind().http_status()).expect("a status of our own");
-    let retry_after_s = error.kind().retry_after_s().unwrap_or(1);
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\nRetry-After: {retry_after_s}\r\n\
-         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+fn grpc_content_type(request: &HeaderMap) -> Option<&HeaderValue> {
+    let content_type = request.get(header::CONTENT_TYPE)?;
+    let is_grpc = content_type.as_bytes().starts_with(b"application/grpc");
+    is_grpc.then_some(content_type)
 }
 
-impl From<Error> for tonic::Status {
+/// A whole HTTP/1.1 answer, for a connection that no router will see.
+pub(crate) fn bare_refusal(error: &Error) -> Vec<u8> {
+    let face = error_face(error.kind());
+    let (status, retry_after_s) = (face.status(), face.retry_after_s.unwrap_or(1));
+    let body = Problem::of(error).json();
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\n\
+         Retry-After: {retry_after_s}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    [head.into_bytes(), body].concat()
+}
+
+impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let (code, message) = (error.kind().grpc_code(), error.to_string());
-        match (error.kind(), error.gap_details()) {
-            (_, Some(gap)) => with_gap(code, &message, gap),
-            (ErrorKind::BadRequest, _) => {
-                let violation = FieldViolation::new("", message.clone());
-                tonic::Status::with_error_details(
-                    code,
-                    message,
-                    ErrorDetails::with_bad_request(vec![violation]),
-                )
-            }
-            (kind, _) => match kind.retry_after_s() {
-                Some(seconds) => {
-                    let delay = std::time::Duration::from_secs(u64::from(seconds));
-                    tonic::Status::with_error_details(
-                        code,
-                        message,
-                        ErrorDetails::with_retry_info(Some(delay)),
-                    )
-                }
-                None => tonic::Status::new(code, message),
-            },
+        let code = error_face(error.kind()).grpc_code;
+        let message = error.to_string();
+        if let Some(gap) = error.gap_details() {
+            return status_with_gap(code, &message, gap);
+        }
+        match details(error.kind(), &message) {
+            Some(details) => Status::with_error_details(code, message, details),
+            None => Status::new(code, message),
         }
     }
 }
 
-/// A status whose details hold the same `Gap` message that a stream would have told.
-fn with_gap(code: tonic::Code, message: &str, gap: &Gap) -> tonic::Status {
-    let any = prost_types::Any {
-        type_url: "type.googleapis.com/vidette.v1.Gap".into(),
-        value: client_proto::Gap::from(gap.clone()).encode_to_vec(),
-    };
+/// What the standard messages of `google.rpc` can add to a status.
+fn details(kind: ErrorKind, message: &str) -> Option<ErrorDetails> {
+    if kind == ErrorKind::BadRequest {
+        let violation = FieldViolation::new("", message);
+        return Some(ErrorDetails::with_bad_request([violation]));
+    }
+    let seconds = error_face(kind).retry_after_s?;
+    let delay = Duration::from_secs(seconds.into());
+    Some(ErrorDetails::with_retry_info(Some(delay)))
+}
+
+/// A status whose details hold the same `Gap` message as a stream that goes on behind a gap.
+fn status_with_gap(code: Code, message: &str, gap: &Gap) -> Status {
     let status = tonic_types::pb::Status {
         code: code as i32,
         message: message.into(),
-        details: vec![any],
+        details: vec![any_gap(gap)],
     };
-    tonic::Status::with_details(code, message, status.encode_to_vec().into())
+    Status::with_details(code, message, status.encode_to_vec().into())
 }
 
-/// Headers of everything that must not be kept by a cache.
-pub(super) fn no_store(content_type: &'static str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers
+fn any_gap(gap: &Gap) -> prost_types::Any {
+    let gap = client_proto::Gap::from(gap.clone());
+    prost_types::Any {
+        type_url: "type.googleapis.com/vidette.v1.Gap".into(),
+        value: gap.encode_to_vec(),
+    }
 }

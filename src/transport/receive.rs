@@ -3,7 +3,7 @@
 //! Invariants:
 //! - a body is paid from the memory budget as it arrives, by what it takes in memory, and given up
 //!   when it is not complete in time;
-//! - what came with the request's first piece is whole and waits for nothing, so it costs nothing.
+//! - a body that came whole with the request waits for nothing, so it costs nothing.
 
 use std::ops::Deref;
 
@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::limits;
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 
@@ -46,13 +46,7 @@ pub(super) async fn read_body(
     max_bytes: usize,
 ) -> Result<WholeBody> {
     let read = timeout(limits::BODY_TIMEOUT, read(memory, body, max_bytes)).await;
-    read.unwrap_or_else(|_| {
-        let seconds = limits::BODY_TIMEOUT.as_secs();
-        Err(Error::new(
-            ErrorKind::BadRequest,
-            format!("the body was not complete after {seconds} s; send it faster or in parts"),
-        ))
-    })
+    read.unwrap_or_else(|_| Err(too_slow()))
 }
 
 async fn read(memory: &MemoryBudget, mut body: Body, max_bytes: usize) -> Result<WholeBody> {
@@ -66,25 +60,25 @@ async fn read(memory: &MemoryBudget, mut body: Body, max_bytes: usize) -> Result
     }
 
     // Copied together: pieces of a byte each would keep a buffer of the connection each.
-    let mut held = memory.reserve(MemoryKind::Body, first.len())?;
-    let mut gathered = first.to_vec();
+    let mut gathered = Gathered {
+        held: memory.reserve(MemoryKind::Body, first.len())?,
+        bytes: first.to_vec(),
+        max_bytes,
+    };
     drop(first);
     while let Some(piece) = next_piece(&mut body).await? {
-        check_length(gathered.len() + piece.len(), max_bytes)?;
-        make_place(&mut gathered, piece.len(), max_bytes, &mut held)?;
-        gathered.extend_from_slice(&piece);
+        gathered.push(&piece)?;
     }
     Ok(WholeBody {
-        bytes: gathered.into(),
-        _held: Some(held),
+        bytes: gathered.bytes.into(),
+        _held: Some(gathered.held),
     })
 }
 
 /// The next piece with data; none at the end.
 async fn next_piece(body: &mut Body) -> Result<Option<Bytes>> {
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|fault| Error::bad_request(format!("the body broke off: {fault}")))?;
+        let frame = frame.map_err(|error| broken_off(&error))?;
         // What is no data is the trailers, which say nothing here.
         if let Ok(data) = frame.into_data() {
             return Ok(Some(data));
@@ -93,30 +87,57 @@ async fn next_piece(body: &mut Body) -> Result<Option<Bytes>> {
     Ok(None)
 }
 
+/// What has come of a body of more than one piece.
+struct Gathered {
+    bytes: Vec<u8>,
+    held: Reservation,
+    max_bytes: usize,
+}
+
+impl Gathered {
+    fn push(&mut self, piece: &[u8]) -> Result<()> {
+        check_length(self.bytes.len() + piece.len(), self.max_bytes)?;
+        self.reserve(piece.len())?;
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Lets the buffer grow by doubling, and pays before it does.
+    fn reserve(&mut self, more_bytes: usize) -> Result<()> {
+        let needed = self.bytes.len() + more_bytes;
+        let capacity = self.bytes.capacity();
+        if needed <= capacity {
+            return Ok(());
+        }
+        let capacity = needed.max(capacity * 2).min(self.max_bytes);
+        self.held.resize(capacity)?;
+        self.bytes.reserve_exact(capacity - self.bytes.len());
+        Ok(())
+    }
+}
+
 fn check_length(bytes: usize, max_bytes: usize) -> Result<()> {
     if bytes > max_bytes {
-        return Err(Error::too_large(format!(
-            "the body has more than {max_bytes} bytes; send less at once"
-        )));
+        return Err(too_large(max_bytes));
     }
     Ok(())
 }
 
-/// Lets the buffer grow by doubling, and pays before it does.
-fn make_place(
-    gathered: &mut Vec<u8>,
-    more_bytes: usize,
-    max_bytes: usize,
-    held: &mut Reservation,
-) -> Result<()> {
-    let needed = gathered.len() + more_bytes;
-    if needed <= gathered.capacity() {
-        return Ok(());
-    }
-    let capacity = needed.max(gathered.capacity() * 2).min(max_bytes);
-    held.resize(capacity)?;
-    gathered.reserve_exact(capacity - gathered.len());
-    Ok(())
+fn too_large(max_bytes: usize) -> Error {
+    Error::too_large(format!(
+        "the body has more than {max_bytes} bytes; send less at once"
+    ))
+}
+
+fn too_slow() -> Error {
+    let seconds = limits::BODY_TIMEOUT.as_secs();
+    Error::bad_request(format!(
+        "the body was not complete after {seconds} s; send it faster or in parts"
+    ))
+}
+
+fn broken_off(error: &axum::Error) -> Error {
+    Error::bad_request(format!("the body broke off: {error}"))
 }
 
 #[cfg(test)]
@@ -127,6 +148,7 @@ mod tests {
     use futures_util::{FutureExt as _, StreamExt as _};
 
     use super::*;
+    use crate::error::ErrorKind;
 
     fn pieces(count: usize, bytes: usize) -> Vec<std::result::Result<Bytes, Infallible>> {
         vec![Ok(vec![b'x'; bytes].into()); count]
@@ -157,7 +179,7 @@ mod tests {
     async fn what_does_not_fit_is_refused() {
         let memory = MemoryBudget::new(8000);
         let read = |body, most| read_body(&memory, body, most).map(Result::err);
-        let kind = |fault: Option<Error>| fault.expect("a refusal").kind();
+        let kind = |error: Option<Error>| error.expect("a refusal").kind();
         let body = || Body::from_stream(iter(pieces(10, 1000)));
         assert_eq!(kind(read(body(), 100_000).await), ErrorKind::OutOfMemory);
         assert_eq!(kind(read(body(), 1999).await), ErrorKind::TooLarge);
@@ -172,8 +194,8 @@ mod tests {
     async fn a_body_that_does_not_end_is_given_up() {
         let memory = MemoryBudget::new(1 << 20);
         let body = Body::from_stream(iter(pieces(2, 1000)).chain(pending()));
-        let fault = read_body(&memory, body, 100_000).await.err();
-        assert_eq!(fault.expect("given up").kind(), ErrorKind::BadRequest);
+        let error = read_body(&memory, body, 100_000).await.err();
+        assert_eq!(error.expect("given up").kind(), ErrorKind::BadRequest);
         assert_eq!(memory.used_bytes(MemoryKind::Body), 0);
     }
 }

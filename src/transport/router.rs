@@ -4,87 +4,91 @@
 //! same headers, but for those of the CORS protocol that only a page asks for.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::BoxError;
 use axum::Router;
-use axum::body::{Bytes, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{BoxError, body};
-use tonic_health::pb::health_server::{Health, HealthServer};
-use tower::ServiceExt;
+use axum::routing::{MethodRouter, get, post};
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::HealthService;
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_http::cors::CorsLayer;
 
+use super::access::{self, Access};
 use super::own_files::OwnFiles;
 use super::problem::refusal;
-use super::state::{AppState, TransportConfig};
+use super::state::{AppState, ConnectionLimits, Settings};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{grpc, hosts, legacy, long_poll, options, origin, pages, publish, sse};
+use super::{grpc, legacy, long_poll, options, pages, publish, sse};
 use crate::bus::Bus;
-use crate::config::{Config, Hosts};
 use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind};
+use crate::metrics::OpenConnections;
 use crate::source::SourceState;
 
-/// The page of the comet age asks for `./backend.php`, so it is answered beside that page, too.
+/// The page of the long-poll era asks for `./backend.php`, so it is answered beside that page, too.
 const LEGACY_BESIDE_PAGE: &str = "/clients/longpoll/backend.php";
 
-/// All routes. A clone is a few pointers.
-#[derive(Clone)]
-pub(crate) struct Routes {
+/// What routes are made of, whatever the configuration says.
+pub(crate) struct RouteParts {
+    pub(crate) bus: Bus,
+    pub(crate) sources: Arc<[Arc<SourceState>]>,
+    pub(crate) health: HealthServer<HealthService>,
+    pub(crate) connections: OpenConnections,
+}
+
+impl RouteParts {
+    fn state(&self, settings: &Settings) -> AppState {
+        AppState {
+            bus: self.bus.clone(),
+            config: settings.transport.clone(),
+            sources: self.sources.clone(),
+            connections: self.connections.clone(),
+        }
+    }
+}
+
+/// All routes, as one configuration has them.
+pub(super) struct RouteTable {
+    limits: ConnectionLimits,
+    access: Access,
     plain: Router,
     /// The same behind the CORS layer, which is copied and asked anew for every request: two
     /// microseconds that a request without an `Origin` is spared.
     of_pages: Router,
+    cors: CorsLayer,
     /// What that layer says to such a request, too, as a cache may give the answer to a page.
-    mark: Arc<(HeaderName, HeaderValue)>,
+    mark: (HeaderName, HeaderValue),
     /// Paths whose answers may take long to come, or never end: there, most connections have
     /// nothing to do.
-    waiting: Arc<[String]>,
-    /// The hosts that requests may name; all, where none are given.
-    hosts: Option<Arc<Hosts>>,
+    waiting: [String; 4],
 }
 
-impl Routes {
-    /// Routes that answer for the hosts of the configuration and the loopback names alone.
-    pub(crate) fn new(
-        bus: Bus,
-        config: &Config,
-        sources: Arc<[Arc<SourceState>]>,
-        health: HealthServer<impl Health>,
-    ) -> Self {
-        let plain = router(bus, config, sources, health);
-        let of_pages = plain.clone().layer(origin::cors(&config.origins));
-        let waiting = [
-            "/v1/sse",
-            "/v1/poll",
-            &config.legacy.path,
-            LEGACY_BESIDE_PAGE,
-        ]
-        .map(str::to_owned)
-        .into();
-        Routes {
+impl RouteTable {
+    pub(super) fn new(parts: &RouteParts, settings: Settings) -> Self {
+        let plain = router(parts, &settings);
+        let config = &settings.transport;
+        let cors = access::cors(&config.origins);
+        let legacy_path = config.legacy.path.as_str();
+        RouteTable {
+            of_pages: plain.clone().layer(cors.clone()),
             plain,
-            of_pages,
-            mark: Arc::new(origin::mark(&config.origins)),
-            waiting,
-            hosts: Some(Arc::new(config.origins.hosts.clone())),
+            cors,
+            mark: access::mark(&config.origins),
+            waiting: ["/v1/sse", "/v1/poll", legacy_path, LEGACY_BESIDE_PAGE].map(str::to_owned),
+            access: Access::new(config.origins.clone(), config.anonymous.clone()),
+            limits: settings.connections,
         }
     }
 
-    /// The same for an address: what everybody can reach by its own name is asked by any.
-    pub(crate) fn at(&self, address: IpAddr) -> Self {
-        let is_guarded = address.to_canonical().is_loopback();
-        Routes {
-            hosts: self.hosts.clone().filter(|_| is_guarded),
-            ..self.clone()
-        }
+    pub(super) fn limits(&self) -> &ConnectionLimits {
+        &self.limits
     }
 
-    /// Is this one of the few requests that a gateway has very many of: to wait for events, or to
-    /// publish one?
-    pub(crate) fn is_frequent(&self, method: &Method, path: &str) -> bool {
+    pub(super) fn takes_lean_path(&self, method: &Method, path: &str) -> bool {
         match *method {
             Method::GET => self.waiting.iter().any(|waiting| waiting == path),
             Method::POST => path == publish::EVENTS || path.starts_with(publish::TOPICS),
@@ -92,85 +96,71 @@ impl Routes {
         }
     }
 
-    /// Answers a request. It cannot fail: a fault is an answer.
-    ///
-    /// The room of what is returned is kept for as long as a stream of HTTP/2 lives. So the request
-    /// has a box until what answers begins, and that has one of its own until the answer is there:
-    /// a waiting stream took 1,250 bytes more without. The second is made no earlier, or a thousand
-    /// requests that come at once would leave as many holes.
-    pub(crate) fn answer<B>(
+    /// Checks a request, and has the routes answer it.
+    pub(super) async fn answer<B>(
         &self,
-        request: Request<B>,
-    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<B>
+        mut request: Request<B>,
+        is_guarded: bool,
+    ) -> Result<Response, Infallible>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let is_of_page =
-            request.headers().contains_key(header::ORIGIN) && !options::is_plain(&request);
-        let routes = if is_of_page {
-            self.of_pages.clone()
+        let is_of_page = is_of_page(&request);
+        let mut answer = if let Err(refused) = self.access.check_host(&mut request, is_guarded) {
+            refusal(request.headers(), refused)
+        } else if options::is_plain(&request) {
+            options::answer(self.plain.clone(), request.uri().clone()).await?
+        } else if let Err(refused) = self.access.admit(&mut request) {
+            self.refuse_page(request.map(|_| Body::empty()), refused)
+                .await?
         } else {
-            self.plain.clone()
+            let routes = if is_of_page {
+                &self.of_pages
+            } else {
+                &self.plain
+            };
+            routes.clone().oneshot(request.map(Body::new)).await?
         };
-        let mark = (!is_of_page).then(|| self.mark.clone());
-        let (hosts, request) = (self.hosts.clone(), Box::new(request));
-        async move {
-            let mut answer = Box::pin(answer(routes, hosts, unboxed(request))).await?;
-            if let Some((name, value)) = mark.as_deref() {
-                answer.headers_mut().append(name, value.clone());
-            }
-            Ok(answer)
+
+        if !is_of_page {
+            let (name, value) = &self.mark;
+            answer.headers_mut().append(name, value.clone());
         }
+        Ok(answer)
+    }
+
+    /// The handlers, as nothing must reach them.
+    #[cfg(test)]
+    pub(super) fn without_access(&self) -> Router {
+        self.plain.clone()
+    }
+
+    /// Lets a page read why it is refused.
+    async fn refuse_page(
+        &self,
+        request: Request<Body>,
+        refused: Error,
+    ) -> Result<Response, Infallible> {
+        let answer = service_fn(|request: Request<Body>| {
+            std::future::ready(Ok(refusal(request.headers(), refused.clone())))
+        });
+        self.cors.layer(answer).oneshot(request).await
     }
 }
 
-/// Takes out what is in a box, and frees it.
-#[expect(
-    clippy::boxed_local,
-    reason = "a box that is only moved out of lives on until its scope ends"
-)]
-fn unboxed<T>(boxed: Box<T>) -> T {
-    *boxed
+/// Does a browser ask for a page, so that the CORS layer has to see it?
+fn is_of_page<B>(request: &Request<B>) -> bool {
+    request.headers().contains_key(header::ORIGIN) && !options::is_plain(request)
 }
 
-async fn answer<B>(
-    routes: Router,
-    hosts: Option<Arc<Hosts>>,
-    mut request: Request<B>,
-) -> Result<Response, Infallible>
-where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    if let Err(refused) = hosts::check(&mut request, hosts.as_deref()) {
-        return Ok(refusal(request.headers(), refused));
-    }
-    if options::is_plain(&request) {
-        return options::answer(routes, request.uri().clone()).await;
-    }
-    routes.oneshot(request.map(body::Body::new)).await
-}
-
-fn router(
-    bus: Bus,
-    config: &Config,
-    sources: Arc<[Arc<SourceState>]>,
-    health: HealthServer<impl Health>,
-) -> Router {
-    let transport = TransportConfig {
-        legacy: config.legacy.clone(),
-        requests: config.requests.clone(),
-        origins: config.origins.clone(),
-        pages: config.pages.clone(),
-    };
-    let state = AppState {
-        bus,
-        config: Arc::new(transport),
-        sources,
-    };
-    let http = http_routes(&config.legacy.path).merge(pages::routes());
-    let http = match &config.pages.dir {
+fn router(parts: &RouteParts, settings: &Settings) -> Router {
+    let state = parts.state(settings);
+    let table = http_routes(&settings.transport.legacy.path).chain(pages::routes());
+    let http = table.fold(Router::new(), |http, (path, methods)| {
+        http.route(&path, methods)
+    });
+    let http = match &settings.transport.pages.dir {
         Some(folder) => {
             let files = Arc::new(OwnFiles::new(folder, state.bus.memory().clone()));
             http.fallback(move |request| files.clone().answer(request))
@@ -179,26 +169,30 @@ fn router(
     };
     http.method_not_allowed_fallback(wrong_method)
         .with_state(state.clone())
-        .merge(grpc::routes(state, health))
+        .merge(grpc::routes(state, parts.health.clone()))
 }
 
-fn http_routes(legacy_path: &str) -> Router<AppState> {
-    let routes = Router::new()
-        .route("/v1/poll", get(long_poll::poll))
-        .route("/v1/sse", get(sse::sse))
-        .route(publish::EVENTS, post(publish::events))
-        .route("/v1/topics/{*topic}", post(publish::topic))
-        .route("/v1/topics", get(topics))
-        .route("/v1/bus", get(bus_state))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route(legacy_path, get(legacy::backend));
-    if legacy_path == LEGACY_BESIDE_PAGE {
-        routes
-    } else {
-        routes.route(LEGACY_BESIDE_PAGE, get(legacy::backend))
-    }
+/// A path, and what answers there.
+pub(super) type HttpRoute = (String, MethodRouter<AppState>);
+
+/// The routes of HTTP, but for the pages'.
+pub(super) fn http_routes(legacy_path: &str) -> impl Iterator<Item = HttpRoute> + use<> {
+    let routes = [
+        ("/v1/poll", get(long_poll::poll)),
+        ("/v1/sse", get(sse::sse)),
+        (publish::EVENTS, post(publish::events)),
+        ("/v1/topics/{*topic}", post(publish::topic)),
+        ("/v1/topics", get(topics)),
+        ("/v1/bus", get(bus_state)),
+        ("/healthz", get(async || "ok\n")),
+        ("/readyz", get(readyz)),
+        ("/metrics", get(metrics)),
+        (LEGACY_BESIDE_PAGE, get(legacy::backend)),
+    ];
+    let legacy =
+        (legacy_path != LEGACY_BESIDE_PAGE).then(|| (legacy_path.to_owned(), get(legacy::backend)));
+    let named = |(path, methods): (&str, _)| (path.to_owned(), methods);
+    routes.into_iter().map(named).chain(legacy)
 }
 
 async fn not_found(uri: Uri) -> Error {
@@ -207,10 +201,8 @@ async fn not_found(uri: Uri) -> Error {
 
 pub(super) fn nothing_at(path: &str) -> Error {
     let path = shorten(path);
-    Error::new(
-        ErrorKind::NotFound,
-        format!("there is nothing at {path}; the start page / shows what there is"),
-    )
+    let detail = format!("there is nothing at {path}; the start page / shows what there is");
+    Error::new(ErrorKind::NotFound, detail)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Error {
@@ -219,8 +211,6 @@ async fn wrong_method(method: Method, uri: Uri) -> Error {
 
 pub(super) fn wrong_method_at(method: &Method, path: &str) -> Error {
     let (method, path) = (shorten(method.as_str()), shorten(path));
-    Error::new(
-        ErrorKind::MethodNotAllowed,
-        format!("{path} does not take {method}; the Allow header says what it takes"),
-    )
+    let detail = format!("{path} does not take {method}; the Allow header says what it takes");
+    Error::new(ErrorKind::MethodNotAllowed, detail)
 }

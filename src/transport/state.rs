@@ -1,17 +1,45 @@
-//! What every handler gets.
+//! What every handler gets, and what of it a running gateway can be given anew.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
 
 use crate::bus::Bus;
-use crate::config::{LegacyConfig, OriginsConfig, PagesConfig, RequestsConfig};
+use crate::caller::Caller;
+use crate::config::{Config, LegacyConfig, OriginsConfig, PagesConfig, RequestsConfig};
+use crate::limits;
+use crate::metrics::OpenConnections;
 use crate::source::SourceState;
 
-/// Shared by all requests; a clone is three pointers.
+/// Shared by all requests; a clone is a few pointers.
 #[derive(Clone)]
 pub(crate) struct AppState {
     pub(crate) bus: Bus,
     pub(crate) config: Arc<TransportConfig>,
     pub(crate) sources: Arc<[Arc<SourceState>]>,
+    pub(crate) connections: OpenConnections,
+}
+
+/// What can be replaced while the gateway runs. A request is answered by one value of this, and so
+/// is a connection that is accepted; those of before go on with theirs.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) transport: Arc<TransportConfig>,
+    pub(crate) connections: ConnectionLimits,
+}
+
+impl Settings {
+    pub(crate) fn of(config: &Config) -> Self {
+        Settings {
+            transport: Arc::new(TransportConfig::of(config)),
+            connections: ConnectionLimits {
+                max_connections: config.max_connections,
+                write_timeout: config.write_timeout,
+                keep_alive: KeepAlive::new(config.keep_alive_timeout),
+            },
+        }
+    }
 }
 
 /// What of the transports can be configured.
@@ -21,4 +49,46 @@ pub(crate) struct TransportConfig {
     pub(crate) requests: RequestsConfig,
     pub(crate) origins: OriginsConfig,
     pub(crate) pages: PagesConfig,
+    /// Somebody who has not said who it is.
+    pub(crate) anonymous: Caller,
+}
+
+impl TransportConfig {
+    pub(crate) fn of(config: &Config) -> Self {
+        TransportConfig {
+            legacy: config.legacy.clone(),
+            requests: config.requests.clone(),
+            origins: config.origins.clone(),
+            pages: config.pages.clone(),
+            anonymous: Caller::anonymous(),
+        }
+    }
+}
+
+/// Bounds of connections.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionLimits {
+    /// Connections open at once.
+    pub(crate) max_connections: usize,
+    /// A connection that takes no byte for this long is cut.
+    pub(crate) write_timeout: Duration,
+    pub(crate) keep_alive: KeepAlive,
+}
+
+/// How long a connection is kept that nothing happens on.
+#[derive(Debug, Clone)]
+pub(crate) struct KeepAlive {
+    pub(crate) timeout: Duration,
+    /// What clients are told of it, as the value of `Keep-Alive`.
+    pub(crate) hint: HeaderValue,
+}
+
+impl KeepAlive {
+    fn new(timeout: Duration) -> Self {
+        let hint = format!("timeout={}", timeout.as_secs());
+        KeepAlive {
+            timeout: timeout + limits::KEEP_ALIVE_SLACK,
+            hint: HeaderValue::try_from(hint).expect("digits"),
+        }
+    }
 }

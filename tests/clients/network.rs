@@ -14,6 +14,9 @@ enum Condition {
     Up,
     /// Connections are reset, and so are new ones.
     Down,
+    /// Connections are reset, and requests on new ones are answered with 502, as by a proxy whose
+    /// gateway is away.
+    BadGateway,
     /// Nothing comes through any more on the connections that stand, as behind a router that has
     /// forgotten them.
     Silent,
@@ -25,6 +28,11 @@ pub(crate) struct Network {
     sent: Arc<Mutex<Vec<u8>>>,
     count: Arc<AtomicUsize>,
 }
+
+const BAD_GATEWAY: &str = concat!(
+    "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 15\r\n",
+    "connection: close\r\n\r\n<h1>Away.</h1>\r\n"
+);
 
 impl Network {
     /// A network before this address.
@@ -56,7 +64,16 @@ impl Network {
 
     /// Resets all connections, and waits until they are gone.
     pub(crate) async fn cut(&self) {
-        self.condition.send_replace(Condition::Down);
+        self.reset(Condition::Down).await;
+    }
+
+    /// Resets all connections, and answers later requests as a proxy does whose gateway is away.
+    pub(crate) async fn lose_gateway(&self) {
+        self.reset(Condition::BadGateway).await;
+    }
+
+    async fn reset(&self, condition: Condition) {
+        self.condition.send_replace(condition);
         // One watches for new connections; each connection has its own.
         while self.condition.receiver_count() > 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -89,6 +106,9 @@ async fn connect(
     condition: watch::Receiver<Condition>,
     heard: Arc<Mutex<Vec<u8>>>,
 ) {
+    if *condition.borrow() == Condition::BadGateway {
+        return answer_bad_gateway(client).await;
+    }
     let mut down = condition.clone();
     let carried = async {
         let Ok(mut server) = TcpStream::connect(gateway).await else {
@@ -123,8 +143,20 @@ async fn connect(
     };
     tokio::select! {
         () = carried => {}
-        _ = down.wait_for(|now| *now == Condition::Down) => {}
+        _ = down.wait_for(|now| matches!(now, Condition::Down | Condition::BadGateway)) => {}
     }
     // Closing now resets the connection instead of ending it.
     let _ = socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO));
+}
+
+/// Reads a request to the end of its head, and answers it.
+async fn answer_bad_gateway(mut client: TcpStream) {
+    let (mut head, mut chunk) = (Vec::new(), [0; 4096]);
+    while !head.ends_with(b"\r\n\r\n") {
+        match client.read(&mut chunk).await {
+            Ok(count @ 1..) => head.extend_from_slice(&chunk[..count]),
+            _ => return,
+        }
+    }
+    let _ = client.write_all(BAD_GATEWAY.as_bytes()).await;
 }

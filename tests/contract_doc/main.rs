@@ -8,11 +8,13 @@
 //!   the gateway's process id. The next `json` or `text` block is what it has to print, on standard
 //!   output and standard error together. In a `json` block layout does not count; in a `text` block
 //!   each line does.
-//! - A command without such a block, or such a block without a command, is a fault of the page.
+//! - A command without such a block, or such a block without a command, is an error of the page.
+//! - `vidette serve` with flags has no answer: it stops the section's gateway and starts one with
+//!   these flags on the same data folder.
 //!
 //! Placeholders, which are all that may differ:
 //! - `127.0.0.1:8080` is the gateway's address and `k3x9q2…` the epoch of its log, in commands and
-//!   answers;
+//!   answers; after it was started again `m8d4w1…` is the epoch that its log has then;
 //! - `2026-11-22T…Z` in an answer is any time of that form;
 //! - a line of nothing but `…` (or `…,`) in an answer is any number of lines, also none;
 //! - `…` anywhere else in an answer is any text within its line.

@@ -21,7 +21,8 @@ pub(crate) struct Example {
     /// The nearest heading, of any level.
     pub(crate) heading: String,
     pub(crate) command: String,
-    pub(crate) answer: Answer,
+    /// None for a command that starts the section's gateway again.
+    pub(crate) answer: Option<Answer>,
 }
 
 /// What a command has to print.
@@ -33,15 +34,18 @@ pub(crate) enum Answer {
     Text(String),
 }
 
-/// Something that is wrong with the page itself.
+/// How a command begins that starts the section's gateway again, on its data folder.
+pub(crate) const SERVE: &str = "vidette serve";
+
+/// An error of the page itself.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct PageError {
     pub(crate) file: String,
     pub(crate) line: usize,
     pub(crate) what: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.file, self.line, self.what)
     }
@@ -53,7 +57,7 @@ enum Part {
     Block { language: String, text: String },
 }
 
-/// The page of the rules, and those of their examples, by their paths.
+/// The page of the rules, and those behind it with details and examples, by their paths.
 pub(crate) fn pages() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let examples = fs::read_dir(root.join("docs/contract")).expect("the examples");
@@ -71,89 +75,133 @@ pub(crate) fn pages() -> Vec<(String, String)> {
 }
 
 /// The sections of all pages, and what is wrong with them.
-pub(crate) fn parse_all() -> (Vec<Section>, Vec<Fault>) {
-    let (mut sections, mut faults) = (Vec::new(), Vec::new());
+pub(crate) fn parse_all() -> (Vec<Section>, Vec<PageError>) {
+    let (mut sections, mut errors) = (Vec::new(), Vec::new());
     for (file, page) in pages() {
         let (of_page, wrong) = parse(&file, &page);
         sections.extend(of_page);
-        faults.extend(wrong);
+        errors.extend(wrong);
     }
-    (sections, faults)
+    (sections, errors)
 }
 
 /// The sections of a page, and what is wrong with it.
-pub(crate) fn parse(file: &str, page: &str) -> (Vec<Section>, Vec<Fault>) {
-    let mut faults = Vec::new();
-    let mut sections = vec![Section::default()];
-    let mut heading = String::new();
-    let mut command: Option<(usize, String)> = None;
-    for (line, part) in parts(file, page, &mut faults) {
-        let answers = matches!(&part, Part::Block { language, .. } if ["json", "text"].contains(&language.as_str()));
-        if let Some((line, _)) = command.as_ref().filter(|_| !answers) {
-            faults.push(Fault {
-                file: file.to_owned(),
-                line: *line,
-                what: "the command has no answer".into(),
-            });
-            command = None;
-        }
-        let section = sections.last_mut().expect("a section");
+pub(crate) fn parse(file: &str, page: &str) -> (Vec<Section>, Vec<PageError>) {
+    let mut parser = Parser {
+        file,
+        sections: vec![Section::default()],
+        errors: Vec::new(),
+        heading: String::new(),
+        command: None,
+    };
+    for (line, part) in parts(page) {
         match part {
-            Part::Heading { level, text } => {
-                heading.clone_from(&text);
-                if level <= 3 {
-                    sections.push(Section {
-                        title: text,
-                        ..Section::default()
-                    });
-                }
-            }
-            Part::Block { language, text } => match (language.as_str(), command.take()) {
-                ("toml", _) if section.examples.is_empty() => section.config.push_str(&text),
-                ("toml", _) => faults.push(Fault {
-                    file: file.to_owned(),
-                    line,
-                    what: "a configuration comes before the commands".into(),
-                }),
-                ("sh", _) => command = Some((line, text)),
-                ("json" | "text", Some((line, command))) => {
-                    let answer = if language == "json" {
-                        Answer::Json(text)
-                    } else {
-                        Answer::Text(text)
-                    };
-                    section.examples.push(Example {
-                        file: file.to_owned(),
-                        line,
-                        heading: heading.clone(),
-                        command,
-                        answer,
-                    });
-                }
-                ("json" | "text", None) => faults.push(Fault {
-                    file: file.to_owned(),
-                    line,
-                    what: "the answer has no command".into(),
-                }),
-                (other, _) => faults.push(Fault {
-                    file: file.to_owned(),
-                    line,
-                    what: format!("a block of {other:?} is none of ours"),
-                }),
-            },
+            Part::Heading { level, text } => parser.heading(level, text),
+            Part::Block { language, text } => parser.block(line, &language, text),
         }
     }
-    if let Some((line, _)) = command {
-        faults.push(Fault {
-            file: file.to_owned(),
-            line,
-            what: "the command has no answer".into(),
-        });
-    }
-    (sections, faults)
+    parser.finish(page)
 }
 
-fn parts(file: &str, page: &str, faults: &mut Vec<Fault>) -> Vec<(usize, Part)> {
+/// What has been read of a page so far.
+struct Parser<'p> {
+    file: &'p str,
+    sections: Vec<Section>,
+    errors: Vec<PageError>,
+    /// The nearest heading, of any level.
+    heading: String,
+    /// A command whose answer comes next, and its line.
+    command: Option<(usize, String)>,
+}
+
+impl Parser<'_> {
+    fn heading(&mut self, level: usize, text: String) {
+        self.leave_command();
+        self.heading.clone_from(&text);
+        if level <= 3 {
+            self.sections.push(Section {
+                title: text,
+                ..Section::default()
+            });
+        }
+    }
+
+    fn block(&mut self, line: usize, language: &str, text: String) {
+        match language {
+            "toml" => {
+                self.leave_command();
+                self.configuration(line, &text);
+            }
+            "sh" => {
+                self.leave_command();
+                if text.starts_with(SERVE) {
+                    self.example(line, text, None);
+                } else {
+                    self.command = Some((line, text));
+                }
+            }
+            "json" => self.answer(line, Answer::Json(text)),
+            "text" => self.answer(line, Answer::Text(text)),
+            other => self.error(line, format!("a block of {other:?} is none of ours")),
+        }
+    }
+
+    fn section(&mut self) -> &mut Section {
+        self.sections.last_mut().expect("a section")
+    }
+
+    fn configuration(&mut self, line: usize, toml: &str) {
+        if self.section().examples.is_empty() {
+            self.section().config.push_str(toml);
+        } else {
+            self.error(line, "a configuration comes before the commands");
+        }
+    }
+
+    fn answer(&mut self, line: usize, answer: Answer) {
+        match self.command.take() {
+            Some((line, command)) => self.example(line, command, Some(answer)),
+            None => self.error(line, "the answer has no command"),
+        }
+    }
+
+    fn example(&mut self, line: usize, command: String, answer: Option<Answer>) {
+        let example = Example {
+            file: self.file.to_owned(),
+            line,
+            heading: self.heading.clone(),
+            command,
+            answer,
+        };
+        self.section().examples.push(example);
+    }
+
+    /// Something else than an answer follows.
+    fn leave_command(&mut self) {
+        if let Some((line, _)) = self.command.take() {
+            self.error(line, "the command has no answer");
+        }
+    }
+
+    fn error(&mut self, line: usize, what: impl Into<String>) {
+        self.errors.push(PageError {
+            file: self.file.to_owned(),
+            line,
+            what: what.into(),
+        });
+    }
+
+    fn finish(mut self, page: &str) -> (Vec<Section>, Vec<PageError>) {
+        self.leave_command();
+        if page.lines().filter(|line| line.starts_with("```")).count() % 2 == 1 {
+            self.error(page.lines().count(), "a block has no end");
+        }
+        (self.sections, self.errors)
+    }
+}
+
+/// Headings and blocks, each with its line.
+fn parts(page: &str) -> Vec<(usize, Part)> {
     let mut parts = Vec::new();
     let mut lines = (1..).zip(page.lines());
     while let Some((number, line)) = lines.next() {
@@ -163,31 +211,14 @@ fn parts(file: &str, page: &str, faults: &mut Vec<Fault>) -> Vec<(usize, Part)> 
                 .map(|(_, line)| line)
                 .take_while(|line| *line != "```")
                 .collect();
-            parts.push((
-                number,
-                Part::Block {
-                    language: language.into(),
-                    text: block.join("\n"),
-                },
-            ));
+            let (language, text) = (language.into(), block.join("\n"));
+            parts.push((number, Part::Block { language, text }));
         } else if line.starts_with('#') {
             let text = line.trim_start_matches('#');
             let level = line.len() - text.len();
-            parts.push((
-                number,
-                Part::Heading {
-                    level,
-                    text: text.trim().into(),
-                },
-            ));
+            let text = text.trim().into();
+            parts.push((number, Part::Heading { level, text }));
         }
-    }
-    if page.lines().filter(|line| line.starts_with("```")).count() % 2 == 1 {
-        faults.push(Fault {
-            file: file.to_owned(),
-            line: page.lines().count(),
-            what: "a block has no end".into(),
-        });
     }
     parts
 }
@@ -213,31 +244,32 @@ pub(crate) fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_command_without_an_answer_and_an_answer_without_a_command_are_faults() {
-    let faults = |page: &str| {
+fn a_command_without_an_answer_and_an_answer_without_a_command_are_errors() {
+    let errors = |page: &str| {
         parse("page.md", page)
             .1
             .into_iter()
-            .map(|fault| (fault.line, fault.what))
+            .map(|error| (error.line, error.what))
             .collect::<Vec<_>>()
     };
-    assert_eq!(faults("## A\n```sh\ntrue\n```\n```text\n```"), []);
+    assert_eq!(errors("## A\n```sh\ntrue\n```\n```text\n```"), []);
+    assert_eq!(errors("## A\n```sh\nvidette serve --new-epoch\n```"), []);
     let no_answer = "the command has no answer".to_owned();
-    assert_eq!(faults("## A\n```sh\ntrue\n```"), [(2, no_answer.clone())]);
+    assert_eq!(errors("## A\n```sh\ntrue\n```"), [(2, no_answer.clone())]);
     assert_eq!(
-        faults("## A\n```sh\ntrue\n```\n## B\n```text\n```").first(),
+        errors("## A\n```sh\ntrue\n```\n## B\n```text\n```").first(),
         Some(&(2, no_answer.clone()))
     );
     assert_eq!(
-        faults("```sh\ntrue\n```\n```sh\ntrue\n```\n```json\n{}\n```"),
+        errors("```sh\ntrue\n```\n```sh\ntrue\n```\n```json\n{}\n```"),
         [(1, no_answer)]
     );
     assert_eq!(
-        faults("```json\n{}\n```"),
+        errors("```json\n{}\n```"),
         [(1, "the answer has no command".into())]
     );
     assert_eq!(
-        faults("```sh\ntrue\n```\n```text\n"),
+        errors("```sh\ntrue\n```\n```text\n"),
         [(4, "a block has no end".into())]
     );
 }

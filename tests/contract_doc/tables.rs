@@ -1,7 +1,7 @@
 //! The tables of the page against the code.
 
 use vidette::error::ErrorKind;
-use vidette::limits;
+use vidette::{error_face, limits};
 
 use crate::page::{pages, table};
 
@@ -24,9 +24,11 @@ const KINDS: [ErrorKind; 16] = [
     ErrorKind::StorageFull,
 ];
 
-/// The page of the rules.
-fn rules() -> String {
-    pages().swap_remove(0).1
+/// A page behind the rules.
+fn page(name: &str) -> String {
+    let path = format!("docs/contract/{name}");
+    let page = pages().into_iter().find(|(file, _)| *file == path);
+    page.unwrap_or_else(|| panic!("no page {path}")).1
 }
 
 /// `InvalidArgument` as `INVALID_ARGUMENT`.
@@ -47,21 +49,19 @@ fn screaming(name: &str) -> String {
 
 #[test]
 fn the_table_of_errors_is_that_of_the_code() {
-    let shown: Vec<Vec<String>> = table(&rules(), "### Errors")
+    let shown: Vec<Vec<String>> = table(&page("errors.md"), "## The table of errors")
         .into_iter()
         .map(|row| row[..4].to_vec())
         .collect();
     let known = KINDS.map(|kind| {
-        let retry = kind
-            .retry_after_s()
-            .map(|seconds| format!("{seconds} s"))
-            .unwrap_or_default();
-        let code = screaming(&format!("{:?}", kind.grpc_code()));
+        let face = error_face(kind);
+        let retry = face.retry_after_s.map(|seconds| format!("{seconds} s"));
+        let code = screaming(&format!("{:?}", face.grpc_code));
         vec![
-            format!("`{}`", kind.slug()),
-            kind.http_status().to_string(),
+            format!("`{}`", face.slug),
+            face.http_status.to_string(),
             format!("`{code}`"),
-            retry,
+            retry.unwrap_or_default(),
         ]
     });
     assert_eq!(shown, known);
@@ -102,11 +102,11 @@ fn the_table_of_limits_is_that_of_the_code() {
         ("bytes of a snapshot", limits::SNAPSHOT_ANSWER_BYTES as u64),
         ("topics in one list", limits::MAX_LISTED_TOPICS.into()),
         (
-            "seconds that a cursor above last",
+            "seconds that the gateway waits for a cursor",
             limits::AHEAD_WAIT.as_secs(),
         ),
         (
-            "seconds that a long-poll waits if",
+            "seconds that a long-poll waits by default",
             limits::DEFAULT_WAIT.as_secs(),
         ),
         (
@@ -131,7 +131,7 @@ fn the_table_of_limits_is_that_of_the_code() {
         ),
         ("ids that are remembered", limits::MAX_DEDUPE_IDS),
     ];
-    let shown = table(&rules(), "## Limits");
+    let shown = table(&page("limits.md"), "## The table of limits");
     assert_eq!(shown.len(), known.len());
     for (row, (what, value)) in shown.iter().zip(known) {
         assert!(row[0].starts_with(what), "{} instead of {what}", row[0]);

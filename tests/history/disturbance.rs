@@ -1,9 +1,9 @@
-//! What happens to a gateway: kills, ends, and a time of day that jumps.
+//! What happens to a gateway: kills, ends, and a time of day that jumps (history §1.1, §1.4, §1.5).
 //!
 //! While it runs its clock may be corrected by a few seconds, which the gateway follows, or jump by
-//! minutes, hours or ten years, for a moment or until its next start, which it does not follow. A
-//! start gets a time of day that is about right or far back: no gateway can know of a
-//! clock that is wrong by years ahead when it starts whether it was away for years.
+//! minutes, hours or ten years, for a moment or until its next start, which it does not follow. At
+//! a start the clock is about right or far back: when it is wrong by years ahead, no gateway can
+//! know whether it was stopped for years.
 
 use std::sync::Arc;
 use std::time::Duration;

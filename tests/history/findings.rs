@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::record::{Done, History, What};
 
-/// All have to be zero.
+/// All have to be zero; numbered in this order (history §2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
     /// Acknowledged or seen by somebody, and never shown to a reader who passed it by, without a

@@ -1,4 +1,4 @@
-//! Clients that ask for old events and hang up while the log is read for them.
+//! Clients that ask for old events and hang up while the log is read for them (history §1.7).
 
 use std::sync::Arc;
 use std::time::Duration;

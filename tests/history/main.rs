@@ -1,5 +1,5 @@
-//! Records everything that publishers and readers receive while everything around them fails, and
-//! checks that one log explains it all (contract §2).
+//! Records everything that publishers and readers send and receive while everything around them
+//! fails (history §1), and checks that one log explains it all (contract §2).
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,5 +1,5 @@
-//! A network between one client and a gateway: it can be cut, fall silent, and hold everything up
-//! for a while.
+//! A network between one client and a gateway (history §1.2): it can be cut, fall silent, and hold
+//! everything up for a while.
 //!
 //! Its buffers are small, so that a gateway notices soon that nothing is being read.
 

@@ -1,4 +1,5 @@
-//! The checker finds each kind of error that is planted in a good history, and nothing else.
+//! The checker finds each kind of error (history §2) that is planted in a good history, and nothing
+//! else.
 
 use crate::checker;
 use crate::common::publisher::{Ack, Draft};

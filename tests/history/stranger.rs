@@ -1,5 +1,6 @@
-//! Another process has the database open, again and again, as a backup or a person with `sqlite3`:
-//! it holds a read transaction for seconds, and now and then the write lock for a moment.
+//! Another process has the database open, again and again, as a backup or a person with `sqlite3`
+//! (history §1.6): it holds a read transaction for seconds, and now and then the write lock for a
+//! moment.
 //!
 //! It is a connection of SQLite beside the gateway's, on a thread of its own; also while the
 //! gateway is down, and while it starts.

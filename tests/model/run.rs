@@ -1,7 +1,5 @@
 //! A script, done to a gateway and to the list.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! One socket that is never waited for: connecting, reading all that is there, writing what it
-//! takes.
+//! One socket that never blocks: connecting, reading everything that has come, and writing as much
+//! as the socket accepts.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,23 +7,30 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Wire, With};
+use super::wire::{Wire, WireContext};
 
 /// A socket and the protocol on it.
-pub(crate) struct Connection {
-    pub(crate) socket: Option<TcpStream>,
+pub(super) struct Connection {
+    pub(super) socket: Option<TcpStream>,
     is_connected: bool,
-    pub(crate) is_opening: bool,
+    pub(super) is_opening: bool,
     /// Broke before publishing began.
-    pub(crate) is_excluded: bool,
+    pub(super) is_excluded: bool,
     out: Vec<u8>,
-    pub(crate) wire: Box<dyn Wire>,
+    pub(super) wire: Box<dyn Wire>,
     /// It hangs up after so many more bytes.
-    pub(crate) hangs_up_after: Option<usize>,
+    pub(super) hangs_up_after: Option<usize>,
+}
+
+/// What one read has brought.
+enum ReadOutcome {
+    Bytes(usize),
+    Nothing,
+    Again,
 }
 
 impl Connection {
-    pub(crate) fn new(wire: Box<dyn Wire>) -> Self {
+    pub(super) fn new(wire: Box<dyn Wire>) -> Self {
         Connection {
             socket: None,
             is_connected: false,
@@ -36,69 +43,94 @@ impl Connection {
     }
 
     /// Hangs up, to be connected again.
-    pub(crate) fn hang_up(&mut self) -> Option<TcpStream> {
+    pub(super) fn hang_up(&mut self) -> Option<TcpStream> {
         (self.is_connected, self.hangs_up_after) = (false, None);
         self.out.clear();
         self.wire.hang_up();
         self.socket.take()
     }
 
-    pub(crate) fn serve(
+    pub(super) fn serve(
         &mut self,
         event: &mio::event::Event,
         buffer: &mut [u8],
-        with: &mut With<'_>,
+        context: &mut WireContext<'_>,
     ) -> Result<(), String> {
-        let Some(socket) = &mut self.socket else {
+        // A socket is connected once it is writable; until then there is nothing to read.
+        if !self.is_connected && !self.begin(event.is_writable())? {
             return Ok(());
+        }
+        self.flush()?;
+        self.read(event.is_read_closed(), buffer, context)
+    }
+
+    /// Sends the first request, if the socket is connected. Returns whether it is.
+    fn begin(&mut self, is_writable: bool) -> Result<bool, String> {
+        let Some(socket) = &self.socket else {
+            return Ok(false);
         };
-        if !self.is_connected {
-            if let Some(fault) = socket.take_error().map_err(|e| e.to_string())? {
-                return Err(format!("cannot connect: {fault}"));
-            }
-            if !event.is_writable() {
-                return Ok(());
-            }
+
+        // A refused connection shows as an error of the socket.
+        if let Some(error) = socket.take_error().map_err(|e| e.to_string())? {
+            return Err(format!("failed to connect: {error}"));
+        }
+        if is_writable {
             self.is_connected = true;
             self.wire.begin(&mut self.out);
         }
-        self.flush()?;
-        self.read(event.is_read_closed(), buffer, with)
+        Ok(is_writable)
     }
 
-    /// Events tell of a change only: all that is there has to be read.
+    /// Reads everything that has come, because an event reports a change only.
     fn read(
         &mut self,
         is_closed: bool,
         buffer: &mut [u8],
-        with: &mut With<'_>,
+        context: &mut WireContext<'_>,
     ) -> Result<(), String> {
         loop {
-            let Some(socket) = &mut self.socket else {
-                return Ok(());
-            };
-            let most = self
-                .hangs_up_after
-                .map_or(buffer.len(), |left| left.min(buffer.len()));
-            match socket.read(&mut buffer[..most]) {
-                Ok(0) => return Err("closed by the server".to_owned()),
-                Ok(count) => {
-                    self.wire.take(&buffer[..count], with)?;
-                    self.out.append(with.out);
-                    self.flush()?;
-                    self.hangs_up_after = self.hangs_up_after.map(|left| left - count);
+            // A reader that is to hang up reads up to the very byte at which it does.
+            let left = self.hangs_up_after.unwrap_or(usize::MAX);
+            let most = left.min(buffer.len());
+            match self.read_once(&mut buffer[..most])? {
+                ReadOutcome::Nothing => return Ok(()),
+                ReadOutcome::Again => {}
+                ReadOutcome::Bytes(count) => {
+                    self.take(&buffer[..count], context)?;
+
+                    // Less than asked for means that no more has come, unless the end has.
                     if (count < most && !is_closed) || self.hangs_up_after == Some(0) {
                         return Ok(());
                     }
                 }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.to_string()),
             }
         }
     }
 
-    /// What the socket does not take is written when it tells that it is writable.
+    fn read_once(&mut self, buffer: &mut [u8]) -> Result<ReadOutcome, String> {
+        let Some(socket) = &mut self.socket else {
+            return Ok(ReadOutcome::Nothing);
+        };
+        match socket.read(buffer) {
+            Ok(0) => Err("closed by the server".to_owned()),
+            Ok(count) => Ok(ReadOutcome::Bytes(count)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(ReadOutcome::Nothing),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(ReadOutcome::Again),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], context: &mut WireContext<'_>) -> Result<(), String> {
+        self.wire.take(bytes, context)?;
+
+        // An answer, such as the next poll, goes out before more is read.
+        self.out.append(context.out);
+        self.flush()?;
+        self.hangs_up_after = self.hangs_up_after.map(|left| left - bytes.len());
+        Ok(())
+    }
+
+    /// Writes as much as the socket accepts; the rest follows when it is writable again.
     fn flush(&mut self) -> Result<(), String> {
         let Some(socket) = &mut self.socket else {
             return Ok(());
@@ -106,9 +138,9 @@ impl Connection {
         while !self.out.is_empty() {
             match socket.write(&self.out) {
                 Ok(count) => drop(self.out.drain(..count)),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.to_string()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.to_string()),
             }
         }
         Ok(())
@@ -116,21 +148,31 @@ impl Connection {
 }
 
 /// Begins to connect; loopback connections come from 127.0.0.1, 127.0.0.2, … in turn.
-pub(crate) fn connect(to: SocketAddr, at: usize, sources: u32) -> io::Result<TcpStream> {
+pub(super) fn connect(to: SocketAddr, at: usize, sources: u32) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+
+    // One source address has too few ports for all of them.
     let source = u32::try_from(at).unwrap_or_default() % sources;
     if source > 0 && to.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
-        let from = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + source);
-        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        bind(&socket, source)?;
     }
+
+    // Whether it succeeds shows later, when the socket is writable.
     match socket.connect(&to.into()) {
-        Err(e) if e.kind() != ErrorKind::WouldBlock && e.raw_os_error() != Some(EINPROGRESS) => {
-            Err(e)
-        }
+        Err(error) if !is_in_progress(&error) => Err(error),
         _ => Ok(TcpStream::from_std(socket.into())),
     }
+}
+
+fn bind(socket: &Socket, source: u32) -> io::Result<()> {
+    let from = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + source);
+    socket.bind(&SocketAddr::from((from, 0)).into())
+}
+
+fn is_in_progress(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock || error.raw_os_error() == Some(EINPROGRESS)
 }
 
 /// A connection that is being made (errno of Linux).

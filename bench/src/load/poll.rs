@@ -1,95 +1,112 @@
-//! A long-poller: asks, takes what comes, asks again with the cursor it was given. It is ready once
-//! it has asked.
+//! A long-poller: it sends a request, takes the events of the answer, and sends the next request
+//! with the answer's cursor. It is ready once it has sent one.
 
-use super::{Plan, Wire, With};
-use crate::address::{Address, Fill};
-use crate::answer::Answer;
-use crate::tally::Seen;
+use super::ReaderPlan;
+use super::wire::{Wire, WireContext};
+use crate::address::{Address, AddressValues};
+use crate::answer::HttpAnswer;
+use crate::tally::ReceivedEvents;
 
-pub(crate) struct LongPoll {
+const CURSOR: &[u8] = b"\"cursor\":\"";
+
+/// Where some servers put the cursor of an answer, and where they expect it in the next request.
+const CONDITIONS: [(&str, &str); 2] = [
+    ("last-modified", "If-Modified-Since"),
+    ("etag", "If-None-Match"),
+];
+
+pub(super) struct LongPollWire {
     address: Address,
     run: u32,
     topic: usize,
     cursor: String,
-    /// For servers whose cursor is in two headers of the answer.
+    /// Header lines, for servers whose cursor is in two headers of the answer.
     conditions: String,
     answer: Vec<u8>,
     has_asked: bool,
-    seen: Seen,
+    events: ReceivedEvents,
 }
 
-impl LongPoll {
-    pub(crate) fn new(plan: &Plan, reader: usize) -> Self {
-        LongPoll {
+impl LongPollWire {
+    pub(super) fn new(plan: &ReaderPlan, reader: usize) -> Self {
+        LongPollWire {
             address: plan.address.clone(),
             run: plan.run,
-            topic: plan.first_topic + reader % plan.topics,
+            topic: plan.topic_of(reader),
             cursor: plan.cursor.clone(),
             conditions: String::new(),
             answer: Vec::new(),
             has_asked: false,
-            seen: Seen::new(plan.publishers),
+            events: ReceivedEvents::new(plan.publishers),
         }
     }
 
     fn ask(&mut self, out: &mut Vec<u8>) {
-        let path = self.address.path(Fill {
+        let path = self.address.path(AddressValues {
             run: self.run,
             topic: self.topic,
             cursor: &self.cursor,
         });
-        let LongPoll {
-            address: Address { authority, .. },
-            conditions,
-            ..
-        } = self;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n{conditions}\r\n");
+
+        // Header lines end with a line break each, so none of them leaves the empty line alone.
+        let (host, conditions) = (&self.address.authority, &self.conditions);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{conditions}\r\n");
         out.extend_from_slice(request.as_bytes());
         self.has_asked = true;
     }
+
+    fn take_answer(
+        &mut self,
+        answer: &HttpAnswer<'_>,
+        context: &mut WireContext<'_>,
+    ) -> Result<(), String> {
+        if !matches!(answer.status, 200 | 304) {
+            return Err(format!("a poll was answered {}", answer.status));
+        }
+        self.events.feed(answer.body, context.tally);
+
+        // The next request goes on where this answer ended.
+        match cursor(answer.body) {
+            Some(cursor) => self.cursor = cursor,
+            None => self.conditions = conditions(answer),
+        }
+        self.ask(context.out);
+        Ok(())
+    }
 }
 
-/// The cursor of a poll's answer; it stands before the events.
+/// The cursor of a poll's answer, which comes before the events.
 fn cursor(body: &[u8]) -> Option<String> {
-    let (_, rest) = body.split_at_checked(memchr::memmem::find(body, CURSOR)? + CURSOR.len())?;
+    let start = memchr::memmem::find(body, CURSOR)? + CURSOR.len();
+    let rest = body.get(start..)?;
     let end = memchr::memchr(b'"', rest)?;
     String::from_utf8(rest[..end].to_vec()).ok()
 }
 
-const CURSOR: &[u8] = b"\"cursor\":\"";
-
-fn conditions(answer: &Answer<'_>) -> String {
-    let pairs = [
-        ("last-modified", "If-Modified-Since"),
-        ("etag", "If-None-Match"),
-    ];
-    let given = pairs
-        .iter()
-        .filter_map(|(told, asked)| Some(format!("{asked}: {}\r\n", answer.header(told)?)));
-    given.collect()
+fn conditions(answer: &HttpAnswer<'_>) -> String {
+    let given = CONDITIONS.iter();
+    let lines = given.filter_map(|(from, to)| Some(line(to, answer.header(from)?)));
+    lines.collect()
 }
 
-impl Wire for LongPoll {
+fn line(name: &str, value: &str) -> String {
+    format!("{name}: {value}\r\n")
+}
+
+impl Wire for LongPollWire {
     fn begin(&mut self, out: &mut Vec<u8>) {
         self.ask(out);
     }
 
-    fn take(&mut self, bytes: &[u8], with: &mut With<'_>) -> Result<(), String> {
+    fn take(&mut self, bytes: &[u8], context: &mut WireContext<'_>) -> Result<(), String> {
         self.answer.extend_from_slice(bytes);
         let whole = std::mem::take(&mut self.answer);
-        let Some(answer) = Answer::read(&whole)? else {
-            self.answer = whole;
-            return Ok(());
-        };
-        if !matches!(answer.status, 200 | 304) {
-            return Err(format!("a poll was answered {}", answer.status));
+
+        // There is one request at a time, so nothing follows a complete answer.
+        match HttpAnswer::read(&whole)? {
+            Some(answer) => self.take_answer(&answer, context)?,
+            None => self.answer = whole,
         }
-        self.seen.feed(answer.body, with.tally);
-        match cursor(answer.body) {
-            Some(cursor) => self.cursor = cursor,
-            None => self.conditions = conditions(&answer),
-        }
-        self.ask(with.out);
         Ok(())
     }
 
@@ -99,7 +116,7 @@ impl Wire for LongPoll {
 
     fn received(&self) -> Vec<(usize, u64)> {
         if self.has_asked {
-            vec![(self.topic, self.seen.received)]
+            vec![(self.topic, self.events.received)]
         } else {
             Vec::new()
         }

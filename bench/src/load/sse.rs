@@ -1,126 +1,154 @@
-//! A reader of Server-Sent Events. It is ready once it has its head.
+//! A reader of Server-Sent Events. It is ready once it has the head of the answer.
 //!
-//! Invariant: one that may hang up counts whole events only, and comes back with the id of the last
-//! one that it had, as a browser does. What was due while it was away is checked like any other
-//! event, and its latency is not counted.
+//! Invariant: a reader that may hang up counts complete events only, and comes back with the id of
+//! the last one that it received, as a browser does. Events that were due while it was away are
+//! checked like any others, but their latency is not counted.
 
 use std::io::Write as _;
 
-use super::events::{Events, id_of};
-use super::{Plan, Wire, With};
-use crate::address::Fill;
+use super::ReaderPlan;
+use super::whole_events::{EventSplitter, id_of};
+use super::wire::{Wire, WireContext};
+use crate::address::AddressValues;
 use crate::answer::{first_line, head_end, status};
 use crate::limits;
 use crate::markers::now_us;
-use crate::tally::Seen;
+use crate::tally::{ReceivedEvents, Tally};
 
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+const LAST_CHUNK_AFTER_ANOTHER: &[u8] = b"\r\n0\r\n\r\n";
 
-pub(crate) struct Sse {
+pub(super) struct SseWire {
     /// Up to its empty line.
     request: String,
     topic: usize,
     head: Vec<u8>,
     is_reading: bool,
     has_read: bool,
-    seen: Seen,
-    resuming: Option<Box<Resuming>>,
+    events: ReceivedEvents,
+    resuming: Option<Box<ResumingReader>>,
 }
 
 /// What a reader needs that may hang up.
 #[derive(Default)]
-struct Resuming {
-    events: Events,
+struct ResumingReader {
+    splitter: EventSplitter,
     last_event_id: String,
 }
 
-impl Sse {
-    pub(crate) fn new(plan: &Plan, reader: usize) -> Self {
-        let topic = plan.first_topic + reader % plan.topics;
-        let path = plan.address.path(Fill {
-            run: plan.run,
-            topic,
-            cursor: &plan.cursor,
-        });
-        Sse {
-            request: format!(
-                "GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n",
-                plan.address.authority
-            ),
+impl ResumingReader {
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        events: &mut ReceivedEvents,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        self.splitter.feed(bytes, |event| {
+            events.feed(event, tally);
+
+            // Comments and heartbeats may have none, and leave the last one as it is.
+            if let Some(id) = id_of(event) {
+                id.clone_into(&mut self.last_event_id);
+            }
+        })
+    }
+}
+
+impl SseWire {
+    pub(super) fn new(plan: &ReaderPlan, reader: usize) -> Self {
+        let topic = plan.topic_of(reader);
+        SseWire {
+            request: request(plan, topic),
             topic,
             head: Vec::new(),
             is_reading: false,
             has_read: false,
-            seen: Seen::new(plan.publishers),
+            events: ReceivedEvents::new(plan.publishers),
             resuming: (plan.churn > 0.0).then(Box::default),
         }
     }
 
-    /// Gives what of the bytes comes after the head.
+    /// Takes the head of the answer. Returns the bytes that follow it.
     fn take_head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], String> {
         let before = self.head.len();
         self.head.extend_from_slice(bytes);
         let Some(end) = head_end(&self.head) else {
-            let is_endless = self.head.len() > limits::MAX_HEAD_BYTES;
-            return if is_endless {
-                Err("a head without an end".to_owned())
-            } else {
-                Ok(&[])
-            };
+            self.check_head_length()?;
+            return Ok(&[]);
         };
+
+        // The first line says why a reader was refused.
         if status(&self.head) != Some(200) {
             return Err(first_line(&self.head));
         }
+        self.start_reading();
+        Ok(&bytes[end - before..])
+    }
+
+    fn check_head_length(&self) -> Result<(), String> {
+        if self.head.len() > limits::MAX_HEAD_BYTES {
+            return Err("a head without an end".to_owned());
+        }
+        Ok(())
+    }
+
+    fn start_reading(&mut self) {
+        // The memory is not needed again, and there may be many readers.
         self.head = Vec::new();
         if self.has_read {
-            self.seen.live_from_us = now_us();
+            self.events.live_from_us = now_us();
         }
         (self.is_reading, self.has_read) = (true, true);
-        Ok(&bytes[end - before..])
     }
 }
 
-impl Wire for Sse {
+fn request(plan: &ReaderPlan, topic: usize) -> String {
+    let path = plan.address.path(AddressValues {
+        run: plan.run,
+        topic,
+        cursor: &plan.cursor,
+    });
+    let host = &plan.address.authority;
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n")
+}
+
+/// The connection of an ended stream stays open for another request, which nobody sends.
+fn check_end(bytes: &[u8]) -> Result<(), String> {
+    if bytes == LAST_CHUNK || bytes.ends_with(LAST_CHUNK_AFTER_ANOTHER) {
+        return Err("the server ended the stream".to_owned());
+    }
+    Ok(())
+}
+
+impl Wire for SseWire {
     fn begin(&mut self, out: &mut Vec<u8>) {
-        match &self.resuming {
-            None => out.extend_from_slice(std::mem::take(&mut self.request).as_bytes()),
-            Some(resuming) => {
-                out.extend_from_slice(self.request.as_bytes());
-                if !resuming.last_event_id.is_empty() {
-                    let _ = write!(out, "Last-Event-ID: {}\r\n", resuming.last_event_id);
-                }
-            }
+        let Some(resuming) = &self.resuming else {
+            // Sent only once, so its memory is freed.
+            let request = std::mem::take(&mut self.request);
+            out.extend_from_slice(request.as_bytes());
+            out.extend_from_slice(b"\r\n");
+            return;
+        };
+        out.extend_from_slice(self.request.as_bytes());
+        if !resuming.last_event_id.is_empty() {
+            let _ = write!(out, "Last-Event-ID: {}\r\n", resuming.last_event_id);
         }
         out.extend_from_slice(b"\r\n");
     }
 
-    fn take(&mut self, bytes: &[u8], with: &mut With<'_>) -> Result<(), String> {
+    fn take(&mut self, bytes: &[u8], context: &mut WireContext<'_>) -> Result<(), String> {
         let bytes = if self.is_reading {
             bytes
         } else {
             self.take_head(bytes)?
         };
-        let Sse { seen, resuming, .. } = self;
-        if let Some(Resuming {
-            events,
-            last_event_id,
-        }) = resuming.as_deref_mut()
-        {
-            return events.feed(bytes, |event| {
-                seen.feed(event, with.tally);
-                if let Some(id) = id_of(event) {
-                    id.clone_into(last_event_id);
-                }
-            });
+
+        // Splitting costs more than scanning, so only those do it that need complete events.
+        if let Some(resuming) = &mut self.resuming {
+            return resuming.take(bytes, &mut self.events, context.tally);
         }
-        seen.feed(bytes, with.tally);
-        // The connection goes on, for another request that nobody makes.
-        let is_end = bytes == LAST_CHUNK || bytes.ends_with(b"\r\n0\r\n\r\n");
-        if is_end {
-            Err("the server ended the stream".to_owned())
-        } else {
-            Ok(())
-        }
+        self.events.feed(bytes, context.tally);
+        check_end(bytes)
     }
 
     fn reading(&self) -> usize {
@@ -128,16 +156,17 @@ impl Wire for Sse {
     }
 
     fn hang_up(&mut self) {
+        // The rest of the old stream means nothing on the new one; the id stays.
         self.is_reading = false;
         self.head.clear();
         if let Some(resuming) = &mut self.resuming {
-            resuming.events = Events::default();
+            resuming.splitter = EventSplitter::default();
         }
     }
 
     fn received(&self) -> Vec<(usize, u64)> {
         if self.has_read {
-            vec![(self.topic, self.seen.received)]
+            vec![(self.topic, self.events.received)]
         } else {
             Vec::new()
         }

@@ -14,15 +14,15 @@ use crate::event::Event;
 use crate::limits;
 
 /// Events that are matched while the ring is locked: those who publish wait meanwhile.
-const LOOKED_AT_ONCE: usize = 512;
+const SCANNED_AT_ONCE: usize = 512;
 
 pub(super) struct Ring {
     /// Read-locked while a page of pointers is copied, write-locked while the sequencer adds a
     /// group.
-    recent: RwLock<Recent>,
+    recent: RwLock<RecentEvents>,
 }
 
-struct Recent {
+struct RecentEvents {
     generation: u64,
     events: VecDeque<Arc<Event>>,
     bytes: usize,
@@ -33,15 +33,15 @@ impl Ring {
     /// An empty ring at the end of a log.
     pub(super) fn new(last: Vid) -> Self {
         Ring {
-            recent: RwLock::new(Recent::empty(0, last)),
+            recent: RwLock::new(RecentEvents::empty(0, last)),
         }
     }
 
-    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+    fn recent(&self) -> RwLockReadGuard<'_, RecentEvents> {
         self.recent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self) -> RwLockWriteGuard<'_, Recent> {
+    fn change(&self) -> RwLockWriteGuard<'_, RecentEvents> {
         self.recent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -51,6 +51,7 @@ impl Ring {
             recent.bytes += event.size_bytes();
             recent.events.push_back(event.clone());
         }
+        // The newest event stays, however large it is.
         while recent.events.len() > limits::RING_EVENTS
             || (recent.bytes > limits::RING_BYTES && recent.events.len() > 1)
         {
@@ -64,22 +65,23 @@ impl Ring {
         while recent.events.front().is_some_and(|e| e.vid < first) {
             recent.drop_oldest();
         }
+        // Also where vids before `first` hold no event.
         recent.base = recent.base.max(first.saturating_sub(1));
     }
 
     /// The next events come behind this vid, and what lies before them is not in the ring.
     pub(super) fn skip_to(&self, through: Vid) {
         let mut recent = self.change();
-        *recent = Recent::empty(recent.generation, through);
+        *recent = RecentEvents::empty(recent.generation, through);
     }
 
     /// The end of another log.
     pub(super) fn reset(&self, generation: u64, last: Vid) {
-        *self.change() = Recent::empty(generation, last);
+        *self.change() = RecentEvents::empty(generation, last);
     }
 
-    /// Puts the events before its base into the ring: all with `base < vid <= through`. Not if it has
-    /// moved on meanwhile.
+    /// Puts the events before its base into the ring: all with `base < vid <= through`. Not if it
+    /// has moved on meanwhile.
     pub(super) fn warm(&self, generation: u64, events: Vec<Arc<Event>>, base: Vid, through: Vid) {
         let mut recent = self.change();
         if (recent.generation, recent.base, recent.events.len()) != (generation, through, 0) {
@@ -93,16 +95,16 @@ impl Ring {
     /// A page, or none when the ring no longer reaches back to where it begins.
     pub(super) fn read(&self, generation: u64, request: &ReadRequest) -> Option<Page> {
         let (mut page, mut left) = (self.read_part(generation, request)?, request.budget);
+        // Events before this index have been subtracted from the budget.
         let mut fresh = 0;
         while page.through < request.through {
-            let bytes = page.events[fresh..].iter().map(|event| event.size_bytes());
-            left.bytes = left.bytes.saturating_sub(bytes.sum());
-            left.events -= page.events.len() - fresh;
-            left.scan = left.scan.saturating_sub(LOOKED_AT_ONCE);
-            if left.bytes == 0 || left.events == 0 || left.scan == 0 {
+            left = left.without(&page.events[fresh..]);
+            if left.is_used_up() {
                 break;
             }
             fresh = page.events.len();
+
+            // The lock was given back: publishers have had their turn.
             let rest = ReadRequest {
                 after: page.through,
                 budget: left,
@@ -118,10 +120,10 @@ impl Ring {
         Some(page)
     }
 
-    /// The begin of a page, as far as it is read under one lock.
+    /// The first part of a page, as much as is read under one lock.
     fn read_part(&self, generation: u64, request: &ReadRequest) -> Option<Page> {
         let budget = PageBudget {
-            scan: request.budget.scan.min(LOOKED_AT_ONCE),
+            scan: request.budget.scan.min(SCANNED_AT_ONCE),
             ..request.budget
         };
         let part = ReadRequest {
@@ -134,9 +136,25 @@ impl Ring {
     }
 }
 
-impl Recent {
+impl PageBudget {
+    /// What is left after a part of a page with these events.
+    fn without(self, events: &[Arc<Event>]) -> Self {
+        let bytes: usize = events.iter().map(|event| event.size_bytes()).sum();
+        PageBudget {
+            events: self.events - events.len(),
+            bytes: self.bytes.saturating_sub(bytes),
+            scan: self.scan.saturating_sub(SCANNED_AT_ONCE),
+        }
+    }
+
+    fn is_used_up(self) -> bool {
+        self.bytes == 0 || self.events == 0 || self.scan == 0
+    }
+}
+
+impl RecentEvents {
     fn empty(generation: u64, base: Vid) -> Self {
-        Recent {
+        RecentEvents {
             generation,
             events: VecDeque::new(),
             bytes: 0,
@@ -195,7 +213,7 @@ mod tests {
                 (10, 2000, 5000, usize::MAX, 8192),
                 (10, 3000, 5000, 20_000, 8192),
                 (10, 3000, 5000, usize::MAX, 1000),
-                (10, 3000, 5000, usize::MAX, LOOKED_AT_ONCE),
+                (10, 3000, 5000, usize::MAX, SCANNED_AT_ONCE),
                 (2999, 3000, 1, 1, 1),
                 (3000, 3000, 10, 10, 10),
             ] {

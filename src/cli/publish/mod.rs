@@ -1,58 +1,58 @@
 //! `vidette publish`: one event, or a stream of them from standard input or a file.
 
-mod connection;
+mod input;
 mod lines;
-mod pace;
 mod signals;
-mod stream;
 mod tally;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
-use super::{DEFAULT_URL, Failure, Outcome, gateway_url, problem_text};
+use super::{CommandResult, DEFAULT_URL, Failure};
+use crate::client::{Client, EventParts, NewEvent};
 use crate::limits;
-use lines::Numbering;
+use input::LineOptions;
+use lines::LinesToPublish;
 
-/// Publish one event, or a stream of events from standard input or a file.
+/// Publish one event, or a stream of events from a file or standard input.
 ///
-/// Prints the vid once the event is durable. The content type is found from the data: JSON, else
-/// text, else bytes.
+/// Prints the cursor of the event once it is durable. The content type is found from the data:
+/// JSON, else text, else bytes.
 ///
-/// A stream goes on after an interruption with the first line that was not answered. A line that
-/// may have been published is sent again only if it has an id, of its own or by --id-prefix: the
-/// gateway knows ids for its `retention.dedupe_window`, two minutes unless it is configured
-/// otherwise. When it is interrupted itself it says which line to begin with next time.
+/// A stream of events (--ndjson) survives an outage of the gateway: it goes on with the first line
+/// that has no answer. A line that may have been published already is sent again only if it has an
+/// id, of its own or by --id-prefix: the gateway recognizes a repeated id for its
+/// `retention.dedupe_window`, two minutes unless it is configured otherwise. A command that is
+/// interrupted prints the line to begin with next time.
 #[derive(Args)]
 #[command(after_help = "Examples:
   vidette publish door.3 '{\"doorno\":3}' --type opened
   date | vidette publish clock -
-  vidette publish --ndjson events.ndjson        one {\"topic\":…,\"data\":…} a line
+  vidette publish --ndjson events.ndjson        one {\"topic\":…,\"data\":…} per line
   tail -F app.log.json | vidette publish --ndjson - --id-prefix \"app-$(date +%s)\"")]
 pub(super) struct PublishArgs {
-    /// Topic, as door.3
+    /// Topic of the event, such as door.3
     #[arg(required_unless_present = "ndjson", conflicts_with = "ndjson")]
     topic: Option<String>,
-    /// Data, or - for standard input
+    /// Data of the event; - reads it from standard input
     #[arg(default_value = "-", conflicts_with = "ndjson")]
     data: String,
-    /// Type of the event
+    /// Type of the event, such as opened
     #[arg(long = "type", value_name = "TYPE", conflicts_with = "ndjson")]
     kind: Option<String>,
-    /// Id: a repeated publish with it gives no second event
+    /// Id of the event: publishing the same id again adds no second event
     #[arg(long, conflicts_with = "ndjson")]
     id: Option<String>,
-    /// Content type of the data
+    /// Content type of the data, such as image/png
     #[arg(long, conflicts_with = "ndjson")]
     content_type: Option<String>,
-    /// Publish the lines of a file, or of standard input (-), each one event as a JSON object
+    /// Publish each line of a file, or of standard input (-): one JSON object is one event
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     ndjson: Option<PathBuf>,
-    /// Give a line without an id this, a colon and its number as its id
+    /// Give lines without an id the id PREFIX:NUMBER, of their line number
     #[arg(
         long,
         value_name = "PREFIX",
@@ -60,27 +60,31 @@ pub(super) struct PublishArgs {
         conflicts_with = "topic"
     )]
     id_prefix: Option<String>,
-    /// Begin with this line
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "ndjson", conflicts_with = "topic", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Begin with this line of the input
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(requires = "ndjson", conflicts_with = "topic")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     from_line: u64,
-    /// Give up when the gateway has been away for this long; 0s at once
-    #[arg(long, value_name = "DURATION", default_value = "90s", requires = "ndjson", conflicts_with = "topic", value_parser = humantime::parse_duration)]
+    /// Give up when the gateway has been away for this long; with 0s, at once
+    #[arg(long, value_name = "DURATION", default_value = "90s")]
+    #[arg(requires = "ndjson", conflicts_with = "topic")]
+    #[arg(value_parser = humantime::parse_duration)]
     retry_for: Duration,
     /// Address of the gateway
-    #[arg(long, env = "VIDETTE_URL", default_value = DEFAULT_URL, value_parser = gateway_url)]
+    #[arg(long, env = "VIDETTE_URL", default_value = DEFAULT_URL)]
     url: String,
 }
 
-pub(super) async fn run(args: PublishArgs) -> Outcome {
+pub(super) async fn run(args: PublishArgs) -> CommandResult {
     match args.ndjson {
         Some(path) => {
-            let numbering = Numbering {
+            let options = LineOptions {
                 from_line: args.from_line,
                 id_prefix: args.id_prefix,
             };
-            stream::run(stream::Job {
+            lines::run(LinesToPublish {
                 path,
-                numbering,
+                options,
                 url: args.url,
                 retry_for: args.retry_for,
             })
@@ -90,58 +94,41 @@ pub(super) async fn run(args: PublishArgs) -> Outcome {
     }
 }
 
-async fn publish_one(args: PublishArgs) -> Outcome {
-    let topic = args.topic.unwrap_or_default();
-    let topic = percent_encoding::utf8_percent_encode(&topic, percent_encoding::NON_ALPHANUMERIC);
-    let url = format!("{}/v1/topics/{topic}", args.url);
-    let named = [("type", &args.kind), ("id", &args.id)];
-    let query: Vec<_> = named
-        .iter()
-        .filter_map(|(name, value)| value.as_ref().map(|v| (name, v)))
-        .collect();
-    let mut request = reqwest::Client::new()
-        .post(url)
-        .query(&query)
-        .body(data(&args.data).await?);
-    if let Some(content_type) = &args.content_type {
-        request = request.header("content-type", content_type);
-    }
-    let response = request
-        .send()
-        .await
-        .map_err(|e| unreachable(&args.url, &e))?;
-    if !response.status().is_success() {
-        return Err(Failure::new(problem_text(response).await));
-    }
-    let answer: Value = response.json().await.map_err(Failure::new)?;
-    let repeated = if answer["duplicate"] == true {
+async fn publish_one(args: PublishArgs) -> CommandResult {
+    let client = Client::new(&args.url)?.retry_for(Duration::ZERO);
+    let parts = EventParts {
+        topic: args.topic.as_deref().unwrap_or_default(),
+        kind: args.kind.as_deref(),
+        id: args.id.as_deref(),
+        content_type: args.content_type.as_deref(),
+        data: data(&args.data).await?.into(),
+        ..EventParts::default()
+    };
+    let event = NewEvent::check(parts, limits::MAX_EVENT_BYTES_CEILING).map_err(Failure::new)?;
+
+    let receipt = client.publish(event).await?;
+    let repeated = if receipt.duplicate {
         "  (published before)"
     } else {
         ""
     };
-    println!(
-        "{}{repeated}",
-        answer["cursor"].as_str().unwrap_or_default()
-    );
+    println!("{}{repeated}", receipt.cursor);
     Ok(())
 }
 
+/// The data, which may stand on standard input.
 async fn data(argument: &str) -> Result<Vec<u8>, Failure> {
     if argument != "-" {
         return Ok(argument.as_bytes().to_vec());
     }
+
+    // One byte more than may be published is enough to be refused.
+    let most = limits::MAX_EVENT_BYTES_CEILING as u64 + 1;
     let mut data = Vec::new();
-    let bound = limits::MAX_EVENT_BYTES_CEILING as u64 + 1; // one more is enough for the gateway to refuse it
     tokio::io::stdin()
-        .take(bound)
+        .take(most)
         .read_to_end(&mut data)
         .await
-        .map_err(Failure::new)?;
+        .map_err(|error| Failure::new(format!("failed to read standard input: {error}")))?;
     Ok(data)
-}
-
-fn unreachable(url: &str, fault: &reqwest::Error) -> Failure {
-    Failure::new(format!(
-        "no gateway at {url}: {fault}. Start one with `vidette serve`, or say where it is with --url"
-    ))
 }

@@ -1,50 +1,35 @@
-//! What a person or the system interrupts a command with.
+//! Signals that a person or the system interrupts a command with.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Failure;
 
-pub(super) struct Signals {
+/// SIGINT and SIGTERM of this process.
+pub(super) struct InterruptSignals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-/// A signal came.
-pub(super) struct Interrupt(SignalKind);
-
-impl From<Interrupt> for Failure {
-    /// Exits as a shell says that a program was ended by a signal.
-    fn from(Interrupt(kind): Interrupt) -> Self {
-        Failure {
-            text: "interrupted".to_owned(),
-            code: u8::try_from(128 + kind.as_raw_value()).unwrap_or(1),
-        }
-    }
-}
-
-impl Signals {
-    pub(super) fn new() -> Result<Self, Failure> {
+impl InterruptSignals {
+    pub(super) fn listen() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(Failure::new);
-        Ok(Signals {
+        Ok(InterruptSignals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
         })
     }
 
-    pub(super) async fn next(&mut self) -> Interrupt {
-        tokio::select! {
-            _ = self.interrupt.recv() => Interrupt(SignalKind::interrupt()),
-            _ = self.terminate.recv() => Interrupt(SignalKind::terminate()),
-        }
-    }
+    /// Waits for one; gives what the command ends with.
+    pub(super) async fn next(&mut self) -> Failure {
+        let kind = tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        };
 
-    pub(super) async fn unless_interrupted<T>(
-        &mut self,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Interrupt> {
-        tokio::select! {
-            done = work => Ok(done),
-            interrupt = self.next() => Err(interrupt),
+        // As a shell reports a program that a signal has ended.
+        Failure {
+            text: "interrupted".to_owned(),
+            code: u8::try_from(128 + kind.as_raw_value()).unwrap_or(1),
         }
     }
 }

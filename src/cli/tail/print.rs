@@ -1,77 +1,47 @@
-//! A line an event.
+//! Events on standard output, a line each.
 
 use std::io::{self, Write as _};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
-use super::{Item, Position};
+use crate::client::{EventData, ReceivedEvent};
 
-/// Prints items, and keeps the position behind what has been printed.
-pub(super) struct Printer {
+/// Prints events for a person, or as JSON objects for a program.
+pub(super) struct EventPrinter {
     as_json: bool,
-    left: Option<u32>,
 }
 
-#[derive(Deserialize)]
-struct Shown<'a> {
-    vid: u64,
-    topic: String,
-    time: &'a str,
-    r#type: Option<String>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    data_base64: Option<&'a str>,
-}
-
-impl Printer {
-    pub(super) fn new(as_json: bool, limit: Option<u32>) -> Self {
-        Printer {
-            as_json,
-            left: limit,
-        }
+impl EventPrinter {
+    pub(super) fn new(as_json: bool) -> Self {
+        EventPrinter { as_json }
     }
 
-    /// True when the last event that was asked for has been printed.
-    pub(super) fn take(&mut self, item: Item, position: &mut Position) -> io::Result<bool> {
-        match item {
-            Item::Event { json, cursor } => {
-                self.print(&json)?;
-                position.resume_after(cursor);
-                self.left = self.left.map(|left| left - 1);
-            }
-            Item::Hello { .. } | Item::Closing { .. } => {}
-            Item::Position(cursor) => position.resume_after(cursor),
-            Item::Gap(text) => eprintln!("vidette: {text}"),
-        }
-        Ok(self.left == Some(0))
-    }
-
-    fn print(&self, json: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if self.as_json {
-            out.write_all(&one_line(json))?;
+    /// Prints an event, and gives it to whoever reads the output at once.
+    pub(super) fn print(&mut self, event: &ReceivedEvent) -> io::Result<()> {
+        let line = if self.as_json {
+            event.to_json()
         } else {
-            let shown: Shown<'_> = serde_json::from_slice(json)?;
-            let data = shown
-                .data
-                .map_or_else(|| shown.data_base64.unwrap_or_default(), RawValue::get);
-            let kind = shown.r#type.unwrap_or_default();
-            write!(
-                out,
-                "{:>8}  {}  {}  {kind}  ",
-                shown.vid, shown.time, shown.topic
-            )?;
-            out.write_all(&one_line(data.as_bytes()))?;
-        }
-        out.write_all(b"\n")?;
+            columns(event)
+        };
+
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", one_line(&line))?;
         out.flush()
     }
 }
 
-/// Line ends in JSON stand only between tokens, where a space means the same.
-fn one_line(json: &[u8]) -> Vec<u8> {
-    json.iter()
-        .map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b })
-        .collect()
+fn columns(event: &ReceivedEvent) -> String {
+    let kind = event.kind.as_deref().unwrap_or_default();
+    let data = match &event.data {
+        EventData::Json(json) => json.get(),
+        EventData::Binary(bytes) => &STANDARD.encode(bytes),
+    };
+    let (vid, time, topic) = (event.vid, event.time_text(), &event.topic);
+    format!("{vid:>8}  {time}  {topic}  {kind}  {data}")
+}
+
+/// Line breaks in JSON stand only between tokens, where a space means the same.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
 }

@@ -34,7 +34,8 @@ use super::frames::Frames;
 use super::health::Health;
 use super::open;
 use super::probe::has_its_frames;
-use super::refusal::{OpenError, is_disk_full};
+use super::refusal::is_disk_full;
+use crate::engine::OpenError;
 use crate::limits;
 
 /// Pages of the write-ahead log from which on it is copied: 8 MiB.

@@ -6,7 +6,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
-use super::refusal::{OpenError, OpenResult, unusable};
+use super::refusal::{OpenResult, unusable};
+use crate::engine::OpenError;
 
 /// The log.
 pub(super) const DATABASE: &str = "vidette.db";

@@ -38,7 +38,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Appended, Engine, LogState, Moment, Page, ReadRequest, Retention, TrimStep};
+use super::{
+    Appended, Engine, LogState, Moment, OpenError, Page, ReadRequest, Retention, TrimStep,
+};
 use crate::cursor::Vid;
 use crate::error::Result;
 use crate::event::NewEvent;
@@ -49,7 +51,6 @@ use crate::topic::{Filter, Topic};
 use health::Health;
 use probe::Probe;
 use readers::Readers;
-pub use refusal::OpenError;
 use reserve::Reserve;
 use writer::Writer;
 

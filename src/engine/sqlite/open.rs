@@ -20,14 +20,13 @@ use super::checkpoint::{self, Copier};
 use super::files::Files;
 use super::folder::{DATABASE, lock, make_folder, refuse_leftovers};
 use super::health::Health;
-use super::refusal::{
-    OpenError, OpenFault, OpenResult, damaged, full, is_disk_full, of_opening, unusable,
-};
+use super::refusal::{OpenFault, OpenResult, damaged, full, is_disk_full, of_opening, unusable};
 use super::settle::settle;
 use super::state::State;
 use super::{from_sql, reserve, schema, to_sql};
 use crate::cursor::Epoch;
 use crate::engine::Moment;
+use crate::engine::OpenError;
 use crate::limits;
 
 const NEW_DATABASE: &str = "vidette.db.new";

@@ -19,9 +19,9 @@ use super::fault;
 use super::files::{has_frames, wal_bytes_of};
 use super::frames::Frames;
 use super::health::Health;
-use super::refusal::OpenError;
 use super::reserve;
 use super::writer::LockTrial;
+use crate::engine::OpenError;
 use crate::limits;
 
 /// Damage has to be seen so often in a row, a little apart.

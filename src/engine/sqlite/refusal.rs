@@ -7,36 +7,26 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 
 use super::folder::DATABASE;
-
-/// Why a data folder cannot be used, and what to do.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(String);
-
-impl OpenError {
-    pub(super) fn new(text: impl Into<String>) -> Self {
-        OpenError(text.into())
-    }
-}
+use crate::engine::OpenError;
 
 pub(super) type OpenResult<T> = Result<T, OpenError>;
 
 pub(super) fn unusable(data_dir: &Path, what: &str, error: &std::io::Error) -> OpenError {
-    OpenError(format!(
+    OpenError::new(format!(
         "the data folder {} {what}: {error}. Check its path, its permissions and the room on its disk, or choose another --data-dir",
         data_dir.display()
     ))
 }
 
 pub(super) fn damaged(path: &Path, what: &str) -> OpenError {
-    OpenError(format!(
+    OpenError::new(format!(
         "{} is damaged: {what}. Nothing was changed. Restore the data folder from a copy, try `sqlite3 FILE .recover`, or move it away to begin a new log",
         path.display()
     ))
 }
 
 pub(super) fn full(data_dir: &Path) -> OpenError {
-    OpenError(format!(
+    OpenError::new(format!(
         "the disk with the data folder {} is full. Nothing was lost; make room, then start again",
         data_dir.display()
     ))
@@ -55,10 +45,10 @@ pub(super) fn of_opening(data_dir: &Path, fault: impl Into<OpenFault>) -> OpenEr
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             damaged(&data_dir.join(DATABASE), &fault.to_string())
         }
-        Some(ErrorCode::DatabaseBusy) => OpenError(format!(
+        Some(ErrorCode::DatabaseBusy) => OpenError::new(format!(
             "the database in {folder} is in use by another program: {fault}"
         )),
-        _ => OpenError(format!(
+        _ => OpenError::new(format!(
             "the data folder {folder} cannot be used: {fault}. Check its permissions and the room on its disk"
         )),
     }

@@ -17,11 +17,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::append::Appending;
 use super::health::Health;
-use super::refusal::OpenError;
 use super::reserve::{self, Reserve};
 use super::state::State;
 use super::trim::{Budget, Due};
 use super::{fault, index};
+use crate::engine::OpenError;
 use crate::engine::memory::too_many_ids;
 use crate::engine::{Appended, LogState, Moment, Retention, TrimStep};
 use crate::error::{ErrorKind, Result};

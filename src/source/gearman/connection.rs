@@ -2,9 +2,10 @@
 //!
 //! Invariants:
 //! - every wait for the server has a bound;
-//! - the server handles a connection's packets in their order, so an answer says that all before it
-//!   has arrived.
+//! - the server handles the packets of a connection in their order, so an answer shows that all
+//!   packets before it have arrived.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,117 +16,151 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 use tokio_util::codec::FramedRead;
 
-use super::packet::{Job, Packets, Request, Response};
+use super::packet::{GearmanJob, PacketDecoder, ServerResponse, WorkerRequest};
 use crate::limits;
-use crate::source::SourceFault;
+use crate::source::work::SourceError;
 
-pub(super) struct Connection {
-    responses: FramedRead<OwnedReadHalf, Packets>,
+pub(super) struct GearmanConnection {
+    responses: FramedRead<OwnedReadHalf, PacketDecoder>,
     requests: OwnedWriteHalf,
 }
 
-impl Connection {
-    /// Connects, and says which function is served.
+impl GearmanConnection {
+    /// Connects, and registers the function with the job server.
     pub(super) async fn open(
         server: &str,
         function: &str,
         max_body_bytes: usize,
-    ) -> Result<Self, SourceFault> {
-        let connecting = timeout(limits::GEARMAN_CONNECT_TIMEOUT, TcpStream::connect(server)).await;
-        let stream = connecting
-            .map_err(|_| SourceFault::new(format!("{server} did not answer in time")))?
-            .map_err(|fault| SourceFault::new(format!("{server} cannot be reached: {fault}")))?;
-        let _ = stream.set_nodelay(true);
-        let (responses, requests) = stream.into_split();
-        let mut connection = Connection {
-            responses: FramedRead::new(responses, Packets::new(max_body_bytes)),
+    ) -> Result<Self, SourceError> {
+        let (responses, requests) = connect(server).await?.into_split();
+        let decoder = PacketDecoder::new(max_body_bytes);
+        let mut connection = GearmanConnection {
+            responses: FramedRead::new(responses, decoder),
             requests,
         };
-        connection
-            .send([
-                Request::SetClientId { name: "vidette" },
-                Request::CanDo { function },
-            ])
-            .await?;
+
+        // The name is for people who look at the job server's list of workers.
+        let name = WorkerRequest::SetClientId { name: "vidette" };
+        let can_do = WorkerRequest::CanDo { function };
+        connection.send([name, can_do]).await?;
         Ok(connection)
     }
 
     pub(super) async fn send<'a>(
         &mut self,
-        requests: impl IntoIterator<Item = Request<'a>>,
-    ) -> Result<(), SourceFault> {
+        requests: impl IntoIterator<Item = WorkerRequest<'a>>,
+    ) -> Result<(), SourceError> {
         let mut bytes = BytesMut::new();
-        requests
-            .into_iter()
-            .for_each(|request| request.encode(&mut bytes));
-        match timeout(
-            limits::GEARMAN_REPLY_TIMEOUT,
-            self.requests.write_all(&bytes),
-        )
-        .await
-        {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(fault)) => Err(SourceFault::new(format!(
-                "the connection to the job server broke: {fault}"
-            ))),
-            Err(_) => Err(SourceFault::new("the job server takes nothing")),
+        for request in requests {
+            request.encode(&mut bytes);
         }
+
+        // A job server that reads nothing would otherwise hold the source for ever.
+        let writing = self.requests.write_all(&bytes);
+        let written = timeout(limits::GEARMAN_REPLY_TIMEOUT, writing).await;
+        Ok(written.map_err(|_| accepts_nothing())??)
     }
 
-    /// Asks for so many jobs at once. Fewer, or none, when there are not as many.
-    pub(super) async fn grab(&mut self, jobs: usize) -> Result<Vec<Job>, SourceFault> {
-        self.send(std::iter::repeat_n(Request::GrabJob, jobs))
-            .await?;
+    /// Asks for so many jobs at once. Returns fewer, or none, when there are not as many.
+    pub(super) async fn grab(&mut self, jobs: usize) -> Result<Vec<GearmanJob>, SourceError> {
+        // All requests go out before the first answer is read, so that a full queue costs one
+        // round trip.
+        let requests = std::iter::repeat_n(WorkerRequest::GrabJob, jobs);
+        self.send(requests).await?;
+
         let (mut grabbed, mut unanswered) = (Vec::new(), jobs);
         while unanswered > 0 {
-            match self.answer(limits::GEARMAN_REPLY_TIMEOUT).await? {
-                Some(Response::Job(job)) => grabbed.push(job),
-                Some(Response::NoJob) => {}
-                Some(_) => continue,
-                None => return Err(SourceFault::new("the job server does not answer")),
+            match self.reply().await? {
+                ServerResponse::Job(job) => grabbed.push(job),
+                ServerResponse::NoJob => {}
+                // Left over from before, such as a second notification of a job.
+                _ => continue,
             }
             unanswered -= 1;
         }
         Ok(grabbed)
     }
 
-    /// Waits until there may be a job, but not for ever: then it asks whether the server is still
-    /// there.
-    pub(super) async fn sleep(&mut self) -> Result<(), SourceFault> {
-        self.send([Request::PreSleep]).await?;
-        let mut patience = limits::GEARMAN_IDLE;
-        loop {
-            match self.answer(patience).await? {
-                Some(Response::Noop | Response::Echo) => return Ok(()),
-                Some(_) => {}
-                None if patience == limits::GEARMAN_IDLE => {
-                    self.send([Request::Echo { data: b"vidette" }]).await?;
-                    patience = limits::GEARMAN_REPLY_TIMEOUT;
-                }
-                None => return Err(SourceFault::new("the job server does not answer")),
+    /// Waits until there may be a job. When none is announced for [`limits::GEARMAN_IDLE`] it
+    /// checks that the server is still there.
+    pub(super) async fn sleep(&mut self) -> Result<(), SourceError> {
+        self.send([WorkerRequest::PreSleep]).await?;
+        while let Some(response) = self.next(limits::GEARMAN_IDLE).await? {
+            if wakes(&response) {
+                return Ok(());
             }
         }
+
+        // A silent server may be idle or gone: an echo tells them apart.
+        let echo = WorkerRequest::Echo { data: b"vidette" };
+        self.send([echo]).await?;
+        while !wakes(&self.reply().await?) {}
+        Ok(())
     }
 
-    /// The next packet, or `None` when there is none in time.
-    async fn answer(&mut self, within: Duration) -> Result<Option<Response>, SourceFault> {
-        let response = match timeout(within, self.responses.next()).await {
-            Err(_) => return Ok(None),
-            Ok(None) => return Err(SourceFault::new("the job server closed the connection")),
-            Ok(Some(response)) => response?,
+    /// The next packet, which has to come soon.
+    async fn reply(&mut self) -> Result<ServerResponse, SourceError> {
+        let response = self.next(limits::GEARMAN_REPLY_TIMEOUT).await?;
+        response.ok_or_else(silent)
+    }
+
+    /// The next packet, or `None` when none comes in time.
+    async fn next(&mut self, within: Duration) -> Result<Option<ServerResponse>, SourceError> {
+        let Ok(response) = timeout(within, self.responses.next()).await else {
+            return Ok(None);
         };
-        match &response {
-            // It knows a job no more that it gave; the job is in the log all the same.
-            Response::Error { code, text } if code == "JOB_NOT_FOUND" => {
-                tracing::debug!(text, "the job server had forgotten a job that it gave");
-            }
-            Response::Error { code, text } => {
-                return Err(SourceFault::new(format!(
-                    "the job server refuses: {code}: {text}"
-                )));
-            }
-            _ => {}
+        let response = response.ok_or_else(closed)??;
+
+        // Any packet may be an error that belongs to an earlier request.
+        if let ServerResponse::Error { code, text } = &response {
+            check_error(code, text)?;
         }
         Ok(Some(response))
     }
+}
+
+async fn connect(server: &str) -> Result<TcpStream, SourceError> {
+    let connecting = timeout(limits::GEARMAN_CONNECT_TIMEOUT, TcpStream::connect(server));
+    let connected = connecting.await.map_err(|_| timed_out(server))?;
+    let stream = connected.map_err(|error| unreachable(server, &error))?;
+
+    // Packets are written whole; waiting to gather more would only delay them.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+fn wakes(response: &ServerResponse) -> bool {
+    matches!(response, ServerResponse::Noop | ServerResponse::Echo)
+}
+
+/// A job server that has forgotten a job answers with an error to its result. The event of that job
+/// is in the log, so nothing is lost.
+fn check_error(code: &str, text: &str) -> Result<(), SourceError> {
+    if code == "JOB_NOT_FOUND" {
+        tracing::debug!(text, "the job server has forgotten a job that it gave");
+        return Ok(());
+    }
+    Err(SourceError::new(format!(
+        "the job server reports an error: {code}: {text}"
+    )))
+}
+
+fn timed_out(server: &str) -> SourceError {
+    SourceError::new(format!("{server} did not accept the connection in time"))
+}
+
+fn unreachable(server: &str, error: &io::Error) -> SourceError {
+    SourceError::new(format!("failed to connect to {server}: {error}"))
+}
+
+fn silent() -> SourceError {
+    SourceError::new("the job server does not answer")
+}
+
+fn closed() -> SourceError {
+    SourceError::new("the job server closed the connection")
+}
+
+fn accepts_nothing() -> SourceError {
+    SourceError::new("the job server reads nothing from the connection")
 }

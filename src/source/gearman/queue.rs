@@ -1,6 +1,8 @@
 //! How many jobs wait, by the job server's text protocol on a connection of its own.
 //!
-//! Invariant: whatever goes wrong here only leaves the number unknown.
+//! Invariant: an error here only leaves the number unknown.
+
+use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -8,31 +10,29 @@ use tokio::time::timeout;
 
 use crate::limits;
 
-/// Jobs of a function that no worker has yet.
+/// Jobs of a function that no worker has taken yet.
 pub(super) async fn waiting_jobs(server: &str, function: &str) -> Option<u64> {
-    let status = timeout(limits::GEARMAN_STATUS_TIMEOUT, status(server))
-        .await
-        .ok()?
-        .ok()?;
+    let status = timeout(limits::GEARMAN_STATUS_TIMEOUT, status(server)).await;
+    let status = status.ok()?.ok()?;
     status.lines().find_map(|line| waiting_in(line, function))
 }
 
-async fn status(server: &str) -> std::io::Result<String> {
+async fn status(server: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(server).await?;
     stream.write_all(b"status\n").await?;
+
+    // The answer ends with a line of one dot.
     let mut stream = stream.take(limits::GEARMAN_STATUS_BYTES);
     let mut answer = Vec::new();
     while !answer.ends_with(b"\n.\n") && stream.read_buf(&mut answer).await? > 0 {}
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// `FUNCTION TOTAL RUNNING WORKERS`, with tabs between them.
+/// Reads `FUNCTION TOTAL RUNNING WORKERS`, separated by tabs.
 fn waiting_in(line: &str, function: &str) -> Option<u64> {
-    let mut numbers = line
-        .strip_prefix(function)?
-        .strip_prefix('\t')?
-        .split('\t')
-        .map(str::parse::<u64>);
+    // The tab belongs to the name, or one function's name could be the beginning of another's.
+    let numbers = line.strip_prefix(function)?.strip_prefix('\t')?;
+    let mut numbers = numbers.split('\t').map(str::parse::<u64>);
     let (total, running) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     Some(total.saturating_sub(running))
 }

@@ -3,65 +3,70 @@
 //! Invariants:
 //! - the data of the event is the job's workload, byte for byte;
 //! - a job that is given again has the same id, and two jobs have different ones. The client's
-//!   unique id is used as it is. Where there is none, the handle alone would not do: a job server
-//!   counts handles from 1 again when it is restarted, and so would take a new job for an old one.
-//!   The id is then made of function, server, handle and workload;
-//! - nothing but the content of a job makes it a refusal.
+//!   unique id is used as it is. Where there is none, the handle alone would not be enough: a job
+//!   server counts handles from 1 again after a restart, so a new job would be taken for an old
+//!   one. The id is then made of function, server, handle and workload;
+//! - only the content of a job can make it a dead letter.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::packet::Job;
-use crate::config::GearmanConfig;
+use super::WorkerPlan;
+use super::packet::GearmanJob;
+use crate::config::TopicTemplate;
 use crate::event::{EventParts, NewEvent};
 use crate::limits;
 use crate::source::fingerprint::fingerprint;
-use crate::source::state::clip;
-use crate::source::{DeadLetter, Pulled};
+use crate::source::text::clip;
+use crate::source::work::{DeadLetter, Pulled};
 
-/// By this a client asks the job server to take the workload for the unique id.
+/// With this unique id a client asks the job server to use the workload as the unique id.
 const UNIQUE_IS_WORKLOAD: &str = "-";
 
 /// What a job becomes.
-pub(super) fn pulled(
-    job: &Job,
-    config: &GearmanConfig,
-    server: &str,
-    max_event_bytes: usize,
-) -> Pulled {
-    let id = id_of(job, &config.function, server);
-    match event(job, config, &id, max_event_bytes) {
+pub(super) fn pulled(job: &GearmanJob, plan: &WorkerPlan) -> Pulled {
+    let id = id_of(job, &plan.config.function, &plan.server);
+    match event(job, plan, &id) {
         Ok(event) => Pulled::Event(event),
         Err(reason) => Pulled::Refused(DeadLetter {
+            // It may quote the workload, whose names can be of any length.
             reason: clip(&reason),
-            content: job
-                .workload
-                .slice(..job.workload.len().min(max_event_bytes)),
-            headers: vec![
-                ("function".to_owned(), config.function.clone()),
-                ("handle".to_owned(), text(&job.handle)),
-                ("unique".to_owned(), text(&job.unique)),
-                ("workload_bytes".to_owned(), job.workload_bytes.to_string()),
-            ],
+            content: beginning(&job.workload, plan.max_event_bytes),
+            headers: headers(job, &plan.config.function),
             id: Some(id),
         }),
     }
 }
 
-fn text(bytes: &[u8]) -> String {
-    clip(&String::from_utf8_lossy(
-        &bytes[..bytes.len().min(limits::GEARMAN_NAME_BYTES)],
-    ))
+/// The headers of a dead letter.
+fn headers(job: &GearmanJob, function: &str) -> Vec<(String, String)> {
+    vec![
+        ("function".to_owned(), function.to_owned()),
+        ("handle".to_owned(), text(&job.handle)),
+        ("unique".to_owned(), text(&job.unique)),
+        ("workload_bytes".to_owned(), job.workload_bytes.to_string()),
+    ]
 }
 
-fn id_of(job: &Job, function: &str, server: &str) -> Arc<str> {
-    let unique = std::str::from_utf8(&job.unique).unwrap_or_default();
-    let is_id = unique.len() <= limits::MAX_ID_BYTES && !unique.contains(char::is_control);
-    if !unique.is_empty() && unique != UNIQUE_IS_WORKLOAD && is_id {
+fn text(bytes: &Bytes) -> String {
+    let kept = beginning(bytes, limits::GEARMAN_NAME_BYTES);
+    clip(&String::from_utf8_lossy(&kept))
+}
+
+fn beginning(bytes: &Bytes, max_bytes: usize) -> Bytes {
+    bytes.slice(..bytes.len().min(max_bytes))
+}
+
+fn id_of(job: &GearmanJob, function: &str, server: &str) -> Arc<str> {
+    // The producer knows best which jobs are the same.
+    if let Some(unique) = usable_unique(&job.unique) {
         return unique.into();
     }
+
+    // The same job has the same parts when it is given again, and another job has other ones.
     let parts = [
         function.as_bytes(),
         server.as_bytes(),
@@ -72,73 +77,98 @@ fn id_of(job: &Job, function: &str, server: &str) -> Arc<str> {
     format!("gearman:{}", fingerprint(&parts)).into()
 }
 
-fn event(
-    job: &Job,
-    config: &GearmanConfig,
-    id: &str,
-    max_event_bytes: usize,
-) -> Result<NewEvent, String> {
-    if job.workload_bytes > max_event_bytes as u64 {
-        let length = job.workload_bytes;
-        return Err(format!(
-            "the workload has {length} bytes; at most {max_event_bytes} are taken (max_event_bytes)"
-        ));
-    }
-    let topic = topic_of(&job.workload, config)?;
+/// The client's unique id, where it can be the id of an event.
+fn usable_unique(unique: &[u8]) -> Option<&str> {
+    let unique = std::str::from_utf8(unique).ok()?;
+    // What cannot be an id of an event still is part of the derived one.
+    let is_id = unique.len() <= limits::MAX_ID_BYTES && !unique.contains(char::is_control);
+    (is_id && !unique.is_empty() && unique != UNIQUE_IS_WORKLOAD).then_some(unique)
+}
+
+fn event(job: &GearmanJob, plan: &WorkerPlan, id: &str) -> Result<NewEvent, String> {
+    // A workload that is too long has been cut, so nothing in it can be trusted.
+    check_length(job.workload_bytes, plan.max_event_bytes)?;
     let parts = EventParts {
-        topic: &topic,
+        topic: &topic_of(&job.workload, &plan.config.topic)?,
         id: Some(id),
         data: job.workload.clone(),
         ..EventParts::default()
     };
-    NewEvent::check(parts, max_event_bytes).map_err(|fault| fault.to_string())
+    NewEvent::check(parts, plan.max_event_bytes).map_err(|error| error.to_string())
 }
 
-fn topic_of(workload: &[u8], config: &GearmanConfig) -> Result<String, String> {
-    let template = &config.topic;
+fn check_length(bytes: u64, max_event_bytes: usize) -> Result<(), String> {
+    if bytes <= max_event_bytes as u64 {
+        return Ok(());
+    }
+    Err(format!(
+        "the workload has {bytes} bytes; at most {max_event_bytes} are allowed \
+         (limits.max_event_bytes)"
+    ))
+}
+
+fn topic_of(workload: &[u8], template: &TopicTemplate) -> Result<String, String> {
     if !template.has_fields() {
         return Ok(template.to_string());
     }
-    let fields: HashMap<String, &RawValue> = serde_json::from_slice(workload).map_err(|fault| {
-        format!(
-            "the workload is not a JSON object, and the topic {template} needs its fields: {fault}"
-        )
-    })?;
-    template.fill(|name| match fields.get(name).map(|value| value.get()) {
-        None => Err(format!(
-            "the workload has no field {name:?}, which the topic {template} needs"
-        )),
-        Some(string) if string.starts_with('"') => {
-            serde_json::from_str(string).map_err(|fault| fault.to_string())
-        }
-        Some(other) if other.starts_with(['{', '[']) || other == "null" => Err(format!(
-            "the field {name:?} is neither a text nor a number, and the topic {template} needs it"
-        )),
-        Some(as_written) => Ok(as_written.to_owned()),
+
+    // Values stay as they were written: a number must not lose digits on its way into a topic.
+    let fields: HashMap<String, &RawValue> =
+        serde_json::from_slice(workload).map_err(|error| not_an_object(template, &error))?;
+
+    // The template's text has been checked; whether the whole is a topic depends on the fields.
+    template.fill(|name| {
+        let value = fields.get(name).map(|value| value.get());
+        field_text(name, value, template)
     })
+}
+
+/// A field's value as a part of a topic: texts without their quotes, numbers as they were written.
+fn field_text(name: &str, value: Option<&str>, template: &TopicTemplate) -> Result<String, String> {
+    match value {
+        None => Err(missing_field(name, template)),
+        Some(string) if string.starts_with('"') => {
+            serde_json::from_str(string).map_err(|error| error.to_string())
+        }
+        Some(other) if other.starts_with(['{', '[']) || other == "null" => {
+            Err(wrong_field(name, template))
+        }
+        Some(as_written) => Ok(as_written.to_owned()),
+    }
+}
+
+fn not_an_object(template: &TopicTemplate, error: &serde_json::Error) -> String {
+    format!("the workload is not a JSON object, and the topic {template} needs its fields: {error}")
+}
+
+fn missing_field(name: &str, template: &TopicTemplate) -> String {
+    format!("the workload has no field {name:?}, which the topic {template} needs")
+}
+
+fn wrong_field(name: &str, template: &TopicTemplate) -> String {
+    format!("the field {name:?} is neither a text nor a number, and the topic {template} needs it")
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::config::{Config, Overrides};
 
     const MAX_EVENT_BYTES: usize = 100;
 
-    fn config(topic: &str) -> GearmanConfig {
+    fn plan(topic: &str) -> WorkerPlan {
         let text = format!("[[source.gearman]]\nfunction = \"getmsg\"\ntopic = \"{topic}\"");
-        Config::parse(&text, Overrides::default())
-            .expect("a configuration")
-            .sources
-            .gearman
-            .remove(0)
+        let config = Config::parse(&text, Overrides::default()).expect("a configuration");
+        WorkerPlan {
+            config: Arc::new(config.sources.gearman[0].clone()),
+            server: "a:4730".to_owned(),
+            max_event_bytes: MAX_EVENT_BYTES,
+        }
     }
 
-    fn job(handle: &str, unique: &str, workload: &str) -> Job {
+    fn job(handle: &str, unique: &str, workload: &str) -> GearmanJob {
         let part = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        Job {
+        GearmanJob {
             handle: part(handle),
             unique: part(unique),
             workload: part(workload),
@@ -147,12 +177,7 @@ mod tests {
     }
 
     fn topic(template: &str, workload: &str) -> Result<String, String> {
-        match pulled(
-            &job("H:a:1", "u1", workload),
-            &config(template),
-            "a:4730",
-            MAX_EVENT_BYTES,
-        ) {
+        match pulled(&job("H:a:1", "u1", workload), &plan(template)) {
             Pulled::Event(event) => Ok(event.topic.to_string()),
             Pulled::Refused(letter) => Err(letter.reason),
         }
@@ -192,8 +217,8 @@ mod tests {
             (r#"{"doorno":""}"#, "empty token"),
             (r#"{"doorno":">"}"#, "wildcard"),
         ] {
-            let told = topic("door.{doorno}", workload).expect_err(workload);
-            assert!(told.contains(reason), "{workload}: {told}");
+            let error = topic("door.{doorno}", workload).expect_err(workload);
+            assert!(error.contains(reason), "{workload}: {error}");
         }
         assert!(
             topic("{doorno}.x", r#"{"doorno":"vidette"}"#)
@@ -206,8 +231,7 @@ mod tests {
     fn a_job_that_is_too_large_is_refused_with_its_beginning() {
         let mut large = job("H:a:1", "u1", &"x".repeat(MAX_EVENT_BYTES + 10));
         large.workload_bytes = 1_000_000;
-        let Pulled::Refused(letter) = pulled(&large, &config("doors"), "a:4730", MAX_EVENT_BYTES)
-        else {
+        let Pulled::Refused(letter) = pulled(&large, &plan("doors")) else {
             panic!("it is too large");
         };
         assert!(letter.reason.contains("1000000 bytes"), "{}", letter.reason);

@@ -1,50 +1,54 @@
 //! Rows of an outbox table of PostgreSQL, each of which becomes one event.
 //!
-//! An application writes a row to the outbox in the transaction of what it tells; the event comes
-//! into being with the commit, or not at all. Which rows are done is kept with each row
-//! (`outcome`), not as one position for all: a row that waits is found however late its transaction
-//! commits, and no other transaction of the server is ever waited for. Rows are read in the order
-//! of their ids among those that are visible. Whoever has seen a committed row and writes another
-//! one gets a higher id, and whoever sees that one sees the first: so what depends on something
-//! comes after it.
+//! An application writes a row to the outbox in the same transaction as the change that the row
+//! reports; the event comes into being with the commit, or not at all. Which rows are done is kept
+//! with each row (`outcome`), not as one position for all: a waiting row is found however late its
+//! transaction commits, and the gateway never waits for another transaction of the server. Rows are
+//! read in the order of their ids among those that are visible. Whoever has seen a committed row
+//! and writes another one gets a higher id, and whoever sees the second row sees the first: so an
+//! event that depends on another one comes after it.
 //!
 //! Invariants:
-//! - a row is marked, or deleted, after its event is durable; so a row is never skipped;
-//! - a row has a random id of its own, its event's id, by which the event is known when the row is
-//!   offered again. The driver knows what a lost acknowledgement left behind, however long ago; so
-//!   a row never becomes two events;
-//! - one gateway reads an outbox, by a lock that ends with its connection.
+//! - a row is marked, or deleted, after its event is durable, so no row is skipped;
+//! - a row has a random id of its own, which is its event's id and identifies the event when the
+//!   row is offered again. The driver knows the ids whose acknowledgement was lost, however long
+//!   ago, so no row becomes two events;
+//! - one gateway reads an outbox, guarded by a lock that ends with its connection.
 //!
-//! What does not hold: a database that goes back in time (a backup, a standby that had not got
-//! everything yet) has forgotten marks too, and offers those rows again. Within
-//! `retention.dedupe_window` their events are known; later they come a second time, with the same
-//! id. A log that goes back in time has lost events whose rows are marked; setting their `outcome`
-//! to NULL publishes them again. docs/sources.md says how.
+//! Limits: a database that goes back in time (a backup, a standby that had not received everything)
+//! has lost marks too, and offers those rows again. Within `retention.dedupe_window` their events
+//! are recognized; later they come a second time, with the same id. A log that goes back in time
+//! has lost events whose rows are marked; setting their `outcome` to NULL publishes them again.
+//! docs/sources.md says how.
 
-mod fault;
+mod error;
 mod rows;
 pub(crate) mod schema;
 mod session;
 mod sql;
+mod template;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use tokio_postgres::Row;
 
-use super::{MakeSource, Outcome, Pulled, Source, SourceFault, SourceState};
+use super::state::SourceState;
+use super::work::{MakeSource, Pulled, Source, SourceError, WorkOutcome};
 use crate::bus::Bus;
 use crate::config::PostgresConfig;
 use crate::limits;
-use fault::PostgresFault;
-use session::{Done, Session};
+use error::PostgresError;
+use rows::{FinishedRows, RowKey};
+use session::PostgresSession;
 
-/// What runs an outbox.
+/// The source of one outbox.
 pub(super) fn plan(config: &PostgresConfig, bus: &Bus) -> (Arc<SourceState>, MakeSource) {
     let (config, bus) = (Arc::new(config.clone()), bus.clone());
     let state = SourceState::new(&config.name, "postgres");
     let make =
-        move || -> Box<dyn Source> { Box::new(PostgresSource::new(config.clone(), bus.clone())) };
+        move || Box::new(PostgresSource::new(config.clone(), bus.clone())) as Box<dyn Source>;
     (Arc::new(state), Box::new(make))
 }
 
@@ -52,17 +56,17 @@ pub(super) fn plan(config: &PostgresConfig, bus: &Bus) -> (Arc<SourceState>, Mak
 struct PostgresSource {
     config: Arc<PostgresConfig>,
     bus: Bus,
-    session: Option<Session>,
-    /// The rows that were pulled and not acknowledged yet.
-    taken: Vec<rows::Key>,
-    /// The last pull said that nothing waits.
+    session: Option<PostgresSession>,
+    /// The rows that were pulled and are not acknowledged yet.
+    taken: Vec<RowKey>,
+    /// The last pull found no row.
     is_idle: bool,
-    lag: Lag,
+    lag: OutboxLag,
 }
 
 /// How many rows wait, counted now and then.
 #[derive(Default)]
-struct Lag {
+struct OutboxLag {
     rows: u64,
     counted: Option<Instant>,
 }
@@ -75,64 +79,80 @@ impl PostgresSource {
             session: None,
             taken: Vec::new(),
             is_idle: false,
-            lag: Lag::default(),
+            lag: OutboxLag::default(),
         }
     }
 
-    async fn look(&mut self) -> Result<Vec<Pulled>, PostgresFault> {
-        let max_event_bytes = self.bus.options().max_event_bytes;
+    /// Reads the oldest waiting rows.
+    async fn read_rows(&mut self) -> Result<Vec<Pulled>, PostgresError> {
+        // Connecting here, not earlier, lets a database that is down delay only its own source.
         if self.session.is_none() {
-            self.session = Some(Session::open(&self.config).await?);
+            self.session = Some(PostgresSession::open(&self.config).await?);
         }
-        let session = self.session.as_ref().ok_or(PostgresFault::Closed)?;
-        let mut found = session.waiting(max_event_bytes).await?;
-        // It is said once, and at once, that nothing waits; only then there is time to wait for
-        // news.
-        if found.is_empty() && self.is_idle {
-            session.news(self.config.poll_interval).await?;
-            found = session.waiting(max_event_bytes).await?;
-        }
+        let session = self.session.as_ref().ok_or(PostgresError::Closed)?;
+        let max_event_bytes = self.bus.options().max_event_bytes;
+        let found = self.find_rows(session, max_event_bytes).await?;
         self.is_idle = found.is_empty();
         self.lag.update(session, found.len()).await?;
-        let (keys, pulled) = found
-            .iter()
-            .map(|row| rows::read(row, max_event_bytes))
-            .unzip();
+
+        // The keys are needed to mark the rows, in the order pulled.
+        let read = found.iter().map(|row| rows::read(row, max_event_bytes));
+        let (keys, pulled) = read.unzip();
         self.taken = keys;
         Ok(pulled)
     }
 
-    async fn finish(&mut self, outcomes: Vec<Outcome>) -> Result<(), PostgresFault> {
-        let session = self.session.as_ref().ok_or(PostgresFault::Closed)?;
-        let (mut marked, mut deleted) = (Done::default(), Done::default());
-        for (key, outcome) in self.taken.drain(..).zip(outcomes) {
-            match outcome {
-                Outcome::Published(_) if self.config.delete_after_publish => {
-                    deleted.push(key, String::new());
-                }
-                Outcome::Published(receipt) => {
-                    marked.push(key, self.bus.cursor(receipt.vid).to_string());
-                }
-                Outcome::Refused(reason) => marked.push(key, format!("refused: {reason}")),
-            }
+    async fn find_rows(
+        &self,
+        session: &PostgresSession,
+        max_event_bytes: usize,
+    ) -> Result<Vec<Row>, PostgresError> {
+        let found = session.waiting(max_event_bytes).await?;
+
+        // The first empty answer is passed on at once, so that the source shows as up and idle;
+        // only the next pull waits for a notification.
+        if !found.is_empty() || !self.is_idle {
+            return Ok(found);
         }
+        session.notified(self.config.poll_interval).await?;
+        session.waiting(max_event_bytes).await
+    }
+
+    /// Marks or deletes the rows that were pulled last.
+    async fn finish_rows(&mut self, outcomes: Vec<WorkOutcome>) -> Result<(), PostgresError> {
+        let (marked, deleted) = self.sort_out(outcomes);
+        let session = self.session.as_ref().ok_or(PostgresError::Closed)?;
         session.mark(&marked).await?;
         session.delete(&deleted).await
+    }
+
+    /// The rows to mark, and the rows to delete.
+    fn sort_out(&mut self, outcomes: Vec<WorkOutcome>) -> (FinishedRows, FinishedRows) {
+        let (mut marked, mut deleted) = (FinishedRows::default(), FinishedRows::default());
+        for (key, outcome) in self.taken.drain(..).zip(outcomes) {
+            match outcome {
+                // Dead letters keep their rows even then, so that nothing is lost to a mistake.
+                WorkOutcome::Published(_) if self.config.delete_after_publish => {
+                    deleted.push(key, String::new());
+                }
+                WorkOutcome::Published(receipt) => {
+                    marked.push(key, self.bus.cursor(receipt.vid).to_string());
+                }
+                WorkOutcome::Refused(reason) => marked.push(key, format!("refused: {reason}")),
+            }
+        }
+        (marked, deleted)
     }
 }
 
 #[async_trait]
 impl Source for PostgresSource {
-    async fn pull(&mut self) -> Result<Vec<Pulled>, SourceFault> {
-        self.look()
-            .await
-            .map_err(|fault| SourceFault::new(fault.to_string()))
+    async fn pull(&mut self) -> Result<Vec<Pulled>, SourceError> {
+        Ok(self.read_rows().await?)
     }
 
-    async fn acknowledge(&mut self, outcomes: Vec<Outcome>) -> Result<(), SourceFault> {
-        self.finish(outcomes)
-            .await
-            .map_err(|fault| SourceFault::new(fault.to_string()))
+    async fn acknowledge(&mut self, outcomes: Vec<WorkOutcome>) -> Result<(), SourceError> {
+        Ok(self.finish_rows(outcomes).await?)
     }
 
     fn lag(&self) -> Option<u64> {
@@ -140,19 +160,32 @@ impl Source for PostgresSource {
     }
 }
 
-impl Lag {
-    /// A batch that is not full is all there is; otherwise the rows are counted, but not for each
-    /// batch.
-    async fn update(&mut self, session: &Session, found: usize) -> Result<(), PostgresFault> {
+impl From<PostgresError> for SourceError {
+    fn from(error: PostgresError) -> Self {
+        SourceError::new(error.to_string())
+    }
+}
+
+impl OutboxLag {
+    /// A batch that is not full holds all the rows that wait. Otherwise they are counted, but not
+    /// for each batch.
+    async fn update(
+        &mut self,
+        session: &PostgresSession,
+        found: usize,
+    ) -> Result<(), PostgresError> {
         if found < limits::SOURCE_BATCH_EVENTS / 2 {
             self.rows = found as u64;
-        } else if self
-            .counted
-            .is_none_or(|at| at.elapsed() >= limits::DATABASE_LAG_INTERVAL)
-        {
+        } else if self.is_due() {
+            // Counting reads the whole index of waiting rows.
             self.rows = session.count_waiting().await?;
             self.counted = Some(Instant::now());
         }
         Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        let interval = limits::DATABASE_LAG_INTERVAL;
+        self.counted.is_none_or(|at| at.elapsed() >= interval)
     }
 }

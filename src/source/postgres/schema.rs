@@ -1,27 +1,29 @@
 //! The outbox in SQL, as `vidette source postgres init --print` shows it.
 //!
 //! Invariants:
-//! - what is printed can be applied again at any time and changes nothing then;
+//! - what is printed can be applied again at any time, and then changes nothing;
 //! - every name and text of the user's is quoted.
 
 use std::fmt;
-use std::str::FromStr;
 
-use crate::config::{TableName, is_name, quote_name};
+use crate::config::{TableName, quote_name};
 
-/// The channel on which the trigger of this table tells of new rows.
+pub(crate) use super::template::RowTemplate;
+
+/// The channel on which the trigger of this table announces new rows.
 pub(super) fn channel(table_oid: u32) -> String {
     format!("vidette_{table_oid}")
 }
 
 /// What the data column holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub(crate) enum DataType {
     /// Any text, kept as it is written.
     Text,
     /// JSON, checked when it is written and kept as it is.
     Json,
-    /// JSON, without its white space and the order of its fields.
+    /// JSON, kept without its white space and the order of its fields.
     Jsonb,
     /// Any bytes.
     Bytea,
@@ -47,34 +49,36 @@ impl DataType {
     }
 }
 
-/// A table that somebody writes already, each new row of which is to be an event.
+/// A table of the user's, each new row of which is to be an event.
 #[derive(Debug, Clone)]
-pub(crate) struct Watched {
+pub(crate) struct WatchedTable {
     /// The table.
     pub(crate) table: TableName,
-    /// Of its rows.
-    pub(crate) topic: Template,
-    /// Of its rows.
-    pub(crate) kind: Option<Template>,
+    /// The topic of its rows.
+    pub(crate) topic: RowTemplate,
+    /// The type of its rows.
+    pub(crate) kind: Option<RowTemplate>,
 }
 
 /// What to print.
 #[derive(Debug, Clone)]
-pub(crate) struct Schema {
+pub(crate) struct OutboxSchema {
     /// The table that the gateway reads.
     pub(crate) outbox: TableName,
     /// What its data column holds.
     pub(crate) data: DataType,
-    /// Whom the gateway logs in as.
+    /// The role as which the gateway logs in.
     pub(crate) role: Option<String>,
     /// A table whose new rows are to be written to the outbox.
-    pub(crate) watched: Option<Watched>,
+    pub(crate) watched: Option<WatchedTable>,
 }
 
-impl fmt::Display for Schema {
+impl fmt::Display for OutboxSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // In one transaction, so that an error leaves nothing half made.
         f.write_str("BEGIN;\n\n")?;
-        self.write_outbox(f)?;
+        write_outbox(f, &self.outbox, self.data)?;
+        write_notifying(f, &self.outbox)?;
         if let Some(role) = &self.role {
             write_grants(f, &self.outbox, &quote_name(role))?;
         }
@@ -85,23 +89,18 @@ impl fmt::Display for Schema {
     }
 }
 
-impl Schema {
-    fn write_outbox(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Schema { outbox, data, .. } = self;
-        let (index, notify, data) = (
-            outbox.with_suffix("waiting"),
-            outbox.with_suffix("notify"),
-            data.sql(),
-        );
-        write!(
-            f,
-            "-- Each row becomes one event, once its transaction has committed. Writers give topic and data.
+fn write_outbox(f: &mut fmt::Formatter<'_>, outbox: &TableName, data: DataType) -> fmt::Result {
+    let (index, data) = (outbox.with_suffix("waiting").bare(), data.sql());
+    write!(
+        f,
+        "-- Each row becomes one event, once its transaction has committed. Writers give topic and
+-- data.
 CREATE TABLE IF NOT EXISTS {outbox} (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     event_id      uuid   NOT NULL DEFAULT gen_random_uuid(), -- the id of the event
     topic         text   NOT NULL,
     type          text,
-    content_type  text,   -- found from the data where there is none
+    content_type  text,   -- derived from the data where it is NULL
     headers       jsonb,  -- an object of texts
     data          {data} NOT NULL,
     written       timestamptz NOT NULL DEFAULT now(),
@@ -109,20 +108,26 @@ CREATE TABLE IF NOT EXISTS {outbox} (
 );
 CREATE INDEX IF NOT EXISTS {index} ON {outbox} (id) WHERE outcome IS NULL;
 
--- Tells the gateway that there are new rows. Without it they are found at the next poll_interval.
+"
+    )
+}
+
+fn write_notifying(f: &mut fmt::Formatter<'_>, outbox: &TableName) -> fmt::Result {
+    let notify = outbox.with_suffix("notify");
+    let trigger = notify.bare();
+    write!(
+        f,
+        "-- Notifies the gateway of new rows. Without it they are found at the next poll_interval.
 CREATE OR REPLACE FUNCTION {notify}() RETURNS trigger LANGUAGE plpgsql AS $vidette$
 BEGIN
     PERFORM pg_catalog.pg_notify('vidette_' || TG_RELID, '');
     RETURN NULL;
 END $vidette$;
-CREATE OR REPLACE TRIGGER {notify_trigger} AFTER INSERT ON {outbox}
+CREATE OR REPLACE TRIGGER {trigger} AFTER INSERT ON {outbox}
     FOR EACH STATEMENT EXECUTE FUNCTION {notify}();
 
-",
-            index = index.bare(),
-            notify_trigger = notify.bare(),
-        )
-    }
+"
+    )
 }
 
 fn write_grants(f: &mut fmt::Formatter<'_>, outbox: &TableName, role: &str) -> fmt::Result {
@@ -141,15 +146,40 @@ fn write_watching(
     f: &mut fmt::Formatter<'_>,
     outbox: &TableName,
     data: DataType,
-    Watched { table, topic, kind }: &Watched,
+    watched: &WatchedTable,
 ) -> fmt::Result {
-    let trigger = outbox.beside(&format!("vidette_from_{}", table.table()));
-    let kind = kind.as_ref().map_or("NULL".to_owned(), Template::text_sql);
+    let table = &watched.table;
+    let function = outbox.beside(&format!("vidette_from_{}", table.table()));
+    // A trigger lives in its table's schema, so its own name may not have one.
+    let trigger = function.bare();
+    write_watching_function(f, outbox, data, watched, &function)?;
     write!(
         f,
-        "-- Writes each new row of {table} to the outbox, in the transaction of whoever writes it. It runs with the rights
--- of its owner, so that those who write {table} need none on the outbox.
-CREATE OR REPLACE FUNCTION {trigger}() RETURNS trigger LANGUAGE plpgsql
+        "CREATE OR REPLACE TRIGGER {trigger}
+    AFTER INSERT ON {table} REFERENCING NEW TABLE AS vidette_new
+    FOR EACH STATEMENT EXECUTE FUNCTION {function}();
+
+"
+    )
+}
+
+fn write_watching_function(
+    f: &mut fmt::Formatter<'_>,
+    outbox: &TableName,
+    data: DataType,
+    WatchedTable { table, topic, kind }: &WatchedTable,
+    function: &TableName,
+) -> fmt::Result {
+    let topic = topic.topic_sql();
+    let kind = kind
+        .as_ref()
+        .map_or("NULL".to_owned(), RowTemplate::text_sql);
+    let data = data.of_json("row_to_json(r)::text");
+    write!(
+        f,
+        "-- Writes each new row of {table} to the outbox, in the transaction of its writer.
+-- It runs with the rights of its owner, so that those who write {table} need none on the outbox.
+CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $vidette$
 BEGIN
     INSERT INTO {outbox} (topic, type, content_type, data)
@@ -157,120 +187,6 @@ BEGIN
     FROM vidette_new AS r;
     RETURN NULL;
 END $vidette$;
-CREATE OR REPLACE TRIGGER {trigger_name} AFTER INSERT ON {table} REFERENCING NEW TABLE AS vidette_new
-    FOR EACH STATEMENT EXECUTE FUNCTION {trigger}();
-
-",
-        topic = topic.topic_sql(),
-        data = data.of_json("row_to_json(r)::text"),
-        trigger_name = trigger.bare(),
+"
     )
-}
-
-/// A text with columns of a row in braces: `door.{doorno}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Template(Vec<Part>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    Column(String),
-}
-
-impl FromStr for Template {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (mut parts, mut rest) = (Vec::new(), text);
-        while let Some((before, after)) = rest.split_once('{') {
-            let column = after
-                .split_once('}')
-                .filter(|(name, _)| is_name(name) && !name.contains('{'));
-            let Some((column, after)) = column else {
-                return Err(format!(
-                    "{text:?} has a brace that encloses no column, as door.{{doorno}} does"
-                ));
-            };
-            parts.extend([
-                Part::Text(before.to_owned()),
-                Part::Column(column.to_owned()),
-            ]);
-            rest = after;
-        }
-        if text.is_empty() || rest.contains('}') || text.contains('\0') {
-            return Err(format!("{text:?} is not a text as door.{{doorno}}"));
-        }
-        parts.push(Part::Text(rest.to_owned()));
-        Ok(Template(
-            parts
-                .into_iter()
-                .filter(|part| *part != Part::Text(String::new()))
-                .collect(),
-        ))
-    }
-}
-
-impl Template {
-    fn sql(&self, column: impl Fn(&str) -> String) -> String {
-        let parts = self.0.iter().map(|part| match part {
-            Part::Text(text) => quote_text(text),
-            Part::Column(name) => column(&quote_name(name)),
-        });
-        parts.collect::<Vec<_>>().join(" || ")
-    }
-
-    fn text_sql(&self) -> String {
-        self.sql(|name| format!("r.{name}::text"))
-    }
-
-    /// A value is one token of the topic whatever is in it, so that no row's writer ever fails for
-    /// its topic.
-    fn topic_sql(&self) -> String {
-        self.sql(|name| {
-            format!("coalesce(nullif(regexp_replace(r.{name}::text, '[[:space:][:cntrl:].*>]', '_', 'g'), ''), '_')")
-        })
-    }
-}
-
-/// A text that means the same whether or not backslashes escape. It may stand in a body quoted by
-/// `$vidette$`.
-fn quote_text(text: &str) -> String {
-    let text = text
-        .replace('\'', "''")
-        .replace('\\', "\\\\")
-        .replace("$vidette$", "$vidette\\$");
-    if text.contains('\\') {
-        format!("E'{text}'")
-    } else {
-        format!("'{text}'")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_template_is_texts_and_columns() {
-        let sql = |text: &str| text.parse::<Template>().expect("a template").text_sql();
-        assert_eq!(sql("opened"), "'opened'");
-        assert_eq!(sql("{kind}"), "r.\"kind\"::text");
-        assert_eq!(
-            sql("door.{no}.{ro\"om}.x'y\\"),
-            r#"'door.' || r."no"::text || '.' || r."ro""om"::text || E'.x''y\\'"#
-        );
-        for wrong in [
-            "",
-            "{",
-            "}",
-            "a{}",
-            "a{b",
-            "a}b",
-            "a{b{c}",
-            "{a\nb}",
-            "{$vidette$}",
-        ] {
-            assert!(wrong.parse::<Template>().is_err(), "{wrong:?}");
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! Publish requests, counted before they are decoded.
 //!
 //! Two bytes of protobuf can stand for 300 in memory. Invariants:
-//! - what has more events, or an event more headers, than may be is refused before anything is made
-//!   of it;
+//! - a request with too many events, or an event with too many headers, is refused before anything
+//!   is made of it;
 //! - what a message takes when it is decoded is paid from the memory budget, and given back with it.
 
 use bytes::Buf as _;
@@ -14,9 +14,12 @@ use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use super::encoded::SmallBuffers;
 use super::proto;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::event::too_many_headers;
 use crate::limits;
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
+use crate::transport::counted::too_many_events;
+use crate::transport::event_input::of_batch;
 
 /// A decoded event without its texts and data, in bytes, with what is made of it for the queue.
 const EVENT_BYTES: usize = 512;
@@ -41,18 +44,18 @@ impl Codec for PublishCodec {
     type Decoder = PublishDecoder;
 
     fn encoder(&mut self) -> Self::Encoder {
-        Plain::default().encoder()
+        PlainCodec::default().encoder()
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         PublishDecoder {
-            plain: Plain::default().decoder(),
+            plain: PlainCodec::default().decoder(),
             memory: self.0.clone(),
         }
     }
 }
 
-type Plain = SmallBuffers<proto::PublishResponse, proto::PublishRequest>;
+type PlainCodec = SmallBuffers<proto::PublishResponse, proto::PublishRequest>;
 
 pub(super) struct PublishDecoder {
     plain: ProstDecoder<proto::PublishRequest>,
@@ -69,9 +72,11 @@ impl Decoder for PublishDecoder {
     ) -> std::result::Result<Option<PaidRequest>, Status> {
         // The whole message lies in one piece of memory.
         let decoded_bytes = decoded_bytes(source.chunk())?;
-        let held = (decoded_bytes >= limits::PAID_FROM_BYTES)
-            .then(|| self.memory.reserve(MemoryKind::Decoded, decoded_bytes))
-            .transpose()?;
+        let held = if decoded_bytes >= limits::PAID_FROM_BYTES {
+            Some(self.memory.reserve(MemoryKind::Decoded, decoded_bytes)?)
+        } else {
+            None
+        };
         let message = self.plain.decode(source)?;
         Ok(message.map(|message| PaidRequest { message, held }))
     }
@@ -81,47 +86,50 @@ impl Decoder for PublishDecoder {
     }
 }
 
+// The numbers of the fields (proto/vidette/v1).
+/// `events` of `PublishRequest`.
+const EVENTS: u32 = 1;
+/// `headers` of `NewEvent`.
+const HEADERS: u32 = 8;
+
 /// What a `PublishRequest` takes in memory when it is decoded, about.
 ///
 /// # Errors
 /// Too large for too many events, a bad request for too many headers.
 fn decoded_bytes(message: &[u8]) -> Result<usize> {
-    const EVENTS: u32 = 1; // of PublishRequest
-    const HEADERS: u32 = 8; // of NewEvent
     let (mut events, mut headers) = (0, 0);
-    each_field(message, EVENTS, |event| {
-        events += 1;
-        if events > limits::MAX_BATCH_EVENTS {
-            let most = limits::MAX_BATCH_EVENTS;
-            return Err(Error::too_large(format!(
-                "the batch has more than {most} events; send less at once"
-            )));
+    each_value(message, EVENTS, |event| {
+        if events == limits::MAX_BATCH_EVENTS {
+            return Err(too_many_events());
         }
-        let mut of_event = 0;
-        each_field(event, HEADERS, |_| {
-            of_event += 1;
-            if of_event > limits::MAX_HEADERS {
-                let most = limits::MAX_HEADERS;
-                let fault = Error::bad_request(format!("more than {most} headers"));
-                return Err(fault.at(&format!("event {events} of the batch")));
-            }
-            Ok(())
-        })?;
-        headers += of_event;
+        headers += count_headers(event).map_err(|error| of_batch(error, events))?;
+        events += 1;
         Ok(())
     })?;
     Ok(message.len() + events * EVENT_BYTES + headers * HEADER_BYTES)
 }
 
-/// Looks at each value of a field of bytes or messages. Where a message cannot be read it ends:
-/// whoever decodes it says so, and makes nothing of what is behind.
-fn each_field(
+fn count_headers(event: &[u8]) -> Result<usize> {
+    let mut headers = 0;
+    each_value(event, HEADERS, |_| {
+        headers += 1;
+        if headers > limits::MAX_HEADERS {
+            return Err(too_many_headers());
+        }
+        Ok(())
+    })?;
+    Ok(headers)
+}
+
+/// Visits each value of a field of bytes or messages. Ends where the message cannot be read: its
+/// decoder reports that, and makes nothing of what follows.
+fn each_value(
     mut message: &[u8],
     field: u32,
-    mut look: impl FnMut(&[u8]) -> Result<()>,
+    mut visit: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     while let Ok(Some(value)) = next_value(&mut message, field) {
-        look(value)?;
+        visit(value)?;
     }
     Ok(())
 }
@@ -138,11 +146,11 @@ fn next_value<'m>(
             continue;
         }
         let length = usize::try_from(decode_varint(message)?).unwrap_or(usize::MAX);
-        if let Some((value, rest)) = message.split_at_checked(length) {
-            *message = rest;
-            return Ok(Some(value));
-        }
-        *message = &[]; // it breaks off
+        let Some((value, rest)) = message.split_at_checked(length) else {
+            return Ok(None); // the message breaks off within the value
+        };
+        *message = rest;
+        return Ok(Some(value));
     }
     Ok(None)
 }
@@ -177,11 +185,11 @@ mod tests {
         decoded_bytes(&most).expect("as many headers as may be");
 
         let empty_events = [0x0a, 0x00].repeat(limits::MAX_BATCH_EVENTS + 1);
-        let fault = decoded_bytes(&empty_events).expect_err("too many events");
-        assert_eq!(fault.kind(), ErrorKind::TooLarge);
-        let fault = decoded_bytes(&request(2, limits::MAX_HEADERS + 1)).expect_err("headers");
+        let error = decoded_bytes(&empty_events).expect_err("too many events");
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        let error = decoded_bytes(&request(2, limits::MAX_HEADERS + 1)).expect_err("headers");
         assert_eq!(
-            fault.to_string(),
+            error.to_string(),
             "event 1 of the batch: more than 32 headers"
         );
     }
@@ -190,7 +198,7 @@ mod tests {
     fn what_cannot_be_read_is_counted_up_to_there() {
         let two = request(2, 0);
         for broken in [&two[..two.len() - 1], &[&two[..], b"\x0a\xff"].concat()] {
-            let bytes = decoded_bytes(broken).expect("what is there");
+            let bytes = decoded_bytes(broken).expect("a count");
             assert!(bytes <= broken.len() + 2 * EVENT_BYTES, "{bytes}");
             proto::PublishRequest::decode(broken).expect_err("broken");
         }

@@ -1,8 +1,8 @@
 //! `grpc-timeout`: how long a client waits for a call (gRPC over HTTP/2, "Timeout").
 //!
 //! Invariants:
-//! - the time runs from when the request's head is here to the end of the answer, so a stream of a
-//!   subscription or of publishes ends with it, too;
+//! - the time runs from the arrival of the request's head to the end of the answer, so a stream of
+//!   a subscription or of publishes ends with it, too;
 //! - a call that is over in time is answered as it would be without a deadline; one that is not
 //!   ends with `DEADLINE_EXCEEDED`, and what it held is given back.
 
@@ -29,14 +29,15 @@ const MAX_DIGITS: usize = 8;
 /// Answers a call within its deadline, where it has one.
 pub(super) async fn within_deadline(request: Request, next: Next) -> Response {
     let timeout = match timeout_of(request.headers()) {
-        Ok(Some(timeout)) => timeout,
-        Ok(None) => return next.run(request).await,
+        Ok(timeout) => timeout,
         Err(error) => return Status::from(error).into_http(),
     };
-    let Some(deadline) = Instant::now().checked_add(timeout) else {
-        return next.run(request).await; // further away than any clock goes
+    // A deadline that is further away than any clock goes is none.
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let Some(deadline) = deadline else {
+        return next.run(request).await;
     };
-    // Boxed, because a call without a deadline would have room for it, too.
+    // Boxed to keep the future of a call without a deadline small.
     match Box::pin(timeout_at(deadline, next.run(request))).await {
         Ok(answer) => answer.map(|body| Body::new(EndsAt::new(body, deadline))),
         Err(_) => exceeded().into_http(),
@@ -52,28 +53,38 @@ fn timeout_of(headers: &HeaderMap) -> Result<Option<Duration>> {
     let Some(value) = headers.get(TIMEOUT) else {
         return Ok(None);
     };
-    let timeout = value.to_str().ok().and_then(parse);
-    timeout.map(Some).ok_or_else(|| {
-        Error::bad_request(format!(
-            "grpc-timeout is not a number of at most {MAX_DIGITS} digits and one of the units H, M, S, m, u, n"
-        ))
-    })
+    match value.to_str().ok().and_then(parse) {
+        Some(timeout) => Ok(Some(timeout)),
+        None => Err(bad_timeout()),
+    }
+}
+
+fn bad_timeout() -> Error {
+    Error::bad_request(format!(
+        "grpc-timeout is not a number of at most {MAX_DIGITS} digits \
+         and one of the units H, M, S, m, u, n"
+    ))
 }
 
 fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let is_number = (1..=MAX_DIGITS).contains(&digits.len())
-        && digits.bytes().all(|digit| digit.is_ascii_digit());
-    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
-    Some(match unit {
-        "H" => Duration::from_secs(number * 3600),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
+    let number = parse_digits(digits)?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// A number of digits alone: `parse` would take a sign, too.
+fn parse_digits(digits: &str) -> Option<u64> {
+    let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
+    let is_short = digits.len() <= MAX_DIGITS;
+    digits.parse().ok().filter(|_| is_number && is_short)
 }
 
 /// An answer's body that ends at a time, with trailers that say so.
@@ -96,20 +107,18 @@ impl HttpBody for EndsAt {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> PolledFrame {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
         let frame = Pin::new(body).poll_frame(context);
-        // The time also ends a stream that always has something to say, but not an answer that is
-        // over by now.
+        // The time also ends a stream that always has a frame ready, but not an answer that is over
+        // by now.
         let is_over = matches!(&frame, Poll::Ready(None)) || is_trailers(&frame);
         if is_over || self.deadline.as_mut().poll(context).is_pending() {
             return frame;
         }
+
         self.body = None;
         Poll::Ready(Some(Ok(Frame::trailers(trailers(&exceeded())))))
     }
@@ -126,7 +135,9 @@ impl HttpBody for EndsAt {
     }
 }
 
-fn is_trailers(frame: &Poll<Option<std::result::Result<Frame<Bytes>, axum::Error>>>) -> bool {
+type PolledFrame = Poll<Option<std::result::Result<Frame<Bytes>, axum::Error>>>;
+
+fn is_trailers(frame: &PolledFrame) -> bool {
     matches!(frame, Poll::Ready(Some(Ok(frame))) if frame.is_trailers())
 }
 
@@ -153,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_never_ends_has_its_deadline_as_its_last_word() {
+    async fn a_body_that_never_ends_ends_with_its_deadline() {
         for is_busy in [false, true] {
             let pieces = stream::repeat(Ok::<_, Infallible>(Bytes::from_static(b"piece")));
             let body = if is_busy {
@@ -175,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_over_keeps_its_own_last_word() {
+    async fn an_answer_that_is_over_keeps_its_own_status() {
         let status = trailers(&Status::not_found("x"));
         let only = stream::iter([Ok::<_, std::io::Error>(Frame::<Bytes>::trailers(status))]);
         let body = Body::new(StreamBody::new(only));

@@ -1,10 +1,11 @@
-//! What a subscriber is sent, encoded once for everybody.
+//! Messages to subscribers, encoded once for all of them.
 //!
 //! Invariants:
 //! - an event is encoded once, and so is a batch of them, with the frame around it;
 //! - a call's buffers are small: tonic's own are 8 KiB each, from the first moment.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
@@ -14,10 +15,11 @@ use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
 use super::client_proto::{self, subscribe_response};
 use crate::bus::Batch;
+use crate::encodings::WireForm;
 use crate::event::Event;
 
-/// Bytes that a stream's buffer begins with; it grows to what a message needs, and is given away
-/// with it.
+/// Bytes that a stream's buffer begins with; it grows to what a message needs, and leaves with the
+/// message.
 const BUFFER_BYTES: usize = 64;
 /// Messages are gathered up to this many bytes before they are handed to the connection.
 const GATHER_BYTES: usize = 32 * 1024;
@@ -63,42 +65,39 @@ pub(super) fn encode(message: subscribe_response::Message) -> Bytes {
 /// A `vidette.v1.SubscribeResponse` of a batch and the cursor behind it, framed, made once for all
 /// who read it together.
 pub(super) fn encoded_batch(batch: &Batch, cursor: impl FnOnce() -> String) -> Bytes {
-    batch
-        .encodings
-        .grpc
-        .get_or_init(|| encode_batch(batch, &cursor()).into())
-        .clone()
+    let encode = || encode_batch(batch, &cursor());
+    let message = batch.encodings.get_or_encode(WireForm::Grpc, encode);
+    message.clone()
 }
 
 /// What stands before a message: that it is not compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
 fn push_prefix(out: &mut Vec<u8>, length: usize) {
+    let length = u32::try_from(length).expect("a page is far below 4 GiB");
     out.push(0);
-    out.extend_from_slice(
-        &u32::try_from(length)
-            .expect("a page is far below 4 GiB")
-            .to_be_bytes(),
-    );
+    out.extend_from_slice(&length.to_be_bytes());
 }
+
+// The numbers of the fields (proto/vidette/v1).
+/// `events` of `SubscribeResponse`.
+const EVENTS: u32 = 2;
+/// `events` of `EventBatch`.
+const EVENT: u32 = 1;
+/// `cursor` of `EventBatch`.
+const CURSOR: u32 = 2;
 
 /// `SubscribeResponse { events: EventBatch { events, cursor } }`, of events that are encoded
 /// already.
 fn encode_batch(batch: &Batch, cursor: &str) -> Vec<u8> {
-    const EVENTS: u32 = 2; // of SubscribeResponse
-    const EVENT: u32 = 1; // of EventBatch
-    const CURSOR: u32 = 2; // of EventBatch
-    let mut inner = Vec::with_capacity(
-        batch
-            .iter()
-            .map(|event| event_proto(event).len() + 8)
-            .sum::<usize>()
-            + 64,
-    );
+    let lengths = batch.iter().map(|event| event_proto(event).len() + 8);
+    let mut inner = Vec::with_capacity(lengths.sum::<usize>() + 64);
     for event in batch.iter() {
         push_bytes(&mut inner, EVENT, event_proto(event));
     }
     push_bytes(&mut inner, CURSOR, cursor.as_bytes());
+
+    // Its length stands before it, and so does that of the whole message.
     let length = key_len(EVENTS) + encoded_len_varint(inner.len() as u64) + inner.len();
     let mut out = Vec::with_capacity(PREFIX_BYTES + length);
     push_prefix(&mut out, length);
@@ -113,38 +112,36 @@ fn push_bytes(out: &mut Vec<u8>, tag: u32, bytes: &[u8]) {
 }
 
 fn event_proto(event: &Event) -> &Bytes {
-    event
-        .encodings
-        .protobuf
-        .get_or_init(|| encode_event(event).into())
+    let encode = || encode_event(event);
+    event.encodings.get_or_encode(WireForm::Grpc, encode)
 }
 
 pub(crate) fn encode_event(event: &Event) -> Vec<u8> {
     let sent = &event.sent;
-    let (seconds, millis) = (
-        event.time_ms.div_euclid(1000),
-        event.time_ms.rem_euclid(1000),
-    );
-    client_proto::Event {
+    let text = |text: &Option<Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
+    let message = client_proto::Event {
         vid: event.vid,
         topic: sent.topic.as_str().into(),
-        time: Some(prost_types::Timestamp {
-            seconds,
-            nanos: i32::try_from(millis).unwrap_or(0) * 1_000_000,
-        }),
-        r#type: sent.kind.as_deref().unwrap_or_default().into(),
-        id: sent.id.as_deref().unwrap_or_default().into(),
+        time: Some(timestamp(event.time_ms)),
+        r#type: text(&sent.kind),
+        id: text(&sent.id),
         content_type: sent.content_type.as_str().into(),
         data: sent.data.clone(),
         headers: sent.headers.iter().cloned().collect(),
+    };
+    message.encode_to_vec()
+}
+
+fn timestamp(time_ms: i64) -> prost_types::Timestamp {
+    let millis = i32::try_from(time_ms.rem_euclid(1000)).unwrap_or(0);
+    prost_types::Timestamp {
+        seconds: time_ms.div_euclid(1000),
+        nanos: millis * 1_000_000,
     }
-    .encode_to_vec()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::event::{EventParts, NewEvent};
 

@@ -1,4 +1,4 @@
-//! The gRPC face, `vidette.v1.EventBus`, with health and reflection (contract §5, §7).
+//! gRPC: `vidette.v1.EventBus`, with health and reflection (contract §5, §7).
 //!
 //! Invariants:
 //! - tonic answers every call but `Subscribe`, of which it reads the request;
@@ -11,6 +11,8 @@ mod counted;
 mod deadline;
 mod encoded;
 mod publish;
+mod request;
+mod steps;
 mod subscribe;
 
 use axum::Router;
@@ -24,10 +26,11 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
+use super::access::RequestCaller;
 use super::metered::{GrpcMessages, Metered};
 use super::pieces;
 use super::state::AppState;
-use super::status::list_topics;
+use super::status::{TopicList, list_topics};
 use crate::error::Error;
 use crate::limits;
 use crate::memory::MemoryBudget;
@@ -39,7 +42,7 @@ pub(crate) use encoded::encode_event;
 #[cfg(fuzzing)]
 pub(crate) use publish::batch;
 #[cfg(fuzzing)]
-pub(crate) use subscribe::subscribe_request;
+pub(crate) use request::subscribe_request;
 
 /// The generated code of the server, but for `Subscribe`, which [`subscribe`] answers, and for the
 /// calls of [`publish`], whose requests are counted first.
@@ -48,34 +51,28 @@ pub(crate) mod proto {
     include!(concat!(env!("OUT_DIR"), "/server/vidette.v1.rs"));
 }
 
-/// The generated code of a client, in which an event is a message like any other.
-#[allow(missing_docs, unreachable_pub, clippy::pedantic)]
-pub mod client_proto {
-    include!(concat!(env!("OUT_DIR"), "/client/vidette.v1.rs"));
-}
+/// The messages as a client has them, in which an event is a message like any other.
+pub(crate) use crate::proto as client_proto;
 
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vidette_descriptors.bin"));
+pub(super) const DESCRIPTORS: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/vidette_descriptors.bin"));
 
 /// What health is asked about: the gateway as a whole, and its service.
 pub(crate) const HEALTH_SERVICES: [&str; 2] = ["", "vidette.v1.EventBus"];
 
+/// Paths of the calls that publish.
+pub(super) const PUBLISHING_CALLS: [&str; 2] = [publish::PATH, publish::STREAM_PATH];
+
 /// The service, health and reflection, also for gRPC-web.
 pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Router {
     let memory = state.bus.memory().clone();
-    let service = proto::event_bus_server::EventBusServer::new(EventBusService {
-        state: state.clone(),
-    })
-    .max_decoding_message_size(limits::SMALL_MESSAGE_BYTES)
-    .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES)
-    .accept_compressed(CompressionEncoding::Gzip)
-    .send_compressed(CompressionEncoding::Gzip);
-    let calls = small_calls(service, health)
+    let answers_in_whole = small_calls(service(state.clone()), health)
         .merge(publish::routes(state.clone()))
         .layer(map_response_with_state(memory.clone(), pay));
     let subscribe = Router::new()
         .route(subscribe::PATH, any(subscribe::subscribe))
         .with_state(state);
-    let calls = calls
+    let calls = answers_in_whole
         .merge(subscribe)
         .layer(map_request_with_state(memory, meter))
         .layer(map_response(name_too_large))
@@ -85,16 +82,22 @@ pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Rout
     calls.layer(tonic_web::GrpcWebLayer::new()).reset_fallback()
 }
 
+type Service = proto::event_bus_server::EventBusServer<EventBusService>;
+
+fn service(state: AppState) -> Service {
+    Service::new(EventBusService { state })
+        .max_decoding_message_size(limits::SMALL_MESSAGE_BYTES)
+        .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip)
+}
+
 /// The calls whose requests are small by nature.
-fn small_calls(
-    service: proto::event_bus_server::EventBusServer<EventBusService>,
-    health: HealthServer<impl Health>,
-) -> Router {
+fn small_calls(service: Service, health: HealthServer<impl Health>) -> Router {
     let small = limits::SMALL_MESSAGE_BYTES;
-    let v1 = reflection().build_v1().expect("descriptors of our own");
-    let v1alpha = reflection()
-        .build_v1alpha()
-        .expect("descriptors of our own");
+    let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
+    let v1 = v1.expect("descriptors of our own");
+    let v1alpha = v1alpha.expect("descriptors of our own");
     let mut routes = tonic::service::Routes::builder();
     routes
         .add_service(service)
@@ -114,14 +117,12 @@ const STREAM_PATHS: [&str; 3] = [
 /// Requests are paid and timed on their way to whoever reads them.
 async fn meter(State(memory): State<MemoryBudget>, request: HttpRequest) -> HttpRequest {
     let is_stream = STREAM_PATHS.contains(&request.uri().path());
-    request.map(|body| {
-        let metered = if is_stream {
-            Metered::<GrpcMessages>::stream(&memory, body)
-        } else {
-            Metered::single(&memory, body)
-        };
-        Body::new(metered.map_err(Status::from))
-    })
+    let metered = if is_stream {
+        Metered::<GrpcMessages>::stream
+    } else {
+        Metered::single
+    };
+    request.map(|body| Body::new(metered(&memory, body).map_err(Status::from)))
 }
 
 /// Answers are paid until their connections have taken them.
@@ -138,6 +139,14 @@ async fn name_too_large(response: HttpResponse) -> HttpResponse {
     }
 }
 
+fn over_bound_as_too_large(status: Status) -> Status {
+    if is_over_bound(&status) {
+        too_large(&status)
+    } else {
+        status
+    }
+}
+
 fn is_over_bound(status: &Status) -> bool {
     status.code() == tonic::Code::OutOfRange && status.details().is_empty() // a gap has details
 }
@@ -146,19 +155,23 @@ fn too_large(status: &Status) -> Status {
     // tonic's text ends with the bound of the call.
     let most = status.message().rsplit("limit is: ").next();
     let most = most.unwrap_or_default();
-    Error::too_large(format!(
-        "the request has more than {most}; send less at once"
-    ))
-    .into()
+    let detail = format!("the request has more than {most}; send less at once");
+    Error::too_large(detail).into()
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET) // for the details of a status
-        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+    // Those of a status's details among them, so that a client can show them.
+    let descriptors = [
+        DESCRIPTORS,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_types::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    let builder = tonic_reflection::server::Builder::configure();
+    descriptors.into_iter().fold(builder, |builder, set| {
+        builder.register_encoded_file_descriptor_set(set)
+    })
 }
 
 struct EventBusService {
@@ -169,8 +182,9 @@ struct EventBusService {
 impl proto::event_bus_server::EventBus for EventBusService {
     async fn get_bus(
         &self,
-        _: Request<proto::GetBusRequest>,
+        request: Request<proto::GetBusRequest>,
     ) -> std::result::Result<Response<proto::GetBusResponse>, Status> {
+        RequestCaller::of(request.extensions())?.check_any_right()?;
         let bus = &self.state.bus;
         let gauges = bus.gauges();
         Ok(compressed_if_large(proto::GetBusResponse {
@@ -180,7 +194,7 @@ impl proto::event_bus_server::EventBus for EventBusService {
             events: gauges.events,
             bytes: gauges.bytes,
             subscribers: gauges.subscribers,
-            engine: bus.engine().kind().into(),
+            engine: bus.engine_kind().into(),
             cursor: bus.cursor(gauges.last).to_string(),
         }))
     }
@@ -189,29 +203,26 @@ impl proto::event_bus_server::EventBus for EventBusService {
         &self,
         request: Request<proto::ListTopicsRequest>,
     ) -> std::result::Result<Response<proto::ListTopicsResponse>, Status> {
+        let caller = RequestCaller::of(request.extensions())?;
         let request = request.into_inner();
         let filter = Filter::parse(request.topic.iter().map(String::as_str))?;
-        let page = list_topics(
-            &self.state.bus,
-            filter,
-            request.limit,
-            Some(&request.page_token),
-        )
-        .await?;
-        Ok(compressed_if_large(proto::ListTopicsResponse {
-            topics: page
-                .topics
-                .into_iter()
-                .map(|(topic, vid)| proto::Topic {
-                    topic: topic.to_string(),
-                    vid,
-                })
-                .collect(),
-            next_page_token: page
-                .next_page_token
-                .map(|t| t.to_string())
-                .unwrap_or_default(),
-        }))
+        let (bus, token) = (&self.state.bus, Some(&*request.page_token));
+        let list = list_topics(bus, &caller, filter, request.limit, token).await?;
+        Ok(compressed_if_large(list.into()))
+    }
+}
+
+impl From<TopicList> for proto::ListTopicsResponse {
+    fn from(list: TopicList) -> Self {
+        let token = list.next_page_token.map(|topic| topic.to_string());
+        let topics = list.topics.into_iter().map(|(topic, vid)| {
+            let topic = topic.to_string();
+            proto::Topic { topic, vid }
+        });
+        proto::ListTopicsResponse {
+            topics: topics.collect(),
+            next_page_token: token.unwrap_or_default(),
+        }
     }
 }
 

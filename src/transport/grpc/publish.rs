@@ -2,12 +2,12 @@
 //!
 //! Invariants:
 //! - a batch is counted before it is decoded, and paid from the memory budget until it is written;
-//! - a stream's batches are queued in the order they come; the first fault is its last answer.
+//! - a stream's batches are queued in the order they come; the first error is its last answer.
 
-use crate::caller::Caller;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
 use axum::response::Response as HttpResponse;
 use axum::routing::any;
@@ -20,23 +20,40 @@ use tonic::{Request, Response, Status, Streaming};
 use tower::service_fn;
 
 use super::counted::{PaidRequest, PublishCodec};
-use super::{compressed_if_large, is_over_bound, proto, too_large};
+use super::{compressed_if_large, over_bound_as_too_large, proto};
 use crate::bus::{Bus, PublishStream, Publishing};
+use crate::caller::Caller;
 use crate::engine::Receipt;
 use crate::error::{Error, Result};
 use crate::event::{EventParts, NewEvent};
 use crate::limits;
-use crate::transport::origin::check_origin;
+use crate::transport::access::RequestCaller;
+use crate::transport::event_input::of_batch;
 use crate::transport::state::AppState;
 
+pub(super) const PATH: &str = "/vidette.v1.EventBus/Publish";
 pub(super) const STREAM_PATH: &str = "/vidette.v1.EventBus/PublishStream";
 
 /// The two calls.
 pub(super) fn routes(state: AppState) -> Router {
     Router::new()
-        .route("/vidette.v1.EventBus/Publish", any(one))
+        .route(PATH, any(one))
         .route(STREAM_PATH, any(stream))
         .with_state(state)
+}
+
+async fn one(State(state): State<AppState>, request: HttpRequest) -> HttpResponse {
+    let mut server = server(&state.bus);
+    let call = service_fn(|request| publish(&state, request));
+    let answer = server.unary(call, request).await;
+    answer.map(Body::new)
+}
+
+async fn stream(State(state): State<AppState>, request: HttpRequest) -> HttpResponse {
+    let mut server = server(&state.bus);
+    let call = service_fn(|request| std::future::ready(publish_stream(&state, request)));
+    let answer = server.streaming(call, request).await;
+    answer.map(Body::new)
 }
 
 fn server(bus: &Bus) -> Grpc<PublishCodec> {
@@ -48,132 +65,107 @@ fn server(bus: &Bus) -> Grpc<PublishCodec> {
         .max_encoding_message_size(limits::MAX_BODY_BYTES)
 }
 
-async fn one(State(state): State<AppState>, request: HttpRequest) -> HttpResponse {
-    let mut server = server(&state.bus);
-    let call = service_fn(|request| publish(&state, request));
-    server.unary(call, request).await.map(axum::body::Body::new)
-}
-
-async fn stream(State(state): State<AppState>, request: HttpRequest) -> HttpResponse {
-    let mut server = server(&state.bus);
-    let call = service_fn(|request: Request<Streaming<PaidRequest>>| {
-        let answers = check(&state, &request).map(|()| {
-            let answers = publish_all(state.bus.clone(), request.into_inner());
-            let mut response = Response::new(answers);
-            response.disable_compression(); // an acknowledgement is smaller as it is
-            response
-        });
-        std::future::ready(answers)
-    });
-    server
-        .streaming(call, request)
-        .await
-        .map(axum::body::Body::new)
-}
-
-fn check<T>(state: &AppState, request: &Request<T>) -> std::result::Result<(), Status> {
-    let headers = request.metadata().clone().into_headers();
-    Ok(check_origin(&headers, &state.config.origins)?)
-}
-
 async fn publish(
     state: &AppState,
     request: Request<PaidRequest>,
 ) -> std::result::Result<Response<proto::PublishResponse>, Status> {
-    check(state, &request)?;
     let bus = &state.bus;
+    let caller = RequestCaller::of(request.extensions())?;
     // In a function of its own, so that nothing of the request is kept while its batch waits.
-    let publishing = queued(bus, request.into_inner())?;
+    let publishing = queued(bus, &caller, request.into_inner())?;
     let receipts = publishing.done().await?;
     Ok(compressed_if_large(published(bus, &receipts)))
 }
 
-fn queued(bus: &Bus, request: PaidRequest) -> Result<Publishing> {
+fn queued(bus: &Bus, caller: &Caller, request: PaidRequest) -> Result<Publishing> {
     let PaidRequest { message, held } = request;
-    let publishing = bus.enqueue(&Caller::gateway(), batch(bus, message)?);
-    drop(held);
+    let publishing = bus.enqueue(caller, batch(bus, message)?);
+    drop(held); // the queue pays from here on
     publishing
 }
 
 pub(crate) fn batch(bus: &Bus, request: proto::PublishRequest) -> Result<Vec<NewEvent>> {
     let max_event_bytes = bus.options().max_event_bytes;
-    let checked = request
-        .events
-        .into_iter()
-        .enumerate()
-        .map(|(index, event)| {
-            let parts = EventParts {
-                topic: &event.topic,
-                kind: Some(&event.r#type),
-                id: Some(&event.id),
-                content_type: Some(&event.content_type),
-                headers: sorted(event.headers),
-                // Copied, so that a small event does not keep the whole request in memory.
-                data: Bytes::copy_from_slice(&event.data),
-            };
-            NewEvent::check(parts, max_event_bytes)
-                .map_err(|e| e.at(&format!("event {} of the batch", index + 1)))
-        });
+    let events = request.events.into_iter().enumerate();
+    let checked = events.map(|(index, event)| {
+        checked(event, max_event_bytes).map_err(|error| of_batch(error, index))
+    });
     checked.collect()
 }
 
-fn sorted(headers: std::collections::HashMap<String, String>) -> Vec<(String, String)> {
-    let mut headers: Vec<_> = headers.into_iter().collect();
+fn checked(event: proto::NewEvent, max_event_bytes: usize) -> Result<NewEvent> {
+    let mut headers: Vec<_> = event.headers.into_iter().collect();
     headers.sort_unstable();
-    headers
+    let parts = EventParts {
+        topic: &event.topic,
+        kind: Some(&event.r#type),
+        id: Some(&event.id),
+        content_type: Some(&event.content_type),
+        headers,
+        // Copied, so that a small event does not keep the whole request in memory.
+        data: Bytes::copy_from_slice(&event.data),
+    };
+    NewEvent::check(parts, max_event_bytes)
 }
 
 fn published(bus: &Bus, receipts: &[Receipt]) -> proto::PublishResponse {
     let (first_vid, last_vid) = Receipt::range(receipts);
-    let event = |r: &Receipt| proto::PublishedEvent {
-        vid: r.vid,
-        cursor: bus.cursor(r.vid).to_string(),
-        duplicate: r.duplicate,
-    };
+    let events = receipts.iter().map(|receipt| published_event(bus, receipt));
     proto::PublishResponse {
         first_vid,
         last_vid,
         cursor: bus.cursor(last_vid).to_string(),
-        events: receipts.iter().map(event).collect(),
+        events: events.collect(),
     }
+}
+
+fn published_event(bus: &Bus, receipt: &Receipt) -> proto::PublishedEvent {
+    proto::PublishedEvent {
+        vid: receipt.vid,
+        cursor: bus.cursor(receipt.vid).to_string(),
+        duplicate: receipt.duplicate,
+    }
+}
+
+type PublishAnswer = std::result::Result<proto::PublishResponse, Status>;
+
+fn publish_stream(
+    state: &AppState,
+    request: Request<Streaming<PaidRequest>>,
+) -> std::result::Result<Response<impl Stream<Item = PublishAnswer> + use<>>, Status> {
+    let caller = RequestCaller::of(request.extensions())?;
+    let answers = publish_all(state.bus.clone(), &caller, request.into_inner());
+    let mut response = Response::new(answers);
+    response.disable_compression(); // an acknowledgement is smaller as it is
+    Ok(response)
 }
 
 /// Queues batch after batch in the order they come, and answers each once it is durable.
 fn publish_all(
     bus: Bus,
+    caller: &Caller,
     requests: Streaming<PaidRequest>,
-) -> impl Stream<Item = std::result::Result<proto::PublishResponse, Status>> {
-    let stream = Arc::new(bus.publish_stream(&Caller::anonymous()));
-    let queued = until_closed(bus.clone(), requests).then({
+) -> impl Stream<Item = PublishAnswer> + use<> {
+    let stream = Arc::new(bus.publish_stream(caller));
+    let requests = until_closed(bus.clone(), requests);
+    let queued = requests.then({
         let bus = bus.clone();
         move |request| enqueue(bus.clone(), stream.clone(), request)
     });
-    let answers = queued.map(move |publishing| {
-        let bus = bus.clone();
-        async move { Ok(published(&bus, &publishing?.done().await?)) }
-    });
-    // The first fault is the last answer: what was queued behind it is not acknowledged.
-    answers.buffered(limits::PUBLISH_STREAM_PIPELINE).scan(
-        false,
-        |has_failed, answer: std::result::Result<_, Status>| {
-            let item = (!*has_failed).then_some(answer);
-            *has_failed |= matches!(item, Some(Err(_)));
-            std::future::ready(item)
-        },
-    )
+    let answers = queued.map(move |publishing| acknowledged(bus.clone(), publishing));
+    until_failed(answers.buffered(limits::PUBLISH_STREAM_PIPELINE))
 }
 
 /// The requests, until the gateway closes: then what was taken is still acknowledged, and the last
-/// word says why.
+/// answer is that the gateway is shutting down.
 fn until_closed<T>(
     bus: Bus,
     requests: impl Stream<Item = std::result::Result<T, Status>>,
 ) -> impl Stream<Item = std::result::Result<T, Status>> {
     let (closing, closed) = (bus.clone(), async move { bus.closed().await });
-    let last_word = async move { closing.is_closing().then(|| Err(Error::closing().into())) };
-    requests
-        .take_until(Box::pin(closed))
-        .chain(futures_util::stream::once(last_word).filter_map(std::future::ready))
+    let end = async move { closing.is_closing().then(|| Err(Error::closing().into())) };
+    let end = futures_util::stream::once(end).filter_map(std::future::ready);
+    requests.take_until(Box::pin(closed)).chain(end)
 }
 
 async fn enqueue(
@@ -181,14 +173,25 @@ async fn enqueue(
     stream: Arc<PublishStream>,
     request: std::result::Result<PaidRequest, Status>,
 ) -> std::result::Result<Publishing, Status> {
-    let PaidRequest { message, held } = request.map_err(|status| {
-        if is_over_bound(&status) {
-            too_large(&status)
-        } else {
-            status
-        }
-    })?;
+    let PaidRequest { message, held } = request.map_err(over_bound_as_too_large)?;
     let batch = batch(&bus, message)?;
     drop(held); // the queue pays from here on
     Ok(stream.enqueue_with_backpressure(batch).await?)
+}
+
+async fn acknowledged(
+    bus: Bus,
+    publishing: std::result::Result<Publishing, Status>,
+) -> PublishAnswer {
+    let receipts = publishing?.done().await?;
+    Ok(published(&bus, &receipts))
+}
+
+/// The first error is the last answer: what was queued behind it is not acknowledged.
+fn until_failed(answers: impl Stream<Item = PublishAnswer>) -> impl Stream<Item = PublishAnswer> {
+    answers.scan(false, |has_failed, answer| {
+        let had_failed = *has_failed;
+        *has_failed |= answer.is_err();
+        std::future::ready((!had_failed).then_some(answer))
+    })
 }

@@ -9,6 +9,7 @@ mod legacy;
 mod progress;
 mod prototype;
 mod quiet;
+mod readme;
 mod start;
 
 /// 1 to so many.

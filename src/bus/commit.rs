@@ -1,0 +1,211 @@
+//! Group commit: from queued batches to vids.
+//!
+//! Invariants:
+//! - a group holds no more than the engine takes as one batch, unless a single batch is larger;
+//! - publishers are answered after their events are visible, and they are visible after they are
+//!   durable;
+//! - a turn that breaks off answers everybody who waits.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::Shared;
+use super::sequencer::{BatchAnswer, CommitQueue, QueuedBatch};
+use crate::engine::{Appended, BatchBounds};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::metrics::Metrics;
+
+/// The right to commit. There is one at a time.
+pub(super) struct CommitTurn {
+    bus: Arc<Shared>,
+    is_over: bool,
+}
+
+impl CommitTurn {
+    /// For whoever has set `is_committing`.
+    pub(super) fn new(bus: Arc<Shared>) -> Self {
+        CommitTurn {
+            bus,
+            is_over: false,
+        }
+    }
+
+    /// Commits the first group here, if the engine does not have to wait for it. A task does the
+    /// rest.
+    pub(super) fn begin(mut self) {
+        let Some(mut group) = self.next_group() else {
+            return;
+        };
+
+        // Polled once by whoever has brought the batch.
+        let mut append = group.append();
+        let mut context = Context::from_waker(Waker::noop());
+        match append.as_mut().poll(&mut context) {
+            Poll::Ready(appended) => {
+                group.settle(appended);
+                if !self.ends() {
+                    tokio::spawn(self.go_on());
+                }
+            }
+            Poll::Pending => drop(tokio::spawn(async move {
+                group.settle(append.await);
+                self.go_on().await;
+            })),
+        }
+    }
+
+    /// Commits until nothing waits.
+    ///
+    /// Publishers who were just answered are not waited for, though they mostly come back at once:
+    /// while one part of them is on its way, the other part's commit is. Waiting brought 8
+    /// publishers 1.15 times as many events, and took 32 a fifth of theirs.
+    async fn go_on(mut self) {
+        while let Some(mut group) = self.next_group() {
+            let appended = group.append().await;
+            group.settle(appended);
+        }
+    }
+
+    /// What waits, up to the bounds of a group; or nothing, and then the turn is over.
+    fn next_group(&mut self) -> Option<CommitGroup> {
+        let bus = self.bus.clone();
+        let mut queue = bus.sequencer.queue();
+        let batches = queue.take_group(bus.batch_bounds);
+        // Under the lock: the next batch that comes finds nobody committing, and begins a turn.
+        if batches.is_empty() {
+            self.is_over = true;
+            queue.is_committing = false;
+            return None;
+        }
+        drop(queue);
+        Some(CommitGroup { bus, batches })
+    }
+
+    /// Ends the turn if nothing waits.
+    fn ends(&mut self) -> bool {
+        let mut queue = self.bus.sequencer.queue();
+        self.is_over = queue.waiting.is_empty();
+        queue.is_committing = !self.is_over;
+        self.is_over
+    }
+}
+
+impl CommitQueue {
+    fn take_group(&mut self, bounds: BatchBounds) -> Vec<QueuedBatch> {
+        let (mut group, mut events, mut bytes) = (Vec::new(), 0, 0);
+        while events < limits::GROUP_EVENTS && bytes < limits::GROUP_BYTES {
+            let Some(batch) = self.waiting.pop_front() else {
+                break;
+            };
+            // Cut between two batches, never within one.
+            events += batch.events.len();
+            bytes += batch.bytes;
+            if !group.is_empty() && (events > bounds.events || bytes > bounds.bytes) {
+                self.waiting.push_front(batch);
+                break;
+            }
+            group.push(batch);
+        }
+        group
+    }
+}
+
+impl Drop for CommitTurn {
+    /// A turn that was broken off is over, too. Nobody would commit what waits until the next batch
+    /// comes, so it is answered.
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let mut queue = self.bus.sequencer.queue();
+        queue.is_committing = false;
+        let waiting = std::mem::take(&mut queue.waiting);
+        drop(queue);
+
+        // With the queue free: whoever is answered may come back at once.
+        for batch in waiting {
+            batch.answer(Err(Error::internal(
+                "a commit broke off; nothing was written of this",
+            )));
+        }
+    }
+}
+
+/// Batches that are committed together.
+struct CommitGroup {
+    bus: Arc<Shared>,
+    batches: Vec<QueuedBatch>,
+}
+
+type Appending = Pin<Box<dyn Future<Output = Result<Appended>> + Send>>;
+
+impl CommitGroup {
+    fn append(&mut self) -> Appending {
+        // What publishers are answered by stays here.
+        let batches = self.batches.iter_mut();
+        let events = batches.map(|b| std::mem::take(&mut b.events)).collect();
+        let bus = self.bus.clone();
+        Box::pin(async move { bus.engine.append(events, bus.clock.now()).await })
+    }
+
+    /// Makes what is durable visible, and answers.
+    fn settle(self, appended: Result<Appended>) {
+        match appended {
+            Ok(appended) => self.settle_durable(appended),
+            Err(error) => {
+                self.bus.metrics.commit_failures.inc();
+                for batch in self.batches {
+                    batch.answer(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn settle_durable(self, appended: Appended) {
+        self.bus.metrics.count_commit(&appended.batches);
+        if self.bus.follows_tail() {
+            // It comes back by the tail; meanwhile the next group is committed.
+            tokio::spawn(self.answer_once_visible(appended.batches));
+            return;
+        }
+        // Visible first, then answered; nothing is where all events were duplicates.
+        if let Some(newest) = appended.events.last() {
+            self.bus.make_visible(&appended.events, newest.vid);
+        }
+        self.answer(appended.batches);
+    }
+
+    async fn answer_once_visible(self, answers: Vec<BatchAnswer>) {
+        let receipts = answers.iter().flatten().flatten();
+        if let Some(newest) = receipts.map(|receipt| receipt.vid).max() {
+            // What is durable and not visible in time is a success all the same.
+            self.bus.wait_for(newest, limits::VISIBLE_WAIT).await;
+        }
+        self.answer(answers);
+    }
+
+    fn answer(self, answers: Vec<BatchAnswer>) {
+        for (batch, answer) in self.batches.into_iter().zip(answers) {
+            batch.answer(answer);
+        }
+    }
+}
+
+impl Metrics {
+    fn count_commit(&self, answers: &[BatchAnswer]) {
+        self.commits.inc();
+        for answer in answers {
+            // On a shared log one batch may be refused and the next one not.
+            let Ok(receipts) = answer else {
+                self.commit_failures.inc();
+                continue;
+            };
+            let duplicates = receipts.iter().filter(|r| r.duplicate).count() as u64;
+            self.duplicates.inc_by(duplicates);
+            self.events_published
+                .inc_by(receipts.len() as u64 - duplicates);
+        }
+    }
+}

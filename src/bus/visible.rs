@@ -1,0 +1,72 @@
+//! Making events visible, and waiting for that.
+//!
+//! Invariants:
+//! - what becomes visible is put into place in this order: ring, marks, tail; then readers are
+//!   notified. Whoever has seen the tail finds the rest up to it;
+//! - one caller moves the tail: the sequencer, or the task that follows a shared log.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Shared;
+use super::group::FilterGroup;
+use super::log_view::LogView;
+use crate::cursor::Vid;
+use crate::event::Event;
+use crate::limits;
+
+impl Shared {
+    /// The newest visible vid.
+    pub(super) fn tail(&self) -> Vid {
+        self.tail.load(Ordering::Acquire)
+    }
+
+    /// Is the log shared with others who append, so that only its tail makes events visible?
+    pub(super) fn follows_tail(&self) -> bool {
+        self.tail_task.get().is_some()
+    }
+
+    /// Makes durable events visible, and notifies those who wait for them. `through` is the newest
+    /// vid, or one behind it that holds no event.
+    pub(super) fn make_visible(&self, events: &[Arc<Event>], through: Vid) {
+        let before = self.tail.load(Ordering::Relaxed);
+        let first = events.first().map_or(through, |event| event.vid);
+        assert!(
+            first > before,
+            "the tail cannot fall back: {first} after {before}"
+        );
+
+        // In this order: whoever sees the tail finds the events and the marks up to it.
+        self.pages.push(events);
+        let to_notify = self.interest.mark(events, through);
+        self.tail.store(through, Ordering::Release);
+        self.tail_watch.send_replace(through);
+
+        // Last, and with no lock held.
+        to_notify.into_iter().for_each(FilterGroup::notify);
+    }
+
+    /// Waits until this vid is visible, at most so long; less if the gateway ends its
+    /// subscriptions, or another log has replaced this one. False when it is not.
+    pub(super) async fn wait_for(&self, vid: Vid, at_most: Duration) -> bool {
+        let generation = self.log.generation();
+        let is_over = || self.ending().is_some() || self.log.generation() != generation;
+
+        let mut tail = self.tail_watch.subscribe();
+        let reached = tail.wait_for(|tail| *tail >= vid || is_over());
+        let _ = timeout(at_most, reached).await;
+        self.tail() >= vid && self.log.generation() == generation
+    }
+
+    /// Waits until the tail has reported that another log has replaced this one, which the engine
+    /// knows of already.
+    pub(super) async fn wait_for_reset(&self, log: &LogView) {
+        let is_over = || self.ending().is_some() || self.log.generation() != log.generation;
+        let mut tail = self.tail_watch.subscribe();
+        // Bounded, so that the reader keeps its heartbeat meanwhile.
+        let _ = timeout(limits::VISIBLE_WAIT, tail.wait_for(|_| is_over())).await;
+    }
+}

@@ -1,0 +1,333 @@
+//! Where one waiting subscription is woken, and sets of such waiters.
+//!
+//! Invariants:
+//! - a wake-up is never lost: it is remembered until the subscription forgets it with
+//!   [`Waiter::rearm`];
+//! - wakers are called with no lock held, a chunk at a time;
+//! - whoever is in a set from a walk's beginning to its end is met by it, whoever else joins or
+//!   leaves meanwhile;
+//! - a set has no vacancies: a walk costs as much as there are waiters in it now.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::time::{Instant, sleep_until};
+
+/// Waiters that are woken together. Fewer would wake a sleeping worker thread for each few of them,
+/// which costs as much as their writes; many more would let others wait.
+pub(super) const CHUNK: usize = 256;
+
+/// As many waiters that share a connection count as one that does not. Streams of one connection
+/// that are woken together share its writes: in chunks of 256 each of ten connections with 100
+/// streams wrote four times as often, and a delivery cost a third more.
+const WEIGHT_OF_OWN_CONNECTION: usize = 4;
+
+/// What a chunk may weigh.
+const CHUNK_WEIGHT: usize = CHUNK * WEIGHT_OF_OWN_CONNECTION;
+
+/// What a subscription shares with those who wake it. There is one for each idle reader, so its
+/// size counts; see the assertion below.
+#[derive(Debug, Default)]
+pub(super) struct Waiter {
+    /// Held for a few instructions, by the subscription or by whoever wakes it.
+    state: Mutex<WakeState>,
+    /// When the subscription last yielded something, in ticks of the heartbeat.
+    stepped_at: AtomicU32,
+    /// Its index in each of the two sets that it is in.
+    indices: [AtomicU32; 2],
+    /// Its connection serves other subscriptions as well, and they are written together.
+    shares_connection: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct WakeState {
+    is_woken: bool,
+    waker: Option<Waker>,
+}
+
+const _: () = assert!(
+    size_of::<Waiter>() <= 48,
+    "each idle reader has a waiter: docs/performance.md, memory per idle reader"
+);
+
+impl Waiter {
+    pub(super) fn new(now_ticks: u32) -> Arc<Self> {
+        Arc::new(Waiter {
+            stepped_at: now_ticks.into(),
+            ..Waiter::default()
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, WakeState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets earlier wake-ups. What is read after this call sees everything that caused them.
+    pub(super) fn rearm(&self) {
+        self.state().is_woken = false;
+    }
+
+    /// Ready after a wake-up since the last [`Waiter::rearm`].
+    pub(super) fn woken(&self) -> impl Future<Output = ()> + '_ {
+        std::future::poll_fn(|context| {
+            let mut state = self.state();
+            if state.is_woken {
+                return Poll::Ready(());
+            }
+            // The same task mostly waits again: its waker is kept where it can be.
+            match &mut state.waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
+            Poll::Pending
+        })
+    }
+
+    fn take_waker(&self) -> Option<Waker> {
+        let mut state = self.state();
+        // Also where nobody waits now: the next wait ends at once.
+        state.is_woken = true;
+        state.waker.take()
+    }
+
+    /// Notes that the subscription has yielded something.
+    pub(super) fn stepped(&self, now_ticks: u32) {
+        self.stepped_at.store(now_ticks, Ordering::Relaxed);
+    }
+
+    /// How long nothing has been yielded.
+    pub(super) fn quiet_ticks(&self, now_ticks: u32) -> u32 {
+        now_ticks.wrapping_sub(self.stepped_at.load(Ordering::Relaxed))
+    }
+
+    /// Its connection serves other subscriptions as well.
+    pub(super) fn set_shares_connection(&self) {
+        self.shares_connection.store(true, Ordering::Relaxed);
+    }
+
+    /// What it weighs in a chunk.
+    fn weight(&self) -> usize {
+        if self.shares_connection.load(Ordering::Relaxed) {
+            1
+        } else {
+            WEIGHT_OF_OWN_CONNECTION
+        }
+    }
+}
+
+/// The set of one filter's subscriptions.
+pub(super) const OF_GROUP: usize = 0;
+/// The set of all subscriptions.
+pub(super) const OF_ALL: usize = 1;
+
+/// Waiters in no order. Each knows its index, so that it joins and leaves at once, however many
+/// there are. A slab would need no such index, but twice the memory, and once many have left, each
+/// walk would pass over the vacancies that they leave.
+#[derive(Debug, Default)]
+pub(super) struct WaiterSet<const WHICH: usize>(Mutex<Vec<Arc<Waiter>>>);
+
+impl<const WHICH: usize> WaiterSet<WHICH> {
+    fn waiters(&self) -> MutexGuard<'_, Vec<Arc<Waiter>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiters().len()
+    }
+
+    pub(super) fn join(&self, waiter: Arc<Waiter>) {
+        let mut waiters = self.waiters();
+        waiter.set_index::<WHICH>(waiters.len());
+        waiters.push(waiter);
+    }
+
+    /// Returns how many are left.
+    pub(super) fn leave(&self, waiter: &Waiter) -> usize {
+        let mut waiters = self.waiters();
+        let index = waiter.index::<WHICH>();
+        waiters.swap_remove(index);
+
+        // The last one has taken its place.
+        if let Some(moved) = waiters.get(index) {
+            moved.set_index::<WHICH>(index);
+        }
+        waiters.len()
+    }
+
+    /// Wakes everybody who is wanted. Between two chunks others run, and the rest of `pace` is
+    /// waited for.
+    pub(super) async fn wake(&self, wanted: impl Fn(&Waiter) -> bool, pace: Duration) {
+        let (mut walk, mut next_chunk) = (Walk::default(), Instant::now());
+        while self.wake_chunk(&mut walk, &wanted) {
+            // By the clock, so that a slow chunk does not delay all that follow.
+            next_chunk += pace;
+            if !pace.is_zero() {
+                sleep_until(next_chunk).await;
+            } else if walk.has_woken {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Wakes everybody at one go: few, or at the end.
+    pub(super) fn wake_at_once(&self) {
+        let mut walk = Walk::default();
+        while self.wake_chunk(&mut walk, &|_| true) {}
+    }
+
+    /// Wakes the next chunk; false when it was the last.
+    fn wake_chunk(&self, walk: &mut Walk, wanted: &impl Fn(&Waiter) -> bool) -> bool {
+        let waiters = self.waiters();
+        // From the back; some may have left since the last chunk.
+        let end = walk.end.min(waiters.len());
+        walk.end = begin_of_last_chunk(&waiters[..end]);
+        let to_wake = waiters[walk.end..end].iter().filter(|w| wanted(w));
+        let wakers: SmallVec<[Waker; 8]> = to_wake.filter_map(|w| w.take_waker()).collect();
+
+        // A waker may run any code, which may join or leave.
+        drop(waiters);
+        walk.has_woken = !wakers.is_empty();
+        wakers.into_iter().for_each(Waker::wake);
+        walk.end > 0
+    }
+}
+
+impl Waiter {
+    fn index<const WHICH: usize>(&self) -> usize {
+        self.indices[WHICH].load(Ordering::Relaxed) as usize
+    }
+
+    fn set_index<const WHICH: usize>(&self, index: usize) {
+        let index = u32::try_from(index).expect("limits.max_subscribers is far below 4 billion");
+        self.indices[WHICH].store(index, Ordering::Relaxed);
+    }
+}
+
+/// Where the last chunk of these begins.
+fn begin_of_last_chunk(waiters: &[Arc<Waiter>]) -> usize {
+    let mut capacity = CHUNK_WEIGHT;
+    let fits = |waiter: &&Arc<Waiter>| {
+        let weight = waiter.weight();
+        let fits = weight <= capacity;
+        capacity = capacity.saturating_sub(weight);
+        fits
+    };
+    waiters.len() - waiters.iter().rev().take_while(fits).count()
+}
+
+/// How far a walk has come. It goes from the back to the front: whoever leaves meanwhile is
+/// replaced by the last one, which has been met already.
+struct Walk {
+    end: usize,
+    has_woken: bool,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Walk {
+            end: usize::MAX,
+            has_woken: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Wake};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicU32);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A waiter that somebody waits with, and how often that one was woken.
+    fn waiting() -> (Arc<Waiter>, Arc<Counter>) {
+        let (waiter, counter) = (Waiter::new(0), Arc::new(Counter::default()));
+        let waker = Waker::from(counter.clone());
+        assert!(
+            std::pin::pin!(waiter.woken())
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        (waiter, counter)
+    }
+
+    #[test]
+    fn who_leaves_during_a_walk_hides_nobody_from_it() {
+        for leaver in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1] {
+            let set = WaiterSet::<OF_GROUP>::default();
+            let waiting: Vec<_> = (0..3 * CHUNK).map(|_| waiting()).collect();
+            for (waiter, _) in &waiting {
+                set.join(waiter.clone());
+            }
+            let mut walk = Walk::default();
+            assert!(set.wake_chunk(&mut walk, &|_| true));
+            set.leave(&waiting[leaver].0);
+            while set.wake_chunk(&mut walk, &|_| true) {}
+            let stayed = waiting
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| *index != leaver);
+            assert!(
+                stayed
+                    .clone()
+                    .all(|(_, (_, counter))| counter.0.load(Ordering::Relaxed) == 1),
+                "{leaver}"
+            );
+            assert_eq!((set.len(), stayed.count()), (3 * CHUNK - 1, 3 * CHUNK - 1));
+        }
+    }
+
+    #[test]
+    fn waiters_that_share_a_connection_are_woken_in_larger_chunks() {
+        let set = WaiterSet::<OF_GROUP>::default();
+        for (sharing, alone) in [
+            (WEIGHT_OF_OWN_CONNECTION * CHUNK, 0),
+            (WEIGHT_OF_OWN_CONNECTION * 10, CHUNK - 10),
+            (3, CHUNK - 1),
+        ] {
+            let waiters: Vec<_> = (0..sharing + alone).map(|_| Waiter::new(0)).collect();
+            for waiter in &waiters[..sharing] {
+                waiter.set_shares_connection();
+            }
+            for waiter in waiters {
+                set.join(waiter);
+            }
+            assert!(
+                !set.wake_chunk(&mut Walk::default(), &|_| true),
+                "{sharing} and {alone} are one chunk"
+            );
+            set.join(Waiter::new(0));
+            assert!(
+                set.wake_chunk(&mut Walk::default(), &|_| true),
+                "and one more are not"
+            );
+            *set.waiters() = Vec::new();
+        }
+    }
+
+    #[test]
+    fn a_wake_up_before_the_wait_is_remembered() {
+        let set = WaiterSet::<OF_ALL>::default();
+        let waiter = Waiter::new(0);
+        set.join(waiter.clone());
+        set.wake_at_once();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(std::pin::pin!(waiter.woken()).poll(&mut context).is_ready());
+        waiter.rearm();
+        assert!(
+            std::pin::pin!(waiter.woken())
+                .poll(&mut context)
+                .is_pending()
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong for a client, and whether trying again makes sense.
+
+use std::time::Duration;
+
+use super::read::GapReport;
+
+/// Why a client could not go on.
+///
+/// Its text names what was wrong, where, and what to do about it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{text}")]
+pub struct ClientError {
+    kind: ClientErrorKind,
+    text: String,
+    retry_after: Duration,
+    gap: Option<Box<GapReport>>,
+}
+
+/// The kinds of error that a client meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientErrorKind {
+    /// The address of the gateway is not one that this client can use.
+    Address,
+    /// No gateway was reached, or the connection to it broke. It passes.
+    Unreachable,
+    /// The gateway, or a proxy before it, cannot serve the request now. It passes.
+    Unavailable,
+    /// The gateway refused the request; the same request will be refused again.
+    Refused,
+    /// Events were lost to retention, and the reader was to fail in that case.
+    Gap,
+    /// What came is not what a gateway sends.
+    Protocol,
+    /// The input that was to be published could not be read.
+    Input,
+    /// The events may or may not have been published: nothing answered for them, and they cannot be
+    /// sent again without the danger that they are published twice.
+    OutcomeUnknown,
+}
+
+impl ClientError {
+    pub(super) fn new(kind: ClientErrorKind, text: impl Into<String>) -> Self {
+        ClientError {
+            kind,
+            text: text.into(),
+            retry_after: Duration::ZERO,
+            gap: None,
+        }
+    }
+
+    pub(super) fn unreachable(text: impl Into<String>) -> Self {
+        Self::new(ClientErrorKind::Unreachable, text)
+    }
+
+    pub(super) fn protocol(text: impl Into<String>) -> Self {
+        Self::new(ClientErrorKind::Protocol, text)
+    }
+
+    pub(super) fn gap(gap: GapReport) -> Self {
+        ClientError {
+            text: gap.to_string(),
+            gap: Some(Box::new(gap)),
+            ..Self::new(ClientErrorKind::Gap, "")
+        }
+    }
+
+    #[must_use]
+    pub(super) fn with_retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = pause;
+        self
+    }
+
+    /// The kind of error.
+    pub fn kind(&self) -> ClientErrorKind {
+        self.kind
+    }
+
+    /// Does it make sense to try the same again later?
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self.kind,
+            ClientErrorKind::Unreachable | ClientErrorKind::Unavailable
+        )
+    }
+
+    /// The least time to wait before another try, as the server asked (`Retry-After`); zero where
+    /// it did not.
+    pub fn retry_after(&self) -> Duration {
+        self.retry_after
+    }
+
+    /// What was lost, where the kind is [`ClientErrorKind::Gap`].
+    pub fn gap_report(&self) -> Option<&GapReport> {
+        self.gap.as_deref()
+    }
+}

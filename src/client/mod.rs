@@ -1,0 +1,155 @@
+//! What a Rust program reads and publishes with: a reader that resumes by itself, and publishing
+//! that does not publish twice.
+//!
+//! It is the feature `client`, which the `vidette` command is built with and is the first user of:
+//!
+//! ```toml
+//! vidette = { version = "0.1", default-features = false, features = ["client"] }
+//! ```
+//!
+//! Reading is a stream of [`ReadItem`]s. Save the cursor of each event once it has been handled,
+//! and start from it the next time: nothing that is still retained is missed, and what is gone is
+//! reported as a gap.
+//!
+//! ```no_run
+//! use futures_util::StreamExt as _;
+//! use vidette::client::{Client, ReadItem, ReadOptions};
+//!
+//! # async fn example(saved: String) -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::new("http://127.0.0.1:8080")?;
+//! let mut reader = client.read(ReadOptions::new().topic("door.*").after(&saved));
+//! while let Some(item) = reader.next().await {
+//!     match item? {
+//!         ReadItem::Event(event) => {
+//!             println!("{} {}: {}", event.vid, event.topic, event.to_json());
+//!             // Save event.cursor here, together with what the event has changed.
+//!         }
+//!         ReadItem::Gap(gap) => eprintln!("{gap}"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Publishing takes one event or a batch ([`Client::publish`], [`Client::publish_batch`]), or a
+//! stream of any length ([`Client::publisher`]).
+//!
+//! ```no_run
+//! use vidette::client::{Client, EventParts, NewEvent};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::new("http://127.0.0.1:8080")?;
+//! let parts = EventParts {
+//!     topic: "door.3",
+//!     kind: Some("opened"),
+//!     data: r#"{"doorno":3}"#.into(),
+//!     ..EventParts::default()
+//! };
+//! let event = NewEvent::check(parts, vidette::limits::MAX_EVENT_BYTES_CEILING)?;
+//! let receipt = client.publish(event).await?;
+//! println!("published as {}", receipt.cursor);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Invariants:
+//! - nothing runs before it is asked for: there are no tasks, threads or globals of its own;
+//! - what is buffered has a bound, and whoever is slow is waited for;
+//! - it knows the nouns and the wire, and nothing of the gateway's inside.
+
+mod error;
+mod event;
+mod http;
+mod publish;
+mod read;
+
+use std::time::Duration;
+
+use futures_util::Stream;
+
+use crate::limits;
+use http::GatewayHttp;
+
+pub use crate::cursor::{Cursor, Epoch, Vid};
+pub use crate::event::{EventParts, NewEvent};
+pub use error::{ClientError, ClientErrorKind};
+pub use event::{EventData, ReceivedEvent};
+pub use publish::{PublishLine, PublishReceipt, PublishReport, Publisher};
+pub use read::{
+    GapPolicy, GapReport, LogBounds, ReadItem, ReadOptions, Reader, ReaderStatus, Transport,
+};
+
+/// A gateway to read from and to publish to. Cloning it is cheap, and shares its connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: GatewayHttp,
+    retry_for: Duration,
+}
+
+impl Client {
+    /// A client of the gateway at this address, such as `http://127.0.0.1:8080`. Nothing is sent
+    /// yet.
+    ///
+    /// # Errors
+    /// [`ClientErrorKind::Address`] when this is no address of plain HTTP: the client speaks no
+    /// TLS.
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        Ok(Client {
+            http: GatewayHttp::new(url)?,
+            retry_for: limits::PUBLISH_RETRY_FOR,
+        })
+    }
+
+    /// How long publishing goes on while the gateway is away: 90 s unless it is set. Keep it below
+    /// the gateway's `retention.dedupe_window`, or an event may be published twice. With zero there
+    /// is one try.
+    #[must_use]
+    pub fn retry_for(mut self, outage: Duration) -> Self {
+        self.retry_for = outage;
+        self
+    }
+
+    /// Reads the bus. Errors come as the last item of the stream; see [`Reader`].
+    pub fn read(&self, options: ReadOptions) -> Reader {
+        Reader::new(self.http.clone(), options)
+    }
+
+    /// Publishes an event, and gives its place on the bus once it is durable.
+    ///
+    /// An event without an id gets a random one, so that it can be sent again after a failure
+    /// without being published twice (not when there is one try only).
+    ///
+    /// # Errors
+    /// [`ClientErrorKind::Refused`] when the gateway does not take the event,
+    /// [`ClientErrorKind::Unreachable`] or [`ClientErrorKind::Unavailable`] when it has not been
+    /// published, and [`ClientErrorKind::OutcomeUnknown`] when it may have been.
+    pub async fn publish(&self, event: NewEvent) -> Result<PublishReceipt, ClientError> {
+        let receipts = self.publish_batch(vec![event]).await?;
+        receipts
+            .into_iter()
+            .next()
+            .ok_or_else(|| ClientError::protocol("the gateway's answer has no receipt"))
+    }
+
+    /// Publishes events as one batch: all of them get vids in this order, with no other event
+    /// between, or none does.
+    ///
+    /// # Errors
+    /// As those of [`publish`](Self::publish).
+    pub async fn publish_batch(
+        &self,
+        events: Vec<NewEvent>,
+    ) -> Result<Vec<PublishReceipt>, ClientError> {
+        publish::publish_batch(&self.http, self.retry_for, events).await
+    }
+
+    /// Publishes a stream of lines in their order, and reports about each of them; see
+    /// [`Publisher`].
+    pub fn publisher<K, I>(&self, lines: I) -> Publisher<K, I>
+    where
+        I: Stream<Item = std::io::Result<PublishLine<K>>> + Unpin,
+    {
+        Publisher::new(self.http.clone(), self.retry_for, lines)
+    }
+}

@@ -1,0 +1,114 @@
+//! One atomic batch, sent again until it is answered.
+//!
+//! Invariant: all tries carry the same ids, so that together they publish the batch once.
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::time::sleep;
+
+use super::PublishReceipt;
+use super::line::object_of;
+use super::outage::Outage;
+use crate::client::error::{ClientError, ClientErrorKind};
+use crate::client::http::{GatewayHttp, body_up_to, innermost, refusal};
+use crate::event::NewEvent;
+use crate::limits;
+
+/// The answer to a batch.
+#[derive(Deserialize)]
+struct BatchAnswer {
+    events: Vec<PublishReceipt>,
+}
+
+pub(in crate::client) async fn publish_batch(
+    http: &GatewayHttp,
+    retry_for: Duration,
+    mut events: Vec<NewEvent>,
+) -> Result<Vec<PublishReceipt>, ClientError> {
+    // What is sent once only needs no id of its own.
+    if !retry_for.is_zero() {
+        events.iter_mut().for_each(give_id);
+    }
+    let body = batch_body(&events);
+
+    let mut outage = Outage::new(retry_for);
+    let mut may_be_published = false;
+    loop {
+        let error = match publish_once(http, body.clone()).await {
+            Ok(receipts) => return Ok(receipts),
+            Err(error) => error,
+        };
+
+        // Nobody knows what became of a try that was not answered, whatever the next one says.
+        may_be_published |= error.kind() == ClientErrorKind::OutcomeUnknown;
+        if !is_worth_another_try(&error) {
+            return Err(error);
+        }
+        let Some(wait) = outage.wait(&error, fastrand::f64()) else {
+            return Err(final_error(error, may_be_published));
+        };
+        sleep(wait).await;
+    }
+}
+
+fn batch_body(events: &[NewEvent]) -> Bytes {
+    let objects: Vec<String> = events.iter().map(object_of).collect();
+    format!("[{}]", objects.join(",")).into()
+}
+
+/// All tries carry the same ids, so also a try that was not answered may be repeated.
+fn is_worth_another_try(error: &ClientError) -> bool {
+    error.is_passing() || error.kind() == ClientErrorKind::OutcomeUnknown
+}
+
+/// A random id, where the event has none.
+fn give_id(event: &mut NewEvent) {
+    let id = || format!("{:032x}", fastrand::u128(..)).into();
+    event.id.get_or_insert_with(id);
+}
+
+fn final_error(error: ClientError, may_be_published: bool) -> ClientError {
+    if !may_be_published {
+        return error;
+    }
+    let text = format!("{error}; it may have been published, so look before it is sent again");
+    ClientError::new(ClientErrorKind::OutcomeUnknown, text)
+}
+
+async fn publish_once(http: &GatewayHttp, body: Bytes) -> Result<Vec<PublishReceipt>, ClientError> {
+    let request = http
+        .post("/v1/events")
+        .header("content-type", "application/json")
+        .timeout(limits::PUBLISH_ANSWER_TIMEOUT)
+        .body(body);
+    let response = request.send().await.map_err(|error| {
+        // Without a connection nothing can have been published.
+        if error.is_connect() {
+            http.no_answer(&error)
+        } else {
+            unanswered(&error)
+        }
+    })?;
+
+    if !response.status().is_success() {
+        return Err(refusal(response, passes).await);
+    }
+    let answer = body_up_to(limits::READ_ANSWER_BYTES, response).await;
+    let answer = answer.map_err(|error| unanswered(&error))?;
+    let answer: BatchAnswer = serde_json::from_slice(&answer).map_err(|e| unanswered(&e))?;
+    Ok(answer.events)
+}
+
+/// The request has been sent, at least in part, and nothing says what became of it.
+fn unanswered(error: &dyn Error) -> ClientError {
+    let text = format!("no answer to what was published: {}", innermost(error));
+    ClientError::new(ClientErrorKind::OutcomeUnknown, text)
+}
+
+/// Which statuses of a request to publish are worth another try.
+pub(super) fn passes(status: u16) -> bool {
+    matches!(status, 429 | 502..=504 | 507)
+}

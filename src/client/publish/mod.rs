@@ -1,0 +1,30 @@
+//! Publishing: one batch, or a stream of lines over as many requests as it takes.
+
+mod batch;
+mod line;
+mod outage;
+mod pace;
+mod request;
+mod stream;
+mod window;
+
+use serde::Deserialize;
+
+use crate::cursor::Vid;
+
+pub(super) use batch::publish_batch;
+pub use line::PublishLine;
+pub use stream::{PublishReport, Publisher};
+
+/// Where a published event stands.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct PublishReceipt {
+    /// Its vid; that of the first one when it is a duplicate.
+    pub vid: Vid,
+    /// The position just behind it, as `VID-EPOCH`.
+    pub cursor: String,
+    /// An event with this id had been published within the dedupe window.
+    #[serde(default)]
+    pub duplicate: bool,
+}

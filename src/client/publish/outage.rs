@@ -1,0 +1,86 @@
+//! How long a gateway has been away, and when it is asked again.
+//!
+//! Invariants:
+//! - an outage ends with the first line that is settled;
+//! - the gateway is never asked earlier than it wants to be.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::error::ClientError;
+use crate::limits;
+
+/// See the module.
+pub(super) struct Outage {
+    longest: Duration,
+    since: Option<Instant>,
+    pause: Duration,
+}
+
+impl Outage {
+    /// The gateway is given up when it is away for longer than this.
+    pub(super) fn new(longest: Duration) -> Self {
+        Outage {
+            longest,
+            since: None,
+            pause: limits::PUBLISH_RETRY_MIN,
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        *self = Outage::new(self.longest);
+    }
+
+    /// Has it lasted since before this error?
+    pub(super) fn has_begun(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// The outage begins or goes on: how long to wait. None when it has lasted too long.
+    pub(super) fn wait(&mut self, error: &ClientError, random: f64) -> Option<Duration> {
+        let lasted = self.since.get_or_insert_with(Instant::now).elapsed();
+        let least = self.pause.max(error.retry_after());
+        if lasted + least > self.longest {
+            return None;
+        }
+
+        // Many publishers do not come back at the same moment.
+        self.pause = (self.pause * 2).min(limits::PUBLISH_RETRY_MAX);
+        Some(least.mul_f64(1.0 + random / 2.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_waited_for_in_growing_steps_until_it_has_lasted_too_long() {
+        let gone = ClientError::unreachable("gone");
+        let mut outage = Outage::new(MINUTE);
+        let begun = Instant::now();
+        let mut tries = 0;
+        while let Some(wait) = outage.wait(&gone, 1.0) {
+            assert!(wait <= limits::PUBLISH_RETRY_MAX * 2);
+            tokio::time::advance(wait).await;
+            tries += 1;
+        }
+        assert!(begun.elapsed() > MINUTE - limits::PUBLISH_RETRY_MAX && tries > 8);
+        outage.end();
+        assert!(!outage.has_begun() && outage.wait(&gone, 0.0).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_gateway_is_left_alone_for_as_long_as_it_asks_or_given_up_at_once() {
+        let busy = |seconds| {
+            ClientError::unreachable("busy").with_retry_after(Duration::from_secs(seconds))
+        };
+        let wait = Outage::new(MINUTE).wait(&busy(10), 0.0);
+        assert_eq!(wait, Some(Duration::from_secs(10)));
+        assert_eq!(Outage::new(MINUTE).wait(&busy(61), 0.0), None);
+        assert_eq!(Outage::new(Duration::ZERO).wait(&busy(0), 0.0), None);
+    }
+}

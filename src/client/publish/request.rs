@@ -1,0 +1,139 @@
+//! One request that streams lines to the gateway, and their answers back.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+use tokio_util::io::StreamReader;
+
+use super::batch::passes;
+use crate::client::error::ClientError;
+use crate::client::http::{GatewayHttp, refusal};
+use crate::limits;
+
+/// What a request brings.
+pub(super) enum LineReply {
+    /// The gateway has begun to answer.
+    Connected,
+    /// A line's answer.
+    Answer(String),
+    /// The connection has gone, or the gateway does not take the stream; nothing comes after this.
+    Failed(ClientError),
+}
+
+/// What happens to a request.
+pub(super) enum RequestEvent {
+    /// A reply came, or the last one has come.
+    Reply(Option<LineReply>),
+    /// The connection takes another line.
+    Space,
+}
+
+/// A request that is open, and what has become of it.
+pub(super) struct LineRequest {
+    /// None once the request is ended: the gateway answers what it has, and ends its answers.
+    body: Option<mpsc::Sender<Bytes>>,
+    replies: BoxStream<'static, LineReply>,
+    /// The gateway could not take a line just then.
+    pub(super) put_off: Option<ClientError>,
+    ended_at: Option<Instant>,
+}
+
+impl LineRequest {
+    pub(super) fn open(http: &GatewayHttp) -> Self {
+        let (body, lines) = mpsc::channel(limits::PUBLISH_CHUNKS);
+        LineRequest {
+            body: Some(body),
+            replies: replies(http.clone(), lines),
+            put_off: None,
+            ended_at: None,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// Ends the request; it is never broken off, so each line of it is answered.
+    pub(super) fn end(&mut self) {
+        if self.body.take().is_some() {
+            self.ended_at = Some(Instant::now());
+        }
+    }
+
+    /// When an ended request that brings nothing more is taken to be lost.
+    pub(super) fn lost_at(&self, heard_at: Instant) -> Instant {
+        let ended_at = self.ended_at.unwrap_or(heard_at);
+        ended_at.max(heard_at) + limits::PUBLISH_ANSWER_TIMEOUT
+    }
+
+    /// Waits for a reply, or until there is space for another line.
+    pub(super) async fn next(&mut self, wants_space: bool) -> RequestEvent {
+        tokio::select! {
+            reply = self.replies.next() => RequestEvent::Reply(reply),
+            () = space(self.body.as_ref()), if wants_space => RequestEvent::Space,
+        }
+    }
+
+    /// Sends a line that there is space for.
+    pub(super) fn send(&self, line: Bytes) {
+        if let Some(body) = &self.body {
+            // A connection that has just gone takes nothing; the line stays unanswered then.
+            let _ = body.try_send(line);
+        }
+    }
+}
+
+/// Waits until the connection takes another line; for ever where it is not read any more, of which
+/// its replies say why.
+async fn space(body: Option<&mpsc::Sender<Bytes>>) {
+    let is_open = match body {
+        Some(body) => body.reserve().await.is_ok(),
+        None => false,
+    };
+    if !is_open {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Sends the request, and gives what comes back.
+fn replies(http: GatewayHttp, lines: mpsc::Receiver<Bytes>) -> BoxStream<'static, LineReply> {
+    let body = reqwest::Body::wrap_stream(ReceiverStream::new(lines).map(Ok::<_, Infallible>));
+    let request = http
+        .post("/v1/events")
+        .header("content-type", "application/x-ndjson")
+        .body(body);
+    let replies = stream::once(async move {
+        match request.send().await {
+            Ok(response) if response.status().is_success() => answers(response).boxed(),
+            Ok(response) => failed(refusal(response, passes).await),
+            Err(error) => failed(http.no_answer(&error)),
+        }
+    });
+    replies.flatten().boxed()
+}
+
+fn failed(error: ClientError) -> BoxStream<'static, LineReply> {
+    stream::iter([LineReply::Failed(error)]).boxed()
+}
+
+fn answers(response: reqwest::Response) -> impl Stream<Item = LineReply> {
+    let bytes = response
+        .bytes_stream()
+        .map(|chunk| chunk.map_err(std::io::Error::other));
+    let codec = LinesCodec::new_with_max_length(limits::MAX_LINE_BYTES);
+    let answers = FramedRead::new(StreamReader::new(bytes), codec).map(|answer| match answer {
+        Ok(answer) => LineReply::Answer(answer),
+        Err(error) => LineReply::Failed(broken_off(&error)),
+    });
+    stream::iter([LineReply::Connected]).chain(answers)
+}
+
+fn broken_off(error: &LinesCodecError) -> ClientError {
+    ClientError::unreachable(format!("the gateway's answers broke off: {error}"))
+}

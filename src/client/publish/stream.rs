@@ -1,0 +1,375 @@
+//! Lines on their way to the gateway, over as many requests as it takes.
+//!
+//! Invariants:
+//! - at most [`limits::PUBLISH_WINDOW_LINES`] lines, of [`limits::PUBLISH_WINDOW_BYTES`], have no
+//!   answer yet; the input is not read on meanwhile;
+//! - a line that may have been published is sent again only when it has an id;
+//! - a request is ended and the next one begun when answers stay away (see [`super::pace`]).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::time::{Instant, sleep_until};
+
+use super::PublishReceipt;
+use super::line::PublishLine;
+use super::outage::Outage;
+use super::pace::Pace;
+use super::request::{LineReply, LineRequest, RequestEvent};
+use super::window::{LineOutcome, LineWindow};
+use crate::client::error::{ClientError, ClientErrorKind};
+use crate::client::http::GatewayHttp;
+use crate::limits;
+
+/// What became of a line, or of the connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PublishReport<K> {
+    /// The line is an event, and durable.
+    Published {
+        /// The line's key.
+        key: K,
+        /// Where the event stands.
+        receipt: PublishReceipt,
+    },
+    /// The line is not published, and will not be.
+    Refused {
+        /// The line's key.
+        key: K,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The gateway cannot be reached or cannot take lines; the publisher goes on trying.
+    Interrupted(ClientError),
+}
+
+/// Publishes lines in their order, and reports about each.
+///
+/// Call [`next`](Self::next) until it gives `None`, or take it as a stream
+/// ([`into_stream`](Self::into_stream)). Lines are read only while it is asked.
+///
+/// - A line without an id is never sent twice: if its answer is lost, publishing ends with
+///   [`ClientErrorKind::OutcomeUnknown`].
+/// - An outage is waited for ([`Client::retry_for`](crate::client::Client::retry_for)), but not
+///   before the gateway has been reached once.
+pub struct Publisher<K, I> {
+    http: GatewayHttp,
+    /// None at its end.
+    input: Option<I>,
+    lines: LineWindow<K>,
+    pace: Pace,
+    link: PublisherLink,
+    outage: Outage,
+    /// The gateway has been reached at least once.
+    has_connected: bool,
+    reports: VecDeque<PublishReport<K>>,
+    is_stopping: bool,
+    has_ended: bool,
+}
+
+enum PublisherLink {
+    /// The last request was ended in good order, and the next one begins with the next line.
+    Idle,
+    /// The next request begins then.
+    Waiting(Instant),
+    Open(LineRequest),
+}
+
+/// What a publisher waits for.
+enum Happened<K> {
+    Request(RequestEvent),
+    /// The input's next line, or its end.
+    Line(Option<io::Result<PublishLine<K>>>),
+    /// Nothing came in time.
+    Quiet,
+}
+
+impl<K, I> fmt::Debug for Publisher<K, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("url", &self.http.url())
+            .field("unanswered", &self.lines.unanswered())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K, I> Publisher<K, I>
+where
+    I: Stream<Item = io::Result<PublishLine<K>>> + Unpin,
+{
+    pub(in crate::client) fn new(http: GatewayHttp, retry_for: Duration, lines: I) -> Self {
+        Publisher {
+            http,
+            input: Some(lines),
+            lines: LineWindow::new(),
+            pace: Pace::new(),
+            link: PublisherLink::Waiting(Instant::now()),
+            outage: Outage::new(retry_for),
+            has_connected: false,
+            reports: VecDeque::new(),
+            is_stopping: false,
+            has_ended: false,
+        }
+    }
+
+    /// The next report; `None` when all lines are settled, or behind an error. Dropping the future
+    /// loses nothing.
+    ///
+    /// # Errors
+    /// When lines are left that cannot be published now, or whose outcome is unknown; see
+    /// [`unsettled`](Self::unsettled).
+    pub async fn next(&mut self) -> Option<Result<PublishReport<K>, ClientError>> {
+        loop {
+            if let Some(report) = self.reports.pop_front() {
+                return Some(Ok(report));
+            }
+            if self.has_ended {
+                return None;
+            }
+            if let Err(error) = self.step().await {
+                self.has_ended = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// The reports as a stream.
+    pub fn into_stream(self) -> impl Stream<Item = Result<PublishReport<K>, ClientError>> {
+        stream::unfold(self, |mut publisher| async {
+            let report = publisher.next().await?;
+            Some((report, publisher))
+        })
+    }
+
+    /// Sends nothing more. [`next`](Self::next) goes on to report what the gateway still answers.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+        self.input = None;
+    }
+
+    /// The keys of lines that have been taken from the input and are neither published nor refused.
+    pub fn unsettled(&self) -> impl Iterator<Item = &K> {
+        self.lines.unsettled()
+    }
+
+    async fn step(&mut self) -> Result<(), ClientError> {
+        match self.link {
+            PublisherLink::Open(_) => return self.exchange().await,
+            _ if self.is_stopping => self.has_ended = true,
+            PublisherLink::Waiting(until) => {
+                sleep_until(until).await;
+                self.open();
+            }
+            PublisherLink::Idle => return self.wait_for_a_line().await,
+        }
+        Ok(())
+    }
+
+    /// The next request begins.
+    fn open(&mut self) {
+        self.link = PublisherLink::Open(LineRequest::open(&self.http));
+        self.pace.begin();
+    }
+
+    /// Opens no request before there is something to send.
+    async fn wait_for_a_line(&mut self) -> Result<(), ClientError> {
+        if self.lines.has_unsent() {
+            self.open();
+            return Ok(());
+        }
+        if self.input.is_none() {
+            self.has_ended = true;
+            return Ok(());
+        }
+        let line = next_line(&mut self.input).await;
+        self.take_line(line)
+    }
+
+    /// One thing that happens while a request is open.
+    async fn exchange(&mut self) -> Result<(), ClientError> {
+        let has_space = self.input.is_some() && self.lines.has_space(self.pace.window_bytes());
+        let is_over = self.is_request_over();
+        let PublisherLink::Open(request) = &mut self.link else {
+            return Ok(());
+        };
+        if is_over {
+            request.end();
+        }
+
+        let deadline = if request.is_open() {
+            self.pace.ends_at(self.lines.unanswered(), has_space)
+        } else {
+            request.lost_at(self.pace.heard_at())
+        };
+        let happened = tokio::select! {
+            event = request.next(self.lines.has_unsent()) => Happened::Request(event),
+            line = next_line(&mut self.input), if has_space => Happened::Line(line),
+            () = sleep_until(deadline) => Happened::Quiet,
+        };
+        self.take(happened)
+    }
+
+    /// Is the open request to carry no more lines?
+    fn is_request_over(&self) -> bool {
+        let PublisherLink::Open(request) = &self.link else {
+            return false;
+        };
+        let is_all_sent = self.input.is_none() && !self.lines.has_unsent();
+        is_all_sent || self.is_stopping || self.pace.is_paused() || request.put_off.is_some()
+    }
+
+    fn take(&mut self, happened: Happened<K>) -> Result<(), ClientError> {
+        match happened {
+            Happened::Request(RequestEvent::Reply(reply)) => self.take_reply(reply),
+            Happened::Request(RequestEvent::Space) => {
+                self.send();
+                Ok(())
+            }
+            Happened::Line(line) => self.take_line(line),
+            Happened::Quiet => self.quiet(),
+        }
+    }
+
+    /// Nothing came for as long as may be: the request is ended, or an ended one is lost.
+    fn quiet(&mut self) -> Result<(), ClientError> {
+        if matches!(&self.link, PublisherLink::Open(request) if request.is_open()) {
+            self.pace.pause(self.lines.unanswered());
+            return Ok(());
+        }
+        self.broken(unanswered())
+    }
+
+    fn take_line(&mut self, line: Option<io::Result<PublishLine<K>>>) -> Result<(), ClientError> {
+        match line.transpose().map_err(|e| failed_input(&e))? {
+            None => self.input = None,
+            Some(line) if line.is_too_long() => self.reports.push_back(too_long(line)),
+            Some(line) => self.lines.push(line),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) {
+        let PublisherLink::Open(request) = &self.link else {
+            return;
+        };
+        let unanswered = self.lines.unanswered();
+        if let Some(text) = self.lines.send() {
+            request.send(text);
+            self.pace.sent(unanswered);
+        }
+    }
+
+    fn take_reply(&mut self, reply: Option<LineReply>) -> Result<(), ClientError> {
+        match reply {
+            Some(LineReply::Connected) => {
+                self.has_connected = true;
+                self.heard();
+            }
+            Some(LineReply::Answer(answer)) => {
+                self.heard();
+                self.take_answer(&answer);
+            }
+            Some(LineReply::Failed(error)) => return self.broken(error),
+            None => return self.request_ended(),
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self) {
+        let goes_on = matches!(&self.link, PublisherLink::Open(request) if request.is_open());
+        self.pace.heard(goes_on);
+    }
+
+    fn take_answer(&mut self, answer: &str) {
+        match self.lines.answered(answer) {
+            Some(LineOutcome::Settled(report)) => {
+                self.outage.end();
+                self.reports.push_back(report);
+            }
+            Some(LineOutcome::PutOff(error)) => {
+                if let PublisherLink::Open(request) = &mut self.link {
+                    request.put_off = Some(error);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The gateway has ended its answers.
+    fn request_ended(&mut self) -> Result<(), ClientError> {
+        if let PublisherLink::Open(request) = &mut self.link
+            && let Some(error) = request.put_off.take()
+        {
+            return self.broken(error);
+        }
+
+        if self.input.is_none() && self.lines.is_empty() {
+            self.has_ended = true;
+        } else if self.pace.is_paused() && self.lines.unanswered() == 0 {
+            self.link = PublisherLink::Idle;
+            self.outage.end();
+        } else {
+            return self.broken(ended_early());
+        }
+        Ok(())
+    }
+
+    /// The request has failed: the next one begins after a while, unless that makes no sense.
+    fn broken(&mut self, error: ClientError) -> Result<(), ClientError> {
+        if self.is_stopping {
+            self.has_ended = true;
+            return Ok(());
+        }
+        if !self.has_connected || !error.is_passing() {
+            return Err(error);
+        }
+        self.lines.take_back(&error)?;
+
+        // An outage is reported once, when it begins.
+        let is_new = !self.outage.has_begun();
+        let Some(wait) = self.outage.wait(&error, fastrand::f64()) else {
+            return Err(error);
+        };
+        self.link = PublisherLink::Waiting(Instant::now() + wait);
+        if is_new {
+            self.reports.push_back(PublishReport::Interrupted(error));
+        }
+        Ok(())
+    }
+}
+
+fn failed_input(error: &io::Error) -> ClientError {
+    ClientError::new(
+        ClientErrorKind::Input,
+        format!("failed to read input: {error}"),
+    )
+}
+
+fn too_long<K>(line: PublishLine<K>) -> PublishReport<K> {
+    let most = limits::MAX_LINE_BYTES;
+    PublishReport::Refused {
+        key: line.key,
+        reason: format!("it has more than {most} bytes"),
+    }
+}
+
+fn ended_early() -> ClientError {
+    let text = "the gateway has ended the stream";
+    ClientError::new(ClientErrorKind::Unavailable, text)
+}
+
+fn unanswered() -> ClientError {
+    let seconds = limits::PUBLISH_ANSWER_TIMEOUT.as_secs();
+    ClientError::unreachable(format!("the gateway has answered nothing for {seconds} s"))
+}
+
+/// The next line of an input that has not ended.
+async fn next_line<I: Stream + Unpin>(input: &mut Option<I>) -> Option<I::Item> {
+    match input {
+        Some(lines) => lines.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,189 @@
+//! Reading the bus, over as many connections as it takes.
+
+mod backoff;
+mod grpc;
+mod item;
+mod options;
+mod poll;
+mod sse;
+mod sse_parser;
+mod state;
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::Stream;
+use futures_util::stream::BoxStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::error::{ClientError, ClientErrorKind};
+use super::http::GatewayHttp;
+pub use item::{GapReport, LogBounds, ReadItem};
+pub use options::{GapPolicy, ReadOptions, Transport};
+pub use state::ReaderStatus;
+
+use item::Received;
+use options::ReadQuery;
+use state::ReadState;
+
+/// What one connection brings, until it ends.
+type Incoming = BoxStream<'static, Result<Received, ClientError>>;
+
+/// Reads the bus and resumes by itself: a [`Stream`] of [`ReadItem`]s.
+///
+/// - Nothing runs unless the stream is polled, and dropping it closes its connection.
+/// - Events come by rising vid, each once. Reading resumes behind the last item that the
+///   application has finished with, which means that it has asked for the next one. To go on after
+///   a restart, save the cursor of each event once it has been handled (in the transaction of the
+///   handling, if it has one) and start with [`ReadOptions::after`].
+/// - An error is the last item: one that passes is a [`ReadItem::Interrupted`] instead.
+/// - What is not asked for is not read: a slow application holds the gateway back, and nothing is
+///   dropped.
+pub struct Reader {
+    http: GatewayHttp,
+    state: ReadState,
+    phase: ReaderPhase,
+    /// The end of the wait before the next connection, or of the silence of this one.
+    timer: Pin<Box<Sleep>>,
+}
+
+enum ReaderPhase {
+    /// Until the timer ends.
+    Waiting,
+    Reading(Incoming),
+    Ended,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("url", &self.http.url())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    pub(super) fn new(http: GatewayHttp, options: ReadOptions) -> Self {
+        Reader {
+            http,
+            state: ReadState::new(options, Instant::now()),
+            phase: ReaderPhase::Waiting,
+            timer: Box::pin(sleep(std::time::Duration::ZERO)),
+        }
+    }
+
+    /// The position, and what has happened until now.
+    pub fn status(&self) -> ReaderStatus {
+        self.state.status()
+    }
+
+    fn connect(&mut self) {
+        let query = self.state.connect(Instant::now());
+        let http = self.http.clone();
+        self.phase = ReaderPhase::Reading(match self.state.transport() {
+            Transport::Sse => sse::read(http, query),
+            Transport::LongPoll => poll::read(http, query),
+            Transport::Grpc => grpc::read(http.url().to_owned(), query),
+        });
+        self.listen_on();
+    }
+
+    /// Something came: the connection may be silent for its whole time again.
+    fn listen_on(&mut self) {
+        let deadline = Instant::now() + self.state.silence();
+        self.timer.as_mut().reset(deadline);
+    }
+
+    /// Takes what the connection brought, and gives what the application gets of it.
+    fn take(
+        &mut self,
+        received: Option<Result<Received, ClientError>>,
+    ) -> Option<Result<ReadItem, ClientError>> {
+        let taken = match received {
+            Some(Ok(received)) => self.state.take(received),
+            Some(Err(error)) => Err(error),
+            None => Err(ended("the stream ended")),
+        };
+
+        match taken {
+            Ok(item) => {
+                if self.state.wants_new_connection() {
+                    self.phase = ReaderPhase::Waiting;
+                    self.timer.as_mut().reset(Instant::now());
+                } else {
+                    self.listen_on();
+                }
+                item.map(Ok)
+            }
+            Err(error) => Some(self.interrupted(error)),
+        }
+    }
+
+    /// Waits for the next connection, or ends.
+    fn interrupted(&mut self, error: ClientError) -> Result<ReadItem, ClientError> {
+        match self.state.interrupted(error, Instant::now()) {
+            Ok((item, wait)) => {
+                self.phase = ReaderPhase::Waiting;
+                self.timer.as_mut().reset(Instant::now() + wait);
+                Ok(item)
+            }
+            Err(error) => {
+                self.phase = ReaderPhase::Ended;
+                Err(error)
+            }
+        }
+    }
+
+    fn silent(&self) -> ClientError {
+        let seconds = self.state.silence().as_secs_f32();
+        ended(&format!(
+            "nothing came from {} for {seconds} s",
+            self.http.url()
+        ))
+    }
+}
+
+fn ended(why: &str) -> ClientError {
+    ClientError::new(ClientErrorKind::Unavailable, why)
+}
+
+impl Stream for Reader {
+    type Item = Result<ReadItem, ClientError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let reader = self.get_mut();
+        reader.state.finish_item();
+        loop {
+            let received = match &mut reader.phase {
+                ReaderPhase::Ended => return Poll::Ready(None),
+                ReaderPhase::Waiting => {
+                    ready!(reader.timer.as_mut().poll(cx));
+                    reader.connect();
+                    continue;
+                }
+                ReaderPhase::Reading(incoming) => incoming.as_mut().poll_next(cx),
+            };
+
+            // Whatever has come counts, also if the time for it is just over.
+            let item = match received {
+                Poll::Ready(received) => reader.take(received),
+                Poll::Pending => {
+                    ready!(reader.timer.as_mut().poll(cx));
+                    let error = reader.silent();
+                    Some(reader.interrupted(error))
+                }
+            };
+            if item.is_some() {
+                return Poll::Ready(item);
+            }
+        }
+    }
+}
+
+/// Which statuses of a read request are worth another try: all but those that say that the request
+/// itself is wrong, or is not for this reader.
+fn passes(status: u16) -> bool {
+    !matches!(status, 400 | 401 | 403 | 404 | 405 | 410)
+}

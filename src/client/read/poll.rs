@@ -1,0 +1,201 @@
+//! Reading by long-poll.
+
+use async_stream::stream;
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::item::{GapReport, LogBounds, Received};
+use super::options::ReadStart;
+use super::{Incoming, ReadQuery, ended};
+use crate::client::error::ClientError;
+use crate::client::event::ReceivedEvent;
+use crate::client::http::{GatewayHttp, innermost, refusal};
+use crate::cursor::{Cursor, Epoch};
+use crate::limits;
+
+/// The answer to a poll, of which the events are read later.
+#[derive(Deserialize)]
+struct PollAnswer<'a> {
+    #[serde(flatten)]
+    bounds: LogBounds,
+    cursor: String,
+    up_to_date: bool,
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+    gap: Option<GapReport>,
+}
+
+pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
+    stream! {
+        let mut polls = Polls::new(query);
+        loop {
+            let mut response = match polls.ask(&http).await {
+                Ok(response) => response,
+                Err(error) => {
+                    yield Err(error);
+                    return;
+                }
+            };
+
+            // Each part of an answer shows that the connection is alive.
+            let mut body = Vec::new();
+            loop {
+                match response.chunk().await {
+                    Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                    Ok(None) => break,
+                    Err(error) => {
+                        yield Err(broken_off(&error));
+                        return;
+                    }
+                }
+                if body.len() > limits::READ_ANSWER_BYTES {
+                    yield Err(too_long());
+                    return;
+                }
+                yield Ok(Received::Activity);
+            }
+
+            let received = match polls.take(&body) {
+                Ok(received) => received,
+                Err(why) => {
+                    yield Err(ended(&format!("the answer cannot be read: {why}")));
+                    return;
+                }
+            };
+            for received in received {
+                yield Ok(received);
+            }
+        }
+    }
+    .boxed()
+}
+
+fn broken_off(error: &reqwest::Error) -> ClientError {
+    ClientError::unreachable(format!("the answer broke off: {}", innermost(error)))
+}
+
+fn too_long() -> ClientError {
+    let most = limits::READ_ANSWER_BYTES;
+    ClientError::protocol(format!("the answer has more than {most} bytes"))
+}
+
+/// One poll after another, each from where the one before has ended.
+struct Polls {
+    query: ReadQuery,
+    /// The log of the last answer.
+    epoch: Option<Epoch>,
+    is_up_to_date: bool,
+}
+
+impl Polls {
+    fn new(query: ReadQuery) -> Self {
+        Polls {
+            query,
+            epoch: None,
+            is_up_to_date: false,
+        }
+    }
+
+    async fn ask(&self, http: &GatewayHttp) -> Result<reqwest::Response, ClientError> {
+        // "From now on" has to become a cursor before anything is waited for: the next request
+        // would mean a later now.
+        let wait_s = if self.query.start.is_latest() {
+            0
+        } else {
+            limits::READ_POLL_WAIT.as_secs()
+        };
+
+        let request = http
+            .get("/v1/poll")
+            .query(&self.query.parameters())
+            .query(&[("wait", wait_s)]);
+        let response = request.send().await.map_err(|e| http.no_answer(&e))?;
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(refusal(response, super::passes).await)
+        }
+    }
+
+    /// What an answer says, in the order in which readers get it.
+    fn take(&mut self, body: &[u8]) -> Result<Vec<Received>, String> {
+        let answer: PollAnswer<'_> =
+            serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let cursor = answer.cursor.parse::<Cursor>().map_err(|e| e.to_string())?;
+        let epoch = answer.bounds.epoch.parse::<Epoch>();
+        let epoch = epoch.map_err(|e| e.to_string())?;
+
+        let mut received = Vec::with_capacity(answer.events.len() + 3);
+        if self.epoch.as_ref() != Some(&epoch) {
+            received.push(Received::Bounds(answer.bounds));
+        }
+        received.extend(answer.gap.map(Received::Gap));
+        for event in answer.events {
+            received.push(event_of(event, &epoch)?);
+        }
+        let was_up_to_date = std::mem::replace(&mut self.is_up_to_date, answer.up_to_date);
+        received.push(if answer.up_to_date && !was_up_to_date {
+            Received::CaughtUp(cursor)
+        } else {
+            Received::Progress(cursor)
+        });
+
+        self.epoch = Some(epoch);
+        self.query.start = ReadStart::After(answer.cursor);
+        Ok(received)
+    }
+}
+
+fn event_of(json: &RawValue, epoch: &Epoch) -> Result<Received, String> {
+    let cursor_of = |vid| Cursor {
+        vid,
+        epoch: Some(epoch.clone()),
+    };
+    ReceivedEvent::from_json(json.get(), cursor_of).map(Received::Event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = r#"{"epoch":"abcdef","first":1,"last":9,"vid":7,"cursor":"7-abcdef",
+        "up_to_date":true,"gap":{"reason":"expired","requested":"0"},"events":[
+        {"vid":7,"topic":"a","time":"2026-11-22T10:00:00.000Z","data":1}]}"#;
+
+    fn polls() -> Polls {
+        Polls::new(ReadQuery {
+            topics: Vec::new(),
+            start: ReadStart::Latest,
+            fails_at_gap: false,
+        })
+    }
+
+    #[test]
+    fn an_answer_is_taken_in_order_and_the_next_poll_goes_on_from_it() {
+        let mut polls = polls();
+        let received = polls.take(ANSWER.as_bytes()).expect("an answer");
+        assert!(matches!(
+            &received[..],
+            [
+                Received::Bounds(_),
+                Received::Gap(_),
+                Received::Event(event),
+                Received::CaughtUp(_)
+            ] if event.cursor.to_string() == "7-abcdef"
+        ));
+        assert_eq!(polls.query.start, ReadStart::After("7-abcdef".into()));
+
+        // The same log again, and still at its end.
+        let again = polls.take(ANSWER.as_bytes()).expect("an answer");
+        assert!(matches!(
+            &again[..],
+            [Received::Gap(_), Received::Event(_), Received::Progress(_)]
+        ));
+    }
+
+    #[test]
+    fn a_page_of_a_proxy_is_no_answer() {
+        assert!(polls().take(b"<html>").is_err());
+    }
+}

@@ -1,0 +1,296 @@
+//! What a reader knows between its connections, without any input or output of its own.
+//!
+//! Invariants:
+//! - the position moves behind an item only once the application has asked for the next one, so an
+//!   item that it had in hand when it ended comes again;
+//! - a position that is known is never left for an earlier or a vaguer one;
+//! - an event at or below the position is dropped and counted, never delivered twice.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::backoff::{ConnectionEnd, RetryBackoff};
+use super::item::{GapReport, LogBounds, ReadItem, Received};
+use super::options::{GapPolicy, ReadOptions, ReadQuery, ReadStart, Transport};
+use crate::client::error::{ClientError, ClientErrorKind};
+use crate::client::event::ReceivedEvent;
+use crate::cursor::{Cursor, Epoch, Vid};
+use crate::limits;
+
+/// The longest heartbeat that a gateway is believed to have.
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3600);
+
+/// What has happened to a reader until now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReaderStatus {
+    /// Where reading would resume, once a cursor is known.
+    pub cursor: Option<Cursor>,
+    /// Connections after the first one.
+    pub reconnects: u64,
+    /// Gaps that were delivered.
+    pub gaps: u64,
+    /// Events that came a second time and were dropped.
+    pub duplicates: u64,
+}
+
+/// A connection until now.
+#[derive(Debug)]
+struct ConnectionRecord {
+    began: Instant,
+    epoch: Option<String>,
+    heartbeat: Option<Duration>,
+    brought_an_event: bool,
+    is_closing: bool,
+    /// The wait before the next connection that the server asked for.
+    asked: Option<Duration>,
+}
+
+impl ConnectionRecord {
+    fn new(now: Instant) -> Self {
+        ConnectionRecord {
+            began: now,
+            epoch: None,
+            heartbeat: None,
+            brought_an_event: false,
+            is_closing: false,
+            asked: None,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct ReadState {
+    options: ReadOptions,
+    /// Where to start as long as no cursor is known.
+    start: ReadStart,
+    /// The cursor behind all that the application has finished with.
+    finished: Option<Cursor>,
+    /// The cursor of the item that the application has in hand.
+    in_hand: Option<Cursor>,
+    /// Events up to this vid have been delivered, or were not asked for.
+    delivered: Option<Vid>,
+    connection: ConnectionRecord,
+    backoff: RetryBackoff,
+    /// Since when nothing could be read.
+    away_since: Option<Instant>,
+    /// Connections in a row that brought events of a log that they had not named.
+    foreign_epochs: u32,
+    /// The open connection is of no use any more.
+    wants_new_connection: bool,
+    status: ReaderStatus,
+}
+
+impl ReadState {
+    pub(super) fn new(options: ReadOptions, now: Instant) -> Self {
+        let start = options.start.clone();
+        ReadState {
+            delivered: start.cursor().map(|cursor| cursor.vid),
+            start,
+            options,
+            finished: None,
+            in_hand: None,
+            connection: ConnectionRecord::new(now),
+            backoff: RetryBackoff::default(),
+            away_since: None,
+            foreign_epochs: 0,
+            wants_new_connection: false,
+            status: ReaderStatus::default(),
+        }
+    }
+
+    pub(super) fn transport(&self) -> Transport {
+        self.options.transport
+    }
+
+    pub(super) fn status(&self) -> ReaderStatus {
+        ReaderStatus {
+            cursor: self.finished.clone(),
+            ..self.status.clone()
+        }
+    }
+
+    /// The application asks for the next item: it has finished with the one before.
+    pub(super) fn finish_item(&mut self) {
+        if let Some(cursor) = self.in_hand.take() {
+            self.finished = Some(cursor);
+        }
+    }
+
+    /// A connection begins: what it asks for.
+    pub(super) fn connect(&mut self, now: Instant) -> ReadQuery {
+        self.connection = ConnectionRecord::new(now);
+        self.wants_new_connection = false;
+        ReadQuery {
+            topics: self.options.topics.clone(),
+            start: self.resume_from(),
+            fails_at_gap: self.options.gap_policy == GapPolicy::Fail,
+        }
+    }
+
+    fn resume_from(&self) -> ReadStart {
+        match &self.finished {
+            Some(cursor) => ReadStart::After(cursor.to_string()),
+            None => self.start.clone(),
+        }
+    }
+
+    /// How long the connection may be silent before it is taken to be dead.
+    pub(super) fn silence(&self) -> Duration {
+        match (self.options.transport, self.connection.heartbeat) {
+            (Transport::LongPoll, _) => limits::READ_POLL_WAIT + limits::READ_POLL_SLACK,
+            (_, Some(heartbeat)) => heartbeat.mul_f64(2.5),
+            (_, None) => limits::READ_HELLO_TIMEOUT,
+        }
+    }
+
+    /// Should the open connection be left for a new one at once?
+    pub(super) fn wants_new_connection(&self) -> bool {
+        self.wants_new_connection
+    }
+
+    /// Takes what the connection brought; gives what the application is to get of it.
+    pub(super) fn take(&mut self, received: Received) -> Result<Option<ReadItem>, ClientError> {
+        match received {
+            Received::Activity => Ok(None),
+            Received::Bounds(bounds) => Ok(Some(self.connected(bounds))),
+            Received::Event(event) => self.event(event),
+            Received::CaughtUp(cursor) => Ok(self.moved(cursor, ReadItem::CaughtUp)),
+            Received::Progress(cursor) => Ok(self.moved(cursor, ReadItem::Progress)),
+            Received::Gap(gap) => self.gap(gap).map(Some),
+            Received::Retry(pause) => {
+                self.connection.asked = Some(pause);
+                Ok(None)
+            }
+            Received::Closing { reason, retry } => {
+                self.connection.asked = Some(retry);
+                self.connection.is_closing = true;
+                Ok(Some(ReadItem::Closing { reason }))
+            }
+        }
+    }
+
+    fn connected(&mut self, bounds: LogBounds) -> ReadItem {
+        self.away_since = None;
+        self.connection.epoch = Some(bounds.epoch.clone());
+        let heartbeat = Duration::from_millis(bounds.heartbeat_ms).min(LONGEST_HEARTBEAT);
+        self.connection.heartbeat = Some(heartbeat).filter(|heartbeat| !heartbeat.is_zero());
+
+        // "From now on" means the end that the log had then, also if the connection breaks before
+        // anything comes.
+        if self.finished.is_none() && self.start.is_latest() {
+            self.finished = bounds.epoch.parse::<Epoch>().ok().map(|epoch| Cursor {
+                vid: bounds.last,
+                epoch: Some(epoch),
+            });
+        }
+        ReadItem::Connected(bounds)
+    }
+
+    fn event(&mut self, event: ReceivedEvent) -> Result<Option<ReadItem>, ClientError> {
+        self.check_epoch(&event.cursor)?;
+        if self
+            .delivered
+            .is_some_and(|delivered| event.vid <= delivered)
+        {
+            self.status.duplicates += 1;
+            return Ok(None);
+        }
+
+        self.delivered = Some(event.vid);
+        self.in_hand = Some(event.cursor.clone());
+        self.connection.brought_an_event = true;
+        Ok(Some(ReadItem::Event(event)))
+    }
+
+    /// An event of another log than the connection has named would be taken for one of this log.
+    fn check_epoch(&mut self, cursor: &Cursor) -> Result<(), ClientError> {
+        let named = self.connection.epoch.as_deref();
+        let came = cursor.epoch.as_ref().map(Epoch::as_str);
+        if named.is_none() || came.is_none() || named == came {
+            self.foreign_epochs = 0;
+            return Ok(());
+        }
+
+        // A gateway that has just been replaced may do so once.
+        self.foreign_epochs += 1;
+        let kind = if self.foreign_epochs > 1 {
+            ClientErrorKind::Protocol
+        } else {
+            ClientErrorKind::Unavailable
+        };
+        let text = format!("the cursor {cursor} is of another log than the gateway has named");
+        Err(ClientError::new(kind, text))
+    }
+
+    /// The position moved without an event. It never moves back.
+    fn moved(&mut self, cursor: Cursor, item: fn(Cursor) -> ReadItem) -> Option<ReadItem> {
+        if self
+            .delivered
+            .is_some_and(|delivered| cursor.vid < delivered)
+        {
+            return None;
+        }
+        self.delivered = Some(cursor.vid);
+        self.in_hand = Some(cursor.clone());
+        Some(item(cursor))
+    }
+
+    fn gap(&mut self, gap: GapReport) -> Result<ReadItem, ClientError> {
+        if self.options.gap_policy == GapPolicy::Fail {
+            return Err(ClientError::gap(gap));
+        }
+        self.status.gaps += 1;
+
+        // Vids behind a gap may be lower than those before it.
+        self.delivered = None;
+        self.connection.epoch = Some(gap.epoch.clone());
+        if self.options.gap_policy == GapPolicy::Snapshot {
+            self.start = ReadStart::Snapshot;
+            self.finished = None;
+            self.wants_new_connection = true;
+        }
+        Ok(ReadItem::Gap(gap))
+    }
+
+    /// The connection has ended with this error, or by itself: how long to wait, or the error that
+    /// ends reading.
+    pub(super) fn interrupted(
+        &mut self,
+        error: ClientError,
+        now: Instant,
+    ) -> Result<(ReadItem, Duration), ClientError> {
+        if !error.is_passing() || self.is_away_for_too_long(now) {
+            return Err(error);
+        }
+        self.status.reconnects += 1;
+
+        let lasted = now - self.connection.began >= limits::READ_GOOD_CONNECTION;
+        let asked_by_error = Some(error.retry_after()).filter(|pause| !pause.is_zero());
+        let end = ConnectionEnd {
+            is_orderly: self.connection.is_closing || lasted,
+            was_good: self.connection.brought_an_event || lasted,
+            asked: self.connection.asked.max(asked_by_error),
+        };
+        let wait = self.backoff.wait(end, fastrand::f64());
+
+        let item = ReadItem::Interrupted {
+            error,
+            resume_from: self.resume_from().to_string(),
+            wait,
+        };
+        Ok((item, wait))
+    }
+
+    fn is_away_for_too_long(&mut self, now: Instant) -> bool {
+        let since = *self.away_since.get_or_insert(now);
+        self.options
+            .give_up_after
+            .is_some_and(|longest| now - since >= longest)
+    }
+}
+
+#[cfg(test)]
+mod tests;

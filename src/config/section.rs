@@ -1,0 +1,182 @@
+//! Reading a TOML table setting by setting.
+//!
+//! Invariants:
+//! - an invalid setting is reported and its default is used instead, so that reading goes on to the
+//!   end and all errors are found at once;
+//! - a setting that nothing has read is reported as an unknown one.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::errors::ErrorCollector;
+
+/// A table whose settings are taken out one by one.
+pub(super) struct Section {
+    name: String,
+    values: Table,
+    sections: BTreeMap<String, Section>,
+    errors: ErrorCollector,
+}
+
+impl Section {
+    /// The whole file; its settings have no section in their names.
+    pub(super) fn root(values: Table, errors: ErrorCollector) -> Self {
+        Section::new("", values, errors)
+    }
+
+    fn new(name: &str, values: Table, errors: ErrorCollector) -> Self {
+        Section {
+            name: name.to_owned(),
+            values,
+            sections: BTreeMap::new(),
+            errors,
+        }
+    }
+
+    /// The section of this name, the same one each time.
+    pub(super) fn section(&mut self, name: &str) -> &mut Section {
+        let values = self.take_table(name);
+
+        // A section is asked for several times, but its table can be taken only once.
+        let section = || Section::new(name, values, self.errors.clone());
+        self.sections.entry(name.to_owned()).or_insert_with(section)
+    }
+
+    fn take_table(&mut self, name: &str) -> Table {
+        match self.values.remove(name) {
+            Some(Value::Table(values)) => values,
+            None => Table::new(),
+            // Such as `limits = 3`.
+            Some(_) => {
+                let text = format!("{name} is a section: write [{name}]");
+                self.errors.push(text);
+                Table::new()
+            }
+        }
+    }
+
+    /// The tables of `[[name]]`, taken out in their order, each named as `name[0]`.
+    pub(super) fn array(&mut self, name: &str) -> Vec<Section> {
+        let path = self.path(name);
+        let mut sections = Vec::new();
+        for (index, value) in self.take_array(name).into_iter().enumerate() {
+            match value {
+                Value::Table(values) => {
+                    let name = format!("{path}[{index}]");
+                    sections.push(Section::new(&name, values, self.errors.clone()));
+                }
+                _ => self.not_a_list_of_sections(name),
+            }
+        }
+        sections
+    }
+
+    fn take_array(&mut self, name: &str) -> Vec<Value> {
+        match self.values.remove(name) {
+            Some(Value::Array(values)) => values,
+            // A single section, written `[name]`, is a list of one.
+            Some(table @ Value::Table(_)) => vec![table],
+            Some(_) => {
+                self.not_a_list_of_sections(name);
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    fn not_a_list_of_sections(&self, name: &str) {
+        let path = self.path(name);
+        let text = format!("{path} is a list of sections: write [[{path}]]");
+        self.errors.push(text);
+    }
+
+    /// The full name of a setting.
+    fn path(&self, key: &str) -> String {
+        if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
+        }
+    }
+
+    /// Reports an error that belongs to no single setting.
+    pub(super) fn report(&self, text: String) {
+        self.errors.push(text);
+    }
+
+    /// Reports what is wrong with the value of a setting.
+    pub(super) fn error(&self, key: &str, text: impl Display) {
+        self.errors.push(format!("{}: {text}", self.path(key)));
+    }
+
+    /// Reports a setting that breaks a rule. The rule follows its name, as in "has to be …".
+    pub(super) fn require(&self, key: &str, holds: bool, rule: impl Display) {
+        let path = self.path(key);
+        self.errors.require(holds, format!("{path} {rule}"));
+    }
+
+    /// Reports a name that is unfit for metrics, logs and other programs.
+    pub(super) fn require_name(&self, key: &str, name: &str, max_bytes: usize) {
+        let is_name = name.len() <= max_bytes && !name.contains(char::is_control);
+        let rule = format!("is longer than {max_bytes} bytes or has a control character");
+        self.require(key, is_name, rule);
+    }
+
+    /// A setting of any type.
+    pub(super) fn value<T: DeserializeOwned>(&mut self, key: &str, default: T) -> T {
+        let Some(value) = self.values.remove(key) else {
+            return default;
+        };
+        value.try_into().unwrap_or_else(|error: toml::de::Error| {
+            // The message alone: the rest points into a text that is not the user's.
+            self.error(key, error.message());
+            default
+        })
+    }
+
+    /// A text; empty where the setting is missing.
+    pub(super) fn text(&mut self, key: &str) -> String {
+        self.value(key, String::new())
+    }
+
+    /// A list of texts. A single text is a list of one.
+    pub(super) fn list(&mut self, key: &str, default: Vec<String>) -> Vec<String> {
+        // `topic = "door"` reads better than a list of one.
+        if let Some(Value::String(_)) = self.values.get(key) {
+            return vec![self.text(key)];
+        }
+        self.value(key, default)
+    }
+
+    /// A duration such as `15s`, `5m` or `7 days`.
+    pub(super) fn duration(&mut self, key: &str, default: Duration) -> Duration {
+        // A number has no unit, so a duration is always a text.
+        let text = self.text(key);
+        if text.is_empty() {
+            return default;
+        }
+        humantime::parse_duration(&text).unwrap_or_else(|error| {
+            self.error(key, not_a_duration(&text, &error));
+            default
+        })
+    }
+
+    /// Reports every setting that was not read.
+    pub(super) fn finish(self) {
+        // Sections that nothing has asked for are among them.
+        for key in self.values.keys() {
+            self.error(key, "unknown setting");
+        }
+        for section in self.sections.into_values() {
+            section.finish();
+        }
+    }
+}
+
+fn not_a_duration(text: &str, error: &humantime::DurationError) -> String {
+    format!("{text:?} is not a duration such as 15s, 5m or 7days: {error}")
+}

@@ -1,0 +1,60 @@
+//! The forms of an event, and of a batch of events, as they go over the wires.
+//!
+//! A transport encodes; the nouns and the bus only carry the result, and look at none of it.
+//! Invariants:
+//! - a form is made at most once, and its bytes are shared by everyone who reads it;
+//! - the forms of a value cost no allocation until one of them is asked for.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+/// A form in which events leave the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WireForm {
+    /// An event's JSON object; a batch's objects with commas between them.
+    Json,
+    /// A Server-Sent Events block with the JSON object as its data; a batch's blocks in a row.
+    Sse,
+    /// The same with the publisher's data alone (`format=raw`).
+    SseRaw,
+    /// The protobuf message `vidette.v1.Event`; a batch's is `vidette.v1.SubscribeResponse` in its
+    /// gRPC frame.
+    Grpc,
+}
+
+/// How many forms there are: [`WireForm::Grpc`] is the last of them.
+const FORMS: usize = WireForm::Grpc as usize + 1;
+
+/// What has been made of an event or of a batch so far, with a place for each form.
+#[derive(Debug, Default)]
+pub(crate) struct Encodings([OnceLock<Bytes>; FORMS]);
+
+impl Encodings {
+    /// The form's bytes, which `encode` makes when nobody has asked for them before.
+    pub(crate) fn get_or_encode(&self, form: WireForm, encode: impl FnOnce() -> Vec<u8>) -> &Bytes {
+        self.0[form as usize].get_or_init(|| encode().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_encoded_once_and_apart_from_the_others() {
+        let encodings = Encodings::default();
+        let forms = [
+            WireForm::Json,
+            WireForm::Sse,
+            WireForm::SseRaw,
+            WireForm::Grpc,
+        ];
+        assert_eq!(forms.len(), FORMS);
+        for (number, form) in (0..).zip(forms) {
+            let made = encodings.get_or_encode(form, || vec![number]).clone();
+            let again = encodings.get_or_encode(form, || panic!("{form:?} was encoded twice"));
+            assert_eq!((&made[..], made.as_ptr()), (&[number][..], again.as_ptr()));
+        }
+    }
+}

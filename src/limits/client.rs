@@ -1,0 +1,31 @@
+//! Bounds of the client library.
+
+use std::time::Duration;
+
+use super::{DEFAULT_WAIT, MAX_BODY_BYTES, MAX_EVENT_BYTES_CEILING};
+
+/// A failed connection is tried again after a random time up to this, which doubles each time …
+pub const READ_RETRY_BASE: Duration = Duration::from_millis(500);
+/// … until it is this.
+pub const READ_RETRY_MAX: Duration = Duration::from_secs(20);
+/// The longest wait before the next try that a server may ask for.
+pub const READ_RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+/// A connection that lasted for this long was a good one: the next failure is the first again.
+pub const READ_GOOD_CONNECTION: Duration = Duration::from_secs(10);
+/// A connection has to be made, and a stream to begin, within this time.
+pub const READ_HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a poll of the client waits for an event.
+pub const READ_POLL_WAIT: Duration = DEFAULT_WAIT;
+/// The answer to a poll may be late by this much.
+pub const READ_POLL_SLACK: Duration = Duration::from_secs(10);
+/// Bytes of one event, or of the answer to one poll, that the client takes: the largest event, each
+/// byte of it escaped in JSON, beside a page of small ones.
+pub const READ_ANSWER_BYTES: usize = 6 * MAX_EVENT_BYTES_CEILING + MAX_BODY_BYTES;
+/// Bytes of a refusal that the client reads.
+pub const READ_REFUSAL_BYTES: usize = 64 * 1024;
+
+/// The client goes on trying to publish for this long: less than the default dedupe window, within
+/// which the gateway knows what it has published already.
+pub const PUBLISH_RETRY_FOR: Duration = Duration::from_secs(90);
+/// A request to publish that has been sent completely has to be answered within this time.
+pub const PUBLISH_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,0 +1,193 @@
+//! Connections that hyper drives: all of HTTP/2, and what of HTTP/1.1 the lean driver hands over.
+//!
+//! Invariants:
+//! - nothing is waited for without a bound: a first request, a head, a next request, a peer that
+//!   takes nothing;
+//! - a connection is asked to end once the gateway drains, and a request that has come is answered
+//!   first.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use axum::http::{HeaderName, HeaderValue, Request, Version, header};
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::time::timeout;
+use tokio_io_timeout::TimeoutWriter;
+
+use super::connection::ConnectionContext;
+use super::corked::Corked;
+use super::head;
+use super::in_flight::{InFlight, InFlightBody};
+use super::io::Io;
+use super::layered::Layered;
+use super::protocol::{Protocol, sniff};
+use super::requests::Requests;
+use super::rewind::Rewind;
+use super::streams::Streams;
+use crate::limits;
+use crate::transport::{ConnectionLimits, Peer};
+
+/// A stream, and the time that it may take nothing.
+type TimedIo = Pin<Box<TimeoutWriter<Io>>>;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// A connection that hyper drives.
+pub(super) struct ByHyper {
+    context: Arc<ConnectionContext>,
+    limits: ConnectionLimits,
+    in_flight: InFlight,
+}
+
+impl ByHyper {
+    pub(super) fn new(context: Arc<ConnectionContext>) -> Self {
+        ByHyper {
+            limits: context.routes.current().limits().clone(),
+            context,
+            in_flight: InFlight::default(),
+        }
+    }
+
+    /// Serves a stream of which these bytes were read already.
+    pub(super) async fn serve(&self, mut io: Io, mut first: Bytes) -> io::Result<()> {
+        let sniffing = sniff(&mut io, &mut first);
+        let Ok(protocol) = timeout(limits::HEADER_TIMEOUT, sniffing).await else {
+            return Err(io::ErrorKind::TimedOut.into());
+        };
+        let protocol = protocol?;
+        let mut timed = TimeoutWriter::new(io);
+        timed.set_timeout(Some(self.limits.write_timeout));
+        let timed = Box::pin(timed);
+        let served = match protocol {
+            Protocol::Http1 => self.serve_http1(first, timed).await,
+            Protocol::Http2 => self.serve_http2(first, timed).await,
+        };
+        served.map_err(io::Error::other)
+    }
+
+    async fn serve_http1(&self, first: Bytes, io: TimedIo) -> hyper::Result<()> {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive(!self.context.draining.is_cancelled())
+            // `Requests` bounds a head that has begun.
+            .header_read_timeout(self.limits.keep_alive.timeout)
+            .max_buf_size(limits::MAX_HEAD_BYTES);
+        let peer = Peer::default();
+        let requests = Requests::new(first, peer.clone(), self.in_flight.clone());
+        let io = TokioIo::new(Layered::new(requests, io));
+        let service = service_fn(|request| self.answer_http1(request, &peer));
+        let connection = builder.serve_connection(io, service);
+        self.drive(connection, self.is_to_go()).await
+    }
+
+    /// Begins to answer a request of HTTP/1.1.
+    fn answer_http1(
+        &self,
+        mut request: Request<Incoming>,
+        peer: &Peer,
+    ) -> impl Future<Output = InFlightAnswer> + use<> {
+        request.extensions_mut().insert(peer.clone());
+        let routes = self.context.routes.current();
+        let is_kept = keeps_alive(&request) && !self.context.draining.is_cancelled();
+        let hint = is_kept.then(|| routes.limits().keep_alive.hint.clone());
+        let (one, answer) = (self.in_flight.begin(), routes.answer(request));
+        async move {
+            let answer = with_hint(answer.await?, hint);
+            Ok(answer.map(|body| InFlightBody::new(body, one)))
+        }
+    }
+
+    async fn serve_http2(&self, first: Bytes, io: TimedIo) -> hyper::Result<()> {
+        let io = Corked::new(Layered::new(Rewind(first), io));
+        let streams = Streams::new(&self.context.memory, self.limits.write_timeout);
+        let builder = http2_builder(streams.clone());
+        let service = service_fn(|request| {
+            let watch = streams.begin();
+            let answer = self.context.routes.answer(request);
+            let one = self.in_flight.begin();
+            async move {
+                let answer = answer.await?.map(watch);
+                Ok::<_, Infallible>(answer.map(|body| InFlightBody::new(body, one)))
+            }
+        });
+        let to_go = async {
+            tokio::select! {
+                () = self.in_flight.idle(self.limits.keep_alive.timeout) => {}
+                () = self.is_to_go() => {}
+            }
+        };
+        let connection = builder.serve_connection(TokioIo::new(io), service);
+        self.drive(connection, to_go).await
+    }
+
+    /// Drives a connection of hyper's to its end, which it is asked for by `to_go`.
+    ///
+    /// The ends of small answers may lie in a connection of HTTP/2 for ever, because its peer opens
+    /// no window for them: it is given up when it has had no request since for the write timeout.
+    async fn drive<C: GracefulConnection<Error = hyper::Error>>(
+        &self,
+        connection: C,
+        to_go: impl Future<Output = ()>,
+    ) -> hyper::Result<()> {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            biased; // a request that has come is read before the connection is asked to end
+            served = connection.as_mut() => return served,
+            () = to_go => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            served = connection => served,
+            () = self.in_flight.idle(self.limits.write_timeout) => Ok(()),
+        }
+    }
+
+    /// Ready when the gateway drains and a connection has asked for something, or has had its time
+    /// to.
+    async fn is_to_go(&self) {
+        self.context.draining.cancelled().await;
+        let _ = timeout(limits::DRAIN_FIRST_REQUEST, self.in_flight.first()).await;
+    }
+}
+
+/// An answer, counted as in flight until its body is gone.
+type InFlightAnswer = Result<Response<InFlightBody<axum::body::Body>>, Infallible>;
+
+/// HTTP/2 within the bounds of the gateway.
+fn http2_builder(streams: Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams);
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits::H2_KEEPALIVE)
+        .keep_alive_timeout(limits::H2_KEEPALIVE_TIMEOUT)
+        .max_concurrent_streams(limits::MAX_H2_STREAMS)
+        .max_pending_accept_reset_streams(limits::MAX_H2_RESETS)
+        .max_local_error_reset_streams(limits::MAX_H2_RESETS)
+        .max_send_buf_size(limits::H2_SEND_BUFFER_BYTES)
+        .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX));
+    builder
+}
+
+fn with_hint(mut answer: Response, hint: Option<HeaderValue>) -> Response {
+    if let Some(hint) = hint {
+        answer.headers_mut().insert(KEEP_ALIVE, hint);
+    }
+    answer
+}
+
+/// Does this request leave its connection open?
+fn keeps_alive<B>(request: &Request<B>) -> bool {
+    let says = |token| head::has_token(request.headers(), &header::CONNECTION, token);
+    match request.version() {
+        Version::HTTP_11 => !says("close"),
+        _ => says("keep-alive"),
+    }
+}

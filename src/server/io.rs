@@ -1,0 +1,121 @@
+//! The byte stream of a connection, whatever it is made of.
+//!
+//! Invariant: nothing else in this module tree knows what a connection's stream is. Encryption is a
+//! further variant here, made by the listener once the handshake is done.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::limits;
+
+/// A stream of bytes to a peer and from it.
+pub(super) enum Io {
+    /// TCP as it is.
+    Plain(TcpStream),
+    // `Tls(Box<TlsStream<TcpStream>>)` goes here; boxed, as its buffers are large.
+    /// Memory that a test holds the other end of.
+    #[cfg(test)]
+    Memory(tokio::io::DuplexStream),
+}
+
+/// Has the stream itself do something, whatever it is made of.
+macro_rules! forward {
+    ($io:expr, $stream:ident => $call:expr) => {
+        match $io.get_mut() {
+            Io::Plain($stream) => $call,
+            #[cfg(test)]
+            Io::Memory($stream) => $call,
+        }
+    };
+}
+
+impl Io {
+    /// Prepares the socket for a connection that is served.
+    pub(super) fn configure(&self, write_timeout: Duration) {
+        match self {
+            Io::Plain(stream) => configure_socket(stream, write_timeout),
+            #[cfg(test)]
+            Io::Memory(_) => {}
+        }
+    }
+
+    /// Writes what is taken at once; 0 when nothing is. The task is woken when more is.
+    pub(super) fn write_now(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        context: &mut Context<'_>,
+    ) -> io::Result<usize> {
+        let stream = Pin::new(self);
+        let written = match slices {
+            // The kernel takes one slice by a shorter way than several.
+            [slice] => stream.poll_write(context, slice),
+            slices => stream.poll_write_vectored(context, slices),
+        };
+        match written {
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(written) => written,
+            Poll::Pending => Ok(0),
+        }
+    }
+}
+
+/// An option that the system refuses is only an optimization that is missing.
+fn configure_socket(stream: &TcpStream, write_timeout: Duration) {
+    let _ = stream.set_nodelay(true);
+
+    // A peer that acknowledges nothing for this long is gone, whatever is in the socket's buffer.
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.set_tcp_user_timeout(Some(write_timeout));
+
+    // An answer that the kernel took whole would look as if its peer had taken it.
+    let _ = socket.set_tcp_notsent_lowat(limits::UNSENT_BYTES);
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        forward!(self, stream => Pin::new(stream).poll_read(context, out))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        forward!(self, stream => Pin::new(stream).poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        forward!(self, stream => Pin::new(stream).poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Io::Plain(stream) => stream.is_write_vectored(),
+            #[cfg(test)]
+            Io::Memory(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, stream => Pin::new(stream).poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, stream => Pin::new(stream).poll_shutdown(context))
+    }
+}

@@ -1,0 +1,310 @@
+//! Low-memory HTTP/1.1 driver for SSE, long-poll and plain POSTs; an idle connection holds no
+//! buffers.
+//!
+//! An event stream or a waiting long-poll costs 14 KB under hyper, most of it the read buffer of 8
+//! KiB that each of its connections keeps for life. Here a connection is its socket, its task and
+//! what the routes' answer holds.
+//!
+//! Invariants:
+//! - what the routes answer is written as it is; only the framing is made here;
+//! - a peer that sends no more is answered, only not waited for any longer ([`Peer`]); one that has
+//!   reset the connection is given up, and one that takes nothing for the write timeout is cut;
+//! - whoever has not asked for anything yet may still do so while the gateway drains;
+//! - what comes behind a request is kept, up to about [`READ_BYTES`], and read next; the rest stays
+//!   with the kernel, so that a connection that waits cannot be made to hold much;
+//! - a request that is not for this driver goes to hyper, with the connection and every byte of it.
+//!
+//! What is boxed here is boxed to keep the future of an idle connection small: ARCHITECTURE.md,
+//! "Memory per idle reader".
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, HttpBody as _};
+use axum::http::Method;
+use axum::response::Response;
+use bytes::Bytes;
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::ConnectionContext;
+use super::head::{self, AnswerFraming, RequestHead};
+use super::io::Io;
+use super::linger;
+use super::outgoing::{BodyPoll, Outgoing};
+use crate::limits;
+use crate::transport::{CurrentRoutes, Peer};
+
+/// Bytes of one read of a request head; most are smaller.
+const READ_BYTES: usize = 4096;
+
+/// A connection that is driven here.
+pub(super) struct LeanHttp1 {
+    io: Io,
+    outgoing: Outgoing,
+    /// Read, and not looked at yet.
+    early: Vec<u8>,
+    /// Made when it first waits for events.
+    peer: Option<Peer>,
+    /// It sends no more.
+    is_half_closed: bool,
+    /// Something has been asked on this connection.
+    has_asked: bool,
+}
+
+/// How this driver ends with a connection.
+pub(super) enum LeanOutcome {
+    /// It has ended.
+    Ended,
+    /// What comes next is for hyper, beginning with these bytes.
+    HandOverToHyper(Bytes),
+}
+
+/// What comes next on a connection.
+enum NextRequest {
+    /// A request, and the routes that answer it.
+    Lean(Box<RequestHead>, CurrentRoutes),
+    ForHyper(Bytes),
+    None,
+}
+
+/// What one request comes to.
+enum LeanAnswer {
+    /// This body is to be sent; then the connection may stay open.
+    Body(AnswerBody, bool),
+    ForHyper(Bytes),
+    PeerLeft,
+}
+
+impl LeanHttp1 {
+    pub(super) fn new(io: Io) -> Self {
+        LeanHttp1 {
+            io,
+            outgoing: Outgoing::default(),
+            early: Vec::new(),
+            peer: None,
+            is_half_closed: false,
+            has_asked: false,
+        }
+    }
+
+    /// Answers requests until one of them is for hyper, or the connection ends.
+    pub(super) async fn serve(&mut self, context: &ConnectionContext) -> LeanOutcome {
+        loop {
+            let (body, keep_alive) = match Box::pin(self.answer_next(context)).await {
+                LeanAnswer::Body(body, keep_alive) => (body, keep_alive),
+                LeanAnswer::ForHyper(bytes) => return LeanOutcome::HandOverToHyper(bytes),
+                LeanAnswer::PeerLeft => return LeanOutcome::Ended,
+            };
+            if self.send(body, context).await.is_err() {
+                return LeanOutcome::Ended;
+            }
+            if !keep_alive {
+                Box::pin(linger::close(&mut self.io, limits::LINGER_BYTES)).await;
+                return LeanOutcome::Ended;
+            }
+        }
+    }
+
+    /// The stream, for another driver.
+    pub(super) fn into_io(self) -> Io {
+        self.io
+    }
+
+    async fn answer_next(&mut self, context: &ConnectionContext) -> LeanAnswer {
+        match self.next_request(context).await {
+            NextRequest::Lean(head, routes) => {
+                match Box::pin(self.answer(head, routes, context)).await {
+                    Some((body, keep_alive)) => LeanAnswer::Body(body, keep_alive),
+                    None => LeanAnswer::PeerLeft,
+                }
+            }
+            NextRequest::ForHyper(bytes) => LeanAnswer::ForHyper(bytes),
+            NextRequest::None => LeanAnswer::PeerLeft,
+        }
+    }
+
+    /// Reads what comes next.
+    async fn next_request(&mut self, context: &ConnectionContext) -> NextRequest {
+        if self.early.is_empty() && !self.begins(context).await {
+            return NextRequest::None;
+        }
+        self.has_asked = true;
+        let bytes = head::encode_target(std::mem::take(&mut self.early).into());
+        let routes = context.routes.current();
+        let is_lean = |method: &Method, path: &str| routes.takes_lean_path(method, path);
+        let Some(head) = head::parse(&bytes, is_lean) else {
+            return NextRequest::ForHyper(bytes);
+        };
+
+        // What was read behind it is the next request's.
+        self.early.extend_from_slice(&bytes[head.length..]);
+        NextRequest::Lean(Box::new(head), routes)
+    }
+
+    /// Waits for the first bytes of a request: on a new connection for as long as for a head, and
+    /// on one that has been answered for as long as it is kept.
+    async fn begins(&mut self, context: &ConnectionContext) -> bool {
+        let (has_asked, draining) = (self.has_asked, &context.draining);
+        let patience = if has_asked {
+            context.routes.current().limits().keep_alive.timeout
+        } else {
+            limits::HEADER_TIMEOUT
+        };
+        let begun = poll_fn(|context| self.poll_early(context));
+        tokio::select! {
+            biased;
+            begun = timeout(patience, begun) => matches!(begun, Ok(Ok(()))),
+            () = last_moment(draining, has_asked) => false,
+        }
+    }
+
+    /// Has the routes answer, and puts the head of the answer into the way out. None when the peer
+    /// has left.
+    async fn answer(
+        &mut self,
+        head: Box<RequestHead>,
+        routes: CurrentRoutes,
+        context: &ConnectionContext,
+    ) -> Option<(AnswerBody, bool)> {
+        let RequestHead {
+            mut request,
+            keep_alive,
+            ..
+        } = *head;
+        // Only what waits for events looks for a peer that leaves; an event is published whoever is
+        // there to be answered.
+        let may_wait = *request.method() == Method::GET;
+        if may_wait {
+            let peer = self.peer.get_or_insert_default().clone();
+            request.extensions_mut().insert(peer);
+        }
+
+        let mut answer = pin!(routes.answer(request));
+        let answered = poll_fn(|context| match answer.as_mut().poll(context) {
+            Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
+            Poll::Ready(Err(never)) => match never {},
+            Poll::Pending if may_wait => self.poll_gone(context).map(|()| None),
+            Poll::Pending => Poll::Pending,
+        });
+        let answer = answered.await?;
+        let keep_alive = keep_alive && !context.draining.is_cancelled();
+        Some((self.begin_answer(answer, keep_alive, context), keep_alive))
+    }
+
+    /// Puts the head of an answer into the way out.
+    fn begin_answer(
+        &mut self,
+        answer: Response,
+        keep_alive: bool,
+        context: &ConnectionContext,
+    ) -> AnswerBody {
+        let (parts, body) = answer.into_parts();
+        let framing = match body.size_hint().exact() {
+            Some(bytes) => AnswerFraming::Length(bytes),
+            None => AnswerFraming::Chunked,
+        };
+        let routes = context.routes.current();
+        let hint = keep_alive.then_some(&routes.limits().keep_alive.hint);
+        let head = head::render(&parts, framing, hint);
+        self.outgoing.begin(head, framing == AnswerFraming::Chunked);
+        AnswerBody(body)
+    }
+
+    /// Sends a body to its end.
+    ///
+    /// # Errors
+    /// When the connection or the body broke off; the peer notices, for the body's end has not been
+    /// sent.
+    async fn send(&mut self, mut body: AnswerBody, context: &ConnectionContext) -> io::Result<()> {
+        poll_fn(|task| self.poll_send(&mut body, context, task)).await
+    }
+
+    fn poll_send(
+        &mut self,
+        body: &mut AnswerBody,
+        context: &ConnectionContext,
+        task: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let write_timeout = || context.routes.current().limits().write_timeout;
+        loop {
+            let flushed = self.outgoing.poll_flush(&mut self.io, task, write_timeout);
+            ready!(flushed)?;
+            if self.outgoing.is_done() {
+                return Poll::Ready(Ok(()));
+            }
+
+            let next = |task: &mut Context<'_>| body.poll(task);
+            let pumped = self
+                .outgoing
+                .pump(&mut self.io, &context.memory, task, next);
+            if pumped? {
+                let reset = || Err(io::ErrorKind::ConnectionReset.into());
+                return self.poll_gone(task).map(|()| reset());
+            }
+        }
+    }
+
+    /// Ready when the connection is broken. What the peer sends meanwhile is kept for later, and
+    /// whoever waits is notified of the end of it.
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.early.len() < READ_BYTES && !self.is_half_closed {
+            match ready!(self.poll_early(context)) {
+                Ok(()) => {}
+                Err(end) if end.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.is_half_closed = true;
+                    if let Some(peer) = &self.peer {
+                        peer.end();
+                    }
+                }
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending // a heartbeat that cannot be written shows whether it is there
+    }
+
+    /// Reads something, if there is something. An end is an error.
+    fn poll_early(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+        let mut bytes = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut self.io).poll_read(context, &mut bytes))?;
+        if bytes.filled().is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.early.extend_from_slice(bytes.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Until a connection that has not begun a request is closed for the drain's sake: at once, unless
+/// it has not asked for anything yet.
+async fn last_moment(draining: &CancellationToken, has_asked: bool) {
+    draining.cancelled().await;
+    if !has_asked {
+        tokio::time::sleep(limits::DRAIN_FIRST_REQUEST).await;
+    }
+}
+
+/// A body, piece by piece.
+struct AnswerBody(Body);
+
+impl AnswerBody {
+    fn poll(&mut self, context: &mut Context<'_>) -> BodyPoll {
+        loop {
+            let frame = match ready!(Pin::new(&mut self.0).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
+                None => return Poll::Ready(None),
+            };
+            // Trailers are for gRPC, which is not driven here.
+            match frame.into_data() {
+                Ok(data) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
+                _ => {}
+            }
+        }
+    }
+}

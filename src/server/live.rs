@@ -1,0 +1,107 @@
+//! A new configuration for a gateway that runs.
+
+use super::gateway::Gateway;
+use crate::bus::BusOptions;
+use crate::config::Config;
+use crate::engine::Retention;
+use crate::transport::{Routes, Settings};
+
+/// Replaces the configuration of a gateway that runs. A clone is for the same gateway.
+#[derive(Clone)]
+pub struct LiveConfig {
+    routes: Routes,
+    /// With what the gateway was started.
+    started: Box<Config>,
+}
+
+impl Gateway {
+    /// What replaces this gateway's configuration.
+    pub fn live_config(&self) -> LiveConfig {
+        LiveConfig {
+            routes: self.routes.clone(),
+            started: Box::new(self.config.clone()),
+        }
+    }
+}
+
+impl LiveConfig {
+    /// Has requests and connections from now on follow another configuration; what runs goes on as
+    /// it began. Gives the settings in which it differs from what the gateway was started with, and
+    /// which need a restart.
+    pub fn replace(&self, config: &Config) -> Vec<&'static str> {
+        self.routes.replace(Settings::of(config));
+        needing_restart(&self.started, config)
+    }
+}
+
+/// Which settings differ that only a restart changes. A new field of [`Config`] does not compile
+/// until it has its line here.
+fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
+    let Config {
+        // For requests and connections from now on.
+        legacy: _,
+        requests: _,
+        origins: _,
+        pages: _,
+        max_connections: _,
+        write_timeout: _,
+        keep_alive_timeout: _,
+        // With a restart.
+        listen,
+        engine,
+        bus,
+        memory_budget,
+        sources,
+    } = started;
+    let bus_differs = bus_differences(bus, &config.bus);
+    let differs = [
+        ("listen", *listen != config.listen),
+        ("engine, data_dir", *engine != config.engine),
+        (
+            "limits.memory_budget",
+            *memory_budget != config.memory_budget,
+        ),
+        ("source", *sources != config.sources),
+    ];
+    names_of(differs.into_iter().chain(bus_differs))
+}
+
+/// The same for the bus.
+fn bus_differences(started: &BusOptions, config: &BusOptions) -> [(&'static str, bool); 7] {
+    let BusOptions {
+        heartbeat,
+        max_subscribers,
+        max_event_bytes,
+        retention,
+    } = started;
+    let Retention {
+        max_age,
+        max_events,
+        max_bytes,
+        dedupe_window,
+    } = retention;
+    let new = &config.retention;
+    [
+        ("bus.heartbeat", *heartbeat != config.heartbeat),
+        (
+            "limits.max_subscribers",
+            *max_subscribers != config.max_subscribers,
+        ),
+        (
+            "limits.max_event_bytes",
+            *max_event_bytes != config.max_event_bytes,
+        ),
+        ("retention.max_age", *max_age != new.max_age),
+        ("retention.max_events", *max_events != new.max_events),
+        ("retention.max_bytes", *max_bytes != new.max_bytes),
+        (
+            "retention.dedupe_window",
+            *dedupe_window != new.dedupe_window,
+        ),
+    ]
+}
+
+fn names_of(settings: impl Iterator<Item = (&'static str, bool)>) -> Vec<&'static str> {
+    let differing = settings.filter(|(_, differs)| *differs);
+    differing.map(|(name, _)| name).collect()
+}

@@ -1,0 +1,125 @@
+//! Which web pages may do what (the Fetch standard, "CORS protocol").
+//!
+//! Invariants:
+//! - without an allowlist any page may read, without credentials, and none of another origin may
+//!   publish;
+//! - with one, the pages on it may read and publish, and no other page may read.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
+
+use crate::config::{OriginsConfig, is_own_page};
+use crate::error::{Error, ErrorKind};
+
+/// Answers preflight requests and marks answers as readable.
+pub(in crate::transport) fn cors(config: &OriginsConfig) -> CorsLayer {
+    let exposed = [
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+        "retry-after",
+        "vidette-gap",
+    ];
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .expose_headers(ExposeHeaders::list(exposed.map(HeaderName::from_static)))
+        .max_age(std::time::Duration::from_secs(600));
+    if config.allow.is_empty() {
+        return layer
+            .allow_origin(AllowOrigin::any())
+            .allow_headers(AllowHeaders::any());
+    }
+    let allowed = config.clone();
+    let is_allowed = AllowOrigin::predicate(move |origin, _| allows(&allowed, origin));
+    layer
+        .allow_origin(is_allowed)
+        .allow_headers(AllowHeaders::mirror_request())
+        .allow_credentials(true)
+}
+
+/// The header that every answer has, whoever asks: who may read it, or that this depends on who
+/// asks.
+pub(in crate::transport) fn mark(config: &OriginsConfig) -> (HeaderName, HeaderValue) {
+    if config.allow.is_empty() {
+        return (
+            header::ACCESS_CONTROL_ALLOW_ORIGIN,
+            HeaderValue::from_static("*"),
+        );
+    }
+    (header::VARY, HeaderValue::from_static("origin"))
+}
+
+fn allows(config: &OriginsConfig, origin: &HeaderValue) -> bool {
+    let origin = text_of(origin);
+    config.allow.iter().any(|allowed| allowed.is(origin))
+}
+
+/// May whoever sends this publish? What is no page sends no `Origin`.
+///
+/// A browser sends simple POSTs across origins without asking first, so this cannot be left to
+/// CORS.
+pub(super) fn may_publish(headers: &HeaderMap, config: &OriginsConfig) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let is_own = host.is_some_and(|host| is_own_page(text_of(origin), host));
+    is_own || allows(config, origin)
+}
+
+/// What a page is answered that may not.
+pub(super) fn may_not_publish(headers: &HeaderMap) -> Error {
+    let origin = headers.get(header::ORIGIN).map(text_of).unwrap_or_default();
+    let detail = format!(
+        "pages of {origin:?} may not publish here; \
+         add the origin to origins.allow in the configuration"
+    );
+    Error::new(ErrorKind::Forbidden, detail)
+}
+
+/// An origin is ASCII; anything else is none.
+fn text_of(origin: &HeaderValue) -> &str {
+    origin.to_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Overrides};
+
+    fn is_let_publish(origin: Option<&str>, allow: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("gateway.test:8080"));
+        if let Some(origin) = origin {
+            headers.insert(
+                header::ORIGIN,
+                HeaderValue::from_str(origin).expect("a header"),
+            );
+        }
+        let text = format!("[origins]\nallow = {allow:?}");
+        let config = Config::parse(&text, Overrides::default()).expect("a configuration");
+        may_publish(&headers, &config.origins)
+    }
+
+    #[test]
+    fn pages_publish_to_their_own_gateway_and_where_they_are_allowed() {
+        assert!(is_let_publish(None, &[]));
+        assert!(is_let_publish(Some("http://gateway.test:8080"), &[]));
+        assert!(!is_let_publish(Some("https://elsewhere.test"), &[]));
+        assert!(!is_let_publish(Some("null"), &[]));
+        assert!(is_let_publish(
+            Some("https://elsewhere.test"),
+            &["https://elsewhere.test"]
+        ));
+        assert!(is_let_publish(
+            Some("https://Elsewhere.test:443"),
+            &["https://elsewhere.test"]
+        ));
+        assert!(!is_let_publish(
+            Some("http://elsewhere.test"),
+            &["https://elsewhere.test"]
+        ));
+    }
+}

@@ -1,0 +1,153 @@
+//! The parameters of a query string.
+//!
+//! Invariant: each parameter is taken by name once; one that nobody took is a bad request, not
+//! silently ignored.
+
+use percent_encoding::percent_decode_str;
+
+use super::state::AppState;
+use crate::cursor::shorten;
+use crate::error::{Error, Result};
+
+/// The parameters of a query string, until they are taken.
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// The parameters of a request.
+    pub(super) fn of(state: &AppState, query: Option<&str>) -> Result<Self> {
+        Self::parse(query, &state.config.requests.ignore_parameters)
+    }
+
+    /// The parameters but those that are ignored, whose values may be anything.
+    pub(crate) fn parse(query: Option<&str>, ignored: &[String]) -> Result<Self> {
+        let mut params = Vec::new();
+        for (name, value) in pairs(query.unwrap_or_default()) {
+            let name = decode_form(name)?;
+            // What is ignored need not even be UTF-8.
+            if !ignored.contains(&name) {
+                params.push((name, decode_form(value)?));
+            }
+        }
+        Ok(Params(params))
+    }
+
+    /// Every value of a repeatable parameter.
+    pub(crate) fn take_all(&mut self, name: &str) -> Vec<String> {
+        let taken = self.0.extract_if(.., |(other, _)| other == name);
+        taken.map(|(_, value)| value).collect()
+    }
+
+    /// The value of a parameter that may be given once; an empty one counts as none.
+    pub(super) fn take(&mut self, name: &str) -> Result<Option<String>> {
+        let mut values = self.take_all(name);
+        if values.len() > 1 {
+            return Err(repeated(name, values.len()));
+        }
+        Ok(values.pop().filter(|value| !value.is_empty()))
+    }
+
+    /// The value that several names stand for; they may be given together if they agree.
+    pub(super) fn take_any(&mut self, names: &[&'static str]) -> Result<Option<String>> {
+        let mut found: Option<(&str, String)> = None;
+        for name in names {
+            match (&found, self.take(name)?) {
+                (Some(first), Some(other)) if first.1 != other => {
+                    return Err(contradiction((first.0, &first.1), (name, &other)));
+                }
+                (None, Some(value)) => found = Some((name, value)),
+                _ => {}
+            }
+        }
+        Ok(found.map(|(_, value)| value))
+    }
+
+    /// Refuses parameters that were not taken. `_` may be given: old pages add it to get around
+    /// caches.
+    pub(crate) fn finish(self, known: &str) -> Result<()> {
+        let unknown = self.0.into_iter().find(|(name, _)| name != "_");
+        match unknown {
+            Some((name, _)) => Err(unknown_parameter(&name, known)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The names and values as they are written.
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// Percent-decodes a part of an address.
+pub(super) fn decode(text: &str) -> Result<String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    let decoded = decoded.map_err(|_| not_utf8())?;
+    Ok(decoded.into())
+}
+
+/// Decodes a name or a value, in which `+` stands for a space.
+fn decode_form(text: &str) -> Result<String> {
+    decode(&text.replace('+', " "))
+}
+
+/// A parameter whose value is not one of those that it may have.
+pub(super) fn bad_value(name: &str, value: &str, expected: &str) -> Error {
+    let value = shorten(value);
+    Error::bad_request(format!("{name}={value:?} is {expected}"))
+}
+
+fn repeated(name: &str, times: usize) -> Error {
+    Error::bad_request(format!(
+        "the parameter {name} is given {times} times; give it once"
+    ))
+}
+
+fn contradiction(first: (&str, &str), second: (&str, &str)) -> Error {
+    let text = |(name, value): (&str, &str)| format!("{name}={:?}", shorten(value));
+    let (first, second) = (text(first), text(second));
+    Error::bad_request(format!("{first} and {second} differ; give one of them"))
+}
+
+fn unknown_parameter(name: &str, known: &str) -> Error {
+    Error::bad_request(format!(
+        "unknown parameter {:?}; this address takes {known}. \
+         Those that a proxy adds can be named in requests.ignore_parameters",
+        shorten(name)
+    ))
+}
+
+fn not_utf8() -> Error {
+    Error::bad_request("the address is not UTF-8 after percent-decoding")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_parameters_are_as_good_as_not_there() {
+        let ignored = ["token".to_owned(), "a b".to_owned()];
+        let query = "token=%ff&token=2&limit=3&a+b=1";
+        let mut params = Params::parse(Some(query), &ignored).expect("a query");
+        assert_eq!(params.take("limit").expect("one"), Some("3".to_owned()));
+        assert!(params.finish("limit").is_ok());
+        assert!(Params::parse(Some("other=%ff"), &ignored).is_err());
+    }
+
+    #[test]
+    fn several_names_of_one_thing_have_to_agree() {
+        let any = |query| {
+            let mut params = Params::parse(Some(query), &[]).expect("a query");
+            params
+                .take_any(&["a", "b", "c"])
+                .map_err(|error| error.kind())
+        };
+        assert_eq!(any(""), Ok(None));
+        assert_eq!(any("a=&b="), Ok(None));
+        assert_eq!(any("b=7"), Ok(Some("7".to_owned())));
+        assert_eq!(any("a=7&b=&c=7"), Ok(Some("7".to_owned())));
+        for wrong in ["a=7&c=8", "b=7&b=7", "a=7&b=7&c=8"] {
+            assert!(any(wrong).is_err(), "{wrong}");
+        }
+    }
+}

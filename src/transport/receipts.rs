@@ -1,0 +1,66 @@
+//! What a publisher over HTTP is answered: where its events stand on the bus (contract §5).
+
+use axum::Json;
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::bus::Bus;
+use crate::engine::Receipt;
+use crate::memory::MemoryKind;
+
+/// Where one published event stands.
+#[derive(Serialize)]
+pub(super) struct PublishedEvent {
+    vid: u64,
+    cursor: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+}
+
+impl PublishedEvent {
+    pub(super) fn of(bus: &Bus, receipt: Receipt) -> Self {
+        PublishedEvent {
+            vid: receipt.vid,
+            cursor: bus.cursor(receipt.vid).to_string(),
+            duplicate: receipt.duplicate,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct PublishedBatch {
+    first_vid: u64,
+    last_vid: u64,
+    cursor: String,
+    events: Vec<PublishedEvent>,
+}
+
+/// The answer to one event.
+pub(super) fn one(bus: &Bus, receipts: &[Receipt]) -> Response {
+    Json(PublishedEvent::of(bus, receipts[0])).into_response()
+}
+
+/// The answer to a batch.
+pub(super) fn batch(bus: &Bus, receipts: &[Receipt]) -> Response {
+    let answer = PublishedBatch::of(bus, receipts);
+    let json = serde_json::to_vec(&answer).expect("texts and numbers are JSON");
+    // It may be long, so it is paid from the memory budget until the connection has taken it.
+    let paid = bus.memory().own(MemoryKind::Answer, json);
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    (content_type, Body::from(paid)).into_response()
+}
+
+impl PublishedBatch {
+    fn of(bus: &Bus, receipts: &[Receipt]) -> Self {
+        let (first_vid, last_vid) = Receipt::range(receipts);
+        let events = receipts.iter().map(|one| PublishedEvent::of(bus, *one));
+        PublishedBatch {
+            first_vid,
+            last_vid,
+            cursor: bus.cursor(last_vid).to_string(),
+            events: events.collect(),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The routes of a listener, which a new configuration can replace while it serves.
+//!
+//! Invariants:
+//! - a request is answered by the routes of one configuration, from its first byte to its last;
+//! - nothing that runs is ended by a replacement: what was answered before goes on with the routes
+//!   that it began with.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::BoxError;
+use axum::body::{Bytes, HttpBody};
+use axum::http::{Method, Request};
+use axum::response::Response;
+
+use super::router::{RouteParts, RouteTable};
+use super::state::{ConnectionLimits, Settings};
+
+/// The routes of a listener. A clone is a pointer.
+#[derive(Clone)]
+pub(crate) struct Routes {
+    live: Arc<LiveRoutes>,
+    /// Does this listener answer for hosts of the gateway's own alone?
+    is_guarded: bool,
+}
+
+struct LiveRoutes {
+    parts: RouteParts,
+    current: ArcSwap<RouteTable>,
+}
+
+impl Routes {
+    /// Routes that answer for the hosts of the configuration and the loopback names alone.
+    pub(crate) fn new(parts: RouteParts, settings: Settings) -> Self {
+        let current = ArcSwap::from_pointee(RouteTable::new(&parts, settings));
+        Routes {
+            live: Arc::new(LiveRoutes { parts, current }),
+            is_guarded: true,
+        }
+    }
+
+    /// The same for an address: what everybody can reach by its own name is asked by any.
+    pub(crate) fn at(&self, address: IpAddr) -> Self {
+        Routes {
+            is_guarded: address.to_canonical().is_loopback(),
+            ..self.clone()
+        }
+    }
+
+    /// Has requests and connections from now on follow these settings, on every listener.
+    pub(crate) fn replace(&self, settings: Settings) {
+        let table = RouteTable::new(&self.live.parts, settings);
+        self.live.current.store(Arc::new(table));
+    }
+
+    /// The routes for one request.
+    pub(crate) fn current(&self) -> CurrentRoutes {
+        CurrentRoutes {
+            table: self.live.current.load_full(),
+            is_guarded: self.is_guarded,
+        }
+    }
+
+    /// Answers a request that is read already; see [`CurrentRoutes::answer`].
+    pub(crate) fn answer<B>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<B>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.current().answer(request)
+    }
+}
+
+/// The routes that one request is answered by.
+pub(crate) struct CurrentRoutes {
+    table: Arc<RouteTable>,
+    is_guarded: bool,
+}
+
+impl CurrentRoutes {
+    /// What connections are bound by.
+    pub(crate) fn limits(&self) -> &ConnectionLimits {
+        self.table.limits()
+    }
+
+    /// Is this one of the few requests that a gateway has very many of: to wait for events, or to
+    /// publish one?
+    pub(crate) fn takes_lean_path(&self, method: &Method, path: &str) -> bool {
+        self.table.takes_lean_path(method, path)
+    }
+
+    /// Answers a request. It cannot fail: an error is an answer.
+    ///
+    /// What is returned is kept for as long as a stream of HTTP/2 lives. So the request has a box
+    /// until what answers begins, and that has one of its own until the answer is there: a waiting
+    /// stream took 1,250 bytes more without. The second is made no earlier, or a thousand requests
+    /// that come at once would leave as many holes.
+    pub(crate) fn answer<B>(
+        self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<B>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let request = Box::new(request);
+        async move {
+            let answering = self.table.answer(unboxed(request), self.is_guarded);
+            Box::pin(answering).await
+        }
+    }
+}
+
+/// Takes out what is in a box, and frees it.
+#[expect(
+    clippy::boxed_local,
+    reason = "a box that is only moved out of lives on until its scope ends"
+)]
+fn unboxed<T>(boxed: Box<T>) -> T {
+    *boxed
+}
