@@ -217,6 +217,9 @@ pub const AHEAD_WAIT: Duration = Duration::from_secs(3);
 /// How long the answer to a publisher waits for its durable events to be visible here, where others
 /// append to the log as well.
 pub const VISIBLE_WAIT: Duration = Duration::from_secs(3);
+/// A reader whose page brought it no further asks for the next one after this long: the replica of
+/// a shared log that answered lags.
+pub const EMPTY_PAGE_PAUSE: Duration = Duration::from_millis(20);
 /// A long-poll's wait when none is given (contract §5): many proxies give up at 30 s.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 /// A long-poll's longest wait (contract §5).
@@ -253,6 +256,8 @@ pub const PUBLISH_FAREWELL: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted, as after a restart; the kernel may allow fewer
 /// (`net.core.somaxconn`).
 pub const ACCEPT_BACKLOG: u32 = 4096;
+/// A listener that cannot accept connections tries again after this long.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A listener that cannot accept connections reports that at most this often.
 pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections over `max_connections` that are being answered with an error at once. Further ones

@@ -1,7 +1,7 @@
 //! Events that are read together, by one reader or by many.
 //!
-//! Invariant: a batch never changes; what a transport makes of it is made once and shared by all who
-//! get it.
+//! Invariant: a batch never changes; what a transport makes of it is made once and shared by all
+//! who get it.
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -48,6 +48,7 @@ impl Share {
     }
 
     async fn take(&self, bytes: usize) -> Result<SharePermits> {
+        // Bytes first: who waits for them holds no place that a smaller batch could take.
         let bytes = self.bytes.clone().acquire_many_owned(permits(bytes)).await;
         let batch = self.batches.clone().acquire_owned().await;
         let closed = |_: AcquireError| Error::closing();
@@ -105,6 +106,7 @@ impl QueueCapacity {
         stream: Option<&StreamCapacity>,
         bytes: usize,
     ) -> Option<QueuePlace> {
+        // What has been taken is given back where one part is missing.
         let streams = match stream {
             Some(stream) => Some([
                 stream.0.try_take(bytes_of_stream(bytes))?,
@@ -120,6 +122,7 @@ impl QueueCapacity {
 
     /// For a batch of a stream, waiting for it: first for what fewest share.
     pub(super) async fn take(&self, stream: &StreamCapacity, bytes: usize) -> Result<QueuePlace> {
+        // In line for each: its own share, that of all streams, the queue.
         let streams = [
             stream.0.take(bytes_of_stream(bytes)).await?,
             self.streams.take(bytes).await?,

@@ -36,6 +36,7 @@ impl CatchUpLimiter {
 
     /// Waits until this page may leave.
     pub(super) async fn acquire(&self, page: &Batch) {
+        // What counts is what is written, not what was read.
         let on_wire = page
             .iter()
             .map(|event| event.size_bytes() + limits::EVENT_OVERHEAD_ON_WIRE_BYTES);
@@ -46,6 +47,7 @@ impl CatchUpLimiter {
     /// When a page of so many bytes may leave.
     fn reserve(&self, bytes: u64, now: Instant) -> Instant {
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing is saved up while nobody comes back, and nobody waits for ever.
         let leaves_at = now.max(*free_at).min(now + limits::CATCH_UP_MAX_WAIT);
         *free_at = leaves_at + self.takes(bytes);
         leaves_at

@@ -9,46 +9,15 @@
 //!   only once it has lasted for [`limits::CLOCK_SETTLES`];
 //! - a jump is reported when it is seen and when it is over, at most once a minute.
 
+mod time_source;
+
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::engine::Moment;
 use crate::limits;
 
-/// Where time comes from.
-pub trait TimeSource: Send + Sync + 'static {
-    /// Milliseconds since 1970, as far as the machine knows.
-    fn wall_ms(&self) -> i64;
-
-    /// Milliseconds since some moment in the past. Goes on while the machine is suspended, and
-    /// never jumps.
-    fn elapsed_ms(&self) -> i64;
-}
-
-/// The clocks of the machine: `CLOCK_REALTIME` and, where there is one, `CLOCK_BOOTTIME`.
-pub struct MachineTime;
-
-impl TimeSource for MachineTime {
-    fn wall_ms(&self) -> i64 {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-        millis(since_1970.unwrap_or_default())
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn elapsed_ms(&self) -> i64 {
-        use nix::time::{ClockId, clock_gettime};
-        let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME);
-        millis(since_boot.expect("Linux has this clock").into())
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn elapsed_ms(&self) -> i64 {
-        use std::sync::LazyLock;
-        use std::time::Instant;
-        static FIRST_LOOK: LazyLock<Instant> = LazyLock::new(Instant::now);
-        millis(FIRST_LOOK.elapsed())
-    }
-}
+pub use time_source::{MachineTime, SettableTime, TimeSource};
 
 /// The clock of one log.
 pub(super) struct Clock {
@@ -56,11 +25,11 @@ pub(super) struct Clock {
     /// What `counted_ms` was when the source's elapsed time was 0.
     counted_at_zero_ms: i64,
     /// Held for one look.
-    wall: Mutex<Wall>,
+    wall: Mutex<WallClock>,
 }
 
 /// What is made of the wall clock.
-struct Wall {
+struct WallClock {
     /// Added to `counted_ms` it is the time.
     ahead_ms: i64,
     jump: Option<Jump>,
@@ -74,21 +43,24 @@ struct Jump {
     by_ms: i64,
 }
 
+const RIGHT_AGAIN: &str = "the wall clock is right again";
+const NEW_TIME_KEPT: &str = "the wall clock has kept its new time: events have it from now on, \
+                             unless it is before that of the last event";
+const JUMPED: &str = "the wall clock jumped: nothing is trimmed or forgotten for that, and events \
+                      keep to the time before unless it stays so";
+
 impl Clock {
     /// Goes on from the newest moment of the log. Time during which the gateway did not run is not
-    /// counted, because only the wall clock could tell it. The wall clock is followed at once
-    /// unless it is behind the log, or so far ahead that it is rather wrong.
+    /// counted, because only the wall clock could tell it.
     pub(super) fn start(source: Box<dyn TimeSource>, newest: Option<Moment>) -> Self {
+        // A new log begins with the wall clock, whatever it says.
         let (wall_ms, elapsed_ms) = (source.wall_ms(), source.elapsed_ms());
         let from = newest.unwrap_or(wall_ms.into());
-        let stopped_ms = wall_ms.saturating_sub(from.time_ms);
-        let is_likely = (0..=millis(limits::CLOCK_MAX_DOWNTIME)).contains(&stopped_ms);
-        let time_ms = if is_likely { wall_ms } else { from.time_ms };
         let clock = Clock {
             source,
             counted_at_zero_ms: from.counted_ms - elapsed_ms,
-            wall: Mutex::new(Wall {
-                ahead_ms: time_ms - from.counted_ms,
+            wall: Mutex::new(WallClock {
+                ahead_ms: time_at_start_ms(wall_ms, from) - from.counted_ms,
                 jump: None,
                 reported_at_ms: None,
             }),
@@ -99,6 +71,7 @@ impl Clock {
 
     pub(super) fn now(&self) -> Moment {
         let mut wall = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
+        // Both clocks are read under the lock, so that looks come in their order.
         let counted_ms = self.counted_at_zero_ms + self.source.elapsed_ms();
         wall.look(self.source.wall_ms(), counted_ms);
         Moment {
@@ -108,35 +81,52 @@ impl Clock {
     }
 }
 
-impl Wall {
+/// The wall clock is followed at once unless it is behind the log, or so far ahead of it that it is
+/// rather wrong.
+fn time_at_start_ms(wall_ms: i64, from: Moment) -> i64 {
+    let stopped_ms = wall_ms.saturating_sub(from.time_ms);
+    let is_likely = (0..=millis(limits::CLOCK_MAX_DOWNTIME)).contains(&stopped_ms);
+    if is_likely { wall_ms } else { from.time_ms }
+}
+
+impl WallClock {
     fn look(&mut self, wall_ms: i64, counted_ms: i64) {
         let off_ms = wall_ms - counted_ms - self.ahead_ms;
-        let step_ms = millis(limits::CLOCK_STEP);
-        if off_ms.abs() <= step_ms {
-            self.ahead_ms += off_ms;
-            if self.jump.take().is_some() {
-                self.report(counted_ms, off_ms, "the wall clock is right again");
-            }
+        if is_small_step(off_ms) {
+            self.follow(off_ms, counted_ms);
             return;
         }
-        match self.jump {
-            Some(jump) if (jump.by_ms - off_ms).abs() <= step_ms => {
-                if counted_ms - jump.since_ms >= millis(limits::CLOCK_SETTLES) {
-                    self.ahead_ms += off_ms;
-                    self.jump = None;
-                    let text = "the wall clock has kept its new time: events have it from now on, unless it is before that of the last event";
-                    self.report(counted_ms, off_ms, text);
-                }
-            }
-            _ => {
-                self.jump = Some(Jump {
-                    since_ms: counted_ms,
-                    by_ms: off_ms,
-                });
-                let text = "the wall clock jumped: nothing is trimmed or forgotten for that, and events keep to the time before unless it stays so";
-                self.report(counted_ms, off_ms, text);
-            }
+
+        // A clock that jumps to and fro begins to settle anew each time.
+        match self.jump.filter(|jump| is_small_step(jump.by_ms - off_ms)) {
+            Some(jump) => self.wait_for_it_to_settle(jump, off_ms, counted_ms),
+            None => self.note_jump(off_ms, counted_ms),
         }
+    }
+
+    /// A small step, as NTP makes them, or the end of a jump that did not last.
+    fn follow(&mut self, off_ms: i64, counted_ms: i64) {
+        self.ahead_ms += off_ms;
+        if self.jump.take().is_some() {
+            self.report(counted_ms, off_ms, RIGHT_AGAIN);
+        }
+    }
+
+    fn wait_for_it_to_settle(&mut self, jump: Jump, off_ms: i64, counted_ms: i64) {
+        // Somebody who sets a clock by mistake mends that within minutes.
+        if counted_ms - jump.since_ms >= millis(limits::CLOCK_SETTLES) {
+            self.ahead_ms += off_ms;
+            self.jump = None;
+            self.report(counted_ms, off_ms, NEW_TIME_KEPT);
+        }
+    }
+
+    fn note_jump(&mut self, off_ms: i64, counted_ms: i64) {
+        self.jump = Some(Jump {
+            since_ms: counted_ms,
+            by_ms: off_ms,
+        });
+        self.report(counted_ms, off_ms, JUMPED);
     }
 
     fn report(&mut self, counted_ms: i64, by_ms: i64, text: &str) {
@@ -148,15 +138,16 @@ impl Wall {
     }
 }
 
+fn is_small_step(by_ms: i64) -> bool {
+    by_ms.abs() <= millis(limits::CLOCK_STEP)
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicI64, Ordering};
-
     use super::*;
 
     const SECOND: i64 = 1000;
@@ -165,45 +156,14 @@ mod tests {
     const TEN_YEARS: i64 = 3650 * DAY;
     const TODAY: i64 = 1_800_000_000_000;
 
-    /// A machine whose clocks the test sets.
-    #[derive(Clone, Default)]
-    struct Machine(Arc<(AtomicI64, AtomicI64)>);
-
-    impl Machine {
-        fn new(wall_ms: i64) -> Self {
-            let machine = Machine::default();
-            machine.jump(wall_ms);
-            machine
-        }
-
-        fn jump(&self, by_ms: i64) {
-            self.0.0.fetch_add(by_ms, Ordering::SeqCst);
-        }
-
-        fn pass(&self, ms: i64) {
-            self.jump(ms);
-            self.0.1.fetch_add(ms, Ordering::SeqCst);
-        }
-
-        fn start(&self, newest: Option<Moment>) -> Clock {
-            Clock::start(Box::new(self.clone()), newest)
-        }
-    }
-
-    impl TimeSource for Machine {
-        fn wall_ms(&self) -> i64 {
-            self.0.0.load(Ordering::SeqCst)
-        }
-
-        fn elapsed_ms(&self) -> i64 {
-            self.0.1.load(Ordering::SeqCst)
-        }
+    fn start(machine: &SettableTime, newest: Option<Moment>) -> Clock {
+        Clock::start(Box::new(machine.clone()), newest)
     }
 
     #[test]
     fn time_goes_on_as_it_does_outside() {
-        let machine = Machine::new(TODAY);
-        let clock = machine.start(None);
+        let machine = SettableTime::new(TODAY);
+        let clock = start(&machine, None);
         assert_eq!(clock.now(), TODAY.into());
         for _ in 0..1000 {
             machine.pass(HOUR);
@@ -218,8 +178,8 @@ mod tests {
     #[test]
     fn a_jump_that_does_not_last_leaves_no_mark() {
         for by_ms in [TEN_YEARS, -TEN_YEARS, HOUR, -HOUR, 11 * SECOND] {
-            let machine = Machine::new(TODAY);
-            let clock = machine.start(None);
+            let machine = SettableTime::new(TODAY);
+            let clock = start(&machine, None);
             machine.jump(by_ms);
             for second in 0..60 {
                 assert_eq!(clock.now(), (TODAY + second * SECOND).into(), "{by_ms}");
@@ -233,8 +193,8 @@ mod tests {
     #[test]
     fn a_new_time_that_lasts_is_followed_and_nothing_grows_older_by_it() {
         for by_ms in [TEN_YEARS, -TEN_YEARS, DAY] {
-            let machine = Machine::new(TODAY);
-            let clock = machine.start(None);
+            let machine = SettableTime::new(TODAY);
+            let clock = start(&machine, None);
             machine.jump(by_ms);
             let settles_ms = millis(limits::CLOCK_SETTLES);
             clock.now();
@@ -249,8 +209,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_jumps_to_and_fro_is_not_followed() {
-        let machine = Machine::new(TODAY);
-        let clock = machine.start(None);
+        let machine = SettableTime::new(TODAY);
+        let clock = start(&machine, None);
         for round in 0..1000_i64 {
             machine.jump(TEN_YEARS + round * HOUR);
             assert_eq!(clock.now(), (TODAY + round * HOUR).into());
@@ -278,8 +238,8 @@ mod tests {
             (TODAY - HOUR, TODAY),
             (0, TODAY),
         ] {
-            let machine = Machine::new(wall_ms);
-            let clock = machine.start(Some(stopped));
+            let machine = SettableTime::new(wall_ms);
+            let clock = start(&machine, Some(stopped));
             assert_eq!(clock.now().time_ms, time_ms, "{wall_ms}");
             assert_eq!(clock.now().counted_ms, TODAY - DAY, "no age by a restart");
             machine.pass(2 * millis(limits::CLOCK_SETTLES));

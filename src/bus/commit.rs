@@ -38,6 +38,8 @@ impl CommitTurn {
         let Some(mut group) = self.next_group() else {
             return;
         };
+
+        // Polled once by whoever has brought the batch.
         let mut append = group.append();
         let mut context = Context::from_waker(Waker::noop());
         match append.as_mut().poll(&mut context) {
@@ -71,6 +73,7 @@ impl CommitTurn {
         let bus = self.bus.clone();
         let mut queue = bus.sequencer.queue();
         let batches = queue.take_group(bus.batch_bounds);
+        // Under the lock: the next batch that comes finds nobody committing, and begins a turn.
         if batches.is_empty() {
             self.is_over = true;
             queue.is_committing = false;
@@ -120,6 +123,8 @@ impl Drop for CommitTurn {
         queue.is_committing = false;
         let waiting = std::mem::take(&mut queue.waiting);
         drop(queue);
+
+        // With the queue free: whoever is answered may come back at once.
         for batch in waiting {
             batch.answer(Err(Error::internal(
                 "a commit broke off; nothing was written of this",
@@ -138,6 +143,7 @@ type Appending = Pin<Box<dyn Future<Output = Result<Appended>> + Send>>;
 
 impl CommitGroup {
     fn append(&mut self) -> Appending {
+        // What publishers are answered by stays here.
         let batches = self.batches.iter_mut();
         let events = batches.map(|b| std::mem::take(&mut b.events)).collect();
         let bus = self.bus.clone();
@@ -164,6 +170,7 @@ impl CommitGroup {
             tokio::spawn(self.answer_once_visible(appended.batches));
             return;
         }
+        // Visible first, then answered; nothing is where all events were duplicates.
         if let Some(newest) = appended.events.last() {
             self.bus.make_visible(&appended.events, newest.vid);
         }
@@ -190,6 +197,7 @@ impl Metrics {
     fn count_commit(&self, answers: &[BatchAnswer]) {
         self.commits.inc();
         for answer in answers {
+            // On a shared log one batch may be refused and the next one not.
             let Ok(receipts) = answer else {
                 self.commit_failures.inc();
                 continue;

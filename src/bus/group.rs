@@ -111,11 +111,13 @@ impl Marks {
     /// Adds a match. One older than others comes when events of several topics are marked topic by
     /// topic, and one twice when two of the filter's patterns match it.
     fn add(&mut self, vid: Vid) {
+        // Sorted, so that the next match of any position is found by halves.
         let at = self.newest.partition_point(|marked| *marked < vid);
         if vid <= self.known_from || self.newest.get(at) == Some(&vid) {
             return;
         }
         self.newest.insert(at, vid);
+        // What lies before the oldest mark is not known any more.
         if self.newest.len() > MARKS {
             self.known_from = self.newest.pop_front().unwrap_or(self.known_from);
         }
@@ -142,6 +144,7 @@ impl FilterGroup {
     /// The first vid after this position that may match; `Vid::MAX` when none does yet.
     pub(super) fn next_match(&self, position: Vid) -> Vid {
         let marks = self.marks();
+        // Nothing is known so far back: the next vid may match.
         if position < marks.known_from {
             return position + 1;
         }
@@ -174,6 +177,7 @@ impl FilterGroup {
         if self.is_round_due.swap(true, Ordering::SeqCst) {
             return;
         }
+        // Few readers are woken here, without the cost of a task.
         let round = self.next_round();
         if round.is_at_once() && self.waiters.len() <= limits::FEW_READERS {
             self.begin(round);

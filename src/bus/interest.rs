@@ -54,6 +54,7 @@ pub(super) struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.interest.everybody.leave(&self.waiter);
+        // Under the lock, so that nobody joins a group that is being removed.
         let mut index = self.interest.index();
         if self.group.waiters.leave(&self.waiter) == 0 {
             index.remove(&self.group);
@@ -87,6 +88,7 @@ impl Interest {
         filter: &Filter,
         now_ticks: u32,
     ) -> Result<Registration> {
+        // The group first: it may refuse.
         let waiter = Waiter::new(now_ticks);
         let group = self.join_group(filter, &waiter)?;
         self.everybody.join(waiter.clone());
@@ -114,6 +116,7 @@ impl Interest {
             .collect();
         sorted.sort_unstable(); // topic by topic, and within a topic by vid
 
+        // Looked up once for all events of a topic.
         let mut to_notify = Vec::new();
         let mut index = self.index();
         for of_topic in sorted.chunk_by(|(topic, _), (next, _)| topic == next) {
@@ -126,6 +129,7 @@ impl Interest {
     /// The log goes on behind this vid, and what matched before it is not known.
     pub(super) fn forget_marks(&self, through: Vid) {
         let mut index = self.index();
+        // For groups that are yet to come.
         index.marked_through = through;
         for group in index.groups.values() {
             group.forget_marks(through);
@@ -139,6 +143,7 @@ impl Interest {
 
 impl GroupIndex {
     fn group(&mut self, filter: &Filter) -> Result<Arc<FilterGroup>> {
+        // A known filter costs nothing, so it is never refused.
         if let Some(group) = self.groups.get(filter) {
             return Ok(group.clone());
         }
@@ -157,6 +162,7 @@ impl GroupIndex {
         ));
         self.groups.insert(filter.clone(), group.clone());
 
+        // Most patterns have one group.
         self.patterns += filter.patterns().len();
         for pattern in filter.patterns() {
             match self.members.get_mut(pattern) {
@@ -179,6 +185,7 @@ impl GroupIndex {
 
     /// Marks events of one topic.
     fn mark(&self, of_topic: &[(&str, Vid)], to_notify: &mut Vec<Arc<FilterGroup>>) {
+        // A group whose filter matches by two patterns is visited twice, and marked once.
         let vids: SmallVec<[Vid; 16]> = of_topic.iter().map(|(_, vid)| *vid).collect();
         let visited = self.members.visit(of_topic[0].0, |members| {
             let new = members.iter().filter(|group| group.mark(&vids));

@@ -107,11 +107,12 @@ impl CurrentLog {
         self.first.fetch_max(first, Ordering::SeqCst);
     }
 
-    /// Another log from here on. `replace` is given its generation, and puts everything that readers
-    /// find in place of that of the log before; meanwhile nobody takes a snapshot.
+    /// Another log from here on. `replace` is given its generation, and puts everything that
+    /// readers find in place of that of the log before; meanwhile nobody takes a snapshot.
     pub(super) fn reset(&self, state: &LogState, replace: impl FnOnce(u64)) {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         let generation = view.generation + 1;
+        // Before anything else changes: a reader that sees the old one has read the old log.
         self.generation.store(generation, Ordering::SeqCst);
         *view = Arc::new(LogView {
             generation,
@@ -119,6 +120,8 @@ impl CurrentLog {
         });
         self.first.store(state.bounds.first, Ordering::SeqCst);
         self.set_live(state.live);
+
+        // Still locked: whoever gets the new generation finds nothing of the log before.
         replace(generation);
     }
 }
@@ -131,12 +134,15 @@ impl Shared {
         let last = self.tail();
         let known_first = self.log.first.load(Ordering::SeqCst);
         let state = self.engine.state();
+
         // The engine may have met a reset that its tail has not reported yet.
         let first = if state.lineage.epoch() == view.epoch() {
             state.bounds.first.max(known_first)
         } else {
             known_first
         };
+
+        // An engine may have trimmed what has yet to become visible.
         LogSnapshot {
             log: view.clone(),
             bounds: Bounds {

@@ -19,6 +19,7 @@ pub(super) enum Members {
 impl Members {
     pub(super) fn add(&mut self, group: Arc<FilterGroup>) {
         match self {
+            // From the second one on they are found by their number, however many they are.
             Members::One(first) => {
                 let both = [first.clone(), group].map(|group| (group.number, group));
                 *self = Members::Many(Box::new(IndexMap::from(both)));

@@ -50,7 +50,7 @@ use sequencer::Sequencer;
 
 pub(crate) use crate::engine::{Page, PageBudget, ReadRequest, Receipt};
 pub use batch::Batch;
-pub use clock::{MachineTime, TimeSource};
+pub use clock::{MachineTime, SettableTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
 pub use log_view::LogView;
 pub use sequencer::{PublishStream, Publishing};
@@ -136,8 +136,11 @@ impl Bus {
         memory: MemoryBudget,
         time: Box<dyn TimeSource>,
     ) -> Self {
+        // What the log cannot take is refused before it is read whole.
         let batch_bounds = engine.batch_bounds();
         options.max_event_bytes = options.max_event_bytes.min(batch_bounds.event_bytes);
+
+        // The tail goes on where this state ends, so nothing is missed between them.
         let state = engine.state();
         let last = state.bounds.last;
         let tail = engine.take_tail(last);
@@ -161,6 +164,7 @@ impl Bus {
             options,
             memory,
         }));
+
         bus.spawn_tasks(tail);
         bus
     }
@@ -168,6 +172,7 @@ impl Bus {
     /// These tasks hold the bus weakly, so that it ends with its last user.
     fn spawn_tasks(&self, tail: Option<Box<dyn Tail>>) {
         let weak = || Arc::downgrade(&self.0);
+        // This one waits for the tail, not for a clock: it is ended by dropping its handle.
         if let Some(tail) = tail {
             let task = tokio::spawn(tail::run(weak(), tail));
             let _ = self.0.tail_task.set(AbortOnDropHandle::new(task));
@@ -258,10 +263,12 @@ impl Bus {
 
     /// Ends all subscriptions with `closing` and refuses new ones, and new publishes.
     pub fn close(&self) {
+        // Set before anybody is woken: whoever wakes up looks at it.
         self.0.closing.store(true, Ordering::SeqCst);
         self.0.closed.close();
         self.0.interest.everybody.wake_at_once();
-        self.0.tail_watch.send_modify(|_| ()); // wakes those who wait for a vid
+        // Nothing has changed, but those who wait for a vid look again.
+        self.0.tail_watch.send_modify(|_| ());
     }
 
     /// Is the bus shutting down?

@@ -65,6 +65,7 @@ impl Pages {
 
     /// A page that is in memory: one that others at the same position have read, or of the ring.
     pub(super) fn cached(&self, request: &PageRequest) -> Option<SharedPage> {
+        // What others have read is filtered already, and often encoded.
         if let Some(page) = request.key.and_then(|key| self.shared.get(key)) {
             return Some(page);
         }
@@ -80,6 +81,7 @@ impl Pages {
         request: PageRequest,
         log: &LogView,
     ) -> Result<Option<SharedPage>> {
+        // Read first: the answer of an engine names no log, so it is asked afterwards.
         let page = self
             .cold
             .read(&self.engine, request.generation, request.read)
@@ -120,6 +122,7 @@ impl Pages {
 
     /// Forgets what the log has trimmed.
     pub(super) fn trimmed_below(&self, first: Vid) {
+        // The ring first: a page that is shared after this has been read from what is left.
         self.ring.trim_below(first);
         self.shared.forget_all();
     }
@@ -146,15 +149,18 @@ impl Pages {
             base: oldest.max(bounds.first - 1),
             ..Newest::default()
         };
+        // Page by page, and no more of them in memory than the ring may hold.
         let mut position = newest.base;
         while position < bounds.last {
             let page = self.engine.read(everything(position, bounds)).await?;
+            // An engine that gets no further now is not waited for.
             if page.through <= position {
-                break; // an engine that does not get on now is not waited for
+                break;
             }
             position = page.through;
             newest.add(page.events, page.first);
         }
+        // All or nothing: the ring may not have holes.
         if position >= bounds.last {
             self.ring.warm(
                 log.generation,
@@ -181,6 +187,8 @@ impl Newest {
     fn add(&mut self, events: Vec<Arc<Event>>, first: Vid) {
         self.bytes += events.iter().map(|event| event.size_bytes()).sum::<usize>();
         self.events.extend(events);
+
+        // Too much for the ring, or trimmed since it was read.
         let is_over = |newest: &Newest| {
             let oldest = newest.events.front();
             newest.bytes > limits::RING_BYTES || oldest.is_some_and(|event| event.vid < first)

@@ -29,6 +29,7 @@ pub(super) async fn run(bus: Weak<Shared>) {
         ticks.tick().await;
         let Some(bus) = bus.upgrade() else { return };
         let error = look_after(&bus).await.err();
+
         // Once when it begins, not four times a second.
         if let Some(error) = error.as_ref().filter(|_| !was_failing) {
             report(error);
@@ -63,6 +64,7 @@ async fn note_time(bus: &Shared) -> Result<()> {
         return Ok(());
     };
     let unnoted_ms = u64::try_from(now.counted_ms - noted.counted_ms).unwrap_or(0);
+    // A commit notes the time as well, so a busy log has nothing to write here.
     if Duration::from_millis(unnoted_ms) < limits::CLOCK_NOTED_EVERY {
         return Ok(());
     }
@@ -105,6 +107,8 @@ async fn trim_round(bus: &Shared, retention: Retention, steps: usize) -> Result<
 
     let trimmed = round.iter().flatten().map(|step| u64::from(step.trimmed));
     bus.forget_trimmed(trimmed.sum());
+
+    // Whether there is more is what the last step has found.
     let mut is_more = false;
     for step in round {
         is_more = step?.more;

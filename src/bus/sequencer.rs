@@ -1,7 +1,7 @@
 //! From publish requests to a queue of atomic batches.
 //!
-//! Whoever brings a batch while nobody commits does so itself. An engine that appends at once, as one
-//! in memory, has then cost no hop to another task; for one that has to wait, a task takes over
+//! Whoever brings a batch while nobody commits does so itself. An engine that appends at once, as
+//! one in memory, has then cost no hop to another task; for one that has to wait, a task takes over
 //! from there (see [`super::commit`]).
 //!
 //! Invariants:
@@ -95,9 +95,9 @@ impl Bus {
     /// Publishes one atomic batch.
     ///
     /// # Errors
-    /// A bad request for an empty batch; too large for one beyond the bounds of the engine; forbidden
-    /// when the caller may not publish to one of its topics; busy when the queue is full; what
-    /// [`Publishing::done`] says.
+    /// A bad request for an empty batch; too large for one beyond the bounds of the engine;
+    /// forbidden when the caller may not publish to one of its topics; busy when the queue is full;
+    /// what [`Publishing::done`] says.
     pub async fn publish(&self, caller: &Caller, batch: Vec<NewEvent>) -> Result<Vec<Receipt>> {
         self.enqueue(caller, batch)?.done().await
     }
@@ -105,6 +105,7 @@ impl Bus {
     /// Puts a batch into the queue, or refuses it when the queue is full.
     pub fn enqueue(&self, caller: &Caller, batch: Vec<NewEvent>) -> Result<Publishing> {
         let batch = self.admit(caller, batch)?;
+        // A single request does not wait: it may be one of thousands.
         let place = self.0.sequencer.capacity.try_take(None, batch.bytes);
         let place = place.ok_or_else(|| {
             self.0.metrics.publishes_refused.inc();
@@ -124,11 +125,14 @@ impl Bus {
 
     /// Checks a batch, and pays for the memory that it takes until it is written.
     fn admit(&self, caller: &Caller, events: Vec<NewEvent>) -> Result<AdmittedBatch> {
+        // What costs least comes first.
         self.0.check_serving()?;
         let bytes = check_bounds(&events, self.0.batch_bounds)?;
+        // All of it is refused for one topic, as a batch is atomic.
         for event in &events {
             caller.check_publish(&event.topic)?;
         }
+
         let paid = self.0.memory.reserve(MemoryKind::Queue, bytes);
         let paid = paid.inspect_err(|_| {
             self.0.metrics.publishes_refused.inc();
@@ -150,6 +154,8 @@ impl Bus {
             held: (place, batch.paid),
             reply,
         });
+
+        // Whoever finds nobody committing does so, with the queue free for others.
         let is_free = !std::mem::replace(&mut queue.is_committing, true);
         drop(queue);
         if is_free {

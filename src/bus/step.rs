@@ -13,7 +13,7 @@ use crate::topic::Filter;
 /// What to do when events that the subscriber has not seen are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnGap {
-    /// Tell it and read on.
+    /// Report it and read on.
     #[default]
     Continue,
     /// End with an error.
@@ -33,8 +33,8 @@ pub struct SubscribeRequest {
     pub limit: Option<u32>,
 }
 
-/// What a subscription yields (contract §4). A vid here is a position: everything up to it has been
-/// yielded.
+/// What a subscription yields (contract §4). A vid here is a position: everything up to it has
+/// been yielded.
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Once, first.

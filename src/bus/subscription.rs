@@ -4,13 +4,13 @@
 //! [`Subscription::next`] yields.
 //!
 //! Invariants:
-//! - steps come in the order of the log; a position is reported only after every matching event up to
-//!   it;
+//! - steps come in the order of the log; a position is reported only after every matching event up
+//!   to it;
 //! - `next` may be dropped while it waits, and called again: nothing is lost by that;
 //! - the subscription is registered before it reads, and takes the tail before it reads, so no
 //!   wake-up is missed;
-//! - a position belongs to the log that the subscription is on: what was read of another one after a
-//!   reset moves nothing.
+//! - a position belongs to the log that the subscription is on: what was read of another one after
+//!   a reset moves nothing.
 
 mod phase;
 mod pressure;
@@ -57,11 +57,13 @@ impl Subscription {
     /// Forbidden, closing, behind, busy (too many subscriptions, or topics of all of them), out of
     /// memory, or a gap when the request says so.
     pub async fn open(bus: &Bus, caller: &Caller, request: SubscribeRequest) -> Result<Self> {
+        // Refusals that cost nothing come first.
         caller.check_read(&request.filter)?;
         bus.0.check_serving()?;
         bus.memory().check(MemoryKind::Page)?;
         let permit = bus.subscriber_permit()?;
 
+        // A gap is counted, and may end the request, before anything is registered.
         let start = find_start(bus, &request.start).await?;
         if let Some(gap) = &start.gap {
             bus.metrics().gaps.inc();
@@ -104,6 +106,7 @@ impl Subscription {
     /// # Errors
     /// A gap when the request says so, or an error of the engine.
     pub async fn next(&mut self) -> Result<Option<Step>> {
+        // What is due before anything is read.
         match self.phase.next_opening() {
             Opening::Hello => return Ok(Some(hello(&self.bus))),
             Opening::Gap(gap) => return Ok(Some(Step::Gap(*gap))),
@@ -112,10 +115,13 @@ impl Subscription {
         if self.phase.has_ended() || self.left == Some(0) {
             return Ok(None);
         }
+
         let step = self.find_step().await;
         if matches!(step, Err(_) | Ok(Step::Closing(_))) {
             self.phase.end();
         }
+
+        // The heartbeat begins anew with each step.
         let now_ticks = self.bus.0.heartbeat.now_ticks();
         self.registration.waiter.stepped(now_ticks);
         step.map(Some)
@@ -131,8 +137,8 @@ impl Subscription {
         self.position
     }
 
-    /// The log that this subscription reads: after a reset another one than the bus serves, until the
-    /// gap has been yielded.
+    /// The log that this subscription reads: after a reset another one than the bus serves, until
+    /// the gap has been yielded.
     pub fn log(&self) -> &LogView {
         &self.log
     }
@@ -179,6 +185,8 @@ impl Subscription {
         loop {
             // Before anything is looked at, so that whatever happens from here on wakes it again.
             self.registration.waiter.rearm();
+
+            // The cursor stays good, so whoever ends here loses nothing.
             if let Some(reason) = self.bus.0.ending() {
                 return Ok(Step::Closing(Closing::because(reason)));
             }
@@ -192,12 +200,14 @@ impl Subscription {
             if self.bus.0.heartbeat.is_due(&self.registration.waiter) {
                 return Ok(Step::Progress(self.position));
             }
+
             if !self.reach_end() {
                 // A long log without a match is read page by page; others are let through in
                 // between.
                 tokio::task::consume_budget().await;
                 continue;
             }
+            // Once each time, before it waits.
             if self.phase.reach_live() {
                 return Ok(Step::CaughtUp(self.position));
             }

@@ -17,6 +17,7 @@ use crate::limits;
 
 /// Follows the tail until the bus drops this task.
 pub(super) async fn run(bus: Weak<Shared>, mut tail: Box<dyn Tail>) {
+    // Before the tail adds to it: the ring has to be without holes.
     if let Some(bus) = bus.upgrade() {
         bus.warm_ring().await;
     }
@@ -44,6 +45,7 @@ impl Shared {
 
     /// A step may hold more than a commit does; publishers and readers have their turn in between.
     fn make_visible_in_parts(&self, mut events: Vec<Arc<Event>>, through: Vid) {
+        // Whatever the engine sends, the tail only ever moves on.
         let before = self.tail();
         events.retain(|event| before < event.vid && event.vid <= through);
         for part in events.chunks(limits::GROUP_EVENTS) {
@@ -55,12 +57,14 @@ impl Shared {
         }
     }
 
-    /// Goes on behind this vid after a long break. What was not read here is in the log, and readers
-    /// find it there.
+    /// Goes on behind this vid after a long break. What was not read here is in the log, and
+    /// readers find it there.
     async fn skip_to(&self, through: Vid) {
         if through <= self.tail() {
             return;
         }
+        // The same order as for events: ring, marks, tail, and then everybody is notified, since
+        // anything may match.
         self.pages.skip_to(through);
         self.interest.forget_marks(through);
         self.tail.store(through, Ordering::Release);
@@ -73,7 +77,7 @@ impl Shared {
             epoch = %state.lineage.epoch(),
             first = state.bounds.first,
             last,
-            "the log has been replaced; subscriptions are notified of a gap and go on from its beginning"
+            "the log has been replaced; subscriptions get a gap and go on from its beginning"
         );
         self.log.reset(state, |generation| {
             self.pages.reset(generation, last);
@@ -85,6 +89,7 @@ impl Shared {
 
     async fn set_live(&self, is_live: bool) {
         self.log.set_live(is_live);
+        // Those who wait end now; others see it before their next page.
         if !is_live {
             self.notify_everybody().await;
         }
@@ -101,7 +106,8 @@ impl Shared {
     async fn warm_ring(&self) {
         let snapshot = self.snapshot();
         if let Err(error) = self.pages.warm(snapshot).await {
-            tracing::warn!(%error, "the newest events were not read ahead; they are read when asked for");
+            // They are read when somebody asks for them.
+            tracing::warn!(%error, "the newest events of the log were not read ahead");
         }
     }
 }

@@ -38,18 +38,23 @@ impl Shared {
             first > before,
             "the tail cannot fall back: {first} after {before}"
         );
+
+        // In this order: whoever sees the tail finds the events and the marks up to it.
         self.pages.push(events);
         let to_notify = self.interest.mark(events, through);
         self.tail.store(through, Ordering::Release);
         self.tail_watch.send_replace(through);
+
+        // Last, and with no lock held.
         to_notify.into_iter().for_each(FilterGroup::notify);
     }
 
-    /// Waits until this vid is visible, at most so long; less if the gateway ends its subscriptions,
-    /// or another log has replaced this one. False when it is not.
+    /// Waits until this vid is visible, at most so long; less if the gateway ends its
+    /// subscriptions, or another log has replaced this one. False when it is not.
     pub(super) async fn wait_for(&self, vid: Vid, at_most: Duration) -> bool {
         let generation = self.log.generation();
         let is_over = || self.ending().is_some() || self.log.generation() != generation;
+
         let mut tail = self.tail_watch.subscribe();
         let reached = tail.wait_for(|tail| *tail >= vid || is_over());
         let _ = timeout(at_most, reached).await;

@@ -28,8 +28,8 @@ const WEIGHT_OF_OWN_CONNECTION: usize = 4;
 /// What a chunk may weigh.
 const CHUNK_WEIGHT: usize = CHUNK * WEIGHT_OF_OWN_CONNECTION;
 
-/// What a subscription shares with those who wake it. There is one for each idle reader, so its size
-/// counts; see the assertion below.
+/// What a subscription shares with those who wake it. There is one for each idle reader, so its
+/// size counts; see the assertion below.
 #[derive(Debug, Default)]
 pub(super) struct Waiter {
     /// Held for a few instructions, by the subscription or by whoever wakes it.
@@ -77,6 +77,7 @@ impl Waiter {
             if state.is_woken {
                 return Poll::Ready(());
             }
+            // The same task mostly waits again: its waker is kept where it can be.
             match &mut state.waker {
                 Some(waker) => waker.clone_from(context.waker()),
                 none => *none = Some(context.waker().clone()),
@@ -87,6 +88,7 @@ impl Waiter {
 
     fn take_waker(&self) -> Option<Waker> {
         let mut state = self.state();
+        // Also where nobody waits now: the next wait ends at once.
         state.is_woken = true;
         state.waker.take()
     }
@@ -121,9 +123,9 @@ pub(super) const OF_GROUP: usize = 0;
 /// The set of all subscriptions.
 pub(super) const OF_ALL: usize = 1;
 
-/// Waiters in no order. Each knows its index, so that it joins and leaves at once, however many there
-/// are. (A slab would need no such index, but twice the memory, and after many have left each walk
-/// would pass over the vacancies that they leave.)
+/// Waiters in no order. Each knows its index, so that it joins and leaves at once, however many
+/// there are. A slab would need no such index, but twice the memory, and once many have left, each
+/// walk would pass over the vacancies that they leave.
 #[derive(Debug, Default)]
 pub(super) struct WaiterSet<const WHICH: usize>(Mutex<Vec<Arc<Waiter>>>);
 
@@ -155,11 +157,12 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
         waiters.len()
     }
 
-    /// Wakes everybody who is wanted. Between two chunks others run, and the rest of `pace` is waited
-    /// for.
+    /// Wakes everybody who is wanted. Between two chunks others run, and the rest of `pace` is
+    /// waited for.
     pub(super) async fn wake(&self, wanted: impl Fn(&Waiter) -> bool, pace: Duration) {
         let (mut walk, mut next_chunk) = (Walk::default(), Instant::now());
         while self.wake_chunk(&mut walk, &wanted) {
+            // By the clock, so that a slow chunk does not delay all that follow.
             next_chunk += pace;
             if !pace.is_zero() {
                 sleep_until(next_chunk).await;
@@ -178,6 +181,7 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
     /// Wakes the next chunk; false when it was the last.
     fn wake_chunk(&self, walk: &mut Walk, wanted: &impl Fn(&Waiter) -> bool) -> bool {
         let waiters = self.waiters();
+        // From the back; some may have left since the last chunk.
         let end = walk.end.min(waiters.len());
         walk.end = begin_of_last_chunk(&waiters[..end]);
         let to_wake = waiters[walk.end..end].iter().filter(|w| wanted(w));
@@ -214,8 +218,8 @@ fn begin_of_last_chunk(waiters: &[Arc<Waiter>]) -> usize {
     waiters.len() - waiters.iter().rev().take_while(fits).count()
 }
 
-/// How far a walk has come. It goes from the back to the front: whoever leaves meanwhile is replaced
-/// by the last one, which has been met already.
+/// How far a walk has come. It goes from the back to the front: whoever leaves meanwhile is
+/// replaced by the last one, which has been met already.
 struct Walk {
     end: usize,
     has_woken: bool,

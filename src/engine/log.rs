@@ -1,4 +1,6 @@
-//! What a log says of itself, and what the reader of a shared one meets.
+//! What a log says of itself, and what the tail of a shared one brings.
+//!
+//! Invariant: a [`LogState`] is of one moment, and steps of a tail come in the order of the log.
 
 use std::sync::Arc;
 
@@ -64,7 +66,7 @@ impl Default for BatchBounds {
     }
 }
 
-/// What the reader of a shared log meets, in the order of the log.
+/// What the tail of a shared log brings, in the order of the log.
 #[derive(Debug)]
 pub enum TailStep {
     /// All events after the last step up to `through`; vids that hold no event are left out.
@@ -74,8 +76,8 @@ pub enum TailStep {
         /// Everything up to this vid is in `events` of this step or of an earlier one.
         through: Vid,
     },
-    /// After a long break the tail goes on behind this vid. What lies between was not read here, and
-    /// is read from the log by those who want it.
+    /// After a long break the tail goes on behind this vid. What lies between was not read here,
+    /// and is read from the log by those who want it.
     Skipped {
         /// The next events come behind it.
         through: Vid,

@@ -50,6 +50,48 @@ struct TopicState {
     retained: u64,
 }
 
+/// Ids that came since this moment are remembered.
+struct DedupeWindow {
+    since_ms: i64,
+}
+
+impl DedupeWindow {
+    /// The vid of the event with this id, if there is one.
+    fn known_vid(&self, log: &Log, sent: &NewEvent) -> Option<Vid> {
+        let (vid, came_at_ms) = log.ids.get(sent.id.as_ref()?)?;
+        (*came_at_ms >= self.since_ms).then_some(*vid)
+    }
+}
+
+/// What has become of one event.
+struct Placed {
+    receipt: Receipt,
+    /// None for a duplicate.
+    event: Option<Arc<Event>>,
+}
+
+impl Placed {
+    fn new(event: Arc<Event>) -> Self {
+        Placed {
+            receipt: Receipt {
+                vid: event.vid,
+                duplicate: false,
+            },
+            event: Some(event),
+        }
+    }
+
+    fn duplicate(vid: Vid) -> Self {
+        Placed {
+            receipt: Receipt {
+                vid,
+                duplicate: true,
+            },
+            event: None,
+        }
+    }
+}
+
 impl MemoryEngine {
     /// An empty log with a new epoch.
     pub fn new(dedupe_window: Duration) -> Self {
@@ -76,48 +118,70 @@ impl Log {
         self.events.partition_point(|e| e.vid <= vid)
     }
 
-    fn append_one(
-        &mut self,
-        sent: NewEvent,
-        now: Moment,
-        remembered_since_ms: i64,
-    ) -> (Receipt, Option<Arc<Event>>) {
-        if let Some(id) = &sent.id
-            && let Some(&(vid, time_ms)) = self.ids.get(id)
-            && time_ms >= remembered_since_ms
-        {
-            return (
-                Receipt {
-                    vid,
-                    duplicate: true,
-                },
-                None,
-            );
+    fn append_one(&mut self, sent: NewEvent, now: Moment, window: &DedupeWindow) -> Placed {
+        if let Some(vid) = window.known_vid(self, &sent) {
+            return Placed::duplicate(vid);
         }
         self.last += 1;
         let vid = self.last;
-        if let Some(id) = &sent.id {
-            self.ids.insert(id.clone(), (vid, now.counted_ms));
-            self.id_order.push_back((now.counted_ms, vid, id.clone()));
-        }
-        let topic = self.topics.entry(sent.topic.clone()).or_insert(TopicState {
-            newest: vid,
-            retained: 0,
-        });
-        topic.newest = vid;
-        topic.retained += 1;
+        self.remember_id(&sent, vid, now);
+        self.count_topic(&sent.topic, vid);
+
         let event = Arc::new(Event::new(vid, now.time_ms, sent));
         self.bytes += event.size_bytes() as u64;
         self.events.push_back(event.clone());
         self.came_at_ms.push_back(now.counted_ms);
         self.newest = now;
-        (
-            Receipt {
-                vid,
-                duplicate: false,
-            },
-            Some(event),
-        )
+        Placed::new(event)
+    }
+
+    fn remember_id(&mut self, sent: &NewEvent, vid: Vid, now: Moment) {
+        let Some(id) = &sent.id else { return };
+        // An id that was forgotten and comes again has two entries in the order, one in the map.
+        self.ids.insert(id.clone(), (vid, now.counted_ms));
+        self.id_order.push_back((now.counted_ms, vid, id.clone()));
+    }
+
+    fn count_topic(&mut self, topic: &Topic, newest: Vid) {
+        let none = TopicState {
+            newest,
+            retained: 0,
+        };
+        let state = self.topics.entry(topic.clone()).or_insert(none);
+        state.newest = newest;
+        state.retained += 1;
+    }
+
+    /// Refuses events whose ids would be more than there may be.
+    fn check_ids(&self, batches: &[Vec<NewEvent>]) -> Result<()> {
+        // Ids that are known count as well: it is a bound, not a bill.
+        let events = batches.iter().flatten();
+        let new = events.filter(|event| event.id.is_some()).count();
+        if self.ids.len() as u64 + new as u64 > limits::MAX_DEDUPE_IDS {
+            return Err(too_many_ids());
+        }
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        batches: Vec<Vec<NewEvent>>,
+        now: Moment,
+        window: &DedupeWindow,
+    ) -> Appended {
+        // New events of all batches, and a receipt for each event, known or new.
+        let mut events = Vec::new();
+        let mut place = |sent| {
+            let placed = self.append_one(sent, now, window);
+            events.extend(placed.event);
+            placed.receipt
+        };
+        let mut place_batch = |batch: Vec<NewEvent>| batch.into_iter().map(&mut place).collect();
+        let batches = batches.into_iter().map(|batch| Ok(place_batch(batch)));
+        Appended {
+            batches: batches.collect(),
+            events,
+        }
     }
 
     fn is_due(&self, retention: &Retention, counted_ms: i64) -> bool {
@@ -135,6 +199,8 @@ impl Log {
         };
         self.came_at_ms.pop_front();
         self.bytes -= event.size_bytes() as u64;
+
+        // `topics` has the topics of retained events only.
         if let Some(topic) = self.topics.get_mut(&event.sent.topic) {
             topic.retained -= 1;
             if topic.retained == 0 {
@@ -164,6 +230,41 @@ impl Log {
         }
     }
 
+    fn is_newest_of_its_topic(&self, event: &Event) -> bool {
+        let topic = self.topics.get(&event.sent.topic);
+        topic.is_some_and(|topic| topic.newest == event.vid)
+    }
+
+    fn state(&self, lineage: &Lineage) -> LogState {
+        LogState {
+            lineage: lineage.clone(),
+            bounds: Bounds {
+                first: self.first(),
+                last: self.last,
+            },
+            sizes: Sizes {
+                events: self.events.len() as u64,
+                bytes: self.bytes,
+            },
+            live: true,
+        }
+    }
+
+    /// Drops the oldest events that are due, a step's worth of them; returns how many.
+    fn trim_events(&mut self, retention: &Retention, counted_ms: i64) -> u32 {
+        let (mut trimmed, bytes_before) = (0, self.bytes);
+        while trimmed < limits::TRIM_STEP_EVENTS && self.is_due(retention, counted_ms) {
+            // A large event is a step of its own.
+            let oldest = self.events.front().map_or(0, |e| e.size_bytes() as u64);
+            if trimmed > 0 && bytes_before - self.bytes + oldest > limits::TRIM_STEP_BYTES {
+                break;
+            }
+            self.drop_oldest();
+            trimmed += 1;
+        }
+        trimmed
+    }
+
     fn read(&self, request: &ReadRequest, wanted: impl Fn(&Event) -> bool) -> Page {
         let events = self.events.range(self.index_after(request.after)..);
         Page::fill(events, request, request.through, self.first(), wanted)
@@ -181,66 +282,36 @@ impl Engine for MemoryEngine {
     }
 
     fn state(&self) -> Arc<LogState> {
-        let log = self.log();
-        Arc::new(LogState {
-            lineage: self.lineage.clone(),
-            bounds: Bounds {
-                first: log.first(),
-                last: log.last,
-            },
-            sizes: Sizes {
-                events: log.events.len() as u64,
-                bytes: log.bytes,
-            },
-            live: true,
-        })
+        Arc::new(self.log().state(&self.lineage))
     }
 
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
         let mut log = self.log();
+        // Times never fall, whatever the clock says.
         let now = now.max(log.newest);
-        let remembered_since_ms = now.counted_ms.saturating_sub(millis(self.dedupe_window));
-        log.forget_ids(remembered_since_ms);
-        let ids = batches.iter().flatten().filter(|e| e.id.is_some()).count() as u64;
-        if log.ids.len() as u64 + ids > limits::MAX_DEDUPE_IDS {
-            return Err(too_many_ids());
-        }
-        let mut events = Vec::new();
-        let mut answers = Vec::with_capacity(batches.len());
-        for batch in batches {
-            let placed = batch.into_iter().map(|sent| {
-                let (receipt, event) = log.append_one(sent, now, remembered_since_ms);
-                events.extend(event);
-                receipt
-            });
-            answers.push(Ok(placed.collect()));
-        }
-        Ok(Appended {
-            events,
-            batches: answers,
-        })
+        let since_ms = now.counted_ms.saturating_sub(millis(self.dedupe_window));
+        log.forget_ids(since_ms);
+
+        // Checked before anything is written, so that all of it is or nothing.
+        log.check_ids(&batches)?;
+        Ok(log.append(batches, now, &DedupeWindow { since_ms }))
     }
 
     async fn read(&self, request: ReadRequest) -> Result<Page> {
-        Ok(self
-            .log()
-            .read(&request, |event| request.filter.matches(&event.sent.topic)))
+        let log = self.log();
+        Ok(log.read(&request, |event| request.filter.matches(&event.sent.topic)))
     }
 
     async fn read_newest(&self, request: ReadRequest) -> Result<Page> {
         let log = self.log();
-        let is_newest = |event: &Event| {
-            log.topics
-                .get(&event.sent.topic)
-                .is_some_and(|t| t.newest == event.vid)
-        };
         Ok(log.read(&request, |event| {
-            is_newest(event) && request.filter.matches(&event.sent.topic)
+            log.is_newest_of_its_topic(event) && request.filter.matches(&event.sent.topic)
         }))
     }
 
     async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
         let log = self.log();
+        // Times never fall from one vid to the next.
         let index = log.events.partition_point(|e| e.time_ms < time_ms);
         Ok(log.events.get(index).map_or(log.last, |e| e.vid - 1))
     }
@@ -252,6 +323,7 @@ impl Engine for MemoryEngine {
         limit: usize,
     ) -> Result<Vec<(Topic, Vid)>> {
         let log = self.log();
+        // `topics` is in byte order already.
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let topics = log
             .topics
@@ -265,16 +337,9 @@ impl Engine for MemoryEngine {
 
     async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep> {
         let mut log = self.log();
+        // What has just come is not old, even if the caller's clock is behind.
         let counted_ms = counted_ms.max(log.newest.counted_ms);
-        let (mut trimmed, bytes_before) = (0, log.bytes);
-        while trimmed < limits::TRIM_STEP_EVENTS && log.is_due(&retention, counted_ms) {
-            let oldest = log.events.front().map_or(0, |e| e.size_bytes() as u64);
-            if trimmed > 0 && bytes_before - log.bytes + oldest > limits::TRIM_STEP_BYTES {
-                break;
-            }
-            log.drop_oldest();
-            trimmed += 1;
-        }
+        let trimmed = log.trim_events(&retention, counted_ms);
         let oldest_id_ms = retention.oldest_id_ms(counted_ms);
         log.forget_ids(oldest_id_ms);
         Ok(TrimStep {
@@ -286,10 +351,9 @@ impl Engine for MemoryEngine {
 
 pub(super) fn too_many_ids() -> Error {
     let bound = limits::MAX_DEDUPE_IDS;
-    Error::new(
-        ErrorKind::Busy,
-        format!(
-            "{bound} event ids are being remembered already; publish without id, or shorten retention.dedupe_window"
-        ),
-    )
+    let detail = format!(
+        "{bound} event ids are being remembered already; publish without id, or shorten \
+         retention.dedupe_window"
+    );
+    Error::new(ErrorKind::Busy, detail)
 }

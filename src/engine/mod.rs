@@ -1,12 +1,11 @@
-//! Where are events kept?
-//!
-//! An engine keeps one log. Its promises, which the conformance suite checks on each:
+//! Storage of the log. What every engine promises, and the conformance suite checks on each:
 //! - vids strictly rise, and one that was returned by [`Engine::append`] is never given again in
 //!   its epoch;
-//! - `append` returns once the events are as durable as the engine says, and either all of them are
-//!   or none;
-//! - `read` never returns an event that `append` has not returned, and tells the oldest vid of the
-//!   very moment it read;
+//! - `append` returns once the events are as durable as the engine says, and of each batch either
+//!   all of them are or none;
+//! - `read` never returns an event that is not durable yet, and says which vid was the oldest at
+//!   the very moment it read;
+//! - epoch, bounds and sizes are replaced together, as one [`LogState`];
 //! - nothing here waits for an event: that is the bus's part.
 
 mod log;
@@ -46,6 +45,7 @@ impl Receipt {
     /// The lowest and the highest vid of a batch, which has at least one event. A known id may
     /// stand anywhere in it.
     pub fn range(receipts: &[Receipt]) -> (Vid, Vid) {
+        // Of a batch with a known id the first receipt need not be the lowest.
         let vids = || receipts.iter().map(|r| r.vid);
         (vids().min().unwrap_or(0), vids().max().unwrap_or(0))
     }
@@ -79,7 +79,7 @@ pub trait Engine: Send + Sync + 'static {
     }
 
     /// The end of the log behind this vid, where others append as well. Then only what comes here
-    /// becomes visible. It can be taken once.
+    /// becomes visible, and [`Appended::events`] is empty. It can be taken once.
     fn take_tail(&self, _after: Vid) -> Option<Box<dyn Tail>> {
         None
     }
@@ -115,15 +115,16 @@ pub trait Engine: Send + Sync + 'static {
     }
 
     /// Appends batches in the given order, each with neighbouring vids in its order, and each all
-    /// or none. Events get the time of the last event or of now, whichever is later; where nothing is new on the log,
-    /// its time is as before.
+    /// or none. Events get the time of the last event or of now, whichever is later; where nothing
+    /// is new on the log, its time is as before.
     ///
     /// # Errors
     /// Storage full or locked by another program (nothing was written, later appends may succeed),
     /// busy (too many ids to remember), or broken (nothing will be written any more).
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended>;
 
-    /// Reads a page.
+    /// Reads a page. It is complete up to its `through`, which may be before the requested one; an
+    /// engine that cannot say so now returns an error, or a page that ends earlier.
     async fn read(&self, request: ReadRequest) -> Result<Page>;
 
     /// Reads a page of those events that are the newest retained of their topic.
@@ -140,9 +141,10 @@ pub trait Engine: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(Topic, Vid)>>;
 
-    /// Deletes some of what is due, the oldest first: at most [`crate::limits::TRIM_STEP_EVENTS`] events,
-    /// and no more of anything else than that takes along. An event larger than
-    /// [`crate::limits::TRIM_STEP_BYTES`] is a step of its own. Ages are up to this [`Moment::counted_ms`].
+    /// Deletes some of what is due, the oldest first: at most
+    /// [`crate::limits::TRIM_STEP_EVENTS`] events, and no more of anything else than that takes
+    /// along. An event larger than [`crate::limits::TRIM_STEP_BYTES`] is a step of its own. Ages
+    /// are up to this [`Moment::counted_ms`].
     async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep>;
 }
 
@@ -181,7 +183,7 @@ pub async fn open(
     match kind.clone() {
         EngineKind::Memory => Ok(Arc::new(MemoryEngine::new(dedupe_window))),
         EngineKind::Sqlite { data_dir } => {
-            // It checks the files of the log, which can take a while.
+            // It checks the files of the log, which can take a while, and sqlite only blocks.
             let opening =
                 tokio::task::spawn_blocking(move || SqliteEngine::open(&data_dir, dedupe_window));
             let opened = opening.await.map_err(|error| {

@@ -65,21 +65,22 @@ impl Page {
         first: Vid,
         wanted: impl Fn(&Event) -> bool,
     ) -> Page {
-        let (budget, through) = (&request.budget, through.min(request.through));
+        let through = through.min(request.through);
         let mut page = Page {
             events: Vec::new(),
             through,
             first,
         };
-        let mut bytes = 0;
+        // Only what lies between the request and what is complete.
         let range = events
             .skip_while(|e| e.vid <= request.after)
             .take_while(|e| e.vid <= through);
-        for (looked_at, event) in range.enumerate() {
-            if looked_at == budget.scan
-                || page.events.len() == budget.events
-                || bytes >= budget.bytes
-            {
+
+        let (budget, mut bytes) = (&request.budget, 0);
+        for (scanned, event) in range.enumerate() {
+            // The next page goes on with this event.
+            let is_full = page.events.len() == budget.events || bytes >= budget.bytes;
+            if is_full || scanned == budget.scan {
                 page.through = event.vid - 1;
                 break;
             }

@@ -92,6 +92,7 @@ mod tests {
             ErrorKind::Busy,
             ErrorKind::OutOfMemory,
             ErrorKind::Closing,
+            ErrorKind::Behind,
             ErrorKind::Broken,
         ] {
             let answer = opened_and_closed(Error::new(kind, "later"), headers()).expect("a stream");

@@ -9,7 +9,7 @@ use vidette::proto::NewEvent;
 
 use crate::common::gateway::PATIENCE;
 use crate::common::leave::ask_and_leave;
-use crate::common::read::{Ask, Via, read_all};
+use crate::common::read::{SubscribeParams, Transport, read_all};
 use crate::ground::Ground;
 use crate::h1;
 
@@ -62,8 +62,8 @@ pub async fn leaving_cold_readers(ground: &mut Ground) {
 
 /// Nothing is missing from the log for a reader that stays.
 async fn read_the_whole_log(ground: &mut Ground) {
-    let ask = Ask::earliest().topic("old");
-    let reading = timeout(PATIENCE, read_all(Via::Poll, &ground.gateway, &ask)).await;
+    let ask = SubscribeParams::earliest().topic("old");
+    let reading = timeout(PATIENCE, read_all(Transport::Poll, &ground.gateway, &ask)).await;
     let read = reading.map_or(0, |events| events.len());
     ground.check(
         read == EVENTS,

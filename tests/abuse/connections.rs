@@ -50,7 +50,7 @@ pub async fn too_many(ground: &mut Ground) {
     drop(idle);
 }
 
-/// Sends a request in two parts, as a client does that is told of the refusal in between.
+/// Sends a request in two parts, as a client does that receives the refusal in between.
 async fn come_late(address: SocketAddr) -> String {
     let Ok(mut stream) = TcpStream::connect(address).await else {
         return "no connection".to_owned();

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::common::gateway::PATIENCE;
-use crate::common::read::{Ask, Data, Seen, Step};
+use crate::common::read::{Data, Seen, Step, SubscribeParams};
 use crate::common::sse::SseReader;
 use crate::ground::message;
 
@@ -43,7 +43,7 @@ pub struct Outcome {
     pub refused: BTreeMap<String, usize>,
     /// How often the reader's stream ended or could not be opened.
     pub cuts: usize,
-    /// Numbers of acknowledged events that the reader neither saw nor was told a gap about.
+    /// Numbers of acknowledged events that the reader neither saw nor was notified of.
     pub lost: Vec<u64>,
     /// Events that the reader saw a second time.
     pub repeated: usize,
@@ -76,7 +76,7 @@ impl Live {
         }
     }
 
-    /// Ends the publisher, waits until the reader has seen its last event, and tells how it went.
+    /// Ends the publisher, waits until the reader has seen its last event, and returns how it went.
     ///
     /// # Errors
     /// When the reader was sent what no reader may be sent.
@@ -110,7 +110,7 @@ struct State {
     /// Numbers in the order in which they were seen.
     seen: RefCell<Vec<u64>>,
     latencies: RefCell<Vec<Duration>>,
-    /// Vids after the first and before the second one were told to be gone.
+    /// Vids after the first and before the second one were reported as gone.
     gaps: RefCell<Vec<(u64, u64)>>,
     cuts: Cell<usize>,
     is_open: Cell<bool>,
@@ -171,8 +171,8 @@ impl State {
         let mut cursor = "latest".to_owned();
         let mut give_up = None;
         loop {
-            let ask = Ask::after(cursor.clone()).topic(TOPIC);
-            let stream = timeout(PATIENCE, SseReader::open(url, &ask)).await;
+            let params = SubscribeParams::after(cursor.clone()).topic(TOPIC);
+            let stream = timeout(PATIENCE, SseReader::open(url, &params)).await;
             if let Ok(Ok(mut stream)) = stream {
                 while let Some(step) = self.next(&mut stream, &mut give_up).await {
                     if matches!(step, Step::CaughtUp(_)) && !self.is_open.replace(true) {

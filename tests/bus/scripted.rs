@@ -42,6 +42,8 @@ struct Log {
     /// Batches with an event of this topic are refused.
     refused: Option<&'static str>,
     reads: usize,
+    /// So many reads get no further than where they begin.
+    stalled_reads: usize,
     /// Events of each group that was appended.
     groups: Vec<usize>,
 }
@@ -57,6 +59,7 @@ impl Log {
             confirmed_last: None,
             refused: None,
             reads: 0,
+            stalled_reads: 0,
             groups: Vec::new(),
         }
     }
@@ -166,6 +169,11 @@ impl ScriptedEngine {
 
     pub(crate) fn set_lineage(&self, lineage: Lineage) {
         self.log().lineage = lineage;
+    }
+
+    /// The next reads get no further than where they begin.
+    pub(crate) fn stall_reads(&self, reads: usize) {
+        self.log().stalled_reads = reads;
     }
 
     pub(crate) fn confirm(&self, last: Result<Vid>) {
@@ -280,6 +288,14 @@ impl Engine for ScriptedEngine {
     async fn read(&self, request: ReadRequest) -> Result<Page> {
         let mut log = self.log();
         log.reads += 1;
+        if log.stalled_reads > 0 {
+            log.stalled_reads -= 1;
+            return Ok(Page {
+                events: Vec::new(),
+                through: request.after,
+                first: log.first,
+            });
+        }
         let through = request.through.min(log.last);
         let mut events: Vec<_> = log
             .events

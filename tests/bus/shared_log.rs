@@ -1,4 +1,5 @@
-//! A log that others append to as well: what its tail says, and what subscribers and publishers see.
+//! A log that others append to as well: what its tail brings, and what subscribers and publishers
+//! see of it.
 
 use tokio::time::Instant;
 use vidette::bus::{Bus, ClosingReason, OnGap, Step, SubscribeRequest, Subscription};
@@ -161,6 +162,22 @@ async fn after_a_long_break_the_events_between_are_read_from_the_log() {
     log.send_through(51);
     assert_eq!(vids(&mut reader).await, [51]);
     assert_eq!(log.reads(), reads, "live events are in memory");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_page_is_not_the_end() {
+    let log = ScriptedEngine::new(0);
+    let bus = log.bus();
+    log.append_foreign([1, 2, 3]);
+    log.skip_through(3);
+    visible(&bus, 3).await;
+    // A replica that lags: it has nothing yet, and does not say that there is nothing.
+    log.stall_reads(5);
+    let begun = Instant::now();
+    let mut reader = subscribe(&bus, ">", Start::Earliest).await;
+    assert_eq!(vids(&mut reader).await, [1, 2, 3]);
+    assert_eq!(begun.elapsed(), 5 * limits::EMPTY_PAGE_PAUSE);
+    assert_eq!(log.reads(), 6, "it is not asked again and again");
 }
 
 #[tokio::test(start_paused = true)]

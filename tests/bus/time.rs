@@ -1,12 +1,11 @@
 //! Ages and times when the wall clock is wrong, is set, or the machine was off.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use vidette::caller::Caller;
 
 use tempfile::TempDir;
-use vidette::bus::{Bus, BusOptions, TimeSource};
+use vidette::bus::{Bus, BusOptions, SettableTime};
 use vidette::cursor::Start;
 use vidette::engine::{Engine, MemoryEngine, PageBudget, ReadRequest, Retention, SqliteEngine};
 use vidette::event::{EventParts, NewEvent};
@@ -21,44 +20,13 @@ const TEN_YEARS: i64 = 3650 * DAY;
 const TODAY: i64 = 1_800_000_000_000;
 const WINDOW: Duration = Duration::from_secs(120);
 
-/// A machine whose clocks the test sets.
-#[derive(Clone, Default)]
-struct Machine(Arc<(AtomicI64, AtomicI64)>);
-
-impl Machine {
-    fn new() -> Self {
-        let machine = Machine::default();
-        machine.jump(TODAY);
-        machine
-    }
-
-    fn jump(&self, by_ms: i64) {
-        self.0.0.fetch_add(by_ms, Ordering::SeqCst);
-    }
-
-    fn pass(&self, ms: i64) {
-        self.jump(ms);
-        self.0.1.fetch_add(ms, Ordering::SeqCst);
-    }
-
-    /// A bus that keeps events for 7 days and ids for 2 minutes.
-    fn bus(&self, engine: Arc<dyn Engine>) -> Bus {
-        let options = BusOptions {
-            retention: week(),
-            ..options()
-        };
-        Bus::start_with_time(engine, options, Box::new(self.clone()))
-    }
-}
-
-impl TimeSource for Machine {
-    fn wall_ms(&self) -> i64 {
-        self.0.0.load(Ordering::SeqCst)
-    }
-
-    fn elapsed_ms(&self) -> i64 {
-        self.0.1.load(Ordering::SeqCst)
-    }
+/// A bus that keeps events for 7 days and ids for 2 minutes.
+fn bus_at(machine: &SettableTime, engine: Arc<dyn Engine>) -> Bus {
+    let options = BusOptions {
+        retention: week(),
+        ..options()
+    };
+    Bus::start_with_time(engine, options, Box::new(machine.clone()))
 }
 
 fn week() -> Retention {
@@ -98,8 +66,8 @@ async fn first_after_trimming(bus: &Bus) -> u64 {
 }
 
 async fn a_jump_of_years_does_nothing_and_time_goes_on(engine: Arc<dyn Engine>) {
-    let machine = Machine::new();
-    let bus = machine.bus(engine);
+    let machine = SettableTime::new(TODAY);
+    let bus = bus_at(&machine, engine);
     assert_eq!(publish(&bus, "x").await, (1, TODAY, false));
     machine.jump(TEN_YEARS);
     for second in 1..=3 {
@@ -144,12 +112,12 @@ fn open(folder: &TempDir) -> Arc<dyn Engine> {
 }
 
 /// Opens the log again; whoever had it has to let it go first.
-async fn restart(machine: &Machine, folder: &TempDir, bus: Bus) -> Bus {
+async fn restart(machine: &SettableTime, folder: &TempDir, bus: Bus) -> Bus {
     bus.close();
     drop(bus);
     loop {
         match SqliteEngine::open(folder.path(), WINDOW) {
-            Ok(engine) => return machine.bus(Arc::new(engine)),
+            Ok(engine) => return bus_at(machine, Arc::new(engine)),
             Err(_) => tokio::task::yield_now().await, // a task of the bus is about to end
         }
     }
@@ -159,8 +127,8 @@ async fn restart(machine: &Machine, folder: &TempDir, bus: Bus) -> Bus {
 async fn a_start_with_a_wrong_clock_trims_and_forgets_nothing() {
     for by_ms in [TEN_YEARS, -TEN_YEARS, 20 * DAY, -20 * DAY, HOUR, -HOUR] {
         let folder = TempDir::new().expect("a folder");
-        let machine = Machine::new();
-        let bus = machine.bus(open(&folder));
+        let machine = SettableTime::new(TODAY);
+        let bus = bus_at(&machine, open(&folder));
         publish(&bus, "x").await;
         machine.jump(by_ms);
         let bus = restart(&machine, &folder, bus).await;
@@ -180,8 +148,8 @@ async fn a_start_with_a_wrong_clock_trims_and_forgets_nothing() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_log_grows_older_over_restarts() {
     let folder = TempDir::new().expect("a folder");
-    let machine = Machine::new();
-    let mut bus = machine.bus(open(&folder));
+    let machine = SettableTime::new(TODAY);
+    let mut bus = bus_at(&machine, open(&folder));
     publish(&bus, "x").await;
     for day in 0..8 {
         assert_eq!(bus.bounds().first, 1, "day {day}");
@@ -212,8 +180,8 @@ async fn until(mut is_so: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn since_means_the_time_that_events_have() {
-    let machine = Machine::new();
-    let bus = machine.bus(Arc::new(MemoryEngine::new(WINDOW)));
+    let machine = SettableTime::new(TODAY);
+    let bus = bus_at(&machine, Arc::new(MemoryEngine::new(WINDOW)));
     publish(&bus, "x").await;
     machine.pass(HOUR);
     publish(&bus, "y").await;

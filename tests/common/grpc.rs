@@ -8,7 +8,7 @@ use vidette::proto::event_bus_client::EventBusClient;
 use vidette::proto::subscribe_response::Message;
 use vidette::proto::{self, OnGap, SubscribeRequest, SubscribeResponse};
 
-use super::read::{Ask, Data, Gap, Refused, Seen, Step};
+use super::read::{Data, Gap, Refused, Seen, Step, SubscribeParams};
 
 pub struct GrpcReader {
     responses: Streaming<SubscribeResponse>,
@@ -28,24 +28,24 @@ pub async fn client(url: &str) -> EventBusClient<Channel> {
 }
 
 impl GrpcReader {
-    pub async fn open(url: &str, ask: &Ask) -> Result<Self, Refused> {
+    pub async fn open(url: &str, params: &SubscribeParams) -> Result<Self, Refused> {
         let endpoint = Endpoint::from_shared(url.to_owned()).expect("an address");
         let channel = endpoint
             .connect()
             .await
             .map_err(|e| Refused::Unavailable(e.to_string()))?;
         let request = SubscribeRequest {
-            topic: ask.topics.clone(),
-            after: ask.after.clone().unwrap_or_default(),
-            since: ask.since.clone().unwrap_or_default(),
-            snapshot: ask.snapshot,
-            on_gap: if ask.fail_on_gap {
+            topic: params.topics.clone(),
+            after: params.after.clone().unwrap_or_default(),
+            since: params.since.clone().unwrap_or_default(),
+            snapshot: params.snapshot,
+            on_gap: if params.fail_on_gap {
                 OnGap::Fail
             } else {
                 OnGap::Unspecified
             }
             .into(),
-            limit: ask.limit.unwrap_or(0),
+            limit: params.limit.unwrap_or(0),
         };
         // The default bound of a client, 4 MiB, has to be enough.
         let responses = EventBusClient::new(channel)
@@ -95,7 +95,7 @@ fn steps(response: SubscribeResponse) -> Vec<Step> {
         }
         Message::CaughtUp(caught_up) => vec![Step::CaughtUp(caught_up.cursor)],
         Message::Progress(progress) => vec![Step::Progress(progress.cursor)],
-        Message::Gap(told) => vec![Step::Gap(gap(told))],
+        Message::Gap(reported) => vec![Step::Gap(gap(reported))],
         Message::Closing(_) => vec![Step::Closing],
     }
 }

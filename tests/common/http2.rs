@@ -121,7 +121,7 @@ pub async fn send(
     while !bytes.is_empty() {
         stream.reserve_capacity(bytes.len());
         let Some(capacity) = poll_fn(|cx| stream.poll_capacity(cx)).await else {
-            return Ok(()); // the stream is closed; its response tells why
+            return Ok(()); // the stream is closed; its response says why
         };
         let next = bytes.split_to(capacity?.min(bytes.len()));
         let is_end = is_last && bytes.is_empty();

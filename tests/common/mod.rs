@@ -1,14 +1,36 @@
-//! What all tests share: a real gateway as a process of its own, and one reader for each transport.
+//! What the test programs share. Which harness a test takes:
+//!
+//! - **An engine alone** (`engines()`): what an engine promises, by its trait. In tests/engines.
+//! - **A bus alone**, on an engine or on a [`wrapping_engine`]: publishing, waking, pacing, time,
+//!   which can be paused. In tests/bus.
+//! - **A gateway in this process** ([`in_process::InProcessGateway`]): what clients receive, where
+//!   the test has to reach the log as well, to trim it, to restart it, or to put a wrong engine
+//!   or a [`shared_log`] below the gateway. In tests/conformance and tests/model.
+//! - **A gateway as a process** ([`gateway::Gateway`]), the program itself: settings, signals,
+//!   files, exit codes, bytes on the wire. In tests/contract, tests/faults, tests/history,
+//!   tests/clients.
+//!
+//! The lower the harness, the faster and the more exact the test: take the lowest one that still
+//! has the promise in it. Clients for all of them: [`read`] subscribes by each transport and yields
+//! the same steps, [`steps`] looks at those, [`publisher`] publishes in each way.
 
-#![allow(dead_code, unreachable_pub)] // each test program uses a part of it
+// Each test program uses a part of it.
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod engines;
 pub mod gateway;
 pub mod grpc;
 pub mod http2;
+pub mod in_process;
 pub mod leave;
-pub mod own;
+pub mod link;
 pub mod poll;
 pub mod preload;
 pub mod publisher;
 pub mod read;
+pub mod shared_log;
 pub mod sse;
+pub mod steps;
+pub mod wrapping_engine;
+
+pub use engines::engines;

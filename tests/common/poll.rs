@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::read::{Ask, Gap, Refused, Seen, Step, is_text_topic, refused};
+use super::read::{Gap, Refused, Seen, Step, SubscribeParams, is_text_topic, refused};
 
 pub struct PollReader {
     client: reqwest::Client,
     url: String,
-    ask: Ask,
+    params: SubscribeParams,
     ready: VecDeque<Step>,
     is_live: bool,
     cursor: Option<String>,
@@ -30,11 +30,11 @@ struct Answer<'a> {
 }
 
 impl PollReader {
-    pub async fn open(url: &str, ask: &Ask) -> Result<Self, Refused> {
+    pub async fn open(url: &str, params: &SubscribeParams) -> Result<Self, Refused> {
         let mut reader = PollReader {
             client: reqwest::Client::new(),
             url: format!("{url}/v1/poll"),
-            ask: ask.clone(),
+            params: params.clone(),
             ready: VecDeque::new(),
             is_live: false,
             cursor: None,
@@ -67,7 +67,7 @@ impl PollReader {
 
     async fn poll(&mut self, wait: &str) -> Result<(), Refused> {
         let request = self
-            .ask
+            .params
             .get(&self.client, &self.url)
             .query(&[("wait", wait)]);
         let response = request
@@ -111,8 +111,8 @@ impl PollReader {
         }
         self.is_live = answer.up_to_date;
         self.cursor = Some(answer.cursor.clone());
-        self.ask.after = Some(answer.cursor.clone());
-        self.ask.since = None;
-        self.ask.snapshot = false;
+        self.params.after = Some(answer.cursor.clone());
+        self.params.since = None;
+        self.params.snapshot = false;
     }
 }

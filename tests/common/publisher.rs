@@ -82,7 +82,7 @@ pub(crate) struct Ack {
 
 /// Why an event was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum PublishError {
     /// A problem over HTTP: status, the last part of its type, detail.
     Problem(u16, String, String),
     /// A status over gRPC.
@@ -91,21 +91,21 @@ pub(crate) enum Fault {
     Broke(String),
 }
 
-impl Fault {
-    /// Is it the fault that this HTTP status, this problem and this gRPC code stand for?
+impl PublishError {
+    /// Is it the error that this HTTP status, this problem and this gRPC code stand for?
     pub(crate) fn is(&self, status: u16, slug: &str, code: Code) -> bool {
         match self {
-            Fault::Problem(s, p, _) => (*s, p.as_str()) == (status, slug),
-            Fault::Status(c, _) => *c == code,
-            Fault::Broke(_) => false,
+            PublishError::Problem(s, p, _) => (*s, p.as_str()) == (status, slug),
+            PublishError::Status(c, _) => *c == code,
+            PublishError::Broke(_) => false,
         }
     }
 
     pub(crate) fn detail(&self) -> &str {
         match self {
-            Fault::Problem(_, _, detail) | Fault::Status(_, detail) | Fault::Broke(detail) => {
-                detail
-            }
+            PublishError::Problem(_, _, detail)
+            | PublishError::Status(_, detail)
+            | PublishError::Broke(detail) => detail,
         }
     }
 }
@@ -114,29 +114,29 @@ impl Fault {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) acks: Vec<Ack>,
-    pub(crate) fault: Option<Fault>,
+    pub(crate) error: Option<PublishError>,
 }
 
 impl Outcome {
     /// All of them are acknowledged.
     pub(crate) fn all(self) -> Vec<Ack> {
-        assert_eq!(self.fault, None);
+        assert_eq!(self.error, None);
         self.acks
     }
 
     /// None of them is.
-    pub(crate) fn refused(self) -> Fault {
+    pub(crate) fn refused(self) -> PublishError {
         assert!(
             self.acks.is_empty(),
             "{} were acknowledged, {:?} first",
             self.acks.len(),
             self.acks[0]
         );
-        self.fault.expect("a fault")
+        self.error.expect("an error")
     }
 }
 
-/// One publisher; it connects again after a fault.
+/// One publisher; it connects again after a error.
 pub(crate) struct Publisher {
     url: String,
     way: Way,
@@ -176,11 +176,11 @@ impl Publisher {
         }
         Outcome {
             acks,
-            fault: done.err(),
+            error: done.err(),
         }
     }
 
-    async fn events(&self, drafts: &[Draft], acks: &mut Acks) -> Result<(), Fault> {
+    async fn events(&self, drafts: &[Draft], acks: &mut Acks) -> Result<(), PublishError> {
         let request = self.http.post(format!("{}/v1/events", self.url));
         if let [draft] = drafts {
             acks.push(ack(
@@ -200,7 +200,7 @@ impl Publisher {
         Ok(())
     }
 
-    async fn topics(&self, drafts: &[Draft], acks: &mut Acks) -> Result<(), Fault> {
+    async fn topics(&self, drafts: &[Draft], acks: &mut Acks) -> Result<(), PublishError> {
         for draft in drafts {
             let request = self
                 .http
@@ -215,7 +215,7 @@ impl Publisher {
         Ok(())
     }
 
-    async fn ndjson(&self, drafts: &[Draft], acks: &mut Acks) -> Result<(), Fault> {
+    async fn ndjson(&self, drafts: &[Draft], acks: &mut Acks) -> Result<(), PublishError> {
         let body = drafts
             .iter()
             .map(|d| d.object().to_string())
@@ -241,23 +241,23 @@ impl Publisher {
         if acks.len() == drafts.len() {
             Ok(())
         } else {
-            Err(Fault::Broke("the answer ended early".into()))
+            Err(PublishError::Broke("the answer ended early".into()))
         }
     }
 
-    async fn client(&mut self) -> Result<&mut EventBusClient<Channel>, Fault> {
+    async fn client(&mut self) -> Result<&mut EventBusClient<Channel>, PublishError> {
         if self.grpc.is_none() {
             let connected = EventBusClient::connect(self.url.clone()).await;
             self.grpc = Some(
                 connected
-                    .map_err(|e| Fault::Broke(e.to_string()))?
+                    .map_err(|e| PublishError::Broke(e.to_string()))?
                     .max_encoding_message_size(64 << 20),
             );
         }
         Ok(self.grpc.as_mut().expect("a client"))
     }
 
-    async fn unary(&mut self, drafts: &[Draft], acks: &mut Acks) -> Result<(), Fault> {
+    async fn unary(&mut self, drafts: &[Draft], acks: &mut Acks) -> Result<(), PublishError> {
         let request = PublishRequest {
             events: drafts.iter().map(Draft::message).collect(),
         };
@@ -273,7 +273,7 @@ impl Publisher {
         Ok(())
     }
 
-    async fn stream(&mut self, drafts: &[Draft], acks: &mut Acks) -> Result<(), Fault> {
+    async fn stream(&mut self, drafts: &[Draft], acks: &mut Acks) -> Result<(), PublishError> {
         let requests: Vec<_> = drafts
             .iter()
             .map(|d| PublishRequest {
@@ -294,12 +294,14 @@ impl Publisher {
         if acks.len() == drafts.len() {
             Ok(())
         } else {
-            Err(Fault::Broke("the stream ended early".into()))
+            Err(PublishError::Broke("the stream ended early".into()))
         }
     }
 }
 
-async fn answered(sent: reqwest::Result<reqwest::Response>) -> Result<reqwest::Response, Fault> {
+async fn answered(
+    sent: reqwest::Result<reqwest::Response>,
+) -> Result<reqwest::Response, PublishError> {
     let response = sent.map_err(|e| broke(&e))?;
     if response.status().is_success() {
         return Ok(response);
@@ -310,16 +312,16 @@ async fn answered(sent: reqwest::Result<reqwest::Response>) -> Result<reqwest::R
     ))
 }
 
-async fn json_of(sent: reqwest::Result<reqwest::Response>) -> Result<Value, Fault> {
+async fn json_of(sent: reqwest::Result<reqwest::Response>) -> Result<Value, PublishError> {
     let text = answered(sent).await?.text().await.map_err(|e| broke(&e))?;
     Ok(serde_json::from_str(&text).expect("JSON"))
 }
 
-fn broke(fault: &reqwest::Error) -> Fault {
-    Fault::Broke(format!("{fault:?}"))
+fn broke(error: &reqwest::Error) -> PublishError {
+    PublishError::Broke(format!("{error:?}"))
 }
 
-fn problem(problem: &Value) -> Fault {
+fn problem(problem: &Value) -> PublishError {
     let text = |field: &str| problem[field].as_str().expect("a text").to_owned();
     let status = problem["status"]
         .as_u64()
@@ -329,10 +331,10 @@ fn problem(problem: &Value) -> Fault {
     let slug = kind
         .strip_prefix("urn:vidette:problem:")
         .expect("a type of our own");
-    Fault::Problem(status, slug.to_owned(), text("detail"))
+    PublishError::Problem(status, slug.to_owned(), text("detail"))
 }
 
-fn status(status: &tonic::Status) -> Fault {
+fn status(status: &tonic::Status) -> PublishError {
     // A gateway that was killed in mid-call looks like any of these.
     let broke = matches!(
         status.code(),
@@ -340,9 +342,9 @@ fn status(status: &tonic::Status) -> Fault {
     );
     let is_transport = status.code() == Code::Unavailable && status.details().is_empty();
     if broke || is_transport {
-        return Fault::Broke(format!("{status:?}"));
+        return PublishError::Broke(format!("{status:?}"));
     }
-    Fault::Status(status.code(), status.message().to_owned())
+    PublishError::Status(status.code(), status.message().to_owned())
 }
 
 fn ack(answer: &Value) -> Ack {

@@ -8,21 +8,21 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::gateway::{Gateway, PATIENCE};
-use super::{grpc, poll, sse};
+use super::{grpc, poll, sse, steps};
 
 /// The transports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
+pub enum Transport {
     Poll,
     Sse,
     Grpc,
 }
 
-pub const ALL: [Via; 3] = [Via::Poll, Via::Sse, Via::Grpc];
+pub const ALL: [Transport; 3] = [Transport::Poll, Transport::Sse, Transport::Grpc];
 
 /// What to ask for, in the texts of the wire.
 #[derive(Debug, Clone, Default)]
-pub struct Ask {
+pub struct SubscribeParams {
     pub topics: Vec<String>,
     pub after: Option<String>,
     pub since: Option<String>,
@@ -37,11 +37,11 @@ pub struct Ask {
 /// wait.
 pub static ALL_BY_HYPER: AtomicBool = AtomicBool::new(false);
 
-impl Ask {
+impl SubscribeParams {
     pub fn after(cursor: impl Into<String>) -> Self {
-        Ask {
+        SubscribeParams {
             after: Some(cursor.into()),
-            ..Ask::default()
+            ..SubscribeParams::default()
         }
     }
 
@@ -204,15 +204,23 @@ pub enum Reader {
 }
 
 impl Reader {
-    pub async fn open(via: Via, gateway: &Gateway, ask: &Ask) -> Result<Self, Refused> {
-        Self::open_at(via, &gateway.url(), ask).await
+    pub async fn open(
+        via: Transport,
+        gateway: &Gateway,
+        params: &SubscribeParams,
+    ) -> Result<Self, Refused> {
+        Self::open_at(via, &gateway.url(), params).await
     }
 
-    pub async fn open_at(via: Via, url: &str, ask: &Ask) -> Result<Self, Refused> {
+    pub async fn open_at(
+        via: Transport,
+        url: &str,
+        params: &SubscribeParams,
+    ) -> Result<Self, Refused> {
         Ok(match via {
-            Via::Poll => Reader::Poll(poll::PollReader::open(url, ask).await?),
-            Via::Sse => Reader::Sse(sse::SseReader::open(url, ask).await?),
-            Via::Grpc => Reader::Grpc(Box::new(grpc::GrpcReader::open(url, ask).await?)),
+            Transport::Poll => Reader::Poll(poll::PollReader::open(url, params).await?),
+            Transport::Sse => Reader::Sse(sse::SseReader::open(url, params).await?),
+            Transport::Grpc => Reader::Grpc(Box::new(grpc::GrpcReader::open(url, params).await?)),
         })
     }
 
@@ -234,7 +242,7 @@ impl Reader {
     /// The next step that is an event.
     pub async fn event(&mut self) -> (Seen, String) {
         loop {
-            match self.next().await.expect("no fault") {
+            match self.next().await.expect("no error") {
                 Some(Step::Event(seen, cursor)) => return (seen, cursor),
                 Some(_) => {}
                 None => panic!("the stream ended before the next event"),
@@ -255,7 +263,7 @@ impl Reader {
     pub async fn until_caught_up(&mut self) -> (Vec<Step>, String) {
         let mut steps = Vec::new();
         loop {
-            match self.next().await.expect("no fault") {
+            match self.next().await.expect("no error") {
                 Some(Step::CaughtUp(cursor)) => return (steps, cursor),
                 Some(step) => steps.push(step),
                 None => panic!("the stream ended before it caught up"),
@@ -265,21 +273,12 @@ impl Reader {
 }
 
 /// Opens, reads up to the live end, and gives the events.
-pub async fn read_all(via: Via, gateway: &Gateway, ask: &Ask) -> Vec<Seen> {
-    let mut reader = Reader::open(via, gateway, ask)
+pub async fn read_all(via: Transport, gateway: &Gateway, params: &SubscribeParams) -> Vec<Seen> {
+    let mut reader = Reader::open(via, gateway, params)
         .await
         .expect("a subscription");
-    let (steps, _) = reader.until_caught_up().await;
-    steps
-        .into_iter()
-        .filter_map(|step| {
-            if let Step::Event(seen, _) = step {
-                Some(seen)
-            } else {
-                None
-            }
-        })
-        .collect()
+    let (read, _) = reader.until_caught_up().await;
+    steps::events_of(&read).into_iter().cloned().collect()
 }
 
 /// Reads a problem+json answer.

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 
-use super::read::{Ask, Refused, Seen, Step, is_text_topic, refused};
+use super::read::{Refused, Seen, Step, SubscribeParams, is_text_topic, refused};
 
 /// A dispatched block, or one that only moved the last event id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,8 +78,8 @@ pub struct SseReader {
 }
 
 impl SseReader {
-    pub async fn open(url: &str, ask: &Ask) -> Result<Self, Refused> {
-        let request = ask.get(&reqwest::Client::new(), &format!("{url}/v1/sse"));
+    pub async fn open(url: &str, params: &SubscribeParams) -> Result<Self, Refused> {
+        let request = params.get(&reqwest::Client::new(), &format!("{url}/v1/sse"));
         let response = request
             .send()
             .await
@@ -110,7 +110,7 @@ impl SseReader {
             }
             match self.body.next().await {
                 Some(Ok(chunk)) => self.ready.extend(self.parser.feed(&chunk)),
-                Some(Err(fault)) => return Err(Refused::Unavailable(fault.to_string())),
+                Some(Err(error)) => return Err(Refused::Unavailable(error.to_string())),
                 None => return Ok(None),
             }
         }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::case;
-use crate::cases::{Case, Cell, gaps, vids};
-use crate::common::read::{Ask, Reader, Refused, Step, Via};
+use crate::cases::{Case, Cell};
+use crate::common::read::{Reader, Refused, Step, SubscribeParams, Transport};
+use crate::common::steps::{gap_ranges, vid_of, vids_of};
 use crate::target::Setup;
 
 pub fn cases() -> Vec<Case> {
@@ -41,7 +42,7 @@ pub fn cases() -> Vec<Case> {
         ),
         case!(
             "2.3",
-            "trimmed while it is read: all, or a told gap",
+            "trimmed while it is read: all, or a reported gap",
             OwnLog,
             trimmed_while_reading
         ),
@@ -98,8 +99,12 @@ pub fn cases() -> Vec<Case> {
 }
 
 async fn empty_log(cell: Arc<Cell>) {
-    let (steps, cursor) = cell.open(&Ask::earliest()).await.until_caught_up().await;
-    assert!(vids(&steps).is_empty() && gaps(&steps).is_empty());
+    let (steps, cursor) = cell
+        .open(&SubscribeParams::earliest())
+        .await
+        .until_caught_up()
+        .await;
+    assert!(vids_of(&steps).is_empty() && gap_ranges(&steps).is_empty());
     assert!(cursor.starts_with("0-"), "{cursor}");
     assert_eq!(cell.bus().await.1, 1, "first is last + 1");
 }
@@ -107,7 +112,7 @@ async fn empty_log(cell: Arc<Cell>) {
 async fn hello_is_first(cell: Arc<Cell>) {
     cell.publish("a", 3).await;
     let (epoch, first, last) = cell.bus().await;
-    let mut reader = cell.open(&Ask::earliest()).await;
+    let mut reader = cell.open(&SubscribeParams::earliest()).await;
     assert_eq!(
         reader.next().await,
         Ok(Some(Step::Hello { epoch, first, last }))
@@ -126,7 +131,7 @@ async fn emptied_behind(cell: Arc<Cell>) {
     cell.publish("a", 5).await;
     cell.expire_all().await;
     let (steps, _) = cell.open(&cell.ask("4")).await.until_caught_up().await;
-    assert_eq!(gaps(&steps), [("expired".into(), 6, 5)]);
+    assert_eq!(gap_ranges(&steps), [("expired".into(), 6, 5)]);
 }
 
 async fn vids_go_on(cell: Arc<Cell>) {
@@ -142,7 +147,7 @@ async fn trimmed_while_reading(cell: Arc<Cell>) {
     let mut newest = reader.event().await.0.vid;
     cell.keep(100).await;
     while newest < 5000 {
-        match reader.next().await.expect("no fault").expect("no end") {
+        match reader.next().await.expect("no error").expect("no end") {
             Step::Event(seen, _) => {
                 assert_eq!(seen.vid, newest + 1, "lost without a word");
                 newest = seen.vid;
@@ -158,12 +163,12 @@ async fn trimmed_while_reading(cell: Arc<Cell>) {
 
 async fn progress(cell: Arc<Cell>) {
     let mut reader = cell
-        .open(&Ask::after("latest").topic(&format!("{}.nothing", cell.topic)))
+        .open(&SubscribeParams::after("latest").topic(&format!("{}.nothing", cell.topic)))
         .await;
     reader.until_caught_up().await;
     let last = *cell.publish("a", 3).await.last().expect("a vid");
     loop {
-        match reader.next().await.expect("no fault").expect("no end") {
+        match reader.next().await.expect("no error").expect("no end") {
             Step::Progress(cursor) if cursor.starts_with(&format!("{last}-")) => return,
             Step::Progress(_) | Step::CaughtUp(_) => {}
             other => panic!("{other:?}"),
@@ -187,7 +192,7 @@ async fn progress_and_events(cell: Arc<Cell>) {
     let mut position = 0;
     let mut events = 0;
     while events < 60 {
-        let (vid, is_event) = match reader.next().await.expect("no fault").expect("no end") {
+        let (vid, is_event) = match reader.next().await.expect("no error").expect("no end") {
             Step::Event(seen, _) => (seen.vid, true),
             Step::Progress(cursor) | Step::CaughtUp(cursor) => (vid_of(&cursor), false),
             other => panic!("{other:?}"),
@@ -204,31 +209,23 @@ async fn progress_and_events(cell: Arc<Cell>) {
     publishing.await.expect("the publisher");
 }
 
-fn vid_of(cursor: &str) -> u64 {
-    cursor
-        .split('-')
-        .next()
-        .and_then(|vid| vid.parse().ok())
-        .expect("a cursor")
-}
-
 async fn idle_past_retention(cell: Arc<Cell>) {
-    let ask = Ask::after("latest").topic(&format!("{}.nothing", cell.topic));
-    let mut reader = cell.open(&ask).await;
+    let params = SubscribeParams::after("latest").topic(&format!("{}.nothing", cell.topic));
+    let mut reader = cell.open(&params).await;
     let (_, mut cursor) = reader.until_caught_up().await;
     let begun = tokio::time::Instant::now();
     // The gateway trims by itself here; the subscriber stays connected meanwhile.
     while begun.elapsed() < Duration::from_millis(1500) {
         cell.publish("a", 1).await;
-        if let Some(Step::Progress(moved)) = reader.next().await.expect("no fault") {
+        if let Some(Step::Progress(moved)) = reader.next().await.expect("no error") {
             cursor = moved;
         }
     }
     assert!(cell.bus().await.1 > 1, "retention has trimmed nothing");
     drop(reader);
-    let ask = Ask::after(cursor).topic(&format!("{}.nothing", cell.topic));
-    let (steps, _) = cell.open(&ask).await.until_caught_up().await;
-    assert!(gaps(&steps).is_empty(), "{steps:?}");
+    let params = SubscribeParams::after(cursor).topic(&format!("{}.nothing", cell.topic));
+    let (steps, _) = cell.open(&params).await.until_caught_up().await;
+    assert!(gap_ranges(&steps).is_empty(), "{steps:?}");
 }
 
 async fn after_restart(cell: Arc<Cell>) {
@@ -251,7 +248,7 @@ async fn restart_is_no_gap(cell: Arc<Cell>) {
     cell.restart().await;
     // A poll is over before the restart and sees nothing of it; a stream is ended, and not by a
     // gap.
-    if cell.via != Via::Poll {
+    if cell.via != Transport::Poll {
         until_it_ends_without_gap(&mut reader).await;
     }
     let published = cell.publish("a", 2).await;
@@ -281,11 +278,11 @@ async fn good_cursors_stay_good(cell: Arc<Cell>) {
     cell.publish("a", 2000).await;
     for after in (0..2000).step_by(250) {
         let expected: Vec<u64> = (after + 1..=2000).collect();
-        let ask = if after == 0 {
+        let params = if after == 0 {
             cell.ask("earliest")
         } else {
             cell.ask(after.to_string())
         };
-        assert_eq!(cell.vids(&ask).await, expected);
+        assert_eq!(cell.vids(&params).await, expected);
     }
 }

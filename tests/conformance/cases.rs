@@ -8,9 +8,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::common::read::{Ask, Reader, Refused, Step, Via};
-use crate::target::{Kind, Own, Setup};
-use crate::{bounds, cursors, filters, paging, publishing, starts};
+use crate::common::read::{Reader, Refused, SubscribeParams, Transport};
+use crate::common::shared_log::{Link, SharedLog};
+use crate::common::steps::{gap_ranges, vids_of};
+use crate::target::{InProcessGateway, Kind, OnSharedLog, Setup};
+use crate::{bounds, cursors, filters, paging, publishing, resets, shared, starts};
 
 /// How long a cell may take.
 pub const CELL_PATIENCE: Duration = Duration::from_secs(40);
@@ -24,6 +26,8 @@ pub enum Needs {
     OwnLog,
     /// To stop the gateway and start it again on the same log.
     Restart,
+    /// A log that others append to as well, and to do so.
+    SharedLog,
 }
 
 type Run = fn(Arc<Cell>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -70,37 +74,51 @@ pub fn all() -> Vec<Case> {
         filters::cases(),
         paging::cases(),
         publishing::cases(),
+        shared::cases(),
+        resets::cases(),
     ]
     .concat()
 }
 
 /// One case on one engine and one transport.
 pub struct Cell {
-    pub via: Via,
-    own: Mutex<Option<Own>>,
+    pub via: Transport,
+    own: Mutex<Option<InProcessGateway>>,
+    shared: Option<OnSharedLog>,
     url: String,
     /// A first part of topics that no other cell uses.
     pub topic: String,
 }
 
 impl Cell {
-    pub async fn new(kind: &Kind, via: Via, setup: Setup) -> Self {
+    pub async fn new(kind: &Kind, via: Transport, setup: Setup) -> Self {
         static CELLS: AtomicU64 = AtomicU64::new(0);
         let number = CELLS.fetch_add(1, Ordering::Relaxed);
         let topic = format!("conformance.{}.{number}", std::process::id());
-        let (own, url) = if let Kind::Running(url) = kind {
-            (None, url.clone())
+        let (own, shared, url) = if let Kind::Running(url) = kind {
+            (None, None, url.clone())
         } else {
-            let own = kind.start(setup).await;
+            let (own, shared) = kind.start(setup).await;
             let url = own.url();
-            (Some(own), url)
+            (Some(own), shared, url)
         };
         Cell {
             via,
             url,
             topic,
             own: Mutex::new(own),
+            shared,
         }
+    }
+
+    /// The log below the gateway, which others append to as well.
+    pub fn log(&self) -> &SharedLog {
+        &self.shared.as_ref().expect("a shared log").log
+    }
+
+    /// The gateway's way to that log.
+    pub fn link(&self) -> &Link {
+        &self.shared.as_ref().expect("a shared log").link
     }
 
     pub fn url(&self) -> &str {
@@ -113,22 +131,22 @@ impl Cell {
     }
 
     /// Asks for everything of this cell.
-    pub fn ask(&self, after: impl Into<String>) -> Ask {
-        Ask::after(after).topic(&self.all_topics())
+    pub fn ask(&self, after: impl Into<String>) -> SubscribeParams {
+        SubscribeParams::after(after).topic(&self.all_topics())
     }
 
-    pub async fn open(&self, ask: &Ask) -> Reader {
-        self.try_open(ask)
+    pub async fn open(&self, params: &SubscribeParams) -> Reader {
+        self.try_open(params)
             .await
             .unwrap_or_else(|refused| panic!("refused: {refused:?}"))
     }
 
-    pub async fn try_open(&self, ask: &Ask) -> Result<Reader, Refused> {
-        Reader::open_at(self.via, &self.url, ask).await
+    pub async fn try_open(&self, params: &SubscribeParams) -> Result<Reader, Refused> {
+        Reader::open_at(self.via, &self.url, params).await
     }
 
-    pub async fn open_via(&self, via: Via, ask: &Ask) -> Reader {
-        Reader::open_at(via, &self.url, ask)
+    pub async fn open_via(&self, via: Transport, params: &SubscribeParams) -> Reader {
+        Reader::open_at(via, &self.url, params)
             .await
             .unwrap_or_else(|refused| panic!("refused: {refused:?}"))
     }
@@ -200,35 +218,13 @@ impl Cell {
         *own = Some(running.restart().await);
     }
 
-    /// The vids that a subscription brings until it has caught up; no gap may be told.
-    pub async fn vids(&self, ask: &Ask) -> Vec<u64> {
-        let (steps, _) = self.open(ask).await.until_caught_up().await;
-        assert!(gaps(&steps).is_empty(), "a gap was told: {steps:?}");
-        vids(&steps)
+    /// The vids that a subscription brings until it has caught up; no gap may be reported.
+    pub async fn vids(&self, params: &SubscribeParams) -> Vec<u64> {
+        let (steps, _) = self.open(params).await.until_caught_up().await;
+        assert!(
+            gap_ranges(&steps).is_empty(),
+            "a gap was reported: {steps:?}"
+        );
+        vids_of(&steps)
     }
-}
-
-pub fn vids(steps: &[Step]) -> Vec<u64> {
-    steps
-        .iter()
-        .filter_map(|step| {
-            if let Step::Event(seen, _) = step {
-                Some(seen.vid)
-            } else {
-                None
-            }
-        })
-        .collect()
-}
-
-/// Reason, first and last of each gap.
-pub fn gaps(steps: &[Step]) -> Vec<(String, u64, u64)> {
-    let gap = |step: &Step| {
-        if let Step::Gap(gap) = step {
-            Some((gap.reason.clone(), gap.first, gap.last))
-        } else {
-            None
-        }
-    };
-    steps.iter().filter_map(gap).collect()
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::case;
-use crate::cases::{Case, Cell, gaps, vids};
+use crate::cases::{Case, Cell};
 use crate::common::read::{Refused, Step};
+use crate::common::steps::{gap_ranges, vids_of};
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -66,7 +67,7 @@ pub fn cases() -> Vec<Case> {
         case!("3", "on_gap=fail refuses: ahead", OwnLog, fail_ahead),
         case!(
             "2.3",
-            "a gap is told before the next event",
+            "a gap is reported before the next event",
             OwnLog,
             gap_comes_first
         ),
@@ -90,8 +91,8 @@ async fn before_first(cell: Arc<Cell>) {
 async fn expired(cell: Arc<Cell>) {
     five_of_ten(&cell).await;
     let (steps, _) = cell.open(&cell.ask("4")).await.until_caught_up().await;
-    assert_eq!(gaps(&steps), [("expired".into(), 6, 10)]);
-    assert_eq!(vids(&steps), [6, 7, 8, 9, 10]);
+    assert_eq!(gap_ranges(&steps), [("expired".into(), 6, 10)]);
+    assert_eq!(vids_of(&steps), [6, 7, 8, 9, 10]);
 }
 
 async fn at_first(cell: Arc<Cell>) {
@@ -104,7 +105,7 @@ async fn at_last(cell: Arc<Cell>) {
     let mut reader = cell.open(&cell.ask("10")).await;
     let (steps, _) = reader.until_caught_up().await;
     assert!(
-        vids(&steps).is_empty() && gaps(&steps).is_empty(),
+        vids_of(&steps).is_empty() && gap_ranges(&steps).is_empty(),
         "{steps:?}"
     );
     cell.publish("a", 1).await;
@@ -130,8 +131,8 @@ async fn largest_vid(cell: Arc<Cell>) {
 async fn ahead(cell: &Cell, cursor: &str) {
     let mut reader = cell.open(&cell.ask(cursor)).await;
     let (steps, position) = reader.until_caught_up().await;
-    assert_eq!(gaps(&steps), [("ahead".into(), 6, 10)]);
-    assert!(vids(&steps).is_empty(), "old events: {steps:?}");
+    assert_eq!(gap_ranges(&steps), [("ahead".into(), 6, 10)]);
+    assert!(vids_of(&steps).is_empty(), "old events: {steps:?}");
     assert!(
         position.starts_with("10-"),
         "reading goes on from last, not from {position}"
@@ -149,7 +150,7 @@ async fn ahead_that_comes(cell: Arc<Cell>) {
     cell.publish("a", 1).await;
     let (steps, position) = opening.await.expect("the reader");
     assert!(
-        gaps(&steps).is_empty() && vids(&steps).is_empty(),
+        gap_ranges(&steps).is_empty() && vids_of(&steps).is_empty(),
         "{steps:?}"
     );
     assert!(position.starts_with("11-"));
@@ -182,8 +183,8 @@ async fn other_epoch(cell: Arc<Cell>) {
         .await
         .until_caught_up()
         .await;
-    assert_eq!(gaps(&steps), [("reset".into(), 6, 10)]);
-    assert_eq!(vids(&steps), [6, 7, 8, 9, 10]);
+    assert_eq!(gap_ranges(&steps), [("reset".into(), 6, 10)]);
+    assert_eq!(vids_of(&steps), [6, 7, 8, 9, 10]);
 }
 
 async fn same_epoch(cell: Arc<Cell>) {
@@ -203,7 +204,7 @@ async fn zero_with_epoch(cell: Arc<Cell>) {
         .await
         .until_caught_up()
         .await;
-    assert_eq!(gaps(&steps), [("expired".into(), 6, 10)]);
+    assert_eq!(gap_ranges(&steps), [("expired".into(), 6, 10)]);
 }
 
 async fn fail_expired(cell: Arc<Cell>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::case;
 use crate::cases::{Case, Cell};
-use crate::common::read::{Ask, Refused};
+use crate::common::read::{Refused, SubscribeParams};
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -42,10 +42,12 @@ pub fn cases() -> Vec<Case> {
 }
 
 impl Cell {
-    fn topics(&self, leaves: &[&str]) -> Ask {
-        leaves.iter().fold(Ask::earliest(), |ask, leaf| {
-            ask.topic(&format!("{}.{leaf}", self.topic))
-        })
+    fn topics(&self, leaves: &[&str]) -> SubscribeParams {
+        leaves
+            .iter()
+            .fold(SubscribeParams::earliest(), |params, leaf| {
+                params.topic(&format!("{}.{leaf}", self.topic))
+            })
     }
 }
 
@@ -101,7 +103,7 @@ async fn overlapping(cell: Arc<Cell>) {
 
 async fn none_asked(cell: Arc<Cell>) {
     let published = [cell.publish("a", 2).await, cell.publish("b.c", 2).await].concat();
-    assert_eq!(cell.vids(&Ask::earliest()).await, published);
+    assert_eq!(cell.vids(&SubscribeParams::earliest()).await, published);
 }
 
 async fn no_match(cell: Arc<Cell>) {
@@ -138,7 +140,7 @@ async fn few_matches_from_cursors(cell: Arc<Cell>) {
         matching[5] - 1,
         matching[7],
     ] {
-        let ask = Ask {
+        let params = SubscribeParams {
             after: Some(if after == 0 {
                 "earliest".into()
             } else {
@@ -151,29 +153,29 @@ async fn few_matches_from_cursors(cell: Arc<Cell>) {
             .copied()
             .filter(|vid| *vid > after)
             .collect();
-        assert_eq!(cell.vids(&ask).await, expected, "after {after}");
+        assert_eq!(cell.vids(&params).await, expected, "after {after}");
     }
 }
 
 async fn bad_topics(cell: Arc<Cell>) {
     let too_many: Vec<String> = (0..101).map(|n| format!("t{n}")).collect();
-    let mut asks: Vec<Ask> = ["a..b", ".", "a b", "a.>.b", "a*", "a\u{7}"]
-        .map(|t| Ask::earliest().topic(t))
+    let mut asks: Vec<SubscribeParams> = ["a..b", ".", "a b", "a.>.b", "a*", "a\u{7}"]
+        .map(|t| SubscribeParams::earliest().topic(t))
         .into();
-    asks.push(Ask {
+    asks.push(SubscribeParams {
         topics: too_many,
-        ..Ask::earliest()
+        ..SubscribeParams::earliest()
     });
-    asks.push(Ask::earliest().topic(&"x".repeat(256)));
-    asks.push(Ask::earliest().topic(&vec!["t"; 17].join(".")));
-    for ask in asks {
+    asks.push(SubscribeParams::earliest().topic(&"x".repeat(256)));
+    asks.push(SubscribeParams::earliest().topic(&vec!["t"; 17].join(".")));
+    for params in asks {
         assert!(
             matches!(
-                cell.try_open(&ask).await.map(|_| ()),
+                cell.try_open(&params).await.map(|_| ()),
                 Err(Refused::BadRequest(_))
             ),
             "{:?}",
-            ask.topics
+            params.topics
         );
     }
 }

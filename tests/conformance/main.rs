@@ -20,6 +20,8 @@ mod filters;
 mod paging;
 mod publishing;
 mod report;
+mod resets;
+mod shared;
 mod starts;
 mod target;
 mod wrong;
@@ -32,7 +34,8 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use cases::{Case, Cell, Needs};
-use common::read::{ALL, ALL_BY_HYPER, Via};
+use common::engines;
+use common::read::{ALL, ALL_BY_HYPER, Transport};
 use report::Report;
 use target::Kind;
 
@@ -50,12 +53,12 @@ async fn main() -> ExitCode {
         .collect();
     let kinds = match &arguments.url {
         Some(url) => vec![Kind::Running(url.clone())],
-        None => vec![Kind::Memory, Kind::Sqlite],
+        None => engines().map(Kind::Own).to_vec(),
     };
     let report = run(&cases, &kinds, &ALL).await;
     report.print();
     ALL_BY_HYPER.store(true, Ordering::SeqCst);
-    let by_hyper = run(&cases, &kinds, &[Via::Poll, Via::Sse]).await;
+    let by_hyper = run(&cases, &kinds, &[Transport::Poll, Transport::Sse]).await;
     ALL_BY_HYPER.store(false, Ordering::SeqCst);
     println!("\nwith connections that hyper drives:");
     by_hyper.print();
@@ -94,7 +97,7 @@ impl Arguments {
 }
 
 /// Runs each case on each kind and transport.
-async fn run(cases: &[Case], kinds: &[Kind], transports: &[Via]) -> Report {
+async fn run(cases: &[Case], kinds: &[Kind], transports: &[Transport]) -> Report {
     let mut cells = Vec::new();
     for case in cases {
         for kind in kinds.iter().filter(|kind| is_possible(case.needs, kind)) {
@@ -128,10 +131,16 @@ fn is_possible(needs: Needs, kind: &Kind) -> bool {
         (Needs::OwnLog, Kind::Running(_)) => false,
         (Needs::Nothing | Needs::OwnLog, _) => true,
         (Needs::Restart, kind) => kind.survives_a_restart(),
+        (Needs::SharedLog, kind) => kind.is_shared(),
     }
 }
 
-async fn run_cell(case: &Case, kind: &Kind, via: Via, patience: Duration) -> Result<(), String> {
+async fn run_cell(
+    case: &Case,
+    kind: &Kind,
+    via: Transport,
+    patience: Duration,
+) -> Result<(), String> {
     let cell = Arc::new(Cell::new(kind, via, case.setup).await);
     let run = tokio::spawn((case.run)(cell));
     let stop = run.abort_handle();
@@ -145,8 +154,8 @@ async fn run_cell(case: &Case, kind: &Kind, via: Via, patience: Duration) -> Res
     }
 }
 
-fn message(fault: tokio::task::JoinError) -> String {
-    let Ok(payload) = fault.try_into_panic() else {
+fn message(error: tokio::task::JoinError) -> String {
+    let Ok(payload) = error.try_into_panic() else {
         return "it was cancelled".to_owned();
     };
     let text = payload.downcast_ref::<String>().cloned();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::case;
 use crate::cases::{Case, Cell};
-use crate::common::read::{Ask, Data, Refused, Via};
+use crate::common::read::{Data, Refused, SubscribeParams, Transport};
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -50,7 +50,7 @@ pub fn cases() -> Vec<Case> {
         ),
         case!(
             "4",
-            "caught_up is told once, not after every live event",
+            "caught_up is sent once, not after every live event",
             Nothing,
             caught_up_once
         ),
@@ -92,20 +92,20 @@ async fn many_large_events(cell: Arc<Cell>) {
 
 async fn limit_of_one(cell: Arc<Cell>) {
     let published = cell.publish("a", 20).await;
-    let mut ask = Ask {
+    let mut params = SubscribeParams {
         limit: Some(1),
         ..cell.ask("earliest")
     };
     let mut seen = Vec::new();
     for _ in 0..20 {
-        let (event, cursor) = cell.open(&ask).await.event().await;
+        let (event, cursor) = cell.open(&params).await.event().await;
         seen.push(event.vid);
-        ask.after = Some(cursor);
+        params.after = Some(cursor);
     }
     assert_eq!(seen, published);
-    if cell.via != Via::Poll {
+    if cell.via != Transport::Poll {
         let mut reader = cell
-            .open(&Ask {
+            .open(&SubscribeParams {
                 limit: Some(3),
                 ..cell.ask("earliest")
             })
@@ -116,21 +116,21 @@ async fn limit_of_one(cell: Arc<Cell>) {
 }
 
 async fn bad_limits(cell: Arc<Cell>) {
-    let ask = Ask {
+    let params = SubscribeParams {
         limit: Some(1_000_001),
         ..cell.ask("earliest")
     };
     assert!(matches!(
-        cell.try_open(&ask).await.map(|_| ()),
+        cell.try_open(&params).await.map(|_| ()),
         Err(Refused::BadRequest(_))
     ));
 }
 
 async fn waits(cell: Arc<Cell>) {
     let path = match cell.via {
-        Via::Poll => "/v1/poll",
-        Via::Sse => "/v1/sse",
-        Via::Grpc => return, // a call there ends by its deadline
+        Transport::Poll => "/v1/poll",
+        Transport::Sse => "/v1/sse",
+        Transport::Grpc => return, // a call there ends by its deadline
     };
     let begun = Instant::now();
     let (status, _) = cell
@@ -174,7 +174,7 @@ async fn caught_up_once(cell: Arc<Cell>) {
     for _ in 0..5 {
         let vid = cell.publish("a", 1).await[0];
         loop {
-            match reader.next().await.expect("no fault").expect("no end") {
+            match reader.next().await.expect("no error").expect("no end") {
                 Step::Event(event, _) => {
                     assert_eq!(event.vid, vid);
                     break;

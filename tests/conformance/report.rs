@@ -3,20 +3,23 @@
 use std::collections::HashMap;
 
 use crate::cases::Case;
-use crate::common::read::Via;
+use crate::common::read::Transport;
 
-type Key = (&'static str, String, Via);
+/// As much of a failure's message as is printed: some have thousands of vids.
+const MAX_WHY_CHARS: usize = 600;
+
+type Key = (&'static str, String, Transport);
 
 pub struct Report {
     rows: Vec<(&'static str, &'static str)>,
-    columns: Vec<(String, Via)>,
+    columns: Vec<(String, Transport)>,
     outcomes: HashMap<(&'static str, String, &'static str), Result<(), String>>,
 }
 
 impl Report {
     pub fn new(
         cases: &[Case],
-        columns: Vec<(String, Via)>,
+        columns: Vec<(String, Transport)>,
         outcomes: Vec<(Key, Result<(), String>)>,
     ) -> Self {
         let outcomes = outcomes
@@ -75,15 +78,16 @@ impl Report {
             .collect();
         failures.sort();
         for ((case, kind, via), why) in failures {
+            let why: String = why.chars().take(MAX_WHY_CHARS).collect();
             println!("FAIL {case} on {kind}/{via}: {why}");
         }
     }
 }
 
-fn name(via: Via) -> &'static str {
+fn name(via: Transport) -> &'static str {
     match via {
-        Via::Poll => "poll",
-        Via::Sse => "sse",
-        Via::Grpc => "grpc",
+        Transport::Poll => "poll",
+        Transport::Sse => "sse",
+        Transport::Grpc => "grpc",
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::case;
-use crate::cases::{Case, Cell, vids};
-use crate::common::read::{ALL, Ask, Refused, Step};
+use crate::cases::{Case, Cell};
+use crate::common::read::{ALL, Refused, Step, SubscribeParams};
+use crate::common::steps::vids_of;
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -75,18 +76,18 @@ pub fn cases() -> Vec<Case> {
 }
 
 async fn nothing(cell: Arc<Cell>) {
-    only_from_now(&cell, Ask::default().topic(&cell.all_topics())).await;
+    only_from_now(&cell, SubscribeParams::default().topic(&cell.all_topics())).await;
 }
 
 async fn latest(cell: Arc<Cell>) {
     only_from_now(&cell, cell.ask("latest")).await;
 }
 
-async fn only_from_now(cell: &Cell, ask: Ask) {
+async fn only_from_now(cell: &Cell, params: SubscribeParams) {
     cell.publish("a", 3).await;
-    let mut reader = cell.open(&ask).await;
+    let mut reader = cell.open(&params).await;
     let (steps, _) = reader.until_caught_up().await;
-    assert!(vids(&steps).is_empty(), "{steps:?}");
+    assert!(vids_of(&steps).is_empty(), "{steps:?}");
     let next = cell.publish("a", 1).await;
     assert_eq!(reader.event().await.0.vid, next[0]);
 }
@@ -95,7 +96,7 @@ async fn earliest(cell: Arc<Cell>) {
     let mut published = cell.publish("a", 3).await;
     let mut reader = cell.open(&cell.ask("earliest")).await;
     let (steps, _) = reader.until_caught_up().await;
-    assert_eq!(vids(&steps), published);
+    assert_eq!(vids_of(&steps), published);
     published = cell.publish("a", 2).await;
     let live: Vec<u64> = reader.events(2).await.iter().map(|e| e.vid).collect();
     assert_eq!(live, published);
@@ -116,21 +117,21 @@ async fn since_time(cell: Arc<Cell>) {
         (events[0].time_ms + 1, &second[..]),
     ] {
         let time = jiff::Timestamp::from_millisecond(time_ms).expect("a time");
-        let ask = Ask {
+        let params = SubscribeParams {
             since: Some(format!("{time:.3}")),
-            ..Ask::default()
+            ..SubscribeParams::default()
         }
         .topic(&cell.all_topics());
-        assert_eq!(cell.vids(&ask).await, expected, "since {time}");
+        assert_eq!(cell.vids(&params).await, expected, "since {time}");
     }
 }
 
 async fn since_the_future(cell: Arc<Cell>) {
     only_from_now(
         &cell,
-        Ask {
+        SubscribeParams {
             since: Some("2099-01-01T00:00:00Z".into()),
-            ..Ask::default()
+            ..SubscribeParams::default()
         }
         .topic(&cell.all_topics()),
     )
@@ -139,22 +140,22 @@ async fn since_the_future(cell: Arc<Cell>) {
 
 async fn since_duration(cell: Arc<Cell>) {
     let published = cell.publish("a", 3).await;
-    let ask = |since: &str| {
-        Ask {
+    let params = |since: &str| {
+        SubscribeParams {
             since: Some(since.into()),
-            ..Ask::default()
+            ..SubscribeParams::default()
         }
         .topic(&cell.all_topics())
     };
-    assert_eq!(cell.vids(&ask("1h")).await, published);
+    assert_eq!(cell.vids(&params("1h")).await, published);
     tokio::time::sleep(Duration::from_millis(20)).await; // let the events grow older than this
-    assert!(cell.vids(&ask("10ms")).await.is_empty());
+    assert!(cell.vids(&params("10ms")).await.is_empty());
 }
 
-fn snapshot_of(topics: &str) -> Ask {
-    Ask {
+fn snapshot_of(topics: &str) -> SubscribeParams {
+    SubscribeParams {
         snapshot: true,
-        ..Ask::default()
+        ..SubscribeParams::default()
     }
     .topic(topics)
 }
@@ -166,7 +167,7 @@ async fn snapshot(cell: Arc<Cell>) {
     let c = cell.publish("c", 1).await;
     let mut reader = cell.open(&snapshot_of(&cell.all_topics())).await;
     let (steps, _) = reader.until_caught_up().await;
-    assert_eq!(vids(&steps), [b[1], a[0], c[0]]);
+    assert_eq!(vids_of(&steps), [b[1], a[0], c[0]]);
     let live = cell.publish("b", 1).await;
     assert_eq!(reader.event().await.0.vid, live[0]);
 }
@@ -175,7 +176,7 @@ async fn snapshot_without_match(cell: Arc<Cell>) {
     cell.publish("a", 3).await;
     let mut reader = cell.open(&snapshot_of(&format!("{}.z", cell.topic))).await;
     let (steps, _) = reader.until_caught_up().await;
-    assert!(vids(&steps).is_empty());
+    assert!(vids_of(&steps).is_empty());
     let live = cell.publish("z", 1).await;
     assert_eq!(reader.event().await.0.vid, live[0]);
 }
@@ -199,7 +200,7 @@ async fn snapshot_while_publishing(cell: Arc<Cell>) {
     let publishing = publisher(&cell);
     let mut reader = cell.open(&snapshot_of(&cell.all_topics())).await;
     let (steps, _) = reader.until_caught_up().await;
-    let mut seen = vids(&steps);
+    let mut seen = vids_of(&steps);
     let published = publishing.await.expect("the publisher");
     let last = *published.last().expect("a vid");
     while seen.last().is_none_or(|newest| *newest < last) {
@@ -224,27 +225,27 @@ async fn snapshot_while_publishing(cell: Arc<Cell>) {
 
 async fn more_than_one(cell: Arc<Cell>) {
     let both = [
-        Ask {
+        SubscribeParams {
             since: Some("1m".into()),
-            ..Ask::earliest()
+            ..SubscribeParams::earliest()
         },
-        Ask {
+        SubscribeParams {
             snapshot: true,
-            ..Ask::earliest()
+            ..SubscribeParams::earliest()
         },
-        Ask {
+        SubscribeParams {
             since: Some("1m".into()),
             snapshot: true,
-            ..Ask::default()
+            ..SubscribeParams::default()
         },
     ];
-    for ask in both {
+    for params in both {
         assert!(
             matches!(
-                cell.try_open(&ask).await.map(|_| ()),
+                cell.try_open(&params).await.map(|_| ()),
                 Err(Refused::BadRequest(_))
             ),
-            "{ask:?}"
+            "{params:?}"
         );
     }
 }
@@ -278,7 +279,7 @@ async fn while_publishing(cell: Arc<Cell>) {
     let mut reader = cell.open(&cell.ask("earliest")).await;
     let mut seen = Vec::new();
     while seen.len() < 200 {
-        match reader.next().await.expect("no fault").expect("no end") {
+        match reader.next().await.expect("no error").expect("no end") {
             Step::Event(event, _) => seen.push(event.vid),
             Step::Gap(gap) => panic!("{gap:?}"),
             _ => {}

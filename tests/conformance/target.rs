@@ -1,50 +1,75 @@
 //! The gateway that a cell runs against: one of its own in this process, or one that is running
 //! elsewhere.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use vidette::engine::{Engine, MemoryEngine, SqliteEngine};
-
-pub use crate::common::own::{Own, Setup};
-use crate::wrong::{WrongEngine, Wrongness};
+use crate::common::engines::EngineUnderTest;
+pub use crate::common::in_process::{InProcessGateway, OpenEngine, Setup};
+use crate::common::shared_log::{Link, LinkSettings, SharedLog};
+use crate::wrong::{Wrongness, wrong_engine};
 
 /// Which engine, and where.
 #[derive(Clone)]
 pub enum Kind {
-    Memory,
-    Sqlite,
+    /// On its own engine.
+    Own(EngineUnderTest),
     Wrong(Wrongness),
     Running(String),
+}
+
+/// A log that the case may append to as others would, and the gateway's way to it.
+pub struct OnSharedLog {
+    pub log: SharedLog,
+    pub link: Link,
 }
 
 impl Kind {
     pub fn name(&self) -> &str {
         match self {
-            Kind::Memory => "memory",
-            Kind::Sqlite => "sqlite",
+            Kind::Own(engine) => engine.name,
             Kind::Wrong(_) => "wrong",
             Kind::Running(_) => "running",
         }
     }
 
     pub fn survives_a_restart(&self) -> bool {
-        matches!(self, Kind::Sqlite | Kind::Wrong(_))
+        match self {
+            Kind::Own(engine) => engine.is_durable,
+            Kind::Wrong(_) => true,
+            Kind::Running(_) => false,
+        }
     }
 
-    pub async fn start(&self, setup: Setup) -> Own {
-        let kind = self.clone();
-        Own::start(Arc::new(move |folder: &Path| engine(&kind, folder)), setup).await
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Kind::Own(engine) => engine.is_shared,
+            Kind::Wrong(wrongness) => wrongness.is_of_shared_log(),
+            Kind::Running(_) => false,
+        }
     }
-}
 
-fn engine(kind: &Kind, folder: &Path) -> Arc<dyn Engine> {
-    let dedupe_window = Duration::from_secs(120);
-    match kind {
-        Kind::Memory => Arc::new(MemoryEngine::new(dedupe_window)),
-        Kind::Sqlite => Arc::new(SqliteEngine::open(folder, dedupe_window).expect("an engine")),
-        Kind::Wrong(wrongness) => Arc::new(WrongEngine::new(*wrongness)),
-        Kind::Running(_) => unreachable!("a running gateway has its own"),
+    /// A gateway, and the shared log below it where it has one.
+    pub async fn start(&self, setup: Setup) -> (InProcessGateway, Option<OnSharedLog>) {
+        let shared = self.is_shared().then(|| {
+            let log = SharedLog::default();
+            let link = log.link();
+            link.set(LinkSettings::slow());
+            OnSharedLog { log, link }
+        });
+        let open = self.opener(shared.as_ref());
+        (InProcessGateway::start(open, setup).await, shared)
+    }
+
+    fn opener(&self, shared: Option<&OnSharedLog>) -> OpenEngine {
+        let of_shared = shared.map(|OnSharedLog { log, link }| (log.clone(), link.clone()));
+        match (self, of_shared) {
+            (Kind::Own(_), Some((log, link))) => Arc::new(move |_| log.engine(&link)),
+            (Kind::Own(engine), None) => engine.opener(),
+            (Kind::Wrong(wrongness), of_shared) => {
+                let wrongness = *wrongness;
+                Arc::new(move |_| wrong_engine(wrongness, of_shared.as_ref()))
+            }
+            (Kind::Running(_), _) => unreachable!("a running gateway has its own"),
+        }
     }
 }

@@ -7,7 +7,7 @@ use vidette::proto::{ListTopicsRequest, NewEvent, PublishRequest, SubscribeReque
 
 use crate::common::gateway::Gateway;
 use crate::common::grpc;
-use crate::common::read::{Ask, Refused, Via};
+use crate::common::read::{Refused, SubscribeParams, Transport};
 use crate::support::{
     Answer, assert_serves, bounds, gateway, get, open, post, post_events, post_lines, refusal,
 };
@@ -458,11 +458,11 @@ async fn bytes_that_are_no_grpc_message_are_an_error_of_that_call_only() {
 #[tokio::test]
 async fn more_subscriptions_than_the_bound_are_refused_until_one_leaves() {
     let gateway = gateway("memory", "[limits]\nmax_subscribers = 3");
-    let mut held = vec![open(Via::Sse, &gateway, &Ask::default()).await];
-    held.push(open(Via::Sse, &gateway, &Ask::default()).await);
-    held.push(open(Via::Grpc, &gateway, &Ask::default()).await);
-    for via in [Via::Poll, Via::Grpc] {
-        let refused = refusal(via, &gateway, &Ask::default()).await;
+    let mut held = vec![open(Transport::Sse, &gateway, &SubscribeParams::default()).await];
+    held.push(open(Transport::Sse, &gateway, &SubscribeParams::default()).await);
+    held.push(open(Transport::Grpc, &gateway, &SubscribeParams::default()).await);
+    for via in [Transport::Poll, Transport::Grpc] {
+        let refused = refusal(via, &gateway, &SubscribeParams::default()).await;
         assert!(
             matches!(&refused, Refused::TooMuch(d) if d.contains("max_subscribers")),
             "{via:?}: {refused:?}"

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::common::gateway::{Gateway, PATIENCE, Setup};
-use crate::common::read::{Ask, Via, read_all};
+use crate::common::read::{SubscribeParams, Transport, read_all};
 use crate::raw::Raw;
 
 async fn ask_for_stream(stream: &mut TcpStream) {
@@ -50,7 +50,9 @@ async fn a_reader_that_takes_nothing_is_cut_after_the_write_timeout_and_can_resu
         })
         .await;
     assert_eq!(
-        read_all(Via::Sse, &gateway, &Ask::after("0")).await.len(),
+        read_all(Transport::Sse, &gateway, &SubscribeParams::after("0"))
+            .await
+            .len(),
         20,
         "nothing is lost by that"
     );
@@ -174,16 +176,19 @@ async fn refusals_are_bounded() {
         flood.push(Raw::connect(&gateway).await);
         most = most.max(files());
     }
-    let (mut told, mut closed) = (0, 0);
+    let (mut refused, mut closed) = (0, 0);
     for mut raw in flood {
         match raw.answer().await {
-            Some(answer) => told += usize::from(answer.status == 429),
+            Some(answer) => refused += usize::from(answer.status == 429),
             None => closed += 1,
         }
         most = most.max(files());
     }
-    assert_eq!(told + closed, FLOOD);
-    assert!(told >= vidette::limits::REFUSALS, "{told} were told");
+    assert_eq!(refused + closed, FLOOD);
+    assert!(
+        refused >= vidette::limits::REFUSALS,
+        "{refused} were refused"
+    );
     // Those that are just being accepted come on top.
     let bound = before + vidette::limits::REFUSALS + 100;
     assert!(most <= bound, "{most} files were open, {before} before");

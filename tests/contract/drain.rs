@@ -7,7 +7,7 @@ use vidette::proto::{GetBusRequest, NewEvent, PublishRequest};
 
 use crate::common::gateway::Gateway;
 use crate::common::grpc;
-use crate::common::read::{Ask, Refused, Via};
+use crate::common::read::{Refused, SubscribeParams, Transport};
 use crate::raw::{DRIVERS, Raw};
 use crate::support::gateway;
 
@@ -42,7 +42,7 @@ async fn connections_that_are_opened_during_the_drain_are_answered() {
             "GET /v1/poll?wait=5 HTTP/1.1\r\nHost: localhost\r\n{header}\r\n"
         ));
     }
-    // All are connected before the first of them asks: none of them can be told by its first byte.
+    // All are connected before the first of them asks: none of them can be recognised by its first byte.
     let count = requests.len() * LATE;
     let opened = join_all((0..count).map(|_| Raw::connect(&gateway))).await;
     let asked =
@@ -94,9 +94,10 @@ async fn streams_and_calls_over_http2_are_answered_during_the_drain() {
             published.map_err(|s| s.code()).err(),
             Some(Code::Unavailable)
         );
-        // What was open may go on asking until it has been told to go.
+        // What was open may go on asking until it has been asked to go.
         let _ = client.get_bus(GetBusRequest {}).await;
-        let refused = crate::support::refusal(Via::Grpc, &gateway, &Ask::default()).await;
+        let refused =
+            crate::support::refusal(Transport::Grpc, &gateway, &SubscribeParams::default()).await;
         assert!(matches!(refused, Refused::Unavailable(_)), "{refused:?}");
     });
     let polls = (0..LATE).map(|_| async {
@@ -111,7 +112,7 @@ async fn streams_and_calls_over_http2_are_answered_during_the_drain() {
 }
 
 /// A connection of HTTP/2 that is opened in the drain and asks a moment later is answered: it is
-/// not told to go before it has asked.
+/// not asked to go before it has asked.
 #[tokio::test]
 async fn a_late_first_request_over_http2_is_answered() {
     let (gateway, _publisher) = draining().await;

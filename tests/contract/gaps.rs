@@ -1,4 +1,4 @@
-//! What is gone is told, and what is there is served without a word (contract §2.3, §2.4, §3).
+//! Lost events are reported, and retained ones are served without a gap (contract §2.3, §2.4, §3).
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::common::gateway::Gateway;
-use crate::common::read::{ALL, Ask, Gap, Reader, Refused, Step, Via};
+use crate::common::read::{ALL, Gap, Reader, Refused, Step, SubscribeParams, Transport};
+use crate::common::steps::gaps_of;
 use crate::support::{
     bounds, epoch, events_of, gateway, gateways, get, open, publish_one, refusal, until_first_is,
     vids_of,
@@ -31,19 +32,6 @@ fn gap(reason: &str, requested: &str, (first, last): (u64, u64), epoch: &str) ->
         last,
         epoch: epoch.into(),
     }
-}
-
-fn gaps_of(steps: &[Step]) -> Vec<&Gap> {
-    steps
-        .iter()
-        .filter_map(|step| {
-            if let Step::Gap(gap) = step {
-                Some(gap)
-            } else {
-                None
-            }
-        })
-        .collect()
 }
 
 #[tokio::test]
@@ -88,13 +76,13 @@ async fn a_cursor_is_served_or_its_gap_is_told_before_the_next_event() {
 /// `on_gap=continue`: hello, the gap, the events, caught up; nothing else.
 async fn assert_continues(
     gw: &Gateway,
-    via: Via,
+    via: Transport,
     cursor: &str,
     gap: Option<&Gap>,
     expected: &[u64],
     engine: &str,
 ) {
-    let (steps, at) = open(via, gw, &Ask::after(cursor))
+    let (steps, at) = open(via, gw, &SubscribeParams::after(cursor))
         .await
         .until_caught_up()
         .await;
@@ -117,15 +105,15 @@ async fn assert_continues(
 }
 
 /// `on_gap=fail`: refused with the same fields, or served as ever.
-async fn assert_fails(gw: &Gateway, via: Via, cursor: &str, gap: Option<&Gap>, engine: &str) {
-    let ask = Ask::after(cursor).fail_on_gap();
+async fn assert_fails(gw: &Gateway, via: Transport, cursor: &str, gap: Option<&Gap>, engine: &str) {
+    let params = SubscribeParams::after(cursor).fail_on_gap();
     match gap {
         Some(gap) => assert_eq!(
-            refusal(via, gw, &ask).await,
+            refusal(via, gw, &params).await,
             Refused::Gap(gap.clone()),
             "{engine} {via:?} {cursor}"
         ),
-        None => drop(open(via, gw, &ask).await.until_caught_up().await),
+        None => drop(open(via, gw, &params).await.until_caught_up().await),
     }
 }
 
@@ -157,8 +145,11 @@ async fn what_is_no_cursor_is_a_bad_request() {
             "ten",
         ] {
             for via in ALL {
-                for ask in [Ask::after(cursor), Ask::after(cursor).fail_on_gap()] {
-                    let refused = refusal(via, &gateway, &ask).await;
+                for params in [
+                    SubscribeParams::after(cursor),
+                    SubscribeParams::after(cursor).fail_on_gap(),
+                ] {
+                    let refused = refusal(via, &gateway, &params).await;
                     assert!(
                         matches!(refused, Refused::BadRequest(_)),
                         "{engine} {via:?} {cursor:?}: {refused:?}"
@@ -188,13 +179,13 @@ async fn a_cursor_from_the_future_is_waited_for_and_then_reading_goes_on_at_the_
     .await;
 }
 
-async fn assert_ahead(gateway: &Gateway, via: Via, cursor: &str, epoch: &str, engine: &str) {
+async fn assert_ahead(gateway: &Gateway, via: Transport, cursor: &str, epoch: &str, engine: &str) {
     let expected = gap("ahead", cursor, (8, 12), epoch);
     let asked = Instant::now();
-    let ask = Ask::after(cursor);
-    let failing = ask.clone().fail_on_gap();
+    let params = SubscribeParams::after(cursor);
+    let failing = params.clone().fail_on_gap();
     let (mut reader, refused) =
-        tokio::join!(open(via, gateway, &ask), refusal(via, gateway, &failing));
+        tokio::join!(open(via, gateway, &params), refusal(via, gateway, &failing));
     let (steps, at) = reader.until_caught_up().await;
     let waited = asked.elapsed();
     let what = format!("{engine} {via:?} {cursor}: {steps:?} after {waited:?}");
@@ -211,11 +202,11 @@ async fn assert_ahead(gateway: &Gateway, via: Via, cursor: &str, epoch: &str, en
 async fn a_cursor_from_the_future_that_the_log_reaches_in_time_is_served_without_a_gap() {
     for (engine, gateway) in gateways("") {
         gateway.publish_numbers("door.1", 2).await;
-        let ask = Ask::after("3").fail_on_gap();
+        let params = SubscribeParams::after("3").fail_on_gap();
         let reading = ALL.map(|via| {
-            let (gateway, ask) = (&gateway, &ask);
+            let (gateway, params) = (&gateway, &params);
             async move {
-                let mut reader = open(via, gateway, ask).await;
+                let mut reader = open(via, gateway, params).await;
                 (via, reader.event().await.0.vid)
             }
         });
@@ -290,36 +281,36 @@ async fn a_log_that_age_has_emptied_keeps_its_place_also_after_a_restart() {
             assert_eq!(bounds(&gateway).await, (4, 3), "after a restart");
         }
         let expired = |cursor: &str| Some(gap("expired", cursor, (4, 3), &epoch));
-        let snapshot = Ask {
+        let snapshot = SubscribeParams {
             snapshot: true,
-            ..Ask::default()
+            ..SubscribeParams::default()
         };
         let cases = [
-            (Ask::earliest(), None),
+            (SubscribeParams::earliest(), None),
             (snapshot, None),
-            (Ask::after("0"), None),
-            (Ask::after("3"), None),
-            (Ask::after(last), None),
-            (Ask::after("2"), expired("2")),
+            (SubscribeParams::after("0"), None),
+            (SubscribeParams::after("3"), None),
+            (SubscribeParams::after(last), None),
+            (SubscribeParams::after("2"), expired("2")),
             (
-                Ask::after(format!("0-{epoch}")),
+                SubscribeParams::after(format!("0-{epoch}")),
                 expired(&format!("0-{epoch}")),
             ),
         ];
         let mut readers = Vec::new();
-        for (ask, expected) in cases {
+        for (params, expected) in cases {
             for via in ALL {
-                let mut reader = open(via, &gateway, &ask).await;
+                let mut reader = open(via, &gateway, &params).await;
                 let (steps, at) = reader.until_caught_up().await;
                 assert_eq!(
                     gaps_of(&steps),
                     expected.iter().collect::<Vec<_>>(),
-                    "{engine} {via:?} {ask:?}"
+                    "{engine} {via:?} {params:?}"
                 );
                 assert_eq!(
                     (vids_of(&steps), at),
                     (vec![], format!("3-{epoch}")),
-                    "{engine} {via:?} {ask:?}"
+                    "{engine} {via:?} {params:?}"
                 );
                 readers.push(reader);
             }
@@ -350,7 +341,7 @@ async fn a_new_log_in_memory_is_told_as_a_reset_and_disk_resumes() {
             _ => (None, [4]),
         };
         for via in ALL {
-            let (steps, _) = open(via, &gateway, &Ask::after(&*cursor))
+            let (steps, _) = open(via, &gateway, &SubscribeParams::after(&*cursor))
                 .await
                 .until_caught_up()
                 .await;
@@ -371,14 +362,16 @@ async fn an_idle_filtered_subscriber_keeps_a_cursor_that_resumes_without_a_gap()
         let begun_at = publish_one(gateway, "other", 0).await;
         let idle = ALL.map(|via| idle_until_trimmed(gateway, via, begun_at));
         for (via, cursor) in join_all(idle).await {
-            let ask = Ask::after(&*cursor).topic("door.1").fail_on_gap();
-            let (steps, _) = open(via, gateway, &ask).await.until_caught_up().await;
+            let params = SubscribeParams::after(&*cursor)
+                .topic("door.1")
+                .fail_on_gap();
+            let (steps, _) = open(via, gateway, &params).await.until_caught_up().await;
             assert_eq!(events_of(&steps).len(), 0, "{engine} {via:?}");
         }
         let refused = refusal(
-            Via::Poll,
+            Transport::Poll,
             gateway,
-            &Ask::after(begun_at.to_string()).fail_on_gap(),
+            &SubscribeParams::after(begun_at.to_string()).fail_on_gap(),
         )
         .await;
         assert!(
@@ -391,11 +384,22 @@ async fn an_idle_filtered_subscriber_keeps_a_cursor_that_resumes_without_a_gap()
 
 /// Waits for events that never come until the first cursor has been trimmed; gives the last cursor.
 /// Whenever a heartbeat comes another event passes by.
-async fn idle_until_trimmed(gateway: &Gateway, via: Via, begun_at: u64) -> (Via, String) {
+async fn idle_until_trimmed(
+    gateway: &Gateway,
+    via: Transport,
+    begun_at: u64,
+) -> (Transport, String) {
     let mut cursor = begun_at.to_string();
     let mut reader = match via {
-        Via::Poll => None, // its position comes with each answer
-        _ => Some(open(via, gateway, &Ask::after(&*cursor).topic("door.1")).await),
+        Transport::Poll => None, // its position comes with each answer
+        _ => Some(
+            open(
+                via,
+                gateway,
+                &SubscribeParams::after(&*cursor).topic("door.1"),
+            )
+            .await,
+        ),
     };
     while bounds(gateway).await.0 <= begun_at + 1 {
         publish_one(gateway, "other", 1).await;
@@ -414,7 +418,7 @@ async fn idle_until_trimmed(gateway: &Gateway, via: Via, begun_at: u64) -> (Via,
 
 async fn next_position(reader: &mut Reader) -> String {
     loop {
-        match reader.next().await.expect("no fault").expect("no end") {
+        match reader.next().await.expect("no error").expect("no end") {
             Step::Progress(cursor) | Step::CaughtUp(cursor) => return cursor,
             Step::Hello { .. } => {}
             step => panic!("{step:?} came to a filter that nothing matches"),

@@ -72,7 +72,7 @@ async fn a_reader_that_sends_no_more_gets_what_is_there() {
     }
 }
 
-/// It cannot be told from one that has left, so its wait is over: it is answered at once.
+/// It cannot be distinguished from one that has left, so its wait is over: it is answered at once.
 #[tokio::test]
 async fn a_reader_that_waits_and_sends_no_more_is_answered_at_once() {
     for (engine, gateway) in gateways("") {

@@ -147,7 +147,9 @@ async fn an_asterisk_and_an_address_for_all_are_for_every_host() {
     });
     // That gateway listens on loopback, too; the address for all was bound second.
     let is_announced = || async { public.log().contains("listening on http://0.0.0.0:") };
-    public.until("all addresses are told", is_announced).await;
+    public
+        .until("all addresses are reported", is_announced)
+        .await;
     let log = public.log();
     let all = log.split("listening on http://0.0.0.0:").nth(1);
     let port = all.and_then(|rest| rest.split_whitespace().next()?.parse::<u16>().ok());

@@ -1,4 +1,4 @@
-//! Connections that nothing happens on, and what is told of them.
+//! Connections that nothing happens on, and what the gateway reports about them.
 
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ async fn an_idle_connection_is_kept_and_then_closed() {
             h2_frames::First::Headers
         );
         let since = Instant::now();
-        // PINGs that nobody answers end a connection after 30 s; before that it is told to go.
+        // PINGs that nobody answers end a connection after 30 s; before that it is asked to go.
         assert_eq!(h2_frames::until_goaway(&mut stream).await, Some(0));
         assert!(since.elapsed() >= Duration::from_secs(12));
     };
@@ -109,8 +109,8 @@ async fn a_listener_in_trouble_says_so_once() {
         waiting.push(connect(&gateway).await);
     }
     let times = || gateway.log().matches("could not be accepted").count();
-    let is_told = || async { times() > 0 };
-    gateway.until("it is told", is_told).await;
+    let is_reported = || async { times() > 0 };
+    gateway.until("it is reported", is_reported).await;
     tokio::time::sleep(Duration::from_secs(1)).await; // it is tried ten times in this
     assert_eq!(times(), 1, "{}", gateway.log());
     drop(waiting);

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::common::gateway::Gateway;
-use crate::common::read::{ALL, Ask, Reader, Via};
+use crate::common::read::{ALL, Reader, SubscribeParams, Transport};
 use crate::support::{
     assert_no_panic, connect, gateways, get, open, publish_one, until_subscribers_are,
 };
@@ -48,8 +48,8 @@ async fn come_and_leave(gateway: &Gateway, cursor: &str) {
         drop(waiting);
         assert_gone_within_a_second(gateway, &path).await;
     }
-    let ask = Ask::after(cursor);
-    let readers = come(gateway, || open(Via::Grpc, gateway, &ask)).await;
+    let params = SubscribeParams::after(cursor);
+    let readers = come(gateway, || open(Transport::Grpc, gateway, &params)).await;
     drop(readers);
     assert_gone_within_a_second(gateway, "gRPC").await;
 }
@@ -137,9 +137,9 @@ async fn who_comes_back_has_lost_nothing() {
                 .expect("a vid");
             let leaver = leave_waiting(&gateway, via).await;
             let first = publish_one(&gateway, "door.1", 1).await;
-            let ask = Ask::after(leaver);
+            let params = SubscribeParams::after(leaver);
             let (mut reader, second) = tokio::join!(
-                open(via, &gateway, &ask),
+                open(via, &gateway, &params),
                 publish_one(&gateway, "door.1", 2)
             );
             assert_eq!(first, before + 1);
@@ -163,8 +163,8 @@ async fn who_comes_back_has_lost_nothing() {
 }
 
 /// Waits at the live end, leaves, and gives the cursor it had.
-async fn leave_waiting(gateway: &Gateway, via: Via) -> String {
-    let cursor = if via == Via::Poll {
+async fn leave_waiting(gateway: &Gateway, via: Transport) -> String {
+    let cursor = if via == Transport::Poll {
         let cursor = gateway.get("/v1/bus").await["cursor"]
             .as_str()
             .expect("a cursor")
@@ -174,7 +174,7 @@ async fn leave_waiting(gateway: &Gateway, via: Via) -> String {
         drop(waiting);
         cursor
     } else {
-        open(via, gateway, &Ask::default())
+        open(via, gateway, &SubscribeParams::default())
             .await
             .until_caught_up()
             .await
@@ -198,7 +198,8 @@ async fn clients_that_leave_in_the_middle_of_their_events_resume_behind_the_last
                     .skip(usize::try_from(n % 3).expect("small"))
                     .take(4)
                 {
-                    let mut reader: Reader = open(via, gateway, &Ask::after(cursor)).await;
+                    let mut reader: Reader =
+                        open(via, gateway, &SubscribeParams::after(cursor)).await;
                     let mut position = String::new();
                     for _ in 0..100 + n * 13 {
                         let (seen, at) = reader.event().await;
@@ -235,8 +236,13 @@ async fn hang_up(gateway: &Gateway) {
 }
 
 /// Reads the whole log, which is on disk only.
-async fn read_whole(gateway: &Gateway, via: Via) {
-    let mut reader = open(via, gateway, &Ask::after("earliest").topic("door.1")).await;
+async fn read_whole(gateway: &Gateway, via: Transport) {
+    let mut reader = open(
+        via,
+        gateway,
+        &SubscribeParams::after("earliest").topic("door.1"),
+    )
+    .await;
     for vid in 1..=COLD_EVENTS {
         assert_eq!(reader.event().await.0.vid, vid, "{via:?}");
     }

@@ -1,4 +1,4 @@
-//! How long the legacy page waits, and what it is told then (contract §6).
+//! How long the legacy page waits, and what it receives then (contract §6).
 
 use std::time::{Duration, Instant};
 
@@ -47,5 +47,8 @@ async fn a_gap_alone_is_told_with_the_empty_answer() {
     until_first_is(&gateway, 4).await;
     let answer = get(&gateway, "/backend.php?maxvid=1").await;
     assert_eq!((answer.status, &*answer.text), (200, ""));
-    assert!(answer.header("vidette-gap").is_some(), "the gap is told");
+    assert!(
+        answer.header("vidette-gap").is_some(),
+        "the gap is reported"
+    );
 }

@@ -12,7 +12,7 @@ use vidette::proto::{GetBusRequest, ListTopicsRequest};
 
 use crate::common::gateway::Gateway;
 use crate::common::grpc;
-use crate::common::read::{Ask, Via};
+use crate::common::read::{SubscribeParams, Transport};
 use crate::support::{
     epoch, gateway, gateways, get, open, post, publish_one, until_first_is, until_subscribers_are,
 };
@@ -34,7 +34,7 @@ async fn the_state_of_the_bus_is_the_same_over_http_and_grpc() {
                 publish_one(&gateway, "door.1", n).await;
             }
             until_first_is(&gateway, first).await;
-            let _reader = open(Via::Sse, &gateway, &Ask::default()).await;
+            let _reader = open(Transport::Sse, &gateway, &SubscribeParams::default()).await;
             until_subscribers_are(&gateway, 1).await;
             let bus = gateway.get("/v1/bus").await;
             let grpc = grpc::client(&gateway.url())
@@ -211,10 +211,10 @@ async fn health_is_told_over_http_and_grpc() {
                 service: service.into(),
             })
             .await;
-        let told = answer
+        let reported = answer
             .map(|a| assert_eq!(a.into_inner().status(), ServingStatus::Serving))
             .map_err(|s| s.code());
-        assert_eq!(told, expected, "{service:?}");
+        assert_eq!(reported, expected, "{service:?}");
     }
 }
 
@@ -237,10 +237,10 @@ async fn both_versions_of_reflection_name_the_services() {
         .expect("a stream")
         .into_inner();
     let answer = answers.message().await.expect("an answer").expect("one");
-    let told = format!("{answer:?}");
+    let reported = format!("{answer:?}");
     assert!(
-        told.contains("vidette.v1.EventBus") && told.contains("grpc.health.v1.Health"),
-        "{told}"
+        reported.contains("vidette.v1.EventBus") && reported.contains("grpc.health.v1.Health"),
+        "{reported}"
     );
 
     let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
@@ -257,8 +257,8 @@ async fn both_versions_of_reflection_name_the_services() {
         .expect("a stream")
         .into_inner();
     let answer = answers.message().await.expect("an answer").expect("one");
-    let told = format!("{answer:?}");
-    assert!(told.contains("FileDescriptorResponse"), "{told}");
+    let reported = format!("{answer:?}");
+    assert!(reported.contains("FileDescriptorResponse"), "{reported}");
 }
 
 #[tokio::test]
@@ -270,7 +270,7 @@ async fn metrics_are_open_metrics_and_count() {
                 .publish(&json!({ "topic": "door.1", "id": "a", "data": 1 }))
                 .await;
         }
-        let mut reader = open(Via::Sse, &gateway, &Ask::earliest()).await;
+        let mut reader = open(Transport::Sse, &gateway, &SubscribeParams::earliest()).await;
         reader.until_caught_up().await;
         get(&gateway, "/v1/poll?after=9-another1&wait=0&topic=nobody").await;
 

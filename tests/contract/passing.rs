@@ -1,4 +1,4 @@
-//! What passes is told within an event stream: an `EventSource` gives up for good on any status but
+//! What passes is reported within an event stream: an `EventSource` gives up for good on any status but
 //! 200 (contract §4, §5).
 
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::support::{ENGINES, connect, gateway, get, open, refusal, send_raw};
 use crate::common::gateway::Gateway;
-use crate::common::read::{Ask, Refused, Via};
+use crate::common::read::{Refused, SubscribeParams, Transport};
 use crate::common::sse::{Block, Parser};
 
 /// A request that the driver for waiting pages takes, and one that hyper does.
@@ -47,7 +47,7 @@ fn farewell((head, blocks): &(String, Vec<Block>)) -> String {
 async fn a_stream_too_many_is_closed_as_busy_and_other_wires_say_so_with_a_status() {
     for engine in ENGINES {
         let gateway = gateway(engine, "[limits]\nmax_subscribers = 1");
-        let first = open(Via::Grpc, &gateway, &Ask::default()).await;
+        let first = open(Transport::Grpc, &gateway, &SubscribeParams::default()).await;
         for header in BY_BOTH_DRIVERS {
             let mut retries = Vec::new();
             for _ in 0..5 {
@@ -58,8 +58,8 @@ async fn a_stream_too_many_is_closed_as_busy_and_other_wires_say_so_with_a_statu
             retries.dedup();
             assert!(retries.len() > 1, "all come back at once: {retries:?}");
         }
-        for via in [Via::Poll, Via::Grpc] {
-            let refused = refusal(via, &gateway, &Ask::default()).await;
+        for via in [Transport::Poll, Transport::Grpc] {
+            let refused = refusal(via, &gateway, &SubscribeParams::default()).await;
             assert!(matches!(refused, Refused::TooMuch(_)), "{refused:?}");
         }
         let poll = get(&gateway, "/v1/poll").await;
@@ -92,7 +92,7 @@ async fn a_stream_that_is_opened_during_the_shutdown_is_closed_as_shutdown() {
     let mut unfinished = connect(&gateway).await;
     let head = b"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{";
     unfinished.write_all(head).await.expect("a request");
-    let mut reader = open(Via::Sse, &gateway, &Ask::default()).await;
+    let mut reader = open(Transport::Sse, &gateway, &SubscribeParams::default()).await;
     gateway.ask_to_end();
     while reader.next().await.expect("no error").is_some() {}
 
@@ -100,7 +100,7 @@ async fn a_stream_that_is_opened_during_the_shutdown_is_closed_as_shutdown() {
         let stream = whole_stream(&gateway, "?after=earliest", header).await;
         assert_eq!(farewell(&stream), "shutdown");
     }
-    let refused = refusal(Via::Grpc, &gateway, &Ask::default()).await;
+    let refused = refusal(Transport::Grpc, &gateway, &SubscribeParams::default()).await;
     assert!(matches!(refused, Refused::Unavailable(_)), "{refused:?}");
     drop(unfinished);
     assert!(gateway.terminate().await.success(), "{}", gateway.log());

@@ -11,7 +11,7 @@ use vidette::proto::{NewEvent, PublishRequest};
 
 use crate::common::gateway::Gateway;
 use crate::common::grpc;
-use crate::common::read::{Ask, Via, read_all};
+use crate::common::read::{SubscribeParams, Transport, read_all};
 use crate::support::{
     Answer, bounds, epoch, gateway, gateways, post, post_events, post_lines, publish_one,
 };
@@ -85,7 +85,7 @@ async fn a_batch_gets_neighbouring_vids_in_its_order_among_many_publishers() {
             batches.concat().len(),
             "{engine}: no vid is given twice"
         );
-        let read = read_all(Via::Grpc, &gateway, &Ask::earliest()).await;
+        let read = read_all(Transport::Grpc, &gateway, &SubscribeParams::earliest()).await;
         assert_eq!(
             read.iter().map(|e| e.vid).collect::<BTreeSet<_>>(),
             all,
@@ -193,7 +193,9 @@ async fn an_id_seen_before_gets_the_first_vid_also_after_a_crash() {
             "{engine}: duplicates took no place"
         );
         assert_eq!(
-            read_all(Via::Poll, &gateway, &Ask::earliest()).await.len(),
+            read_all(Transport::Poll, &gateway, &SubscribeParams::earliest())
+                .await
+                .len(),
             6,
             "{engine}"
         );
@@ -333,13 +335,13 @@ async fn each_way_of_publishing_is_answered_in_its_shape() {
             [&at(5), &at(6), &at(7)],
             "{engine}"
         );
-        let faults: Vec<_> = answers[2..5]
+        let errors: Vec<_> = answers[2..5]
             .iter()
             .map(|a| (&a["line"], &a["error"]["status"]))
             .collect();
         let bad = json!(400);
         assert_eq!(
-            faults,
+            errors,
             [(&json!(5), &bad), (&json!(6), &bad), (&json!(7), &bad)],
             "{engine}: {answers:?}"
         );
@@ -386,7 +388,7 @@ async fn a_topic_in_the_address_is_taken_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_broken_publish_stream_acknowledges_what_came_before_the_fault_and_nothing_behind_it() {
+async fn a_broken_publish_stream_acknowledges_what_came_before_the_error_and_nothing_behind_it() {
     for (engine, gateway) in gateways("") {
         let request = |topic: &str| PublishRequest {
             events: vec![grpc_event(topic, "", "1")],

@@ -2,7 +2,7 @@
 
 use crate::common::gateway::Gateway;
 use crate::common::grpc;
-use crate::common::read::{ALL, Ask, Data, Reader, Seen, Via, read_all};
+use crate::common::read::{ALL, Data, Reader, Seen, SubscribeParams, Transport, read_all};
 use crate::common::sse::Parser;
 use crate::samples::{Sample, samples};
 use crate::support::{gateway, gateways, open, post};
@@ -14,17 +14,17 @@ const BLOCK: usize = 100;
 
 /// How far a reader goes before it leaves, and which readers take turns. None of the numbers is a
 /// multiple of a page, so that readers stop in the middle of one.
-type Turns = (usize, &'static [Via]);
+type Turns = (usize, &'static [Transport]);
 const ALL_IN_TURN: Turns = (997, &ALL);
 const EACH_ALONE: [Turns; 3] = [
-    (1777, &[Via::Poll]),
-    (1777, &[Via::Sse]),
-    (1777, &[Via::Grpc]),
+    (1777, &[Transport::Poll]),
+    (1777, &[Transport::Sse]),
+    (1777, &[Transport::Grpc]),
 ];
 const TWO_IN_TURN: [Turns; 3] = [
-    (1499, &[Via::Grpc, Via::Sse]),
-    (2003, &[Via::Sse, Via::Poll]),
-    (2503, &[Via::Poll, Via::Grpc]),
+    (1499, &[Transport::Grpc, Transport::Sse]),
+    (2003, &[Transport::Sse, Transport::Poll]),
+    (2503, &[Transport::Poll, Transport::Grpc]),
 ];
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn publish_samples(gateway: &Gateway) -> Vec<Seen> {
 async fn assert_read_whole(gateway: &Gateway, published: &[Seen]) {
     let mut times: Vec<Vec<i64>> = Vec::new();
     for via in ALL {
-        let seen = read_all(via, gateway, &Ask::earliest()).await;
+        let seen = read_all(via, gateway, &SubscribeParams::earliest()).await;
         times.push(seen.iter().map(|s| s.time_ms).collect());
         assert_same(&format!("{via:?}"), &seen, published);
     }
@@ -97,7 +97,7 @@ async fn assert_read_whole(gateway: &Gateway, published: &[Seen]) {
 async fn assert_read_in_turns(gateway: &Gateway, published: &[Seen], (every, readers): Turns) {
     let (mut seen, mut cursor) = (Vec::new(), "earliest".to_owned());
     for via in readers.iter().copied().cycle() {
-        let mut reader = open(via, gateway, &Ask::after(cursor.clone())).await;
+        let mut reader = open(via, gateway, &SubscribeParams::after(cursor.clone())).await;
         for _ in 0..every.min(EVENTS - seen.len()) {
             let (event, position) = reader.event().await;
             seen.push(event);
@@ -152,7 +152,7 @@ async fn readers_at_the_live_end_get_the_same_events_while_they_are_published_in
     for (engine, gateway) in gateways("") {
         let mut readers = Vec::new();
         for via in ALL {
-            readers.push((via, open(via, &gateway, &Ask::default()).await));
+            readers.push((via, open(via, &gateway, &SubscribeParams::default()).await));
         }
         let client = reqwest::Client::new();
         let all = samples(600);
@@ -176,7 +176,7 @@ async fn readers_at_the_live_end_get_the_same_events_while_they_are_published_in
     }
 }
 
-async fn read_each(readers: Vec<(Via, Reader)>, count: usize) -> Vec<(Via, Vec<Seen>)> {
+async fn read_each(readers: Vec<(Transport, Reader)>, count: usize) -> Vec<(Transport, Vec<Seen>)> {
     let reading = readers
         .into_iter()
         .map(|(via, mut reader)| async move { (via, reader.events(count).await) });
@@ -252,13 +252,13 @@ async fn white_space_around_json_data_does_no_harm() {
         200
     );
     for via in ALL {
-        let seen = read_all(via, &gateway, &Ask::earliest()).await;
+        let seen = read_all(via, &gateway, &SubscribeParams::earliest()).await;
         let Data::Json(text) = &seen[0].data else {
             panic!("{via:?}: {seen:?}")
         };
         assert_eq!(text.trim(), padded.trim(), "{via:?}");
         assert!(
-            via != Via::Grpc || text == padded,
+            via != Transport::Grpc || text == padded,
             "bytes are bytes: {text:?}"
         );
     }
@@ -289,7 +289,7 @@ async fn data_without_a_content_type_is_taken_for_what_it_looks_like() {
         assert_eq!(response.status(), 200, "{topic}");
     }
     for via in ALL {
-        let seen = read_all(via, &gateway, &Ask::earliest()).await;
+        let seen = read_all(via, &gateway, &SubscribeParams::earliest()).await;
         let data: Vec<_> = seen.into_iter().map(|s| s.data).collect();
         assert_eq!(data, cases.clone().map(|(.., data)| data), "{via:?}");
     }

@@ -1,11 +1,11 @@
-//! Slow is not lost: who falls out of retention while connected is told so in its place (contract
+//! Slow is not lost: who falls out of retention while connected is notified in its place (contract
 //! §2.3, §2.5).
 
 use vidette::proto::{NewEvent, PublishRequest};
 
 use crate::common::gateway::Gateway;
 use crate::common::grpc;
-use crate::common::read::{ALL, Ask, Reader, Refused, Step, Via};
+use crate::common::read::{ALL, Reader, Refused, Step, SubscribeParams, Transport};
 use crate::support::{bounds, gateways, open, publish_one};
 
 /// Retention of some megabytes, which is less than what a connection may have on its way.
@@ -19,13 +19,17 @@ const BATCH: usize = 20;
 
 /// Reads one event and then nothing, while so many come that the log and the sockets cannot hold
 /// them; ends with `end`.
-async fn fall_behind(gateway: &Gateway, via: Via, ask: &Ask) -> (Reader, String, u64) {
+async fn fall_behind(
+    gateway: &Gateway,
+    via: Transport,
+    params: &SubscribeParams,
+) -> (Reader, String, u64) {
     let begin = publish_one(gateway, "begin", 0).await;
-    let ask = Ask {
+    let params = SubscribeParams {
         after: Some((begin - 1).to_string()),
-        ..ask.clone()
+        ..params.clone()
     };
-    let mut reader = open(via, gateway, &ask).await;
+    let mut reader = open(via, gateway, &params).await;
     let (seen, cursor) = reader.event().await;
     assert_eq!(seen.vid, begin, "{via:?}");
     let large = NewEvent {
@@ -51,7 +55,8 @@ async fn fall_behind(gateway: &Gateway, via: Via, ask: &Ask) -> (Reader, String,
 async fn a_reader_that_falls_out_of_retention_is_told_before_the_next_event_and_reads_on() {
     for (engine, gateway) in gateways(KEEP_FIFTY) {
         for via in ALL {
-            let (mut reader, mut cursor, end) = fall_behind(&gateway, via, &Ask::default()).await;
+            let (mut reader, mut cursor, end) =
+                fall_behind(&gateway, via, &SubscribeParams::default()).await;
             let (mut gaps, mut next) = (0, None);
             let mut last: u64 = cursor
                 .split('-')
@@ -59,7 +64,7 @@ async fn a_reader_that_falls_out_of_retention_is_told_before_the_next_event_and_
                 .and_then(|vid| vid.parse().ok())
                 .expect("a vid");
             while last < end {
-                match reader.next().await.expect("no fault").expect("no end") {
+                match reader.next().await.expect("no error").expect("no end") {
                     Step::Gap(gap) => {
                         assert_eq!(gap.reason, "expired", "{engine} {via:?}");
                         assert!(
@@ -73,7 +78,7 @@ async fn a_reader_that_falls_out_of_retention_is_told_before_the_next_event_and_
                         (gaps, next) = (gaps + 1, Some(gap.first));
                     }
                     Step::Event(seen, at) => {
-                        // Retention may go on between the gap that is told and the event that is
+                        // Retention may go on between the gap that is reported and the event that is
                         // read.
                         let follows = next.map_or(seen.vid == last + 1, |first| seen.vid >= first);
                         assert!(
@@ -98,18 +103,18 @@ async fn a_reader_that_falls_out_of_retention_is_told_before_the_next_event_and_
 async fn a_reader_that_falls_out_of_retention_and_wants_no_gap_is_ended_with_it() {
     for (engine, gateway) in gateways(KEEP_FIFTY) {
         for via in ALL {
-            let ask = Ask::default().fail_on_gap();
-            let (mut reader, mut cursor, end) = fall_behind(&gateway, via, &ask).await;
+            let params = SubscribeParams::default().fail_on_gap();
+            let (mut reader, mut cursor, end) = fall_behind(&gateway, via, &params).await;
             let gap = loop {
                 match reader.next().await {
                     Ok(Some(Step::Event(_, at))) => cursor = at,
-                    // An EventSource is told in a block; it comes back and gets 410 then, which
+                    // An EventSource is notified in a block; it comes back and gets 410 then, which
                     // stops it.
-                    Ok(Some(Step::Gap(gap))) if via == Via::Sse => {
+                    Ok(Some(Step::Gap(gap))) if via == Transport::Sse => {
                         assert_eq!(reader.next().await, Ok(None), "{engine}");
                         break gap;
                     }
-                    Err(Refused::Gap(gap)) if via != Via::Sse => break gap,
+                    Err(Refused::Gap(gap)) if via != Transport::Sse => break gap,
                     Ok(Some(Step::Progress(_) | Step::CaughtUp(_))) => {}
                     other => panic!("{engine} {via:?}: {other:?}"),
                 }

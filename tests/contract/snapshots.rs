@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::common::read::{ALL, Ask, Via, read_all};
+use crate::common::read::{ALL, SubscribeParams, Transport, read_all};
 use crate::support::{gateways, open, publish_one, vids_of};
 
-fn snapshot() -> Ask {
-    Ask {
+fn snapshot() -> SubscribeParams {
+    SubscribeParams {
         snapshot: true,
-        ..Ask::default()
+        ..SubscribeParams::default()
     }
 }
 
@@ -75,7 +75,7 @@ async fn a_snapshot_taken_while_events_are_published_leads_to_the_same_state_as_
         });
         let (_, read) = tokio::join!(publishing, futures_util::future::join_all(reading));
         let truth = state_of(
-            read_all(Via::Grpc, &gateway, &Ask::earliest())
+            read_all(Transport::Grpc, &gateway, &SubscribeParams::earliest())
                 .await
                 .iter()
                 .map(|e| (&e.topic, e.vid)),

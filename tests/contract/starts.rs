@@ -7,7 +7,7 @@ use jiff::tz::Offset;
 use serde_json::{Value, json};
 
 use crate::common::gateway::Gateway;
-use crate::common::read::{ALL, Ask, Refused, Seen, Step, Via, read_all};
+use crate::common::read::{ALL, Refused, Seen, Step, SubscribeParams, Transport, read_all};
 use crate::support::{
     epoch, gateways, get, open, publish_one, refusal, until_subscribers_are, vids_of,
 };
@@ -29,24 +29,24 @@ async fn publish_seven(gateway: &Gateway) {
     }
 }
 
-fn since(text: impl Into<String>) -> Ask {
-    Ask {
+fn since(text: impl Into<String>) -> SubscribeParams {
+    SubscribeParams {
         since: Some(text.into()),
-        ..Ask::default()
+        ..SubscribeParams::default()
     }
 }
 
-fn snapshot() -> Ask {
-    Ask {
+fn snapshot() -> SubscribeParams {
+    SubscribeParams {
         snapshot: true,
-        ..Ask::default()
+        ..SubscribeParams::default()
     }
 }
 
-fn limited(ask: Ask, limit: u32) -> Ask {
-    Ask {
+fn limited(params: SubscribeParams, limit: u32) -> SubscribeParams {
+    SubscribeParams {
         limit: Some(limit),
-        ..ask
+        ..params
     }
 }
 
@@ -55,48 +55,51 @@ async fn every_start_begins_where_it_says_and_goes_on_live() {
     for (engine, gateway) in gateways("") {
         publish_seven(&gateway).await;
         let epoch = epoch(&gateway).await;
-        let mut cases: Vec<(Ask, Vec<u64>)> = vec![
-            (Ask::default(), vec![]),
-            (Ask::after("latest"), vec![]),
-            (Ask::after(""), vec![]),
-            (Ask::after("earliest"), (1..=7).collect()),
-            (Ask::after("0"), (1..=7).collect()),
-            (Ask::after(format!("0-{epoch}")), (1..=7).collect()),
-            (Ask::after("1"), (2..=7).collect()),
-            (Ask::after("4"), vec![5, 6, 7]),
-            (Ask::after(format!("4-{epoch}")), vec![5, 6, 7]),
-            (Ask::after("7"), vec![]),
-            (Ask::after(format!("7-{epoch}")), vec![]),
+        let mut cases: Vec<(SubscribeParams, Vec<u64>)> = vec![
+            (SubscribeParams::default(), vec![]),
+            (SubscribeParams::after("latest"), vec![]),
+            (SubscribeParams::after(""), vec![]),
+            (SubscribeParams::after("earliest"), (1..=7).collect()),
+            (SubscribeParams::after("0"), (1..=7).collect()),
+            (
+                SubscribeParams::after(format!("0-{epoch}")),
+                (1..=7).collect(),
+            ),
+            (SubscribeParams::after("1"), (2..=7).collect()),
+            (SubscribeParams::after("4"), vec![5, 6, 7]),
+            (SubscribeParams::after(format!("4-{epoch}")), vec![5, 6, 7]),
+            (SubscribeParams::after("7"), vec![]),
+            (SubscribeParams::after(format!("7-{epoch}")), vec![]),
             (snapshot(), vec![4, 5, 6, 7]),
             (snapshot().topic("door.1"), vec![4]),
             (snapshot().topic("door.*").topic("nobody"), vec![4, 7]),
-            (Ask::after("2").topic("door.1"), vec![4]),
+            (SubscribeParams::after("2").topic("door.1"), vec![4]),
             (since("1h"), (1..=7).collect()),
             (since("2099-01-01T00:00:00Z"), vec![]),
         ];
         cases.extend(starts_by_time(
-            &read_all(Via::Grpc, &gateway, &Ask::earliest()).await,
+            &read_all(Transport::Grpc, &gateway, &SubscribeParams::earliest()).await,
         ));
 
         let mut readers = Vec::new();
-        for (ask, expected) in &cases {
+        for (params, expected) in &cases {
             for via in ALL {
-                let mut reader = open(via, &gateway, ask).await;
+                let mut reader = open(via, &gateway, params).await;
                 let (steps, cursor) = reader.until_caught_up().await;
                 let hello = Step::Hello {
                     epoch: epoch.clone(),
                     first: 1,
                     last: 7,
                 };
-                assert_eq!(steps.first(), Some(&hello), "{engine} {via:?} {ask:?}");
+                assert_eq!(steps.first(), Some(&hello), "{engine} {via:?} {params:?}");
                 assert_eq!(
                     steps.len(),
                     1 + expected.len(),
-                    "{engine} {via:?} {ask:?}: {steps:?}"
+                    "{engine} {via:?} {params:?}: {steps:?}"
                 );
-                assert_eq!(vids_of(&steps), *expected, "{engine} {via:?} {ask:?}");
-                assert_eq!(cursor, format!("7-{epoch}"), "{engine} {via:?} {ask:?}");
-                readers.push((reader, format!("{engine} {via:?} {ask:?}")));
+                assert_eq!(vids_of(&steps), *expected, "{engine} {via:?} {params:?}");
+                assert_eq!(cursor, format!("7-{epoch}"), "{engine} {via:?} {params:?}");
+                readers.push((reader, format!("{engine} {via:?} {params:?}")));
             }
         }
         let live = publish_one(&gateway, "door.1", 8).await;
@@ -107,7 +110,7 @@ async fn every_start_begins_where_it_says_and_goes_on_live() {
 }
 
 /// Times differ by what the clock makes of it: what is expected is worked out from them.
-fn starts_by_time(events: &[Seen]) -> Vec<(Ask, Vec<u64>)> {
+fn starts_by_time(events: &[Seen]) -> Vec<(SubscribeParams, Vec<u64>)> {
     let from = |time_ms: i64| {
         events
             .iter()
@@ -142,15 +145,15 @@ fn starts_by_time(events: &[Seen]) -> Vec<(Ask, Vec<u64>)> {
 async fn an_empty_log_says_hello_and_is_caught_up_at_once() {
     for (engine, gateway) in gateways("") {
         let epoch = epoch(&gateway).await;
-        for ask in [
-            Ask::default(),
-            Ask::earliest(),
-            Ask::after("0"),
+        for params in [
+            SubscribeParams::default(),
+            SubscribeParams::earliest(),
+            SubscribeParams::after("0"),
             snapshot(),
             since("15m"),
         ] {
             for via in ALL {
-                let (steps, cursor) = open(via, &gateway, &ask).await.until_caught_up().await;
+                let (steps, cursor) = open(via, &gateway, &params).await.until_caught_up().await;
                 let hello = Step::Hello {
                     epoch: epoch.clone(),
                     first: 1,
@@ -159,7 +162,7 @@ async fn an_empty_log_says_hello_and_is_caught_up_at_once() {
                 assert_eq!(
                     (steps, cursor),
                     (vec![hello], format!("0-{epoch}")),
-                    "{engine} {via:?} {ask:?}"
+                    "{engine} {via:?} {params:?}"
                 );
             }
         }
@@ -170,25 +173,25 @@ async fn an_empty_log_says_hello_and_is_caught_up_at_once() {
 async fn a_start_that_cannot_be_understood_is_refused_by_all_transports() {
     let gateway = Gateway::in_memory();
     publish_seven(&gateway).await;
-    let both = |a: Ask, b: Ask| Ask {
+    let both = |a: SubscribeParams, b: SubscribeParams| SubscribeParams {
         after: a.after.or(b.after),
         since: b.since,
         snapshot: b.snapshot,
         ..a
     };
-    for ask in [
-        both(Ask::after("1"), since("1m")),
-        both(Ask::after("latest"), snapshot()),
+    for params in [
+        both(SubscribeParams::after("1"), since("1m")),
+        both(SubscribeParams::after("latest"), snapshot()),
         both(
-            Ask::default(),
-            Ask {
+            SubscribeParams::default(),
+            SubscribeParams {
                 snapshot: true,
                 ..since("1m")
             },
         ),
         both(
-            Ask::after("earliest"),
-            Ask {
+            SubscribeParams::after("earliest"),
+            SubscribeParams {
                 snapshot: true,
                 ..since("1m")
             },
@@ -197,15 +200,18 @@ async fn a_start_that_cannot_be_understood_is_refused_by_all_transports() {
         since("-5m"),
         since("2026-11-22"),
         since("2026-13-01T00:00:00Z"),
-        Ask::after("oldest"),
-        Ask::after("EARLIEST"),
-        Ask::after(" 4"),
-        limited(Ask::earliest(), 1_000_001),
+        SubscribeParams::after("oldest"),
+        SubscribeParams::after("EARLIEST"),
+        SubscribeParams::after(" 4"),
+        limited(SubscribeParams::earliest(), 1_000_001),
     ] {
         for via in ALL {
             assert!(
-                matches!(refusal(via, &gateway, &ask).await, Refused::BadRequest(_)),
-                "{via:?} {ask:?}"
+                matches!(
+                    refusal(via, &gateway, &params).await,
+                    Refused::BadRequest(_)
+                ),
+                "{via:?} {params:?}"
             );
         }
     }
@@ -278,10 +284,12 @@ async fn a_filter_takes_in_what_it_matches_and_nothing_else() {
         ];
         for (topics, expected) in cases {
             for via in ALL {
-                let ask = topics
+                let params = topics
                     .iter()
-                    .fold(Ask::earliest(), |ask, topic| ask.topic(topic));
-                let (steps, cursor) = open(via, &gateway, &ask).await.until_caught_up().await;
+                    .fold(SubscribeParams::earliest(), |params, topic| {
+                        params.topic(topic)
+                    });
+                let (steps, cursor) = open(via, &gateway, &params).await.until_caught_up().await;
                 assert_eq!(vids_of(&steps), expected, "{engine} {via:?} {topics:?}");
                 assert!(
                     cursor.starts_with("7-"),
@@ -296,17 +304,26 @@ async fn a_filter_takes_in_what_it_matches_and_nothing_else() {
 async fn a_limit_ends_a_stream_after_so_many_events_whose_last_cursor_resumes() {
     for (engine, gateway) in gateways("") {
         publish_seven(&gateway).await;
-        for via in [Via::Sse, Via::Grpc] {
-            let mut reader =
-                open(via, &gateway, &limited(Ask::earliest().topic("door.>"), 3)).await;
+        for via in [Transport::Sse, Transport::Grpc] {
+            let mut reader = open(
+                via,
+                &gateway,
+                &limited(SubscribeParams::earliest().topic("door.>"), 3),
+            )
+            .await;
             let (mut seen, mut cursor) = (Vec::new(), String::new());
-            while let Some(step) = reader.next().await.expect("no fault") {
+            while let Some(step) = reader.next().await.expect("no error") {
                 if let Step::Event(event, position) = step {
                     (seen, cursor) = ([seen, vec![event.vid]].concat(), position);
                 }
             }
             assert_eq!(seen, [1, 2, 4], "{engine} {via:?}");
-            let rest = read_all(via, &gateway, &Ask::after(cursor).topic("door.>")).await;
+            let rest = read_all(
+                via,
+                &gateway,
+                &SubscribeParams::after(cursor).topic("door.>"),
+            )
+            .await;
             assert_eq!(
                 rest.iter().map(|e| e.vid).collect::<Vec<_>>(),
                 [5, 7],
@@ -337,14 +354,14 @@ async fn a_limit_ends_a_stream_after_so_many_events_whose_last_cursor_resumes() 
 async fn a_limit_counts_live_events_too() {
     for (engine, gateway) in gateways("") {
         publish_seven(&gateway).await;
-        for via in [Via::Sse, Via::Grpc] {
+        for via in [Transport::Sse, Transport::Grpc] {
             let last = gateway.get("/v1/bus").await["last"]
                 .as_u64()
                 .expect("a vid");
             let mut reader = open(
                 via,
                 &gateway,
-                &limited(Ask::after((last - 1).to_string()), 3),
+                &limited(SubscribeParams::after((last - 1).to_string()), 3),
             )
             .await;
             let (steps, _) = reader.until_caught_up().await;
@@ -413,7 +430,8 @@ async fn a_batch_larger_than_a_page_arrives_whole_and_resumes_in_its_middle() {
         gateway.publish_numbers("door.1", 2500).await;
         for via in ALL {
             for after in [0, 999, 1000, 1001, 2499] {
-                let seen = read_all(via, &gateway, &Ask::after(after.to_string())).await;
+                let seen =
+                    read_all(via, &gateway, &SubscribeParams::after(after.to_string())).await;
                 let seen: Vec<_> = seen.iter().map(|e| e.vid).collect();
                 assert_eq!(
                     seen,
@@ -441,7 +459,7 @@ async fn an_event_larger_than_a_page_arrives_whole() {
                 .await;
         }
         for via in ALL {
-            let seen = read_all(via, &gateway, &Ask::earliest()).await;
+            let seen = read_all(via, &gateway, &SubscribeParams::earliest()).await;
             let lengths: Vec<_> = seen
                 .iter()
                 .map(|e| format!("{:?}", e.data).len() - "Json(\"\\\"\\\"\")".len())
@@ -460,7 +478,7 @@ async fn after_latest_takes_only_what_comes_after_it_was_asked() {
     for (engine, gateway) in gateways("") {
         for via in ALL {
             publish_one(&gateway, "door.1", 1).await;
-            let mut reader = open(via, &gateway, &Ask::default()).await;
+            let mut reader = open(via, &gateway, &SubscribeParams::default()).await;
             let vid = publish_one(&gateway, "door.1", 2).await;
             assert_eq!(reader.event().await.0.vid, vid, "{engine} {via:?}");
         }

@@ -8,11 +8,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::common::engines::{MEMORY, SQLITE};
 use crate::common::gateway::{Gateway, PATIENCE, Setup};
-use crate::common::read::{Ask, Reader, Refused, Seen, Step, Via};
+use crate::common::read::{Reader, Refused, SubscribeParams, Transport};
+pub use crate::common::steps::{events_of, vids_of};
 
 /// The engines that every promise holds for.
-pub const ENGINES: [&str; 2] = ["memory", "sqlite"];
+pub const ENGINES: [&str; 2] = [MEMORY.name, SQLITE.name];
 
 /// A gateway of this engine and configuration.
 pub fn gateway(engine: &'static str, config: &str) -> Gateway {
@@ -163,40 +165,21 @@ pub async fn until_subscribers_are(gateway: &Gateway, count: u64) {
 }
 
 /// An open subscription.
-pub async fn open(via: Via, gateway: &Gateway, ask: &Ask) -> Reader {
-    Reader::open(via, gateway, ask)
+pub async fn open(via: Transport, gateway: &Gateway, params: &SubscribeParams) -> Reader {
+    Reader::open(via, gateway, params)
         .await
-        .unwrap_or_else(|refused| panic!("{via:?} {ask:?}: {refused:?}"))
+        .unwrap_or_else(|refused| panic!("{via:?} {params:?}: {refused:?}"))
 }
 
 /// How a subscription is refused, at once or as its first step.
-pub async fn refusal(via: Via, gateway: &Gateway, ask: &Ask) -> Refused {
-    match Reader::open(via, gateway, ask).await {
+pub async fn refusal(via: Transport, gateway: &Gateway, params: &SubscribeParams) -> Refused {
+    match Reader::open(via, gateway, params).await {
         Err(refused) => refused,
         Ok(mut reader) => match reader.next().await {
             Err(refused) => refused,
-            Ok(step) => panic!("{via:?} took {ask:?}: {step:?}"),
+            Ok(step) => panic!("{via:?} took {params:?}: {step:?}"),
         },
     }
-}
-
-/// The events among some steps.
-pub fn events_of(steps: &[Step]) -> Vec<&Seen> {
-    steps
-        .iter()
-        .filter_map(|step| {
-            if let Step::Event(seen, _) = step {
-                Some(seen)
-            } else {
-                None
-            }
-        })
-        .collect()
-}
-
-/// The vids of the events among some steps.
-pub fn vids_of(steps: &[Step]) -> Vec<u64> {
-    events_of(steps).iter().map(|seen| seen.vid).collect()
 }
 
 /// A connection without a client behind it.

@@ -160,7 +160,7 @@ async fn subscribe_to(bus: &Bus, topics: &[impl AsRef<str>], start: Start) -> Su
 /// Reads so many events.
 async fn take(subscription: &mut Subscription, mut wanted: u64) {
     while wanted > 0 {
-        if let Some(Step::Events(events, _)) = subscription.next().await.expect("no fault") {
+        if let Some(Step::Events(events, _)) = subscription.next().await.expect("no error") {
             wanted -= events.len() as u64;
         }
     }
@@ -183,7 +183,7 @@ async fn wake(units: u64) {
     for topic in &topics {
         let mut subscription = subscribe(&bus, topic, Start::Latest).await;
         while !subscription.is_live() {
-            subscription.next().await.expect("no fault");
+            subscription.next().await.expect("no error");
         }
         waiting.push(subscription);
     }
@@ -336,7 +336,7 @@ async fn next_batch(stream: &mut Streaming<SubscribeResponse>) {
         let response = stream
             .message()
             .await
-            .expect("no fault")
+            .expect("no error")
             .expect("a message");
         if matches!(response.message, Some(Message::Events(_))) {
             return;

@@ -1,65 +1,53 @@
 //! An engine that can be opened again, and short words for what the suite does with it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use vidette::engine::{
-    Appended, Engine, EngineKind, MemoryEngine, OpenError, Page, PageBudget, ReadRequest, Receipt,
-    Retention, SqliteEngine,
-};
+use vidette::engine::{Appended, Engine, Page, PageBudget, ReadRequest, Receipt, Retention};
 use vidette::event::{Event, EventParts, NewEvent};
 use vidette::limits;
 use vidette::topic::Filter;
 
-pub(crate) const WINDOW: Duration = Duration::from_secs(120);
+pub(crate) use crate::common::engines::DEDUPE_WINDOW as WINDOW;
+use crate::common::engines::{EngineUnderTest, MEMORY, SQLITE};
+use crate::common::in_process::OpenEngine;
+
 /// Some time, in milliseconds since 1970.
 pub(crate) const T0: i64 = 1_800_000_000_000;
 
 pub(crate) struct Bench {
-    kind: EngineKind,
-    window: Duration,
-    folder: Option<TempDir>,
+    under_test: EngineUnderTest,
+    open: OpenEngine,
+    folder: TempDir,
     engine: Option<Arc<dyn Engine>>,
 }
 
-/// What `engine::open` does, without a runtime.
-pub(crate) fn open_engine(
-    kind: &EngineKind,
-    window: Duration,
-) -> Result<Arc<dyn Engine>, OpenError> {
-    Ok(match kind {
-        EngineKind::Sqlite { data_dir } => Arc::new(SqliteEngine::open(data_dir, window)?),
-        EngineKind::Memory => Arc::new(MemoryEngine::new(window)),
-    })
-}
-
 impl Bench {
+    pub(crate) fn new(under_test: EngineUnderTest) -> Self {
+        let mut bench = Bench {
+            open: under_test.opener(),
+            under_test,
+            folder: TempDir::new().expect("a folder"),
+            engine: None,
+        };
+        bench.reopen();
+        bench
+    }
+
     pub(crate) fn memory() -> Self {
-        Self::open(EngineKind::Memory, None)
+        Self::new(MEMORY)
     }
 
     pub(crate) fn sqlite() -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let data_dir = folder.path().join("data");
-        Self::open(EngineKind::Sqlite { data_dir }, Some(folder))
-    }
-
-    fn open(kind: EngineKind, folder: Option<TempDir>) -> Self {
-        let engine = open_engine(&kind, WINDOW).expect("an engine");
-        Bench {
-            kind,
-            window: WINDOW,
-            folder,
-            engine: Some(engine),
-        }
+        Self::new(SQLITE)
     }
 
     /// Closes it and opens it again on the same data.
     pub(crate) fn reopen(&mut self) {
-        drop(self.engine.take());
-        self.engine = Some(open_engine(&self.kind, self.window).expect("it opens again"));
+        self.close();
+        self.engine = Some((self.open)(&self.data_dir()));
     }
 
     pub(crate) fn close(&mut self) {
@@ -70,22 +58,22 @@ impl Bench {
         self.engine.as_deref().expect("an open engine")
     }
 
-    pub(crate) fn kind(&self) -> &EngineKind {
-        &self.kind
-    }
-
     /// Does it keep its events when it is opened again?
     pub(crate) fn is_durable(&self) -> bool {
-        self.folder.is_some()
+        self.under_test.is_durable
+    }
+
+    /// Do others append as well, so that events come by the tail?
+    pub(crate) fn is_shared(&self) -> bool {
+        self.under_test.is_shared
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     pub(crate) fn database(&self) -> PathBuf {
-        self.folder
-            .as_ref()
-            .map(TempDir::path)
-            .map(Path::to_owned)
-            .expect("a folder")
-            .join("data/vidette.db")
+        self.data_dir().join("vidette.db")
     }
 
     /// Appends one batch.

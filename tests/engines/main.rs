@@ -1,7 +1,11 @@
 //! What every engine promises, checked on each of them by the public trait.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod bench;
 mod closing;
+mod epochs;
 mod model;
 mod old_versions;
 mod order;
@@ -13,11 +17,19 @@ mod trimming;
 /// Runs each of these functions on every engine.
 macro_rules! on_every_engine {
     ($($name:ident),* $(,)?) => {
-        mod memory {
-            $(#[tokio::test] async fn $name() { super::$name(crate::bench::Bench::memory()).await; })*
-        }
-        mod sqlite {
-            $(#[tokio::test] async fn $name() { super::$name(crate::bench::Bench::sqlite()).await; })*
+        mod on_every_engine {
+            use crate::bench::Bench;
+            use crate::common::engines;
+
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    for engine in engines() {
+                        println!("on {}", engine.name); // shown when it fails
+                        super::$name(Bench::new(engine)).await;
+                    }
+                }
+            )*
         }
     };
 }

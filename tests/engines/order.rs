@@ -87,7 +87,9 @@ async fn several_batches_of_one_append_keep_their_order(bench: Bench) {
             vec![new(4)]
         ]
     );
-    assert_eq!(vids(&appended.events), [1, 2, 3, 4]);
+    if !bench.is_shared() {
+        assert_eq!(vids(&appended.events), [1, 2, 3, 4]);
+    }
     let page = bench.read(0, 4, &[]).await;
     let data: Vec<_> = page.events.iter().map(|e| e.sent.data.to_vec()).collect();
     assert_eq!(data, [b"1", b"2", b"3", b"4"]);

@@ -1,4 +1,4 @@
-//! Retention: what leaves the log, and what is told of it.
+//! Retention: what leaves the log, and what the log reports about it.
 
 use std::time::Duration;
 

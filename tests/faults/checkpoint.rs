@@ -2,13 +2,13 @@
 //! failed sync then.
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{Ask, Via, read_all};
-use crate::history::History;
+use crate::common::read::{SubscribeParams, Transport, read_all};
 use crate::publisher::{Draft, Publisher, Way};
 use crate::shim::Shim;
+use crate::whole_log::PublishRecord;
 
 /// Publishes enough for some checkpoints, and a little behind the last one.
-async fn publish_much(gateway: &Gateway, history: &mut History, megabytes: usize) {
+async fn publish_much(gateway: &Gateway, record: &mut PublishRecord, megabytes: usize) {
     let mut publisher = Publisher::new(Way::Publish, &gateway.url());
     for n in 0..megabytes / 4 + 5 {
         let drafts: Vec<Draft> = if n < megabytes / 4 {
@@ -18,9 +18,9 @@ async fn publish_much(gateway: &Gateway, history: &mut History, megabytes: usize
         } else {
             vec![Draft::new("little", n.to_string())]
         };
-        history.sending(&drafts);
+        record.sending(&drafts);
         let acks = publisher.publish(&drafts).await.all();
-        history.acknowledged(&drafts, &acks);
+        record.acknowledged(&drafts, &acks);
     }
 }
 
@@ -36,8 +36,8 @@ async fn a_power_cut_after_checkpoints_takes_nothing() {
     let shim = Shim::new();
     let mut gateway = shim.start();
     let before = database_syncs(&shim);
-    let mut history = History::default();
-    publish_much(&gateway, &mut history, 40).await;
+    let mut record = PublishRecord::default();
+    publish_much(&gateway, &mut record, 40).await;
     assert!(
         database_syncs(&shim) >= before + 2,
         "there were checkpoints: {:?}",
@@ -45,7 +45,8 @@ async fn a_power_cut_after_checkpoints_takes_nothing() {
     );
     gateway.kill();
     let after = tokio::task::block_in_place(|| Gateway::start_at(Setup::default(), &shim.shadow()));
-    let found = history.check(&read_all(Via::Grpc, &after, &Ask::earliest()).await);
+    let found =
+        record.compare(&read_all(Transport::Grpc, &after, &SubscribeParams::earliest()).await);
     assert!(found.is_clean() && found.unacknowledged == 0, "{found}");
 }
 
@@ -53,20 +54,22 @@ async fn a_power_cut_after_checkpoints_takes_nothing() {
 async fn a_checkpoint_that_cannot_sync_the_database_loses_nothing() {
     let shim = Shim::new();
     let mut gateway = shim.start();
-    let mut history = History::default();
+    let mut record = PublishRecord::default();
     shim.on("fail", "vidette.db");
-    publish_much(&gateway, &mut history, 24).await;
+    publish_much(&gateway, &mut record, 24).await;
     shim.has_failed_a_sync().await;
     gateway.kill();
     shim.off("fail");
     let after = tokio::task::block_in_place(|| Gateway::start_at(Setup::default(), &shim.shadow()));
-    let found = history.check(&read_all(Via::Grpc, &after, &Ask::earliest()).await);
+    let found =
+        record.compare(&read_all(Transport::Grpc, &after, &SubscribeParams::earliest()).await);
     assert!(
         found.is_clean() && found.unacknowledged == 0,
         "after a power cut: {found}"
     );
     tokio::task::block_in_place(|| gateway.start_again());
-    let found = history.check(&read_all(Via::Poll, &gateway, &Ask::earliest()).await);
+    let found =
+        record.compare(&read_all(Transport::Poll, &gateway, &SubscribeParams::earliest()).await);
     assert!(
         found.is_clean() && found.unacknowledged == 0,
         "after a kill: {found}"

@@ -7,7 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{ALL, Ask, read_all};
+use crate::common::read::{ALL, SubscribeParams, read_all};
 use crate::folders::{Disk, EVENTS, difference, files, make_killed_log, make_log, sqlite3};
 
 /// Fails to start, names the folder, says what is wrong and what to do, and leaves everything as it
@@ -109,17 +109,17 @@ async fn a_new_log_on_a_full_disk_is_refused_and_one_that_is_there_is_served() {
     let Some(disk) = Disk::of("1m") else { return };
     let new = disk.path().join("new");
     disk.fill_but(0);
-    fails(&new, "full, no log yet", &["full", "room"]);
+    fails(&new, "full, no log yet", &["full", "space"]);
     disk.make_room();
     disk.fill_but(16_384);
-    fails(&new, "full while the log is made", &["full", "room"]);
+    fails(&new, "full while the log is made", &["full", "space"]);
     disk.make_room();
     make_log(&new).await;
     disk.fill_but(0);
     for _ in 0..2 {
         let mut gateway = Gateway::start_at(Setup::default(), &new);
         for via in ALL {
-            let read = read_all(via, &gateway, &Ask::earliest()).await;
+            let read = read_all(via, &gateway, &SubscribeParams::earliest()).await;
             assert_eq!(read.len() as u64, EVENTS, "{via:?}, full, with a log");
         }
         gateway.kill();
@@ -279,7 +279,7 @@ async fn an_undamaged_folder_works_again_after_an_end_and_after_a_kill() {
             (&bus["epoch"], &json!(EVENTS + 5 + 5 * round))
         );
         for via in ALL {
-            let vids: Vec<u64> = read_all(via, &gateway, &Ask::earliest())
+            let vids: Vec<u64> = read_all(via, &gateway, &SubscribeParams::earliest())
                 .await
                 .iter()
                 .map(|e| e.vid)

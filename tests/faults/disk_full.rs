@@ -1,4 +1,4 @@
-//! A disk that fills up while the gateway runs: publishers are told, readers do not notice
+//! A disk that fills up while the gateway runs: publishers get an error, readers do not notice
 //! (contract §5).
 
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use tonic::Code;
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{ALL, Ask, Reader, Via, read_all};
+use crate::common::read::{ALL, Reader, SubscribeParams, Transport, read_all};
 use crate::folders::{Disk, sqlite3};
 use crate::health::{gauge, health_of, status};
-use crate::history::History;
-use crate::publisher::{Draft, Fault, Outcome, Publisher, WAYS, Way};
+use crate::publisher::{Draft, Outcome, PublishError, Publisher, WAYS, Way};
+use crate::whole_log::PublishRecord;
 
-fn is_full(fault: &Fault) -> bool {
-    fault.is(507, "storage-full", Code::ResourceExhausted)
+fn is_full(error: &PublishError) -> bool {
+    error.is(507, "storage-full", Code::ResourceExhausted)
 }
 
 /// Publishes events of falling size until not even a small one fits.
-async fn fill(gateway: &Gateway, history: &mut History, name: &str) -> Fault {
+async fn fill(gateway: &Gateway, record: &mut PublishRecord, name: &str) -> PublishError {
     let mut publisher = Publisher::new(Way::Publish, &gateway.url());
     let mut refused = None;
     for bytes in [200_000, 20_000, 1_000, 1] {
@@ -28,12 +28,12 @@ async fn fill(gateway: &Gateway, history: &mut History, name: &str) -> Fault {
                 format!("{name}-{bytes}-{n}"),
                 bytes,
             )];
-            history.sending(&draft);
-            let Outcome { acks, fault } = publisher.publish(&draft).await;
-            history.acknowledged(&draft, &acks);
-            if let Some(fault) = fault {
-                assert!(is_full(&fault), "{fault:?}");
-                refused = Some(fault);
+            record.sending(&draft);
+            let Outcome { acks, error } = publisher.publish(&draft).await;
+            record.acknowledged(&draft, &acks);
+            if let Some(error) = error {
+                assert!(is_full(&error), "{error:?}");
+                refused = Some(error);
                 break;
             }
         }
@@ -42,9 +42,9 @@ async fn fill(gateway: &Gateway, history: &mut History, name: &str) -> Fault {
 }
 
 /// Everything that was acknowledged, and nothing else, is read on all transports.
-async fn check_log(gateway: &Gateway, history: &History) {
+async fn check_log(gateway: &Gateway, record: &PublishRecord) {
     for via in ALL {
-        let found = history.check(&read_all(via, gateway, &Ask::earliest()).await);
+        let found = record.compare(&read_all(via, gateway, &SubscribeParams::earliest()).await);
         assert!(
             found.is_clean() && found.unacknowledged == 0,
             "{via:?}: {found}"
@@ -57,22 +57,22 @@ async fn a_full_disk_refuses_publishers_serves_readers_and_recovers_without_a_re
     let Some(disk) = Disk::of("6m") else { return };
     disk.fill_but(3 << 20);
     let mut gateway = Gateway::start_at(Setup::default(), &disk.path().join("data"));
-    let mut history = History::default();
+    let mut record = PublishRecord::default();
     let mut live = Vec::new();
     for via in ALL {
         live.push(
-            Reader::open(via, &gateway, &Ask::earliest())
+            Reader::open(via, &gateway, &SubscribeParams::earliest())
                 .await
                 .expect("a subscription"),
         );
     }
 
-    let refused = fill(&gateway, &mut history, "first").await;
+    let refused = fill(&gateway, &mut record, "first").await;
     assert!(
-        refused.detail().contains("full") && refused.detail().contains("room"),
+        refused.detail().contains("full") && refused.detail().contains("space"),
         "{refused:?}"
     );
-    let acknowledged = history.acknowledgements();
+    let acknowledged = record.acknowledgements();
     for way in WAYS {
         let draft = Draft::of_size("refused", "refused", 100_000);
         let refused = Publisher::new(way, &gateway.url())
@@ -92,7 +92,7 @@ async fn a_full_disk_refuses_publishers_serves_readers_and_recovers_without_a_re
             acknowledged as u64
         );
     }
-    check_log(&gateway, &history).await;
+    check_log(&gateway, &record).await;
     let bus = gateway.get("/v1/bus").await;
     assert_eq!(
         (bus["last"].as_u64(), bus["events"].as_u64()),
@@ -102,12 +102,12 @@ async fn a_full_disk_refuses_publishers_serves_readers_and_recovers_without_a_re
     disk.make_room();
     for way in WAYS {
         let draft = [Draft::of_size("fits.again", format!("{way:?}"), 50_000)];
-        history.sending(&draft);
+        record.sending(&draft);
         let acks = Publisher::new(way, &gateway.url())
             .publish(&draft)
             .await
             .all();
-        history.acknowledged(&draft, &acks);
+        record.acknowledged(&draft, &acks);
     }
     for reader in &mut live {
         assert_eq!(
@@ -116,15 +116,15 @@ async fn a_full_disk_refuses_publishers_serves_readers_and_recovers_without_a_re
             "live readers go on"
         );
     }
-    check_log(&gateway, &history).await;
+    check_log(&gateway, &record).await;
 
     // Full once more, and killed like that: when there is room again everything is there.
     drop(live);
-    fill(&gateway, &mut history, "second").await;
+    fill(&gateway, &mut record, "second").await;
     gateway.kill();
     disk.grow_to("24m");
     gateway.start_again();
-    check_log(&gateway, &history).await;
+    check_log(&gateway, &record).await;
     assert_eq!(
         sqlite3(
             &gateway.data_dir().join("vidette.db"),
@@ -148,17 +148,17 @@ async fn a_batch_that_does_not_fit_is_not_there_in_part_and_smaller_ones_go_on()
             .refused();
         assert!(is_full(&refused), "{way:?}: {refused:?}");
     }
-    let mut history = History::default();
+    let mut record = PublishRecord::default();
     for way in WAYS {
         let draft = [Draft::new("small", format!("{way:?}"))];
-        history.sending(&draft);
+        record.sending(&draft);
         let acks = Publisher::new(way, &gateway.url())
             .publish(&draft)
             .await
             .all();
-        history.acknowledged(&draft, &acks);
+        record.acknowledged(&draft, &acks);
     }
-    check_log(&gateway, &history).await;
+    check_log(&gateway, &record).await;
 }
 
 #[tokio::test]
@@ -209,16 +209,16 @@ async fn a_full_disk_recovers_when_retention_trims() {
         },
         &disk.path().join("data"),
     );
-    let mut history = History::default();
-    fill(&gateway, &mut history, "first").await;
+    let mut record = PublishRecord::default();
+    fill(&gateway, &mut record, "first").await;
     let recovers = async {
         let mut publisher = Publisher::new(Way::Events, &gateway.url());
-        while let Some(fault) = publisher
+        while let Some(error) = publisher
             .publish(&[Draft::of_size("a", "next", 50_000)])
             .await
-            .fault
+            .error
         {
-            assert!(is_full(&fault), "{fault:?}");
+            assert!(is_full(&error), "{error:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -231,7 +231,7 @@ async fn a_full_disk_recovers_when_retention_trims() {
         gateway.get("/v1/bus").await
     );
     assert_eq!(
-        read_all(Via::Poll, &gateway, &Ask::earliest())
+        read_all(Transport::Poll, &gateway, &SubscribeParams::earliest())
             .await
             .last()
             .map(|e| e.id.clone()),
@@ -246,9 +246,9 @@ async fn a_gateway_starts_on_a_full_disk_and_publishing_comes_back_by_itself() {
     for ends_well in [false, true] {
         let Some(disk) = Disk::of("24m") else { return };
         let mut gateway = Gateway::start_at(Setup::default(), &disk.path().join("data"));
-        let mut history = History::default();
+        let mut record = PublishRecord::default();
         disk.fill_but(1 << 20);
-        fill(&gateway, &mut history, "first").await;
+        fill(&gateway, &mut record, "first").await;
         if ends_well {
             assert!(gateway.terminate().await.success(), "{}", gateway.log());
         } else {
@@ -256,7 +256,7 @@ async fn a_gateway_starts_on_a_full_disk_and_publishing_comes_back_by_itself() {
         }
         disk.fill_more();
         tokio::task::block_in_place(|| gateway.start_again());
-        check_log(&gateway, &history).await;
+        check_log(&gateway, &record).await;
         let is_red = async || status(&gateway, "/readyz").await == 507;
         gateway.until("it is not ready", is_red).await;
         assert_eq!(gauge(&gateway, "vidette_ready").await, 0);
@@ -274,10 +274,10 @@ async fn a_gateway_starts_on_a_full_disk_and_publishing_comes_back_by_itself() {
         let serving = async || health_of(&gateway, "").await == "SERVING";
         gateway.until("gRPC health says so", serving).await;
         let draft = [Draft::of_size("a", "after", 300_000)];
-        history.sending(&draft);
+        record.sending(&draft);
         let mut publisher = Publisher::new(Way::Publish, &gateway.url());
-        history.acknowledged(&draft, &publisher.publish(&draft).await.all());
-        check_log(&gateway, &history).await;
+        record.acknowledged(&draft, &publisher.publish(&draft).await.all());
+        check_log(&gateway, &record).await;
     }
 }
 
@@ -287,7 +287,7 @@ async fn a_gateway_started_on_a_full_disk_recovers_when_retention_trims() {
     for ends_well in [false, true] {
         let Some(disk) = Disk::of("40m") else { return };
         let mut gateway = Gateway::start_at(Setup::default(), &disk.path().join("data"));
-        fill(&gateway, &mut History::default(), "first").await;
+        fill(&gateway, &mut PublishRecord::default(), "first").await;
         if ends_well {
             assert!(gateway.terminate().await.success(), "{}", gateway.log());
         } else {

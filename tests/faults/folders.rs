@@ -97,14 +97,18 @@ impl Drop for Disk {
     }
 }
 
-/// Every file in a folder, but for the lock, whose text is only to help a person, and two that hold
-/// nothing of their own: the shared memory of the write-ahead log, and an empty write-ahead log.
+/// Every file in a folder, but for the lock, whose text is only to help a person, the newest vid,
+/// whose file has another name at each start, and two that hold nothing of their own: the shared
+/// memory of the write-ahead log, and an empty write-ahead log.
 pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder)
         .expect("a folder")
         .map(|e| e.expect("an entry"));
     let named = entries.map(|e| (e.file_name().into_string().expect("UTF-8"), e.path()));
-    let kept = named.filter(|(name, _)| name != "vidette.lock" && name != "vidette.db-shm");
+    let is_kept = |name: &str| {
+        !["vidette.lock", "vidette.db-shm"].contains(&name) && !name.starts_with("vidette.newest-")
+    };
+    let kept = named.filter(|(name, _)| is_kept(name));
     let read = kept.map(|(name, path)| (name, fs::read(path).expect("a file")));
     read.filter(|(name, bytes)| name != "vidette.db-wal" || !bytes.is_empty())
         .collect()
@@ -118,7 +122,7 @@ pub(crate) fn difference(
     let names = before
         .keys()
         .chain(after.keys().filter(|name| !before.contains_key(*name)));
-    let told = names.filter_map(|name| match (before.get(name), after.get(name)) {
+    let changes = names.filter_map(|name| match (before.get(name), after.get(name)) {
         (Some(old), Some(new)) if old == new => None,
         (Some(old), Some(new)) => Some(format!(
             "{name} was changed ({} bytes, then {})",
@@ -128,7 +132,7 @@ pub(crate) fn difference(
         (Some(old), None) => Some(format!("{name} is gone ({} bytes)", old.len())),
         (None, new) => Some(format!("{name} is new ({} bytes)", new.map_or(0, Vec::len))),
     });
-    told.collect()
+    changes.collect()
 }
 
 /// How many events [`make_log`] puts into a log.

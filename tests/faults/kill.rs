@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{ALL, Ask, Seen, read_all};
-use crate::history::{History, check_subscriber};
+use crate::common::read::{ALL, Seen, SubscribeParams, read_all};
 use crate::publisher::{WAYS, Way};
 use crate::subscriber::Subscriber;
+use crate::whole_log::PublishRecord;
 use crate::writer::{Patience, Shared, write};
 
 /// `VIDETTE_SEED` chooses the run, `VIDETTE_KILLS` its length.
@@ -96,52 +96,42 @@ async fn a_gateway_killed_at_random_moments_loses_and_doubles_nothing() {
     );
     let mut logs = Vec::new();
     for via in ALL {
-        logs.push(read_all(via, &gateway, &Ask::earliest()).await);
+        logs.push(read_all(via, &gateway, &SubscribeParams::earliest()).await);
     }
     assert!(
         logs[0] == logs[1] && logs[1] == logs[2],
-        "the transports tell the same log"
+        "the transports send the same log"
     );
-    let history = std::mem::take(&mut *shared.history.lock().expect("the history"));
-    check(&history, &logs[0], &subscribers, rounds).await;
+    let record = std::mem::take(&mut *shared.record.lock().expect("the record"));
+    check(record, &logs[0], &subscribers, rounds).await;
 }
 
-async fn check(history: &History, log: &[Seen], subscribers: &[Subscriber], rounds: u64) {
-    let found = history.check(log);
+async fn check(mut record: PublishRecord, log: &[Seen], subscribers: &[Subscriber], rounds: u64) {
+    for subscriber in subscribers {
+        let wants =
+            |topic: &String| subscriber.topics.is_empty() || subscriber.topics.contains(topic);
+        let last = log.iter().rfind(|event| wants(&event.topic));
+        subscriber.reaches(last.expect("events").vid).await;
+
+        let received = subscriber.received();
+        assert_eq!(received.gaps, [], "nothing is gone");
+        assert_eq!(received.epochs.len(), 1);
+        assert!(
+            received.opened as u64 > rounds / 2,
+            "it hardly ever had to resume: {}",
+            received.opened
+        );
+        record.subscriber_saw(&subscriber.topics, &received.events);
+    }
+
+    let found = record.compare(log);
     println!(
         "log: {found}; {} acknowledged again as duplicates",
-        history.duplicates()
+        record.duplicates()
     );
     assert!(found.is_clean(), "{found}");
     assert!(
-        history.duplicates() > 0,
+        record.duplicates() > 0,
         "no publisher ever sent anything twice: the test tests too little"
     );
-    for subscriber in subscribers {
-        let wants = |topic: &str| {
-            subscriber.topics.is_empty() || subscriber.topics.iter().any(|t| t == topic)
-        };
-        subscriber
-            .reaches(log.iter().rfind(|e| wants(&e.topic)).expect("events").vid)
-            .await;
-        let told = subscriber.told();
-        let found = check_subscriber(log, &told.events, wants);
-        println!(
-            "{:?} {:?}: {found}; {} times opened",
-            subscriber.via, subscriber.topics, told.opened
-        );
-        assert!(
-            found.is_clean(),
-            "{:?} {:?}: {found}",
-            subscriber.via,
-            subscriber.topics
-        );
-        assert_eq!(told.gaps, [], "nothing is gone");
-        assert_eq!(told.epochs.len(), 1);
-        assert!(
-            told.opened as u64 > rounds / 2,
-            "it hardly ever had to resume: {}",
-            told.opened
-        );
-    }
 }

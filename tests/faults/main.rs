@@ -8,7 +8,6 @@ mod data_folder;
 mod disk_full;
 mod folders;
 mod health;
-mod history;
 mod kill;
 mod outside;
 mod power_loss;
@@ -18,5 +17,18 @@ mod stranger;
 mod subscriber;
 mod sync;
 mod writer;
+
+// Records and comparisons as in the history suite, of which a part is used here.
+#[allow(dead_code)]
+#[path = "../history/checker.rs"]
+mod checker;
+#[allow(dead_code)]
+#[path = "../history/findings.rs"]
+mod findings;
+#[allow(dead_code)]
+#[path = "../history/record.rs"]
+mod record;
+#[path = "../history/whole_log.rs"]
+mod whole_log;
 
 use common::publisher;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tonic::Code;
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{ALL, Ask, Via, read_all};
+use crate::common::read::{ALL, SubscribeParams, Transport, read_all};
 use crate::health::{gauge, health_of, status, watch};
 use crate::publisher::{Draft, Publisher, WAYS, Way};
 use crate::shim::Shim;
@@ -103,7 +103,7 @@ async fn a_reader_older_than_the_last_event_does_not_keep_the_gateway_from_start
         assert_eq!(status(&gateway, "/readyz").await, 200);
         gateway.publish_numbers("a", 1).await;
         for via in ALL {
-            let read = read_all(via, &gateway, &Ask::earliest()).await;
+            let read = read_all(via, &gateway, &SubscribeParams::earliest()).await;
             assert_eq!(read.len(), 5 + round, "{via:?}, round {round}");
         }
         assert_eq!(
@@ -123,7 +123,9 @@ async fn a_writer_does_not_keep_the_gateway_from_starting_and_publishing_begins_
     tokio::task::block_in_place(|| gateway.start_again());
     for via in ALL {
         assert_eq!(
-            read_all(via, &gateway, &Ask::earliest()).await.len(),
+            read_all(via, &gateway, &SubscribeParams::earliest())
+                .await
+                .len(),
             3,
             "{via:?}"
         );
@@ -175,7 +177,9 @@ async fn a_write_lock_of_another_program_is_told_to_publishers_at_once_and_to_wh
         assert_eq!(health_of(&gateway, name).await, "NOT_SERVING", "{name:?}");
     }
     assert_eq!(
-        read_all(Via::Sse, &gateway, &Ask::earliest()).await.len(),
+        read_all(Transport::Sse, &gateway, &SubscribeParams::earliest())
+            .await
+            .len(),
         2
     );
 
@@ -209,8 +213,10 @@ async fn a_log_that_an_outside_reader_has_made_large_is_counted_told_and_cut_whe
         gateway.publish_numbers("a", 3).await;
         let (reader, _) = Sqlite3::reading(gateway.data_dir());
         publish_mib(&gateway, 80, "first").await;
-        let has_told = async || gateway.log().contains("another program reads the database");
-        gateway.until("the large log is told", has_told).await;
+        let is_reported = async || gateway.log().contains("another program reads the database");
+        gateway
+            .until("the large log is reported", is_reported)
+            .await;
         let is_large = async || gauge(&gateway, "vidette_wal_bytes").await > 80_000_000;
         gateway.until("the gauge shows it", is_large).await;
 

@@ -4,21 +4,22 @@
 use std::time::Duration;
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{ALL, Ask, Reader, Seen, Via, read_all};
-use crate::history::{Findings, History, check_subscriber};
+use crate::common::read::{ALL, Reader, Seen, SubscribeParams, Transport, read_all};
 use crate::publisher::{Draft, Publisher, WAYS, Way};
 use crate::shim::Shim;
-use crate::subscriber::{Subscriber, Told};
+use crate::subscriber::Subscriber;
+use crate::whole_log::{Comparison, PublishRecord};
 use crate::writer::{Patience, Shared, write};
 
 /// Kills the gateway, and starts another one on what the disk has kept.
 fn cut_the_power(gateway: &mut Gateway, shim: &Shim) -> Gateway {
     gateway.kill();
-    Gateway::start_at(Setup::default(), &shim.shadow())
+    shim.cut_power();
+    Gateway::start_at(Setup::default(), &shim.data_dir())
 }
 
 /// Publishes by all ways at once, cuts the power, and compares with what came back.
-async fn publish_and_cut(lie: bool) -> (Findings, Vec<Findings>) {
+async fn publish_and_cut(lie: bool) -> Comparison {
     let shim = Shim::new();
     let mut gateway = shim.start();
     let shared = Shared::default();
@@ -38,13 +39,7 @@ async fn publish_and_cut(lie: bool) -> (Findings, Vec<Findings>) {
         );
         writers.push(tokio::spawn(writer));
     }
-    let acknowledged = || {
-        shared
-            .history
-            .lock()
-            .expect("the history")
-            .acknowledgements()
-    };
+    let acknowledged = || shared.record.lock().expect("the record").acknowledgements();
     gateway
         .until("there are acknowledgements", || async {
             acknowledged() >= 150
@@ -59,47 +54,34 @@ async fn publish_and_cut(lie: bool) -> (Findings, Vec<Findings>) {
         .await;
     let restarted = tokio::task::block_in_place(|| cut_the_power(&mut gateway, &shim));
     shared.stop();
-    let told: Vec<Told> = subscribers.iter().map(Subscriber::told).collect();
+    let seen = subscribers
+        .iter()
+        .map(|subscriber| subscriber.received().events);
+    let seen: Vec<Vec<Seen>> = seen.collect();
     for writer in writers {
         writer.await.expect("a writer");
     }
-    let log = read_all(Via::Grpc, &restarted, &Ask::earliest()).await;
-    let found = shared.history.lock().expect("the history").check(&log);
-    let of_subscribers = told
-        .iter()
-        .map(|told| check_seen(&log, &told.events))
-        .collect();
-    (found, of_subscribers)
-}
 
-/// A subscriber may not have seen the last ones, but what it has seen has to be there.
-fn check_seen(log: &[Seen], seen: &[Seen]) -> Findings {
-    let newest = seen.last().map_or(0, |e| e.vid);
-    let until_there: Vec<Seen> = log.iter().filter(|e| e.vid <= newest).cloned().collect();
-    check_subscriber(&until_there, seen, |_| true)
+    let mut record = shared.record.lock().expect("the record").clone();
+    for events in &seen {
+        record.subscriber_saw(&[], events);
+    }
+    record.compare(&read_all(Transport::Grpc, &restarted, &SubscribeParams::earliest()).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_power_cut_takes_nothing_that_was_acknowledged_or_seen() {
-    let (found, of_subscribers) = publish_and_cut(false).await;
+    let found = publish_and_cut(false).await;
     println!("{found}");
     assert!(found.is_clean() && found.acknowledged >= 300, "{found}");
-    for found in of_subscribers {
-        println!("a subscriber: {found}");
-        assert!(found.is_clean(), "{found}");
-    }
 }
 
 /// The test of the test: a disk that says it has synced and has not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_lies_about_its_syncs_is_found_out_by_the_checker() {
-    let (found, of_subscribers) = publish_and_cut(true).await;
+    let found = publish_and_cut(true).await;
     println!("{found}");
-    assert!(found.lost > 0, "{found}");
-    assert!(
-        of_subscribers.iter().any(|found| found.made_up > 0),
-        "{of_subscribers:?}"
-    );
+    assert!(found.findings.lost > 0, "{found}");
 }
 
 /// An event that was on its way to the disk when the gateway was killed may come back with the next
@@ -130,15 +112,14 @@ async fn an_event_that_comes_back_after_a_kill_is_durable_before_it_is_seen() {
 
         let mut seen = Vec::new();
         for via in ALL {
-            seen.push(read_all(via, restarted, &Ask::earliest()).await);
+            seen.push(read_all(via, restarted, &SubscribeParams::earliest()).await);
         }
         let after = tokio::task::block_in_place(|| cut_the_power(restarted, &shim));
-        let log = read_all(Via::Poll, &after, &Ask::earliest()).await;
+        let log = read_all(Transport::Poll, &after, &SubscribeParams::earliest()).await;
         for (via, seen) in ALL.iter().zip(&seen) {
-            let found = check_seen(&log, seen);
             assert!(
-                found.is_clean(),
-                "{how}, {via:?}: seen before it was durable, gone after a power cut: {found}"
+                log.starts_with(seen),
+                "{how}, {via:?}: seen before it was durable, gone after a power cut: {seen:?}"
             );
         }
     }
@@ -148,16 +129,16 @@ async fn an_event_that_comes_back_after_a_kill_is_durable_before_it_is_seen() {
 async fn after_a_power_cut_vids_and_ids_go_on_where_they_were() {
     let shim = Shim::new();
     let mut gateway = shim.start();
-    let mut history = History::default();
+    let mut record = PublishRecord::default();
     let drafts: Vec<Draft> = (0..20)
         .map(|n| Draft::new("a", format!("id-{n}")))
         .collect();
-    history.sending(&drafts);
+    record.sending(&drafts);
     let acks = Publisher::new(Way::Ndjson, &gateway.url())
         .publish(&drafts)
         .await
         .all();
-    history.acknowledged(&drafts, &acks);
+    record.acknowledged(&drafts, &acks);
 
     let after = tokio::task::block_in_place(|| cut_the_power(&mut gateway, &shim));
     let again = Publisher::new(Way::PublishStream, &after.url())
@@ -165,9 +146,9 @@ async fn after_a_power_cut_vids_and_ids_go_on_where_they_were() {
         .await
         .all();
     assert!(again.iter().all(|ack| ack.duplicate), "{again:?}");
-    history.acknowledged(&drafts, &again);
+    record.acknowledged(&drafts, &again);
     let cursor = acks[9].cursor.clone();
-    let mut reader = Reader::open(Via::Sse, &after, &Ask::after(cursor))
+    let mut reader = Reader::open(Transport::Sse, &after, &SubscribeParams::after(cursor))
         .await
         .expect("a subscription");
     let (steps, _) = tokio::time::timeout(Duration::from_secs(10), reader.until_caught_up())
@@ -178,6 +159,7 @@ async fn after_a_power_cut_vids_and_ids_go_on_where_they_were() {
         1 + 10,
         "hello and ten events, no gap: {steps:?}"
     );
-    let found = history.check(&read_all(Via::Poll, &after, &Ask::earliest()).await);
+    let found =
+        record.compare(&read_all(Transport::Poll, &after, &SubscribeParams::earliest()).await);
     assert!(found.is_clean(), "{found}");
 }

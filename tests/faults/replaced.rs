@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tonic::Code;
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::common::read::{ALL, Ask, Reader, read_all};
+use crate::common::read::{ALL, Reader, SubscribeParams, read_all};
 use crate::health::{gauge, health_of, status};
 use crate::outside::Sqlite3;
 use crate::publisher::{Draft, Publisher, WAYS, Way};
@@ -88,7 +88,7 @@ const HARMS: [Harm; 11] = [
 ];
 
 async fn is_noticed(gateway: &Gateway, what: &str, harm: fn(&Path)) {
-    let mut live = Reader::open(ALL[1], gateway, &Ask::after("latest"))
+    let mut live = Reader::open(ALL[1], gateway, &SubscribeParams::after("latest"))
         .await
         .expect("a subscription");
     live.until_caught_up().await;
@@ -111,7 +111,7 @@ async fn is_noticed(gateway: &Gateway, what: &str, harm: fn(&Path)) {
     gateway.until(what, not_serving).await;
     assert_eq!(status(gateway, "/healthz").await, 200, "{what}");
     for via in ALL {
-        let read = read_all(via, gateway, &Ask::after("20")).await;
+        let read = read_all(via, gateway, &SubscribeParams::after("20")).await;
         assert_eq!(read.len(), 20, "{what}, {via:?}: readers of memory go on");
     }
 }
@@ -164,7 +164,7 @@ async fn a_hole_in_the_write_ahead_log_is_noticed_though_its_length_is_right() {
     gateway.until("it is noticed", is_red).await;
 }
 
-/// What sqlite3 may do to a running log without harm is no fault.
+/// What sqlite3 may do to a running log without harm is no error.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_another_program_has_checkpointed_or_vacuumed_is_not_broken() {
     let gateway = Gateway::start_with(Setup {
@@ -207,5 +207,10 @@ async fn a_folder_that_was_put_in_place_of_a_running_one_keeps_its_write_ahead_l
     let after = fs::read(gateway.data_dir().join("vidette.db-wal")).expect("it is still there");
     assert!(before == after, "it was changed");
     let again = Gateway::start_at(Setup::default(), gateway.data_dir());
-    assert_eq!(read_all(ALL[0], &again, &Ask::earliest()).await.len(), 40);
+    assert_eq!(
+        read_all(ALL[0], &again, &SubscribeParams::earliest())
+            .await
+            .len(),
+        40
+    );
 }

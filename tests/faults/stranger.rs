@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use tonic::Code;
 
 use crate::common::gateway::Gateway;
-use crate::common::read::{ALL, Ask, read_all};
+use crate::common::read::{ALL, SubscribeParams, read_all};
 use crate::health::status;
 use crate::publisher::{Draft, Publisher, WAYS, Way};
 
@@ -27,7 +27,9 @@ async fn who_holds_the_write_lock_for_long_has_publishers_refused_and_breaks_not
     assert!(refused.is(503, "locked", Code::Unavailable), "{refused:?}");
     for via in ALL {
         assert_eq!(
-            read_all(via, &gateway, &Ask::earliest()).await.len(),
+            read_all(via, &gateway, &SubscribeParams::earliest())
+                .await
+                .len(),
             2,
             "{via:?}: readers do not wait"
         );
@@ -76,7 +78,9 @@ async fn who_reads_for_long_holds_nobody_up() {
     assert_eq!(count(), 2, "it has its own view");
     for via in ALL {
         assert_eq!(
-            read_all(via, &gateway, &Ask::earliest()).await.len(),
+            read_all(via, &gateway, &SubscribeParams::earliest())
+                .await
+                .len(),
             82,
             "{via:?}"
         );

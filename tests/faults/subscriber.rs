@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::common::gateway::PATIENCE;
-use crate::common::read::{Ask, Gap, Reader, Seen, Step, Via};
+use crate::common::read::{Gap, Reader, Seen, Step, SubscribeParams, Transport};
+use crate::common::steps::vid_of;
 
-/// What one subscriber has been told so far.
+/// What one subscriber has received so far.
 #[derive(Default, Clone)]
-pub(crate) struct Told {
+pub(crate) struct Received {
     pub(crate) events: Vec<Seen>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) epochs: BTreeSet<String>,
@@ -22,34 +23,43 @@ pub(crate) struct Told {
 }
 
 pub(crate) struct Subscriber {
-    pub(crate) via: Via,
+    pub(crate) via: Transport,
     pub(crate) topics: Vec<String>,
-    told: Arc<Mutex<Told>>,
+    received: Arc<Mutex<Received>>,
     task: JoinHandle<()>,
 }
 
 impl Subscriber {
     /// From the earliest event on.
-    pub(crate) fn start(via: Via, url: &str, topics: &[&str]) -> Self {
+    pub(crate) fn start(via: Transport, url: &str, topics: &[&str]) -> Self {
         let topics: Vec<String> = topics.iter().map(|t| (*t).to_owned()).collect();
-        let told = Arc::new(Mutex::new(Told::default()));
-        let task = tokio::spawn(read_on(via, url.to_owned(), topics.clone(), told.clone()));
+        let received = Arc::new(Mutex::new(Received::default()));
+        let task = tokio::spawn(read_on(
+            via,
+            url.to_owned(),
+            topics.clone(),
+            received.clone(),
+        ));
         Subscriber {
             via,
             topics,
-            told,
+            received,
             task,
         }
     }
 
-    pub(crate) fn told(&self) -> Told {
-        self.told.lock().expect("what was told").clone()
+    pub(crate) fn received(&self) -> Received {
+        self.received.lock().expect("what was received").clone()
+    }
+
+    fn position(&self) -> u64 {
+        self.received().cursor.as_deref().map_or(0, vid_of)
     }
 
     /// Waits until its cursor has come to this vid.
     pub(crate) async fn reaches(&self, vid: u64) {
         let waiting = async {
-            while vid_of(self.told.lock().expect("what was told").cursor.as_deref()) < vid {
+            while self.position() < vid {
                 assert!(!self.task.is_finished(), "the subscriber has ended");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -60,7 +70,7 @@ impl Subscriber {
             "{:?} of {:?} never came to {vid}: {:?}",
             self.via,
             self.topics,
-            self.told().cursor
+            self.received().cursor
         );
     }
 }
@@ -71,37 +81,30 @@ impl Drop for Subscriber {
     }
 }
 
-fn vid_of(cursor: Option<&str>) -> u64 {
-    cursor
-        .and_then(|c| c.split('-').next())
-        .and_then(|vid| vid.parse().ok())
-        .unwrap_or(0)
-}
-
-async fn read_on(via: Via, url: String, topics: Vec<String>, told: Arc<Mutex<Told>>) {
+async fn read_on(via: Transport, url: String, topics: Vec<String>, received: Arc<Mutex<Received>>) {
     loop {
-        let after = told
+        let after = received
             .lock()
-            .expect("what was told")
+            .expect("what was received")
             .cursor
             .clone()
             .unwrap_or_else(|| "earliest".into());
-        let ask = Ask {
+        let params = SubscribeParams {
             topics: topics.clone(),
-            ..Ask::after(after)
+            ..SubscribeParams::after(after)
         };
-        if let Ok(mut reader) = Reader::open_at(via, &url, &ask).await {
-            told.lock().expect("what was told").opened += 1;
+        if let Ok(mut reader) = Reader::open_at(via, &url, &params).await {
+            received.lock().expect("what was received").opened += 1;
             // Whatever ends it, the cursor is what counts.
             while let Ok(Some(step)) = reader.next().await {
-                told.lock().expect("what was told").take(step);
+                received.lock().expect("what was received").take(step);
             }
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-impl Told {
+impl Received {
     fn take(&mut self, step: Step) {
         match step {
             Step::Hello { epoch, .. } => drop(self.epochs.insert(epoch)),

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::common::gateway::{Gateway, Setup};
 use crate::common::grpc::client;
-use crate::common::read::{ALL, Ask, Reader, Step, read_all};
+use crate::common::read::{ALL, Reader, Step, SubscribeParams, read_all};
 use crate::outside::Sqlite3;
 use crate::publisher::{Draft, Publisher, WAYS};
 use crate::shim::Shim;
@@ -20,7 +20,7 @@ const WATCH: Duration = Duration::from_millis(150);
 async fn live_readers(gateway: &Gateway) -> Vec<Reader> {
     let mut readers = Vec::new();
     for via in ALL {
-        let mut reader = Reader::open(via, gateway, &Ask::after("latest"))
+        let mut reader = Reader::open(via, gateway, &SubscribeParams::after("latest"))
             .await
             .expect("a subscription");
         reader.until_caught_up().await;
@@ -43,11 +43,11 @@ async fn nothing_after(gateway: &Gateway, last: u64, topics: &Value) {
     assert_eq!((&bus["last"], &bus["events"]), (&json!(last), &json!(last)));
     assert_eq!(gateway.get("/v1/topics").await["topics"], *topics);
     for via in ALL {
-        let seen = read_all(via, gateway, &Ask::earliest()).await;
+        let seen = read_all(via, gateway, &SubscribeParams::earliest()).await;
         assert_eq!(seen.len() as u64, last, "{via:?}");
-        let snapshot = Ask {
+        let snapshot = SubscribeParams {
             snapshot: true,
-            ..Ask::default()
+            ..SubscribeParams::default()
         };
         let seen = read_all(via, gateway, &snapshot).await;
         assert!(seen.iter().all(|e| e.vid <= last), "{via:?}: {seen:?}");
@@ -75,16 +75,16 @@ async fn nobody_is_told_of_an_event_while_its_sync_is_held_and_everybody_after()
             tokio::spawn(async move { publisher.publish(&[Draft::new("held", "id")]).await.all() });
         shim.holds_a_sync().await;
         nothing_after(&gateway, 2, &topics).await;
-        let told = tokio::time::timeout(WATCH, &mut answer).await;
+        let early_answer = tokio::time::timeout(WATCH, &mut answer).await;
         assert!(
-            told.is_err(),
-            "{way:?} acknowledged what is not durable: {told:?}"
+            early_answer.is_err(),
+            "{way:?} acknowledged what is not durable: {early_answer:?}"
         );
         for reader in &mut readers {
-            let told = tokio::time::timeout(WATCH, reader.next()).await;
+            let early_step = tokio::time::timeout(WATCH, reader.next()).await;
             assert!(
-                told.is_err(),
-                "{way:?}: shown before it is durable: {told:?}"
+                early_step.is_err(),
+                "{way:?}: shown before it is durable: {early_step:?}"
             );
         }
 
@@ -238,7 +238,7 @@ async fn after_a_failed_sync_nothing_is_published_until_a_restart_and_readers_ar
             .all()[0]
             .vid;
         for via in ALL {
-            let seen = read_all(via, &gateway, &Ask::after(cursor.clone())).await;
+            let seen = read_all(via, &gateway, &SubscribeParams::after(cursor.clone())).await;
             assert_eq!(
                 seen.last().map(|e| (e.vid, e.id.as_str())),
                 Some((vid, "after")),
@@ -269,7 +269,9 @@ async fn a_batch_whose_sync_fails_is_not_there_in_part() {
     gateway.kill();
     shim.off("fail");
     gateway.start_again();
-    let events = read_all(ALL[0], &gateway, &Ask::earliest()).await.len();
+    let events = read_all(ALL[0], &gateway, &SubscribeParams::earliest())
+        .await
+        .len();
     assert!(events == 0 || events == 500, "all or nothing, not {events}");
 }
 
@@ -293,12 +295,12 @@ async fn what_a_start_finds_is_durable_before_it_is_seen() {
         let _reader = is_read.then(|| Sqlite3::reading(&shim.data_dir()));
 
         tokio::task::block_in_place(|| gateway.start_again());
-        let seen = read_all(ALL[0], &gateway, &Ask::earliest()).await;
+        let seen = read_all(ALL[0], &gateway, &SubscribeParams::earliest()).await;
         assert_eq!(seen.len(), 3, "the page cache had it: {seen:?}");
         gateway.kill();
         let after =
             tokio::task::block_in_place(|| Gateway::start_at(Setup::default(), &shim.shadow()));
-        let kept = read_all(ALL[0], &after, &Ask::earliest()).await;
+        let kept = read_all(ALL[0], &after, &SubscribeParams::earliest()).await;
         assert_eq!(kept, seen, "a power cut took what had been seen");
     }
 }
@@ -308,7 +310,7 @@ async fn retention_whose_sync_fails_ends_publishing_too() {
     let shim = Shim::new();
     let gateway = shim.start_with("[retention]\nmax_events = 5".into());
     gateway.publish_numbers("a", 5).await;
-    let mut reader = Reader::open(ALL[1], &gateway, &Ask::after("latest"))
+    let mut reader = Reader::open(ALL[1], &gateway, &SubscribeParams::after("latest"))
         .await
         .expect("a subscription");
     reader.until_caught_up().await;

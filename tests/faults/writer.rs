@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::history::History;
 use crate::publisher::{Draft, Publisher, Way};
+use crate::whole_log::PublishRecord;
 
 /// What all writers of a test share.
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
-    pub(crate) history: Arc<Mutex<History>>,
+    pub(crate) record: Arc<Mutex<PublishRecord>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum Patience {
     GivesUp,
 }
 
-/// Publishes until it is told to stop; returns when everything it does not give up is acknowledged.
+/// Publishes until it is stopped; returns when everything it does not give up is acknowledged.
 pub(crate) async fn write(
     way: Way,
     name: String,
@@ -57,7 +57,7 @@ pub(crate) async fn write(
             };
             drafts.push(Draft::of_size(&topic, format!("{name}-{serial}"), bytes));
         }
-        shared.history.lock().expect("the history").sending(&drafts);
+        shared.record.lock().expect("the record").sending(&drafts);
         publish(&mut publisher, &drafts, patience, &shared).await;
         // Now and then what is long acknowledged is sent again, as a publisher does that never got
         // the answer.
@@ -77,12 +77,12 @@ async fn publish(
     while !drafts.is_empty() {
         let outcome = publisher.publish(drafts).await;
         shared
-            .history
+            .record
             .lock()
-            .expect("the history")
+            .expect("the record")
             .acknowledged(drafts, &outcome.acks);
         drafts = &drafts[outcome.acks.len()..];
-        if outcome.fault.is_none() || patience == Patience::GivesUp {
+        if outcome.error.is_none() || patience == Patience::GivesUp {
             return;
         }
         tokio::time::sleep(Duration::from_millis(3)).await;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::findings::Findings;
-use crate::record::{Face, History, Micros, Reading, ToldGap, What, millis};
+use crate::record::{Face, History, Micros, Reading, ReportedGap, What, millis};
 
 /// Between a look at the clock and the record of it.
 const CLOCK_SLACK_MS: i64 = 100;
@@ -19,8 +19,8 @@ struct Known<'h> {
     topic: &'h str,
     time_ms: Option<i64>,
     sent_at: Micros,
-    /// Somebody was told.
-    told_at: Micros,
+    /// When somebody first knew of it.
+    heard_at: Micros,
 }
 
 /// The largest of some numbers that were there before a moment.
@@ -50,22 +50,27 @@ struct Check<'h> {
     shown: HashSet<u64>,
     /// Vids that were given out, by when somebody knew; and by when they can have been given out at
     /// the earliest.
-    told: Rising,
+    known: Rising,
     sent: Rising,
-    /// The oldest retained vid, by when somebody was told.
+    /// The oldest retained vid, by when somebody knew.
     firsts: Rising,
     found: Findings,
     examples: Vec<String>,
 }
 
-/// At most so many faults are told one by one.
+/// At most so many findings are described one by one.
 const EXAMPLES: usize = 20;
 
-/// What was found, and examples of what a reader should have been shown or told.
+/// What was found, and examples of what a reader should have received.
 pub(crate) fn check(history: &History) -> (Findings, Vec<String>) {
     let mut found = Findings::default();
     let log = put_together(history, &mut found);
-    let all = || history.readings.iter().flat_map(|reading| &reading.told);
+    let all = || {
+        history
+            .readings
+            .iter()
+            .flat_map(|reading| &reading.received)
+    };
     let firsts = all().filter_map(|(at, what)| match what {
         What::Hello { first, .. } => Some((*at, *first)),
         What::Gap(gap) => Some((*at, gap.first)),
@@ -81,9 +86,9 @@ pub(crate) fn check(history: &History) -> (Findings, Vec<String>) {
     let mut check = Check {
         history,
         shown: all().filter_map(|(_, what)| shown(what)).collect(),
-        told: Rising::new(
+        known: Rising::new(
             log.iter()
-                .map(|(vid, known)| (known.told_at, *vid))
+                .map(|(vid, known)| (known.heard_at, *vid))
                 .collect(),
         ),
         sent: Rising::new(
@@ -123,7 +128,7 @@ fn put_together<'h>(history: &'h History, found: &mut Findings) -> BTreeMap<u64,
                     topic: &face.topic,
                     time_ms: Some(face.time_ms),
                     sent_at: sent.at,
-                    told_at: Micros::MAX,
+                    heard_at: Micros::MAX,
                 };
                 let other = log.insert(face.vid, known);
                 found.double_vid += usize::from(other.as_ref().is_some_and(|o| o.id != face.id));
@@ -136,10 +141,14 @@ fn put_together<'h>(history: &'h History, found: &mut Findings) -> BTreeMap<u64,
             None => found.made_up += 1,
         }
     }
-    for (at, what) in history.readings.iter().flat_map(|reading| &reading.told) {
+    for (at, what) in history
+        .readings
+        .iter()
+        .flat_map(|reading| &reading.received)
+    {
         let What::Event(number) = what else { continue };
         if let Some(known) = log.get_mut(&history.faces[*number].vid) {
-            known.told_at = known.told_at.min(*at);
+            known.heard_at = known.heard_at.min(*at);
         }
     }
     for ack in &history.acknowledged {
@@ -155,11 +164,11 @@ fn put_together<'h>(history: &'h History, found: &mut Findings) -> BTreeMap<u64,
             topic,
             time_ms: None,
             sent_at: sent.at,
-            told_at: ack.at,
+            heard_at: ack.at,
         };
         let known = log.entry(ack.vid).or_insert(fresh);
         if known.id == ack.id {
-            known.told_at = known.told_at.min(ack.at);
+            known.heard_at = known.heard_at.min(ack.at);
         } else {
             found.double_vid += usize::from(contradicted.insert((&ack.id, ack.vid)));
         }
@@ -173,8 +182,8 @@ impl Check<'_> {
         let (mut later_told, mut later_time) = (Micros::MAX, i64::MAX);
         for known in self.log.values().rev() {
             self.found.out_of_time +=
-                usize::from(later_told < known.sent_at || known.told_at < known.sent_at);
-            later_told = later_told.min(known.told_at);
+                usize::from(later_told < known.sent_at || known.heard_at < known.sent_at);
+            later_told = later_told.min(known.heard_at);
             if let Some(time_ms) = known.time_ms {
                 self.found.times_fell += usize::from(time_ms > later_time);
                 later_time = time_ms;
@@ -182,14 +191,14 @@ impl Check<'_> {
         }
     }
 
-    /// Each event has a time of the clock that does not jump, between being sent and being told of.
+    /// Each event has a time of the clock that does not jump, between being sent and being known.
     fn times(&mut self) {
         for known in self.log.values() {
             let Some(time_ms) = known.time_ms else {
                 continue;
             };
-            let earliest = self.history.earliest_time_ms(known.sent_at, known.told_at);
-            let latest = self.history.latest_time_ms(known.told_at);
+            let earliest = self.history.earliest_time_ms(known.sent_at, known.heard_at);
+            let latest = self.history.latest_time_ms(known.heard_at);
             let range =
                 earliest.saturating_sub(CLOCK_DRIFT_MS)..=latest.saturating_add(CLOCK_DRIFT_MS);
             self.found.wrong_times += usize::from(!range.contains(&time_ms));
@@ -211,10 +220,10 @@ impl Check<'_> {
         let wants =
             |topic: &str| reading.topics.is_empty() || reading.topics.iter().any(|t| t == topic);
         let mut seen = HashSet::new();
-        let mut gaps: Vec<&ToldGap> = Vec::new();
+        let mut gaps: Vec<&ReportedGap> = Vec::new();
         let (mut asked, mut position) = (0, 0);
         let mut begins = reading.from_the_beginning.then_some(1);
-        for (at, what) in &reading.told {
+        for (at, what) in &reading.received {
             match what {
                 What::Asked => asked = *at,
                 What::Hello { first, last } => {
@@ -224,9 +233,10 @@ impl Check<'_> {
                 What::Event(number) => {
                     let Face { vid, topic, .. } = &self.history.faces[*number];
                     self.found.made_up += usize::from(!wants(topic));
-                    // Somebody had been told that it is gone before this subscription was asked
+                    // Somebody knew that it is gone before this subscription was asked
                     // for.
-                    self.found.gaps_told_falsely += usize::from(*vid < self.firsts.before(asked));
+                    self.found.gaps_reported_falsely +=
+                        usize::from(*vid < self.firsts.before(asked));
                     let is_new = seen.insert(*vid);
                     self.found.repeated += usize::from(!is_new);
                     self.found.reordered += usize::from(is_new && *vid <= position);
@@ -236,7 +246,7 @@ impl Check<'_> {
                 What::CaughtUp(cursor) | What::Progress(cursor) => {
                     self.found.reordered += usize::from(*cursor < position);
                     if matches!(what, What::CaughtUp(_)) {
-                        self.found.out_of_time += usize::from(*cursor < self.told.before(asked));
+                        self.found.out_of_time += usize::from(*cursor < self.known.before(asked));
                     }
                     position = position.max(*cursor);
                     begins.get_or_insert(*cursor + 1);
@@ -247,7 +257,7 @@ impl Check<'_> {
                     let is_right = gap.reason == "expired" && gap.requested + 1 < gap.first;
                     let is_asked_for =
                         gap.requested >= position && gap.first >= self.firsts.before(asked);
-                    self.found.gaps_told_falsely += usize::from(!is_right || !is_asked_for);
+                    self.found.gaps_reported_falsely += usize::from(!is_right || !is_asked_for);
                     gaps.push(gap);
                 }
             }
@@ -256,7 +266,7 @@ impl Check<'_> {
             gaps.iter()
                 .any(|gap| gap.requested < vid && vid < gap.first)
         };
-        self.found.gaps_told_falsely += seen.iter().filter(|vid| in_gap(**vid)).count();
+        self.found.gaps_reported_falsely += seen.iter().filter(|vid| in_gap(**vid)).count();
         let begins = begins.unwrap_or(u64::MAX).min(position + 1);
         let gone = self.firsts.before(Micros::MAX);
         for (vid, known) in self
@@ -267,7 +277,7 @@ impl Check<'_> {
             if wants(known.topic) && !seen.contains(vid) && !in_gap(*vid) {
                 let is_lost = *vid >= gone || !self.shown.contains(vid);
                 self.found.lost += usize::from(is_lost);
-                self.found.gaps_not_told += usize::from(!is_lost);
+                self.found.gaps_not_reported += usize::from(!is_lost);
                 if self.examples.len() < EXAMPLES {
                     self.examples.push(self.around(number, reading, *vid));
                 }
@@ -275,7 +285,7 @@ impl Check<'_> {
         }
     }
 
-    /// What a reader was told right before and after it passed a vid by.
+    /// What a reader received right before and after it passed a vid by.
     fn around(&self, number: usize, reading: &Reading, vid: u64) -> String {
         let position = |what: &What| match what {
             What::Event(number) => self.history.faces[*number].vid,
@@ -283,26 +293,26 @@ impl Check<'_> {
             _ => 0,
         };
         let passed = reading
-            .told
+            .received
             .iter()
             .position(|(_, what)| position(what) > vid)
             .unwrap_or(0);
-        let told = &reading.told[passed.saturating_sub(6)..=passed];
-        let told: Vec<String> = told
+        let received = &reading.received[passed.saturating_sub(6)..=passed];
+        let received: Vec<String> = received
             .iter()
             .map(|(at, what)| format!("{at} {what:?} ({})", position(what)))
             .collect();
         format!(
             "reading {number} of {:?} passed {vid} by: {}",
             reading.topics,
-            told.join(", ")
+            received.join(", ")
         )
     }
 
     /// What is said to be the oldest and the newest vid: nothing newer was known of before, and
     /// what is gone was due.
     fn bounds(&mut self, asked: Micros, at: Micros, first: u64, last: u64) {
-        self.found.out_of_time += usize::from(last < self.told.before(asked) || first > last + 1);
+        self.found.out_of_time += usize::from(last < self.known.before(asked) || first > last + 1);
         // By the clock of the test, which nobody sets: whatever the gateway's says, nothing is old
         // before its time.
         let gone = first.checked_sub(1).and_then(|gone| self.log.get(&gone));

@@ -12,7 +12,7 @@ pub(crate) struct Findings {
     pub(crate) lost: usize,
     /// Shown twice to one reader, or on the log twice under one id.
     pub(crate) repeated: usize,
-    /// Shown at or before a position that had been told, or a position that fell.
+    /// Shown at or before a position that had been reported, or a position that fell.
     pub(crate) reordered: usize,
     /// Not what was sent, not what others saw, at another vid than acknowledged, or of another
     /// epoch.
@@ -21,11 +21,11 @@ pub(crate) struct Findings {
     pub(crate) double_vid: usize,
     /// Events that nobody sent, or that the filter should have kept away.
     pub(crate) made_up: usize,
-    /// Gone when a reader passed it by, and not told.
-    pub(crate) gaps_not_told: usize,
-    /// Events of a told gap that were shown anyway or still there; gaps with wrong bounds or for a
+    /// Gone when a reader passed it by, and not reported.
+    pub(crate) gaps_not_reported: usize,
+    /// Events of a reported gap that were shown anyway or still there; gaps with wrong bounds or for a
     /// wrong reason.
-    pub(crate) gaps_told_falsely: usize,
+    pub(crate) gaps_reported_falsely: usize,
     /// What was acknowledged or seen before something else was sent or asked for, and yet comes
     /// after it.
     pub(crate) out_of_time: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    fn rows(&self) -> [(&'static str, usize); 15] {
+    pub(crate) fn rows(&self) -> [(&'static str, usize); 15] {
         [
             ("lost", self.lost),
             ("repeated", self.repeated),
@@ -52,8 +52,8 @@ impl Findings {
             ("changed", self.changed),
             ("double vid", self.double_vid),
             ("made up", self.made_up),
-            ("gaps never told", self.gaps_not_told),
-            ("gaps told falsely", self.gaps_told_falsely),
+            ("gaps never reported", self.gaps_not_reported),
+            ("gaps reported falsely", self.gaps_reported_falsely),
             ("out of time", self.out_of_time),
             ("split batches", self.split_batches),
             ("times that fell", self.times_fell),
@@ -81,7 +81,7 @@ impl Totals {
             history
                 .readings
                 .iter()
-                .flat_map(|r| &r.told)
+                .flat_map(|r| &r.received)
                 .filter(|(_, what)| wanted(what))
                 .count()
         };
@@ -109,10 +109,10 @@ impl fmt::Display for Report<'_> {
             ("acknowledged again", totals.again),
             ("delivered", totals.delivered),
             ("readings", totals.readings),
-            ("gaps told", totals.gaps),
+            ("gaps reported", totals.gaps),
             ("of them in mid-stream", done.gaps_in_streams as usize),
         ];
-        let faults = [
+        let errors = [
             ("restarts after SIGKILL", done.kills),
             ("restarts after SIGTERM", done.ends),
             ("resumes", done.resumes),
@@ -128,7 +128,7 @@ impl fmt::Display for Report<'_> {
         writeln!(f, "| what was done | |\n|---|---:|")?;
         for (name, count) in run
             .into_iter()
-            .chain(faults.map(|(name, count)| (name, count as usize)))
+            .chain(errors.map(|(name, count)| (name, count as usize)))
         {
             writeln!(f, "| {name:<22} | {count:>9} |")?;
         }

@@ -5,7 +5,7 @@ use crate::checker;
 use crate::common::publisher::{Ack, Draft};
 use crate::common::read::Data;
 use crate::findings::Findings;
-use crate::record::{Face, History, Micros, Rules, Start, ToldGap, What, digest};
+use crate::record::{Face, History, Micros, ReportedGap, Rules, Start, What, digest};
 
 pub(crate) const SECOND: Micros = 1_000_000;
 
@@ -38,7 +38,7 @@ pub(crate) fn face(vid: u64) -> Face {
 
 /// Event n is sent in second n, acknowledged and shown within it. There are twelve; the first six
 /// are trimmed in second 10, by when the log is to hold no more than four. Reading 0 is there all
-/// the time, reading 1 is away from second 3 to 10 and is told a gap, reading 2 wants even ones
+/// the time, reading 1 is away from second 3 to 10 and receives a gap, reading 2 wants even ones
 /// only, and reading 3 comes in second 11 for the first time. The eighth and the ninth are a batch.
 pub(crate) fn good() -> History {
     let rules = Rules {
@@ -76,8 +76,8 @@ pub(crate) fn good() -> History {
         history.begin_reading(topics, from_the_beginning);
     }
     for (reading, after) in [(0, 0), (1, 0), (2, 0)] {
-        history.told(1, reading, What::Asked);
-        history.told(
+        history.received(1, reading, What::Asked);
+        history.received(
             2,
             reading,
             What::Hello {
@@ -85,27 +85,27 @@ pub(crate) fn good() -> History {
                 last: after,
             },
         );
-        history.told(3, reading, What::CaughtUp(after));
+        history.received(3, reading, What::CaughtUp(after));
     }
     show(&mut history, 0, 1..=12);
     show(&mut history, 1, 1..=2);
-    history.told(10 * SECOND, 1, What::Asked);
-    history.told(10 * SECOND + 50, 1, What::Hello { first: 7, last: 10 });
-    history.told(10 * SECOND + 51, 1, What::Gap(Box::new(gap(2, 7, 10))));
+    history.received(10 * SECOND, 1, What::Asked);
+    history.received(10 * SECOND + 50, 1, What::Hello { first: 7, last: 10 });
+    history.received(10 * SECOND + 51, 1, What::Gap(Box::new(gap(2, 7, 10))));
     late(&mut history, 1, 7..=10, 10 * SECOND + 600);
-    history.told(10 * SECOND + 700, 1, What::CaughtUp(10));
+    history.received(10 * SECOND + 700, 1, What::CaughtUp(10));
     show(&mut history, 1, 11..=12);
     show(&mut history, 2, (2..=12).step_by(2));
-    history.told(12 * SECOND + 900, 2, What::Progress(12));
-    history.told(11 * SECOND + 700, 3, What::Asked);
-    history.told(11 * SECOND + 701, 3, What::Hello { first: 7, last: 11 });
+    history.received(12 * SECOND + 900, 2, What::Progress(12));
+    history.received(11 * SECOND + 700, 3, What::Asked);
+    history.received(11 * SECOND + 701, 3, What::Hello { first: 7, last: 11 });
     late(&mut history, 3, 7..=11, 11 * SECOND + 702);
     show(&mut history, 3, 12..=12);
     history
 }
 
-pub(crate) fn gap(requested: u64, first: u64, last: u64) -> ToldGap {
-    ToldGap {
+pub(crate) fn gap(requested: u64, first: u64, last: u64) -> ReportedGap {
+    ReportedGap {
         reason: "expired".into(),
         requested,
         first,
@@ -127,7 +127,7 @@ fn show(history: &mut History, reading: usize, vids: impl Iterator<Item = u64>) 
 fn late(history: &mut History, reading: usize, vids: impl Iterator<Item = u64>, at: Micros) {
     for vid in vids {
         let number = history.number(face(vid));
-        history.told(at, reading, What::Event(number));
+        history.received(at, reading, What::Event(number));
     }
 }
 
@@ -141,12 +141,12 @@ pub(crate) fn after(plant: impl FnOnce(&mut History)) -> Findings {
     check(&history)
 }
 
-/// What this reading was told of an event.
+/// What this reading received about an event.
 pub(crate) fn place(history: &History, reading: usize, vid: u64) -> usize {
     let is_it =
         |what: &What| matches!(what, What::Event(number) if history.faces[*number].vid == vid);
     history.readings[reading]
-        .told
+        .received
         .iter()
         .position(|(_, what)| is_it(what))
         .expect("it was shown")
@@ -154,7 +154,7 @@ pub(crate) fn place(history: &History, reading: usize, vid: u64) -> usize {
 
 pub(crate) fn forget(history: &mut History, reading: usize, vid: u64) {
     let place = place(history, reading, vid);
-    history.readings[reading].told.remove(place);
+    history.readings[reading].received.remove(place);
 }
 
 pub(crate) fn change(
@@ -166,7 +166,7 @@ pub(crate) fn change(
     let mut changed = face(vid);
     change(&mut changed);
     let (place, number) = (place(history, reading, vid), history.number(changed));
-    history.readings[reading].told[place].1 = What::Event(number);
+    history.readings[reading].received[place].1 = What::Event(number);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn an_acknowledged_event_that_nobody_ever_saw_is_lost() {
         let never = Draft::new("odd", "never");
         history.sending(12 * SECOND + 1, std::slice::from_ref(&never));
         history.acknowledged(12 * SECOND + 700, &[never], &[ack(13, "abcdef")], true);
-        history.told(12 * SECOND + 901, 0, What::Progress(13));
+        history.received(12 * SECOND + 901, 0, What::Progress(13));
     });
     assert_eq!(
         found,
@@ -227,7 +227,7 @@ fn what_is_shown_twice_is_repeated() {
             ..face(12)
         };
         let number = history.number(again);
-        history.told(13 * SECOND, 0, What::Event(number));
+        history.received(13 * SECOND, 0, What::Event(number));
     });
     assert_eq!(
         (again.repeated, again.double_vid),
@@ -240,7 +240,7 @@ fn what_is_shown_twice_is_repeated() {
 fn what_comes_after_a_later_one_or_behind_a_told_position_is_reordered() {
     let found = after(|history| {
         let (one, other) = (place(history, 0, 3), place(history, 0, 4));
-        history.readings[0].told.swap(one, other);
+        history.readings[0].received.swap(one, other);
     });
     assert_eq!(
         found,
@@ -252,7 +252,7 @@ fn what_comes_after_a_later_one_or_behind_a_told_position_is_reordered() {
     let overtaken = after(|history| {
         let place = place(history, 2, 4);
         history.readings[2]
-            .told
+            .received
             .insert(place, (4 * SECOND + 550, What::Progress(4)));
     });
     assert_eq!(
@@ -262,7 +262,7 @@ fn what_comes_after_a_later_one_or_behind_a_told_position_is_reordered() {
             ..Findings::default()
         }
     );
-    let fell = after(|history| history.told(13 * SECOND, 0, What::Progress(3)));
+    let fell = after(|history| history.received(13 * SECOND, 0, What::Progress(3)));
     assert_eq!(
         fell,
         Findings {
@@ -357,7 +357,7 @@ fn an_event_that_nobody_sent_or_wanted_is_made_up() {
         let place = place(history, 2, 4);
         let number = history.number(face(3));
         history.readings[2]
-            .told
+            .received
             .insert(place, (3 * SECOND + 600, What::Event(number)));
     });
     assert_eq!(

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::common::read::{ALL, Ask, Reader, Refused, Step};
+use crate::common::read::{ALL, Reader, Refused, Step, SubscribeParams};
+use crate::common::steps::vid_of;
 use crate::network::Network;
-use crate::record::{ToldGap, What};
+use crate::record::{ReportedGap, What};
 use crate::shared::Shared;
 
 /// A connection that yields nothing for so long is given up; the heartbeat is shorter.
@@ -42,27 +43,24 @@ pub(crate) async fn read(topics: Vec<String>, shared: Arc<Shared>, seed: u64) {
         let via = ALL[flaky.random.usize(..ALL.len())];
         let after = flaky.cursor.clone().unwrap_or_else(|| "earliest".into());
         let by_hyper = flaky.random.bool();
-        let ask = Ask {
+        let params = SubscribeParams {
             topics: topics.clone(),
             by_hyper,
-            ..Ask::after(after)
+            ..SubscribeParams::after(after)
         };
-        flaky.told(What::Asked);
+        flaky.received(What::Asked);
         flaky.is_in_stream = false;
-        match timeout(2 * IDLE, Reader::open_at(via, &flaky.network.url(), &ask)).await {
+        match timeout(
+            2 * IDLE,
+            Reader::open_at(via, &flaky.network.url(), &params),
+        )
+        .await
+        {
             Ok(Ok(mut reader)) => flaky.read_on(&mut reader).await,
             Ok(Err(refused)) => flaky.refused(&refused),
             Err(_) => {}
         }
     }
-}
-
-fn vid_of(cursor: &str) -> u64 {
-    cursor
-        .split('-')
-        .next()
-        .and_then(|vid| vid.parse().ok())
-        .expect("a cursor")
 }
 
 impl Flaky {
@@ -71,9 +69,9 @@ impl Flaky {
         self.shared.end().is_some_and(|end| position >= end)
     }
 
-    fn told(&self, what: What) {
+    fn received(&self, what: What) {
         let now = self.shared.now();
-        self.shared.history().told(now, self.reading, what);
+        self.shared.history().received(now, self.reading, what);
     }
 
     /// Anything but a gateway that is away or going.
@@ -100,7 +98,7 @@ impl Flaky {
         // that it missed.
         let reading = &history.readings[self.reading];
         let was_told_nothing =
-            self.cursor.is_none() && reading.from_the_beginning && !reading.told.is_empty();
+            self.cursor.is_none() && reading.from_the_beginning && !reading.received.is_empty();
         if was_told_nothing || (self.cursor.is_some() && self.random.u8(..) < 12) {
             self.reading = history.begin_reading(topics, false);
             self.cursor = None;
@@ -167,7 +165,7 @@ impl Flaky {
         match step {
             Step::Hello { epoch, first, last } => {
                 history.epochs.insert(epoch);
-                history.told(now, self.reading, What::Hello { first, last });
+                history.received(now, self.reading, What::Hello { first, last });
             }
             Step::Event(seen, cursor) => {
                 assert_eq!(seen.vid, vid_of(&cursor));
@@ -175,16 +173,16 @@ impl Flaky {
                 self.cursor = Some(cursor);
             }
             Step::CaughtUp(cursor) => {
-                history.told(now, self.reading, What::CaughtUp(vid_of(&cursor)));
+                history.received(now, self.reading, What::CaughtUp(vid_of(&cursor)));
                 self.cursor = Some(cursor);
             }
             Step::Progress(cursor) => {
-                history.told(now, self.reading, What::Progress(vid_of(&cursor)));
+                history.received(now, self.reading, What::Progress(vid_of(&cursor)));
                 self.cursor = Some(cursor);
             }
             Step::Gap(gap) => {
                 let requested = vid_of(&gap.requested);
-                let gap = ToldGap {
+                let gap = ReportedGap {
                     reason: gap.reason,
                     requested,
                     first: gap.first,
@@ -192,7 +190,7 @@ impl Flaky {
                 };
                 history.done.gaps += 1;
                 history.done.gaps_in_streams += u32::from(self.is_in_stream);
-                history.told(now, self.reading, What::Gap(Box::new(gap)));
+                history.received(now, self.reading, What::Gap(Box::new(gap)));
             }
             Step::Closing => {}
         }

@@ -1,4 +1,4 @@
-//! What publishers sent and were told, and what readers saw, each with the time of one monotonic
+//! What publishers sent and were answered, and what readers saw, each with the time of one monotonic
 //! clock.
 
 use std::collections::{BTreeSet, HashMap};
@@ -37,7 +37,7 @@ pub(crate) struct Face {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ToldGap {
+pub(crate) struct ReportedGap {
     pub(crate) reason: String,
     pub(crate) requested: u64,
     pub(crate) first: u64,
@@ -56,10 +56,10 @@ pub(crate) enum What {
     Event(usize),
     CaughtUp(u64),
     Progress(u64),
-    Gap(Box<ToldGap>),
+    Gap(Box<ReportedGap>),
 }
 
-/// What one reader was told, over all of its subscriptions: each resumes where the one before it
+/// What one reader received, over all of its subscriptions: each resumes where the one before it
 /// ended.
 #[derive(Clone, Default)]
 pub(crate) struct Reading {
@@ -67,7 +67,7 @@ pub(crate) struct Reading {
     pub(crate) topics: Vec<String>,
     /// It began while the log was empty; else at the earliest event that was retained.
     pub(crate) from_the_beginning: bool,
-    pub(crate) told: Vec<(Micros, What)>,
+    pub(crate) received: Vec<(Micros, What)>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -77,7 +77,7 @@ pub(crate) struct Rules {
 }
 
 /// A start of the gateway. From then on its clock is the one that measures durations; of the time
-/// of day it knows what it was told at its start.
+/// of day it knows what the system said at its start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start {
     pub(crate) at: Micros,
@@ -106,7 +106,7 @@ pub(crate) struct Done {
     /// Clients that asked for old events and hung up.
     pub(crate) hang_ups: u32,
     pub(crate) gaps: u32,
-    /// Gaps that were told on a stream which had been served before, not at its start.
+    /// Gaps that were reported on a stream which had been served before, not at its start.
     pub(crate) gaps_in_streams: u32,
 }
 
@@ -201,13 +201,13 @@ impl History {
         self.readings.push(Reading {
             topics: topics.to_vec(),
             from_the_beginning,
-            told: Vec::new(),
+            received: Vec::new(),
         });
         self.readings.len() - 1
     }
 
-    pub(crate) fn told(&mut self, at: Micros, reading: usize, what: What) {
-        self.readings[reading].told.push((at, what));
+    pub(crate) fn received(&mut self, at: Micros, reading: usize, what: What) {
+        self.readings[reading].received.push((at, what));
     }
 
     pub(crate) fn saw(&mut self, at: Micros, reading: usize, seen: Seen) {
@@ -220,7 +220,7 @@ impl History {
             digest,
         };
         let number = self.number(face);
-        self.told(at, reading, What::Event(number));
+        self.received(at, reading, What::Event(number));
     }
 
     pub(crate) fn number(&mut self, face: Face) -> usize {
@@ -231,20 +231,20 @@ impl History {
     }
 
     /// The most that the bus's time can have been at this moment. It never falls, so what an
-    /// earlier start was told counts on.
+    /// earlier start was given counts on.
     pub(crate) fn latest_time_ms(&self, at: Micros) -> i64 {
         let before = self.starts.iter().take_while(|start| start.at <= at);
         let most = before.filter_map(|start| start.offset_ms).max();
         most.map_or(i64::MAX, |offset| self.began_ms + millis(at) + offset)
     }
 
-    /// The least that the bus's time can have been for an event that was sent and told of at these
+    /// The least that the bus's time can have been for an event that was sent and first heard of at these
     /// moments.
-    pub(crate) fn earliest_time_ms(&self, sent: Micros, told: Micros) -> i64 {
+    pub(crate) fn earliest_time_ms(&self, sent: Micros, known: Micros) -> i64 {
         let ends = self.starts.iter().skip(1).map(|next| next.at);
         let runs = self.starts.iter().zip(ends.chain([Micros::MAX]));
         let offsets = runs
-            .filter(|(start, end)| start.at <= told && sent <= *end)
+            .filter(|(start, end)| start.at <= known && sent <= *end)
             .map(|(start, _)| start.offset_ms);
         // With a clock that was set back by years nothing is known but that times never fall.
         let least = offsets.min().flatten();

@@ -27,7 +27,7 @@ struct Writer {
     shared: Arc<Shared>,
 }
 
-/// Publishes until it is told to stop; returns when everything is acknowledged.
+/// Publishes until it is stopped; returns when everything is acknowledged.
 pub(crate) async fn write(name: String, way: Way, shared: Arc<Shared>, seed: u64) {
     let network = Network::before(shared.gateway).await;
     let publisher = Publisher::new(way, &network.url());
@@ -69,7 +69,7 @@ impl Writer {
         } else {
             self.random.usize(..300)
         };
-        // What is sent tells of its id, so that no two events look alike.
+        // The data names its id, so that no two events look alike.
         Draft {
             data: format!("[\"{id}\",\"{}\"]", "x".repeat(bytes)),
             ..Draft::new(topic, id)
@@ -79,19 +79,19 @@ impl Writer {
     async fn publish(&mut self, mut drafts: &[Draft]) {
         let is_batch = matches!(self.way, Way::Events | Way::Publish);
         while !drafts.is_empty() {
-            let (fault, after) = (
+            let (error, after) = (
                 self.random.u8(..),
                 Duration::from_micros(self.random.u64(..6000)),
             );
             let breaking = async {
                 tokio::time::sleep(after).await;
-                match fault {
+                match error {
                     0..=4 => self.network.cut().await,
                     5 => self.network.silence(),
                     _ => return,
                 }
                 let mut history = self.shared.history();
-                if fault == 5 {
+                if error == 5 {
                     history.done.silences += 1;
                 } else {
                     history.done.cuts += 1;
@@ -109,10 +109,10 @@ impl Writer {
                 now,
                 drafts,
                 &outcome.acks,
-                is_batch && outcome.fault.is_none(),
+                is_batch && outcome.error.is_none(),
             );
             drafts = &drafts[outcome.acks.len()..];
-            if outcome.fault.is_some() {
+            if outcome.error.is_some() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }

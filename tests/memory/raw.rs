@@ -130,6 +130,6 @@ pub async fn grpc_status(response: Response<RecvStream>) -> i32 {
         let piece = piece.expect("data");
         let _ = body.flow_control().release_capacity(piece.len());
     }
-    let trailers = body.trailers().await.expect("no fault");
+    let trailers = body.trailers().await.expect("no error");
     status(&trailers.expect("trailers")).expect("a status")
 }

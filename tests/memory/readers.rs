@@ -11,7 +11,7 @@ use vidette::proto::{NewEvent, PublishRequest, SubscribeRequest};
 
 use crate::common::gateway::{Gateway, PATIENCE};
 use crate::common::grpc;
-use crate::common::read::{Ask, Reader, Via};
+use crate::common::read::{Reader, SubscribeParams, Transport};
 use crate::raw::{
     BUDGET, MIB, call, connect_h2, framed, gateway, get, peak_bytes, send, until_all_is_given_back,
     used_bytes,
@@ -44,7 +44,7 @@ async fn publish_large(gateway: &Gateway, topics: std::ops::Range<usize>) {
 
 const SNAPSHOT: &str = "/v1/poll?snapshot=true&wait=0";
 
-async fn ask(requests: &SendRequest<Bytes>, gateway: &Gateway, path: &str) -> ResponseFuture {
+async fn params(requests: &SendRequest<Bytes>, gateway: &Gateway, path: &str) -> ResponseFuture {
     send(requests, get(gateway, path), true).await.0
 }
 
@@ -60,7 +60,7 @@ async fn until_reset(response: &mut Response<RecvStream>) -> Option<Reason> {
         loop {
             match body.data().await {
                 Some(Ok(_)) => {} // and nothing is given back
-                Some(Err(fault)) => return fault.reason(),
+                Some(Err(error)) => return error.reason(),
                 None => return None,
             }
         }
@@ -75,7 +75,7 @@ async fn snapshots_that_nobody_takes_over_http2_stay_within_the_budget() {
     let requests = connect_h2(&gateway, 0).await;
     let (mut held, mut refused) = (Vec::new(), 0);
     for _ in 0..200 {
-        let response = head(ask(&requests, &gateway, SNAPSHOT).await).await;
+        let response = head(params(&requests, &gateway, SNAPSHOT).await).await;
         match response.status().as_u16() {
             200 => held.push(response),
             503 => refused += 1,
@@ -102,16 +102,16 @@ async fn a_stream_that_takes_nothing_is_reset_and_its_neighbours_are_not() {
         let stalling = connect_h2(&gateway, window_bytes).await;
         let mut stalled = Vec::new();
         for path in [SNAPSHOT, "/v1/sse?after=0", "/v1/poll?after=0&limit=1"] {
-            stalled.push(head(ask(&stalling, &gateway, path).await).await);
+            stalled.push(head(params(&stalling, &gateway, path).await).await);
         }
-        let neighbour = ask(&stalling, &gateway, "/v1/poll?topic=neighbour&wait=20").await;
+        let neighbour = params(&stalling, &gateway, "/v1/poll?topic=neighbour&wait=20").await;
         for response in &mut stalled {
             assert_eq!(response.status(), 200);
             assert_eq!(until_reset(response).await, Some(Reason::CANCEL));
         }
         gateway.publish_numbers("neighbour", 1).await;
         assert_eq!(head(neighbour).await.status(), 200, "{window_bytes}");
-        let later = ask(&stalling, &gateway, "/healthz").await;
+        let later = params(&stalling, &gateway, "/healthz").await;
         assert_eq!(head(later).await.status(), 200, "{window_bytes}");
         drop(requests);
     }
@@ -139,9 +139,13 @@ async fn subscribe(
 #[tokio::test]
 async fn subscriptions_that_take_nothing_stay_within_the_budget_and_live_readers_live() {
     let gateway = gateway(PATIENT);
-    let mut live = Reader::open(Via::Sse, &gateway, &Ask::default().topic("live"))
-        .await
-        .expect("open");
+    let mut live = Reader::open(
+        Transport::Sse,
+        &gateway,
+        &SubscribeParams::default().topic("live"),
+    )
+    .await
+    .expect("open");
     // Enough for the greeting, so that the first event is what does not pass.
     let requests = connect_h2(&gateway, 2000).await;
     let mut held = Vec::new();
@@ -195,8 +199,10 @@ async fn readers_that_waited_for_memory_read_on() {
     for topic in 0..100 {
         held.push(head(subscribe(&requests, &gateway, topic).await).await);
     }
-    let ask = Ask::after("0").topic("large.*");
-    let mut reader = Reader::open(Via::Sse, &gateway, &ask).await.expect("open");
+    let params = SubscribeParams::after("0").topic("large.*");
+    let mut reader = Reader::open(Transport::Sse, &gateway, &params)
+        .await
+        .expect("open");
     let read_all = async {
         // The others are cut meanwhile.
         for topic in 0..100 {

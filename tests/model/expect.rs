@@ -4,6 +4,7 @@
 //! never in one before that of the last step. A long-poll is answered in the present state.
 
 use crate::common::read::{Gap, Seen, Step};
+use crate::common::steps::vid_of;
 use crate::log::{Log, Place, Start, State, matches};
 
 pub struct Expect {
@@ -18,9 +19,9 @@ pub struct Expect {
     fresh: bool,
     live: bool,
     hello: bool,
-    /// The gap that has to be told first.
+    /// The gap that has to be reported first.
     gap: Option<Gap>,
-    /// The last cursor that was told.
+    /// The last cursor that was sent.
     pub cursor: Option<String>,
 }
 
@@ -85,7 +86,7 @@ impl Expect {
                 },
             ),
             _ if self.hello => Err("it is not the hello".into()),
-            Step::Gap(gap) => self.told_gap(log, gap),
+            Step::Gap(gap) => self.reported_gap(log, gap),
             _ if self.gap.is_some() => Err(format!("it is not the gap {:?}", self.gap)),
             Step::Event(seen, cursor) => self.event(log, seen, cursor),
             Step::CaughtUp(cursor) => self.position(log, cursor, true),
@@ -109,13 +110,13 @@ impl Expect {
         )
     }
 
-    fn hello(&mut self, log: &Log, epoch: &str, told: State) -> Checked {
+    fn hello(&mut self, log: &Log, epoch: &str, reported: State) -> Checked {
         if !self.hello || epoch != log.epoch {
             return Err("it is another log, or there was a hello already".into());
         }
         // It is made when the stream is first read from, which may be a little later than the
         // request was taken.
-        self.state = self.find(log, |state| *state == told, "the log was not so")?;
+        self.state = self.find(log, |state| *state == reported, "the log was not so")?;
         self.hello = false;
         Ok(())
     }
@@ -155,9 +156,9 @@ impl Expect {
             return Err("that cursor lies behind".into());
         }
         if is_end && self.live {
-            return Err("the live end was told already".into());
+            return Err("the live end was reported already".into());
         }
-        let may_be_told = |state: &State| {
+        let may_be_sent = |state: &State| {
             (if is_end {
                 vid == state.last
             } else {
@@ -166,7 +167,7 @@ impl Expect {
         };
         self.state = self.find(
             log,
-            may_be_told,
+            may_be_sent,
             "something was left out, or the log does not end there",
         )?;
         self.live |= is_end;
@@ -194,7 +195,7 @@ impl Expect {
         log.missed(self.patterns, position, through).is_none()
     }
 
-    fn told_gap(&mut self, log: &Log, gap: &Gap) -> Checked {
+    fn reported_gap(&mut self, log: &Log, gap: &Gap) -> Checked {
         if let Some(expected) = self.gap.take() {
             self.live = false;
             return if expected == *gap {
@@ -210,7 +211,7 @@ impl Expect {
         {
             return Err("only events of this log can be gone by now".into());
         }
-        let may_be_told = |state: &State| {
+        let may_be_sent = |state: &State| {
             (gap.first, gap.last) == (state.first, state.last)
                 && requested >= self.position
                 && requested + 1 < gap.first
@@ -218,7 +219,7 @@ impl Expect {
         };
         self.state = self.find(
             log,
-            may_be_told,
+            may_be_sent,
             "nothing is gone, or something else, or what is still there was left out",
         )?;
         (self.position, self.snapshot_through, self.fresh, self.live) =
@@ -246,21 +247,13 @@ impl Expect {
 
     /// A long-poll's answer has this cursor; one that has not come to the end is no live end.
     pub fn answered(&mut self, log: &Log, cursor: &str) -> Checked {
-        let told = self.position(log, cursor, false);
+        let checked = self.position(log, cursor, false);
         self.live &= self.position == log.now().last;
-        told.map_err(|why| {
+        checked.map_err(|why| {
             format!(
                 "the answer's cursor {cursor}: {why}. {}",
                 self.describe(log)
             )
         })
     }
-}
-
-fn vid_of(cursor: &str) -> u64 {
-    cursor
-        .split('-')
-        .next()
-        .and_then(|vid| vid.parse().ok())
-        .unwrap_or(u64::MAX)
 }

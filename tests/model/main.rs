@@ -21,7 +21,7 @@ use std::sync::Once;
 
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
-use run::Kind;
+use common::engines::{EngineUnderTest, MEMORY, SQLITE};
 
 /// Scripts for each engine, unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 30;
@@ -30,15 +30,15 @@ const MAX_SHRINK_MS: u32 = 120_000;
 
 #[test]
 fn the_gateway_on_sqlite_does_as_a_plain_list_does() {
-    check(Kind::Sqlite);
+    check(SQLITE);
 }
 
 #[test]
 fn the_gateway_on_memory_does_as_a_plain_list_does() {
-    check(Kind::Memory);
+    check(MEMORY);
 }
 
-fn check(kind: Kind) {
+fn check(engine: EngineUnderTest) {
     quiet_tasks();
     let mut config = Config {
         failure_persistence: None,
@@ -49,11 +49,13 @@ fn check(kind: Kind) {
         config.cases = CASES;
     }
     let tried = TestRunner::new(config).run(&script::scripts(1..40), |script| {
-        run::run(kind, &script).map_err(TestCaseError::fail)
+        run::run(engine, &script).map_err(TestCaseError::fail)
     });
     match tried {
         Ok(()) => {}
-        Err(TestError::Fail(why, script)) => panic!("{why}\n\non {kind:?} after\n{script:?}"),
+        Err(TestError::Fail(why, script)) => {
+            panic!("{why}\n\non {} after\n{script:?}", engine.name)
+        }
         Err(TestError::Abort(why)) => panic!("no scripts: {why}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::read::{Ask, Reader, Refused, Step, Via};
+use crate::common::read::{Reader, Refused, Step, SubscribeParams, Transport};
 use crate::expect::Expect;
 use crate::log::{Log, Start};
 use crate::script::FILTERS;
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// What is asked for.
 #[derive(Clone)]
 pub struct Request {
-    pub via: Via,
+    pub via: Transport,
     pub filter: usize,
     pub start: Start,
     pub fail_on_gap: bool,
@@ -31,29 +31,29 @@ pub struct Reading {
 
 impl Request {
     pub async fn open(&self, url: &str) -> Result<Reader, Refused> {
-        let mut ask = Ask {
+        let mut params = SubscribeParams {
             topics: FILTERS[self.filter]
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
             fail_on_gap: self.fail_on_gap,
             limit: self.limit,
-            ..Ask::default()
+            ..SubscribeParams::default()
         };
         match &self.start {
-            Start::Latest => ask.after = Some("latest".into()),
-            Start::Earliest => ask.after = Some("earliest".into()),
-            Start::Snapshot => ask.snapshot = true,
+            Start::Latest => params.after = Some("latest".into()),
+            Start::Earliest => params.after = Some("earliest".into()),
+            Start::Snapshot => params.snapshot = true,
             Start::Since(ms) => {
-                ask.since = Some(
+                params.since = Some(
                     jiff::Timestamp::from_millisecond(*ms)
                         .expect("a time")
                         .to_string(),
                 );
             }
-            Start::After(cursor) => ask.after = Some(cursor.clone()),
+            Start::After(cursor) => params.after = Some(cursor.clone()),
         }
-        tokio::time::timeout(PATIENCE, Reader::open_at(self.via, url, &ask))
+        tokio::time::timeout(PATIENCE, Reader::open_at(self.via, url, &params))
             .await
             .expect("an answer in time")
     }
@@ -69,7 +69,7 @@ impl Reading {
         let expect = Expect::new(log, FILTERS[request.filter], &request.start);
         let expected = expect.gap().filter(|_| request.fail_on_gap);
         match (opened, expected) {
-            (Err(Refused::Gap(told)), Some(gap)) if told == *gap => Ok(None),
+            (Err(Refused::Gap(reported)), Some(gap)) if reported == *gap => Ok(None),
             (Ok(reader), None) => {
                 let Request {
                     fail_on_gap, limit, ..
@@ -125,7 +125,7 @@ impl Reading {
                 .await
                 .map_err(|_| "a poll hangs")?;
             match (answer, self.expect.gap().filter(|_| self.fail_on_gap)) {
-                (Err(Refused::Gap(told)), Some(gap)) if told == *gap => {
+                (Err(Refused::Gap(reported)), Some(gap)) if reported == *gap => {
                     self.has_ended = true;
                     return Ok(());
                 }
@@ -201,7 +201,7 @@ impl Reading {
             Ok(Some(Step::Gap(gap))) if self.fail_on_gap => {
                 // Only SSE has no other way to say it.
                 let Reader::Sse(reader) = &mut self.reader else {
-                    return Err(format!("told on: {gap:?}"));
+                    return Err(format!("a gap although it was to fail: {gap:?}"));
                 };
                 self.has_ended = true;
                 let end = tokio::time::timeout(PATIENCE, reader.next()).await;
@@ -221,7 +221,7 @@ impl Reading {
             }
             // How gRPC ends after its closing word.
             Err(Refused::Unavailable(_)) if matches!(self.reader, Reader::Grpc(_)) => Ok(None),
-            Err(fault) => Err(format!("{fault:?}. {}", self.expect.describe(log))),
+            Err(error) => Err(format!("{error:?}. {}", self.expect.describe(log))),
         }
     }
 }

@@ -1,41 +1,24 @@
 //! A script, done to a gateway and to the list.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use vidette::engine::{Engine, MemoryEngine, Retention, SqliteEngine};
+use vidette::engine::Retention;
 
-use crate::common::own::{Own, Setup};
-use crate::common::read::{ALL, Via};
+use crate::common::engines::EngineUnderTest;
+use crate::common::in_process::{InProcessGateway, Setup};
+use crate::common::read::{ALL, Transport};
 use crate::log::{Log, Start, State};
 use crate::publisher::{after_ms, now_ms, publish};
 use crate::reading::{Reading, Request};
 use crate::script::{Command, Door, Draft, From, NAMES, Open, Script, Trim};
 
-const DEDUPE_WINDOW: Duration = Duration::from_secs(120);
 const SETUP: Setup = Setup {
     heartbeat: Duration::from_millis(25),
     max_age: Duration::from_secs(3600),
 };
 /// How long a script may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Memory,
-    Sqlite,
-}
-
-impl Kind {
-    fn open(self, folder: &Path) -> Arc<dyn Engine> {
-        match self {
-            Kind::Memory => Arc::new(MemoryEngine::new(DEDUPE_WINDOW)),
-            Kind::Sqlite => Arc::new(SqliteEngine::open(folder, DEDUPE_WINDOW).expect("an engine")),
-        }
-    }
-}
 
 /// A subscription's name: what is open there, or how it can be resumed.
 #[derive(Default)]
@@ -46,8 +29,8 @@ struct Slot {
 }
 
 struct Run {
-    kind: Kind,
-    own: Option<Own>,
+    engine: EngineUnderTest,
+    own: Option<InProcessGateway>,
     log: Log,
     slots: [Slot; NAMES.len()],
     /// A time before each publish, and after those before it.
@@ -58,7 +41,7 @@ struct Run {
 type Done = Result<(), String>;
 
 /// What went wrong, and at which command.
-pub fn run(kind: Kind, script: &Script) -> Done {
+pub fn run(engine: EngineUnderTest, script: &Script) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -66,7 +49,7 @@ pub fn run(kind: Kind, script: &Script) -> Done {
     let runtime = runtime.expect("a runtime");
     let done = runtime.block_on(async {
         let script = script.clone();
-        let done = tokio::spawn(async move { Run::start(kind).await.all(&script).await });
+        let done = tokio::spawn(async move { Run::start(engine).await.all(&script).await });
         let stop = done.abort_handle();
         match tokio::time::timeout(PATIENCE, done).await {
             Ok(Ok(done)) => done,
@@ -81,8 +64,8 @@ pub fn run(kind: Kind, script: &Script) -> Done {
     done
 }
 
-fn message(fault: tokio::task::JoinError) -> String {
-    let Ok(payload) = fault.try_into_panic() else {
+fn message(error: tokio::task::JoinError) -> String {
+    let Ok(payload) = error.try_into_panic() else {
         return "it was cancelled".into();
     };
     let text = payload.downcast_ref::<String>().cloned();
@@ -91,11 +74,11 @@ fn message(fault: tokio::task::JoinError) -> String {
 }
 
 impl Run {
-    async fn start(kind: Kind) -> Self {
-        let own = Own::start(Arc::new(move |folder: &Path| kind.open(folder)), SETUP).await;
+    async fn start(engine: EngineUnderTest) -> Self {
+        let own = InProcessGateway::start(engine.opener(), SETUP).await;
         let log = Log::new(own.bus.epoch().to_string());
         Run {
-            kind,
+            engine,
             own: Some(own),
             log,
             slots: Default::default(),
@@ -115,7 +98,7 @@ impl Run {
             .map_err(|why| format!("at the end: {why}"))
     }
 
-    fn own(&self) -> &Own {
+    fn own(&self) -> &InProcessGateway {
         self.own.as_ref().expect("a gateway")
     }
 
@@ -144,9 +127,9 @@ impl Run {
                         dedupe_window,
                     })
                     .await;
-                trimmed.map_err(|fault| fault.to_string())
+                trimmed.map_err(|error| error.to_string())
             }
-            Command::Crash(drafts, moments) if self.kind == Kind::Sqlite => {
+            Command::Crash(drafts, moments) if self.engine.is_durable => {
                 self.crash(drafts, *moments).await
             }
             Command::Restart | Command::Crash(..) => self.restart().await,
@@ -217,7 +200,7 @@ impl Run {
         };
         let (own, read) = tokio::join!(own.restart(), reading);
         self.close_all();
-        if self.kind == Kind::Memory {
+        if !self.engine.is_durable {
             self.log = Log::new(own.bus.epoch().to_string());
             self.marks.clear();
         }
@@ -324,7 +307,7 @@ impl Run {
         Ok(())
     }
 
-    async fn resume(&mut self, name: usize, via: Via) -> Done {
+    async fn resume(&mut self, name: usize, via: Transport) -> Done {
         let Slot { filter, cursor, .. } = &self.slots[name];
         let Some(cursor) = cursor.clone() else {
             return Ok(());
@@ -338,7 +321,7 @@ impl Run {
             limit: None,
         };
         self.open_at(name, request).await?;
-        // Until it is told another one, a client keeps the cursor that it has.
+        // Until it receives another one, a client keeps the cursor that it has.
         self.slots[name].cursor.get_or_insert(cursor);
         Ok(())
     }

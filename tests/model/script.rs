@@ -5,7 +5,7 @@ use std::fmt;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::common::read::{ALL, Via};
+use crate::common::read::{ALL, Transport};
 
 pub const TOPICS: [&str; 6] = ["a", "a.1", "a.2", "b.1", "b.1.x", "text.t"];
 pub const FILTERS: [&[&str]; 7] = [
@@ -66,7 +66,7 @@ pub enum From {
 #[derive(Clone)]
 pub struct Open {
     pub name: usize,
-    pub via: Via,
+    pub via: Transport,
     pub filter: usize,
     pub from: From,
     pub fail_on_gap: bool,
@@ -90,7 +90,7 @@ pub enum Command {
     OpenAhead(Open, u64, Vec<Draft>),
     /// Reads so many steps, or to the end.
     Read(usize, Option<usize>),
-    Resume(usize, Via),
+    Resume(usize, Transport),
 }
 
 /// A whole script.

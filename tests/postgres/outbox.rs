@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::common::gateway::{Gateway, PATIENCE, Setup};
-use crate::common::read::{Ask, Data, Seen, Via, read_all};
+use crate::common::read::{Data, Seen, SubscribeParams, Transport, read_all};
 use crate::database::Database;
 
 /// What `vidette source postgres init --print` prints.
@@ -76,7 +76,7 @@ pub(crate) async fn until_events(gateway: &Gateway, count: u64) -> Vec<Seen> {
 
 /// All events but the gateway's own.
 pub(crate) async fn events(gateway: &Gateway) -> Vec<Seen> {
-    read_all(Via::Poll, gateway, &Ask::earliest()).await
+    read_all(Transport::Poll, gateway, &SubscribeParams::earliest()).await
 }
 
 pub(crate) async fn dead_letters(gateway: &Gateway) -> Vec<Value> {

@@ -73,18 +73,23 @@ impl ColdBlocks {
         generation: u64,
         request: ReadRequest,
     ) -> Result<Page> {
+        // A filter of a few topics is found by the engine's index, without reading the rest.
         let number = request.after / BLOCK_VIDS;
         if !request.filter.is_broad() || (number + 1) * BLOCK_VIDS > request.through {
             return engine.read(request).await;
         }
+
         let key = BlockKey { generation, number };
         let block = match self.0.get(&key) {
             Some(block) => block,
             None => self.load(engine, key).await?,
         };
+        // Its events are so large that the block ends early.
         if block.through <= request.after {
-            return engine.read(request).await; // its events are so large that the block ends early
+            return engine.read(request).await;
         }
+
+        // Asked now: trimming may have gone on since the block was read.
         let first = engine.state().bounds.first;
         Ok(Page::fill(
             block.events.iter(),
@@ -102,6 +107,7 @@ impl ColdBlocks {
 
     /// Loads a block, or waits for another one who does.
     async fn load(&self, engine: &Arc<dyn Engine>, key: BlockKey) -> Result<Block> {
+        // A task of its own, which goes on while its reader stands still and ends with it.
         let (blocks, engine) = (self.0.clone(), engine.clone());
         let loading = tokio::spawn(async move {
             blocks

@@ -51,6 +51,7 @@ impl Ring {
             recent.bytes += event.size_bytes();
             recent.events.push_back(event.clone());
         }
+        // The newest event stays, however large it is.
         while recent.events.len() > limits::RING_EVENTS
             || (recent.bytes > limits::RING_BYTES && recent.events.len() > 1)
         {
@@ -64,6 +65,7 @@ impl Ring {
         while recent.events.front().is_some_and(|e| e.vid < first) {
             recent.drop_oldest();
         }
+        // Also where vids before `first` hold no event.
         recent.base = recent.base.max(first.saturating_sub(1));
     }
 
@@ -78,8 +80,8 @@ impl Ring {
         *self.change() = RecentEvents::empty(generation, last);
     }
 
-    /// Puts the events before its base into the ring: all with `base < vid <= through`. Not if it has
-    /// moved on meanwhile.
+    /// Puts the events before its base into the ring: all with `base < vid <= through`. Not if it
+    /// has moved on meanwhile.
     pub(super) fn warm(&self, generation: u64, events: Vec<Arc<Event>>, base: Vid, through: Vid) {
         let mut recent = self.change();
         if (recent.generation, recent.base, recent.events.len()) != (generation, through, 0) {
@@ -93,16 +95,16 @@ impl Ring {
     /// A page, or none when the ring no longer reaches back to where it begins.
     pub(super) fn read(&self, generation: u64, request: &ReadRequest) -> Option<Page> {
         let (mut page, mut left) = (self.read_part(generation, request)?, request.budget);
+        // Events before this index have been subtracted from the budget.
         let mut fresh = 0;
         while page.through < request.through {
-            let bytes = page.events[fresh..].iter().map(|event| event.size_bytes());
-            left.bytes = left.bytes.saturating_sub(bytes.sum());
-            left.events -= page.events.len() - fresh;
-            left.scan = left.scan.saturating_sub(SCANNED_AT_ONCE);
-            if left.bytes == 0 || left.events == 0 || left.scan == 0 {
+            left = left.without(&page.events[fresh..]);
+            if left.is_used_up() {
                 break;
             }
             fresh = page.events.len();
+
+            // The lock was given back: publishers have had their turn.
             let rest = ReadRequest {
                 after: page.through,
                 budget: left,
@@ -131,6 +133,22 @@ impl Ring {
         let recent = self.recent();
         let reaches_back = recent.generation == generation && request.after >= recent.base;
         reaches_back.then(|| recent.read(&part))
+    }
+}
+
+impl PageBudget {
+    /// What is left after a part of a page with these events.
+    fn without(self, events: &[Arc<Event>]) -> Self {
+        let bytes: usize = events.iter().map(|event| event.size_bytes()).sum();
+        PageBudget {
+            events: self.events - events.len(),
+            bytes: self.bytes.saturating_sub(bytes),
+            scan: self.scan.saturating_sub(SCANNED_AT_ONCE),
+        }
+    }
+
+    fn is_used_up(self) -> bool {
+        self.bytes == 0 || self.events == 0 || self.scan == 0
     }
 }
 

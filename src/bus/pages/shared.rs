@@ -1,7 +1,7 @@
 //! Pages that many readers have in common, as most are at the same position.
 //!
-//! Invariant: shared pages are bounded by bytes, and none outlives a trimming or a reset of the log: a
-//! reader sees the same gaps with and without them.
+//! Invariant: shared pages are bounded by bytes, and none outlives a trimming or a reset of the
+//! log: a reader sees the same gaps with and without them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,6 +89,7 @@ impl SharedPages {
     }
 
     pub(super) fn get(&self, key: PageKey) -> Option<SharedPage> {
+        // A full page is the same whatever has come behind it since.
         let full = PageKey {
             through: Vid::MAX,
             ..key
@@ -97,6 +98,7 @@ impl SharedPages {
     }
 
     pub(super) fn put(&self, key: PageKey, page: &SharedPage) {
+        // Cut by its budget, so it is good for whoever is at this position later, too.
         let is_full = page.through < key.through;
         let through = if is_full { Vid::MAX } else { key.through };
         self.pages.insert(PageKey { through, ..key }, page.clone());
@@ -104,6 +106,7 @@ impl SharedPages {
 
     /// After a trimming or a reset: what was read before is not to be found any more.
     pub(super) fn forget_all(&self) {
+        // First: who has made a key before this puts a page where nobody looks any more.
         self.era.fetch_add(1, Ordering::SeqCst);
         self.pages.clear();
     }

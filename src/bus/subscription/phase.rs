@@ -53,11 +53,13 @@ impl Phase {
     /// What is yielded next before anything is read; it is not asked for twice.
     pub(super) fn next_opening(&mut self) -> Opening {
         match std::mem::replace(&mut self.stage, Stage::Reading) {
+            // The gap comes with the next call.
             Stage::Hello(gap) => {
                 self.stage = gap.map_or(Stage::Reading, Stage::Gap);
                 Opening::Hello
             }
             Stage::Gap(gap) => Opening::Gap(gap),
+            // Nothing is due, and nothing has changed.
             read_or_ended => {
                 self.stage = read_or_ended;
                 Opening::Done
@@ -91,6 +93,7 @@ impl Phase {
 
     /// A page has been read, up to the visible end of the log or not.
     pub(super) fn has_read(&mut self, to_the_end: bool) {
+        // Live stays live as long as each page reaches the end.
         if !(to_the_end && self.is_live()) {
             self.mode = ReadMode::CatchingUp;
         }

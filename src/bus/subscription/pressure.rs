@@ -26,8 +26,8 @@ impl Subscription {
         self.try_pay_for_page().is_none()
     }
 
-    /// Reads a page that is not in memory, or waits until there is memory for one. None when nothing
-    /// in it matched, or when memory was waited for.
+    /// Reads a page that is not in memory, or waits until there is memory for one. None when
+    /// nothing in it matched, or when memory was waited for.
     pub(super) async fn read_when_there_is_memory(&mut self) -> Result<Option<Step>> {
         if let Some(_paid) = self.pay_for_page().await {
             return self.read_page(limits::PAGE_BYTES).await;
@@ -42,8 +42,8 @@ impl Subscription {
         Ok(step)
     }
 
-    /// What a page may take, while it is read; none when there is not so much. It is not counted as a
-    /// page that is held: many who read are no reason to refuse others.
+    /// What a page may take, while it is read; none when there is not so much. It is not counted as
+    /// a page that is held: many who read are no reason to refuse others.
     fn try_pay_for_page(&self) -> Option<Reservation> {
         let memory = self.memory();
         let reading = memory.reserve(MemoryKind::Answer, limits::PAGE_BYTES).ok();
@@ -55,6 +55,7 @@ impl Subscription {
         if let Some(paid) = self.try_pay_for_page() {
             return Some(paid);
         }
+        // Those who read now give theirs back within milliseconds, mostly.
         let _ = timeout(limits::PAGE_MEMORY_WAIT, self.memory().until_pages_fit()).await;
         self.try_pay_for_page()
     }

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::sleep;
+
 use super::Subscription;
 use super::pressure::is_over;
 use crate::bus::batch::Batch;
@@ -38,14 +40,19 @@ impl Subscription {
     /// nothing to read.
     fn try_read_cached(&mut self) -> Result<Cached> {
         let tail = self.bus.0.tail();
+        // Which events are the newest of their topic is known only to the log.
         if self.is_in_snapshot() {
             return Ok(Cached::Miss);
         }
+
+        // The marks say that nothing before the tail matches: that is all most wake-ups take.
         let after = self.begin(tail);
         if after >= tail {
             self.skip_to(tail);
             return Ok(Cached::Read(None));
         }
+
+        // A page that does not reach the tail is one of several, and those are spaced.
         let request = self.request(after, tail, limits::PAGE_BYTES);
         let page = self.bus.0.pages.cached(&request);
         match page.filter(|page| page.through >= tail && self.has_memory_for(&page.batch)) {
@@ -61,13 +68,17 @@ impl Subscription {
         }
         let tail = self.bus.0.tail();
         let after = self.begin(tail);
-        let Some(page) = self
-            .load(self.request(after, tail, page_bytes))
-            .await?
-            .filter(|page| !is_over(&page.batch, page_bytes))
-        else {
+        let page = self.load(self.request(after, tail, page_bytes)).await?;
+        let Some(page) = page.filter(|page| !is_over(&page.batch, page_bytes)) else {
             return Ok(None);
         };
+
+        // An engine that has got no further now is not asked again and again.
+        if page.through <= after && page.first <= after + 1 {
+            sleep(limits::EMPTY_PAGE_PAUSE).await;
+            return Ok(None);
+        }
+        // More pages follow: live readers have their share of the cores.
         if page.through < tail {
             self.bus.0.catch_up.acquire(&page.batch).await;
         }
@@ -81,6 +92,7 @@ impl Subscription {
         if let Some(page) = pages.cached(&request) {
             return Ok(Some(page));
         }
+        // Further back than the ring reaches.
         self.bus.metrics().cold_reads.inc();
         let page = pages.load(request, &self.log).await?;
         if page.is_none() {
@@ -89,7 +101,8 @@ impl Subscription {
         Ok(page)
     }
 
-    /// What is before the next match was looked at when it was marked.
+    /// Where reading begins. What lies before the next match was compared with the filter when it
+    /// was marked.
     fn begin(&self, tail: Vid) -> Vid {
         self.position.max(tail.min(self.next_match() - 1))
     }
@@ -103,13 +116,17 @@ impl Subscription {
     }
 
     fn take(&mut self, page: SharedPage, after: Vid, tail: Vid) -> Result<Option<Step>> {
+        // A page of another log would move the position to a vid of that one.
         if !self.is_on_current_log() {
             return Ok(None);
         }
+
+        // Reported before the events behind it.
         let kept_from = page.first.saturating_sub(1);
         if kept_from > after && !self.phase.is_from_earliest() {
             return self.expired(page.first).map(Some);
         }
+
         self.phase.has_read(page.through >= tail);
         self.position = page.through;
         Ok(self.events(page.batch))
@@ -117,13 +134,8 @@ impl Subscription {
 
     async fn read_snapshot(&mut self, through: Vid, page_bytes: usize) -> Result<Option<Step>> {
         let request = self.request(self.position, through, page_bytes);
-        let Some(page) = self
-            .bus
-            .0
-            .pages
-            .load_newest(request.read, &self.log)
-            .await?
-        else {
+        let pages = &self.bus.0.pages;
+        let Some(page) = pages.load_newest(request.read, &self.log).await? else {
             self.bus.0.wait_for_reset(&self.log).await;
             return Ok(None);
         };
@@ -132,6 +144,7 @@ impl Subscription {
             return Ok(None);
         }
         self.position = page.through;
+        // From here on every event is wanted.
         if page.through >= through {
             self.phase.catch_up();
         }
@@ -142,6 +155,7 @@ impl Subscription {
         if events.is_empty() {
             return None;
         }
+        // A limit counts events, not pages; a page never holds more than are left.
         let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
         self.left = self.left.map(|left| left.saturating_sub(count));
         self.bus.metrics().deliveries.inc_by(u64::from(count));
@@ -151,6 +165,7 @@ impl Subscription {
     /// Goes on from the oldest retained event.
     fn expired(&mut self, first: Vid) -> Result<Step> {
         let mut now = self.bus.0.snapshot();
+        // A reset in this very moment is the greater gap.
         if now.log.generation != self.log.generation {
             return self.go_to_current_log();
         }
@@ -158,6 +173,7 @@ impl Subscription {
         now.bounds.first = now.bounds.first.max(first.min(now.bounds.last + 1));
         let gap = now.gap(GapReason::Expired, &self.log.cursor(self.position));
         let step = self.report(gap)?;
+
         self.position = first - 1;
         self.phase.catch_up();
         Ok(step)

@@ -1,8 +1,8 @@
 //! Where a start leads (contract §3).
 //!
 //! Invariants:
-//! - a cursor of another log, of the future or of trimmed events leads to a position with a gap, never
-//!   to silence;
+//! - a cursor of another log, of the future or of trimmed events leads to a position with a gap,
+//!   never to silence;
 //! - a cursor that is a little ahead of the tail is waited for first, and a gap `ahead` is reported
 //!   only after the log has confirmed where it ends.
 
@@ -63,6 +63,7 @@ impl StartPosition {
     fn after(now: LogSnapshot, cursor: &Cursor) -> Self {
         let Bounds { first, last } = now.bounds;
         let gap = |reason| now.gap(reason, cursor);
+        // First of all: vids of another log cannot be compared with these bounds.
         if !is_of_this_log(&now.log, cursor) {
             let gap = gap(GapReason::Reset);
             return Self::earliest(now).with(gap);
@@ -71,6 +72,7 @@ impl StartPosition {
             let gap = gap(GapReason::Ahead);
             return Self::at(now, last).with(gap);
         }
+        // `first - 1` itself is good: what comes behind it is all there.
         if cursor.vid < first - 1 {
             let gap = gap(GapReason::Expired);
             return Self::at(now, first - 1).with(gap);
@@ -101,12 +103,13 @@ pub(super) async fn find_start(bus: &Bus, start: &Start) -> Result<StartPosition
 
 async fn since(bus: &Bus, now: LogSnapshot, time_ms: i64) -> Result<StartPosition> {
     let before = bus.0.engine.vid_before(time_ms).await?;
-    // Events that came meanwhile may be visible by now.
+    // The engine may have answered with a vid that is not visible yet.
     let position = before.min(bus.0.tail());
     Ok(StartPosition::at(now, position))
 }
 
 async fn after(bus: &Bus, now: LogSnapshot, cursor: &Cursor) -> Result<StartPosition> {
+    // Mostly there is nothing to wait for.
     if !is_of_this_log(&now.log, cursor) || cursor.vid <= now.bounds.last {
         return Ok(StartPosition::after(now, cursor));
     }
@@ -121,6 +124,7 @@ async fn wait_for_cursor(bus: &Bus, vid: Vid) -> Result<()> {
     if bus.0.wait_for(vid, limits::AHEAD_WAIT).await {
         return Ok(());
     }
+    // Neither a gateway that ends nor one that is behind knows where the log ends.
     bus.0.check_serving()?;
 
     // A gateway that lags would otherwise move a good cursor back.
@@ -134,8 +138,8 @@ async fn wait_for_cursor(bus: &Bus, vid: Vid) -> Result<()> {
     }
 }
 
-/// Cursors of an earlier epoch are good up to where it ended; one without an epoch is taken to be of
-/// this one.
+/// Cursors of an earlier epoch are good up to where it ended; one without an epoch is taken to be
+/// of this one.
 fn is_of_this_log(log: &LogView, cursor: &Cursor) -> bool {
     let Some(epoch) = &cursor.epoch else {
         return true;

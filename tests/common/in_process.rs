@@ -33,7 +33,7 @@ impl Default for Setup {
 }
 
 /// A gateway of the test's own.
-pub struct Own {
+pub struct InProcessGateway {
     open: OpenEngine,
     setup: Setup,
     folder: TempDir,
@@ -43,7 +43,7 @@ pub struct Own {
     running: JoinHandle<()>,
 }
 
-impl Own {
+impl InProcessGateway {
     pub async fn start(open: OpenEngine, setup: Setup) -> Self {
         let folder = TempDir::new().expect("a folder");
         Self::start_in(
@@ -63,7 +63,7 @@ impl Own {
         let running = tokio::spawn(gateway.run(async {
             let _ = stopped.await;
         }));
-        Own {
+        InProcessGateway {
             open,
             setup,
             folder,
@@ -85,7 +85,7 @@ impl Own {
 
     /// The same, but the next one starts on a copy of the log.
     pub async fn restart_on(self, copy: Option<TempDir>) -> Self {
-        let Own {
+        let InProcessGateway {
             open,
             setup,
             folder,
