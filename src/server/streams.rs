@@ -49,6 +49,13 @@ enum LeftOver {
     End(Option<HeaderMap>),
 }
 
+impl LeftOver {
+    /// Is it the end, with nothing before it?
+    fn is_end(&self) -> bool {
+        matches!(self, LeftOver::End(None))
+    }
+}
+
 impl FlowingBody {
     /// What comes next.
     fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<Result<LeftOver, axum::Error>> {
@@ -120,11 +127,11 @@ impl HttpBody for FlowingBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        !self.flow.has_pieces()
-            && match self.left.as_deref() {
-                None => self.body.is_end_stream(),
-                Some(left) => matches!(left, LeftOver::End(None)),
-            }
+        let has_ended = match self.left.as_deref() {
+            None => self.body.is_end_stream(),
+            Some(left) => left.is_end(),
+        };
+        has_ended && !self.flow.has_pieces()
     }
 
     fn size_hint(&self) -> SizeHint {
