@@ -15,7 +15,7 @@ pub use sources::*;
 /// The largest vid: exact as a JavaScript number (contract §1).
 pub const MAX_VID: u64 = (1 << 53) - 1;
 
-/// Epochs that a log remembers beside its current one (contract §1); the newest are kept.
+/// Epochs that a log remembers besides its current one (contract §1); the newest are kept.
 pub const MAX_EARLIER_EPOCHS: usize = 64;
 
 /// A topic's length in bytes (contract §1).
@@ -256,6 +256,8 @@ pub const PUBLISH_FAREWELL: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted, as after a restart; the kernel may allow fewer
 /// (`net.core.somaxconn`).
 pub const ACCEPT_BACKLOG: u32 = 4096;
+/// A listener that cannot accept connections tries again after this long.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A listener that cannot accept connections reports that at most this often.
 pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections over `max_connections` that are being answered with an error at once. Further ones

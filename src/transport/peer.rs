@@ -1,7 +1,7 @@
 //! Has the other side of a connection ended?
 //!
 //! The end of what a client sends is all that is seen of its leaving, and all that is seen of a
-//! client that has asked and sends no more (`nc -N`). Only its next answer would tell them apart.
+//! client that has asked and sends no more (`nc -N`). Only its next answer would distinguish them.
 //! So nothing is given up for it: what waits for events waits no longer, and is answered with what
 //! it has. Invariant: only a wait at the live end looks for it; whatever is being read or written
 //! is finished.
@@ -41,6 +41,7 @@ impl Peer {
     }
 
     fn poll_ended(&self, context: &mut Context<'_>) -> Poll<()> {
+        // Registered first, so that an end between the two is not missed.
         self.0.waiting.register(context.waker());
         if self.has_ended() {
             Poll::Ready(())
@@ -53,28 +54,28 @@ impl Peer {
 /// The peer of a request, for what waits for events. A stream of HTTP/2 has none: it is reset when
 /// its reader leaves.
 #[derive(Clone)]
-pub(super) struct Waiter(Option<Peer>);
+pub(super) struct PeerWatch(Option<Peer>);
 
-impl<S: Sync> FromRequestParts<S> for Waiter {
+impl<S: Sync> FromRequestParts<S> for PeerWatch {
     type Rejection = Infallible;
 
     async fn from_request_parts(
         parts: &mut Parts,
         _: &S,
     ) -> std::result::Result<Self, Self::Rejection> {
-        Ok(Waiter::of(&parts.extensions))
+        Ok(PeerWatch::of(&parts.extensions))
     }
 }
 
-impl Waiter {
+impl PeerWatch {
     pub(super) fn of(extensions: &axum::http::Extensions) -> Self {
-        Waiter(extensions.get().cloned())
+        PeerWatch(extensions.get().cloned())
     }
 
     /// One that is always there.
     #[cfg(test)]
     pub(super) fn that_stays() -> Self {
-        Waiter(None)
+        PeerWatch(None)
     }
 
     /// Polls for a subscription's next step; none when it waits at the live end and its peer has
@@ -89,6 +90,7 @@ impl Waiter {
         F: Future<Output = Result<Option<Step>>>,
     {
         match (next.poll(context), &self.0) {
+            // Whatever is being read is finished; only the wait is cut short.
             (Poll::Pending, Some(peer)) if is_live => peer.poll_ended(context).map(|()| Ok(None)),
             (step, _) => step,
         }
