@@ -256,6 +256,8 @@ pub const PUBLISH_FAREWELL: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted, as after a restart; the kernel may allow fewer
 /// (`net.core.somaxconn`).
 pub const ACCEPT_BACKLOG: u32 = 4096;
+/// A listener that cannot accept connections tries again after this long.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A listener that cannot accept connections reports that at most this often.
 pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections over `max_connections` that are being answered with an error at once. Further ones

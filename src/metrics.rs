@@ -40,13 +40,12 @@ pub struct Metrics {
 pub struct OpenConnections(Arc<AtomicUsize>);
 
 impl OpenConnections {
-    /// Counts one more, unless so many are open.
+    /// Counts one more, unless `at_most` are open.
     pub fn try_open(&self, at_most: usize) -> bool {
+        // Checked and counted in one step, so that two callers cannot both take the last place.
         let one_more = |open| (open < at_most).then_some(open + 1);
-        let counted = self
-            .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
-        counted.is_ok()
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        self.0.fetch_update(set, fetch, one_more).is_ok()
     }
 
     /// Counts one less.
@@ -61,8 +60,7 @@ impl OpenConnections {
 
     /// Adds the count to what is rendered.
     pub fn register(&self, registry: &mut Registry) {
-        let gauge = Gauge::<i64>::default();
-        gauge.set(i64::try_from(self.count()).unwrap_or(i64::MAX));
+        let gauge = gauge_of(self.count() as u64);
         registry.register("connections", "Connections open now", gauge);
     }
 }

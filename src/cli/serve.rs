@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandResult, Failure, demo};
 use crate::config::{Config, Overrides};
-use crate::engine::EngineKind;
+use crate::engine::{EngineKind, OpenError, SqliteEngine};
 use crate::server::Gateway;
 use crate::telemetry::{self, LogFormat};
 
@@ -37,6 +37,15 @@ pub(super) struct ServeArgs {
     /// Publish a believable door event on door.N about every second
     #[arg(long)]
     demo: bool,
+    /// Begin a new epoch of the log at this start
+    ///
+    /// Give it once after the data folder went back in time in a way that cannot be noticed: a
+    /// snapshot of the machine, its disk or file system was restored or cloned. Readers that have
+    /// seen vids which this log gives again then get a gap (reset) instead of missing events; all
+    /// others read on. A data folder or a backup that was copied is noticed without it. A log in
+    /// memory always begins a new epoch.
+    #[arg(long)]
+    new_epoch: bool,
     /// How logs look
     #[arg(long, env = "VIDETTE_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -60,6 +69,9 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
 
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
+    if args.new_epoch {
+        begin_new_epoch(&config.engine).map_err(Failure::new)?;
+    }
     let gateway = Gateway::start(&config).await.map_err(Failure::new)?;
     announce(&gateway, &config, open_files);
     let demo = args
@@ -78,6 +90,19 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Done before the log is opened for readers, so that nobody sees the earlier epoch as the current.
+fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
+    match engine {
+        EngineKind::Sqlite { data_dir } => SqliteEngine::begin_new_epoch(data_dir),
+        EngineKind::Memory => {
+            tracing::info!(
+                "--new-epoch changes nothing: a log in memory begins a new epoch anyway"
+            );
+            Ok(())
+        }
+    }
 }
 
 fn announce(gateway: &Gateway, config: &Config, open_files: u64) {

@@ -33,8 +33,8 @@ pub struct ReceivedEvent {
     pub id: Option<String>,
     /// The publisher's name-value pairs.
     pub headers: BTreeMap<String, String>,
-    /// The media type of the data; none for `application/json` and `text/plain`, which are told by
-    /// the form of [`data`](Self::data).
+    /// The media type of the data; none for `application/json` and `text/plain`, where the form of
+    /// [`data`](Self::data) is enough.
     pub content_type: Option<String>,
     /// The data.
     pub data: EventData,
@@ -80,6 +80,7 @@ impl ReceivedEvent {
 
     /// The event's JSON object (contract §5), the same whichever transport brought it.
     pub fn to_json(&self) -> String {
+        // JSON text is copied as it is, so that numbers keep their digits.
         let (data, data_base64) = match &self.data {
             EventData::Json(json) => (Some(&**json), None),
             EventData::Binary(bytes) => (None, Some(Cow::Owned(STANDARD.encode(bytes)))),
@@ -154,6 +155,7 @@ impl ReceivedEvent {
         json: &str,
         cursor_of: impl FnOnce(Vid) -> Cursor,
     ) -> Result<Self, String> {
+        // Texts are borrowed until they are known to belong to an event.
         let object: EventObject<'_> =
             serde_json::from_str(json).map_err(|error| error.to_string())?;
         let time: Timestamp = object
@@ -176,10 +178,9 @@ impl ReceivedEvent {
 
     /// Takes the message of a gRPC stream.
     pub(super) fn from_proto(event: proto::Event, cursor: Cursor) -> Self {
+        // An empty field of a message is one that was not given.
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
-        let time_ms = event.time.map_or(0, |time| {
-            time.seconds * 1000 + i64::from(time.nanos / 1_000_000)
-        });
+        let time_ms = event.time.map_or(0, milliseconds);
         let data = EventData::of_bytes(&event.content_type, event.data);
 
         ReceivedEvent {
@@ -197,9 +198,15 @@ impl ReceivedEvent {
     }
 }
 
+fn milliseconds(time: prost_types::Timestamp) -> i64 {
+    let whole = time.seconds.saturating_mul(1000);
+    whole.saturating_add(i64::from(time.nanos / 1_000_000))
+}
+
 impl EventData {
     /// The form that the JSON object of an event gives to data of this type.
     pub(super) fn of_bytes(content_type: &str, bytes: Bytes) -> Self {
+        // Data that is not what its type says is passed on as bytes.
         let json = match ContentType::trusted(content_type).form() {
             DataForm::Json => serde_json::from_slice::<Box<RawValue>>(&bytes).ok(),
             DataForm::Text => std::str::from_utf8(&bytes)

@@ -32,6 +32,7 @@ impl GatewayHttp {
             .build()
             .map_err(|error| ClientError::new(ClientErrorKind::Address, error.to_string()))?;
 
+        // The address is checked here, so that no request can fail because of it.
         Ok(GatewayHttp {
             http,
             url: checked_url(url)?,
@@ -67,6 +68,7 @@ pub(super) fn no_gateway(url: &str, cause: &str) -> String {
 
 /// The cause behind all errors that only say where they were met.
 pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+    // The outer ones say "error sending request" and no more.
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
@@ -77,6 +79,7 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
 /// An address that this client can use, without a slash at its end.
 fn checked_url(text: &str) -> Result<String, ClientError> {
     let wrong = |why: &str| Err(ClientError::new(ClientErrorKind::Address, why));
+    // The most likely mistake gets an answer of its own.
     if text.starts_with("https://") {
         return wrong("this client speaks no TLS; give the http:// address behind the proxy");
     }
@@ -98,15 +101,25 @@ struct ProblemFields {
     reason: Option<String>,
 }
 
+impl ProblemFields {
+    /// For a person; a proxy's page has no such fields.
+    fn text(&self, status: reqwest::StatusCode) -> String {
+        match (&self.title, &self.detail) {
+            (Some(title), Some(detail)) => format!("{title}: {detail}"),
+            _ => format!("the gateway answered {status}"),
+        }
+    }
+}
+
 /// What an answer that is no success means; `passes` says which statuses are worth another try.
 pub(super) async fn refusal(
     response: reqwest::Response,
     passes: impl Fn(u16) -> bool,
 ) -> ClientError {
+    // Reading the body uses up the response.
     let (status, pause) = (response.status(), retry_after(response.headers()));
-    let body = body_up_to(limits::READ_REFUSAL_BYTES, response)
-        .await
-        .unwrap_or_default();
+    let body = body_up_to(limits::READ_REFUSAL_BYTES, response).await;
+    let body = body.unwrap_or_default();
 
     // The problem of a gap also has the gap's own fields.
     let problem: ProblemFields = serde_json::from_slice(&body).unwrap_or_default();
@@ -114,16 +127,12 @@ pub(super) async fn refusal(
         return ClientError::gap(serde_json::from_slice(&body).unwrap_or_default());
     }
 
-    let text = match (problem.title, problem.detail) {
-        (Some(title), Some(detail)) => format!("{title}: {detail}"),
-        _ => format!("the gateway answered {status}"),
-    };
     let kind = if passes(status.as_u16()) {
         ClientErrorKind::Unavailable
     } else {
         ClientErrorKind::Refused
     };
-    ClientError::new(kind, text).with_retry_after(pause)
+    ClientError::new(kind, problem.text(status)).with_retry_after(pause)
 }
 
 /// The body of an answer, or what has come of it beyond a bound: a page that a proxy sends in place
@@ -134,6 +143,7 @@ pub(super) async fn body_up_to(
 ) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
+        // Whoever takes the body sees that it is more than that.
         body.extend_from_slice(&chunk);
         if body.len() > most_bytes {
             break;
@@ -144,20 +154,22 @@ pub(super) async fn body_up_to(
 
 /// The wait that a refusal asks for, in seconds or as a date.
 fn retry_after(headers: &HeaderMap) -> Duration {
-    let text = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let from_date = || {
-        let date = httpdate::parse_http_date(text).ok()?;
-        date.duration_since(SystemTime::now()).ok()
+    let value = headers.get(RETRY_AFTER);
+    let text = value.and_then(|value| value.to_str().ok());
+    let text = text.unwrap_or_default();
+
+    // A proxy may send a date, where a gateway sends seconds.
+    let pause = match text.parse::<u32>() {
+        Ok(seconds) => Duration::from_secs(seconds.into()),
+        Err(_) => until(text).unwrap_or_default(),
     };
-    let pause = text
-        .parse::<u32>()
-        .map(|seconds| Duration::from_secs(seconds.into()))
-        .ok()
-        .or_else(from_date);
-    pause.unwrap_or_default().min(limits::READ_RETRY_AFTER_MAX)
+    pause.min(limits::READ_RETRY_AFTER_MAX)
+}
+
+/// How long it is until a date of HTTP, where that is to come.
+fn until(date: &str) -> Option<Duration> {
+    let date = httpdate::parse_http_date(date).ok()?;
+    date.duration_since(SystemTime::now()).ok()
 }
 
 #[cfg(test)]

@@ -77,7 +77,8 @@ pub use error::{ClientError, ClientErrorKind};
 pub use event::{EventData, ReceivedEvent};
 pub use publish::{PublishLine, PublishReceipt, PublishReport, Publisher};
 pub use read::{
-    GapPolicy, GapReport, LogBounds, ReadItem, ReadOptions, Reader, ReaderStatus, Transport,
+    GapPolicy, GapReport, Interruption, LogBounds, ReadItem, ReadOptions, Reader, ReaderStatus,
+    Transport,
 };
 
 /// A gateway to read from and to publish to. Cloning it is cheap, and shares its connections.

@@ -31,7 +31,7 @@ use super::layered::Layered;
 use super::protocol::{Protocol, sniff};
 use super::requests::Requests;
 use super::rewind::Rewind;
-use super::streams::Streams;
+use super::streams::{FlowingBody, Streams};
 use crate::limits;
 use crate::transport::{ConnectionLimits, Peer};
 
@@ -59,10 +59,9 @@ impl ByHyper {
     /// Serves a stream of which these bytes were read already.
     pub(super) async fn serve(&self, mut io: Io, mut first: Bytes) -> io::Result<()> {
         let sniffing = sniff(&mut io, &mut first);
-        let Ok(protocol) = timeout(limits::HEADER_TIMEOUT, sniffing).await else {
-            return Err(io::ErrorKind::TimedOut.into());
-        };
-        let protocol = protocol?;
+        let protocol = timeout(limits::HEADER_TIMEOUT, sniffing).await??;
+
+        // hyper itself waits without a bound for a peer that takes nothing.
         let mut timed = TimeoutWriter::new(io);
         timed.set_timeout(Some(self.limits.write_timeout));
         let timed = Box::pin(timed);
@@ -81,6 +80,7 @@ impl ByHyper {
             // `Requests` bounds a head that has begun.
             .header_read_timeout(self.limits.keep_alive.timeout)
             .max_buf_size(limits::MAX_HEAD_BYTES);
+
         let peer = Peer::default();
         let requests = Requests::new(first, peer.clone(), self.in_flight.clone());
         let io = TokioIo::new(Layered::new(requests, io));
@@ -99,7 +99,10 @@ impl ByHyper {
         let routes = self.context.routes.current();
         let is_kept = keeps_alive(&request) && !self.context.draining.is_cancelled();
         let hint = is_kept.then(|| routes.limits().keep_alive.hint.clone());
-        let (one, answer) = (self.in_flight.begin(), routes.answer(request));
+
+        // Counted before it is polled, so that the next head waits for it.
+        let one = self.in_flight.begin();
+        let answer = routes.answer(request);
         async move {
             let answer = with_hint(answer.await?, hint);
             Ok(answer.map(|body| InFlightBody::new(body, one)))
@@ -107,26 +110,27 @@ impl ByHyper {
     }
 
     async fn serve_http2(&self, first: Bytes, io: TimedIo) -> hyper::Result<()> {
-        let io = Corked::new(Layered::new(Rewind(first), io));
+        let io = TokioIo::new(Corked::new(Layered::new(Rewind(first), io)));
         let streams = Streams::new(&self.context.memory, self.limits.write_timeout);
         let builder = http2_builder(streams.clone());
-        let service = service_fn(|request| {
-            let watch = streams.begin();
-            let answer = self.context.routes.answer(request);
-            let one = self.in_flight.begin();
-            async move {
-                let answer = answer.await?.map(watch);
-                Ok::<_, Infallible>(answer.map(|body| InFlightBody::new(body, one)))
-            }
-        });
-        let to_go = async {
-            tokio::select! {
-                () = self.in_flight.idle(self.limits.keep_alive.timeout) => {}
-                () = self.is_to_go() => {}
-            }
-        };
-        let connection = builder.serve_connection(TokioIo::new(io), service);
-        self.drive(connection, to_go).await
+        let service = service_fn(|request| self.answer_http2(request, &streams));
+        let connection = builder.serve_connection(io, service);
+        self.drive(connection, self.is_idle_or_to_go()).await
+    }
+
+    /// Begins to answer a request of HTTP/2.
+    fn answer_http2(
+        &self,
+        request: Request<Incoming>,
+        streams: &Streams,
+    ) -> impl Future<Output = Result<Response<InFlightBody<FlowingBody>>, Infallible>> + use<> {
+        let watch = streams.begin();
+        let one = self.in_flight.begin();
+        let answer = self.context.routes.answer(request);
+        async move {
+            let answer = answer.await?.map(watch);
+            Ok(answer.map(|body| InFlightBody::new(body, one)))
+        }
     }
 
     /// Drives a connection of hyper's to its end, which it is asked for by `to_go`.
@@ -144,9 +148,19 @@ impl ByHyper {
             served = connection.as_mut() => return served,
             () = to_go => connection.as_mut().graceful_shutdown(),
         }
+
+        // What is being answered is answered to its end.
         tokio::select! {
             served = connection => served,
             () = self.in_flight.idle(self.limits.write_timeout) => Ok(()),
+        }
+    }
+
+    /// Ready when no stream has been open for as long as a connection is kept, or it is to go.
+    async fn is_idle_or_to_go(&self) {
+        tokio::select! {
+            () = self.in_flight.idle(self.limits.keep_alive.timeout) => {}
+            () = self.is_to_go() => {}
         }
     }
 

@@ -7,7 +7,7 @@
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     state: ChunkState,
-    /// Of the chunk that comes.
+    /// Bytes of the chunk that comes.
     size: u64,
     has_digits: bool,
 }
@@ -21,7 +21,7 @@ enum ChunkState {
     Extension,
     /// So many bytes of data and line end.
     Data(u64),
-    /// At the begin of a line behind the last chunk.
+    /// At the beginning of a line behind the last chunk.
     TrailerBegin,
     /// Within such a line.
     Trailer,
@@ -36,14 +36,9 @@ impl Chunks {
     pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let mut at = 0;
         while at < bytes.len() {
+            // Data is passed over at once; anything else is looked at byte by byte.
             if let ChunkState::Data(left) = self.state {
-                let rest = bytes.len() - at;
-                let here = usize::try_from(left).map_or(rest, |left| left.min(rest));
-                at += here;
-                self.state = match left - here as u64 {
-                    0 => ChunkState::Size,
-                    left => ChunkState::Data(left),
-                };
+                at += self.skip_data(left, bytes.len() - at);
                 continue;
             }
             let byte = bytes[at];
@@ -55,38 +50,48 @@ impl Chunks {
         Ok(None)
     }
 
+    /// Passes over data, of which so much is left in the chunk and so much has come.
+    fn skip_data(&mut self, left: u64, come: usize) -> usize {
+        let skipped = usize::try_from(left).map_or(come, |left| left.min(come));
+        self.state = match left - skipped as u64 {
+            0 => ChunkState::Size,
+            left => ChunkState::Data(left),
+        };
+        skipped
+    }
+
     /// One byte outside the data; true when it is the last one.
     fn step(&mut self, byte: u8) -> Result<bool, Malformed> {
+        use ChunkState::{Data, Extension, Size, Trailer, TrailerBegin};
         self.state = match (self.state, byte) {
-            (ChunkState::Size, digit) if digit.is_ascii_hexdigit() => {
-                let digit = u64::from(char::from(digit).to_digit(16).unwrap_or_default());
-                let size = self
-                    .size
-                    .checked_mul(16)
-                    .and_then(|size| size.checked_add(digit));
-                self.size = size.ok_or(Malformed)?;
-                self.has_digits = true;
-                ChunkState::Size
-            }
-            (ChunkState::Size | ChunkState::Extension, b'\n') => self.end_of_size()?,
-            (ChunkState::Size | ChunkState::Extension, _) => ChunkState::Extension,
-            (ChunkState::TrailerBegin, b'\n') => return Ok(true),
-            (ChunkState::TrailerBegin, b'\r') | (ChunkState::Trailer, b'\n') => {
-                ChunkState::TrailerBegin
-            }
-            (ChunkState::TrailerBegin | ChunkState::Trailer, _) => ChunkState::Trailer,
-            (ChunkState::Data(left), _) => ChunkState::Data(left),
+            (Size, digit) if digit.is_ascii_hexdigit() => self.push_digit(digit)?,
+            (Size | Extension, b'\n') => self.end_of_size()?,
+            (Size | Extension, _) => Extension,
+            // An empty line ends the trailers, and the body.
+            (TrailerBegin, b'\n') => return Ok(true),
+            (TrailerBegin, b'\r') | (Trailer, b'\n') => TrailerBegin,
+            (TrailerBegin | Trailer, _) => Trailer,
+            (Data(left), _) => Data(left),
         };
         Ok(false)
     }
 
+    fn push_digit(&mut self, digit: u8) -> Result<ChunkState, Malformed> {
+        let digit = u64::from(char::from(digit).to_digit(16).unwrap_or_default());
+        let size = self.size.checked_mul(16);
+        let size = size.and_then(|size| size.checked_add(digit));
+        (self.size, self.has_digits) = (size.ok_or(Malformed)?, true);
+        Ok(ChunkState::Size)
+    }
+
     fn end_of_size(&mut self) -> Result<ChunkState, Malformed> {
-        let (size, has_digits) = (self.size, self.has_digits);
-        (self.size, self.has_digits) = (0, false);
+        let size = std::mem::take(&mut self.size);
+        if !std::mem::take(&mut self.has_digits) {
+            return Err(Malformed);
+        }
+        // The last chunk is empty; any other has its data and a line end, which is CR and LF.
         match size {
-            _ if !has_digits => Err(Malformed),
             0 => Ok(ChunkState::TrailerBegin),
-            // The data and its line end, which is CR and LF.
             size => size.checked_add(2).map(ChunkState::Data).ok_or(Malformed),
         }
     }

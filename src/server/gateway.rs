@@ -38,13 +38,14 @@ pub enum StartError {
     Engine(#[from] engine::OpenError),
     /// An address could not be bound.
     #[error(
-        "cannot listen on {address}: {fault}. Is another gateway running there? --listen takes another address"
+        "cannot listen on {address}: {error}. Is another gateway running there? \
+         --listen takes another address"
     )]
     Bind {
         /// The address.
         address: SocketAddr,
         /// What the system said.
-        fault: std::io::Error,
+        error: std::io::Error,
     },
 }
 
@@ -63,7 +64,7 @@ impl Gateway {
     /// Opens the log and binds the addresses; port 0 takes a free one.
     ///
     /// # Errors
-    /// When one of them cannot be had.
+    /// When the log cannot be opened, or an address cannot be bound.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let listeners = bind(config)?;
         let engine = engine::open(&config.engine, config.bus.retention.dedupe_window).await?;
@@ -83,20 +84,16 @@ impl Gateway {
         listeners: Vec<TcpListener>,
         engine: Arc<dyn Engine>,
     ) -> Self {
-        let memory = MemoryBudget::new(config.memory_budget);
-        tracing::info!(
-            bytes = memory.limit_bytes(),
-            "memory budget for requests, answers and unread pages (limits.memory_budget)"
-        );
-        let bus = Bus::start_within(engine, config.bus.clone(), memory);
-        let health = HealthReporter::new();
-        readiness::report(&health, bus.writable().is_ok()).await;
+        let bus = start_bus(config, engine);
         let sources = Sources::plan(&config.sources, &bus);
-        let open = OpenConnections::default();
+        let (health, open) = (HealthReporter::new(), OpenConnections::default());
+        readiness::report(&health, bus.writable().is_ok()).await;
+
+        let health_service = HealthService::from_health_reporter(health.clone());
         let parts = RouteParts {
             bus: bus.clone(),
             sources: sources.states(),
-            health: HealthServer::new(HealthService::from_health_reporter(health.clone())),
+            health: HealthServer::new(health_service),
             connections: open.clone(),
         };
         Gateway {
@@ -125,38 +122,35 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then ends every stream and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let context = self.context();
-        let Gateway {
-            bus,
-            listeners,
-            sources,
-            health,
-            ..
-        } = self;
-        let (accepting, stop) = (TaskTracker::new(), CancellationToken::new());
-        for listener in listeners {
+        let (context, stop) = (self.context(), CancellationToken::new());
+        let accepting = TaskTracker::new();
+        for listener in self.listeners {
             let here = Arc::new(context.at(listener.local_addr().ok()));
             accepting.spawn(accept(listener, here, stop.clone()));
         }
         accepting.close();
-        sources.start(&bus, &context.admission.tracker);
-        tokio::spawn(readiness::follow(bus.clone(), health.clone()));
+        self.sources.start(&self.bus, &context.admission.tracker);
+        tokio::spawn(readiness::follow(self.bus.clone(), self.health.clone()));
 
         shutdown.await;
         tracing::info!(
-            subscribers = bus.subscribers(),
+            subscribers = self.bus.subscribers(),
             "shutting down: streams are being ended"
         );
-        readiness::report(&health, false).await;
-        // New connections are still taken meanwhile, to be told that the gateway is closing.
-        bus.close();
+        // First whoever watches health, so that nobody else is sent here.
+        readiness::report(&self.health, false).await;
+        // New connections are still accepted meanwhile, and answered that the gateway is closing.
+        self.bus.close();
         context.draining.cancel();
         drain(&context.admission.tracker).await;
+
+        // Nobody else can come from here on; whoever has come is answered.
         stop.cancel();
         accepting.wait().await;
         answer_the_last(&context.admission.late).await;
     }
 
+    /// What its connections need.
     pub(super) fn context(&self) -> ConnectionContext {
         ConnectionContext {
             routes: self.routes.clone(),
@@ -165,6 +159,15 @@ impl Gateway {
             draining: CancellationToken::new(),
         }
     }
+}
+
+fn start_bus(config: &Config, engine: Arc<dyn Engine>) -> Bus {
+    let memory = MemoryBudget::new(config.memory_budget);
+    tracing::info!(
+        bytes = memory.limit_bytes(),
+        "memory budget for requests, answers and unread pages (limits.memory_budget)"
+    );
+    Bus::start_within(engine, config.bus.clone(), memory)
 }
 
 /// Waits until all that was there when the shutdown began has ended.
@@ -178,7 +181,7 @@ async fn drain(connections: &TaskTracker) {
     }
 }
 
-/// Nobody else can come now; whoever has come since is answered.
+/// Answers whoever has come since the shutdown began.
 async fn answer_the_last(late: &TaskTracker) {
     late.close();
     if timeout(limits::DRAIN_LATE, late.wait()).await.is_err() {

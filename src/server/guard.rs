@@ -60,6 +60,12 @@ impl Admission {
         }
     }
 
+    /// Connections open now.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        self.open.count()
+    }
+
     /// Lets a connection in, unless so many are open.
     pub(super) fn admit(&self, peer: SocketAddr, at_most: usize, is_late: bool) -> Admitted {
         let tracker = if is_late { &self.late } else { &self.tracker };

@@ -20,6 +20,8 @@ use bytes::Bytes;
 const MAX_HEADERS: usize = 64;
 /// Header lines of any request: as many as hyper takes.
 const MAX_HEADERS_OF_HYPER: usize = 100;
+/// What most heads of answers fit into, in bytes.
+const ANSWER_HEAD_BYTES: usize = 512;
 
 /// A request that is whole.
 pub(crate) struct RequestHead {
@@ -39,33 +41,21 @@ pub(crate) fn parse(
     let httparse::Status::Complete(head_length) = parsed.parse(bytes).ok()? else {
         return None;
     };
-    let (target, method) = (
-        parsed.path?,
-        Method::from_bytes(parsed.method?.as_bytes()).ok()?,
-    );
+
+    // Looked at before anything is copied: most requests that are not wanted end here.
+    let (method, target) = (parsed.method?, parsed.path?);
+    let method = Method::from_bytes(method.as_bytes()).ok()?;
     if parsed.version != Some(1) || !is_wanted(&method, target.split('?').next()?) {
         return None;
     }
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
-    for line in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
-        headers.append(
-            name,
-            HeaderValue::from_maybe_shared(bytes.slice_ref(line.value)).ok()?,
-        );
-    }
+
+    // Texts of the request are slices of what was read.
+    let headers = owned_headers(bytes, parsed.headers)?;
     let length = head_length.checked_add(body_length(&method, &headers)?)?;
-    let mut request = Request::new(Body::empty());
-    if length > head_length {
-        *request.body_mut() = Body::from(
-            bytes
-                .get(head_length..length)
-                .map(|body| bytes.slice_ref(body))?,
-        );
-    }
+    let keep_alive = !has_token(&headers, &header::CONNECTION, "close");
+    let mut request = Request::new(body_of(bytes, head_length, length)?);
     *request.uri_mut() = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).ok()?;
     *request.method_mut() = method;
-    let keep_alive = !has_token(&headers, &header::CONNECTION, "close");
     *request.headers_mut() = headers;
     Some(RequestHead {
         request,
@@ -74,25 +64,49 @@ pub(crate) fn parse(
     })
 }
 
-/// The length of a plain request's body; nothing when the request is not plain.
+fn owned_headers(bytes: &Bytes, lines: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(lines.len());
+    for line in lines {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value)).ok()?;
+        headers.append(name, value);
+    }
+    Some(headers)
+}
+
+/// The body between the end of its head and its own; none while it is not whole.
+fn body_of(bytes: &Bytes, begin: usize, end: usize) -> Option<Body> {
+    if begin == end {
+        return Some(Body::empty());
+    }
+    let body = bytes.get(begin..end)?;
+    Some(Body::from(bytes.slice_ref(body)))
+}
+
+/// The length of a plain request's body; none when the request is not plain.
 fn body_length(method: &Method, headers: &HeaderMap) -> Option<usize> {
-    if [header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT]
-        .iter()
-        .any(|name| headers.contains_key(name))
-    {
+    let of_hyper = [header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT];
+    if of_hyper.iter().any(|name| headers.contains_key(name)) {
         return None;
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     match (method, lengths.next(), lengths.next()) {
         (&Method::GET, None, _) => Some(0),
-        (&Method::POST, Some(digits), None) if digits.as_bytes().iter().all(u8::is_ascii_digit) => {
-            digits.to_str().ok()?.parse().ok()
-        }
+        // Digits alone: a sign, a list or a second line is read in more than one way.
+        (&Method::POST, Some(length), None) => parse_digits(length.as_bytes()),
         _ => None,
     }
 }
 
-/// How the end of a request's body is told.
+/// A number of nothing but digits.
+fn parse_digits<N: std::str::FromStr>(digits: &[u8]) -> Option<N> {
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// What says where a request's body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestFraming {
     /// So many bytes; 0 also where nothing is said of a body.
@@ -100,7 +114,7 @@ pub(crate) enum RequestFraming {
     /// By an empty chunk.
     Chunked,
     /// In two ways, or in one that is not known.
-    Doubtful,
+    Ambiguous,
 }
 
 /// The length of a head in bytes, and what it says of the body; none while it is not whole. What
@@ -118,28 +132,28 @@ pub(crate) fn measure(bytes: &[u8]) -> Result<Option<(usize, RequestFraming)>, h
 }
 
 fn body_framing(lines: &[httparse::Header<'_>]) -> RequestFraming {
-    let values = |name: &'static str| {
-        lines
-            .iter()
-            .filter(move |line| line.name.eq_ignore_ascii_case(name))
-            .map(|line| line.value.trim_ascii())
-    };
-    let mut lengths = values("content-length").map(|digits| match digits {
-        [] => None,
-        digits if digits.iter().all(u8::is_ascii_digit) => {
-            std::str::from_utf8(digits).ok()?.parse().ok()
-        }
-        _ => None,
-    });
-    let coding = values("transfer-encoding").next_back();
-    match (coding, lengths.next()) {
+    let mut lengths = values(lines, "content-length").map(parse_digits::<u64>);
+    let codings = values(lines, "transfer-encoding").next_back();
+    match (codings, lengths.next()) {
         (None, None) => RequestFraming::Sized(0),
+        // Repeated is as good as once, if it says the same.
         (None, Some(Some(bytes))) if lengths.all(|length| length == Some(bytes)) => {
             RequestFraming::Sized(bytes)
         }
         (Some(codings), None) if is_chunked_last(codings) => RequestFraming::Chunked,
-        _ => RequestFraming::Doubtful,
+        _ => RequestFraming::Ambiguous,
     }
+}
+
+/// The values of the lines of this name.
+fn values<'l>(
+    lines: &'l [httparse::Header<'_>],
+    name: &'static str,
+) -> impl DoubleEndedIterator<Item = &'l [u8]> {
+    let named = lines
+        .iter()
+        .filter(move |line| line.name.eq_ignore_ascii_case(name));
+    named.map(|line| line.value.trim_ascii())
 }
 
 fn is_chunked_last(codings: &[u8]) -> bool {
@@ -156,7 +170,7 @@ pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> 
     tokens.any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// How the end of an answer's body is told.
+/// What says where an answer's body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AnswerFraming {
     /// So many bytes.
@@ -165,77 +179,94 @@ pub(crate) enum AnswerFraming {
     Chunked,
 }
 
-/// The head of an answer.
-/// `keep_alive` is the value of `Keep-Alive`, where the connection is kept.
+/// Headers of an answer that are written here, whatever the routes say.
+const OWN_HEADERS: [HeaderName; 4] = [
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::DATE,
+];
+
+/// The head of an answer. `keep_alive` is the value of `Keep-Alive`, where the connection is kept.
 pub(crate) fn render(
     answer: &response::Parts,
     framing: AnswerFraming,
     keep_alive: Option<&HeaderValue>,
 ) -> Bytes {
-    let mut head = Vec::with_capacity(512);
-    let reason = answer.status.canonical_reason().unwrap_or_default();
-    // Writing to memory does not fail.
-    _ = write!(head, "HTTP/1.1 {} {reason}\r\n", answer.status.as_str());
-    match framing {
-        // Such an answer has no body, and may not speak of one (RFC 9110 §8.6).
-        AnswerFraming::Length(0) if answer.status == StatusCode::NO_CONTENT => {}
-        AnswerFraming::Length(bytes) => _ = write!(head, "content-length: {bytes}\r\n"),
-        AnswerFraming::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-    }
+    let mut head = Vec::with_capacity(ANSWER_HEAD_BYTES);
+    push_status(&mut head, answer.status);
+    push_framing(&mut head, answer.status, framing);
     match keep_alive {
-        Some(hint) => push_line(&mut head, b"keep-alive", hint),
-        None => head.extend_from_slice(b"connection: close\r\n"),
+        Some(hint) => push_line(&mut head, b"keep-alive", hint.as_bytes()),
+        None => push_line(&mut head, b"connection", b"close"),
     }
-    _ = write!(
-        head,
-        "date: {}\r\n",
-        httpdate::HttpDate::from(SystemTime::now())
-    );
-    let ours = [
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::CONNECTION,
-        header::DATE,
-    ];
-    for (name, value) in answer
-        .headers
-        .iter()
-        .filter(|(name, _)| !ours.contains(name))
-    {
-        push_line(&mut head, name.as_str().as_bytes(), value);
+    push_date(&mut head);
+
+    let lines = answer.headers.iter();
+    for (name, value) in lines.filter(|(name, _)| !OWN_HEADERS.contains(name)) {
+        push_line(&mut head, name.as_str().as_bytes(), value.as_bytes());
     }
     head.extend_from_slice(b"\r\n");
     head.into()
 }
 
-fn push_line(head: &mut Vec<u8>, name: &[u8], value: &HeaderValue) {
+fn push_status(head: &mut Vec<u8>, status: StatusCode) {
+    let reason = status.canonical_reason().unwrap_or_default();
+    // Writing to memory does not fail.
+    _ = write!(head, "HTTP/1.1 {} {reason}\r\n", status.as_str());
+}
+
+fn push_framing(head: &mut Vec<u8>, status: StatusCode, framing: AnswerFraming) {
+    match framing {
+        // Such an answer has no body, and may not speak of one (RFC 9110 §8.6).
+        AnswerFraming::Length(0) if status == StatusCode::NO_CONTENT => {}
+        AnswerFraming::Length(bytes) => _ = write!(head, "content-length: {bytes}\r\n"),
+        AnswerFraming::Chunked => push_line(head, b"transfer-encoding", b"chunked"),
+    }
+}
+
+fn push_date(head: &mut Vec<u8>) {
+    let now = httpdate::HttpDate::from(SystemTime::now());
+    _ = write!(head, "date: {now}\r\n");
+}
+
+fn push_line(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     head.extend_from_slice(name);
     head.extend_from_slice(b": ");
-    head.extend_from_slice(value.as_bytes());
+    head.extend_from_slice(value);
     head.extend_from_slice(b"\r\n");
 }
 
-/// Percent-encodes `<` and `>` in the first line that is not empty (RFC 9112 §2.2). RFC 3986 wants them so; but `>` is a wildcard
-/// here, and `curl '…?topic=door.>'` is what a person types first. Browsers and libraries encode it
-/// themselves.
+/// Percent-encodes `<` and `>` in the first line that is not empty (RFC 9112 §2.2).
+///
+/// RFC 3986 wants them so; but `>` is a wildcard here, and `curl '…?topic=door.>'` is what a person
+/// types first. Browsers and libraries encode it themselves.
 pub(crate) fn encode_target(bytes: Bytes) -> Bytes {
+    // Where the first line ends, behind the empty ones before it.
     let is_empty = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let begin = bytes.iter().take_while(|byte| is_empty(byte)).count();
     let line_end = bytes[begin..].iter().position(|byte| *byte == b'\n');
-    let line = line_end.map_or(0, |end| begin + end);
-    if !bytes[..line].iter().any(|b| matches!(b, b'<' | b'>')) {
+    let line_end = line_end.map_or(0, |end| begin + end);
+
+    let (line, rest) = bytes.split_at(line_end);
+    if !line.iter().any(|byte| matches!(byte, b'<' | b'>')) {
         return bytes;
     }
-    let mut mended = Vec::with_capacity(bytes.len() + 16);
-    for byte in &bytes[..line] {
+    encoded(line, rest).into()
+}
+
+/// The line with its angle brackets encoded, and the rest as it is.
+fn encoded(line: &[u8], rest: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(line.len() + rest.len() + 16);
+    for byte in line {
         match byte {
-            b'<' => mended.extend_from_slice(b"%3C"),
-            b'>' => mended.extend_from_slice(b"%3E"),
-            other => mended.push(*other),
+            b'<' => encoded.extend_from_slice(b"%3C"),
+            b'>' => encoded.extend_from_slice(b"%3E"),
+            other => encoded.push(*other),
         }
     }
-    mended.extend_from_slice(&bytes[line..]);
-    mended.into()
+    encoded.extend_from_slice(rest);
+    encoded
 }
 
 #[cfg(test)]
@@ -315,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn the_framing_is_told_once() {
+    fn the_framing_is_said_once() {
         let answer = Response::builder()
             .status(StatusCode::GONE)
             .header("content-length", "5")
@@ -330,12 +361,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_line_is_mended() {
+    fn only_the_first_line_is_encoded() {
         let request =
             b"POST /v1/poll?topic=a.>&x=<b> HTTP/1.1\r\nHost: <h>\r\n\r\n{\"a\":\"<>\"}\n";
-        let mended =
+        let expected =
             b"POST /v1/poll?topic=a.%3E&x=%3Cb%3E HTTP/1.1\r\nHost: <h>\r\n\r\n{\"a\":\"<>\"}\n";
-        assert_eq!(encode_target(Bytes::from_static(request)), &mended[..]);
+        assert_eq!(encode_target(Bytes::from_static(request)), &expected[..]);
         assert_eq!(encode_target(Bytes::from_static(b">>>")), &b">>>"[..]);
         let late = Bytes::from_static(b"\r\n\nGET /> HTTP/1.1\n>");
         assert_eq!(encode_target(late), &b"\r\n\nGET /%3E HTTP/1.1\n>"[..]);

@@ -1,7 +1,8 @@
 //! The requests of one connection that are being answered, counted.
 //!
-//! A connection of HTTP/2 that has none is idle; over HTTP/1.1 the next one waits until there is none.
-//! Invariant: a request counts from when it is handed to the routes until its answer's body is gone.
+//! A connection of HTTP/2 that has none is idle; over HTTP/1.1 the next one waits until there is
+//! none. Invariant: a request counts from when it is handed to the routes until its answer's body is
+//! gone.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use axum::body::HttpBody;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, sleep};
 
-/// An idle connection is looked for so many times while it is kept.
+/// How often an idle connection is looked at while it is kept.
 const LOOKS: u32 = 8;
 
 /// How many are being answered, and how many have begun.
@@ -63,9 +64,11 @@ impl InFlight {
     pub(super) async fn idle(&self, timeout: Duration) {
         let (mut begun, mut idle_since) = (0, Instant::now());
         loop {
+            // Looked at now and then: a timer that each request resets would cost each of them.
             sleep(timeout / LOOKS).await;
             let has_begun = self.0.begun.load(Ordering::Relaxed);
             if !self.is_none() || has_begun != begun {
+                // One is open, or came and went since the last look.
                 (begun, idle_since) = (has_begun, Instant::now());
             } else if idle_since.elapsed() >= timeout {
                 return;

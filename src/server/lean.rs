@@ -22,6 +22,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::http::Method;
@@ -100,6 +101,7 @@ impl LeanHttp1 {
                 LeanAnswer::ForHyper(bytes) => return LeanOutcome::HandOverToHyper(bytes),
                 LeanAnswer::PeerLeft => return LeanOutcome::Ended,
             };
+            // Events are sent here: whatever else a request needed is gone by now.
             if self.send(body, context).await.is_err() {
                 return LeanOutcome::Ended;
             }
@@ -116,15 +118,14 @@ impl LeanHttp1 {
     }
 
     async fn answer_next(&mut self, context: &ConnectionContext) -> LeanAnswer {
-        match self.next_request(context).await {
-            NextRequest::Lean(head, routes) => {
-                match Box::pin(self.answer(head, routes, context)).await {
-                    Some((body, keep_alive)) => LeanAnswer::Body(body, keep_alive),
-                    None => LeanAnswer::PeerLeft,
-                }
-            }
-            NextRequest::ForHyper(bytes) => LeanAnswer::ForHyper(bytes),
-            NextRequest::None => LeanAnswer::PeerLeft,
+        let (head, routes) = match self.next_request(context).await {
+            NextRequest::Lean(head, routes) => (head, routes),
+            NextRequest::ForHyper(bytes) => return LeanAnswer::ForHyper(bytes),
+            NextRequest::None => return LeanAnswer::PeerLeft,
+        };
+        match Box::pin(self.answer(head, routes, context)).await {
+            Some((body, keep_alive)) => LeanAnswer::Body(body, keep_alive),
+            None => LeanAnswer::PeerLeft,
         }
     }
 
@@ -146,20 +147,25 @@ impl LeanHttp1 {
         NextRequest::Lean(Box::new(head), routes)
     }
 
-    /// Waits for the first bytes of a request: on a new connection for as long as for a head, and
-    /// on one that has been answered for as long as it is kept.
+    /// Waits for the first bytes of a request.
     async fn begins(&mut self, context: &ConnectionContext) -> bool {
-        let (has_asked, draining) = (self.has_asked, &context.draining);
-        let patience = if has_asked {
+        let (patience, draining) = (self.patience(context), &context.draining);
+        let has_asked = self.has_asked;
+        let begun = poll_fn(|task| self.poll_early(task));
+        tokio::select! {
+            biased; // what has come is answered, also while the gateway drains
+            begun = timeout(patience, begun) => matches!(begun, Ok(Ok(()))),
+            () = last_moment(draining, has_asked) => false,
+        }
+    }
+
+    /// A new connection has as long as for a head, one that has been answered as long as it is
+    /// kept.
+    fn patience(&self, context: &ConnectionContext) -> Duration {
+        if self.has_asked {
             context.routes.current().limits().keep_alive.timeout
         } else {
             limits::HEADER_TIMEOUT
-        };
-        let begun = poll_fn(|context| self.poll_early(context));
-        tokio::select! {
-            biased;
-            begun = timeout(patience, begun) => matches!(begun, Ok(Ok(()))),
-            () = last_moment(draining, has_asked) => false,
         }
     }
 
@@ -185,18 +191,20 @@ impl LeanHttp1 {
         }
 
         let mut answer = pin!(routes.answer(request));
-        let answered = poll_fn(|context| match answer.as_mut().poll(context) {
+        let answered = poll_fn(|task| match answer.as_mut().poll(task) {
             Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
             Poll::Ready(Err(never)) => match never {},
-            Poll::Pending if may_wait => self.poll_gone(context).map(|()| None),
+            Poll::Pending if may_wait => self.poll_gone(task).map(|()| None),
             Poll::Pending => Poll::Pending,
         });
         let answer = answered.await?;
+
+        // Asked only now, as the gateway may have begun to drain meanwhile.
         let keep_alive = keep_alive && !context.draining.is_cancelled();
         Some((self.begin_answer(answer, keep_alive, context), keep_alive))
     }
 
-    /// Puts the head of an answer into the way out.
+    /// Puts the head of an answer into the way out, and gives its body.
     fn begin_answer(
         &mut self,
         answer: Response,
@@ -204,14 +212,12 @@ impl LeanHttp1 {
         context: &ConnectionContext,
     ) -> AnswerBody {
         let (parts, body) = answer.into_parts();
-        let framing = match body.size_hint().exact() {
-            Some(bytes) => AnswerFraming::Length(bytes),
-            None => AnswerFraming::Chunked,
-        };
+        let length = body.size_hint().exact();
+        let framing = length.map_or(AnswerFraming::Chunked, AnswerFraming::Length);
         let routes = context.routes.current();
         let hint = keep_alive.then_some(&routes.limits().keep_alive.hint);
         let head = head::render(&parts, framing, hint);
-        self.outgoing.begin(head, framing == AnswerFraming::Chunked);
+        self.outgoing.begin(head, length.is_none());
         AnswerBody(body)
     }
 
@@ -231,47 +237,52 @@ impl LeanHttp1 {
         task: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let write_timeout = || context.routes.current().limits().write_timeout;
+        let (io, memory) = (&mut self.io, &context.memory);
         loop {
-            let flushed = self.outgoing.poll_flush(&mut self.io, task, write_timeout);
-            ready!(flushed)?;
+            // No more is taken of the body before the peer has taken what there is.
+            ready!(self.outgoing.poll_flush(io, task, write_timeout))?;
             if self.outgoing.is_done() {
                 return Poll::Ready(Ok(()));
             }
-
             let next = |task: &mut Context<'_>| body.poll(task);
-            let pumped = self
-                .outgoing
-                .pump(&mut self.io, &context.memory, task, next);
-            if pumped? {
-                let reset = || Err(io::ErrorKind::ConnectionReset.into());
-                return self.poll_gone(task).map(|()| reset());
+            if self.outgoing.pump(io, memory, task, next)? {
+                break;
             }
         }
+
+        // All is written and nothing is there to write: only the peer's end matters now.
+        let gone = self.poll_gone(task);
+        gone.map(|()| Err(io::ErrorKind::ConnectionReset.into()))
     }
 
     /// Ready when the connection is broken. What the peer sends meanwhile is kept for later, and
     /// whoever waits is notified of the end of it.
-    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_gone(&mut self, task: &mut Context<'_>) -> Poll<()> {
         while self.early.len() < READ_BYTES && !self.is_half_closed {
-            match ready!(self.poll_early(context)) {
+            match ready!(self.poll_early(task)) {
                 Ok(()) => {}
-                Err(end) if end.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.is_half_closed = true;
-                    if let Some(peer) = &self.peer {
-                        peer.end();
-                    }
-                }
+                Err(end) if end.kind() == io::ErrorKind::UnexpectedEof => self.note_end(),
                 Err(_) => return Poll::Ready(()),
             }
         }
-        Poll::Pending // a heartbeat that cannot be written shows whether it is there
+        // A heartbeat that cannot be written shows whether the peer is there.
+        Poll::Pending
+    }
+
+    /// The peer sends no more.
+    fn note_end(&mut self) {
+        self.is_half_closed = true;
+        if let Some(peer) = &self.peer {
+            peer.end();
+        }
     }
 
     /// Reads something, if there is something. An end is an error.
-    fn poll_early(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_early(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // On the stack, so that nothing is held while nothing comes.
         let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
         let mut bytes = ReadBuf::uninit(&mut bytes);
-        ready!(Pin::new(&mut self.io).poll_read(context, &mut bytes))?;
+        ready!(Pin::new(&mut self.io).poll_read(task, &mut bytes))?;
         if bytes.filled().is_empty() {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -284,6 +295,7 @@ impl LeanHttp1 {
 /// it has not asked for anything yet.
 async fn last_moment(draining: &CancellationToken, has_asked: bool) {
     draining.cancelled().await;
+    // Its first request may be on its way.
     if !has_asked {
         tokio::time::sleep(limits::DRAIN_FIRST_REQUEST).await;
     }

@@ -1,8 +1,8 @@
 //! The end of a connection whose last answer has to arrive (RFC 9112 §9.6).
 //!
 //! A socket that is closed while something lies unread in it is reset, and its peer loses what it
-//! has not read yet: a refusal, as a rule. So the sending side is closed first, and what still comes
-//! is thrown away for a while. Invariant: bounded in time by [`limits::LINGER`] and in bytes.
+//! has not read yet: a refusal, as a rule. So the sending side is closed first, and what still
+//! comes is discarded for a while. Invariant: bounded in time by [`limits::LINGER`] and in bytes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,10 +13,10 @@ use tokio::time::{Sleep, sleep};
 use super::io::Io;
 use crate::limits;
 
-/// Bytes that are thrown away at once.
+/// Bytes that are discarded at once.
 const READ_BYTES: usize = 4096;
 
-/// Reads and throws away, to the end or to a bound.
+/// Reads and discards, to the end or to a bound.
 pub(super) struct Lingering {
     bytes_left: usize,
     timer: Option<Pin<Box<Sleep>>>,
@@ -40,6 +40,7 @@ impl Lingering {
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep(limits::LINGER)));
+        // Whatever ends it, the peer has had its time to read the answer.
         while self.bytes_left > 0 && timer.as_mut().poll(context).is_pending() {
             let mut bytes = [0; READ_BYTES];
             let mut bytes = ReadBuf::new(&mut bytes);

@@ -7,7 +7,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
@@ -19,12 +18,10 @@ use super::io::Io;
 use crate::config::Config;
 use crate::limits;
 
+/// Binds every address, or none.
 pub(super) fn bind(config: &Config) -> Result<Vec<TcpListener>, StartError> {
-    let mut listeners = Vec::new();
-    for &address in &config.listen {
-        listeners.push(listen(address).map_err(|fault| StartError::Bind { address, fault })?);
-    }
-    Ok(listeners)
+    let bind_one = |&address| listen(address).map_err(|error| StartError::Bind { address, error });
+    config.listen.iter().map(bind_one).collect()
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -34,10 +31,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         TcpSocket::new_v6()
     }?;
     if address.is_ipv6() {
-        // Each family by itself, so that 0.0.0.0 and [::] go together, whatever the system's default.
+        // Each family by itself, so that 0.0.0.0 and [::] go together, whatever the system's
+        // default.
         socket2::SockRef::from(&socket).set_only_v6(true)?;
     }
-    socket.set_reuseaddr(true)?; // or a restart would have to wait for the connections of the last run
+
+    // Or a restart would have to wait for the connections of the last run.
+    socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(limits::ACCEPT_BACKLOG)
 }
@@ -48,7 +48,7 @@ pub(super) async fn accept(
     context: Arc<ConnectionContext>,
     stop: CancellationToken,
 ) {
-    let mut trouble = Trouble::default();
+    let mut failures = AcceptFailures::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -57,20 +57,20 @@ pub(super) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => context.begin(Io::Plain(stream), peer),
-            Err(fault) if is_of_one_connection(&fault) => {}
-            Err(fault) => {
-                trouble.warn(&fault);
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                failures.warn(&error);
                 // Out of file descriptors, for one: waiting lets some be given back.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(limits::ACCEPT_PAUSE).await;
             }
         }
     }
-    accept_the_last(listener, &context);
+    accept_remaining(listener, &context);
 }
 
-/// Those that have come and are not accepted yet: the listener's end would reset them. It is asked
-/// itself, as the runtime would tell of them only later.
-fn accept_the_last(listener: TcpListener, context: &Arc<ConnectionContext>) {
+/// Those that have come and are not accepted yet: the listener's end would reset them. The socket
+/// itself is asked, as the runtime would report them only later.
+fn accept_remaining(listener: TcpListener, context: &Arc<ConnectionContext>) {
     let Ok(listener) = listener.into_std() else {
         return;
     };
@@ -87,39 +87,42 @@ fn accept_the_last(listener: TcpListener, context: &Arc<ConnectionContext>) {
     }
 }
 
-/// A connection that was gone before it was accepted is no trouble of the listener.
-fn is_of_one_connection(fault: &io::Error) -> bool {
+/// A connection that was gone before it was accepted is no failure of the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(
-        fault.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
     )
 }
 
-/// What keeps a listener from accepting, said no more often than it helps.
+/// What keeps a listener from accepting, logged no more often than it helps.
 #[derive(Default)]
-struct Trouble {
+struct AcceptFailures {
     warned_at: Option<Instant>,
-    unsaid: u64,
+    unlogged: u64,
 }
 
-impl Trouble {
-    fn warn(&mut self, fault: &io::Error) {
-        if let Some(unsaid) = self.count() {
-            tracing::warn!(%fault, failures_since_the_last_warning = unsaid, "a connection could not be accepted");
+impl AcceptFailures {
+    fn warn(&mut self, error: &io::Error) {
+        if let Some(unlogged) = self.count() {
+            tracing::warn!(
+                %error,
+                failures_since_the_last_warning = unlogged,
+                "a connection could not be accepted"
+            );
         }
     }
 
-    /// Counts a failure; gives how many went unsaid before this one, if it is to be said.
+    /// Counts a failure; gives how many were not logged before this one, if it is to be logged.
     fn count(&mut self) -> Option<u64> {
         let is_recent = |at: Instant| at.elapsed() < limits::ACCEPT_WARNING_INTERVAL;
         if self.warned_at.is_some_and(is_recent) {
-            self.unsaid += 1;
+            self.unlogged += 1;
             return None;
         }
         self.warned_at = Some(Instant::now());
-        Some(std::mem::take(&mut self.unsaid))
+        Some(std::mem::take(&mut self.unlogged))
     }
 }
 
@@ -128,14 +131,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn trouble_is_said_once_in_a_while_with_how_often_it_came() {
-        let mut trouble = Trouble::default();
-        assert_eq!(trouble.count(), Some(0));
+    async fn failures_are_logged_once_in_a_while_with_how_many_there_were() {
+        let mut failures = AcceptFailures::default();
+        assert_eq!(failures.count(), Some(0));
         for _ in 0..5 {
-            assert_eq!(trouble.count(), None);
+            assert_eq!(failures.count(), None);
         }
         tokio::time::advance(limits::ACCEPT_WARNING_INTERVAL).await;
-        assert_eq!(trouble.count(), Some(5));
-        assert_eq!(trouble.count(), None);
+        assert_eq!(failures.count(), Some(5));
+        assert_eq!(failures.count(), None);
     }
 }

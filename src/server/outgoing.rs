@@ -29,6 +29,8 @@ const GATHER_PIECES: usize = 16;
 const COPIED_BYTES: usize = 2048;
 /// Bytes after which a write is not made larger.
 const GATHER_BYTES: usize = 64 * 1024;
+/// What frames the pieces of a body: a head, a chunk's size, a chunk's end.
+const FRAMING_PIECES: usize = 3;
 /// The most digits of a chunk's size, and the line's end.
 const SIZE_LINE_BYTES: usize = 20;
 
@@ -109,11 +111,9 @@ impl Outgoing {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
-        let most_pieces = if memory.is_used_up(MemoryKind::Answer) {
-            1
-        } else {
-            GATHER_PIECES
-        };
+        // One by one while memory is short, so that little is held of what is not taken.
+        let is_short = memory.is_used_up(MemoryKind::Answer);
+        let most_pieces = if is_short { 1 } else { GATHER_PIECES };
         let mut gathered = Gathered::new();
         self.gather(&mut gathered, most_pieces, context, body);
         self.write(io, memory, context, &gathered)?;
@@ -130,6 +130,7 @@ impl Outgoing {
         while gathered.has_space(most_pieces) && !self.has_ended && self.broken.is_none() {
             match body(context) {
                 Poll::Ready(Some(Ok(piece))) => gathered.push(piece),
+                // What came before it is still written.
                 Poll::Ready(Some(Err(error))) => self.broken = Some(error),
                 Poll::Ready(None) => self.has_ended = true,
                 Poll::Pending => gathered.is_waiting = true,
@@ -144,26 +145,25 @@ impl Outgoing {
         context: &mut Context<'_>,
         gathered: &Gathered,
     ) -> io::Result<()> {
-        // The body's pieces, and what frames them.
+        // The head goes out with the first piece, and each write is one chunk.
         let head = std::mem::take(&mut self.head);
         let mut size_line = [0; SIZE_LINE_BYTES];
         let size_line = self.size_line(&mut size_line, gathered.bytes);
         let tail = self.tail(gathered.bytes);
-        let pieces = gathered.pieces();
-        let mut slices = [IoSlice::new(&[]); GATHER_PIECES + 3];
+        let (pieces, count) = (gathered.pieces(), gathered.count + FRAMING_PIECES);
+        let mut slices = [IoSlice::new(&[]); GATHER_PIECES + FRAMING_PIECES];
         slices[0] = IoSlice::new(&head);
         slices[1] = IoSlice::new(size_line);
         fill(&mut slices[2..], pieces.iter());
-        slices[2 + pieces.len()] = IoSlice::new(tail);
+        slices[count - 1] = IoSlice::new(tail);
 
         let total = head.len() + size_line.len() + gathered.bytes + tail.len();
-        let written = write_at_once(io, &slices[..3 + pieces.len()], total, context)?;
+        let written = write_at_once(io, &slices[..count], total, context)?;
         if written < total || Pin::new(io).poll_flush(context)?.is_pending() {
-            let body = pieces.iter().rev().cloned();
-            let front = [Bytes::copy_from_slice(size_line), head];
-            let all = [Bytes::from_static(tail)].into_iter().chain(body);
-            let unsent = Unsent::of(all.chain(front).collect(), written, memory);
-            self.unsent = Some(Box::new(unsent));
+            let front = [head, Bytes::copy_from_slice(size_line)];
+            let all = front.iter().chain(pieces).cloned();
+            let all = all.chain([Bytes::from_static(tail)]);
+            self.unsent = Some(Unsent::boxed(all.collect(), written, memory));
         }
         Ok(())
     }
@@ -206,7 +206,7 @@ impl Outgoing {
 
 /// What the stream has not taken.
 struct Unsent {
-    /// The first comes last.
+    /// In reverse, so that the first is the cheapest to take out.
     pieces: Vec<Bytes>,
     /// For the small pieces; large ones pay for themselves.
     _paid: Reservation,
@@ -215,14 +215,16 @@ struct Unsent {
 }
 
 impl Unsent {
-    fn of(pieces: Vec<Bytes>, written: usize, memory: &MemoryBudget) -> Self {
+    /// The pieces in their order, of which so many bytes are written.
+    fn boxed(mut pieces: Vec<Bytes>, written: usize, memory: &MemoryBudget) -> Box<Self> {
+        pieces.reverse();
         let small = pieces.iter().map(Bytes::len);
         let small_bytes = small.filter(|bytes| *bytes < PAID_FROM_BYTES).sum();
-        let mut unsent = Unsent {
+        let mut unsent = Box::new(Unsent {
             pieces,
             _paid: memory.charge(MemoryKind::Answer, small_bytes),
             stalled: None,
-        };
+        });
         unsent.drop_written(written);
         unsent
     }
@@ -295,6 +297,8 @@ fn write_at_once(
     if total > COPIED_BYTES {
         return io.write_now(slices, context);
     }
+
+    // Small enough to be copied together.
     let (mut copied, mut end) = ([0; COPIED_BYTES], 0);
     for slice in slices {
         copied[end..end + slice.len()].copy_from_slice(slice);

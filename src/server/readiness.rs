@@ -1,4 +1,4 @@
-//! gRPC health follows readiness, as `/readyz` tells it at every moment.
+//! gRPC health follows readiness, which `/readyz` shows at every moment.
 //!
 //! Invariant: both names of the gateway's health have the same status.
 
@@ -21,6 +21,8 @@ pub(super) async fn follow(bus: Bus, health: HealthReporter) {
             _ = ticks.tick() => {}
             () = bus.closed() => break,
         }
+
+        // Only a change is reported, so that those who watch are not woken for nothing.
         let ready = bus.writable();
         if was_ready != Some(ready.is_ok()) {
             log_change(&ready, was_ready);
@@ -28,6 +30,8 @@ pub(super) async fn follow(bus: Bus, health: HealthReporter) {
             was_ready = Some(ready.is_ok());
         }
     }
+
+    // Nobody is to be sent here any more.
     report(&health, false).await;
 }
 

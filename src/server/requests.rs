@@ -4,11 +4,11 @@
 //! means the same wherever its request stands ([`head::encode_target`]). Invariants:
 //! - every byte is passed on as it came and in its order, but for the targets of requests;
 //! - a head is passed on when it is whole, within [`limits::HEADER_TIMEOUT`] of its first byte;
-//!   where a request ends follows from its head alone, as hyper finds it. What is in doubt, and
+//!   where a request ends follows from its head alone, as hyper finds it. What is ambiguous, and
 //!   all that comes behind it, is passed on untouched: hyper refuses it;
 //! - the head of the next request is held back while one is answered;
-//! - a peer that sends no more while it is answered has not left: that is told to who waits for
-//!   events, and hyper only when all has been answered;
+//! - a peer that sends no more while it is answered has not left: whoever waits for events is
+//!   notified, and hyper only when all has been answered;
 //! - the last answer is let arrive ([`Lingering`]).
 
 use std::io;
@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::chunks::Chunks;
+use super::chunks::{Chunks, Malformed};
 use super::head::{self, RequestFraming};
 use super::in_flight::InFlight;
 use super::layered::ReadLayer;
@@ -30,7 +30,7 @@ use crate::transport::Peer;
 /// Bytes of one read of a head; most are smaller.
 const READ_BYTES: usize = 4096;
 
-/// A stream of which hyper reads requests.
+/// What hyper reads requests through.
 pub(super) struct Requests {
     /// Read, and not looked at yet.
     input: BytesMut,
@@ -53,8 +53,8 @@ enum ReadState {
     /// So many bytes of a body.
     SizedBody(u64),
     ChunkedBody(Chunks),
-    /// Nobody knows.
-    Doubt,
+    /// Whatever it is: where the next request begins is not known.
+    Unknown,
 }
 
 impl Requests {
@@ -76,8 +76,8 @@ impl Requests {
     fn advance(&mut self) {
         while self.output.is_empty() && !self.input.is_empty() {
             match &mut self.state {
-                // With the next request in its hands hyper would look no more whether its peer is
-                // still there.
+                // With the next request in its hands hyper would no longer look whether its peer
+                // is still there.
                 ReadState::Head(_) if !self.in_flight.is_none() => return,
                 ReadState::Head(looked_at) => {
                     let looked_at = std::mem::replace(looked_at, self.input.len());
@@ -85,11 +85,10 @@ impl Requests {
                         return;
                     }
                 }
-                ReadState::SizedBody(_) | ReadState::ChunkedBody(_) => {
+                _ => {
                     let taken = self.state.follow(&self.input);
                     self.output = self.input.split_to(taken).freeze();
                 }
-                ReadState::Doubt => self.output = self.input.split().freeze(),
             }
         }
         if self.input.is_empty() {
@@ -99,28 +98,40 @@ impl Requests {
 
     /// Takes a whole head; false when more of it has to come.
     fn take_head(&mut self, looked_at: usize) -> bool {
-        // The first look finds what is wrong; another one is worth it only at the head's end.
-        let may_be_whole =
-            looked_at == 0 || has_empty_line(&self.input[looked_at.saturating_sub(2)..]);
-        let measured = if may_be_whole {
-            head::measure(&self.input)
-        } else {
-            Ok(None)
-        };
-        match measured {
+        match self.measure_head(looked_at) {
             Ok(None) if self.input.len() <= limits::MAX_HEAD_BYTES => return false,
             Ok(Some((length, body))) => {
                 self.output = head::encode_target(self.input.split_to(length).freeze());
-                self.state = match body {
-                    RequestFraming::Sized(0) => ReadState::Head(0),
-                    RequestFraming::Sized(bytes) => ReadState::SizedBody(bytes),
-                    RequestFraming::Chunked => ReadState::ChunkedBody(Chunks::default()),
-                    RequestFraming::Doubtful => ReadState::Doubt,
-                };
+                self.state = ReadState::behind_head(body);
             }
-            Ok(None) | Err(_) => self.state = ReadState::Doubt,
+            // Too long, or no head at all: hyper says so.
+            Ok(None) | Err(_) => self.state = ReadState::Unknown,
         }
         self.head_timer = None;
+        true
+    }
+
+    /// Measures a head of which so many bytes were not enough before.
+    fn measure_head(
+        &self,
+        looked_at: usize,
+    ) -> Result<Option<(usize, RequestFraming)>, httparse::Error> {
+        // The first look finds what is wrong; another one is worth it only at the head's end.
+        let is_first = looked_at == 0;
+        if is_first || has_empty_line(&self.input[looked_at.saturating_sub(2)..]) {
+            head::measure(&self.input)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Passes on what was looked at; false when there is nothing.
+    fn pass_on(&mut self, out: &mut ReadBuf<'_>) -> bool {
+        if self.output.is_empty() {
+            return false;
+        }
+        let count = out.remaining().min(self.output.len());
+        out.put_slice(&self.output.split_to(count));
         true
     }
 }
@@ -132,6 +143,15 @@ fn has_empty_line(bytes: &[u8]) -> bool {
 }
 
 impl ReadState {
+    fn behind_head(body: RequestFraming) -> Self {
+        match body {
+            RequestFraming::Sized(0) => ReadState::Head(0),
+            RequestFraming::Sized(bytes) => ReadState::SizedBody(bytes),
+            RequestFraming::Chunked => ReadState::ChunkedBody(Chunks::default()),
+            RequestFraming::Ambiguous => ReadState::Unknown,
+        }
+    }
+
     /// Follows a body, and gives how many of the bytes belong to it. It comes to its end, and to
     /// the next head, where they do.
     fn follow(&mut self, bytes: &[u8]) -> usize {
@@ -145,20 +165,23 @@ impl ReadState {
                 }
                 taken
             }
-            ReadState::ChunkedBody(chunks) => match chunks.follow(bytes) {
-                Ok(None) => bytes.len(),
-                Ok(Some(end)) => {
-                    *self = ReadState::Head(0);
-                    end
-                }
-                Err(_) => {
-                    *self = ReadState::Doubt;
-                    bytes.len()
-                }
-            },
+            ReadState::ChunkedBody(chunks) => {
+                let end = chunks.follow(bytes);
+                self.follow_chunks(end).unwrap_or(bytes.len())
+            }
             ReadState::Head(_) => 0,
-            ReadState::Doubt => bytes.len(),
+            ReadState::Unknown => bytes.len(),
         }
+    }
+
+    /// Where a body in chunks ends, if it does.
+    fn follow_chunks(&mut self, end: Result<Option<usize>, Malformed>) -> Option<usize> {
+        match end {
+            Ok(Some(_)) => *self = ReadState::Head(0),
+            Ok(None) => {}
+            Err(Malformed) => *self = ReadState::Unknown,
+        }
+        end.unwrap_or_default()
     }
 }
 
@@ -169,33 +192,40 @@ impl Requests {
         stream: &mut S,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.in_flight.is_none() {
-            if self.input.len() > limits::MAX_HEAD_BYTES {
-                return Poll::Pending; // hyper asks again when it has answered
-            }
-        } else if !self.input.is_empty() {
-            let timer = self
-                .head_timer
-                .get_or_insert_with(|| Box::pin(sleep(limits::HEADER_TIMEOUT)));
-            if timer.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
+        let is_answering = !self.in_flight.is_none();
+        if is_answering && self.input.len() > limits::MAX_HEAD_BYTES {
+            return Poll::Pending; // hyper asks again when it has answered
         }
+        if !is_answering && !self.input.is_empty() && self.is_head_late(context) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+
+        // On the stack, so that nothing is held while nothing comes.
         let mut bytes = [0; READ_BYTES];
         let mut bytes = ReadBuf::new(&mut bytes);
-        self.is_idle = self.in_flight.is_none() && self.input.is_empty();
+        self.is_idle = !is_answering && self.input.is_empty();
         ready!(Pin::new(stream).poll_read(context, &mut bytes))?;
         self.is_idle = false;
+
         match bytes.filled() {
-            // Not an end for hyper, which would give up what is being answered; it asks again later.
-            [] if !self.in_flight.is_none() => {
+            // Not an end for hyper, which would give up what is being answered; it asks again
+            // later.
+            [] if is_answering => {
                 self.peer.end();
                 return Poll::Pending;
             }
-            [] => self.state = ReadState::Doubt,
+            [] => self.state = ReadState::Unknown,
             read => self.input.extend_from_slice(read),
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Has a head that has begun taken too long?
+    fn is_head_late(&mut self, context: &mut Context<'_>) -> bool {
+        let timer = self
+            .head_timer
+            .get_or_insert_with(|| Box::pin(sleep(limits::HEADER_TIMEOUT)));
+        timer.as_mut().poll(context).is_ready()
     }
 
     /// Reads a part of a body to where it goes.
@@ -207,6 +237,8 @@ impl Requests {
     ) -> Poll<io::Result<()>> {
         let begin = out.filled().len();
         ready!(Pin::new(stream).poll_read(context, out))?;
+
+        // What is behind the body's end is the next request's.
         let read = &out.filled()[begin..];
         let taken = self.state.follow(read);
         self.input.extend_from_slice(&read[taken..]);
@@ -224,9 +256,7 @@ impl ReadLayer for Requests {
     ) -> Poll<io::Result<()>> {
         loop {
             self.advance();
-            if !self.output.is_empty() {
-                let count = out.remaining().min(self.output.len());
-                out.put_slice(&self.output.split_to(count));
+            if self.pass_on(out) {
                 return Poll::Ready(Ok(()));
             }
             match self.state {
@@ -292,7 +322,7 @@ mod tests {
         })]
 
         #[test]
-        fn targets_are_mended_and_nothing_else_however_it_comes(
+        fn targets_are_encoded_and_nothing_else_however_it_comes(
             mut cuts in proptest::collection::vec(0..STREAM.len(), 0..9),
             buffer in 1..200_usize,
         ) {
@@ -306,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn targets_are_mended_where_each_byte_and_each_half_comes_by_itself() {
+    async fn targets_are_encoded_where_each_byte_and_each_half_comes_by_itself() {
         let bytes = (0..STREAM.len()).map(|at| &STREAM[at..=at]);
         assert_eq!(read(bytes.collect(), 7).await, PASSED_ON);
         for cut in 1..STREAM.len() {
@@ -324,13 +354,13 @@ mod tests {
         let hour = std::time::Duration::from_secs(3600);
         let silence = tokio::time::timeout(hour, requests.read(&mut bytes)).await;
         assert!(silence.is_err());
-        far.write_all(b"GET / HT").await.expect("room");
-        let fault = requests.read(&mut bytes).await.expect_err("no head");
-        assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
+        far.write_all(b"GET / HT").await.expect("sent");
+        let error = requests.read(&mut bytes).await.expect_err("no head");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
-    async fn an_end_is_told_of_the_peer_while_it_is_answered_and_is_an_end_before_and_after() {
+    async fn the_peers_end_is_noticed_while_it_is_answered_and_is_an_end_before_and_after() {
         let (peer, in_flight) = (Peer::default(), InFlight::default());
         let first = Bytes::from_static(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n");
         let requests = Requests::new(first, peer.clone(), in_flight.clone());

@@ -18,6 +18,7 @@ const CALL: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
 
 /// Does this ask what an address takes, and not for a page whether it may?
 pub(super) fn is_plain<B>(request: &Request<B>) -> bool {
+    // A browser that asks for a page names its origin and the method that it means to use.
     let is_preflight = || {
         let headers = request.headers();
         headers.contains_key(header::ORIGIN)
@@ -29,23 +30,28 @@ pub(super) fn is_plain<B>(request: &Request<B>) -> bool {
 /// Asks the routes themselves. They get nothing of the request but its address, so none of them
 /// does anything.
 pub(super) async fn answer(routes: Router, uri: Uri) -> Result<Response, Infallible> {
+    // `*` is the gateway as a whole.
+    let allow = match uri.path() {
+        "*" => EVERYTHING,
+        _ => allowed(&routes.oneshot(bare_request(uri)).await?),
+    };
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::NO_CONTENT;
-    let allow = if uri.path() == "*" {
-        EVERYTHING
-    } else {
-        let mut request = Request::new(Body::empty());
-        *request.method_mut() = Method::OPTIONS;
-        *request.uri_mut() = uri;
-        allowed(&routes.oneshot(request).await?)
-    };
     answer.headers_mut().insert(header::ALLOW, allow);
     Ok(answer)
+}
+
+fn bare_request(uri: Uri) -> Request<Body> {
+    let mut request = Request::new(Body::empty());
+    *request.method_mut() = Method::OPTIONS;
+    *request.uri_mut() = uri;
+    request
 }
 
 fn allowed(routed: &Response) -> HeaderValue {
     let listed = routed.headers().get(header::ALLOW);
     match listed.and_then(|methods| methods.to_str().ok()) {
+        // The router lists what it has; it knows nothing of this answer.
         Some(methods) => HeaderValue::try_from(format!("{methods}, OPTIONS")).unwrap_or(EVERYTHING),
         None if routed.status() == StatusCode::NOT_FOUND => EVERYTHING,
         // Everything else of the gateway's own is told apart by its path alone.

@@ -47,18 +47,17 @@ impl OwnFiles {
     /// Serves a file, or says that there is none.
     pub(super) async fn answer(self: Arc<Self>, mut request: Request) -> Result<Response> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let is_there = match below_folder(uri.path()) {
-            Some(path) => self.has(&path).await,
-            None => false,
-        };
-        if !is_there {
+        if !self.is_shown_at(uri.path()).await {
             return Err(nothing_at(uri.path()));
         }
+
         // Only the path: a redirect is made of the address, which may name any host.
         let path = uri.path_and_query().cloned();
         *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
         let answer = self.files.clone().oneshot(request).await;
         let answer = answer.unwrap_or_else(|never| match never {});
+
+        // What the file service says itself has no body that a person could read.
         match answer.status() {
             StatusCode::NOT_FOUND => Err(nothing_at(uri.path())),
             StatusCode::METHOD_NOT_ALLOWED => {
@@ -66,6 +65,14 @@ impl OwnFiles {
                 Ok((allow, wrong_method_at(&method, uri.path())).into_response())
             }
             _ => Ok(pieces::paid(&self.memory, answer).into_response()),
+        }
+    }
+
+    /// Does an address name something that is served?
+    async fn is_shown_at(&self, path: &str) -> bool {
+        match below_folder(path) {
+            Some(path) => self.has(&path).await,
+            None => false,
         }
     }
 
@@ -83,6 +90,8 @@ impl OwnFiles {
 
     async fn resolved(&self, path: &Path) -> Option<(PathBuf, std::fs::FileType)> {
         let resolved = tokio::fs::canonicalize(self.root.join(path)).await.ok()?;
+
+        // Behind all links it may lie outside the folder, or be hidden within it.
         let is_inside = resolved
             .strip_prefix(&self.root)
             .is_ok_and(|below| below.iter().all(|name| is_shown(&name.to_string_lossy())));
@@ -91,13 +100,15 @@ impl OwnFiles {
     }
 }
 
-/// The relative path that an address names; none where it has an empty, hidden or strange part.
+/// The relative path that an address names; none where it has an empty, hidden or unusual part.
 fn below_folder(path: &str) -> Option<PathBuf> {
     let decoded = percent_decode_str(path).decode_utf8().ok()?;
     let path = decoded.strip_prefix('/')?;
     if path.is_empty() {
-        return Some(PathBuf::new());
+        return Some(PathBuf::new()); // the folder itself
     }
+
+    // A slash at the end asks for a folder, and names no further part.
     let path = path.strip_suffix('/').unwrap_or(path);
     path.split('/')
         .map(|name| Some(name).filter(|name| is_shown(name)))

@@ -3,7 +3,8 @@
 //! Invariant: they are part of the program, so they work without internet and without files beside
 //! it.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -14,7 +15,8 @@ use super::router::HttpRoute;
 use super::state::AppState;
 use crate::error::{Error, ErrorKind, Result};
 
-struct Page {
+/// A page as it is served.
+struct BuiltInPage {
     path: &'static str,
     content_type: &'static str,
     body: &'static [u8],
@@ -22,7 +24,7 @@ struct Page {
 
 macro_rules! page {
     ($path:literal, $file:literal, $content_type:expr) => {
-        Page {
+        BuiltInPage {
             path: $path,
             content_type: $content_type,
             body: include_bytes!(concat!("../../clients/", $file)),
@@ -31,12 +33,12 @@ macro_rules! page {
 }
 
 const HTML: &str = "text/html; charset=utf-8";
-/// The page of the comet age names its own charset.
+/// The page of the long-poll era names its own charset.
 const HTML_WITHOUT_CHARSET: &str = "text/html";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-const PAGES: [Page; 9] = [
+const PAGES: [BuiltInPage; 9] = [
     page!("/", "start/index.html", HTML),
     page!("/clients/style.css", "style.css", STYLE),
     page!("/clients/page.js", "page.js", SCRIPT),
@@ -52,7 +54,7 @@ const PAGES: [Page; 9] = [
     page!("/clients/grpcurl/", "grpcurl/index.html", HTML),
 ];
 
-/// Where the page of the comet age finds prototype.js.
+/// Where the page of the long-poll era finds prototype.js.
 const PROTOTYPE_JS: &str = "/clients/longpoll/prototype.js";
 
 pub(super) fn routes() -> impl Iterator<Item = HttpRoute> {
@@ -64,7 +66,7 @@ pub(super) fn routes() -> impl Iterator<Item = HttpRoute> {
     pages.chain([script])
 }
 
-fn serve(page: &'static Page) -> Response {
+fn serve(page: &'static BuiltInPage) -> Response {
     respond(page.content_type, page.body)
 }
 
@@ -81,17 +83,17 @@ fn respond(content_type: &'static str, body: impl IntoResponse) -> Response {
 }
 
 async fn prototype_js(State(state): State<AppState>) -> Result<Response> {
-    let path: PathBuf = state.config.pages.prototype_js.clone();
-    match tokio::fs::read(&path).await {
+    let path: &PathBuf = &state.config.pages.prototype_js;
+    match tokio::fs::read(path).await {
         Ok(script) => Ok(respond(SCRIPT, script)),
-        Err(fault) => {
-            let path = path.display();
-            Err(Error::new(
-                ErrorKind::NotFound,
-                format!(
-                    "{path}: {fault}; install Debian's libjs-prototype or set pages.prototype_js"
-                ),
-            ))
-        }
+        Err(error) => Err(no_prototype_js(path, &error)),
     }
+}
+
+fn no_prototype_js(path: &Path, error: &io::Error) -> Error {
+    let path = path.display();
+    let detail = format!(
+        "cannot read {path}: {error}; install Debian's libjs-prototype or set pages.prototype_js"
+    );
+    Error::new(ErrorKind::NotFound, detail)
 }

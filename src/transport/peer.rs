@@ -1,7 +1,7 @@
 //! Has the other side of a connection ended?
 //!
 //! The end of what a client sends is all that is seen of its leaving, and all that is seen of a
-//! client that has asked and sends no more (`nc -N`). Only its next answer would tell them apart.
+//! client that has asked and sends no more (`nc -N`). Only its next answer would distinguish them.
 //! So nothing is given up for it: what waits for events waits no longer, and is answered with what
 //! it has. Invariant: only a wait at the live end looks for it; whatever is being read or written
 //! is finished.
@@ -41,6 +41,7 @@ impl Peer {
     }
 
     fn poll_ended(&self, context: &mut Context<'_>) -> Poll<()> {
+        // Registered first, so that an end between the two is not missed.
         self.0.waiting.register(context.waker());
         if self.has_ended() {
             Poll::Ready(())
@@ -89,6 +90,7 @@ impl Waiter {
         F: Future<Output = Result<Option<Step>>>,
     {
         match (next.poll(context), &self.0) {
+            // Whatever is being read is finished; only the wait is cut short.
             (Poll::Pending, Some(peer)) if is_live => peer.poll_ended(context).map(|()| Ok(None)),
             (step, _) => step,
         }

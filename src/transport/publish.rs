@@ -88,7 +88,7 @@ pub(crate) async fn publish_batch(
     let decoded = bus.memory().reserve(MemoryKind::Decoded, copied_bytes)?;
     let batch = parse_batch(body.as_ref(), max_event_bytes)?;
     drop(body); // not kept while the batch waits for its commit
-    let publishing = bus.enqueue(&caller, batch)?;
+    let publishing = bus.enqueue(caller, batch)?;
     drop(decoded);
     Ok(receipts::batch(bus, &publishing.done().await?))
 }

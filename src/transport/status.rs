@@ -22,8 +22,10 @@ use crate::topic::{Filter, Topic};
 
 pub(super) async fn bus_state(
     State(state): State<AppState>,
+    caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
+    caller.check_any_right()?;
     Params::of(&state, query.as_deref())?.finish("none")?;
     let mut answer = log_state(&state.bus);
     if !state.sources.is_empty() {

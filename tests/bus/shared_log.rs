@@ -268,23 +268,20 @@ async fn of_a_group_one_batch_may_be_refused_and_the_next_one_not() {
     let log = ScriptedEngine::new(0);
     let bus = log.bus();
     log.refuse("bad");
-    let batches = [&["a"][..], &["b", "bad"], &["c"]];
+    log.hold_appends();
+    let batches = [&["first"][..], &["a"], &["b", "bad"], &["c"]];
     let publishing = batches.map(|topics| publish(&bus, topics));
-    tokio::task::yield_now().await;
-    log.send_through(2);
+    log.let_appends_through();
+    log.send_all_appends().await;
+
     let mut answers = Vec::new();
     for answer in publishing {
-        answers.push(
-            answer
-                .await
-                .expect("the task")
-                .map_err(|error| error.kind()),
-        );
+        let answer = answer.await.expect("the task");
+        answers.push(answer.map_err(|error| error.kind()));
     }
-    assert_eq!(
-        answers,
-        [Ok(vec![1]), Err(ErrorKind::TooLarge), Ok(vec![2])]
-    );
+    let refused = Err(ErrorKind::TooLarge);
+    assert_eq!(answers, [Ok(vec![1]), Ok(vec![2]), refused, Ok(vec![3])]);
+    assert_eq!(log.groups(), [1, 4], "all but the first are one group");
 }
 
 #[tokio::test(start_paused = true)]

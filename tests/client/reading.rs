@@ -228,7 +228,7 @@ async fn reading_gives_up_only_after_the_time_that_is_given() {
     let mut interruptions = 0;
     let error = loop {
         match next(&mut reader).await.expect("it goes on") {
-            Ok(ReadItem::Interrupted { .. }) => interruptions += 1,
+            Ok(ReadItem::Interrupted(_)) => interruptions += 1,
             Ok(item) => panic!("{item:?}"),
             Err(error) => break error,
         }

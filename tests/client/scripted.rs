@@ -1,4 +1,4 @@
-//! A server that plays a script: one answer for each connection, byte by byte as it is told to.
+//! A server that plays a script: one answer for each connection, byte by byte as a test wants it.
 
 use std::sync::{Arc, Mutex};
 

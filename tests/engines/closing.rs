@@ -10,13 +10,14 @@ use vidette::engine::{Engine as _, SqliteEngine};
 use crate::bench::{T0, event};
 
 /// Waits until nothing below this folder is open in this process any more.
-async fn all_closed(folder: &Path) {
+pub(crate) async fn all_closed(folder: &Path) {
+    let folder = folder.canonicalize().unwrap_or(folder.to_owned());
     let open = || {
         let descriptors = fs::read_dir("/proc/self/fd").expect("a list");
         let paths: Vec<PathBuf> = descriptors
             .filter_map(|fd| fs::read_link(fd.ok()?.path()).ok())
             .collect();
-        paths.iter().any(|path| path.starts_with(folder))
+        paths.iter().any(|path| path.starts_with(&folder))
     };
     let closed = async {
         while open() {

@@ -5,6 +5,7 @@ mod common;
 
 mod bench;
 mod closing;
+mod epochs;
 mod model;
 mod old_versions;
 mod order;

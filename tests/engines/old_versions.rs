@@ -5,14 +5,26 @@ use std::time::Duration;
 use vidette::engine::{Bounds, PageBudget, Retention};
 
 use crate::bench::{Bench, T0, event, filter, keep};
+use crate::closing::all_closed;
 
 /// The tables as they were up to version 2, with a foreign key that has no index.
 const VERSION_2: &str = "
 PRAGMA application_id = 1986294900;
 PRAGMA user_version = 2;
-CREATE TABLE bus (one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT NOT NULL, first_vid INTEGER NOT NULL,
-    last_vid INTEGER NOT NULL, last_time_ms INTEGER NOT NULL, events INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
-CREATE TABLE topics (topic_id INTEGER PRIMARY KEY, topic TEXT NOT NULL UNIQUE, newest_vid INTEGER NOT NULL) STRICT;
+CREATE TABLE bus (
+    one           INTEGER PRIMARY KEY CHECK (one = 1),
+    epoch         TEXT    NOT NULL,
+    first_vid     INTEGER NOT NULL,
+    last_vid      INTEGER NOT NULL,
+    last_time_ms  INTEGER NOT NULL,
+    events        INTEGER NOT NULL,
+    bytes         INTEGER NOT NULL
+) STRICT;
+CREATE TABLE topics (
+    topic_id    INTEGER PRIMARY KEY,
+    topic       TEXT    NOT NULL UNIQUE,
+    newest_vid  INTEGER NOT NULL
+) STRICT;
 CREATE INDEX topics_by_newest ON topics (newest_vid);
 CREATE TABLE events (
     vid           INTEGER PRIMARY KEY,
@@ -25,13 +37,22 @@ CREATE TABLE events (
     headers       TEXT,             -- a JSON array of [name, value] pairs
     data          BLOB    NOT NULL
 ) STRICT;
-CREATE TABLE topic_blocks (topic_id INTEGER NOT NULL, block INTEGER NOT NULL, PRIMARY KEY (topic_id, block)) STRICT, WITHOUT ROWID;
+CREATE TABLE topic_blocks (
+    topic_id  INTEGER NOT NULL,
+    block     INTEGER NOT NULL,
+    PRIMARY KEY (topic_id, block)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX topic_blocks_by_block ON topic_blocks (block);
-CREATE TABLE dedupe (vid INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, id TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE dedupe (
+    vid      INTEGER PRIMARY KEY,
+    time_ms  INTEGER NOT NULL,
+    id       TEXT    NOT NULL UNIQUE
+) STRICT;
 INSERT INTO bus VALUES (1, 'k3x9q2ab', 1, 0, 0, 0, 0);
 WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 500)
     INSERT INTO topics SELECT n, 'door.' || n, n FROM n;
-INSERT INTO events SELECT topic_id, 1800000000000, topic_id, 50, NULL, NULL, 'text/plain', NULL, x'78' FROM topics;
+INSERT INTO events
+    SELECT topic_id, 1800000000000, topic_id, 50, NULL, NULL, 'text/plain', NULL, x'78' FROM topics;
 ";
 
 /// As version 1 had it: the index is never behind the events.
@@ -41,11 +62,26 @@ UPDATE bus SET last_vid = 500, last_time_ms = 1800000000000, events = 500, bytes
 PRAGMA user_version = 1;
 ";
 
-fn old_log(sql: &str) -> Bench {
+/// What version 3 had more: a clock that never jumps, and no foreign key.
+const VERSION_3: &str = "
+ALTER TABLE events ADD COLUMN skew_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bus ADD COLUMN noted_time_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bus ADD COLUMN noted_counted_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE bus SET noted_time_ms = 1800000000000, noted_counted_ms = 1800000000000;
+PRAGMA writable_schema = 1;
+UPDATE sqlite_schema SET sql = replace(sql, ' REFERENCES topics', '') WHERE name = 'events';
+PRAGMA writable_schema = 0;
+PRAGMA user_version = 3;
+";
+
+async fn old_log(sql: &str) -> Bench {
     let mut bench = Bench::sqlite();
     bench.close();
     let database = bench.database();
-    std::fs::remove_file(&database).expect("the new log");
+    let data_dir = database.parent().expect("a folder");
+    all_closed(data_dir).await;
+    std::fs::remove_dir_all(data_dir).expect("the new log is removed");
+    std::fs::create_dir(data_dir).expect("a folder");
     let connection = rusqlite::Connection::open(&database).expect("a database");
     connection.execute_batch(sql).expect("an old log");
     drop(connection);
@@ -55,7 +91,7 @@ fn old_log(sql: &str) -> Bench {
 
 #[tokio::test]
 async fn a_log_whose_index_was_never_behind_is_taken_over() {
-    let bench = old_log(&format!("{VERSION_2}{NEVER_BEHIND}"));
+    let bench = old_log(&format!("{VERSION_2}{NEVER_BEHIND}")).await;
     bench.append(vec![event("door.1", "y")], T0).await;
     assert_eq!(
         bench.engine().state().bounds,
@@ -73,7 +109,8 @@ async fn a_log_whose_index_was_never_behind_is_taken_over() {
 async fn a_log_of_an_older_version_keeps_its_ages() {
     let bench = old_log(&format!(
         "{VERSION_2} UPDATE events SET time_ms = time_ms - 60000 WHERE vid <= 200;"
-    ));
+    ))
+    .await;
     let newest = bench.engine().newest_moment().expect("it has events");
     assert_eq!((newest.time_ms, newest.counted_ms), (T0, T0));
     let half_a_minute = Retention {
@@ -90,7 +127,7 @@ async fn a_log_of_an_older_version_keeps_its_ages() {
 
 #[tokio::test]
 async fn a_log_with_a_foreign_key_is_taken_over_without_it() {
-    let mut bench = old_log(VERSION_2);
+    let mut bench = old_log(VERSION_2).await;
     assert_eq!(
         bench.engine().state().bounds,
         Bounds {
@@ -134,9 +171,36 @@ async fn a_log_with_a_foreign_key_is_taken_over_without_it() {
     );
     assert_eq!(
         one("SELECT user_version || '' FROM pragma_user_version"),
-        "3"
+        "4"
     );
     assert_eq!(one("PRAGMA integrity_check"), "ok");
     let sql = one("SELECT sql FROM sqlite_schema WHERE name = 'events'");
     assert!(sql.contains("topic_id      INTEGER NOT NULL,\n"), "{sql}");
+}
+
+/// Whether an older log is a copy cannot be known, so it goes on; from then on it can.
+#[tokio::test]
+async fn a_log_that_does_not_know_its_file_keeps_its_epoch_and_learns_it() {
+    let mut bench = old_log(&format!("{VERSION_2}{VERSION_3}")).await;
+    let lineage = bench.engine().state().lineage.clone();
+    assert_eq!(lineage.epoch().as_str(), "k3x9q2ab");
+    assert!(lineage.earlier().is_empty());
+    assert_eq!(
+        bench.engine().state().bounds,
+        Bounds {
+            first: 1,
+            last: 500
+        }
+    );
+    bench.append(vec![event("door.1", "y")], T0).await;
+    bench.reopen();
+    assert_eq!(bench.engine().state().lineage, lineage);
+
+    bench.close();
+    let one = |sql: &str| -> i64 {
+        let connection = rusqlite::Connection::open(bench.database()).expect("the database");
+        connection.query_row(sql, [], |r| r.get(0)).expect(sql)
+    };
+    assert_eq!(one("SELECT user_version FROM pragma_user_version"), 4);
+    assert_eq!(one("SELECT file IS NOT NULL FROM bus"), 1);
 }

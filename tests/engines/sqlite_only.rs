@@ -200,8 +200,13 @@ async fn the_index_agrees_with_the_events_as_far_as_it_goes() {
         );
         is_so(
             &bench,
-            "SELECT NOT EXISTS (SELECT 1 FROM topics WHERE newest_vid <= (SELECT last_vid FROM bus) AND newest_vid <
-                (SELECT max(vid) FROM events, bus WHERE events.topic_id = topics.topic_id AND vid <= last_vid))",
+            "SELECT NOT EXISTS (
+                SELECT 1 FROM topics
+                WHERE newest_vid <= (SELECT last_vid FROM bus) AND newest_vid < (
+                    SELECT max(vid) FROM events, bus
+                    WHERE events.topic_id = topics.topic_id AND vid <= last_vid
+                )
+            )",
         );
         is_so(
             &bench,

@@ -109,10 +109,10 @@ async fn a_new_log_on_a_full_disk_is_refused_and_one_that_is_there_is_served() {
     let Some(disk) = Disk::of("1m") else { return };
     let new = disk.path().join("new");
     disk.fill_but(0);
-    fails(&new, "full, no log yet", &["full", "room"]);
+    fails(&new, "full, no log yet", &["full", "space"]);
     disk.make_room();
     disk.fill_but(16_384);
-    fails(&new, "full while the log is made", &["full", "room"]);
+    fails(&new, "full while the log is made", &["full", "space"]);
     disk.make_room();
     make_log(&new).await;
     disk.fill_but(0);

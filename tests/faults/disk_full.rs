@@ -69,7 +69,7 @@ async fn a_full_disk_refuses_publishers_serves_readers_and_recovers_without_a_re
 
     let refused = fill(&gateway, &mut record, "first").await;
     assert!(
-        refused.detail().contains("full") && refused.detail().contains("room"),
+        refused.detail().contains("full") && refused.detail().contains("space"),
         "{refused:?}"
     );
     let acknowledged = record.acknowledgements();

@@ -97,14 +97,18 @@ impl Drop for Disk {
     }
 }
 
-/// Every file in a folder, but for the lock, whose text is only to help a person, and two that hold
-/// nothing of their own: the shared memory of the write-ahead log, and an empty write-ahead log.
+/// Every file in a folder, but for the lock, whose text is only to help a person, the newest vid,
+/// whose file has another name at each start, and two that hold nothing of their own: the shared
+/// memory of the write-ahead log, and an empty write-ahead log.
 pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder)
         .expect("a folder")
         .map(|e| e.expect("an entry"));
     let named = entries.map(|e| (e.file_name().into_string().expect("UTF-8"), e.path()));
-    let kept = named.filter(|(name, _)| name != "vidette.lock" && name != "vidette.db-shm");
+    let is_kept = |name: &str| {
+        !["vidette.lock", "vidette.db-shm"].contains(&name) && !name.starts_with("vidette.newest-")
+    };
+    let kept = named.filter(|(name, _)| is_kept(name));
     let read = kept.map(|(name, path)| (name, fs::read(path).expect("a file")));
     read.filter(|(name, bytes)| name != "vidette.db-wal" || !bytes.is_empty())
         .collect()

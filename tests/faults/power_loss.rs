@@ -14,7 +14,8 @@ use crate::writer::{Patience, Shared, write};
 /// Kills the gateway, and starts another one on what the disk has kept.
 fn cut_the_power(gateway: &mut Gateway, shim: &Shim) -> Gateway {
     gateway.kill();
-    Gateway::start_at(Setup::default(), &shim.shadow())
+    shim.cut_power();
+    Gateway::start_at(Setup::default(), &shim.data_dir())
 }
 
 /// Publishes by all ways at once, cuts the power, and compares with what came back.

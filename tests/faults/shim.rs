@@ -42,6 +42,26 @@ impl Shim {
         self.control("shadow")
     }
 
+    /// Leaves in the data folder what a power cut does, in the same files. Whoever wrote them has
+    /// been killed. What was never synced is gone, but for the notes beside the database: they are
+    /// left as they are, which is the worst that a disk may do with them.
+    pub(crate) fn cut_power(&self) {
+        let (shadow, data_dir) = (self.shadow(), self.data_dir());
+        for entry in std::fs::read_dir(&data_dir).expect("a folder") {
+            let entry = entry.expect("a file");
+            let name = entry.file_name();
+            let is_note = name.to_string_lossy().starts_with("vidette.newest-");
+            if !is_note && !shadow.join(&name).exists() {
+                std::fs::remove_file(entry.path()).expect("it was never synced");
+            }
+        }
+        for entry in std::fs::read_dir(&shadow).expect("a folder") {
+            let entry = entry.expect("a file");
+            let kept = std::fs::read(entry.path()).expect("what was synced");
+            std::fs::write(data_dir.join(entry.file_name()), kept).expect("it is written back");
+        }
+    }
+
     fn control(&self, name: &str) -> PathBuf {
         self.path().join("control").join(name)
     }

@@ -19,7 +19,7 @@ use crate::limits;
 const READ_AHEAD: usize = 8;
 
 /// Where a line stands in the input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct LinePlace {
     /// From 1; empty lines are counted too.
     pub(super) number: u64,
@@ -39,6 +39,8 @@ pub(super) struct LineOptions {
 /// The lines of an input, as they are read.
 pub(super) type InputLines = ReceiverStream<io::Result<PublishLine<LinePlace>>>;
 
+type InputBytes = BufReader<Box<dyn AsyncRead + Send + Unpin>>;
+
 type LineSender = mpsc::Sender<io::Result<PublishLine<LinePlace>>>;
 
 /// How long the input is in bytes, where it is a file.
@@ -54,20 +56,26 @@ pub(super) fn length_bytes(path: &Path) -> Option<u64> {
 
 /// Opens a file, or standard input for `-`, and reads its lines while they are asked for.
 pub(super) async fn read(path: PathBuf, options: LineOptions) -> Result<InputLines, Failure> {
-    let input: Box<dyn AsyncRead + Send + Unpin> = if path == Path::new("-") {
-        Box::new(tokio::io::stdin())
-    } else {
-        let file = tokio::fs::File::open(&path).await;
-        Box::new(file.map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?)
-    };
+    let input = open(&path).await;
+    let input = input.map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
 
+    // A task of its own, because a line that has begun is not given up when something else happens.
     let (sender, lines) = mpsc::channel(READ_AHEAD);
     tokio::spawn(async move {
-        if let Err(error) = send_lines(BufReader::new(input), &options, &sender).await {
+        if let Err(error) = send_lines(input, &options, &sender).await {
             let _ = sender.send(Err(error)).await;
         }
     });
     Ok(ReceiverStream::new(lines))
+}
+
+async fn open(path: &Path) -> io::Result<InputBytes> {
+    let input: Box<dyn AsyncRead + Send + Unpin> = if path == Path::new("-") {
+        Box::new(tokio::io::stdin())
+    } else {
+        Box::new(tokio::fs::File::open(path).await?)
+    };
+    Ok(BufReader::new(input))
 }
 
 /// Reads lines until the input ends or nobody wants them any more.
@@ -76,26 +84,28 @@ async fn send_lines(
     options: &LineOptions,
     lines: &LineSender,
 ) -> io::Result<()> {
-    let mut place = LinePlace {
-        number: 0,
-        end_bytes: 0,
-    };
-    loop {
-        let (text, read_bytes) = read_line(&mut input).await?;
-        if read_bytes == 0 {
-            return Ok(());
-        }
-        place.number += 1;
-        place.end_bytes += read_bytes;
-
-        // Passed over, but counted.
+    let mut place = LinePlace::default();
+    while let Some(text) = next_line(&mut input, &mut place).await? {
+        // What is passed over is counted too.
         if place.number < options.from_line || text.trim_ascii().is_empty() {
             continue;
         }
         if lines.send(Ok(options.line(place, text))).await.is_err() {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
+}
+
+/// The next line, and its place; none at the end of the input.
+async fn next_line(
+    input: &mut (impl AsyncBufRead + Unpin),
+    place: &mut LinePlace,
+) -> io::Result<Option<Vec<u8>>> {
+    let (text, read_bytes) = read_line(input).await?;
+    place.number += 1;
+    place.end_bytes += read_bytes;
+    Ok((read_bytes > 0).then_some(text))
 }
 
 /// A line with its line break, and how many bytes it has. Of a line that is too long there is a
@@ -104,6 +114,8 @@ async fn read_line(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<(Vec<u
     let mut text = Vec::new();
     let longest = limits::MAX_LINE_BYTES as u64 + 2;
     let read = input.take(longest).read_until(b'\n', &mut text).await?;
+
+    // The rest of a line that is too long is passed over, but counted.
     let is_cut = read as u64 == longest && !text.ends_with(b"\n");
     let skipped = if is_cut { skip_line(input).await? } else { 0 };
     Ok((text, read as u64 + skipped))

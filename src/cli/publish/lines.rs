@@ -7,7 +7,7 @@ use super::input::{self, InputLines, LineOptions, LinePlace};
 use super::signals::InterruptSignals;
 use super::tally::PublishTally;
 use crate::cli::{CommandResult, Failure};
-use crate::client::{Client, ClientErrorKind, Publisher};
+use crate::client::{Client, ClientError, ClientErrorKind, Publisher};
 use crate::limits;
 
 /// What to publish, and where.
@@ -20,56 +20,74 @@ pub(super) struct LinesToPublish {
 }
 
 pub(super) async fn run(lines: LinesToPublish) -> CommandResult {
-    let mut signals = InterruptSignals::listen()?;
-    let client = Client::new(&lines.url)?.retry_for(lines.retry_for);
-    let length_bytes = input::length_bytes(&lines.path);
-    let mut tally = PublishTally::new(length_bytes, lines.options.from_line);
-
-    let mut publisher = client.publisher(input::read(lines.path, lines.options).await?);
-    match publish(&mut publisher, &mut tally, &mut signals).await {
-        Ok(()) => tally.finish(),
-        Err(failure) => {
-            tally.clear();
-            let unsettled = publisher.unsettled().map(|line| line.number).min();
-            Err(failure.with_line(&tally.how_to_go_on(unsettled)))
-        }
+    let mut publishing = LinePublishing::begin(lines).await?;
+    match publishing.run().await {
+        Ok(()) => publishing.tally.finish(),
+        Err(failure) => Err(publishing.with_how_to_go_on(failure)),
     }
 }
 
-/// Publishes until the input ends, or somebody interrupts it.
-async fn publish(
-    publisher: &mut Publisher<LinePlace, InputLines>,
-    tally: &mut PublishTally,
-    signals: &mut InterruptSignals,
-) -> CommandResult {
-    loop {
-        let report = tokio::select! {
-            report = publisher.next() => report,
-            interrupted = signals.next() => {
-                publisher.stop();
-                take_the_rest(publisher, tally).await;
-                return Err(interrupted);
+/// A stream of lines on its way, and what a person sees of it.
+struct LinePublishing {
+    publisher: Publisher<LinePlace, InputLines>,
+    tally: PublishTally,
+    signals: InterruptSignals,
+}
+
+impl LinePublishing {
+    async fn begin(lines: LinesToPublish) -> Result<Self, Failure> {
+        let signals = InterruptSignals::listen()?;
+        let client = Client::new(&lines.url)?.retry_for(lines.retry_for);
+        let length_bytes = input::length_bytes(&lines.path);
+        let tally = PublishTally::new(length_bytes, lines.options.from_line);
+        let input = input::read(lines.path, lines.options).await?;
+        Ok(LinePublishing {
+            publisher: client.publisher(input),
+            tally,
+            signals,
+        })
+    }
+
+    /// Publishes until the input ends, or somebody interrupts it.
+    async fn run(&mut self) -> CommandResult {
+        loop {
+            let report = tokio::select! {
+                report = self.publisher.next() => report,
+                interrupted = self.signals.next() => {
+                    self.take_the_rest().await;
+                    return Err(interrupted);
+                }
+            };
+            match report.transpose().map_err(failure_of)? {
+                Some(report) => self.tally.take(report),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// What is on its way is still answered, if that does not take long.
+    async fn take_the_rest(&mut self) {
+        self.publisher.stop();
+        let rest = async {
+            while let Some(Ok(report)) = self.publisher.next().await {
+                self.tally.take(report);
             }
         };
-        match report {
-            Some(Ok(report)) => tally.take(report),
-            Some(Err(error)) if error.kind() == ClientErrorKind::OutcomeUnknown => {
-                return Err(Failure::new(format!(
-                    "{error}. With --id-prefix lines have ids"
-                )));
-            }
-            Some(Err(error)) => return Err(error.into()),
-            None => return Ok(()),
-        }
+        let _ = tokio::time::timeout(limits::PUBLISH_FAREWELL, rest).await;
+    }
+
+    /// The failure, with the line that the next run has to begin with.
+    fn with_how_to_go_on(&self, failure: Failure) -> Failure {
+        self.tally.clear();
+        let unsettled = self.publisher.unsettled().map(|line| line.number).min();
+        failure.with_line(&self.tally.how_to_go_on(unsettled))
     }
 }
 
-/// What is on its way is still answered, if that does not take long.
-async fn take_the_rest(publisher: &mut Publisher<LinePlace, InputLines>, tally: &mut PublishTally) {
-    let rest = async {
-        while let Some(Ok(report)) = publisher.next().await {
-            tally.take(report);
-        }
-    };
-    let _ = tokio::time::timeout(limits::PUBLISH_FAREWELL, rest).await;
+/// What an error means for a person who has the flags of this command.
+fn failure_of(error: ClientError) -> Failure {
+    if error.kind() == ClientErrorKind::OutcomeUnknown {
+        return Failure::new(format!("{error}. With --id-prefix lines have ids"));
+    }
+    error.into()
 }

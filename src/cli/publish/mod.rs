@@ -5,6 +5,7 @@ mod lines;
 mod signals;
 mod tally;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use clap::Args;
 use tokio::io::AsyncReadExt as _;
 
 use super::{CommandResult, DEFAULT_URL, Failure};
-use crate::client::{Client, EventParts, NewEvent};
+use crate::client::{Client, EventParts, NewEvent, PublishReceipt};
 use crate::limits;
 use input::LineOptions;
 use lines::LinesToPublish;
@@ -76,59 +77,75 @@ pub(super) struct PublishArgs {
 }
 
 pub(super) async fn run(args: PublishArgs) -> CommandResult {
-    match args.ndjson {
-        Some(path) => {
-            let options = LineOptions {
-                from_line: args.from_line,
-                id_prefix: args.id_prefix,
-            };
-            lines::run(LinesToPublish {
-                path,
-                options,
-                url: args.url,
-                retry_for: args.retry_for,
-            })
-            .await
-        }
+    match args.lines() {
+        Some(lines) => lines::run(lines).await,
         None => publish_one(args).await,
     }
 }
 
-async fn publish_one(args: PublishArgs) -> CommandResult {
-    let client = Client::new(&args.url)?.retry_for(Duration::ZERO);
-    let parts = EventParts {
-        topic: args.topic.as_deref().unwrap_or_default(),
-        kind: args.kind.as_deref(),
-        id: args.id.as_deref(),
-        content_type: args.content_type.as_deref(),
-        data: data(&args.data).await?.into(),
-        ..EventParts::default()
-    };
-    let event = NewEvent::check(parts, limits::MAX_EVENT_BYTES_CEILING).map_err(Failure::new)?;
+impl PublishArgs {
+    /// The lines to publish, where it is a stream.
+    fn lines(&self) -> Option<LinesToPublish> {
+        Some(LinesToPublish {
+            path: self.ndjson.clone()?,
+            options: self.line_options(),
+            url: self.url.clone(),
+            retry_for: self.retry_for,
+        })
+    }
 
-    let receipt = client.publish(event).await?;
+    fn line_options(&self) -> LineOptions {
+        LineOptions {
+            from_line: self.from_line,
+            id_prefix: self.id_prefix.clone(),
+        }
+    }
+
+    /// The event to publish, where it is one.
+    fn event(&self, data: Vec<u8>) -> Result<NewEvent, Failure> {
+        let parts = EventParts {
+            topic: self.topic.as_deref().unwrap_or_default(),
+            kind: self.kind.as_deref(),
+            id: self.id.as_deref(),
+            content_type: self.content_type.as_deref(),
+            data: data.into(),
+            ..EventParts::default()
+        };
+        NewEvent::check(parts, limits::MAX_EVENT_BYTES_CEILING).map_err(Failure::new)
+    }
+}
+
+async fn publish_one(args: PublishArgs) -> CommandResult {
+    // Once, without an id that the person has not given.
+    let client = Client::new(&args.url)?.retry_for(Duration::ZERO);
+    let data = match args.data.as_str() {
+        "-" => read_standard_input().await.map_err(|e| failed_input(&e))?,
+        data => data.as_bytes().to_vec(),
+    };
+
+    let receipt = client.publish(args.event(data)?).await?;
+    print_receipt(&receipt);
+    Ok(())
+}
+
+async fn read_standard_input() -> io::Result<Vec<u8>> {
+    // One byte more than may be published is enough to be refused.
+    let most = limits::MAX_EVENT_BYTES_CEILING as u64 + 1;
+    let mut data = Vec::new();
+    let mut input = tokio::io::stdin().take(most);
+    input.read_to_end(&mut data).await?;
+    Ok(data)
+}
+
+fn failed_input(error: &io::Error) -> Failure {
+    Failure::new(format!("failed to read standard input: {error}"))
+}
+
+fn print_receipt(receipt: &PublishReceipt) {
     let repeated = if receipt.duplicate {
         "  (published before)"
     } else {
         ""
     };
     println!("{}{repeated}", receipt.cursor);
-    Ok(())
-}
-
-/// The data, which may stand on standard input.
-async fn data(argument: &str) -> Result<Vec<u8>, Failure> {
-    if argument != "-" {
-        return Ok(argument.as_bytes().to_vec());
-    }
-
-    // One byte more than may be published is enough to be refused.
-    let most = limits::MAX_EVENT_BYTES_CEILING as u64 + 1;
-    let mut data = Vec::new();
-    tokio::io::stdin()
-        .take(most)
-        .read_to_end(&mut data)
-        .await
-        .map_err(|error| Failure::new(format!("failed to read standard input: {error}")))?;
-    Ok(data)
 }

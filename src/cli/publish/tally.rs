@@ -9,9 +9,15 @@ use super::input::LinePlace;
 use crate::cli::{CommandResult, Failure};
 use crate::client::{PublishReceipt, PublishReport};
 
-/// How often a line reports the progress where there is no terminal for a bar.
+/// How often the progress is printed where there is no terminal for a bar.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// How often the bar is drawn anew.
+const TICK: Duration = Duration::from_millis(200);
 
+const BAR: &str = "{wide_bar} {percent}%  {msg}, {eta} left";
+const SPINNER: &str = "{spinner} {msg}, {elapsed}";
+
+/// Counts of lines, and the bar that shows them.
 pub(super) struct PublishTally {
     published: u64,
     duplicates: u64,
@@ -40,7 +46,7 @@ impl PublishTally {
         }
     }
 
-    /// Counts what has been reported, and shows what a person should know.
+    /// Counts what has been reported, and prints what a person should know.
     pub(super) fn take(&mut self, report: PublishReport<LinePlace>) {
         match report {
             PublishReport::Published { key, receipt } => self.published(key, receipt),
@@ -53,16 +59,9 @@ impl PublishTally {
         self.published += 1;
         self.duplicates += u64::from(receipt.duplicate);
         self.last_cursor = receipt.cursor;
-        self.passed(line);
 
-        // Where there is no bar, a line now and then.
-        if self.bar.is_hidden() && self.reported.elapsed() >= REPORT_EVERY {
-            self.reported = Instant::now();
-            let (published, number) = (self.published, line.number);
-            self.print(&format!(
-                "{published} events published, up to line {number}"
-            ));
-        }
+        self.passed(line);
+        self.print_progress(line);
     }
 
     fn refused(&mut self, line: LinePlace, reason: &str) {
@@ -77,6 +76,15 @@ impl PublishTally {
         self.bar.set_message(format!("{} events", self.published));
     }
 
+    /// Where there is no bar, a line now and then.
+    fn print_progress(&mut self, line: LinePlace) {
+        if self.bar.is_hidden() && self.reported.elapsed() >= REPORT_EVERY {
+            self.reported = Instant::now();
+            let (count, number) = (self.published, line.number);
+            self.print(&format!("{count} events published, up to line {number}"));
+        }
+    }
+
     /// Prints a text, above the bar where there is one.
     fn print(&self, text: &str) {
         self.bar.suspend(|| eprintln!("vidette: {text}"));
@@ -86,8 +94,8 @@ impl PublishTally {
     /// has no answer, where there is one.
     pub(super) fn how_to_go_on(&self, unsettled: Option<u64>) -> String {
         let next_line = unsettled.unwrap_or(self.next_line);
-        let published = self.published;
-        format!("{published} events are published; go on with --from-line {next_line}")
+        let count = self.published;
+        format!("{count} events are published; go on with --from-line {next_line}")
     }
 
     /// Ends the bar, before the last words.
@@ -98,29 +106,35 @@ impl PublishTally {
     /// All lines are answered.
     pub(super) fn finish(&self) -> CommandResult {
         self.clear();
-        let seconds = self.begun.elapsed().as_secs_f64();
-        println!(
-            "{} events published in {seconds:.1} s, {} of them known already; up to {}",
-            self.published, self.duplicates, self.last_cursor
-        );
+        println!("{}", self.summary());
         match self.failed {
             0 => Ok(()),
             failed => Err(Failure::new(format!("{failed} lines were not published"))),
         }
     }
+
+    fn summary(&self) -> String {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let (count, known, cursor) = (self.published, self.duplicates, &self.last_cursor);
+        format!(
+            "{count} events published in {seconds:.1} s, \
+             {known} of them known already; up to {cursor}"
+        )
+    }
 }
 
 /// On a terminal a bar, or where the length is not known a sign that it goes on.
 fn progress_bar(length_bytes: Option<u64>) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+
     let (bar, template) = match length_bytes {
-        _ if !std::io::stderr().is_terminal() => (ProgressBar::hidden(), "{msg}"),
-        Some(bytes) => (
-            ProgressBar::new(bytes),
-            "{wide_bar} {percent}%  {msg}, {eta} left",
-        ),
-        None => (ProgressBar::new_spinner(), "{spinner} {msg}, {elapsed}"),
+        Some(bytes) => (ProgressBar::new(bytes), BAR),
+        None => (ProgressBar::new_spinner(), SPINNER),
     };
-    bar.set_style(ProgressStyle::with_template(template).expect("the template is correct"));
-    bar.enable_steady_tick(Duration::from_millis(200));
+    let style = ProgressStyle::with_template(template);
+    bar.set_style(style.expect("the template is correct"));
+    bar.enable_steady_tick(TICK);
     bar
 }

@@ -5,15 +5,13 @@
 
 mod print;
 
-use std::io::{self, ErrorKind};
-
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
 
 use super::{CommandResult, DEFAULT_URL, Failure};
-use crate::client::{Client, ClientError, ReadItem, ReadOptions, Reader, Transport};
-use print::EventPrinter;
+use crate::client::{Client, Interruption, ReadItem, ReadOptions, Reader, Transport};
+use print::{EventPrinter, Printed};
 
 /// Print events: those that are retained, then each new one as it comes.
 ///
@@ -79,64 +77,40 @@ impl TailArgs {
 
 pub(super) async fn run(args: TailArgs) -> CommandResult {
     let reader = Client::new(&args.url)?.read(args.options());
-    let mut printer = EventPrinter::new(args.json);
-    match print_events(reader, &mut printer, args.limit).await {
-        Ok(()) => Ok(()),
-        // Whoever read the output has seen enough.
-        Err(TailError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(TailError::Output(error)) => Err(Failure::new(error)),
-        Err(TailError::Reading(error)) => Err(error.into()),
-    }
+    let printer = EventPrinter::new(args.json, args.limit);
+    print_all(reader, printer).await
 }
 
-enum TailError {
-    Reading(ClientError),
-    Output(io::Error),
-}
-
-/// Prints what comes, until all that was asked for has been printed.
-async fn print_events(
-    mut reader: Reader,
-    printer: &mut EventPrinter,
-    limit: Option<u32>,
-) -> Result<(), TailError> {
-    let mut count = 0;
+/// Prints what comes, until all that was asked for is printed or nobody reads it any more.
+async fn print_all(mut reader: Reader, mut printer: EventPrinter) -> CommandResult {
     while let Some(item) = reader.next().await {
-        match item.map_err(TailError::Reading)? {
+        match item? {
             ReadItem::Event(event) => {
-                printer.print(&event).map_err(TailError::Output)?;
-                count += 1;
-                if limit == Some(count) {
-                    return Ok(());
+                if printer.print(&event).map_err(Failure::new)? == Printed::Last {
+                    break;
                 }
             }
-            other => {
-                if let Some(text) = notice(&other) {
-                    eprintln!("vidette: {text}");
-                }
-            }
+            item => print_notice(&item),
         }
     }
     Ok(())
 }
 
-/// What a person should know beside the events.
-fn notice(item: &ReadItem) -> Option<String> {
-    match item {
-        ReadItem::Gap(gap) => Some(gap.to_string()),
-        ReadItem::Closing { reason } => Some(closing_text(reason)),
-        ReadItem::Interrupted {
-            error,
-            resume_from,
-            wait,
-        } => {
-            let wait_ms = wait.as_millis();
-            Some(format!(
-                "{error}; resuming after {resume_from} in {wait_ms} ms"
-            ))
-        }
-        _ => None,
-    }
+/// Prints what a person should know beside the events.
+fn print_notice(item: &ReadItem) {
+    let text = match item {
+        ReadItem::Gap(gap) => gap.to_string(),
+        ReadItem::Closing { reason } => closing_text(reason),
+        ReadItem::Interrupted(interruption) => interruption_text(interruption),
+        _ => return,
+    };
+    eprintln!("vidette: {text}");
+}
+
+fn interruption_text(interruption: &Interruption) -> String {
+    let (error, from) = (&interruption.error, &interruption.resume_from);
+    let wait_ms = interruption.wait.as_millis();
+    format!("{error}; resuming after {from} in {wait_ms} ms")
 }
 
 /// Why the gateway ends a stream, in words.

@@ -1,6 +1,7 @@
 //! Events on standard output, a line each.
 
-use std::io::{self, Write as _};
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,35 +11,71 @@ use crate::client::{EventData, ReceivedEvent};
 /// Prints events for a person, or as JSON objects for a program.
 pub(super) struct EventPrinter {
     as_json: bool,
+    /// Events that are still to be printed, where that is limited.
+    left: Option<u32>,
+}
+
+/// What comes after a printed event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Printed {
+    More,
+    /// It was the last one that was asked for, or nobody reads the output any more.
+    Last,
 }
 
 impl EventPrinter {
-    pub(super) fn new(as_json: bool) -> Self {
-        EventPrinter { as_json }
+    pub(super) fn new(as_json: bool, limit: Option<u32>) -> Self {
+        EventPrinter {
+            as_json,
+            left: limit,
+        }
     }
 
-    /// Prints an event, and gives it to whoever reads the output at once.
-    pub(super) fn print(&mut self, event: &ReceivedEvent) -> io::Result<()> {
-        let line = if self.as_json {
+    pub(super) fn print(&mut self, event: &ReceivedEvent) -> io::Result<Printed> {
+        match print_line(&self.text(event)) {
+            Ok(()) => Ok(self.count()),
+            // Whoever read the output has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Printed::Last),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn count(&mut self) -> Printed {
+        self.left = self.left.map(|left| left.saturating_sub(1));
+        match self.left {
+            Some(0) => Printed::Last,
+            _ => Printed::More,
+        }
+    }
+
+    fn text(&self, event: &ReceivedEvent) -> String {
+        if self.as_json {
             event.to_json()
         } else {
             columns(event)
-        };
-
-        let mut out = io::stdout().lock();
-        writeln!(out, "{}", one_line(&line))?;
-        out.flush()
+        }
     }
 }
 
+/// Prints a line, and gives it to whoever reads the output at once.
+fn print_line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", one_line(text))?;
+    out.flush()
+}
+
 fn columns(event: &ReceivedEvent) -> String {
-    let kind = event.kind.as_deref().unwrap_or_default();
-    let data = match &event.data {
-        EventData::Json(json) => json.get(),
-        EventData::Binary(bytes) => &STANDARD.encode(bytes),
-    };
     let (vid, time, topic) = (event.vid, event.time_text(), &event.topic);
+    let kind = event.kind.as_deref().unwrap_or_default();
+    let data = data_text(&event.data);
     format!("{vid:>8}  {time}  {topic}  {kind}  {data}")
+}
+
+fn data_text(data: &EventData) -> Cow<'_, str> {
+    match data {
+        EventData::Json(json) => json.get().into(),
+        EventData::Binary(bytes) => STANDARD.encode(bytes).into(),
+    }
 }
 
 /// Line breaks in JSON stand only between tokens, where a space means the same.

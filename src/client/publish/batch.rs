@@ -32,8 +32,9 @@ pub(in crate::client) async fn publish_batch(
     if !retry_for.is_zero() {
         events.iter_mut().for_each(give_id);
     }
-    let body = batch_body(&events);
 
+    // The same bytes go out each time.
+    let body = batch_body(&events);
     let mut outage = Outage::new(retry_for);
     let mut may_be_published = false;
     loop {
@@ -47,6 +48,7 @@ pub(in crate::client) async fn publish_batch(
         if !is_worth_another_try(&error) {
             return Err(error);
         }
+        // The time is over, or would be before the next try.
         let Some(wait) = outage.wait(&error, fastrand::f64()) else {
             return Err(final_error(error, may_be_published));
         };
@@ -93,9 +95,11 @@ async fn publish_once(http: &GatewayHttp, body: Bytes) -> Result<Vec<PublishRece
         }
     })?;
 
+    // A refusal says for sure that nothing is published.
     if !response.status().is_success() {
         return Err(refusal(response, passes).await);
     }
+    // From here on the batch is published, whatever becomes of the answer.
     let answer = body_up_to(limits::READ_ANSWER_BYTES, response).await;
     let answer = answer.map_err(|error| unanswered(&error))?;
     let answer: BatchAnswer = serde_json::from_slice(&answer).map_err(|e| unanswered(&e))?;

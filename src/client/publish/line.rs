@@ -42,6 +42,7 @@ impl<K> PublishLine<K> {
     }
 
     fn bounded(key: K, text: Vec<u8>, is_repeatable: bool) -> Self {
+        // The line break is not counted.
         let is_too_long = text.len() > limits::MAX_LINE_BYTES + 1;
         PublishLine {
             key,
@@ -68,9 +69,11 @@ impl<K> PublishLine<K> {
 /// The line with an id where it has none and one is given; and whether it can be sent twice. What
 /// is no event is refused each time, so it can.
 fn with_id(text: Vec<u8>, missing_id: Option<&str>) -> (Vec<u8>, bool) {
+    // What is no object is for the gateway to refuse; its values stay as they are written.
     let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&text) else {
         return (text, true);
     };
+    // An empty id counts as none, for the gateway too.
     let id = fields.get("id").map(|id| id.get());
     if id.is_some_and(|id| !matches!(id, "null" | "\"\"")) {
         return (text, true);
@@ -79,6 +82,7 @@ fn with_id(text: Vec<u8>, missing_id: Option<&str>) -> (Vec<u8>, bool) {
         return (text, false);
     };
 
+    // Written anew with the id: the other fields keep their text.
     let id = to_raw_value(missing_id).expect("a text is JSON");
     fields.insert("id".to_owned(), id);
     let text = serde_json::to_vec(&fields).expect("JSON stays JSON");
@@ -112,6 +116,7 @@ struct NewEventObject<'a> {
 
 /// The JSON object of an event that is to be published.
 pub(super) fn object_of(event: &NewEvent) -> String {
+    // The gateway takes headers as an object.
     let headers = event
         .headers
         .iter()

@@ -49,6 +49,7 @@ impl Pace {
     pub(super) fn heard(&mut self, request_goes_on: bool) {
         self.is_heard = true;
         self.heard_at = Instant::now();
+        // An answer before the request's end shows that nobody holds it back.
         if request_goes_on {
             self.is_held_back = false;
         }
@@ -57,6 +58,7 @@ impl Pace {
     /// A line has been sent, while so many have no answer yet.
     pub(super) fn sent(&mut self, unanswered: usize) {
         self.sent_at = Instant::now();
+        // The first line after a pause begins the wait for an answer.
         if unanswered == 0 {
             self.heard_at = self.sent_at;
         }
@@ -65,6 +67,7 @@ impl Pace {
     /// Ends the request before its time, while so many lines have no answer.
     pub(super) fn pause(&mut self, unanswered: usize) {
         self.is_paused = true;
+        // Not one answer although lines were sent: something on the way may wait for the end.
         self.is_held_back |= !self.is_heard && unanswered > 0;
     }
 
@@ -89,10 +92,12 @@ impl Pace {
 
     /// When to end the request if nothing more happens.
     pub(super) fn ends_at(&self, unanswered: usize, has_space: bool) -> Instant {
+        // Answers are waited for only so long, whatever more is sent.
         let patience_ends = self.heard_at + limits::PUBLISH_ANSWER_PATIENCE;
         if unanswered == 0 {
             self.heard_at.max(self.sent_at) + limits::PUBLISH_IDLE_REQUEST
         } else if self.is_held_back && !self.is_heard {
+            // A few more lines may come at once; when no more fit, there is nothing to wait for.
             let linger = if has_space {
                 limits::PUBLISH_LINGER
             } else {

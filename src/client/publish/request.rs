@@ -46,6 +46,7 @@ pub(super) struct LineRequest {
 
 impl LineRequest {
     pub(super) fn open(http: &GatewayHttp) -> Self {
+        // A short channel: lines that wait in it are not on the connection yet.
         let (body, lines) = mpsc::channel(limits::PUBLISH_CHUNKS);
         LineRequest {
             body: Some(body),
@@ -61,6 +62,7 @@ impl LineRequest {
 
     /// Ends the request; it is never broken off, so each line of it is answered.
     pub(super) fn end(&mut self) {
+        // Dropping the sender is what ends the body.
         if self.body.take().is_some() {
             self.ended_at = Some(Instant::now());
         }
@@ -68,6 +70,7 @@ impl LineRequest {
 
     /// When an ended request that brings nothing more is taken to be lost.
     pub(super) fn lost_at(&self, heard_at: Instant) -> Instant {
+        // Each answer gives it the whole time again.
         let ended_at = self.ended_at.unwrap_or(heard_at);
         ended_at.max(heard_at) + limits::PUBLISH_ANSWER_TIMEOUT
     }
@@ -92,6 +95,7 @@ impl LineRequest {
 /// Waits until the connection takes another line; for ever where it is not read any more, of which
 /// its replies say why.
 async fn space(body: Option<&mpsc::Sender<Bytes>>) {
+    // A reserved place is given back at once: this is the only sender, so it stays free.
     let is_open = match body {
         Some(body) => body.reserve().await.is_ok(),
         None => false,
@@ -103,11 +107,13 @@ async fn space(body: Option<&mpsc::Sender<Bytes>>) {
 
 /// Sends the request, and gives what comes back.
 fn replies(http: GatewayHttp, lines: mpsc::Receiver<Bytes>) -> BoxStream<'static, LineReply> {
+    // Bytes of the body go out as lines come, while answers come back.
     let body = reqwest::Body::wrap_stream(ReceiverStream::new(lines).map(Ok::<_, Infallible>));
     let request = http
         .post("/v1/events")
         .header("content-type", "application/x-ndjson")
         .body(body);
+    // Until the head of the answer has come there is one thing to wait for.
     let replies = stream::once(async move {
         match request.send().await {
             Ok(response) if response.status().is_success() => answers(response).boxed(),
@@ -126,6 +132,7 @@ fn answers(response: reqwest::Response) -> impl Stream<Item = LineReply> {
     let bytes = response
         .bytes_stream()
         .map(|chunk| chunk.map_err(std::io::Error::other));
+    // An answer is short; a page that a proxy sends in its place may not be.
     let codec = LinesCodec::new_with_max_length(limits::MAX_LINE_BYTES);
     let answers = FramedRead::new(StreamReader::new(bytes), codec).map(|answer| match answer {
         Ok(answer) => LineReply::Answer(answer),

@@ -123,12 +123,14 @@ where
     /// [`unsettled`](Self::unsettled).
     pub async fn next(&mut self) -> Option<Result<PublishReport<K>, ClientError>> {
         loop {
+            // What is known already is delivered before anything is waited for.
             if let Some(report) = self.reports.pop_front() {
                 return Some(Ok(report));
             }
             if self.has_ended {
                 return None;
             }
+            // An error is the last report: lines that are left are unsettled.
             if let Err(error) = self.step().await {
                 self.has_ended = true;
                 return Some(Err(error));
@@ -158,6 +160,7 @@ where
     async fn step(&mut self) -> Result<(), ClientError> {
         match self.link {
             PublisherLink::Open(_) => return self.exchange().await,
+            // Nothing is on its way, so there is nothing left to report.
             _ if self.is_stopping => self.has_ended = true,
             PublisherLink::Waiting(until) => {
                 sleep_until(until).await;
@@ -176,6 +179,7 @@ where
 
     /// Opens no request before there is something to send.
     async fn wait_for_a_line(&mut self) -> Result<(), ClientError> {
+        // Lines that the last request had no time for go first.
         if self.lines.has_unsent() {
             self.open();
             return Ok(());
@@ -184,12 +188,14 @@ where
             self.has_ended = true;
             return Ok(());
         }
+        // A request that says nothing would only be closed again.
         let line = next_line(&mut self.input).await;
         self.take_line(line)
     }
 
     /// One thing that happens while a request is open.
     async fn exchange(&mut self) -> Result<(), ClientError> {
+        // No more lines are read than may be on their way.
         let has_space = self.input.is_some() && self.lines.has_space(self.pace.window_bytes());
         let is_over = self.is_request_over();
         let PublisherLink::Open(request) = &mut self.link else {
@@ -199,11 +205,13 @@ where
             request.end();
         }
 
+        // A request that is quiet is ended; one that has ended and stays quiet is lost.
         let deadline = if request.is_open() {
             self.pace.ends_at(self.lines.unanswered(), has_space)
         } else {
             request.lost_at(self.pace.heard_at())
         };
+        // Each branch keeps its state elsewhere, so that the others may win at any time.
         let happened = tokio::select! {
             event = request.next(self.lines.has_unsent()) => Happened::Request(event),
             line = next_line(&mut self.input), if has_space => Happened::Line(line),
@@ -235,6 +243,7 @@ where
 
     /// Nothing came for as long as may be: the request is ended, or an ended one is lost.
     fn quiet(&mut self) -> Result<(), ClientError> {
+        // The next step ends the request, and its lines are answered then.
         if matches!(&self.link, PublisherLink::Open(request) if request.is_open()) {
             self.pace.pause(self.lines.unanswered());
             return Ok(());
@@ -245,6 +254,7 @@ where
     fn take_line(&mut self, line: Option<io::Result<PublishLine<K>>>) -> Result<(), ClientError> {
         match line.transpose().map_err(|e| failed_input(&e))? {
             None => self.input = None,
+            // The gateway would refuse the whole stream for it.
             Some(line) if line.is_too_long() => self.reports.push_back(too_long(line)),
             Some(line) => self.lines.push(line),
         }
@@ -255,6 +265,7 @@ where
         let PublisherLink::Open(request) = &self.link else {
             return;
         };
+        // Counted before the line, which shows whether the request had been idle.
         let unanswered = self.lines.unanswered();
         if let Some(text) = self.lines.send() {
             request.send(text);
@@ -272,6 +283,7 @@ where
                 self.heard();
                 self.take_answer(&answer);
             }
+            // The error or the end is the last reply of the request.
             Some(LineReply::Failed(error)) => return self.broken(error),
             None => return self.request_ended(),
         }
@@ -285,11 +297,13 @@ where
 
     fn take_answer(&mut self, answer: &str) {
         match self.lines.answered(answer) {
+            // A gateway that settles lines is not away.
             Some(LineOutcome::Settled(report)) => {
                 self.outage.end();
                 self.reports.push_back(report);
             }
             Some(LineOutcome::PutOff(error)) => {
+                // The request carries no more lines, and the next one begins with this line.
                 if let PublisherLink::Open(request) = &mut self.link {
                     request.put_off = Some(error);
                 }
@@ -300,12 +314,14 @@ where
 
     /// The gateway has ended its answers.
     fn request_ended(&mut self) -> Result<(), ClientError> {
+        // Lines that the gateway put off are an outage, although the request ended well.
         if let PublisherLink::Open(request) = &mut self.link
             && let Some(error) = request.put_off.take()
         {
             return self.broken(error);
         }
 
+        // All is settled, or the request was ended for a while, or the gateway has ended it.
         if self.input.is_none() && self.lines.is_empty() {
             self.has_ended = true;
         } else if self.pace.is_paused() && self.lines.unanswered() == 0 {
@@ -319,10 +335,12 @@ where
 
     /// The request has failed: the next one begins after a while, unless that makes no sense.
     fn broken(&mut self, error: ClientError) -> Result<(), ClientError> {
+        // Whoever stops does not wait for the next request.
         if self.is_stopping {
             self.has_ended = true;
             return Ok(());
         }
+        // A gateway that was never there is more likely a wrong address than an outage.
         if !self.has_connected || !error.is_passing() {
             return Err(error);
         }

@@ -50,11 +50,30 @@ struct LineProblem {
     detail: Option<String>,
 }
 
+impl LineAnswer {
+    /// Why the gateway could not take the line just then, if that is what it says.
+    fn put_off(&self) -> Option<ClientError> {
+        let problem = self.error.as_ref()?;
+        // Too much at once, shutting down, or no space: the line itself is good.
+        let is_for_later = matches!(problem.status, 429 | 503 | 507);
+        is_for_later.then(|| ClientError::new(ClientErrorKind::Unavailable, problem.text()))
+    }
+
+    /// What it says about its line for good.
+    fn report<K>(self, key: K) -> PublishReport<K> {
+        let reason = match (self.error, self.receipt) {
+            (None, Some(receipt)) => return PublishReport::Published { key, receipt },
+            (Some(problem), _) => problem.text(),
+            (None, None) => "its answer cannot be read".to_owned(),
+        };
+        PublishReport::Refused { key, reason }
+    }
+}
+
 impl LineProblem {
-    fn text(&self) -> &str {
-        self.detail
-            .as_deref()
-            .unwrap_or("the gateway gives no reason")
+    fn text(&self) -> String {
+        let reason = self.detail.as_deref();
+        reason.unwrap_or("the gateway gives no reason").to_owned()
     }
 }
 
@@ -74,6 +93,7 @@ impl<K> LineWindow<K> {
 
     /// The oldest line that is to be sent: its text. From now on it may have been published.
     pub(super) fn send(&mut self) -> Option<Bytes> {
+        // Once it is handed over nobody knows whether it has arrived.
         let line = self.unsent.pop_front()?;
         let text = line.text.clone();
         self.unanswered_bytes += line.size_bytes();
@@ -110,25 +130,19 @@ impl<K> LineWindow<K> {
     /// Takes the answer to the oldest unanswered line. None when it belongs to no line, as the
     /// gateway's last word before it ends a stream.
     pub(super) fn answered(&mut self, answer: &str) -> Option<LineOutcome<K>> {
-        let answer: LineAnswer = serde_json::from_str(answer).unwrap_or_default();
+        // Answers come in the order of lines.
         let line = self.unanswered.pop_front()?;
         self.unanswered_bytes -= line.size_bytes();
 
-        let key = match (answer.error, answer.receipt) {
-            (Some(problem), _) if matches!(problem.status, 429 | 503 | 507) => {
+        // An answer that cannot be read settles its line: sent again it might be published twice.
+        let answer: LineAnswer = serde_json::from_str(answer).unwrap_or_default();
+        Some(match answer.put_off() {
+            Some(error) => {
                 self.put_off.push_back(line);
-                let unavailable = ClientErrorKind::Unavailable;
-                let error = ClientError::new(unavailable, problem.text());
-                return Some(LineOutcome::PutOff(error));
+                LineOutcome::PutOff(error)
             }
-            (Some(problem), _) => (line.key, Err(problem.text().to_owned())),
-            (None, Some(receipt)) => (line.key, Ok(receipt)),
-            (None, None) => (line.key, Err("its answer cannot be read".to_owned())),
-        };
-        Some(LineOutcome::Settled(match key {
-            (key, Ok(receipt)) => PublishReport::Published { key, receipt },
-            (key, Err(reason)) => PublishReport::Refused { key, reason },
-        }))
+            None => LineOutcome::Settled(answer.report(line.key)),
+        })
     }
 
     /// Takes back the lines that are to be sent again after this error.
@@ -136,20 +150,26 @@ impl<K> LineWindow<K> {
     /// # Errors
     /// When a line may have been published and cannot be sent twice.
     pub(super) fn take_back(&mut self, error: &ClientError) -> Result<(), ClientError> {
+        // Sent again, a line without an id might be a second event.
         if self.unanswered.iter().any(|line| !line.is_repeatable) {
-            let text = format!(
-                "{error}. Some lines on their way have no id and may have been published, \
-                 so they are not sent again; compare them with the log"
-            );
-            return Err(ClientError::new(ClientErrorKind::OutcomeUnknown, text));
+            return Err(outcome_unknown(error));
         }
 
+        // In the order of the input: what was put off had been sent before the others.
         self.put_off.append(&mut self.unanswered);
         self.put_off.append(&mut self.unsent);
         self.unanswered_bytes = 0;
         mem::swap(&mut self.put_off, &mut self.unsent);
         Ok(())
     }
+}
+
+fn outcome_unknown(error: &ClientError) -> ClientError {
+    let text = format!(
+        "{error}. Some lines on their way have no id and may have been published, \
+         so they are not sent again; compare them with the log"
+    );
+    ClientError::new(ClientErrorKind::OutcomeUnknown, text)
 }
 
 #[cfg(test)]

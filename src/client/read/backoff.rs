@@ -28,9 +28,11 @@ pub(super) struct ConnectionEnd {
 impl RetryBackoff {
     /// How long to wait; `random` is from 0 to 1.
     pub(super) fn wait(&mut self, end: ConnectionEnd, random: f64) -> Duration {
+        // What worked for a while is likely to work again.
         if end.was_good {
             self.failures = 0;
         }
+        // A server that asks for years is not obeyed.
         let asked = end
             .asked
             .map(|pause| pause.min(limits::READ_RETRY_AFTER_MAX));
@@ -42,7 +44,7 @@ impl RetryBackoff {
 
         // Full jitter, behind whatever the server asked for.
         let doubled = limits::READ_RETRY_BASE * 2_u32.pow(self.failures.min(16));
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         asked.unwrap_or_default() + doubled.min(limits::READ_RETRY_MAX).mul_f64(random)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use async_stream::stream;
+use async_stream::try_stream;
 use futures_util::StreamExt as _;
 use prost::Message as _;
-use tonic::transport::Endpoint;
-use tonic::{Code, Status, Streaming};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::item::{GapReport, LogBounds, Received};
@@ -19,52 +19,36 @@ use crate::cursor::Cursor;
 use crate::limits;
 use crate::proto::event_bus_client::EventBusClient;
 use crate::proto::subscribe_response::Message;
-use crate::proto::{self, EventBatch, OnGap, SubscribeRequest, SubscribeResponse};
+use crate::proto::{self, EventBatch, OnGap, SubscribeRequest};
 
 pub(super) fn read(url: String, query: ReadQuery) -> Incoming {
-    stream! {
-        let mut responses = match subscribe(&url, query).await {
-            Ok(responses) => responses,
-            Err(error) => {
-                yield Err(error);
-                return;
-            }
-        };
-        loop {
-            match responses.message().await {
-                Ok(Some(response)) => {
-                    for received in response.message.into_iter().flat_map(steps) {
-                        yield received;
-                    }
-                }
-                Ok(None) => return,
-                Err(status) => {
-                    yield Err(error_of(&status));
-                    return;
-                }
+    try_stream! {
+        // A page of large events may be larger than the default bound of a message.
+        let mut client = EventBusClient::new(connect(&url).await?)
+            .max_decoding_message_size(limits::READ_ANSWER_BYTES);
+        let responses = client.subscribe(request(query)).await;
+        let mut responses = responses.map_err(|e| error_of(&e))?.into_inner();
+
+        // A batch of events is one message, and each event an item of its own.
+        while let Some(response) = responses.message().await.map_err(|e| error_of(&e))? {
+            for received in response.message.into_iter().flat_map(steps) {
+                yield received?;
             }
         }
     }
     .boxed()
 }
 
-async fn subscribe(
-    url: &str,
-    query: ReadQuery,
-) -> Result<Streaming<SubscribeResponse>, ClientError> {
+/// A connection of its own for each stream.
+async fn connect(url: &str) -> Result<Channel, ClientError> {
+    // The address has been checked for HTTP; here it may still be no address of gRPC.
     let endpoint = Endpoint::from_shared(url.to_owned())
         .and_then(|endpoint| endpoint.user_agent(USER_AGENT))
         .map_err(|error| ClientError::new(ClientErrorKind::Address, innermost(&error)))?;
-    let channel = endpoint
-        .connect_timeout(limits::READ_HELLO_TIMEOUT)
-        .connect()
-        .await
-        .map_err(|error| ClientError::unreachable(no_gateway(url, &innermost(&error))))?;
-
-    let mut client =
-        EventBusClient::new(channel).max_decoding_message_size(limits::READ_ANSWER_BYTES);
-    let response = client.subscribe(request(query)).await;
-    Ok(response.map_err(|status| error_of(&status))?.into_inner())
+    // A host that does not answer is not waited for as long as TCP would.
+    let endpoint = endpoint.connect_timeout(limits::READ_HELLO_TIMEOUT);
+    let connected = endpoint.connect().await;
+    connected.map_err(|error| ClientError::unreachable(no_gateway(url, &innermost(&error))))
 }
 
 fn request(query: ReadQuery) -> SubscribeRequest {
@@ -87,21 +71,23 @@ fn request(query: ReadQuery) -> SubscribeRequest {
 /// What a status that ends the call means.
 fn error_of(status: &Status) -> ClientError {
     let text = format!("{:?}: {}", status.code(), status.message());
-    let kind = match status.code() {
-        Code::OutOfRange => return gap_of(status).map_or_else(|| refused(&text), ClientError::gap),
+    match status.code() {
+        // A gap is an error only where it was asked to be one.
+        Code::OutOfRange => gap_of(status).map_or_else(|| refused(&text), ClientError::gap),
         Code::InvalidArgument
         | Code::PermissionDenied
         | Code::Unauthenticated
-        | Code::Unimplemented => return refused(&text),
-        _ => ClientErrorKind::Unavailable,
-    };
+        | Code::Unimplemented => refused(&text),
+        _ => ClientError::new(ClientErrorKind::Unavailable, text)
+            .with_retry_after(retry_delay(status)),
+    }
+}
 
-    let pause = status
-        .get_error_details()
-        .retry_info()
-        .and_then(|info| info.retry_delay)
-        .unwrap_or_default();
-    ClientError::new(kind, text).with_retry_after(pause)
+/// The wait that a status asks for.
+fn retry_delay(status: &Status) -> Duration {
+    let details = status.get_error_details();
+    let delay = details.retry_info().and_then(|info| info.retry_delay);
+    delay.unwrap_or_default()
 }
 
 fn refused(text: &str) -> ClientError {
@@ -110,6 +96,7 @@ fn refused(text: &str) -> ClientError {
 
 /// The gap that stands in the details of a status.
 fn gap_of(status: &Status) -> Option<GapReport> {
+    // The details are the same Gap message that a stream would have had.
     let details = tonic_types::pb::Status::decode(status.details()).ok()?;
     let gap = details
         .details
@@ -158,20 +145,15 @@ fn cursor(text: &str) -> Result<Cursor, ClientError> {
 
 /// The events of a batch; its cursor names the log for all of them.
 fn events(batch: EventBatch) -> Vec<Result<Received, ClientError>> {
-    let end = match cursor(&batch.cursor) {
-        Ok(end) => end,
+    // One epoch for all of them: a batch never spans two logs.
+    let epoch = match cursor(&batch.cursor) {
+        Ok(cursor) => cursor.epoch,
         Err(error) => return vec![Err(error)],
     };
-    let cursor_of = |vid| Cursor {
-        vid,
-        epoch: end.epoch.clone(),
+    let event = |event: proto::Event| {
+        let (vid, epoch) = (event.vid, epoch.clone());
+        let cursor = Cursor { vid, epoch };
+        Ok(Received::Event(ReceivedEvent::from_proto(event, cursor)))
     };
-    batch
-        .events
-        .into_iter()
-        .map(|event| {
-            let cursor = cursor_of(event.vid);
-            Ok(Received::Event(ReceivedEvent::from_proto(event, cursor)))
-        })
-        .collect()
+    batch.events.into_iter().map(event).collect()
 }

@@ -30,16 +30,21 @@ pub enum ReadItem {
         reason: String,
     },
     /// The connection has ended; the reader waits and connects again by itself.
-    Interrupted {
-        /// Why it ended; an orderly end is an error of the kind
-        /// [`Unavailable`](crate::client::ClientErrorKind::Unavailable).
-        error: ClientError,
-        /// Where reading will resume, as the parameter of a request: a cursor, `earliest`, `latest`
-        /// or a time.
-        resume_from: String,
-        /// How long the reader waits before it connects.
-        wait: Duration,
-    },
+    Interrupted(Interruption),
+}
+
+/// A connection has ended, and the next one will be made.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Interruption {
+    /// Why it ended; an orderly end is an error of the kind
+    /// [`Unavailable`](crate::client::ClientErrorKind::Unavailable).
+    pub error: ClientError,
+    /// Where reading will resume, as the parameter of a request: a cursor, `earliest`, `latest` or
+    /// a time.
+    pub resume_from: String,
+    /// How long the reader waits before it connects.
+    pub wait: Duration,
 }
 
 /// The log as it stood when a connection was made.

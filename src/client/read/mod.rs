@@ -12,6 +12,7 @@ mod state;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::BoxStream;
@@ -19,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::error::{ClientError, ClientErrorKind};
 use super::http::GatewayHttp;
-pub use item::{GapReport, LogBounds, ReadItem};
+pub use item::{GapReport, Interruption, LogBounds, ReadItem};
 pub use options::{GapPolicy, ReadOptions, Transport};
 pub use state::ReaderStatus;
 
@@ -70,7 +71,7 @@ impl Reader {
             http,
             state: ReadState::new(options, Instant::now()),
             phase: ReaderPhase::Waiting,
-            timer: Box::pin(sleep(std::time::Duration::ZERO)),
+            timer: Box::pin(sleep(Duration::ZERO)),
         }
     }
 
@@ -80,6 +81,7 @@ impl Reader {
     }
 
     fn connect(&mut self) {
+        // Making the connection is part of the stream, so it is cancelled with it.
         let query = self.state.connect(Instant::now());
         let http = self.http.clone();
         self.phase = ReaderPhase::Reading(match self.state.transport() {
@@ -92,6 +94,7 @@ impl Reader {
 
     /// Something came: the connection may be silent for its whole time again.
     fn listen_on(&mut self) {
+        // Until the heartbeat is known, the gateway has to greet within a short time.
         let deadline = Instant::now() + self.state.silence();
         self.timer.as_mut().reset(deadline);
     }
@@ -109,9 +112,9 @@ impl Reader {
 
         match taken {
             Ok(item) => {
+                // Behind a gap the open connection may be of no use.
                 if self.state.wants_new_connection() {
-                    self.phase = ReaderPhase::Waiting;
-                    self.timer.as_mut().reset(Instant::now());
+                    self.wait_for(Duration::ZERO);
                 } else {
                     self.listen_on();
                 }
@@ -124,16 +127,39 @@ impl Reader {
     /// Waits for the next connection, or ends.
     fn interrupted(&mut self, error: ClientError) -> Result<ReadItem, ClientError> {
         match self.state.interrupted(error, Instant::now()) {
-            Ok((item, wait)) => {
-                self.phase = ReaderPhase::Waiting;
-                self.timer.as_mut().reset(Instant::now() + wait);
-                Ok(item)
+            Ok(interruption) => {
+                self.wait_for(interruption.wait);
+                Ok(ReadItem::Interrupted(interruption))
             }
             Err(error) => {
+                // Nothing comes behind an error.
                 self.phase = ReaderPhase::Ended;
                 Err(error)
             }
         }
+    }
+
+    /// Leaves the connection, and makes the next one after this time.
+    fn wait_for(&mut self, pause: Duration) {
+        self.phase = ReaderPhase::Waiting;
+        self.timer.as_mut().reset(Instant::now() + pause);
+    }
+
+    /// What the application gets of what a connection brings, or of its silence.
+    fn poll_item(
+        &mut self,
+        received: Poll<Option<Result<Received, ClientError>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<ReadItem, ClientError>>> {
+        // Whatever has come counts, also if the time for it is just over.
+        if let Poll::Ready(received) = received {
+            return Poll::Ready(self.take(received));
+        }
+
+        // A connection that is silent for too long is dead, although nothing has said so.
+        ready!(self.timer.as_mut().poll(cx));
+        let silent = self.silent();
+        Poll::Ready(Some(self.interrupted(silent)))
     }
 
     fn silent(&self) -> ClientError {
@@ -154,29 +180,22 @@ impl Stream for Reader {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let reader = self.get_mut();
+
+        // Whoever asks for the next item has finished with the one before.
         reader.state.finish_item();
         loop {
-            let received = match &mut reader.phase {
+            match &mut reader.phase {
                 ReaderPhase::Ended => return Poll::Ready(None),
                 ReaderPhase::Waiting => {
                     ready!(reader.timer.as_mut().poll(cx));
                     reader.connect();
-                    continue;
                 }
-                ReaderPhase::Reading(incoming) => incoming.as_mut().poll_next(cx),
-            };
-
-            // Whatever has come counts, also if the time for it is just over.
-            let item = match received {
-                Poll::Ready(received) => reader.take(received),
-                Poll::Pending => {
-                    ready!(reader.timer.as_mut().poll(cx));
-                    let error = reader.silent();
-                    Some(reader.interrupted(error))
+                ReaderPhase::Reading(incoming) => {
+                    let received = incoming.as_mut().poll_next(cx);
+                    if let Some(item) = ready!(reader.poll_item(received, cx)) {
+                        return Poll::Ready(Some(item));
+                    }
                 }
-            };
-            if item.is_some() {
-                return Poll::Ready(item);
             }
         }
     }

@@ -182,6 +182,7 @@ impl ReadQuery {
     /// The query parameters of `/v1/sse` and `/v1/poll`.
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         let topics = self.topics.iter().map(|topic| ("topic", topic.clone()));
+        // To go on is the default of the contract.
         let on_gap = self.fails_at_gap.then(|| ("on_gap", "fail".to_owned()));
         topics.chain(self.start.parameter()).chain(on_gap).collect()
     }

@@ -1,6 +1,9 @@
 //! Reading by long-poll.
 
-use async_stream::stream;
+use std::fmt::Display;
+use std::mem;
+
+use async_stream::try_stream;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -27,48 +30,33 @@ struct PollAnswer<'a> {
 }
 
 pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
-    stream! {
+    try_stream! {
         let mut polls = Polls::new(query);
         loop {
-            let mut response = match polls.ask(&http).await {
-                Ok(response) => response,
-                Err(error) => {
-                    yield Err(error);
-                    return;
-                }
-            };
+            let mut response = polls.ask(&http).await?;
 
             // Each part of an answer shows that the connection is alive.
             let mut body = Vec::new();
-            loop {
-                match response.chunk().await {
-                    Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                    Ok(None) => break,
-                    Err(error) => {
-                        yield Err(broken_off(&error));
-                        return;
-                    }
-                }
-                if body.len() > limits::READ_ANSWER_BYTES {
-                    yield Err(too_long());
-                    return;
-                }
-                yield Ok(Received::Activity);
+            while let Some(chunk) = response.chunk().await.map_err(|e| broken_off(&e))? {
+                append(&mut body, &chunk)?;
+                yield Received::Activity;
             }
 
-            let received = match polls.take(&body) {
-                Ok(received) => received,
-                Err(why) => {
-                    yield Err(ended(&format!("the answer cannot be read: {why}")));
-                    return;
-                }
-            };
-            for received in received {
-                yield Ok(received);
+            for received in polls.take(&body)? {
+                yield received;
             }
         }
     }
     .boxed()
+}
+
+/// Adds a part of an answer, of which more than a bound is not kept.
+fn append(body: &mut Vec<u8>, chunk: &[u8]) -> Result<(), ClientError> {
+    body.extend_from_slice(chunk);
+    if body.len() > limits::READ_ANSWER_BYTES {
+        return Err(too_long());
+    }
+    Ok(())
 }
 
 fn broken_off(error: &reqwest::Error) -> ClientError {
@@ -98,34 +86,37 @@ impl Polls {
     }
 
     async fn ask(&self, http: &GatewayHttp) -> Result<reqwest::Response, ClientError> {
-        // "From now on" has to become a cursor before anything is waited for: the next request
-        // would mean a later now.
-        let wait_s = if self.query.start.is_latest() {
+        // The wait is named, so that a late answer shows that the connection is dead.
+        let request = http.get("/v1/poll").query(&self.query.parameters());
+        let request = request.query(&[("wait", self.wait_s())]);
+        let response = request.send().await.map_err(|e| http.no_answer(&e))?;
+        if !response.status().is_success() {
+            return Err(refusal(response, super::passes).await);
+        }
+        Ok(response)
+    }
+
+    /// "From now on" has to become a cursor before anything is waited for: the next request would
+    /// mean a later now.
+    fn wait_s(&self) -> u64 {
+        if self.query.start.is_latest() {
             0
         } else {
             limits::READ_POLL_WAIT.as_secs()
-        };
-
-        let request = http
-            .get("/v1/poll")
-            .query(&self.query.parameters())
-            .query(&[("wait", wait_s)]);
-        let response = request.send().await.map_err(|e| http.no_answer(&e))?;
-        if response.status().is_success() {
-            Ok(response)
-        } else {
-            Err(refusal(response, super::passes).await)
         }
     }
 
     /// What an answer says, in the order in which readers get it.
-    fn take(&mut self, body: &[u8]) -> Result<Vec<Received>, String> {
-        let answer: PollAnswer<'_> =
-            serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let cursor = answer.cursor.parse::<Cursor>().map_err(|e| e.to_string())?;
-        let epoch = answer.bounds.epoch.parse::<Epoch>();
-        let epoch = epoch.map_err(|e| e.to_string())?;
+    fn take(&mut self, body: &[u8]) -> Result<Vec<Received>, ClientError> {
+        // A page that a proxy sends in place of an answer is no JSON.
+        let answer: PollAnswer<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+        let cursor = answer.cursor.parse::<Cursor>().map_err(unreadable)?;
+        let epoch = answer.bounds.epoch.parse::<Epoch>().map_err(unreadable)?;
 
+        // The next poll goes on from here, whatever of this answer has been handled by then.
+        self.query.start = ReadStart::After(answer.cursor);
+
+        // The log's name goes first: events are held against it.
         let mut received = Vec::with_capacity(answer.events.len() + 3);
         if self.epoch.as_ref() != Some(&epoch) {
             received.push(Received::Bounds(answer.bounds));
@@ -134,25 +125,34 @@ impl Polls {
         for event in answer.events {
             received.push(event_of(event, &epoch)?);
         }
-        let was_up_to_date = std::mem::replace(&mut self.is_up_to_date, answer.up_to_date);
-        received.push(if answer.up_to_date && !was_up_to_date {
+        received.push(self.position(cursor, answer.up_to_date));
+
+        self.epoch = Some(epoch);
+        Ok(received)
+    }
+
+    /// The live end is reached once, not with each answer.
+    fn position(&mut self, cursor: Cursor, is_up_to_date: bool) -> Received {
+        let was_up_to_date = mem::replace(&mut self.is_up_to_date, is_up_to_date);
+        if is_up_to_date && !was_up_to_date {
             Received::CaughtUp(cursor)
         } else {
             Received::Progress(cursor)
-        });
-
-        self.epoch = Some(epoch);
-        self.query.start = ReadStart::After(answer.cursor);
-        Ok(received)
+        }
     }
 }
 
-fn event_of(json: &RawValue, epoch: &Epoch) -> Result<Received, String> {
+fn unreadable(why: impl Display) -> ClientError {
+    ended(&format!("the answer cannot be read: {why}"))
+}
+
+fn event_of(json: &RawValue, epoch: &Epoch) -> Result<Received, ClientError> {
     let cursor_of = |vid| Cursor {
         vid,
         epoch: Some(epoch.clone()),
     };
-    ReceivedEvent::from_json(json.get(), cursor_of).map(Received::Event)
+    let event = ReceivedEvent::from_json(json.get(), cursor_of).map_err(unreadable)?;
+    Ok(Received::Event(event))
 }
 
 #[cfg(test)]

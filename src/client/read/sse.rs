@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_stream::stream;
+use async_stream::try_stream;
 use futures_util::StreamExt as _;
 use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
@@ -18,26 +18,17 @@ use crate::cursor::Cursor;
 use crate::limits;
 
 pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
-    stream! {
-        let response = match open(&http, &query).await {
-            Ok(response) => response,
-            Err(error) => {
-                yield Err(error);
-                return;
-            }
-        };
-
+    try_stream! {
+        let mut response = open(&http, &query).await?;
         let mut parser = SseParser::new(limits::READ_ANSWER_BYTES);
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
+        while let Some(chunk) = response.chunk().await.map_err(|e| broken(&e))? {
+            parser.take(&chunk).map_err(|_| too_long())?;
+
             // Also bytes that complete nothing show that the connection is alive.
-            yield chunk
-                .map_err(|error| broken(&innermost(&error)))
-                .and_then(|chunk| parser.take(&chunk).map_err(|_| too_long()))
-                .map(|()| Received::Activity);
+            yield Received::Activity;
             while let Some(block) = parser.next_block() {
                 for received in steps(block) {
-                    yield received;
+                    yield received?;
                 }
             }
         }
@@ -45,29 +36,30 @@ pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
     .boxed()
 }
 
-/// Asks for the stream. A page that a proxy sends in its place is an error that passes.
 async fn open(http: &GatewayHttp, query: &ReadQuery) -> Result<reqwest::Response, ClientError> {
+    // Only the parameters say where to resume: a Last-Event-ID would win over them.
     let request = http.get("/v1/sse").query(&query.parameters());
     let response = request.send().await.map_err(|e| http.no_answer(&e))?;
     if !response.status().is_success() {
         return Err(refusal(response, super::passes).await);
     }
 
-    let content_type = response.headers().get(CONTENT_TYPE);
-    let is_stream = content_type
-        .is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/event-stream"));
-    if is_stream {
-        Ok(response)
-    } else {
-        Err(ended(&format!(
-            "the answer is no event stream; is {} the address of a gateway?",
-            http.url()
-        )))
+    // A proxy may send a page of its own for a while.
+    if !is_event_stream(&response) {
+        let url = http.url();
+        let text = format!("the answer is no event stream; is {url} the address of a gateway?");
+        return Err(ended(&text));
     }
+    Ok(response)
 }
 
-fn broken(cause: &str) -> ClientError {
-    ClientError::unreachable(format!("the stream broke: {cause}"))
+fn is_event_stream(response: &reqwest::Response) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    content_type.is_some_and(|text| text.as_bytes().starts_with(b"text/event-stream"))
+}
+
+fn broken(error: &reqwest::Error) -> ClientError {
+    ClientError::unreachable(format!("the stream broke: {}", innermost(error)))
 }
 
 fn too_long() -> ClientError {
@@ -97,6 +89,7 @@ fn steps(block: SseBlock) -> impl Iterator<Item = Result<Received, ClientError>>
 
 /// Names of a later version are passed over.
 fn step(block: SseBlock) -> Option<Result<Received, ClientError>> {
+    // A block without an id moves nothing, and one without data is no event.
     let SseBlock {
         id, event, data, ..
     } = block;
@@ -107,6 +100,7 @@ fn step(block: SseBlock) -> Option<Result<Received, ClientError>> {
         Some("gap") => Some(fields(name, &data).map(Received::Gap)),
         Some("closing") => Some(fields(name, &data).map(closing)),
         Some("caught_up") => Some(cursor(&id?).map(Received::CaughtUp)),
+        // A step that this version does not know may still move the position.
         Some(_) => Some(cursor(&id?).map(Received::Progress)),
         None if data.is_empty() => Some(cursor(&id?).map(Received::Progress)),
         None => Some(event_of(&id?, &data)),

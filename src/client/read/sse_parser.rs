@@ -60,11 +60,13 @@ impl SseParser {
     /// Takes bytes as they came.
     pub(super) fn take(&mut self, mut bytes: &[u8]) -> Result<(), BlockTooLong> {
         while !bytes.is_empty() {
+            // CR LF is one line end, also when it is split between two reads.
             if mem::take(&mut self.was_cr) && bytes[0] == b'\n' {
                 bytes = &bytes[1..];
                 continue;
             }
 
+            // The line may go on in the next read, so it is kept until its end.
             let end = memchr::memchr2(b'\n', b'\r', bytes);
             let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
             if self.block_bytes + self.line.len() + line.len() > self.max_block_bytes {
@@ -73,6 +75,7 @@ impl SseParser {
             self.line.extend_from_slice(line);
 
             bytes = rest;
+            // Without a line end all bytes are taken.
             if let [line_end, after @ ..] = rest {
                 self.was_cr = *line_end == b'\r';
                 self.end_line();
@@ -83,11 +86,13 @@ impl SseParser {
     }
 
     fn end_line(&mut self) {
+        // Decoded only now, because a character may have been split.
         let line = mem::take(&mut self.line);
         let mut text = &*String::from_utf8_lossy(&line);
         if mem::take(&mut self.is_first_line) {
             text = text.strip_prefix('\u{feff}').unwrap_or(text);
         }
+        // An empty line ends the block.
         if text.is_empty() {
             return self.end_block();
         }
@@ -102,6 +107,7 @@ impl SseParser {
 
     fn set(&mut self, name: &str, value: &str) {
         match name {
+            // An id with NUL is ignored, as the standard says.
             "id" if !value.contains('\0') => self.block.id = Some(value.to_owned()),
             "event" => self.block.event = Some(value.to_owned()),
             "data" => match &mut self.block.data {
@@ -120,6 +126,7 @@ impl SseParser {
 
     fn end_block(&mut self) {
         self.block_bytes = 0;
+        // Comments alone make no block.
         let block = mem::take(&mut self.block);
         if block != SseBlock::default() {
             self.blocks.push_back(block);

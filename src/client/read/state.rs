@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::{ConnectionEnd, RetryBackoff};
-use super::item::{GapReport, LogBounds, ReadItem, Received};
+use super::item::{GapReport, Interruption, LogBounds, ReadItem, Received};
 use super::options::{GapPolicy, ReadOptions, ReadQuery, ReadStart, Transport};
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::ReceivedEvent;
@@ -56,6 +56,18 @@ impl ConnectionRecord {
             brought_an_event: false,
             is_closing: false,
             asked: None,
+        }
+    }
+
+    /// How it ended, when it ended with this error.
+    fn end(&self, error: &ClientError, now: Instant) -> ConnectionEnd {
+        // Whatever ended a connection that had lasted, it is no reason to stay away.
+        let lasted = now - self.began >= limits::READ_GOOD_CONNECTION;
+        let asked_by_error = Some(error.retry_after()).filter(|pause| !pause.is_zero());
+        ConnectionEnd {
+            is_orderly: self.is_closing || lasted,
+            was_good: self.brought_an_event || lasted,
+            asked: self.asked.max(asked_by_error),
         }
     }
 }
@@ -114,6 +126,7 @@ impl ReadState {
 
     /// The application asks for the next item: it has finished with the one before.
     pub(super) fn finish_item(&mut self) {
+        // Only what was in hand moves the position, and only once.
         if let Some(cursor) = self.in_hand.take() {
             self.finished = Some(cursor);
         }
@@ -121,6 +134,7 @@ impl ReadState {
 
     /// A connection begins: what it asks for.
     pub(super) fn connect(&mut self, now: Instant) -> ReadQuery {
+        // What was known of the last connection says nothing about this one.
         self.connection = ConnectionRecord::new(now);
         self.wants_new_connection = false;
         ReadQuery {
@@ -174,23 +188,24 @@ impl ReadState {
 
     fn connected(&mut self, bounds: LogBounds) -> ReadItem {
         self.away_since = None;
+        // The log may be another one than before: events are held against what is named here.
         self.connection.epoch = Some(bounds.epoch.clone());
+        // A heartbeat of zero or of years would break the watch over silence.
         let heartbeat = Duration::from_millis(bounds.heartbeat_ms).min(LONGEST_HEARTBEAT);
         self.connection.heartbeat = Some(heartbeat).filter(|heartbeat| !heartbeat.is_zero());
 
         // "From now on" means the end that the log had then, also if the connection breaks before
         // anything comes.
         if self.finished.is_none() && self.start.is_latest() {
-            self.finished = bounds.epoch.parse::<Epoch>().ok().map(|epoch| Cursor {
-                vid: bounds.last,
-                epoch: Some(epoch),
-            });
+            self.finished = end_of(&bounds);
         }
         ReadItem::Connected(bounds)
     }
 
     fn event(&mut self, event: ReceivedEvent) -> Result<Option<ReadItem>, ClientError> {
         self.check_epoch(&event.cursor)?;
+
+        // A server, or a proxy, that repeats something does no harm.
         if self
             .delivered
             .is_some_and(|delivered| event.vid <= delivered)
@@ -199,6 +214,7 @@ impl ReadState {
             return Ok(None);
         }
 
+        // The position moves when the next item is asked for.
         self.delivered = Some(event.vid);
         self.in_hand = Some(event.cursor.clone());
         self.connection.brought_an_event = true;
@@ -207,6 +223,7 @@ impl ReadState {
 
     /// An event of another log than the connection has named would be taken for one of this log.
     fn check_epoch(&mut self, cursor: &Cursor) -> Result<(), ClientError> {
+        // A cursor without an epoch, of an old server, cannot be compared.
         let named = self.connection.epoch.as_deref();
         let came = cursor.epoch.as_ref().map(Epoch::as_str);
         if named.is_none() || came.is_none() || named == came {
@@ -216,10 +233,9 @@ impl ReadState {
 
         // A gateway that has just been replaced may do so once.
         self.foreign_epochs += 1;
-        let kind = if self.foreign_epochs > 1 {
-            ClientErrorKind::Protocol
-        } else {
-            ClientErrorKind::Unavailable
+        let kind = match self.foreign_epochs {
+            1 => ClientErrorKind::Unavailable,
+            _ => ClientErrorKind::Protocol,
         };
         let text = format!("the cursor {cursor} is of another log than the gateway has named");
         Err(ClientError::new(kind, text))
@@ -239,6 +255,7 @@ impl ReadState {
     }
 
     fn gap(&mut self, gap: GapReport) -> Result<ReadItem, ClientError> {
+        // Also a gap that comes up in the middle of a stream.
         if self.options.gap_policy == GapPolicy::Fail {
             return Err(ClientError::gap(gap));
         }
@@ -247,6 +264,7 @@ impl ReadState {
         // Vids behind a gap may be lower than those before it.
         self.delivered = None;
         self.connection.epoch = Some(gap.epoch.clone());
+        // The cursor is of no use any more: a snapshot takes its place.
         if self.options.gap_policy == GapPolicy::Snapshot {
             self.start = ReadStart::Snapshot;
             self.finished = None;
@@ -255,41 +273,42 @@ impl ReadState {
         Ok(ReadItem::Gap(gap))
     }
 
-    /// The connection has ended with this error, or by itself: how long to wait, or the error that
-    /// ends reading.
+    /// The connection has ended with this error: how long to wait, or the error that ends reading.
     pub(super) fn interrupted(
         &mut self,
         error: ClientError,
         now: Instant,
-    ) -> Result<(ReadItem, Duration), ClientError> {
+    ) -> Result<Interruption, ClientError> {
+        // What the same request would meet again is not tried again.
         if !error.is_passing() || self.is_away_for_too_long(now) {
             return Err(error);
         }
+
         self.status.reconnects += 1;
-
-        let lasted = now - self.connection.began >= limits::READ_GOOD_CONNECTION;
-        let asked_by_error = Some(error.retry_after()).filter(|pause| !pause.is_zero());
-        let end = ConnectionEnd {
-            is_orderly: self.connection.is_closing || lasted,
-            was_good: self.connection.brought_an_event || lasted,
-            asked: self.connection.asked.max(asked_by_error),
-        };
-        let wait = self.backoff.wait(end, fastrand::f64());
-
-        let item = ReadItem::Interrupted {
-            error,
+        let end = self.connection.end(&error, now);
+        Ok(Interruption {
+            wait: self.backoff.wait(end, fastrand::f64()),
             resume_from: self.resume_from().to_string(),
-            wait,
-        };
-        Ok((item, wait))
+            error,
+        })
     }
 
     fn is_away_for_too_long(&mut self, now: Instant) -> bool {
+        // An outage begins with its first error, and ends with the next connection.
         let since = *self.away_since.get_or_insert(now);
         self.options
             .give_up_after
             .is_some_and(|longest| now - since >= longest)
     }
+}
+
+/// The cursor of the newest event.
+fn end_of(bounds: &LogBounds) -> Option<Cursor> {
+    let epoch: Epoch = bounds.epoch.parse().ok()?;
+    Some(Cursor {
+        vid: bounds.last,
+        epoch: Some(epoch),
+    })
 }
 
 #[cfg(test)]

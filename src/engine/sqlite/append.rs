@@ -9,22 +9,33 @@ use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::state::State;
+use super::writer_state::WriterState;
 use super::{from_sql, row, to_sql};
 use crate::cursor::Vid;
 use crate::engine::{Moment, Receipt, millis};
 use crate::event::{Event, NewEvent};
 use crate::topic::Topic;
 
+const FIND_TOPIC: &str = "SELECT topic_id FROM topics WHERE topic = ?1";
+const INSERT_TOPIC: &str =
+    "INSERT INTO topics (topic, newest_vid) VALUES (?1, ?2) RETURNING topic_id";
+const FIND_ID: &str = "SELECT vid, time_ms FROM dedupe WHERE id = ?1";
+const INSERT_ID: &str = "INSERT INTO dedupe VALUES (?1, ?2, ?3)";
+const FORGET_ID: &str = "DELETE FROM dedupe WHERE vid = ?1";
+
 /// One append transaction.
-pub(super) struct Appending<'t> {
-    state: &'t mut State,
+pub(super) struct AppendTransaction<'t> {
+    state: &'t mut WriterState,
     topics: &'t mut HashMap<Topic, i64>,
     /// What the events get, and when they come.
     time_ms: i64,
     now: Moment,
     remembered_since_ms: i64,
     events: Vec<Arc<Event>>,
+    statements: AppendStatements<'t>,
+}
+
+struct AppendStatements<'t> {
     insert_event: CachedStatement<'t>,
     find_topic: CachedStatement<'t>,
     insert_topic: CachedStatement<'t>,
@@ -33,32 +44,37 @@ pub(super) struct Appending<'t> {
     forget_id: CachedStatement<'t>,
 }
 
-impl<'t> Appending<'t> {
+impl<'t> AppendStatements<'t> {
+    fn prepare(connection: &'t Connection) -> rusqlite::Result<Self> {
+        Ok(AppendStatements {
+            insert_event: connection.prepare_cached(row::INSERT)?,
+            find_topic: connection.prepare_cached(FIND_TOPIC)?,
+            insert_topic: connection.prepare_cached(INSERT_TOPIC)?,
+            find_id: connection.prepare_cached(FIND_ID)?,
+            insert_id: connection.prepare_cached(INSERT_ID)?,
+            forget_id: connection.prepare_cached(FORGET_ID)?,
+        })
+    }
+}
+
+impl<'t> AppendTransaction<'t> {
     pub(super) fn new(
         connection: &'t Connection,
-        state: &'t mut State,
+        state: &'t mut WriterState,
         topics: &'t mut HashMap<Topic, i64>,
         dedupe_window: Duration,
         now: Moment,
     ) -> rusqlite::Result<Self> {
+        // Neither clock goes back, whatever the machine's does.
         let counted_ms = now.counted_ms.max(state.noted.counted_ms);
-        let now = Moment { counted_ms, ..now };
-        Ok(Appending {
+        Ok(AppendTransaction {
             time_ms: state.last_time_ms.max(now.time_ms),
-            now,
+            now: Moment { counted_ms, ..now },
             remembered_since_ms: counted_ms.saturating_sub(millis(dedupe_window)),
             state,
             topics,
             events: Vec::new(),
-            insert_event: connection.prepare_cached(row::INSERT)?,
-            find_topic: connection
-                .prepare_cached("SELECT topic_id FROM topics WHERE topic = ?1")?,
-            insert_topic: connection.prepare_cached(
-                "INSERT INTO topics (topic, newest_vid) VALUES (?1, ?2) RETURNING topic_id",
-            )?,
-            find_id: connection.prepare_cached("SELECT vid, time_ms FROM dedupe WHERE id = ?1")?,
-            insert_id: connection.prepare_cached("INSERT INTO dedupe VALUES (?1, ?2, ?3)")?,
-            forget_id: connection.prepare_cached("DELETE FROM dedupe WHERE vid = ?1")?,
+            statements: AppendStatements::prepare(connection)?,
         })
     }
 
@@ -69,62 +85,88 @@ impl<'t> Appending<'t> {
                 duplicate: true,
             });
         }
+
+        // In the draft only: a transaction that is rolled back has given no vid.
         let vid = self.state.last + 1;
         self.state.last = vid;
-        let topic_id = self.topic_id(&sent.topic, vid)?;
-        if let Some(id) = &sent.id {
-            self.insert_id
-                .execute(params![to_sql(vid), self.now.counted_ms, &**id])?;
-            self.state.ids += 1;
-        }
-        let event = Arc::new(Event::new(vid, self.time_ms, sent));
-        let skew_ms = self.time_ms - self.now.counted_ms;
-        row::insert(&mut self.insert_event, &event, skew_ms, topic_id)?;
-        // Only now: what is written to the log is all that a restart knows of time.
-        self.state.last_time_ms = self.time_ms;
-        self.state.note(self.now);
-        self.state.events += 1;
-        self.state.bytes += event.size_bytes() as u64;
-        self.events.push(event);
+        self.write(vid, sent)?;
         Ok(Receipt {
             vid,
             duplicate: false,
         })
     }
 
-    fn duplicate_of(&mut self, sent: &NewEvent) -> rusqlite::Result<Option<Vid>> {
-        let Some(id) = &sent.id else { return Ok(None) };
-        let found = self
-            .find_id
-            .query_row([&**id], |r| Ok((r.get(0)?, r.get(1)?)))
-            .optional()?;
-        let Some((vid, time_ms)): Option<(i64, i64)> = found else {
-            return Ok(None);
-        };
-        if time_ms >= self.remembered_since_ms {
-            return Ok(Some(from_sql(vid)));
+    fn write(&mut self, vid: Vid, sent: NewEvent) -> rusqlite::Result<()> {
+        let topic_id = self.topic_id(&sent.topic, vid)?;
+        if let Some(id) = &sent.id {
+            self.remember_id(vid, id)?;
         }
-        self.forget_id.execute([vid])?;
-        self.state.ids = self.state.ids.saturating_sub(1);
-        Ok(None)
+
+        // Its age is counted by the clock that never jumps, which the row keeps as a difference.
+        let event = Arc::new(Event::new(vid, self.time_ms, sent));
+        let skew_ms = self.time_ms - self.now.counted_ms;
+        row::insert(&mut self.statements.insert_event, &event, skew_ms, topic_id)?;
+
+        // Only now: what is written to the log is all that a restart knows of time.
+        self.state.last_time_ms = self.time_ms;
+        self.state.note(self.now);
+        self.state.events += 1;
+        self.state.bytes += event.size_bytes() as u64;
+        self.events.push(event);
+        Ok(())
     }
 
+    /// The vid of the event that had this id first, if that is remembered.
+    fn duplicate_of(&mut self, sent: &NewEvent) -> rusqlite::Result<Option<Vid>> {
+        let Some(id) = &sent.id else { return Ok(None) };
+        // Outside of the window it is a new event, and the id may be given again.
+        let find = &mut self.statements.find_id;
+        let found = find.query_row([&**id], |r| Ok((r.get(0)?, r.get(1)?)));
+        let found: Option<(i64, i64)> = found.optional()?;
+        match found {
+            Some((vid, time_ms)) if time_ms >= self.remembered_since_ms => Ok(Some(from_sql(vid))),
+            Some((vid, _)) => self.forget_id(vid).map(|()| None),
+            None => Ok(None),
+        }
+    }
+
+    fn remember_id(&mut self, vid: Vid, id: &str) -> rusqlite::Result<()> {
+        let row = params![to_sql(vid), self.now.counted_ms, id];
+        self.statements.insert_id.execute(row)?;
+        self.state.ids += 1;
+        Ok(())
+    }
+
+    fn forget_id(&mut self, vid: i64) -> rusqlite::Result<()> {
+        self.statements.forget_id.execute([vid])?;
+        self.state.ids = self.state.ids.saturating_sub(1);
+        Ok(())
+    }
+
+    /// The number of a topic, which gets one with its first event.
     fn topic_id(&mut self, topic: &Topic, vid: Vid) -> rusqlite::Result<i64> {
         if let Some(topic_id) = self.topics.get(topic) {
             return Ok(*topic_id);
         }
-        let known: Option<i64> = self
-            .find_topic
-            .query_row([topic.as_str()], |r| r.get(0))
-            .optional()?;
-        let topic_id = match known {
+        // Not in memory: never seen, or forgotten since.
+        let topic_id = match self.find_topic(topic)? {
             Some(topic_id) => topic_id,
-            None => self
-                .insert_topic
-                .query_row(params![topic.as_str(), to_sql(vid)], |r| r.get(0))?,
+            None => self.insert_topic(topic, vid)?,
         };
         self.topics.insert(topic.clone(), topic_id);
         Ok(topic_id)
+    }
+
+    fn find_topic(&mut self, topic: &Topic) -> rusqlite::Result<Option<i64>> {
+        let find = &mut self.statements.find_topic;
+        let found = find.query_row([topic.as_str()], |r| r.get(0));
+        found.optional()
+    }
+
+    fn insert_topic(&mut self, topic: &Topic, vid: Vid) -> rusqlite::Result<i64> {
+        let row = params![topic.as_str(), to_sql(vid)];
+        let insert = &mut self.statements.insert_topic;
+        insert.query_row(row, |r| r.get(0))
     }
 
     /// The events that are new on the log.

@@ -6,39 +6,44 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::folder::{DATABASE, LOCK};
+use super::identity::FileIdentity;
 
-/// The head of a write-ahead log, in bytes.
-const WAL_HEAD: u64 = 32;
-/// The head of a frame, which has a page behind it, in bytes.
-const FRAME_HEAD: u64 = 24;
+/// The header of a write-ahead log, in bytes.
+const WAL_HEADER_BYTES: u64 = 32;
+/// Where the salt is in it, which every frame of the log repeats.
+const WAL_SALT_AT: u64 = 16;
+/// The header of a frame, which has a page behind it, in bytes.
+const FRAME_HEADER_BYTES: u64 = 24;
+/// Where the salt is in it.
+const FRAME_SALT_AT: u64 = 8;
 
 /// A file by its name, and which one it was.
 #[derive(Debug, Clone)]
-struct Known {
+struct KnownFile {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    identity: FileIdentity,
 }
 
 /// The files of an open log.
 #[derive(Debug, Clone)]
-pub(super) struct Files {
-    known: Vec<Known>,
+pub(super) struct LogFiles {
+    known: Vec<KnownFile>,
     database: PathBuf,
     wal: PathBuf,
 }
 
-impl Files {
+impl LogFiles {
     /// Notes which files these are; the log has to be open, so that all of them are there.
     pub(super) fn note(data_dir: &Path) -> io::Result<Self> {
+        // SQLite looks the last three up by the name of the first.
         let named = |end: &str| data_dir.join(format!("{DATABASE}{end}"));
         let paths = [named(""), named("-wal"), named("-shm"), data_dir.join(LOCK)];
-        let known: io::Result<_> = paths.into_iter().map(Known::note).collect();
-        Ok(Files {
+        let known: io::Result<_> = paths.into_iter().map(KnownFile::note).collect();
+        Ok(LogFiles {
             known: known?,
             database: named(""),
             wal: named("-wal"),
@@ -47,7 +52,7 @@ impl Files {
 
     /// Are they there still, and the same ones? What is wrong where not.
     pub(super) fn check(&self) -> Result<(), String> {
-        self.known.iter().try_for_each(Known::check)
+        self.known.iter().try_for_each(KnownFile::check)
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -69,56 +74,69 @@ impl Files {
     }
 }
 
-impl Known {
+impl KnownFile {
     fn note(path: PathBuf) -> io::Result<Self> {
-        let now = fs::metadata(&path)?;
-        Ok(Known {
-            path,
-            device: now.dev(),
-            inode: now.ino(),
-        })
+        let identity = FileIdentity::of(&path)?;
+        Ok(KnownFile { path, identity })
     }
 
     fn check(&self) -> Result<(), String> {
-        let name = self.path.display();
-        match fs::metadata(&self.path) {
-            Ok(now) if (now.dev(), now.ino()) == (self.device, self.inode) => Ok(()),
-            Ok(_) => Err(format!("{name} has been replaced by another file")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(format!("{name} has been removed"))
-            }
-            Err(error) => Err(format!("{name} cannot be looked at any more: {error}")),
+        match FileIdentity::of(&self.path) {
+            Ok(now) if now.is_same_file(&self.identity) => Ok(()),
+            Ok(_) => Err(self.was("has been replaced by another file")),
+            Err(error) => Err(self.was_lost(&error)),
         }
+    }
+
+    fn was_lost(&self, error: &io::Error) -> String {
+        if error.kind() == io::ErrorKind::NotFound {
+            return self.was("has been removed");
+        }
+        self.was(&format!("cannot be checked any more: {error}"))
+    }
+
+    fn was(&self, changed: &str) -> String {
+        format!("{} {changed}", self.path.display())
     }
 }
 
 /// How long a write-ahead log of so many frames is, in bytes.
 pub(super) fn wal_bytes_of(frames: u64, page_bytes: u64) -> u64 {
-    WAL_HEAD + frames * (FRAME_HEAD + page_bytes)
+    WAL_HEADER_BYTES + frames * (FRAME_HEADER_BYTES + page_bytes)
 }
 
-/// Does the write-ahead log have the frames that SQLite says it has? Each of `frames` is looked at,
-/// which count from 1. A log that was cut has lost its end, or a hole of zeros where that was
-/// before it was written again; both the head and each frame carry the salt of their log.
+/// Does the write-ahead log have the frames that SQLite says it has? Each of `frames` is checked,
+/// which count from 1. A log that was cut has lost its end, or has a hole of zeros where that was
+/// before it was written again; both the header and each frame carry the salt of their log.
 pub(super) fn has_frames(wal: &Path, frames: &[u64], page_bytes: u64) -> io::Result<bool> {
+    // It carries no locks, so opening and closing it takes none away.
     let file = File::open(wal)?;
     let bytes = file.metadata()?.len();
-    let mut salt = [0; 8];
-    if bytes < WAL_HEAD {
+    if bytes < WAL_HEADER_BYTES {
         return Ok(frames.is_empty());
     }
-    file.read_exact_at(&mut salt, 16)?;
+
+    let salt = read_salt(&file, WAL_SALT_AT)?;
     for &frame in frames {
-        let mut of_frame = [0; 8];
-        if bytes < wal_bytes_of(frame, page_bytes) {
-            return Ok(false);
-        }
-        file.read_exact_at(&mut of_frame, wal_bytes_of(frame - 1, page_bytes) + 8)?;
-        if of_frame != salt || salt == [0; 8] {
+        // Either the end is missing, or what stands in its place is of no log.
+        let is_cut = bytes < wal_bytes_of(frame, page_bytes);
+        if is_cut || !has_salt(&file, frame, page_bytes, salt)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Is this frame of the log with this salt? Zeros are of none.
+fn has_salt(wal: &File, frame: u64, page_bytes: u64, salt: [u8; 8]) -> io::Result<bool> {
+    let at = wal_bytes_of(frame - 1, page_bytes) + FRAME_SALT_AT;
+    Ok(read_salt(wal, at)? == salt && salt != [0; 8])
+}
+
+fn read_salt(wal: &File, at: u64) -> io::Result<[u8; 8]> {
+    let mut salt = [0; 8];
+    wal.read_exact_at(&mut salt, at)?;
+    Ok(salt)
 }
 
 #[cfg(test)]
@@ -131,7 +149,7 @@ mod tests {
         let mut bytes = vec![0; usize::try_from(wal_bytes_of(0, 0)).expect("small")];
         bytes[16..24].copy_from_slice(&salts[0].to_be_bytes());
         for salt in &salts[1..] {
-            let mut frame = vec![0; usize::try_from(FRAME_HEAD).expect("small") + 512];
+            let mut frame = vec![0; usize::try_from(FRAME_HEADER_BYTES).expect("small") + 512];
             frame[8..16].copy_from_slice(&salt.to_be_bytes());
             bytes.extend(frame);
         }
@@ -168,7 +186,7 @@ mod tests {
         ] {
             fs::write(path(name), "").expect("a file");
         }
-        let files = Files::note(folder.path()).expect("they are there");
+        let files = LogFiles::note(folder.path()).expect("they are there");
         assert_eq!(files.check(), Ok(()));
         fs::rename(path("new"), path("vidette.db-wal")).expect("it is replaced");
         assert!(

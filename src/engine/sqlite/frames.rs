@@ -1,10 +1,10 @@
 //! How much is in the write-ahead log, as SQLite counts it.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
-/// Frames of the write-ahead log; a frame is a page with a head.
+/// Frames of the write-ahead log; a frame is a page with a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frames {
+pub(super) struct WalFrames {
     /// Committed since the log was begun anew.
     pub(super) logged: u32,
     /// Of those, copied into the database.
@@ -13,7 +13,7 @@ pub(super) struct Frames {
     pub(super) page_bytes: u64,
 }
 
-impl Frames {
+impl WalFrames {
     /// Counts them and does nothing else. Not within a transaction of this connection.
     pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         let counted = Self::after("NOOP", connection)?;
@@ -31,18 +31,23 @@ impl Frames {
         Self::after("TRUNCATE", connection).map(drop)
     }
 
+    /// The frames after a checkpoint of this mode.
     fn after(mode: &str, connection: &Connection) -> rusqlite::Result<Option<Self>> {
+        // Outside of the checkpoint, which gives counts of pages only.
         let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |r| r.get(0))?;
+        let page_bytes = u64::try_from(page_bytes).unwrap_or(0);
         let checkpoint = format!("PRAGMA wal_checkpoint({mode})");
-        connection.query_row(&checkpoint, [], |r| {
-            // Both are -1 where it could not begin.
-            let (logged, copied): (i64, i64) = (r.get(1)?, r.get(2)?);
-            Ok(u32::try_from(logged).ok().map(|logged| Frames {
-                logged,
-                copied: u32::try_from(copied).unwrap_or(0),
-                page_bytes: u64::try_from(page_bytes).unwrap_or(0),
-            }))
-        })
+        connection.query_row(&checkpoint, [], |row| Self::read(row, page_bytes))
+    }
+
+    fn read(row: &Row<'_>, page_bytes: u64) -> rusqlite::Result<Option<Self>> {
+        // Both are -1 where it could not begin.
+        let (logged, copied): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok(u32::try_from(logged).ok().map(|logged| WalFrames {
+            logged,
+            copied: u32::try_from(copied).unwrap_or(0),
+            page_bytes,
+        }))
     }
 
     /// Frames that are not in the database yet.

@@ -1,28 +1,23 @@
 //! Can the log be written, and if not, why?
 //!
 //! The writer and the probe note here what they have met; publishers, `/readyz`, gRPC health and
-//! the metrics ask. Invariants:
+//! the metrics read it. Invariants:
 //! - a broken log stays broken until a restart; a full disk and a lock are over by themselves;
 //! - a log whose files are no longer those that were opened is broken, and whoever closes it then
 //!   leaves what lies under their names alone.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use rusqlite::Connection;
-use rusqlite::config::DbConfig;
-
-use super::fault;
-use super::files::Files;
-use super::frames::Frames;
-use super::probe::has_its_frames;
+use super::errors;
+use super::files::LogFiles;
 use crate::error::{Error, Result};
 use crate::limits;
 
 /// What is known of the log's health; shared by all of its threads.
 pub(super) struct Health {
-    files: Files,
+    files: LogFiles,
     /// When the files were found to be those that were opened.
     files_checked: Mutex<Instant>,
     broken: OnceLock<Error>,
@@ -36,7 +31,7 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub(super) fn new(files: Files) -> Self {
+    pub(super) fn new(files: LogFiles) -> Self {
         Health {
             wal_bytes: AtomicU64::new(files.wal_bytes()),
             files,
@@ -51,12 +46,13 @@ impl Health {
 
     /// Can events be appended? The reason where not.
     pub(super) fn writable(&self) -> Result<()> {
+        // The worst first: only a restart mends it.
         self.intact()?;
         if self.is_full.load(Ordering::Relaxed) {
-            return Err(fault::storage_full());
+            return Err(errors::storage_full());
         }
         if self.is_locked() {
-            return Err(fault::locked());
+            return Err(errors::locked());
         }
         Ok(())
     }
@@ -68,6 +64,7 @@ impl Health {
 
     /// Nothing is written any more; the first reason counts.
     pub(super) fn break_with(&self, why: Error) {
+        // What comes later often follows from the first.
         if let Err(later) = self.broken.set(why) {
             tracing::debug!(error = %later, "the log was broken before");
         } else if let Some(why) = self.broken.get() {
@@ -75,19 +72,16 @@ impl Health {
         }
     }
 
-    /// Looks at the names of the log's files, and breaks the log when they are not its own.
+    /// Checks the names of the log's files, and breaks the log when they are not its own.
     pub(super) fn check_files(&self) -> Result<()> {
+        // A broken log stays so, though its files may be back.
         self.intact()?;
-        match self.files.check() {
-            Ok(()) => {
-                *self.last_check() = Instant::now();
-                Ok(())
-            }
-            Err(what) => {
-                self.break_with(fault::replaced(&what));
-                self.intact()
-            }
+        if let Err(what) = self.files.check() {
+            self.break_with(errors::replaced(&what));
+            return self.intact();
         }
+        *self.last_check() = Instant::now();
+        Ok(())
     }
 
     /// The same, unless that was just done: for the writer, before it answers.
@@ -96,11 +90,11 @@ impl Health {
         if is_due { self.check_files() } else { Ok(()) }
     }
 
-    pub(super) fn files(&self) -> &Files {
+    pub(super) fn files(&self) -> &LogFiles {
         &self.files
     }
 
-    fn last_check(&self) -> std::sync::MutexGuard<'_, Instant> {
+    fn last_check(&self) -> MutexGuard<'_, Instant> {
         self.files_checked
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -114,9 +108,11 @@ impl Health {
     pub(super) fn note_lock(&self, is_taken: bool) {
         self.locks_taken
             .fetch_add(u64::from(is_taken), Ordering::Relaxed);
+
+        // Noted for those who look into a slow minute; each change once.
         let was_locked = self.is_locked.swap(!is_taken, Ordering::Relaxed);
         if was_locked == is_taken {
-            tracing::debug!(is_taken, "the write lock of the database");
+            tracing::debug!(is_taken, "the write lock of the database has changed hands");
         }
     }
 
@@ -146,15 +142,5 @@ impl Health {
 
     pub(super) fn note_wal_bytes(&self, bytes: u64) {
         self.wal_bytes.store(bytes, Ordering::Relaxed);
-    }
-
-    /// To be called before a connection is closed: the last one copies the write-ahead log and
-    /// removes it. One that was cut would be zeros over good pages.
-    pub(super) fn before_closing(&self, connection: &Connection) {
-        let is_whole = self.check_files().is_ok()
-            && Frames::of(connection).is_ok_and(|frames| has_its_frames(connection, self, frames));
-        if !is_whole {
-            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-        }
     }
 }

@@ -12,36 +12,59 @@
 //!   at them one by one;
 //! - every topic has its row from its first event on.
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::state::State;
-use super::{BLOCK_VIDS, to_sql};
+use super::writer_state::WriterState;
+use super::{from_sql, to_sql};
 use crate::cursor::Vid;
 
 /// Events that the index may be behind. Catching up with so many takes about 5 ms when they have as
 /// many topics.
-pub(super) const MOST_BEHIND: u64 = 1024;
+const MOST_BEHIND: u64 = 1024;
+
+/// A block is 4096 vids, as [`super::BLOCK_VIDS`] says.
+const INSERT_BLOCKS: &str = "
+INSERT OR IGNORE INTO topic_blocks
+SELECT DISTINCT topic_id, vid / 4096 FROM events WHERE vid > ?1 AND vid <= ?2";
+
+const UPDATE_NEWEST: &str = "
+UPDATE topics SET newest_vid = found.vid
+FROM (
+    SELECT topic_id, max(vid) AS vid FROM events
+    WHERE vid > ?1 AND vid <= ?2 GROUP BY topic_id
+) AS found
+WHERE topics.topic_id = found.topic_id";
+
+const SUM_BYTES: &str = "SELECT ifnull(sum(bytes), 0) FROM events WHERE vid > ?1 AND vid <= ?2";
+
+const _: () = assert!(super::BLOCK_VIDS == 4096);
+
+/// Brings the index up to the last event, if it is as far behind as it may be.
+pub(super) fn catch_up_if_due(
+    connection: &Connection,
+    state: &mut WriterState,
+) -> rusqlite::Result<()> {
+    if state.last - state.indexed < MOST_BEHIND {
+        return Ok(());
+    }
+    catch_up(connection, state, state.last)
+}
 
 /// Brings the index up to this vid, and the row of `bus` with it.
 pub(super) fn catch_up(
     connection: &Connection,
-    state: &mut State,
+    state: &mut WriterState,
     through: Vid,
 ) -> rusqlite::Result<()> {
+    // From the events themselves, so that nothing has to be remembered between commits.
     let range = [to_sql(state.indexed), to_sql(through)];
-    let insert_blocks = format!(
-        "INSERT OR IGNORE INTO topic_blocks
-         SELECT DISTINCT topic_id, vid / {BLOCK_VIDS} FROM events WHERE vid > ?1 AND vid <= ?2"
-    );
-    connection.prepare_cached(&insert_blocks)?.execute(range)?;
-    let update_newest = "UPDATE topics SET newest_vid = found.vid
-         FROM (SELECT topic_id, max(vid) AS vid FROM events WHERE vid > ?1 AND vid <= ?2 GROUP BY topic_id) AS found
-         WHERE topics.topic_id = found.topic_id";
-    connection.prepare_cached(update_newest)?.execute(range)?;
-    state.indexed_bytes += connection
-        .prepare_cached("SELECT ifnull(sum(bytes), 0) FROM events WHERE vid > ?1 AND vid <= ?2")?
-        .query_row(params![range[0], range[1]], |r| r.get::<_, i64>(0))
-        .map(super::from_sql)?;
+    connection.prepare_cached(INSERT_BLOCKS)?.execute(range)?;
+    connection.prepare_cached(UPDATE_NEWEST)?.execute(range)?;
+
+    // The row of `bus` describes the same events.
+    let mut sum_bytes = connection.prepare_cached(SUM_BYTES)?;
+    let bytes: i64 = sum_bytes.query_row(range, |r| r.get(0))?;
+    state.indexed_bytes += from_sql(bytes);
     state.indexed = through;
     state.save(connection)
 }

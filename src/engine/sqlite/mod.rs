@@ -9,28 +9,43 @@
 //! - after a failed sync, or when the log's files have been changed by others, nothing is written
 //!   any more until a restart has read back what the disk really holds;
 //! - no other program decides whether the log can be opened, or how long publishers wait: it may
-//!   only make them be refused.
+//!   only make them be refused. The exceptions are a log of an older version and a copy, which have
+//!   to be written before they can be opened;
+//! - a log that is found to be a copy begins a new epoch before anything is published.
 
 mod append;
 mod checkpoint;
-mod fault;
+mod checkpoint_pass;
+mod connect;
+mod epochs;
+mod errors;
 mod files;
 mod folder;
 mod frames;
 mod health;
+mod high_water;
+mod identity;
 mod index;
 mod open;
+mod page_builder;
 mod probe;
+mod published;
 mod reader;
 mod readers;
+mod recognize;
 mod refusal;
 mod reserve;
+mod resync;
 mod row;
 mod schema;
-mod settle;
-mod state;
+mod threads;
+mod topic_ids;
 mod trim;
+mod wal_check;
 mod writer;
+mod writer_command;
+mod writer_state;
+mod writer_thread;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -45,14 +60,14 @@ use crate::cursor::Vid;
 use crate::error::Result;
 use crate::event::NewEvent;
 use crate::limits;
-use crate::lineage::Lineage;
 use crate::topic::{Filter, Topic};
 
 use health::Health;
-use probe::Probe;
+use probe::{Probe, Watched};
 use readers::Readers;
 use reserve::Reserve;
 use writer::Writer;
+use writer_thread::WriterSetup;
 
 /// A log in SQLite.
 pub struct SqliteEngine {
@@ -65,35 +80,49 @@ pub struct SqliteEngine {
 }
 
 impl SqliteEngine {
-    /// Opens the log in a data folder, or makes a new one where there is none.
+    /// Opens the log in a data folder, or makes a new one where there is none. A log that is found
+    /// to be a copy begins a new epoch.
     ///
     /// # Errors
-    /// When another process holds the folder, or it cannot be written, has no room, or is damaged.
+    /// When another process holds the folder, or it cannot be written, has no space, or is damaged.
     pub fn open(data_dir: &Path, dedupe_window: Duration) -> std::result::Result<Self, OpenError> {
-        let opened = open::open(data_dir)?;
-        let readers = Readers::new(opened.readers, opened.health.clone());
-        let writer = Writer::start(
-            opened.writer,
-            opened.state,
-            Lineage::new(opened.epoch),
-            Reserve::take(data_dir),
-            opened.health.clone(),
+        let log = open::open(data_dir)?;
+        let reserve = Reserve::take(data_dir);
+        let writer = Writer::start(WriterSetup {
+            connection: log.writer,
+            state: log.state,
+            lineage: log.lineage,
+            reserve,
+            health: log.health.clone(),
+            high_water: log.high_water.clone(),
             dedupe_window,
-        )?;
-        let probe = Probe::start(
-            data_dir,
-            opened.looker,
-            opened.health.clone(),
-            opened.copier,
-            writer.lock_trial(),
-        )?;
+        })?;
+
+        // It watches the writer without keeping it from ending.
+        let probe = Probe::start(Watched {
+            data_dir: data_dir.to_owned(),
+            connection: log.observer,
+            health: log.health.clone(),
+            checkpointer: log.checkpointer,
+            writer: writer.observer(),
+            high_water: log.high_water,
+        })?;
         Ok(SqliteEngine {
             writer,
-            readers,
-            health: opened.health,
+            readers: Readers::new(log.readers, log.health.clone()),
+            health: log.health,
             _probe: probe,
-            _lock: opened.lock,
+            _lock: log.lock,
         })
+    }
+
+    /// Has the log in a data folder, which nobody has open, begin a new epoch at its last vid. For
+    /// a copy that cannot be noticed: the snapshot of a machine or of a disk.
+    ///
+    /// # Errors
+    /// As [`SqliteEngine::open`], and when another program holds the write lock.
+    pub fn begin_new_epoch(data_dir: &Path) -> std::result::Result<(), OpenError> {
+        open::begin_new_epoch(data_dir)
     }
 }
 

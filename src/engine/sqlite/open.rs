@@ -1,347 +1,273 @@
 //! Opening a data folder, and refusing one that cannot be trusted.
 //!
 //! Invariants:
-//! - nothing in the folder changes before the lock is held and the database has been recognised;
+//! - nothing in the folder changes before the lock is held and the database has been recognized;
 //! - a full disk, and another program that reads or writes, do not keep a log from being opened:
-//!   what needs space or the write lock is put off with a warning;
+//!   what needs space or the write lock is put off with a warning. Only a log of an older version
+//!   and a copy have to be written first;
 //! - a new database appears under its name only when it is complete, so an empty or headless file
 //!   is always damage.
 
 use std::fs::{self, File};
-use std::io::Read as _;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode};
 
-use super::checkpoint::{self, Copier};
-use super::files::Files;
-use super::folder::{DATABASE, lock, make_folder, refuse_leftovers};
+use super::checkpoint::{self, Checkpointer};
+use super::connect::{connect_reader, connect_writer, set_checkpoint_on_close};
+use super::epochs::{self, BranchReason};
+use super::errors::is_disk_full;
+use super::files::LogFiles;
+use super::folder::{DATABASE, lock, make_folder, refuse_leftovers, sync_folder};
 use super::health::Health;
-use super::refusal::{OpenFault, OpenResult, damaged, full, is_disk_full, of_opening, unusable};
-use super::settle::settle;
-use super::state::State;
-use super::{from_sql, reserve, schema, to_sql};
+use super::high_water::{self, HighWaterMark};
+use super::identity::FileIdentity;
+use super::recognize::{check, check_version, recognize};
+use super::refusal::{OpenCause, OpenResult, full, of_opening, unusable};
+use super::resync::resync;
+use super::writer_state::WriterState;
+use super::{reserve, schema};
 use crate::cursor::Epoch;
-use crate::engine::Moment;
 use crate::engine::OpenError;
 use crate::limits;
+use crate::lineage::Lineage;
 
 const NEW_DATABASE: &str = "vidette.db.new";
 
 /// What an open data folder gives.
-pub(super) struct Opened {
+pub(super) struct OpenLog {
     pub(super) lock: File,
-    pub(super) epoch: Epoch,
+    pub(super) lineage: Lineage,
+    pub(super) state: WriterState,
     pub(super) writer: Connection,
     pub(super) readers: Vec<Connection>,
-    /// For looking after the log.
-    pub(super) looker: Connection,
-    pub(super) copier: Copier,
+    /// A connection that watches over the log.
+    pub(super) observer: Connection,
+    pub(super) checkpointer: Checkpointer,
     pub(super) health: Arc<Health>,
-    pub(super) state: State,
+    pub(super) high_water: Arc<HighWaterMark>,
 }
 
-pub(super) fn open(data_dir: &Path) -> OpenResult<Opened> {
+/// A database of today's version whose contents are durable.
+struct SoundDatabase {
+    path: PathBuf,
+    writer: Connection,
+    observer: Connection,
+    /// Released after the connections are closed.
+    lock: File,
+}
+
+/// Opens a data folder; makes a new log where there is none.
+pub(super) fn open(data_dir: &Path) -> OpenResult<OpenLog> {
+    let database = open_database(data_dir)?;
+    open_log(data_dir, database).map_err(|e| of_opening(data_dir, e))
+}
+
+/// Has the log in a data folder begin a new epoch.
+pub(super) fn begin_new_epoch(data_dir: &Path) -> OpenResult<()> {
+    // As a start does it, but for the threads: they would have to be waited for.
+    let database = open_database(data_dir)?;
+    let begun = branch(data_dir, &database, Some(BranchReason::Requested));
+    begun.map_err(|e| of_opening(data_dir, e)).map(drop)
+}
+
+fn open_database(data_dir: &Path) -> OpenResult<SoundDatabase> {
+    // Nothing else is looked at before the lock is held.
     make_folder(data_dir).map_err(|e| unusable(data_dir, "cannot be made", &e))?;
     let lock = lock(data_dir)?;
+
+    // A missing database is a new log, unless something shows that there was one.
     let path = data_dir.join(DATABASE);
     if !path.exists() {
-        refuse_leftovers(data_dir)?;
-        create(data_dir).map_err(|e| of_opening(data_dir, e))?;
+        begin_log(data_dir)?;
     }
-    recognise(&path)?;
+    recognize(&path)?;
+
+    // SQLite recovers the write-ahead log here, after a crash.
     let writer = connect_even_if_full(data_dir, &path)?;
     check(&writer, &path)?;
-    open_recognised(data_dir, &path, lock, writer).map_err(|e| of_opening(data_dir, e))
+    make_sound(data_dir, path, lock, writer).map_err(|e| of_opening(data_dir, e))
 }
 
-/// Opens a database that has been recognised and checked.
-fn open_recognised(
+fn begin_log(data_dir: &Path) -> OpenResult<()> {
+    refuse_leftovers(data_dir)?;
+    create(data_dir).map_err(|e| of_opening(data_dir, e))
+}
+
+fn make_sound(
     data_dir: &Path,
-    path: &Path,
+    path: PathBuf,
     lock: File,
-    mut writer: Connection,
-) -> Result<Opened, OpenFault> {
-    check_version(path, version_of(&writer)?)?;
-    let looker = connect_reader(path)?;
-    settle(&writer, &looker, path)?;
-    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    take_over(&writer, data_dir)?;
-    let (epoch, state) = load(&writer)?;
-    let readers = (0..limits::COLD_READERS)
-        .map(|_| connect_reader(path))
-        .collect::<rusqlite::Result<_>>()?;
-    let health = Arc::new(Health::new(Files::note(data_dir)?));
-    prepare_writing(&writer, &health);
-    let copier = checkpoint::start(&mut writer, path, health.clone())?;
-    Ok(Opened {
+    writer: Connection,
+) -> Result<SoundDatabase, OpenCause> {
+    // The version may have changed in the write-ahead log only.
+    let version = writer.pragma_query_value(None, "user_version", |r| r.get(0))?;
+    check_version(&path, version)?;
+
+    // Everything that can be read is made durable before anybody reads it.
+    let observer = connect_reader(&path)?;
+    resync(&writer, &observer, &path)?;
+    set_checkpoint_on_close(&writer, true)?;
+
+    // What an older vidette wrote is brought up to date in one transaction.
+    let file = FileIdentity::of(&path)?;
+    even_if_full(data_dir, || schema::migrate(&writer, file))?;
+    Ok(SoundDatabase {
+        path,
+        writer,
+        observer,
         lock,
-        epoch,
+    })
+}
+
+/// Opens the log in a sound database, for readers and the writer.
+fn open_log(data_dir: &Path, database: SoundDatabase) -> Result<OpenLog, OpenCause> {
+    // Before there is anybody who could publish.
+    let (lineage, state) = branch(data_dir, &database, None)?;
+    let SoundDatabase {
+        path,
+        mut writer,
+        observer,
+        lock,
+    } = database;
+    let readers = connect_readers(&path)?;
+
+    // Now that SQLite has made all of its files.
+    let health = Arc::new(Health::new(LogFiles::note(data_dir)?));
+    let high_water = HighWaterMark::begin(data_dir, lineage.epoch(), state.last);
+    prepare_writing(&writer, &health);
+    let checkpointer = checkpoint::start(&mut writer, &path, health.clone())?;
+    Ok(OpenLog {
+        lock,
+        lineage,
+        state,
         writer,
         readers,
-        looker,
-        copier,
+        observer,
+        checkpointer,
         health,
-        state,
+        high_water: Arc::new(high_water),
     })
+}
+
+fn connect_readers(path: &Path) -> rusqlite::Result<Vec<Connection>> {
+    let readers = (0..limits::COLD_READERS).map(|_| connect_reader(path));
+    readers.collect()
+}
+
+/// The epochs and the state of a log, after it has begun a new epoch where it must.
+fn branch(
+    data_dir: &Path,
+    database: &SoundDatabase,
+    requested: Option<BranchReason>,
+) -> Result<(Lineage, WriterState), OpenCause> {
+    let SoundDatabase { path, writer, .. } = database;
+    // Both from the database as it is now; nobody else appends, as the lock is held.
+    let state = WriterState::load(writer)?;
+    let lineage = epochs::load_lineage(writer)?;
+    let found = BranchReason::find(writer, path, &lineage, state.last)?;
+    let Some(reason) = requested.or(found) else {
+        return Ok((lineage, state));
+    };
+
+    let write = || epochs::branch(writer, path, &lineage, state.last, reason);
+    Ok((even_if_full(data_dir, write)?, state))
 }
 
 /// What makes writing possible or faster, and is done later, or not at all, where it cannot be done
 /// now.
 fn prepare_writing(writer: &Connection, health: &Health) {
-    let is_short = health.files().wal_bytes() < checkpoint::LENGTH_BYTES;
-    let prepare = || {
-        writer.busy_timeout(Duration::ZERO)?; // the start has waited for the lock already
-        if is_short {
-            checkpoint::lengthen(writer)?;
-        }
-        Ok(())
+    let Err(error) = lengthen_wal(writer, health) else {
+        return;
     };
-    match prepare() {
-        Ok(()) => {}
-        Err(error) if is_disk_full(&error) => {
-            tracing::warn!(
-                "the disk with the data folder is full: nothing can be published until there is space"
-            );
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => {
+            tracing::warn!("the disk with the data folder is full: nothing can be published");
             health.note_full(true);
         }
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
-            health.note_lock(false);
-        }
-        Err(error) => tracing::warn!(%error, "the write-ahead log could not be prepared"),
+        Some(ErrorCode::DatabaseBusy) => health.note_lock(false),
+        _ => tracing::warn!(%error, "the write-ahead log could not be prepared"),
     }
 }
 
-/// Makes a complete database under another name, then gives it its own.
-fn create(data_dir: &Path) -> Result<(), OpenFault> {
-    let new = data_dir.join(NEW_DATABASE);
-    match fs::remove_file(&new) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
-        _ => {}
+fn lengthen_wal(writer: &Connection, health: &Health) -> rusqlite::Result<()> {
+    // The start has waited for the write lock already.
+    writer.busy_timeout(Duration::ZERO)?;
+    if health.files().wal_bytes() < checkpoint::LENGTH_BYTES {
+        checkpoint::lengthen(writer)?;
     }
-    let connection = Connection::open(&new)?;
-    connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    connection.pragma_update(None, "user_version", schema::VERSION)?;
-    connection.pragma_update(None, "synchronous", "EXTRA")?;
-    connection.execute_batch(&format!("BEGIN; {} COMMIT;", schema::CREATE))?;
-    connection.execute(schema::INSERT_BUS, [Epoch::random().as_str()])?;
-    connection.close().map_err(|(_, e)| e)?;
-    File::open(&new)?.sync_all()?;
-    fs::rename(&new, data_dir.join(DATABASE))?;
-    File::open(data_dir)?.sync_all()?; // the new name has to survive a power cut, too
     Ok(())
 }
 
-/// Looks at the file before SQLite does, which would take an empty one for a new database.
-fn recognise(path: &Path) -> OpenResult<()> {
-    let mut head = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(72).read_to_end(&mut head));
-    read.map_err(|e| OpenError::new(format!("{} cannot be read: {e}", path.display())))?;
-    if head.len() < 72 || !head.starts_with(b"SQLite format 3\0") {
-        return Err(damaged(path, "it is not a SQLite database"));
+/// Makes a complete database under another name, then gives it its own.
+fn create(data_dir: &Path) -> Result<(), OpenCause> {
+    // What a crash left of an earlier attempt, and of a log that was taken away.
+    let new = data_dir.join(NEW_DATABASE);
+    match fs::remove_file(&new) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
+        _ => high_water::remove_all(data_dir),
     }
-    let number = |at: usize| {
-        i64::from(u32::from_be_bytes([
-            head[at],
-            head[at + 1],
-            head[at + 2],
-            head[at + 3],
-        ]))
-    };
-    let (application, version) = (number(68), number(60));
-    if application != schema::APPLICATION_ID {
-        return Err(OpenError::new(format!(
-            "{} is a database of another program. Choose another --data-dir",
-            path.display()
-        )));
-    }
-    check_version(path, version)
+    write_new(&new)?;
+
+    // The contents have to be durable before the name is, and the name before anybody uses it.
+    File::open(&new)?.sync_all()?;
+    fs::rename(&new, data_dir.join(DATABASE))?;
+    Ok(sync_folder(data_dir)?)
 }
 
-fn check_version(path: &Path, version: i64) -> OpenResult<()> {
-    if (schema::OLDEST_VERSION..=schema::VERSION).contains(&version) {
-        return Ok(());
-    }
-    Err(OpenError::new(format!(
-        "{} has schema version {version}, this vidette knows {}. Use the vidette that wrote it, or a newer one",
-        path.display(),
-        schema::VERSION
-    )))
+fn write_new(path: &Path) -> Result<(), OpenCause> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "synchronous", "EXTRA")?;
+    create_tables(&connection)?;
+
+    // Its file keeps its identity when it gets its name.
+    let epoch = Epoch::random();
+    let file = FileIdentity::of(path)?.to_string();
+    connection.execute(schema::INSERT_BUS, [epoch.as_str(), &file])?;
+    Ok(connection.close().map_err(|(_, e)| e)?)
 }
 
-/// Taking over an older log needs a little of the disk: where it is full, that of the reserve. It is
-/// the one step of a start that has to write: what an older log lacks is read from then on.
-fn take_over(writer: &Connection, data_dir: &Path) -> rusqlite::Result<()> {
-    let done = schema::take_over(writer);
-    if done.as_ref().is_err_and(is_disk_full) && reserve::give_up_in(data_dir) {
-        return schema::take_over(writer);
-    }
-    done
+fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", schema::VERSION)?;
+    let tables = [schema::CREATE, schema::CREATE_EARLIER_EPOCHS].concat();
+    connection.execute_batch(&format!("BEGIN; {tables} COMMIT;"))
 }
 
-/// The version as it is with what stands in the write-ahead log only.
-fn version_of(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.pragma_query_value(None, "user_version", |r| r.get(0))
+/// Writes what a start has to write. It needs a little of the disk: where that is full, some of the
+/// reserve.
+fn even_if_full<T>(
+    data_dir: &Path,
+    write: impl Fn() -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    // Where it fails nothing was written, so it can be done again.
+    let written = write();
+    if written.as_ref().is_err_and(is_disk_full) && reserve::give_up_in(data_dir) {
+        return write();
+    }
+    written
 }
 
 /// Opening a log takes a little space. On a full disk the reserve is given up for it.
 fn connect_even_if_full(data_dir: &Path, path: &Path) -> OpenResult<Connection> {
-    let connected = match connect_writer(path) {
-        Err(error) if reserve::is_low(data_dir) && reserve::give_up_in(data_dir) => {
-            tracing::warn!(%error, "the disk with the data folder is full; the reserve is given up to open the log");
-            connect_writer(path)
-        }
-        connected => connected,
-    };
-    connected.map_err(|error| {
-        // SQLite does not always say that it is this.
-        if reserve::is_low(data_dir) && !error.is_damage() {
-            full(data_dir)
-        } else {
-            of_opening(data_dir, error)
-        }
-    })
-}
-
-fn connect_writer(path: &Path) -> Result<Connection, OpenFault> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    connection.busy_timeout(limits::START_LOCK_WAIT)?; // somebody may look with sqlite3
-    // A database that is refused keeps its write-ahead log; closing would copy it in and delete it.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    let mode: String =
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get(0))?;
-    if mode != "wal" {
-        let error = format!("its journal mode is {mode} and cannot be changed to WAL");
-        return Err(std::io::Error::other(error).into());
+    let mut connected = connect_writer(path);
+    if let Err(error) = &connected
+        && reserve::is_low(data_dir)
+        && reserve::give_up_in(data_dir)
+    {
+        tracing::warn!(%error, "the disk is full; the reserve is given up to open the log");
+        connected = connect_writer(path);
     }
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?; // it is copied by the copier
-    connection.pragma_update(None, "foreign_keys", false)?; // on by default in this build of SQLite
-    connection.pragma_update(
-        None,
-        "journal_size_limit",
-        limits::WAL_KEPT_BYTES.cast_signed(),
-    )?;
-    connection.set_prepared_statement_cache_capacity(32);
-    Ok(connection)
+    connected.map_err(|error| of_connecting(data_dir, error))
 }
 
-/// A connection that only copies the write-ahead log into the database.
-pub(super) fn connect_copier(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    Ok(connection)
-}
-
-fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
-    // Not read-only: a reader of a write-ahead log takes part in its shared memory.
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    connection.pragma_update(None, "query_only", true)?;
-    Ok(connection)
-}
-
-/// Has SQLite check the whole database, where that takes no more than moments.
-fn check(connection: &Connection, path: &Path) -> OpenResult<()> {
-    let bytes = fs::metadata(path).map_or(0, |m| m.len());
-    if bytes > limits::FULL_CHECK_BYTES {
-        tracing::info!(path = %path.display(), bytes, "the database is large, so it is not checked whole; `sqlite3 FILE 'PRAGMA quick_check'` does");
-        return Ok(());
+fn of_connecting(data_dir: &Path, error: OpenCause) -> OpenError {
+    // SQLite does not always say that it is this.
+    if reserve::is_low(data_dir) && !error.is_damage() {
+        return full(data_dir);
     }
-    let begun = Instant::now();
-    let verdict: rusqlite::Result<String> =
-        connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0));
-    match verdict {
-        Ok(verdict) if verdict == "ok" => {
-            tracing::debug!(
-                elapsed_ms = begun.elapsed().as_millis(),
-                "the database has been checked"
-            );
-            Ok(())
-        }
-        Ok(verdict) => Err(damaged(path, &verdict)),
-        // What SQLite could not do now says nothing of the database.
-        Err(error) if is_passing(&error) => {
-            tracing::warn!(%error, "the database could not be checked");
-            Ok(())
-        }
-        Err(error) => Err(damaged(path, &error.to_string())),
-    }
-}
-
-fn is_passing(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error_code();
-    is_disk_full(error)
-        || matches!(
-            code,
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OutOfMemory)
-        )
-}
-
-/// The row of `bus`, and what the log has behind it.
-fn load(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
-    let (epoch, mut state) = load_indexed(connection)?;
-    let behind =
-        "SELECT count(*), ifnull(sum(bytes), 0), max(vid), max(time_ms), max(time_ms - skew_ms)
-         FROM events WHERE vid > ?1";
-    connection.query_row(behind, [to_sql(state.indexed)], |r| {
-        state.events += from_sql(r.get(0)?);
-        state.bytes += from_sql(r.get(1)?);
-        if let (Some(last), Some(time_ms)) = (r.get(2)?, r.get::<_, Option<i64>>(3)?) {
-            state.last = from_sql(last);
-            state.last_time_ms = state.last_time_ms.max(time_ms);
-            state.noted = state.noted.max(Moment {
-                time_ms,
-                counted_ms: r.get(4)?,
-            });
-        }
-        Ok((epoch, state))
-    })
-}
-
-fn load_indexed(connection: &Connection) -> rusqlite::Result<(Epoch, State)> {
-    let ids: i64 = connection.query_row("SELECT count(*) FROM dedupe", [], |r| r.get(0))?;
-    connection.query_row(
-        "SELECT epoch, first_vid, last_vid, last_time_ms, events, bytes, noted_time_ms, noted_counted_ms
-         FROM bus",
-        [],
-        |r| {
-            let epoch: String = r.get(0)?;
-            let epoch = epoch.parse().map_err(|e| {
-                rusqlite::Error::FromSqlConversionFailure(
-                    0,
-                    rusqlite::types::Type::Text,
-                    Box::new(e),
-                )
-            })?;
-            let number = |column| r.get::<_, i64>(column).map(from_sql);
-            let state = State {
-                first: number(1)?,
-                last: number(2)?,
-                last_time_ms: r.get(3)?,
-                noted: Moment {
-                    time_ms: r.get(6)?,
-                    counted_ms: r.get(7)?,
-                },
-                events: number(4)?,
-                bytes: number(5)?,
-                ids: from_sql(ids),
-                indexed: number(2)?,
-                indexed_bytes: number(5)?,
-            };
-            Ok((epoch, state))
-        },
-    )
+    of_opening(data_dir, error)
 }

@@ -1,8 +1,8 @@
 //! Space that is kept back for trimming.
 //!
 //! Deleting takes space in the write-ahead log before it gives any, and the log can begin anew only
-//! after the database has grown by the new pages that are in it. On a full disk the reserve is given
-//! up for both. Invariants:
+//! after the database has grown by the new pages that are in it. On a full disk the reserve is
+//! given up for both. Invariants:
 //! - nothing is ever read from the file, so it may be missing or cut at any time;
 //! - it takes no more than a part of the space that is left.
 
@@ -14,8 +14,8 @@ use rusqlite::Connection;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use super::files::{Files, wal_bytes_of};
-use super::frames::Frames;
+use super::files::{LogFiles, wal_bytes_of};
+use super::frames::WalFrames;
 use crate::limits;
 
 const RESERVE: &str = "vidette.reserve";
@@ -34,7 +34,7 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// The reserve of a data folder, taken at once if there is room for it.
+    /// The reserve of a data folder, taken at once if there is space for it.
     pub(super) fn take(data_dir: &Path) -> Self {
         let mut reserve = Reserve {
             path: data_dir.join(RESERVE),
@@ -44,31 +44,36 @@ impl Reserve {
         reserve
     }
 
-    /// Takes the room again, if it was given up and there is some.
+    /// Takes the space again, if it was given up and there is some.
     pub(super) fn take_again(&mut self) {
         if self.is_held {
             return;
         }
-        let [.., smallest] = SMALL_RESERVES_BYTES;
-        self.is_held =
-            fs::metadata(&self.path).is_ok_and(|m| m.len() >= smallest) || self.write().is_ok();
+        self.is_held = self.is_there() || self.write();
         if !self.is_held {
-            let _ = fs::remove_file(&self.path); // a part of it would only be in the way
+            // A part of it would only be in the way.
+            let _ = fs::remove_file(&self.path);
         }
     }
 
-    fn write(&self) -> io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let part = RESERVE_BYTES.min(free_bytes(folder) / RESERVE_PART);
-        let mut sizes = SMALL_RESERVES_BYTES.to_vec();
-        sizes.insert(0, part.max(SMALL_RESERVES_BYTES[0]));
-        let mut tried = sizes.into_iter().map(|bytes| fills(&self.path, bytes));
-        tried
-            .find(Result::is_ok)
-            .unwrap_or(Err(io::ErrorKind::StorageFull.into()))
+    /// Has an earlier run left it?
+    fn is_there(&self) -> bool {
+        let [.., smallest] = SMALL_RESERVES_BYTES;
+        fs::metadata(&self.path).is_ok_and(|m| m.len() >= smallest)
     }
 
-    /// Gives the room up. False when there was none.
+    /// Writes the largest reserve that there is space for. False when there is none even for the
+    /// smallest.
+    fn write(&self) -> bool {
+        // Not more than a part of what is left, so that others have some, too.
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let [small, ..] = SMALL_RESERVES_BYTES;
+        let part = RESERVE_BYTES.min(free_bytes(folder) / RESERVE_PART);
+        let mut sizes = [part.max(small)].into_iter().chain(SMALL_RESERVES_BYTES);
+        sizes.any(|bytes| fills(&self.path, bytes).is_ok())
+    }
+
+    /// Gives the space up. False when there was none.
     pub(super) fn give_up(&mut self) -> bool {
         let was_held = std::mem::take(&mut self.is_held);
         was_held && fs::remove_file(&self.path).is_ok()
@@ -88,40 +93,57 @@ pub(super) fn is_low(data_dir: &Path) -> bool {
 
 /// Can the database grow by what is in the write-ahead log, and both by so many bytes more? The
 /// reserve counts, as it is given up for that. Events that could not be copied are not taken, or
-/// trimming them would never make space.
-pub(super) fn lets_copy(connection: &Connection, files: &Files, more_bytes: u64) -> bool {
+/// trimming them would never free any space.
+pub(super) fn lets_copy(connection: &Connection, files: &LogFiles, more_bytes: u64) -> bool {
     let folder = files.folder();
     let free = free_bytes(folder);
+    // As a rule; the rest is asked for only on a disk that is nearly full.
     if free > limits::NEARLY_FULL_BYTES {
         return true;
     }
-    // What cannot be asked now is left to the commit to find out.
-    let Ok((grown, unused)) = database_bytes(connection) else {
+    // What cannot be counted now is left to the commit to find out.
+    let Ok(to_come) = bytes_to_come(connection, files, more_bytes) else {
         return true;
     };
-    let Ok(frames) = Frames::of(connection) else {
-        return true;
-    };
-    let used = wal_bytes_of(frames.logged.into(), frames.page_bytes);
-    let slack = files.wal_bytes().saturating_sub(used);
-    let to_come = grown.saturating_sub(files.database_bytes())
-        + more_bytes.saturating_sub(unused)
-        + more_bytes.saturating_sub(slack);
+
     // Some of the reserve is for what trimming itself writes.
     let [of_trimming, ..] = SMALL_RESERVES_BYTES;
     let reserve = fs::metadata(folder.join(RESERVE)).map_or(0, |m| m.len());
     to_come <= free + reserve.saturating_sub(of_trimming)
 }
 
+/// By how much both files grow until so many bytes more are in the database.
+fn bytes_to_come(
+    connection: &Connection,
+    files: &LogFiles,
+    more_bytes: u64,
+) -> rusqlite::Result<u64> {
+    // What is logged already, beyond the length that the database has.
+    let (grown, unused) = database_bytes(connection)?;
+
+    // The log is written over from its begin, so a part of its length is free.
+    let frames = WalFrames::of(connection)?;
+    let used = wal_bytes_of(frames.logged.into(), frames.page_bytes);
+    let slack = files.wal_bytes().saturating_sub(used);
+
+    let logged = grown.saturating_sub(files.database_bytes());
+    // The events come twice: into the log at once, into the database when it is copied.
+    let in_database = more_bytes.saturating_sub(unused);
+    let in_wal = more_bytes.saturating_sub(slack);
+    Ok(logged + in_database + in_wal)
+}
+
 /// How long the database is with all that is in the write-ahead log, and how much of it is unused.
 fn database_bytes(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
-    let number = |pragma: &str| {
-        let value = connection.pragma_query_value(None, pragma, |r| r.get::<_, i64>(0))?;
-        Ok::<_, rusqlite::Error>(u64::try_from(value).unwrap_or(0))
-    };
-    let page_bytes = number("page_size")?;
-    let (pages, unused) = (number("page_count")?, number("freelist_count")?);
+    let page_bytes = number(connection, "page_size")?;
+    let pages = number(connection, "page_count")?;
+    let unused = number(connection, "freelist_count")?;
     Ok((pages * page_bytes, unused * page_bytes))
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<u64> {
+    let value = connection.pragma_query_value(None, pragma, |r| r.get::<_, i64>(0))?;
+    Ok(u64::try_from(value).unwrap_or(0))
 }
 
 /// Has the disk so little left that the write-ahead log is better copied at once?
@@ -138,6 +160,7 @@ fn free_bytes(folder: &Path) -> u64 {
 /// Does the disk take [`limits::FULL_DISK_BYTES`]? They are given back at once.
 pub(super) fn can_write(data_dir: &Path) -> bool {
     let path = data_dir.join(TRIAL);
+    // A file system may refuse space that it counts as free, or find some that it does not.
     let is_written = fills(&path, limits::FULL_DISK_BYTES).is_ok();
     let _ = fs::remove_file(&path);
     is_written
@@ -145,6 +168,7 @@ pub(super) fn can_write(data_dir: &Path) -> bool {
 
 /// Makes a file that takes so many bytes of the disk; its length alone would take none.
 fn fills(path: &Path, bytes: u64) -> io::Result<()> {
+    // Where the file system cannot reserve it, it is written.
     let mut file = File::create(path)?;
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {

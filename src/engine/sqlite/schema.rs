@@ -8,18 +8,21 @@
 
 use rusqlite::Connection;
 
+use super::identity::FileIdentity;
+
 /// `PRAGMA application_id`: the letters "vdtt".
 pub(super) const APPLICATION_ID: i64 = 0x7664_7474;
 
-/// `PRAGMA user_version`. Version 1 had the same tables, and its `bus` and index were never behind
-/// the events. Up to version 2 `events.topic_id` was a foreign key: each topic that was deleted
-/// had SQLite look through all events for it. Ages were
-/// differences of times.
-pub(super) const VERSION: i64 = 3;
-/// The oldest version that is taken over.
+/// `PRAGMA user_version`. What the older versions lacked:
+/// - 1: its `bus` and index were never behind the events;
+/// - 2: `events.topic_id` was a foreign key, so that each topic that was deleted had SQLite scan
+///   all events for it; ages were differences of times;
+/// - 3: it knew neither the file that it was in nor any earlier epoch.
+pub(super) const VERSION: i64 = 4;
+/// The oldest version that can be migrated.
 pub(super) const OLDEST_VERSION: i64 = 1;
 
-/// Makes a new log. The epoch is the only parameter.
+/// The tables of a new log but for [`CREATE_EARLIER_EPOCHS`].
 pub(super) const CREATE: &str = "
 CREATE TABLE bus (
     one           INTEGER PRIMARY KEY CHECK (one = 1),
@@ -30,7 +33,8 @@ CREATE TABLE bus (
     events        INTEGER NOT NULL, -- retained up to last_vid
     bytes         INTEGER NOT NULL, -- of them, as retention counts them
     noted_time_ms     INTEGER NOT NULL DEFAULT 0, -- what the clock said last, since 1970 …
-    noted_counted_ms  INTEGER NOT NULL DEFAULT 0  -- … and what the one said that never jumps
+    noted_counted_ms  INTEGER NOT NULL DEFAULT 0, -- … and what the one said that never jumps
+    file          TEXT  -- the file that the epoch is good for: device:inode:born
 ) STRICT;
 
 CREATE TABLE topics (
@@ -69,42 +73,84 @@ CREATE TABLE dedupe (
 ) STRICT;
 ";
 
-pub(super) const INSERT_BUS: &str = "INSERT INTO bus VALUES (1, ?1, 1, 0, 0, 0, 0, 0, 0)";
+/// The epochs that the log had before it went on from a copy.
+pub(super) const CREATE_EARLIER_EPOCHS: &str = "
+CREATE TABLE earlier_epochs (
+    place         INTEGER PRIMARY KEY, -- the oldest first
+    epoch         TEXT    NOT NULL UNIQUE,
+    good_through  INTEGER NOT NULL -- vids up to this one are the same events here
+) STRICT;
+";
 
-/// Makes a log of an older version one of today; all of it or nothing.
-pub(super) fn take_over(connection: &Connection) -> rusqlite::Result<()> {
-    let version: i64 = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
+/// The row of a new log; its epoch and its file are the parameters.
+pub(super) const INSERT_BUS: &str = "
+INSERT INTO bus (one, epoch, first_vid, last_vid, last_time_ms, events, bytes, file)
+    VALUES (1, ?1, 1, 0, 0, 0, 0, ?2)";
+
+/// The clock that never jumps. The events of an older log came at their times, and their rows are
+/// not written again for this.
+const ADD_CLOCK: &str = "
+ALTER TABLE events ADD COLUMN skew_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bus ADD COLUMN noted_time_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bus ADD COLUMN noted_counted_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE bus SET noted_time_ms = last_time_ms, noted_counted_ms = last_time_ms;
+";
+
+/// SQLite documents that a constraint is dropped by taking its text out of the schema.
+const DROP_FOREIGN_KEY: &str = "
+UPDATE sqlite_schema SET sql = replace(sql, ' REFERENCES topics', '')
+    WHERE type = 'table' AND name = 'events';
+";
+
+/// Makes a log of an older version one of today; all of it or nothing. `file` is the file that it
+/// is in: whether an older log is a copy cannot be known.
+pub(super) fn migrate(connection: &Connection, file: FileIdentity) -> rusqlite::Result<()> {
+    // As a rule; then nothing is written.
+    let version = number(connection, "user_version")?;
     if version == VERSION {
         return Ok(());
     }
-    let done = migrate(connection);
+    let done = migrate_from(version, connection, file);
     if done.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK")?; // a full disk has done so itself
+        // A full disk has done so itself.
+        connection.execute_batch("ROLLBACK")?;
     }
     connection.pragma_update(None, "writable_schema", false)?;
     done
 }
 
-fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+fn migrate_from(version: i64, connection: &Connection, file: FileIdentity) -> rusqlite::Result<()> {
+    // Together with the version: a crash leaves the old log or the new one.
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    // The events of an older log came at their times. The rows are not written again for this.
-    connection.execute_batch(
-        "ALTER TABLE events ADD COLUMN skew_ms INTEGER NOT NULL DEFAULT 0;
-         ALTER TABLE bus ADD COLUMN noted_time_ms INTEGER NOT NULL DEFAULT 0;
-         ALTER TABLE bus ADD COLUMN noted_counted_ms INTEGER NOT NULL DEFAULT 0;
-         UPDATE bus SET noted_time_ms = last_time_ms, noted_counted_ms = last_time_ms;",
-    )?;
-    // Nor for this: SQLite documents that a constraint goes by taking its text out of the schema.
-    // It comes last, as the text is not looked at again before the end.
-    connection.pragma_update(None, "writable_schema", true)?;
-    connection.execute(
-        "UPDATE sqlite_schema SET sql = replace(sql, ' REFERENCES topics', '')
-         WHERE type = 'table' AND name = 'events'",
-        [],
-    )?;
-    // Whoever has read the schema reads it again when its number has changed.
-    let number: i64 = connection.pragma_query_value(None, "schema_version", |r| r.get(0))?;
-    connection.pragma_update(None, "schema_version", number + 1)?;
+    if version < 3 {
+        connection.execute_batch(ADD_CLOCK)?;
+    }
+    add_epochs(connection, file)?;
+
+    // Comes last, as SQLite does not read the schema's text again before the end.
+    if version < 3 {
+        drop_foreign_key(connection)?;
+    }
     connection.pragma_update(None, "user_version", VERSION)?;
     connection.execute_batch("COMMIT")
+}
+
+fn add_epochs(connection: &Connection, file: FileIdentity) -> rusqlite::Result<()> {
+    // None is known, as the log has never been known to be a copy.
+    connection.execute_batch(CREATE_EARLIER_EPOCHS)?;
+    connection.execute_batch("ALTER TABLE bus ADD COLUMN file TEXT")?;
+    let set_file = "UPDATE bus SET file = ?1";
+    connection.execute(set_file, [file.to_string()]).map(drop)
+}
+
+fn drop_foreign_key(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "writable_schema", true)?;
+    connection.execute_batch(DROP_FOREIGN_KEY)?;
+    // Other connections read the schema again when its number has changed.
+    let schema_version = number(connection, "schema_version")?;
+    connection.pragma_update(None, "schema_version", schema_version + 1)
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, pragma, |r| r.get(0))
 }

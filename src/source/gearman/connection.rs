@@ -16,7 +16,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 use tokio_util::codec::FramedRead;
 
-use super::packet::{GearmanJob, PacketDecoder, ServerResponse, WorkerRequest};
+use super::decode::PacketDecoder;
+use super::packet::{GearmanJob, ServerResponse, WorkerRequest};
 use crate::limits;
 use crate::source::work::SourceError;
 

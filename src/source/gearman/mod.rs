@@ -13,6 +13,7 @@
 //! - jobs of one server become events in the order in which the server gives them.
 
 mod connection;
+mod decode;
 mod packet;
 mod queue;
 mod record;

@@ -5,30 +5,38 @@
 //!   publish;
 //! - with one, the pages on it may read and publish, and no other page may read.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
 use crate::config::{OriginsConfig, is_own_page};
 use crate::error::{Error, ErrorKind};
 
+/// Headers of answers that a script may read.
+const EXPOSED: [&str; 5] = [
+    "grpc-status",
+    "grpc-message",
+    "grpc-status-details-bin",
+    "retry-after",
+    "vidette-gap",
+];
+/// How long a browser keeps the answer to a preflight.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
+
 /// Answers preflight requests and marks answers as readable.
 pub(in crate::transport) fn cors(config: &OriginsConfig) -> CorsLayer {
-    let exposed = [
-        "grpc-status",
-        "grpc-message",
-        "grpc-status-details-bin",
-        "retry-after",
-        "vidette-gap",
-    ];
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
-        .expose_headers(ExposeHeaders::list(exposed.map(HeaderName::from_static)))
-        .max_age(std::time::Duration::from_secs(600));
+        .expose_headers(ExposeHeaders::list(EXPOSED.map(HeaderName::from_static)))
+        .max_age(PREFLIGHT_MAX_AGE);
     if config.allow.is_empty() {
         return layer
             .allow_origin(AllowOrigin::any())
             .allow_headers(AllowHeaders::any());
     }
+
+    // A browser takes no wildcard where it sends credentials: each origin is answered by its name.
     let allowed = config.clone();
     let is_allowed = AllowOrigin::predicate(move |origin, _| allows(&allowed, origin));
     layer
@@ -40,13 +48,11 @@ pub(in crate::transport) fn cors(config: &OriginsConfig) -> CorsLayer {
 /// The header that every answer has, whoever asks: who may read it, or that this depends on who
 /// asks.
 pub(in crate::transport) fn mark(config: &OriginsConfig) -> (HeaderName, HeaderValue) {
-    if config.allow.is_empty() {
-        return (
-            header::ACCESS_CONTROL_ALLOW_ORIGIN,
-            HeaderValue::from_static("*"),
-        );
-    }
-    (header::VARY, HeaderValue::from_static("origin"))
+    let (name, value) = match config.allow[..] {
+        [] => (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        _ => (header::VARY, "origin"),
+    };
+    (name, HeaderValue::from_static(value))
 }
 
 fn allows(config: &OriginsConfig, origin: &HeaderValue) -> bool {

@@ -59,7 +59,7 @@ fn after(cursor: &str) -> ReadStart {
 }
 
 fn wait(state: &mut ReadState, error: ClientError, now: Instant) -> Duration {
-    state.interrupted(error, now).expect("it goes on").1
+    state.interrupted(error, now).expect("it goes on").wait
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,68 +25,83 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
+use super::errors::is_busy;
 use super::files::wal_bytes_of;
-use super::frames::Frames;
-use super::refusal::OpenFault;
+use super::frames::WalFrames;
+use super::refusal::OpenCause;
 use crate::limits;
 
 /// Bytes that are read and written again together.
 const PIECE_BYTES: usize = 1024 * 1024;
 
-/// Makes durable what the connections see. `looker` is another connection than the writer.
-pub(super) fn settle(
+/// Makes durable what the connections see. `observer` is another connection than the writer.
+pub(super) fn resync(
     writer: &Connection,
-    looker: &Connection,
+    observer: &Connection,
     database: &Path,
-) -> Result<(), OpenFault> {
+) -> Result<(), OpenCause> {
+    // Without the lock the log may grow and begin anew meanwhile, so it is only synced.
     let wal = wal_of(database);
-    let is_locked = take_write_lock(writer, database)?;
-    let settled = if is_locked {
-        write_again(&wal, Frames::of(looker)?)
-    } else {
-        tracing::warn!(database = %database.display(), "another program keeps the write lock of the database: nothing can be published until its transaction ends");
-        sync(&wal)
-    };
-    if is_locked {
-        writer.execute_batch("ROLLBACK")?;
+    if !take_write_lock(writer, database)? {
+        warn_of_lock(database);
+        return Ok(sync(&wal)?);
     }
-    Ok(settled?)
+
+    // Another connection counts, as the writer is in a transaction.
+    let written = WalFrames::of(observer).map(|frames| write_again(&wal, frames));
+    writer.execute_batch("ROLLBACK")?;
+    Ok(written??)
 }
 
 fn wal_of(database: &Path) -> PathBuf {
     database.with_extension("db-wal")
 }
 
-/// Waits for the write lock, for a bounded time. False when another program keeps it.
-fn take_write_lock(writer: &Connection, database: &Path) -> rusqlite::Result<bool> {
-    if begins(writer, Duration::ZERO)? {
-        return Ok(true);
-    }
-    let wait_s = limits::START_LOCK_WAIT.as_secs();
-    tracing::warn!(database = %database.display(), wait_s, "another program holds the write lock of the database; the start waits for it");
-    begins(writer, limits::START_LOCK_WAIT)
+fn warn_of_lock(database: &Path) {
+    tracing::warn!(
+        database = %database.display(),
+        "another program keeps the write lock of the database: nothing can be published until its \
+         transaction ends"
+    );
 }
 
-fn begins(writer: &Connection, wait: Duration) -> rusqlite::Result<bool> {
+/// Waits for the write lock, for a bounded time. False when another program keeps it.
+fn take_write_lock(writer: &Connection, database: &Path) -> rusqlite::Result<bool> {
+    // As a rule it is free, and nothing has to be said.
+    if begin_within(writer, Duration::ZERO)? {
+        return Ok(true);
+    }
+    tracing::warn!(
+        database = %database.display(),
+        wait_s = limits::START_LOCK_WAIT.as_secs(),
+        "another program holds the write lock of the database; the start waits for it"
+    );
+    begin_within(writer, limits::START_LOCK_WAIT)
+}
+
+fn begin_within(writer: &Connection, wait: Duration) -> rusqlite::Result<bool> {
     writer.busy_timeout(wait)?;
     match writer.execute_batch("BEGIN IMMEDIATE") {
         Ok(()) => Ok(true),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
+        Err(error) if is_busy(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
 /// Writes all frames again as they are, and syncs them. The write lock has to be held.
-fn write_again(wal: &Path, frames: Frames) -> io::Result<()> {
+fn write_again(wal: &Path, frames: WalFrames) -> io::Result<()> {
     if frames.logged == 0 {
-        return Ok(()); // all that there is to see is in the database
+        return Ok(()); // everything is in the database
     }
+
+    // It may take seconds, and the start waits for it.
     let bytes = wal_bytes_of(frames.logged.into(), frames.page_bytes);
     if bytes > limits::WAL_WARN_BYTES {
         tracing::info!(bytes, "a large write-ahead log is made durable");
     }
+
     match overwrite_with_itself(wal, bytes) {
         // A file system that writes to new places has none left.
         Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -99,13 +114,15 @@ fn write_again(wal: &Path, frames: Frames) -> io::Result<()> {
 
 fn overwrite_with_itself(path: &Path, bytes: u64) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
+    // Piece by piece: the log may be larger than memory.
     let mut piece = vec![0; PIECE_BYTES];
     let mut at = 0;
     while at < bytes {
-        let length = usize::try_from(bytes - at).map_or(PIECE_BYTES, |rest| rest.min(PIECE_BYTES));
-        file.read_exact_at(&mut piece[..length], at)?;
-        file.write_all_at(&piece[..length], at)?;
-        at += length as u64;
+        let left = usize::try_from(bytes - at).unwrap_or(PIECE_BYTES);
+        let part = &mut piece[..left.min(PIECE_BYTES)];
+        file.read_exact_at(part, at)?;
+        file.write_all_at(part, at)?;
+        at += part.len() as u64;
     }
     file.sync_all()
 }

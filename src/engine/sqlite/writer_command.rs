@@ -1,0 +1,30 @@
+//! What the thread that writes is asked for.
+
+use tokio::sync::oneshot;
+
+use crate::engine::{Appended, Moment, Retention, TrimStep};
+use crate::error::Result;
+use crate::event::NewEvent;
+
+/// Batches of events, each with neighbouring vids.
+pub(super) type Batches = Vec<Vec<NewEvent>>;
+
+/// One transaction, and whom to answer.
+pub(super) enum WriterCommand {
+    Append {
+        batches: Batches,
+        now: Moment,
+        reply: oneshot::Sender<Result<Appended>>,
+    },
+    Note {
+        now: Moment,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Trim {
+        retention: Retention,
+        counted_ms: i64,
+        reply: oneshot::Sender<Result<TrimStep>>,
+    },
+    /// Take the write lock for a moment, to learn whether it is free.
+    TryLock,
+}
