@@ -7,6 +7,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandResult, Failure, demo};
+use crate::bus::Bus;
 use crate::config::{Config, Overrides};
 use crate::engine::{EngineKind, OpenError, SqliteEngine};
 use crate::server::Gateway;
@@ -19,22 +20,22 @@ use crate::telemetry::{self, LogFormat};
 /// start page at /.
 #[derive(Args)]
 pub(super) struct ServeArgs {
-    /// Address to listen on, may be repeated [default: 127.0.0.1:8080]
+    /// Address to listen on; may be repeated [default: 127.0.0.1:8080]
     #[arg(long, env = "VIDETTE_LISTEN", value_delimiter = ',')]
     listen: Vec<SocketAddr>,
-    /// Folder of the log [default: ./vidette-data]
+    /// Folder in which the log is kept [default: ./vidette-data]
     #[arg(long, env = "VIDETTE_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// Where events are kept: sqlite (on disk) or memory (lost at the end) [default: sqlite]
+    /// Where events are kept: sqlite (on disk) or memory (lost at exit) [default: sqlite]
     #[arg(long, env = "VIDETTE_ENGINE", value_name = "sqlite|memory")]
     engine: Option<String>,
-    /// Configuration file (TOML); flags win over it
+    /// Configuration file (TOML); flags take precedence over it
     #[arg(long, env = "VIDETTE_CONFIG")]
     config: Option<PathBuf>,
     /// Folder of your own pages, served where nothing else is
     #[arg(long, env = "VIDETTE_PAGES_DIR")]
     pages_dir: Option<PathBuf>,
-    /// Publish a believable door event on door.N about every second
+    /// Publish a demo event on door.N about every second
     #[arg(long)]
     demo: bool,
     /// Begin a new epoch of the log at this start
@@ -105,21 +106,34 @@ fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
     }
 }
 
+/// Logs what was started, and where it can be reached.
 fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
-    let bus = gateway.bus();
-    let bounds = gateway.bus().bounds();
-    if let EngineKind::Sqlite { data_dir } = &config.engine {
-        tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");
-    }
-    tracing::info!(engine = bus.engine_kind(), epoch = %gateway.bus().epoch(), first = bounds.first, last = bounds.last, "{}", bus.durability());
+    announce_log(gateway.bus(), &config.engine);
+
+    // Otherwise clients would be refused earlier than the configuration says.
     if open_files < config.max_connections as u64 {
-        tracing::info!(
-            open_files,
-            max_connections = config.max_connections,
-            "the limit of open files bounds connections before max_connections does"
-        );
+        let max_connections = config.max_connections;
+        tracing::info!(open_files, max_connections, "{TOO_FEW_OPEN_FILES}");
     }
     for address in gateway.addresses() {
         tracing::info!("listening on http://{address}");
     }
+}
+
+const TOO_FEW_OPEN_FILES: &str =
+    "the limit of open files bounds connections before max_connections does";
+
+fn announce_log(bus: &Bus, engine: &EngineKind) {
+    if let EngineKind::Sqlite { data_dir } = engine {
+        tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");
+    }
+    let (bounds, epoch) = (bus.bounds(), bus.epoch());
+    tracing::info!(
+        engine = bus.engine_kind(),
+        %epoch,
+        first = bounds.first,
+        last = bounds.last,
+        "{}",
+        bus.durability()
+    );
 }
