@@ -185,7 +185,7 @@ async fn a_new_epoch_of_a_copy_is_durable_before_it_is_seen() {
     let after = tokio::task::block_in_place(|| cut_the_power(restarted, &shim));
     assert_eq!(after.get("/v1/bus").await["epoch"], begun);
     for via in ALL {
-        let read = read_all(via, &after, &Ask::after(cursor.clone())).await;
+        let read = read_all(via, &after, &SubscribeParams::after(cursor.clone())).await;
         assert!(read.is_empty(), "{via:?}: it has seen all three: {read:?}");
     }
 }
