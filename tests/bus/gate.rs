@@ -17,7 +17,7 @@ use vidette::topic::{Filter, Topic};
 pub(crate) struct GateEngine {
     inner: MemoryEngine,
     gate: Semaphore,
-    fault: Mutex<Option<Error>>,
+    error: Mutex<Option<Error>>,
     panics: AtomicBool,
     appends: AtomicUsize,
 }
@@ -28,7 +28,7 @@ impl GateEngine {
         GateEngine {
             inner,
             gate: Semaphore::new(0),
-            fault: Mutex::default(),
+            error: Mutex::default(),
             panics: AtomicBool::new(false),
             appends: AtomicUsize::new(0),
         }
@@ -40,8 +40,8 @@ impl GateEngine {
     }
 
     /// Appends that come through the gate fail from now on.
-    pub(crate) fn fail_with(&self, fault: Option<Error>) {
-        *self.fault.lock().expect("the fault") = fault;
+    pub(crate) fn fail_with(&self, error: Option<Error>) {
+        *self.error.lock().expect("the error") = error;
     }
 
     /// The next append that comes through the gate panics.
@@ -76,9 +76,9 @@ impl Engine for GateEngine {
             !self.panics.swap(false, Ordering::SeqCst),
             "as the test says"
         );
-        let fault = self.fault.lock().expect("the fault").clone();
-        match fault {
-            Some(fault) => Err(fault),
+        let error = self.error.lock().expect("the error").clone();
+        match error {
+            Some(error) => Err(error),
             None => self.inner.append(batches, now).await,
         }
     }
