@@ -1,14 +1,14 @@
 //! How long the hot paths take: `cargo bench --bench hot_paths`. The scripts are those whose
-//! instructions `cargo test --test counts` counts; that sees a slip sooner, this says what it
-//! costs. Each round of `poll` also waits for a tick of a millisecond's clock: compare its time
-//! only with itself.
+//! instructions `cargo test --test counts` counts; that test finds a regression sooner, this bench
+//! says what it costs. Each round of `poll` also waits for a tick of a clock of milliseconds:
+//! compare its time only with itself.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 #[path = "../tests/counts/scripts.rs"]
 mod scripts;
 
-/// Units a run; enough that opening a bus or a gateway does not count.
+/// Units per run, so many that opening a bus or a gateway makes no difference.
 fn units(script: &str) -> u64 {
     match script {
         "match" | "append" | "page" => 100_000,

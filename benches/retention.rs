@@ -18,6 +18,8 @@ const EVERY: Duration = Duration::from_millis(50);
 const ALONE: Duration = Duration::from_secs(30);
 const BATCH: u64 = 10_000;
 const BATCHES: u64 = 20;
+/// Events that retention keeps.
+const KEPT: u64 = 1000;
 
 fn options() -> BusOptions {
     BusOptions {
@@ -38,7 +40,8 @@ fn keep(max_events: u64) -> Retention {
     }
 }
 
-/// Names in no order, as those of real things are, so that neighbours are nowhere near each other.
+/// Names in no order, like those of real things, so that neighbouring events are far apart in the
+/// index.
 fn event(number: u64) -> NewEvent {
     let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let parts = EventParts {
@@ -57,6 +60,7 @@ struct Publisher {
 
 impl Publisher {
     async fn publish(&mut self, events: u64) -> Duration {
+        // Every event has a topic of its own, which is the most that retention has to delete.
         let batch = (self.next..self.next + events).map(event).collect();
         self.next += events;
         let begun = Instant::now();
@@ -67,7 +71,14 @@ impl Publisher {
         begun.elapsed()
     }
 
-    /// One event at each due time, until `ends`; the time it waited for its turn counts.
+    /// Publishes until the log has so many events.
+    async fn fill(&mut self, events: u64) {
+        while self.next < events {
+            self.publish(BATCH.min(events - self.next)).await;
+        }
+    }
+
+    /// One event at each due time, until `ends`; the time from when it was due counts.
     async fn publish_until(&mut self, ends: impl Future<Output = ()>) -> Histogram<u64> {
         let mut took_us = Histogram::new(3).expect("a histogram");
         let mut ticks = tokio::time::interval(EVERY);
@@ -78,12 +89,14 @@ impl Publisher {
                 () = &mut ends => return took_us,
             };
             self.publish(1).await;
-            let took = due.elapsed();
-            took_us
-                .record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
-                .expect("recorded");
+            record(&mut took_us, due.elapsed());
         }
     }
+}
+
+fn record(took_us: &mut Histogram<u64>, took: Duration) {
+    let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    took_us.record(us).expect("recorded");
 }
 
 fn print_row(scene: &str, took_us: &Histogram<u64>, seconds: f64) {
@@ -108,66 +121,67 @@ async fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return; // `cargo test --benches` only wants to know that it builds
     }
-    let topics = std::env::var("RETENTION_TOPICS")
-        .ok()
-        .and_then(|n| n.parse().ok());
-    let topics: u64 = topics.unwrap_or(1_000_000);
+    let topics = topics_from_env();
     let folder = tempfile::TempDir::new().expect("a folder");
     let engine = SqliteEngine::open(folder.path(), Duration::from_secs(120)).expect("an engine");
     let bus = Bus::start(Arc::new(engine), options());
-    let mut publisher = Publisher {
-        bus: bus.clone(),
-        next: 0,
-    };
-    while publisher.next < topics {
-        publisher.publish(BATCH.min(topics - publisher.next)).await;
-    }
+    let mut publisher = Publisher { bus, next: 0 };
+    publisher.fill(topics).await;
 
-    println!(
-        "| one publisher | publishes | p50 ms | p99 ms | longest ms | s |\n|---|---|---|---|---|---|"
-    );
+    println!("{HEAD}");
     let alone = publisher.publish_until(tokio::time::sleep(ALONE)).await;
     print_row("alone", &alone, ALONE.as_secs_f64());
-    let trimming = async {
-        let last = bus.bounds().last;
-        trim(&bus, 1000).await;
-        assert!(
-            bus.bounds().first + 1000 >= last,
-            "all of them have expired"
-        );
-    };
-    let begun = Instant::now();
-    let beside = publisher.publish_until(trimming).await;
-    print_row(
-        &format!("beside {topics} topics that expire"),
-        &beside,
-        begun.elapsed().as_secs_f64(),
-    );
-    publish_over_the_bound(&bus, publisher).await;
+    publish_beside_expiry(&mut publisher, topics).await;
+    publish_over_the_bound(publisher).await;
 }
 
-/// Batches as fast as they are accepted, ten times what may be kept each.
-async fn publish_over_the_bound(bus: &Bus, mut publisher: Publisher) {
-    let mut took_us = Histogram::new(3).expect("a histogram");
+const HEAD: &str = "| one publisher | publishes | p50 ms | p99 ms | longest ms | s |
+|---|---|---|---|---|---|";
+
+fn topics_from_env() -> u64 {
+    let given = std::env::var("RETENTION_TOPICS").ok();
+    let topics = given.and_then(|text| text.parse().ok());
+    topics.unwrap_or(1_000_000)
+}
+
+/// One publisher while all topics but the newest expire.
+async fn publish_beside_expiry(publisher: &mut Publisher, topics: u64) {
+    let bus = publisher.bus.clone();
+    let trimming = async {
+        let last = bus.bounds().last;
+        trim(&bus, KEPT).await;
+        let first = bus.bounds().first;
+        assert!(first + KEPT >= last, "all of them have expired");
+    };
+    let begun = Instant::now();
+
+    // It ends when all have expired, however long that takes.
+    let took_us = publisher.publish_until(trimming).await;
+    let scene = format!("beside {topics} topics that expire");
+    print_row(&scene, &took_us, begun.elapsed().as_secs_f64());
+}
+
+/// Batches as fast as they are accepted, each of ten times as many events as may be kept.
+async fn publish_over_the_bound(mut publisher: Publisher) {
+    let trimming = tokio::spawn(trim_forever(publisher.bus.clone()));
     let (begun, mut most_kept) = (Instant::now(), 0);
-    let trimming = tokio::spawn({
-        let bus = bus.clone();
-        async move {
-            loop {
-                trim(&bus, 1000).await;
-                tokio::task::yield_now().await;
-            }
-        }
-    });
+    let mut took_us = Histogram::new(3).expect("a histogram");
     for _ in 0..BATCHES {
         let took = publisher.publish(BATCH).await;
-        took_us
-            .record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
-            .expect("recorded");
-        most_kept = most_kept.max(bus.gauges().events);
+        record(&mut took_us, took);
+        most_kept = most_kept.max(publisher.bus.gauges().events);
     }
     trimming.abort();
     let scene =
         format!("batches of {BATCH} over a bound of 1,000 events; at most {most_kept} kept");
     print_row(&scene, &took_us, begun.elapsed().as_secs_f64());
+}
+
+async fn trim_forever(bus: Bus) {
+    loop {
+        trim(&bus, KEPT).await;
+
+        // Without work to do it would not let others run.
+        tokio::task::yield_now().await;
+    }
 }

@@ -83,6 +83,7 @@ impl FromStr for Cursor {
             Some((digits, epoch)) => (digits, Some(epoch)),
             None => (text, None),
         };
+        // A vid beyond the largest is not ahead of the log, it is a mistake.
         let vid = parse_digits(digits).ok_or_else(no_cursor)?;
         if vid > MAX_VID {
             return Err(ParseCursorError::TooLarge(vid));

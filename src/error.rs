@@ -1,4 +1,4 @@
-//! What can go wrong, as clients and operators are told it.
+//! What can go wrong, as it is reported to clients and operators.
 //!
 //! How a kind looks on a wire, its status and its code, is a transport's matter. Invariants:
 //! - an [`ErrorKind`] has one meaning, whichever part of the gateway finds the error (contract §5);
@@ -61,6 +61,10 @@ impl From<ParseCursorError> for Error {
     }
 }
 
+const CLOSING: &str = "the gateway is shutting down; try again shortly, with the same cursor";
+const BEHIND: &str = "this gateway cannot reach the log; \
+                      try again shortly or elsewhere, with the same cursor";
+
 impl Error {
     /// An error of this kind.
     pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
@@ -88,18 +92,12 @@ impl Error {
 
     /// The gateway is shutting down.
     pub fn closing() -> Self {
-        Self::new(
-            ErrorKind::Closing,
-            "the gateway is shutting down; try again shortly, with the same cursor",
-        )
+        Self::new(ErrorKind::Closing, CLOSING)
     }
 
     /// The end of the log is not known here now.
     pub fn behind() -> Self {
-        Self::new(
-            ErrorKind::Behind,
-            "this gateway cannot reach the log; try again shortly or elsewhere, with the same cursor",
-        )
+        Self::new(ErrorKind::Behind, BEHIND)
     }
 
     /// A gap, for a subscriber that asked for an error at one.

@@ -108,6 +108,7 @@ fn check_type(kind: &str) -> Result<Arc<str>> {
     if kind.chars().any(char::is_control) {
         return Err(bad_type("has a control character"));
     }
+    // An EventSource fires `open` and `error` itself, and the gateway's steps are `vidette.…`.
     if matches!(kind, "open" | "error") || kind.starts_with("vidette.") {
         return Err(bad_type(RESERVED_TYPE));
     }

@@ -15,7 +15,7 @@ pub use sources::*;
 /// The largest vid: exact as a JavaScript number (contract §1).
 pub const MAX_VID: u64 = (1 << 53) - 1;
 
-/// Epochs that a log remembers beside its current one (contract §1); the newest are kept.
+/// Epochs that a log remembers besides its current one (contract §1); the newest are kept.
 pub const MAX_EARLIER_EPOCHS: usize = 64;
 
 /// A topic's length in bytes (contract §1).

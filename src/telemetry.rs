@@ -28,6 +28,7 @@ pub(crate) fn init(format: LogFormat, filter: &str) -> Result<(), ParseError> {
         .with_target(false);
     let logs = logs.log_internal_errors(false);
     // A second call, as in tests, keeps what the first one set.
+    // Colours are for a terminal; JSON goes to a collector.
     let _ = match format {
         LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => logs.json().flatten_event(true).try_init(),

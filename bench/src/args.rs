@@ -43,6 +43,7 @@ impl BenchCommand {
     }
 
     fn target(&self) -> &TargetArgs {
+        // Every command measures one server.
         match self {
             BenchCommand::Fanout { load, .. }
             | BenchCommand::Grpc { load, .. }

@@ -62,6 +62,8 @@ pub(crate) fn get_json(address: &Address) -> io::Result<serde_json::Value> {
         topic: 0,
         cursor: "",
     });
+
+    // The connection is not used again, which the server notices when it is closed.
     let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", address.authority);
     let mut bytes = Vec::new();
     let answer = exchange(&mut connect(address)?, request.as_bytes(), &mut bytes)?;

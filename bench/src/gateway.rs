@@ -51,6 +51,7 @@ impl OwnGateway {
 }
 
 fn serve(engine: &str, config: Option<&Path>, data_dir: &Path) -> Result<Command, String> {
+    // The same program, so that client and gateway are of the same build.
     let program =
         std::env::current_exe().map_err(|error| format!("failed to find this program: {error}"))?;
     let mut command = Command::new(program);

@@ -70,6 +70,7 @@ fn measure(command: &BenchCommand) -> Result<Report, String> {
             let shape = ReaderShape::with_churn(churn.churn);
             measure::events("fanout", Transport::Sse, load, shape)
         }
+        // The plain runs differ in their transport, and in the defaults of their flags.
         BenchCommand::Poll(load) => measure::events("poll", Transport::Poll, load, PLAIN),
         BenchCommand::Publish(load) => measure::events("publish", Transport::Sse, load, PLAIN),
         BenchCommand::Grpc { load, streams } => {

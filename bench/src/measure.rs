@@ -47,6 +47,8 @@ pub(crate) fn events(
     let plan = reader_plan(&bed, transport, args, shape)?;
     let mut meter = Meter::start(bed.server.clone());
     let (load, connect) = bed.connect(&plan)?;
+
+    // Those that are connected now are the ones that memory and CPU are divided by.
     let ready = load.ready();
 
     // Only what follows counts as work; connecting has figures of its own.
@@ -137,6 +139,7 @@ pub(crate) fn about(
 }
 
 pub(crate) fn publish_report(published: &Published) -> PublishReport {
+    // Up to the last answer, not to the end of the run.
     let took = Duration::from_micros(published.end_us - published.start_us);
     let (events, seconds) = (published.events(), took.as_secs_f64());
     PublishReport {

@@ -38,6 +38,7 @@ fn watch(processes: &Processes, stopped: &AtomicBool) -> (u64, Vec<(f64, u64)>) 
 
     // Where the server's processes are unknown there is nothing to sample.
     while !stopped.load(Ordering::Relaxed) && !processes.0.is_empty() {
+        // The peak is of all samples, also of those that are not kept.
         let rss = processes.rss();
         peak = rss.max(peak);
         samples.take(begun.elapsed().as_secs_f64(), rss);

@@ -79,6 +79,8 @@ impl Meter {
         // A run that was cut short ends now.
         let done = self.done.take();
         let done = done.unwrap_or_else(|| CpuClock::read(&self.server));
+
+        // Another user's processes, or those of another machine, have no figures.
         let is_visible = self.server.is_visible();
         let client = self.client(&done, is_visible);
         let server = self.into_server(&done, readers, delivered);

@@ -44,6 +44,7 @@ impl Processes {
     }
 
     fn sum(&self, file: &str, field: &str) -> u64 {
+        // Asked anew each time, because a server may start processes at any time.
         let all = self.all().into_iter();
         all.filter_map(|pid| bytes(&format!("/proc/{pid}/{file}"), field))
             .sum()

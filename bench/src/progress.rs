@@ -59,6 +59,7 @@ impl Progress {
         line: impl Fn() -> String,
         mut holds: impl FnMut() -> bool,
     ) {
+        // Polling is precise enough here, and needs nothing of the threads that do the work.
         let begun = Instant::now();
         let mut drawn: Option<Instant> = None;
         while begun.elapsed() < at_most && !holds() {

@@ -72,6 +72,7 @@ impl fmt::Display for ClientReport {
 
 impl fmt::Display for DeliveryReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        // What was expected stands beside what came, so that a difference is seen at once.
         let per_second = grouped(self.per_second);
         write!(f, "delivered  {} of {}", self.delivered, self.expected)?;
         write!(f, " ({per_second}/s): ")?;
@@ -235,6 +236,7 @@ fn grouped(number: f64) -> String {
 }
 
 fn bars(columns: &[(u64, u64)]) -> String {
+    // Relative to the highest column, which fills the width.
     let highest = columns.iter().map(|(_, count)| *count).max().unwrap_or(1);
     let mut text = String::new();
     for (edge_us, count) in columns {

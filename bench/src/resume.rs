@@ -53,6 +53,7 @@ fn live_beside(
     late_plan: &ReaderPlan,
     old: &Published,
 ) -> Result<BesideResults, String> {
+    // Live readers connect before the measuring, late ones within it.
     let mut meter = Meter::start(bed.server.clone());
     let (live, _) = bed.connect(&live_readers(bed, args))?;
     meter.begin_work();
@@ -132,6 +133,7 @@ fn compare(
     alone: &DeliveryReport,
     beside: &DeliveryReport,
 ) -> ResumeReport {
+    // The ratio of the tails shows most clearly what catching up costs the others.
     let (alone_us, beside_us) = (alone.latency_us, beside.latency_us);
     ResumeReport {
         behind,
@@ -146,6 +148,8 @@ fn compare(
 /// The live readers while nobody catches up.
 fn live_alone(bed: &Testbed, args: &ResumeArgs) -> Result<DeliveryReport, String> {
     let (load, _) = bed.connect(&live_readers(bed, args))?;
+
+    // As long as the user asked for; catching up takes as long as it takes.
     let duration = Duration::from_secs_f64(args.load.publish.seconds);
     let published = bed.publish(&live_events(bed, args, duration), Some(&load))?;
     let patience_s = args.load.publish.drain;

@@ -45,6 +45,7 @@ impl Tally {
 
     /// Counts an event of one reader.
     fn count(&mut self, reader: &mut ReceivedEvents, marker: Marker, now_us: u64) {
+        // A server that was used before may still have events of an earlier run.
         let track = reader.track(marker).filter(|_| marker.run == self.run);
         let Some(arrival) = track.map(|track| track.see(marker.sequence)) else {
             self.strange += 1;

@@ -116,6 +116,8 @@ impl Testbed {
     ) -> Result<(RunningReaders, ConnectReport), String> {
         // Found now rather than as thousands of failed connections.
         check_open_files(plan)?;
+
+        // The rate of connecting is a figure of its own.
         let begun = Instant::now();
         let load = RunningReaders::start(plan.clone());
         self.wait_for_readers(&load, plan.readers);

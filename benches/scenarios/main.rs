@@ -1,10 +1,10 @@
 //! The scenarios of docs/performance.md, each one a command: `make bench-A`, or `cargo bench
 //! --bench scenarios -- A B --rounds 3 --json results.jsonl`. Without names: all of them.
 //!
-//! Each server in turn, round by round, so that what else the machine does meets all of them alike;
-//! every run has a fresh server. It prints medians with the lowest and highest, and ratios, as
-//! Markdown. Clients are `vidette bench`; servers to compare with are the two example programs, and
-//! nginx with nchan where that is installed. Bounded: each run ends within `RUN_WAIT`; loopback
+//! Each server in turn, round by round, so that other work on the machine affects all of them
+//! alike; every run has a fresh server. It prints medians with the lowest and highest, and ratios,
+//! as Markdown. Clients are `vidette bench`; servers to compare with are the two example programs,
+//! and nginx with nchan where that is installed. Bounded: each run ends within `RUN_WAIT`; loopback
 //! only.
 
 mod scenarios;
@@ -13,18 +13,18 @@ mod servers;
 mod table;
 
 use std::fs::OpenOptions;
-use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use serde_json::{Value, json};
 
 use scenarios::{SCENARIOS, Scenario};
-use servers::{Running, Server};
+use servers::{RunningServer, Server};
 
-/// After this a run is given up.
+/// A run that takes longer is given up.
 const RUN_WAIT: Duration = Duration::from_secs(420);
 
 #[derive(Parser)]
@@ -34,7 +34,8 @@ struct Options {
     /// Rounds
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// A tenth of the readers for two seconds: does everything run? The figures are worth nothing
+    /// A tenth of the readers for two seconds, to see that everything runs; the figures mean
+    /// nothing
     #[arg(long)]
     quick: bool,
     /// Only these servers: vidette, vidette-memory, naive, tonic, nchan
@@ -51,22 +52,28 @@ struct Options {
     bench: bool,
 }
 
+impl Options {
+    fn wants_scenario(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|wanted| wanted == name)
+    }
+
+    fn wants_server(&self, server: Server) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == server.name())
+    }
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
-    let unknown: Vec<_> = options
-        .names
-        .iter()
-        .filter(|name| SCENARIOS.iter().all(|s| s.name != **name))
-        .collect();
-    if !unknown.is_empty() {
-        let known: Vec<_> = SCENARIOS.iter().map(|s| s.name).collect();
-        eprintln!("no such scenario: {unknown:?}; there are {known:?}");
+    if let Err(text) = check_names(&options.names) {
+        eprintln!("{text}");
         return ExitCode::from(64);
     }
     servers::build_examples();
-    let wanted =
-        |s: &&Scenario| options.names.is_empty() || options.names.iter().any(|name| s.name == name);
-    for scenario in SCENARIOS.iter().filter(wanted) {
+    let wanted = SCENARIOS
+        .iter()
+        .filter(|scenario| options.wants_scenario(scenario.name));
+    for scenario in wanted {
+        // Printed at once, because all scenarios together take hours.
         let results = run(scenario, &options);
         let table = table::markdown(scenario, &results, options.rounds);
         println!("## {}. {}\n\n{table}", scenario.name, scenario.title);
@@ -77,68 +84,94 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn check_names(names: &[String]) -> Result<(), String> {
+    let known: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+    let mut names = names.iter().map(String::as_str);
+    match names.find(|name| !known.contains(name)) {
+        Some(unknown) => Err(format!("unknown scenario {unknown}; there are {known:?}")),
+        None => Ok(()),
+    }
+}
+
 /// The results of each server that can be run here.
 fn run(scenario: &Scenario, options: &Options) -> Vec<(Server, Vec<Value>)> {
-    let is_wanted = |server: &Server| {
-        options.only.is_empty() || options.only.iter().any(|name| name == server.name())
-    };
-    let mut results = Vec::new();
-    for server in scenario.servers.iter().copied().filter(is_wanted) {
-        match server.missing() {
-            None => results.push((server, Vec::new())),
-            Some(how) => eprintln!("{}: no column for {}: {how}", scenario.name, server.name()),
-        }
-    }
+    let mut results = available(scenario, options);
     for round in 1..=options.rounds {
+        // Round by round, so that a slow hour of the machine affects all servers.
         for (server, values) in &mut results {
-            let result = if scenario.is_search {
-                search::highest_rate(|rate, seconds| {
-                    measure(scenario, *server, &search::flags(rate, seconds), options)
-                })
-            } else {
-                measure(scenario, *server, &[], options)
-            };
-            eprintln!(
-                "{} round {round} {}: {}",
-                scenario.name,
-                server.name(),
-                table::brief(scenario, &result)
-            );
+            let result = run_once(scenario, *server, options);
+            let (scenario_name, server_name) = (scenario.name, server.name());
+            let brief = table::brief(scenario, &result);
+            eprintln!("{scenario_name} round {round} {server_name}: {brief}");
             values.push(result);
         }
     }
     results
 }
 
+/// The wanted servers that are installed, without results so far.
+fn available(scenario: &Scenario, options: &Options) -> Vec<(Server, Vec<Value>)> {
+    let mut available = Vec::new();
+    for server in scenario.servers.iter().copied() {
+        match server.missing() {
+            _ if !options.wants_server(server) => {}
+            None => available.push((server, Vec::new())),
+            Some(how) => eprintln!("{}: no column for {}: {how}", scenario.name, server.name()),
+        }
+    }
+    available
+}
+
+fn run_once(scenario: &Scenario, server: Server, options: &Options) -> Value {
+    if !scenario.is_search {
+        return measure(scenario, server, &[], options);
+    }
+    search::highest_rate(|rate, seconds| {
+        let flags = search::flags(rate, seconds);
+        measure(scenario, server, &flags, options)
+    })
+}
+
 /// One run against a fresh server.
 fn measure(scenario: &Scenario, server: Server, more: &[String], options: &Options) -> Value {
-    let running = Running::start(server, scenario.flags[0]);
-    let mut args: Vec<String> = ["bench"]
-        .iter()
-        .chain(scenario.flags)
-        .map(ToString::to_string)
-        .collect();
-    if options.quick {
-        shrink(&mut args, more.is_empty());
-    }
-    args.extend(
-        more.iter()
-            .cloned()
-            .chain(running.flags.iter().cloned())
-            .chain(["--json".to_owned()]),
-    );
+    let running = RunningServer::start(server, scenario.flags[0]);
+    let args = args(scenario, &running, more, options.quick);
     let result = bench(&args);
+
+    // The next server has the machine to itself.
     drop(running);
     if let Some(path) = &options.json {
-        let line = json!({ "scenario": scenario.name, "server": server.name(), "args": args, "result": result });
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        file.and_then(|mut file| writeln!(file, "{line}"))
-            .expect("the file of results can be written");
+        let (scenario, server) = (scenario.name, server.name());
+        let run = json!({ "scenario": scenario, "server": server, "args": args, "result": result });
+        append_line(path, &run);
     }
     result
 }
 
-/// A tenth of the readers and topics, and short if nothing else says how long.
+fn args(
+    scenario: &Scenario,
+    running: &RunningServer,
+    more: &[String],
+    is_quick: bool,
+) -> Vec<String> {
+    let mut args = vec!["bench".to_owned()];
+    args.extend(scenario.flags.iter().map(ToString::to_string));
+    if is_quick {
+        shrink(&mut args, more.is_empty());
+    }
+    args.extend(more.iter().cloned());
+    args.extend(running.flags.iter().cloned());
+    args.push("--json".to_owned());
+    args
+}
+
+fn append_line(path: &Path, line: &Value) {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut file| writeln!(file, "{line}"))
+        .expect("the file of results can be written");
+}
+
+/// A tenth of the readers and topics, and a short run unless a flag says how long.
 fn shrink(args: &mut Vec<String>, is_short: bool) {
     for at in 1..args.len() {
         if matches!(args[at - 1].as_str(), "-n" | "-k" | "--behind") {
@@ -146,46 +179,47 @@ fn shrink(args: &mut Vec<String>, is_short: bool) {
             args[at] = (count / 10).max(1).to_string();
         }
     }
-    let short = if args[1] == "idle" {
-        ["--hold", "1"]
-    } else {
-        ["-d", "2"]
+    let short = match args[1].as_str() {
+        "idle" => ["--hold", "1"],
+        _ => ["-d", "2"],
     };
     if is_short {
         args.extend(short.map(str::to_owned));
     }
 }
 
-/// Runs `vidette bench` and takes its JSON; what went wrong otherwise.
+/// Runs `vidette bench`. Returns its JSON, or an object with the error.
 fn bench(args: &[String]) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vidette"));
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(args).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("vidette bench starts");
+    if !ends_in_time(&mut child) {
+        return json!({ "error": "the run did not end" });
+    }
+
+    // Both are short enough for the pipes to hold them until now.
+    let output = read_all(child.stdout.take());
+    let error = read_all(child.stderr.take());
+    serde_json::from_str(&output).unwrap_or_else(|_| json!({ "error": error }))
+}
+
+fn ends_in_time(child: &mut Child) -> bool {
     let begun = Instant::now();
     while child.try_wait().expect("it can be waited for").is_none() {
         if begun.elapsed() > RUN_WAIT {
             child.kill().expect("it can be killed");
             child.wait().expect("it ends");
-            return json!({ "error": "the run did not end" });
+            return false;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let (mut said, mut complained) = (String::new(), String::new());
-    child
-        .stdout
-        .take()
-        .expect("a pipe")
-        .read_to_string(&mut said)
-        .expect("UTF-8");
-    child
-        .stderr
-        .take()
-        .expect("a pipe")
-        .read_to_string(&mut complained)
-        .expect("UTF-8");
-    serde_json::from_str(&said).unwrap_or_else(|_| json!({ "error": complained }))
+    true
+}
+
+fn read_all(pipe: Option<impl Read>) -> String {
+    let mut text = String::new();
+    let mut pipe = pipe.expect("a pipe");
+    pipe.read_to_string(&mut text).expect("UTF-8");
+    text
 }

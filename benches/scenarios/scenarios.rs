@@ -14,7 +14,7 @@ pub(crate) struct Scenario {
     pub(crate) is_search: bool,
 }
 
-/// A figure: what it is called, where it is in the result, and by what it is divided to be shown.
+/// A figure: its name, its place in the result, and the unit in which it is shown.
 pub(crate) struct Row(
     pub(crate) &'static str,
     pub(crate) &'static str,
@@ -105,7 +105,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         is_search: true,
         ..load(
             "A-max",
-            "1,000 readers of one topic: the highest rate with a p99 under 250 ms and nothing missing",
+            "1,000 readers of one topic: the highest rate with a p99 under 250 ms and nothing \
+             missing",
             &["fanout", "-n", "1000", "--coalesce", "5", "--drain", "2"],
         )
     },

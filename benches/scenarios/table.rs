@@ -8,54 +8,69 @@ use serde_json::Value;
 use crate::scenarios::{Row, Scenario};
 use crate::servers::Server;
 
-pub(crate) fn markdown(
-    scenario: &Scenario,
-    results: &[(Server, Vec<Value>)],
-    rounds: u32,
-) -> String {
-    let flags = scenario.flags.join(" ");
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "```sh\ncargo bench --bench scenarios -- {} --rounds {rounds}   # vidette bench {flags}\n```\n",
-        scenario.name
-    );
-    let Some(((first, first_values), others)) = results.split_first() else {
-        return text;
-    };
+/// The results of each server, one value a round.
+type Results = [(Server, Vec<Value>)];
+
+pub(crate) fn markdown(scenario: &Scenario, results: &Results, rounds: u32) -> String {
+    let mut text = command(scenario, rounds);
+    if let Some((first, others)) = results.split_first() {
+        push_head(&mut text, first.0, others);
+        for row in scenario.rows {
+            push_row(&mut text, row, &first.1, others);
+        }
+    }
+    push_errors(&mut text, results);
+    text
+}
+
+/// How to run the scenario again.
+fn command(scenario: &Scenario, rounds: u32) -> String {
+    let (name, flags) = (scenario.name, scenario.flags.join(" "));
+    let run = format!("cargo bench --bench scenarios -- {name} --rounds {rounds}");
+    format!("```sh\n{run}   # vidette bench {flags}\n```\n\n")
+}
+
+fn push_head(text: &mut String, first: Server, others: &Results) {
     let _ = write!(text, "| | {}", first.name());
     for (server, _) in others {
         let _ = write!(text, " | {} | ratio", server.name());
     }
     let _ = writeln!(text, " |\n|---|--:{} |", "|--:|--:".repeat(others.len()));
-    for row in scenario.rows {
-        let own = figures(row, first_values);
-        let _ = write!(text, "| {} | {}", row.0, shown(&own));
-        for (_, values) in others {
-            let other = figures(row, values);
-            let _ = write!(text, " | {} | {}", shown(&other), ratio(&own, &other));
-        }
-        text.push_str(" |\n");
+}
+
+fn push_row(text: &mut String, row: &Row, first: &[Value], others: &Results) {
+    let own = figures(row, first);
+    let _ = write!(text, "| {} | {}", row.0, shown(&own));
+    for (_, values) in others {
+        let other = figures(row, values);
+        let _ = write!(text, " | {} | {}", shown(&other), ratio(&own, &other));
     }
+    text.push_str(" |\n");
+}
+
+fn push_errors(text: &mut String, results: &Results) {
     for (server, values) in results {
         for error in values.iter().filter_map(|value| value["error"].as_str()) {
             let _ = writeln!(text, "\n{}: {}", server.name(), error.trim());
         }
     }
-    text
 }
 
-/// Replaces what a page has of a scenario.
+/// Replaces a scenario's table in a page.
 pub(crate) fn write(page: &Path, name: &str, table: &str) {
     let text = std::fs::read_to_string(page).expect("the page can be read");
     let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
-    let parts = text
-        .split_once(&begin)
-        .and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
-    let (before, after) =
-        parts.unwrap_or_else(|| panic!("{} has no {begin} … {end}", page.display()));
-    std::fs::write(page, format!("{before}{begin}\n{table}{end}{after}"))
-        .expect("the page can be written");
+    let (before, after) = around(&text, &begin, &end)
+        .unwrap_or_else(|| panic!("{} has no {begin} … {end}", page.display()));
+    let text = format!("{before}{begin}\n{table}{end}{after}");
+    std::fs::write(page, text).expect("the page can be written");
+}
+
+/// The text before the one mark and after the other.
+fn around<'t>(text: &'t str, begin: &str, end: &str) -> Option<(&'t str, &'t str)> {
+    let (before, rest) = text.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some((before, after))
 }
 
 /// One run in a line.
@@ -64,15 +79,14 @@ pub(crate) fn brief(scenario: &Scenario, result: &Value) -> String {
         return error.trim().to_owned();
     }
     let one = std::slice::from_ref(result);
-    let shown = scenario
-        .rows
-        .iter()
-        .map(|row| format!("{} {}", row.0, shown(&figures(row, one))));
+    let rows = scenario.rows.iter();
+    let shown = rows.map(|row| format!("{} {}", row.0, shown(&figures(row, one))));
     shown.collect::<Vec<_>>().join("; ")
 }
 
 /// A row's figures of all rounds, sorted.
 fn figures(Row(_, pointer, divisor): &Row, values: &[Value]) -> Vec<f64> {
+    // A run that failed has no figures, and is named below the table.
     let found = values
         .iter()
         .filter_map(|value| value.pointer(pointer)?.as_f64());
@@ -90,6 +104,8 @@ fn shown(sorted: &[f64]) -> String {
     else {
         return "–".to_owned();
     };
+
+    // One value needs no range.
     let [middle, low, high] = [middle, *low, *high].map(number);
     if low == high {
         middle
@@ -105,7 +121,7 @@ fn ratio(own: &[f64], other: &[f64]) -> String {
     }
 }
 
-/// Three digits that count, in groups.
+/// Three significant digits, in groups.
 fn number(number: f64) -> String {
     let decimals = match number.abs() {
         n if n >= 100.0 || n.fract() == 0.0 => return grouped(number),

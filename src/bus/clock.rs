@@ -92,6 +92,7 @@ fn time_at_start_ms(wall_ms: i64, from: Moment) -> i64 {
 impl WallClock {
     fn look(&mut self, wall_ms: i64, counted_ms: i64) {
         let off_ms = wall_ms - counted_ms - self.ahead_ms;
+        // Small steps are followed at once.
         if is_small_step(off_ms) {
             self.follow(off_ms, counted_ms);
             return;

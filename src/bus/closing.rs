@@ -50,6 +50,7 @@ pub struct Closing {
 impl Closing {
     /// For this reason, with a retry time that differs from one reader to the next.
     pub fn because(reason: ClosingReason) -> Self {
+        // Spread, so that all who are ended now do not come back at once.
         Closing {
             reason,
             retry_ms: reason.least_retry_ms() + fastrand::u32(..=limits::RETRY_JITTER_MS),

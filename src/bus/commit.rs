@@ -45,6 +45,7 @@ impl CommitTurn {
         match append.as_mut().poll(&mut context) {
             Poll::Ready(appended) => {
                 group.settle(appended);
+                // Others may have come meanwhile, and are not this publisher's to wait for.
                 if !self.ends() {
                     tokio::spawn(self.go_on());
                 }

@@ -61,6 +61,7 @@ impl Round {
     /// writes to all others: with 1,000 readers and 200 events/s a write carries 5.
     fn after(last: Option<Round>, now: Instant, readers: usize) -> Round {
         let spacing = spacing(readers);
+        // After a quiet time nobody has anything to write, so all are notified at once.
         match last.filter(|last| last.begin + spacing > now) {
             Some(last) => last.followed_closely(now, spacing, chunks(readers)),
             None => Round::at_once(now),

@@ -43,6 +43,7 @@ pub(super) async fn run(bus: Weak<Shared>, heartbeat: Duration) {
     loop {
         let now = ticks.tick().await;
         let Some(bus) = bus.upgrade() else { return };
+        // First: who wakes up compares its last step with this.
         bus.heartbeat.set_ticks(ticks_between(start, now, tick));
 
         // Most are not due: they are passed over without waking them.

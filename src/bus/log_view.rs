@@ -73,6 +73,7 @@ pub(super) struct CurrentLog {
 
 impl CurrentLog {
     pub(super) fn new(state: &LogState) -> Self {
+        // The first log of this bus; each reset counts one up.
         let view = LogView {
             generation: 0,
             lineage: state.lineage.clone(),
@@ -154,6 +155,7 @@ impl Shared {
 
     /// Why subscriptions end now, where they do.
     pub(super) fn ending(&self) -> Option<ClosingReason> {
+        // Whoever shuts down is not behind any more.
         if self.closing.load(Ordering::SeqCst) {
             Some(ClosingReason::Shutdown)
         } else if !self.log.is_live() {

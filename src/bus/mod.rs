@@ -224,6 +224,7 @@ impl Bus {
 
     /// The present values for `/metrics`.
     pub fn gauges(&self) -> Gauges {
+        // Each for itself: they are shown, and nobody resumes from them.
         let (bounds, sizes) = (self.bounds(), self.sizes());
         Gauges {
             first: bounds.first,

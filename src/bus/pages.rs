@@ -144,6 +144,7 @@ impl Pages {
     /// # Errors
     /// What the engine's `read` says; then nothing was added.
     pub(super) async fn warm(&self, LogSnapshot { log, bounds }: LogSnapshot) -> Result<()> {
+        // What the ring can hold, and the log still has.
         let oldest = bounds.last.saturating_sub(limits::RING_EVENTS as u64);
         let mut newest = Newest {
             base: oldest.max(bounds.first - 1),

@@ -146,6 +146,7 @@ impl Bus {
 
     /// Puts a batch into the queue, and commits it if nobody else does.
     fn put(&self, batch: AdmittedBatch, place: QueuePlace) -> Publishing {
+        // Held for a push: appending is done with the queue free.
         let (reply, answer) = oneshot::channel();
         let mut queue = self.0.sequencer.queue();
         queue.waiting.push_back(QueuedBatch {
@@ -213,6 +214,7 @@ impl PublishStream {
         // Paid before it waits: many streams may wait, each with a batch in its hands.
         let batch = self.bus.admit(&self.caller, batch)?;
         let queue = &self.bus.0.sequencer.capacity;
+        // Mostly there is capacity, and no task is needed.
         match queue.try_take(Some(&self.capacity), batch.bytes) {
             Some(place) => Ok(self.bus.put(batch, place)),
             None => self.enqueue_later(batch).await,

@@ -49,6 +49,11 @@ pub struct Subscription {
     _permit: OwnedSemaphorePermit,
 }
 
+const _: () = assert!(
+    size_of::<Subscription>() <= 112,
+    "each idle reader has one: docs/performance.md, memory per idle reader"
+);
+
 impl Subscription {
     /// Opens a subscription. A cursor from the future is waited for, up to
     /// [`crate::limits::AHEAD_WAIT`].

@@ -72,6 +72,7 @@ impl Shared {
     }
 
     async fn restart_on(&self, state: &LogState) {
+        // An operator has to know: it is somebody's doing, or a stream that was lost.
         let last = state.bounds.last;
         tracing::warn!(
             epoch = %state.lineage.epoch(),

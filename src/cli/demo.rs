@@ -27,6 +27,7 @@ pub(super) async fn run(bus: Bus) {
     while !bus.is_closing() {
         tokio::time::sleep(Duration::from_millis(fastrand::u64(INTERVAL_MS))).await;
         let event = door_event(Timestamp::now());
+        // An error passes, as of a full disk, or the bus closes.
         if let Err(error) = bus.publish(&Caller::gateway(), vec![event]).await {
             tracing::warn!(%error, "failed to publish a demo event");
         }
@@ -37,6 +38,7 @@ fn door_event(now: Timestamp) -> NewEvent {
     let door = fastrand::u32(1..=DOORS);
     // A card in six is refused.
     let is_open = fastrand::u32(..6) > 0;
+    // As a publisher would send it.
     let parts = EventParts {
         topic: &format!("door.{door}"),
         kind: Some(if is_open { "opened" } else { "refused" }),

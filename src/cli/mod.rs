@@ -5,6 +5,7 @@
 mod demo;
 mod publish;
 mod serve;
+mod signals;
 mod source;
 mod tail;
 
@@ -89,6 +90,7 @@ impl Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error.kind() {
+            // The address is a flag, so a wrong one is wrong usage.
             ClientErrorKind::Address => Failure::usage(format!("--url: {error}")),
             _ => Failure::new(error),
         }
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
 
 /// Prints what is wrong with the flags, or the help that was asked for, which is no failure.
 fn print_usage(message: &clap::Error) -> ExitCode {
+    // Help goes to standard output, and a wrong flag to standard error.
     let _ = message.print();
     if message.use_stderr() {
         ExitCode::from(EX_USAGE)
@@ -120,6 +123,7 @@ fn print_usage(message: &clap::Error) -> ExitCode {
 }
 
 fn run(command: CliCommand) -> CommandResult {
+    // Each command has the runtime that suits it.
     let runtime = command.runtime().enable_all().build();
     let runtime = runtime.map_err(Failure::new)?;
     let result = runtime.block_on(command.run());

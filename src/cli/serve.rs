@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals::InterruptSignals;
 use super::{CommandResult, Failure, demo};
+use crate::bus::Bus;
 use crate::config::{Config, Overrides};
 use crate::engine::{EngineKind, OpenError, SqliteEngine};
 use crate::server::Gateway;
@@ -19,22 +20,22 @@ use crate::telemetry::{self, LogFormat};
 /// start page at /.
 #[derive(Args)]
 pub(super) struct ServeArgs {
-    /// Address to listen on, may be repeated [default: 127.0.0.1:8080]
+    /// Address to listen on; may be repeated [default: 127.0.0.1:8080]
     #[arg(long, env = "VIDETTE_LISTEN", value_delimiter = ',')]
     listen: Vec<SocketAddr>,
-    /// Folder of the log [default: ./vidette-data]
+    /// Folder in which the log is kept [default: ./vidette-data]
     #[arg(long, env = "VIDETTE_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// Where events are kept: sqlite (on disk) or memory (lost at the end) [default: sqlite]
+    /// Where events are kept: sqlite (on disk) or memory (lost at exit) [default: sqlite]
     #[arg(long, env = "VIDETTE_ENGINE", value_name = "sqlite|memory")]
     engine: Option<String>,
-    /// Configuration file (TOML); flags win over it
+    /// Configuration file (TOML); flags take precedence over it
     #[arg(long, env = "VIDETTE_CONFIG")]
     config: Option<PathBuf>,
     /// Folder of your own pages, served where nothing else is
     #[arg(long, env = "VIDETTE_PAGES_DIR")]
     pages_dir: Option<PathBuf>,
-    /// Publish a believable door event on door.N about every second
+    /// Publish a demo event on door.N about every second
     #[arg(long)]
     demo: bool,
     /// Begin a new epoch of the log at this start
@@ -55,71 +56,96 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) async fn run(args: ServeArgs) -> CommandResult {
-    telemetry::init(args.log_format, &args.log)
-        .map_err(|e| Failure::usage(format!("--log {:?}: {e}", args.log)))?;
-    let overrides = Overrides {
-        listen: args.listen,
-        engine: args.engine,
-        data_dir: args.data_dir,
-        pages_dir: args.pages_dir,
-    };
-    let config = Config::load(args.config.as_deref(), overrides).map_err(Failure::usage)?;
+    start_logs(&args)?;
+    let config = args.config()?;
     // Each reader is an open file; a refused raise leaves the limit as it was.
     let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_default();
 
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
+    // Before the log is opened, so that no signal ends the process in the middle of that.
+    let signals = InterruptSignals::listen()?;
     if args.new_epoch {
         begin_new_epoch(&config.engine).map_err(Failure::new)?;
     }
     let gateway = Gateway::start(&config).await.map_err(Failure::new)?;
     announce(&gateway, &config, open_files);
-    let demo = args
-        .demo
-        .then(|| tokio::spawn(demo::run(gateway.bus().clone())));
-    gateway
-        .run(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        })
-        .await;
-    if let Some(demo) = demo {
-        demo.abort();
-    }
+
+    run_until_signal(gateway, args.demo, signals).await;
     tracing::info!("stopped");
     Ok(())
 }
+
+fn start_logs(args: &ServeArgs) -> CommandResult {
+    let started = telemetry::init(args.log_format, &args.log);
+    started.map_err(|error| Failure::usage(format!("--log {:?}: {error}", args.log)))
+}
+
+/// Runs the gateway, with demo events where they are asked for, until it is asked to end.
+async fn run_until_signal(gateway: Gateway, with_demo: bool, mut signals: InterruptSignals) {
+    let bus = gateway.bus().clone();
+    let demo = with_demo.then(|| tokio::spawn(demo::run(bus)));
+    let signal = async move {
+        signals.next().await;
+    };
+    gateway.run(signal).await;
+
+    if let Some(demo) = demo {
+        demo.abort();
+    }
+}
+
+impl ServeArgs {
+    fn config(&self) -> Result<Config, Failure> {
+        let overrides = Overrides {
+            listen: self.listen.clone(),
+            engine: self.engine.clone(),
+            data_dir: self.data_dir.clone(),
+            pages_dir: self.pages_dir.clone(),
+        };
+        Config::load(self.config.as_deref(), overrides).map_err(Failure::usage)
+    }
+}
+
+const NO_NEW_EPOCH: &str = "--new-epoch changes nothing: a log in memory begins a new epoch anyway";
 
 /// Done before the log is opened for readers, so that nobody sees the earlier epoch as the current.
 fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
     match engine {
         EngineKind::Sqlite { data_dir } => SqliteEngine::begin_new_epoch(data_dir),
         EngineKind::Memory => {
-            tracing::info!(
-                "--new-epoch changes nothing: a log in memory begins a new epoch anyway"
-            );
+            tracing::info!("{NO_NEW_EPOCH}");
             Ok(())
         }
     }
 }
 
+/// Logs what was started, and where it can be reached.
 fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
-    let bus = gateway.bus();
-    let bounds = gateway.bus().bounds();
-    if let EngineKind::Sqlite { data_dir } = &config.engine {
-        tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");
-    }
-    tracing::info!(engine = bus.engine_kind(), epoch = %gateway.bus().epoch(), first = bounds.first, last = bounds.last, "{}", bus.durability());
+    announce_log(gateway.bus(), &config.engine);
+
+    // Otherwise clients would be refused earlier than the configuration says.
     if open_files < config.max_connections as u64 {
-        tracing::info!(
-            open_files,
-            max_connections = config.max_connections,
-            "the limit of open files bounds connections before max_connections does"
-        );
+        let max_connections = config.max_connections;
+        tracing::info!(open_files, max_connections, "{TOO_FEW_OPEN_FILES}");
     }
     for address in gateway.addresses() {
         tracing::info!("listening on http://{address}");
     }
+}
+
+const TOO_FEW_OPEN_FILES: &str =
+    "the limit of open files bounds connections before max_connections does";
+
+fn announce_log(bus: &Bus, engine: &EngineKind) {
+    if let EngineKind::Sqlite { data_dir } = engine {
+        tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");
+    }
+    let (bounds, epoch) = (bus.bounds(), bus.epoch());
+    tracing::info!(
+        engine = bus.engine_kind(),
+        %epoch,
+        first = bounds.first,
+        last = bounds.last,
+        "{}",
+        bus.durability()
+    );
 }

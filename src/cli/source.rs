@@ -31,8 +31,8 @@ enum PostgresAction {
 
 /// Print the SQL of an outbox: the table, and a trigger that notifies the gateway of new rows.
 ///
-/// The SQL can be applied again at any time. With --table it has a second trigger, which copies each
-/// new row of an existing table to the outbox; programs that write that table need no change.
+/// The SQL can be applied again at any time. With --table it has a second trigger, which copies
+/// each new row of an existing table to the outbox; programs that write that table need no change.
 #[derive(Args)]
 #[command(after_help = "Examples:
   vidette source postgres init --print | psql mydb
@@ -62,6 +62,7 @@ struct InitArgs {
 }
 
 pub(super) fn run(args: SourceArgs) -> CommandResult {
+    // There is one kind of source, and one thing to do for it.
     let SourceKind::Postgres {
         action: PostgresAction::Init(init),
     } = args.kind;
@@ -81,6 +82,7 @@ impl InitArgs {
         }
 
         let kind = self.kind;
+        // clap takes none of the two without the other.
         let watched = self.table.zip(self.topic);
         Ok(OutboxSchema {
             outbox: self.outbox,

@@ -20,6 +20,10 @@ const DEFAULT_MAX_AGE: Duration = DAY.saturating_mul(7);
 const DEFAULT_MAX_EVENTS: u64 = 10_000_000;
 const DEFAULT_MAX_BYTES: u64 = 4096 * MIB;
 
+const HEARTBEAT: &str = "bus.heartbeat";
+const MAX_AGE: &str = "retention.max_age";
+const MAX_EVENT_BYTES: &str = "limits.max_event_bytes";
+
 const AGE_RULE: &str = "retention.max_age has to be at least three times bus.heartbeat, \
     or a connected subscriber could fall out of retention";
 const SIZE_RULE: &str = "retention.max_events has to be at least 1, \
@@ -62,10 +66,11 @@ fn default_dedupe_window(sources: &SourcesConfig) -> Duration {
 /// Rules between the settings of the bus.
 pub(super) fn check(options: &BusOptions, errors: &ErrorCollector) {
     let (heartbeat, retention) = (options.heartbeat, &options.retention);
-    errors.require(!heartbeat.is_zero(), "bus.heartbeat cannot be 0");
+    errors.require(HEARTBEAT, !heartbeat.is_zero(), "bus.heartbeat cannot be 0");
 
     // A heartbeat carries the cursor, and up to two of them may be lost with a connection.
-    errors.require(retention.max_age >= heartbeat.saturating_mul(3), AGE_RULE);
+    let outlasts = retention.max_age >= heartbeat.saturating_mul(3);
+    errors.require(MAX_AGE, outlasts, AGE_RULE);
     check_sizes(options, errors);
 }
 
@@ -75,7 +80,7 @@ fn check_sizes(options: &BusOptions, errors: &ErrorCollector) {
     // An event has to fit into one message of gRPC and into one line of NDJSON.
     let is_allowed = (1..=most).contains(&options.max_event_bytes);
     let rule = format!("limits.max_event_bytes has to be from 1 to {most}");
-    errors.require(is_allowed, rule);
+    errors.require(MAX_EVENT_BYTES, is_allowed, rule);
 
     // A log that cannot hold one event of the largest size would refuse it each time.
     let Retention {
@@ -84,5 +89,5 @@ fn check_sizes(options: &BusOptions, errors: &ErrorCollector) {
         ..
     } = options.retention;
     let holds_one = max_events > 0 && max_bytes >= options.max_event_bytes as u64;
-    errors.require(holds_one, SIZE_RULE);
+    errors.require("retention", holds_one, SIZE_RULE);
 }

@@ -1,8 +1,10 @@
 //! All errors of a configuration, collected so that one does not hide the next.
 
 use std::cell::RefCell;
-use std::fmt;
+use std::fmt::{self, Display};
 use std::rc::Rc;
+
+use super::lines::SettingLines;
 
 /// Every error of a configuration.
 #[derive(Debug)]
@@ -14,7 +16,7 @@ impl ConfigErrors {
     }
 }
 
-impl fmt::Display for ConfigErrors {
+impl Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration has {} error(s):", self.0.len())?;
         self.0
@@ -26,24 +28,36 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Where all sections of one configuration report their errors.
-#[derive(Clone, Default)]
-pub(super) struct ErrorCollector(Rc<RefCell<Vec<String>>>);
+#[derive(Clone)]
+pub(super) struct ErrorCollector {
+    errors: Rc<RefCell<Vec<String>>>,
+    lines: Rc<SettingLines>,
+}
 
 impl ErrorCollector {
-    pub(super) fn push(&self, text: impl Into<String>) {
-        self.0.borrow_mut().push(text.into());
+    pub(super) fn new(lines: SettingLines) -> Self {
+        ErrorCollector {
+            errors: Rc::default(),
+            lines: Rc::new(lines),
+        }
     }
 
-    /// Reports a broken rule.
-    pub(super) fn require(&self, holds: bool, text: impl Into<String>) {
+    /// Adds an error, with the place of the setting in the file.
+    pub(super) fn push(&self, setting: &str, text: impl Display) {
+        let place = self.lines.place(setting);
+        self.errors.borrow_mut().push(format!("{place}{text}"));
+    }
+
+    /// Reports a setting that breaks a rule.
+    pub(super) fn require(&self, setting: &str, holds: bool, text: impl Display) {
         if !holds {
-            self.push(text);
+            self.push(setting, text);
         }
     }
 
     /// The value, if no error was reported.
     pub(super) fn into_result<T>(self, value: T) -> Result<T, ConfigErrors> {
-        let errors = self.0.take();
+        let errors = self.errors.take();
         if errors.is_empty() {
             Ok(value)
         } else {

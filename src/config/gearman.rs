@@ -27,7 +27,8 @@ impl GearmanConfig {
 
         // The product may overflow, which is too much as well.
         let bytes = self.concurrency.saturating_mul(max_event_bytes);
-        errors.require(bytes <= most, too_much_memory(&self.name, most));
+        let text = too_much_memory(&self.name, most);
+        errors.require("source.gearman", bytes <= most, text);
     }
 }
 
@@ -63,12 +64,14 @@ pub(super) fn gearman(mut section: Section) -> Option<GearmanConfig> {
 }
 
 fn function(section: &mut Section) -> Option<String> {
+    // The job server would refuse a longer name, with an error at run time.
     let function = required(section, "function", FUNCTION_MEANING)?;
     section.require_name("function", &function, limits::GEARMAN_NAME_BYTES);
     Some(function)
 }
 
 fn name(section: &mut Section, default: &str) -> String {
+    // A function that is taken from two groups of servers needs two names.
     let name = section.value("name", default.to_owned());
     section.require_name("name", &name, limits::SOURCE_NAME_BYTES);
     name

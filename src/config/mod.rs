@@ -10,6 +10,7 @@ mod errors;
 mod gearman;
 mod legacy;
 mod limits;
+mod lines;
 mod origins;
 mod postgres;
 mod requests;
@@ -26,6 +27,7 @@ use crate::bus::BusOptions;
 use crate::engine::EngineKind;
 use errors::ErrorCollector;
 use limits::ServerLimits;
+use lines::SettingLines;
 use section::Section;
 
 pub use errors::ConfigErrors;
@@ -103,8 +105,9 @@ impl Config {
     /// # Errors
     /// All errors of the configuration.
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigErrors> {
+        // Without a file every setting has its default.
         let text = file.map(read_file).transpose()?;
-        Self::parse(&text.unwrap_or_default(), overrides)
+        Self::parse_file(&text.unwrap_or_default(), file, overrides)
     }
 
     /// The same for a text.
@@ -112,12 +115,22 @@ impl Config {
     /// # Errors
     /// All errors of the configuration.
     pub fn parse(text: &str, overrides: Overrides) -> Result<Self, ConfigErrors> {
+        Self::parse_file(text, None, overrides)
+    }
+
+    fn parse_file(
+        text: &str,
+        file: Option<&Path>,
+        overrides: Overrides,
+    ) -> Result<Self, ConfigErrors> {
         // A text that is not TOML has a single error, which names its line.
+        let lines = SettingLines::of(text, file);
         let table = text.parse::<toml::Table>();
-        let table = table.map_err(|error| ConfigErrors::one(error.to_string()))?;
+        let table =
+            table.map_err(|error| ConfigErrors::one(format!("{}{error}", lines.place(""))))?;
 
         // Nothing here stops at an error: rules between settings are checked on defaults, too.
-        let errors = ErrorCollector::default();
+        let errors = ErrorCollector::new(lines);
         let mut root = Section::root(table, errors.clone());
         let config = Self::read(&mut root, overrides);
         root.finish();
@@ -147,6 +160,7 @@ impl Config {
 
     /// Rules between settings.
     fn check(&self, errors: &ErrorCollector) {
+        // Each of them concerns settings of more than one section.
         bus::check(&self.bus, errors);
         for source in &self.sources.gearman {
             source.check_memory(self.bus.max_event_bytes, errors);
@@ -168,6 +182,7 @@ fn listen(root: &mut Section, flags: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 fn address(root: &Section, text: &str) -> Option<SocketAddr> {
+    // A host name is no address: what it resolves to may change.
     let address = text.parse().ok();
     if address.is_none() {
         root.error("listen", not_an_address(text));

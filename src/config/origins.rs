@@ -57,6 +57,7 @@ impl Origin {
     fn parse(text: &str) -> Option<Self> {
         let parts = OriginParts::parse(text)?;
         Some(Origin {
+            // Prepared for the comparison with the hosts of requests.
             host: HostName::of(parts.authority.host),
             text: text.to_owned(),
         })
@@ -191,6 +192,7 @@ fn without_root(name: &str) -> &str {
 }
 
 fn is_same_host(one: &str, other: &str) -> bool {
+    // An address may be written in several ways, a name in upper and lower case.
     match (address_of(one), address_of(other)) {
         (None, None) => without_root(one).eq_ignore_ascii_case(without_root(other)),
         (one, other) => one == other,

@@ -52,6 +52,7 @@ pub(super) fn postgres(mut section: Section) -> PostgresConfig {
 }
 
 fn name(section: &mut Section) -> String {
+    // One outbox is the rule, so that most need no name.
     let name = section.value("name", "postgres".to_owned());
     section.require(
         "name",
@@ -132,6 +133,8 @@ fn password(section: &mut Section) -> Option<String> {
     if file.as_os_str().is_empty() {
         return None;
     }
+
+    // Read once at start; a changed password needs a restart, as a changed address does.
     match read_password(&file) {
         Ok(password) => Some(password),
         Err(error) => {

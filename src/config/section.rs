@@ -53,7 +53,7 @@ impl Section {
             // Such as `limits = 3`.
             Some(_) => {
                 let text = format!("{name} is a section: write [{name}]");
-                self.errors.push(text);
+                self.errors.push(name, text);
                 Table::new()
             }
         }
@@ -65,6 +65,7 @@ impl Section {
         let mut sections = Vec::new();
         for (index, value) in self.take_array(name).into_iter().enumerate() {
             match value {
+                // Its errors name it by its index, because several have the same name.
                 Value::Table(values) => {
                     let name = format!("{path}[{index}]");
                     sections.push(Section::new(&name, values, self.errors.clone()));
@@ -91,7 +92,7 @@ impl Section {
     fn not_a_list_of_sections(&self, name: &str) {
         let path = self.path(name);
         let text = format!("{path} is a list of sections: write [[{path}]]");
-        self.errors.push(text);
+        self.errors.push(&path, text);
     }
 
     /// The full name of a setting.
@@ -105,18 +106,20 @@ impl Section {
 
     /// Reports an error that belongs to no single setting.
     pub(super) fn report(&self, text: String) {
-        self.errors.push(text);
+        self.errors.push(&self.name, text);
     }
 
     /// Reports what is wrong with the value of a setting.
     pub(super) fn error(&self, key: &str, text: impl Display) {
-        self.errors.push(format!("{}: {text}", self.path(key)));
+        let path = self.path(key);
+        self.errors.push(&path, format_args!("{path}: {text}"));
     }
 
     /// Reports a setting that breaks a rule. The rule follows its name, as in "has to be …".
     pub(super) fn require(&self, key: &str, holds: bool, rule: impl Display) {
         let path = self.path(key);
-        self.errors.require(holds, format!("{path} {rule}"));
+        self.errors
+            .require(&path, holds, format_args!("{path} {rule}"));
     }
 
     /// Reports a name that is unfit for metrics, logs and other programs.

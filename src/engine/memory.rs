@@ -119,6 +119,7 @@ impl Log {
     }
 
     fn append_one(&mut self, sent: NewEvent, now: Moment, window: &DedupeWindow) -> Placed {
+        // Nothing is written for an event that is known.
         if let Some(vid) = window.known_vid(self, &sent) {
             return Placed::duplicate(vid);
         }

@@ -63,6 +63,7 @@ impl ContentType {
             return Err(bad_content_type());
         }
 
+        // Readers are promised that the data is what the type says.
         let content_type = Self::trusted(text);
         match content_type.form() {
             DataForm::Json => check_json(data)?,
@@ -84,6 +85,7 @@ impl ContentType {
 
     /// How data of this type is shown in JSON.
     pub fn form(&self) -> DataForm {
+        // The parameters matter only for text: they may name its charset.
         let (essence, parameters) = self.0.split_once(';').unwrap_or((&self.0, ""));
         let essence = essence.trim();
         if is_json_type(essence) {
@@ -97,6 +99,7 @@ impl ContentType {
 }
 
 fn is_json_type(essence: &str) -> bool {
+    // RFC 6839 §3.1: a type with this suffix is JSON, whatever it is for.
     let is_named = [JSON, "text/json"]
         .iter()
         .any(|name| essence.eq_ignore_ascii_case(name));

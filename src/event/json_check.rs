@@ -160,7 +160,10 @@ mod tests {
         }
 
         #[test]
-        fn it_stops_within_any_bytes(bytes in any::<Vec<u8>>(), text in "[\\\\u\"d8{}\\[\\]0-9]{0,40}") {
+        fn it_stops_within_any_bytes(
+            bytes in any::<Vec<u8>>(),
+            text in "[\\\\u\"d8{}\\[\\]0-9]{0,40}",
+        ) {
             let _ = check(&bytes);
             let _ = check(text.as_bytes());
         }

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - built only with `--cfg fuzzing`, which cargo-fuzz sets;
-//! - what is right is said by [`oracle`], which shares no code with what it checks.
+//! - what is right is decided by [`oracle`], which shares no code with what it checks.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -47,29 +47,37 @@ pub use subscribing::{grpc_subscribe, query};
 
 /// An empty bus in memory. Its tasks run only while the runtime does.
 fn bus() -> (Runtime, Bus) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime");
-    let minute = Duration::from_secs(60);
-    let retention = Retention {
-        max_age: minute,
-        max_events: 1000,
-        max_bytes: 1 << 20,
-        dedupe_window: minute,
-    };
-    let options = BusOptions {
-        heartbeat: minute,
-        max_subscribers: 1,
-        max_event_bytes: MAX_EVENT_BYTES,
-        retention,
-    };
+    let runtime = runtime();
     let bus = {
         let _guard = runtime.enter();
-        Bus::start(Arc::new(MemoryEngine::new(minute)), options)
+        Bus::start(Arc::new(MemoryEngine::new(MINUTE)), options())
     };
     (runtime, bus)
 }
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().build().expect("a runtime")
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn options() -> BusOptions {
+    BusOptions {
+        heartbeat: MINUTE,
+        max_subscribers: 1,
+        max_event_bytes: MAX_EVENT_BYTES,
+        retention: RETENTION,
+    }
+}
+
+/// More than a target publishes.
+const RETENTION: Retention = Retention {
+    max_age: MINUTE,
+    max_events: 1000,
+    max_bytes: 1 << 20,
+    dedupe_window: MINUTE,
+};
 
 /// A bus for what asks it only for its epoch and options.
 fn idle_bus() -> &'static Bus {
@@ -78,10 +86,51 @@ fn idle_bus() -> &'static Bus {
 }
 
 fn fields(json: &[u8]) -> Result<Fields, String> {
-    serde_json::from_slice(json)
-        .map_err(|e| format!("{:?} is no JSON object: {e}", String::from_utf8_lossy(json)))
+    let fields = serde_json::from_slice(json);
+    fields.map_err(|error| format!("{error} in {}", String::from_utf8_lossy(json)))
 }
 
 fn raw(value: &impl serde::Serialize) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).expect("text is JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    type Target = fn(&[u8]) -> Checked;
+
+    fn on_text(input: &[u8], target: fn(&str) -> Checked) -> Checked {
+        std::str::from_utf8(input).map_or(Ok(()), target)
+    }
+
+    #[test]
+    fn the_properties_hold_for_every_seed() {
+        let targets: [(&str, Target); 10] = [
+            ("cursor", |input| on_text(input, cursor)),
+            ("filter", |input| on_text(input, filter)),
+            ("grpc_publish", grpc_publish),
+            ("grpc_subscribe", grpc_subscribe),
+            ("head", head),
+            ("legacy", legacy),
+            ("publish", publish),
+            ("query", |input| on_text(input, query)),
+            ("sse", sse),
+            ("topic", |input| on_text(input, topic)),
+        ];
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+        for (name, target) in targets {
+            let mut tried = 0;
+            for seed in fs::read_dir(seeds.join(name)).expect("a folder of seeds") {
+                let seed = seed.expect("a seed").path();
+                let input = fs::read(&seed).expect("its bytes");
+                target(&input).unwrap_or_else(|broken| panic!("{}: {broken}", seed.display()));
+                tried += 1;
+            }
+            assert!(tried > 0, "{name} has no seeds");
+        }
+    }
 }

@@ -2,109 +2,146 @@
 
 /// Reads a cursor by the letter of contract §3.
 pub(super) fn cursor(text: &str) -> Option<(u64, Option<&str>)> {
-    let (digits, epoch) = text
-        .split_once('-')
-        .map_or((text, None), |(vid, epoch)| (vid, Some(epoch)));
-    let is_number = (1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
-    let is_epoch = |e: &str| {
-        (6..=16).contains(&e.len()) && e.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9'))
+    let Some((digits, epoch)) = text.split_once('-') else {
+        return Some((vid(text)?, None));
     };
-    let vid = digits
-        .parse::<u128>()
-        .ok()
-        .filter(|vid| is_number && *vid < 1 << 53)?;
-    epoch
-        .is_none_or(is_epoch)
-        .then(|| (u64::try_from(vid).expect("below 2^53"), epoch))
+    is_epoch(epoch).then_some((vid(digits)?, Some(epoch)))
+}
+
+fn vid(digits: &str) -> Option<u64> {
+    // Leading zeros are allowed, but not a text of any length.
+    let is_short = (1..=20).contains(&digits.len());
+    let vid = digits.parse().ok()?;
+    (is_short && is_number(digits) && vid < 1 << 53).then_some(vid)
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_epoch(text: &str) -> bool {
+    let is_allowed = |letter| matches!(letter, 'a'..='z' | '0'..='9');
+    (6..=16).contains(&text.len()) && text.chars().all(is_allowed)
 }
 
 /// Contract §1, but for wildcards and the gateway's own topics.
 pub(super) fn topic(text: &str) -> bool {
-    let tokens: Vec<&str> = text.split('.').collect();
-    let has_bad = text.chars().any(|c| c.is_whitespace() || c.is_control());
-    text.len() <= 255
-        && tokens.len() <= 16
-        && tokens.iter().all(|token| !token.is_empty())
-        && !has_bad
+    let are_full = text.split('.').all(|token| !token.is_empty());
+    let is_short = text.len() <= 255 && text.split('.').count() <= 16;
+    are_full && is_short && !text.chars().any(is_bad)
+}
+
+fn is_bad(letter: char) -> bool {
+    letter.is_whitespace() || letter.is_control()
 }
 
 /// A topic of a filter: wildcards are whole tokens, `>` is the last.
 pub(super) fn pattern(text: &str) -> bool {
-    let tokens: Vec<&str> = text.split('.').collect();
-    let (last, others) = tokens.split_last().expect("a split has a part");
-    let is_literal_or_star = |t: &&str| *t == "*" || !t.contains(['*', '>']);
-    topic(text)
-        && others.iter().all(is_literal_or_star)
-        && (*last == ">" || is_literal_or_star(last))
+    // Only the last token may be a `>`.
+    let tokens = text.strip_suffix(".>").unwrap_or(text);
+    topic(text) && (text == ">" || tokens.split('.').all(is_literal_or_star))
+}
+
+fn is_literal_or_star(token: &str) -> bool {
+    token == "*" || !token.contains(['*', '>'])
 }
 
 /// `*` stands for one token, a last `>` for one or more; the gateway's own topics have to be named.
 pub(super) fn matches(pattern: &str, topic: &str) -> bool {
-    fn tokens_match(pattern: &[&str], topic: &[&str]) -> bool {
-        match (pattern, topic) {
-            ([], []) | ([">"], [_, ..]) => true,
-            ([p, pattern @ ..], [t, topic @ ..]) => {
-                (*p == "*" || p == t) && tokens_match(pattern, topic)
-            }
-            _ => false,
-        }
-    }
-    let (pattern, topic): (Vec<&str>, Vec<&str>) =
-        (pattern.split('.').collect(), topic.split('.').collect());
+    let (pattern, topic) = (tokens(pattern), tokens(topic));
     let is_own = topic.len() > 1 && topic[0] == "vidette";
     (!is_own || pattern[0] == "vidette") && tokens_match(&pattern, &topic)
 }
 
-/// A parameter's name or value, byte by byte.
-fn decode(text: &str) -> Option<String> {
-    let (mut decoded, mut rest) = (Vec::new(), text.as_bytes());
-    while let [byte, more @ ..] = rest {
-        let hex = more
-            .get(..2)
-            .filter(|h| *byte == b'%' && h.iter().all(u8::is_ascii_hexdigit));
-        let code = hex.and_then(|h| u8::from_str_radix(std::str::from_utf8(h).ok()?, 16).ok());
-        decoded.push(code.unwrap_or(if *byte == b'+' { b' ' } else { *byte }));
-        rest = if code.is_some() { &more[2..] } else { more };
+fn tokens(text: &str) -> Vec<&str> {
+    text.split('.').collect()
+}
+
+fn tokens_match(pattern: &[&str], topic: &[&str]) -> bool {
+    match (pattern, topic) {
+        ([], []) | ([">"], [_, ..]) => true,
+        ([wanted, pattern @ ..], [token, topic @ ..]) => {
+            (*wanted == "*" || wanted == token) && tokens_match(pattern, topic)
+        }
+        _ => false,
     }
-    String::from_utf8(decoded).ok()
 }
 
 /// The names and values of a query string, when they are UTF-8.
 pub(super) fn pairs(query: &str) -> Option<Vec<(String, String)>> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|p| p.split_once('=').unwrap_or((p, "")))
-        .map(|(n, v)| Some((decode(n)?, decode(v)?)))
-        .collect()
+    pairs.map(pair).collect()
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    Some((decode(name)?, decode(value)?))
+}
+
+/// A parameter's name or value, byte by byte.
+fn decode(text: &str) -> Option<String> {
+    let (mut decoded, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((byte, more)) = decode_byte(rest) {
+        decoded.push(byte);
+        rest = more;
+    }
+    String::from_utf8(decoded).ok()
+}
+
+fn decode_byte(text: &[u8]) -> Option<(u8, &[u8])> {
+    let (first, more) = text.split_first()?;
+    match (first, escaped(more)) {
+        (b'%', Some(byte)) => Some((byte, &more[2..])),
+        (b'+', _) => Some((b' ', more)),
+        (byte, _) => Some((*byte, more)),
+    }
+}
+
+/// The byte that two hexadecimal digits behind a `%` stand for.
+fn escaped(digits: &[u8]) -> Option<u8> {
+    let digit = |at: usize| char::from(*digits.get(at)?).to_digit(16);
+    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
 }
 
 /// A block of an event stream: its `event:`, its last `id:` and its data.
-pub(super) type Block = (String, Option<String>, Option<String>);
+pub(super) type StreamBlock = (String, Option<String>, Option<String>);
 
 /// WHATWG HTML, "Interpreting an event stream", with CR, LF and CRLF as line ends.
-pub(super) fn sse(stream: &str) -> Vec<Block> {
-    let (mut blocks, mut block) = (Vec::new(), Block::default());
-    for line in stream
-        .replace("\r\n", "\n")
-        .replace('\r', "\n")
-        .split_terminator('\n')
-    {
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "" if line.is_empty() => blocks.push(std::mem::take(&mut block)),
-            "event" => block.0 = value.into(),
-            "id" if !value.contains('\0') => block.1 = Some(value.into()),
-            "data" => {
-                block.2 = Some(
-                    block
-                        .2
-                        .take()
-                        .map_or(value.into(), |data| data + "\n" + value),
-                )
-            }
-            _ => {}
+pub(super) fn sse(stream: &str) -> Vec<StreamBlock> {
+    let stream = with_lf(stream);
+    let (mut blocks, mut block) = (Vec::new(), StreamBlock::default());
+    for line in stream.split_terminator('\n') {
+        // An empty line ends a block; one that the stream breaks off in does not count.
+        if line.is_empty() {
+            blocks.push(std::mem::take(&mut block));
+        } else {
+            take_line(&mut block, line);
         }
     }
     blocks
+}
+
+/// A text with LF for every end of a line.
+pub(super) fn with_lf(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+fn take_line((event, id, data): &mut StreamBlock, line: &str) {
+    // One space behind the colon is not part of the value.
+    let (field, value) = line.split_once(':').unwrap_or((line, ""));
+    let value = value.strip_prefix(' ').unwrap_or(value);
+    match field {
+        "event" => *event = value.into(),
+        "id" if !value.contains('\0') => *id = Some(value.into()),
+        "data" => push_line(data, value),
+        _ => {}
+    }
+}
+
+/// Further lines of the data are joined with LF.
+fn push_line(data: &mut Option<String>, line: &str) {
+    *data = Some(match data {
+        Some(before) => format!("{before}\n{line}"),
+        None => line.to_owned(),
+    });
 }

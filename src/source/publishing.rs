@@ -218,6 +218,7 @@ impl WorkPublisher {
     async fn publish(&self, batch: Vec<NewEvent>) -> UntilClosed<Vec<Receipt>> {
         let mut backoff = Backoff::new();
         loop {
+            // A batch that failed may have been written all the same; its ids make it a duplicate.
             match append(&self.bus, batch.clone()).await {
                 Ok(receipts) => return Ok(receipts),
                 Err(error) => self.hold(&error, &mut backoff).await?,
@@ -229,6 +230,7 @@ impl WorkPublisher {
     async fn is_stored_at(&self, vid: Vid, event: &NewEvent) -> UntilClosed<bool> {
         let mut backoff = Backoff::new();
         loop {
+            // What retention has deleted cannot be compared; its id is the best evidence left.
             match self.read(vid).await {
                 Ok(stored) => return Ok(stored.is_none_or(|stored| is_same(&stored, event))),
                 Err(error) => self.hold(&error, &mut backoff).await?,

@@ -108,8 +108,8 @@ impl Source for Scripted {
     }
 }
 
-/// A source that is driven.
-struct Stage {
+/// A driver with a scripted source.
+struct ScriptedDriver {
     bus: Bus,
     engine: Arc<FullAtTimes>,
     script: Arc<Script>,
@@ -117,7 +117,7 @@ struct Stage {
     driven: tokio::task::JoinHandle<()>,
 }
 
-impl Stage {
+impl ScriptedDriver {
     fn set(full: u64, dedupe_window: Duration, steps: Vec<ScriptStep>) -> Self {
         let engine = Arc::new(FullAtTimes {
             log: MemoryEngine::new(dedupe_window),
@@ -135,7 +135,7 @@ impl Stage {
         let for_source = script.clone();
         let make: MakeSource = Box::new(move || Box::new(Scripted(for_source.clone())));
         let driven = tokio::spawn(drive(make, bus.clone(), state.clone(), Arc::default()));
-        Stage {
+        ScriptedDriver {
             bus,
             engine,
             script,
@@ -189,8 +189,8 @@ async fn what_cannot_be_stored_just_now_is_held_and_neither_refused_nor_acknowle
         id: Some("c".into()),
     };
     let pieces = vec![event("a", "1"), Pulled::Refused(letter), event("b", "2")];
-    let stage = Stage::set(5, WINDOW, vec![ScriptStep::Give(pieces)]);
-    let outcomes = stage.until_acknowledged(3).await;
+    let driver = ScriptedDriver::set(5, WINDOW, vec![ScriptStep::Give(pieces)]);
+    let outcomes = driver.until_acknowledged(3).await;
     assert_eq!(
         outcomes,
         [
@@ -199,31 +199,31 @@ async fn what_cannot_be_stored_just_now_is_held_and_neither_refused_nor_acknowle
             published(3, false)
         ]
     );
-    let shown = stage.state.json();
+    let shown = driver.state.json();
     assert_eq!(
         (&shown["faults"], &shown["published"], &shown["refused"]),
         (&5.into(), &2.into(), &1.into())
     );
-    assert_eq!(stage.bus.bounds().last, 3);
+    assert_eq!(driver.bus.bounds().last, 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_ends_while_events_are_held_acknowledges_none_of_them() {
-    let stage = Stage::set(
+    let driver = ScriptedDriver::set(
         u64::MAX,
         WINDOW,
         vec![ScriptStep::Give(vec![event("a", "1")])],
     );
-    while stage.state.json()["state"] != "held" {
+    while driver.state.json()["state"] != "held" {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    stage.bus.close();
-    stage.driven.await.expect("it ends");
+    driver.bus.close();
+    driver.driven.await.expect("it ends");
     assert_eq!(
-        stage.script.acknowledged.lock().expect("the script").len(),
+        driver.script.acknowledged.lock().expect("the script").len(),
         0
     );
-    assert_eq!(stage.engine.state().bounds.last, 0);
+    assert_eq!(driver.engine.state().bounds.last, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,16 +233,16 @@ async fn a_source_that_breaks_or_panics_is_made_anew() {
         ScriptStep::Break,
         ScriptStep::Give(vec![event("a", "1")]),
     ];
-    let stage = Stage::set(0, WINDOW, steps);
-    assert_eq!(stage.until_acknowledged(1).await, [published(1, false)]);
-    assert_eq!(stage.state.json()["faults"], 2);
+    let driver = ScriptedDriver::set(0, WINDOW, steps);
+    assert_eq!(driver.until_acknowledged(1).await, [published(1, false)]);
+    assert_eq!(driver.state.json()["faults"], 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_id_that_was_used_for_another_record_loses_neither_even_among_the_same_pieces() {
     let pieces = || ScriptStep::Give(vec![event("a", "1"), event("a", "2"), event("a", "1")]);
-    let stage = Stage::set(0, WINDOW, vec![pieces(), pieces()]);
-    let outcomes = stage.until_acknowledged(6).await;
+    let driver = ScriptedDriver::set(0, WINDOW, vec![pieces(), pieces()]);
+    let outcomes = driver.until_acknowledged(6).await;
     let (first, other) = (published(1, false), published(2, false));
     let again = [published(1, true), published(2, true), published(1, true)];
     assert_eq!(outcomes[..3], [first, other, published(1, true)]);

@@ -68,6 +68,7 @@ impl Shape {
 
     /// Writes the pattern of this shape that matches a topic of these tokens.
     fn write_pattern(self, tokens: &[&str], text: &mut String) {
+        // The buffer is reused for all shapes of one visit.
         text.clear();
         for (index, token) in tokens.iter().take(self.tokens.into()).enumerate() {
             let is_star = self.stars >> index & 1 == 1;
@@ -143,6 +144,7 @@ impl<V> PatternIndex<V> {
 
     /// The far shapes that would be in use with these patterns, too.
     pub(crate) fn far_shapes_with(&self, patterns: &[Pattern]) -> usize {
+        // Each new shape counts once, however many of the patterns have it.
         let shapes = patterns.iter().map(|pattern| pattern.shape);
         let new = shapes.filter(|shape| shape.is_far() && !self.shapes.contains_key(shape));
         self.far_shapes + new.collect::<BTreeSet<Shape>>().len()

@@ -24,11 +24,13 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
     match error.kind() {
         ErrorKind::Closing => Some(ClosingReason::Shutdown),
         ErrorKind::Busy | ErrorKind::OutOfMemory => Some(ClosingReason::Busy),
+        // The reader lags behind a log that cannot be read or written at the moment.
         ErrorKind::Behind
         | ErrorKind::Locked
         | ErrorKind::Broken
         | ErrorKind::StorageFull
         | ErrorKind::Internal => Some(ClosingReason::Behind),
+        // The same request would be refused again.
         ErrorKind::BadRequest
         | ErrorKind::Forbidden
         | ErrorKind::NotFound
@@ -45,13 +47,11 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
 /// # Errors
 /// The error itself, if it does not pass.
 pub(super) fn opened_and_closed(error: Error, headers: HeaderMap) -> Result<Response> {
-    match passing_reason(&error) {
-        Some(reason) => {
-            let block = last_words(&error, Closing::because(reason));
-            Ok((headers, block).into_response())
-        }
-        None => Err(error),
-    }
+    let Some(reason) = passing_reason(&error) else {
+        return Err(error);
+    };
+    let block = last_words(&error, Closing::because(reason));
+    Ok((headers, block).into_response())
 }
 
 /// The reason, and what exactly is wrong in a comment: an `EventSource` does not look at it, a
@@ -59,8 +59,10 @@ pub(super) fn opened_and_closed(error: Error, headers: HeaderMap) -> Result<Resp
 pub(super) fn last_words(error: &Error, closing: Closing) -> Bytes {
     // A line end would end the comment.
     let detail = error.to_string().replace(['\r', '\n'], " ");
-    let block = closing_block(closing);
-    [b": ", detail.as_bytes(), b"\n", &block].concat().into()
+    let comment = format!(": {detail}\n");
+    [comment.as_bytes(), &closing_block(closing)]
+        .concat()
+        .into()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //!   is decoded: a small body that decodes to gigabytes is never in memory;
 //! - a body without an encoding is passed on as it is, at no cost.
 
+use std::io;
+
 use async_compression::tokio::bufread::GzipDecoder;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -27,13 +29,15 @@ const STEP_BYTES: usize = 16 * 1024;
 pub(super) fn decoded(headers: &HeaderMap, body: Body) -> Result<Body> {
     match encodings_of(headers)?[..] {
         [] => Ok(body),
-        [name] if is(name, "gzip") || is(name, "x-gzip") => Ok(gunzipped(body)),
+        [name] if is_gzip(name) => Ok(gunzipped(body)),
+        // Each further layer could multiply what a small body decodes to.
         ref names => Err(unsupported(&shorten(&names.join(", ")))),
     }
 }
 
 /// The encodings in the order in which they were applied, over all lines of the header.
 fn encodings_of(headers: &HeaderMap) -> Result<Vec<&str>> {
+    // Some clients and proxies name `identity`, which changes nothing.
     let mut names = Vec::new();
     for line in headers.get_all(header::CONTENT_ENCODING) {
         let text = line.to_str().map_err(|_| unsupported("other than ASCII"))?;
@@ -44,6 +48,10 @@ fn encodings_of(headers: &HeaderMap) -> Result<Vec<&str>> {
 
 fn is_encoding(name: &&str) -> bool {
     !name.is_empty() && !is(name, "identity")
+}
+
+fn is_gzip(name: &str) -> bool {
+    is(name, "gzip") || is(name, "x-gzip")
 }
 
 fn is(name: &str, expected: &str) -> bool {
@@ -58,7 +66,7 @@ fn unsupported(encoding: &str) -> Error {
 }
 
 fn gunzipped(body: Body) -> Body {
-    let encoded = body.into_data_stream().map_err(std::io::Error::other);
+    let encoded = body.into_data_stream().map_err(io::Error::other);
     let mut decoder = GzipDecoder::new(StreamReader::new(encoded));
     // A sender may append a member to a file, or send one a line.
     decoder.multiple_members(true);

@@ -32,6 +32,7 @@ pub(super) fn read_elements<T>(
         read,
         refused: &mut refused,
     };
+    // Serde's visitor cannot return our error, so it leaves it in `refused`.
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let taken = deserializer.deserialize_seq(elements);
     // Nothing may follow the array.
@@ -66,14 +67,12 @@ impl<'de, T, R: FnMut(usize, &RawValue) -> Result<T>> Visitor<'de> for ElementsV
     ) -> std::result::Result<Self::Value, A::Error> {
         let mut taken = Vec::new();
         while let Some(element) = elements.next_element::<&RawValue>()? {
-            match self.take(taken.len(), element) {
-                Ok(element) => taken.push(element),
-                Err(error) => {
-                    // Serde's error only ends the reading; ours is the one that is answered.
-                    *self.refused = Some(error);
-                    return Err(A::Error::custom("an element was refused"));
-                }
-            }
+            let element = self.take(taken.len(), element);
+            // Serde's error only ends the reading; ours is the one that is answered.
+            taken.push(element.map_err(|error| {
+                *self.refused = Some(error);
+                A::Error::custom("an element was refused")
+            })?);
         }
         Ok(taken)
     }
@@ -95,6 +94,9 @@ pub(super) fn read_headers<'de, D: Deserializer<'de>>(
     deserializer.deserialize_map(HeadersVisitor)
 }
 
+/// A text, copied only where it has escapes.
+type Text<'de> = Cow<'de, str>;
+
 struct HeadersVisitor;
 
 impl<'de> Visitor<'de> for HeadersVisitor {
@@ -109,7 +111,8 @@ impl<'de> Visitor<'de> for HeadersVisitor {
         mut entries: A,
     ) -> std::result::Result<Self::Value, A::Error> {
         let mut headers = BTreeMap::new();
-        while let Some((name, value)) = entries.next_entry::<Cow<'de, str>, Cow<'de, str>>()? {
+        while let Some((name, value)) = entries.next_entry::<Text<'de>, Text<'de>>()? {
+            // A name that comes twice is one header, with the last value.
             headers.insert(name.into_owned(), value.into_owned());
             if headers.len() > MAX_HEADERS {
                 return Err(A::Error::custom(too_many_headers()));

@@ -52,6 +52,7 @@ pub(crate) fn parse_event(json: &[u8], max_event_bytes: usize) -> Result<NewEven
     if json.trim_ascii_start().first() != Some(&b'{') {
         return Err(not_an_event("it is not a JSON object"));
     }
+    // Texts are borrowed from the body; only what the event keeps is copied.
     let input: EventInput<'_> = serde_json::from_slice(json).map_err(not_an_event)?;
     input.check(max_event_bytes)
 }
@@ -62,6 +63,7 @@ pub(super) fn parse_batch(body: &[u8], max_event_bytes: usize) -> Result<Vec<New
         let event = parse_event(element.get().as_bytes(), max_event_bytes);
         event.map_err(|error| of_batch(error, index))
     };
+    // An error of the array itself has no event to name.
     let not_json = |error| not_an_event(error).at("the batch");
     read_elements(body, limits::MAX_BATCH_EVENTS, read, not_json)
 }
@@ -78,23 +80,31 @@ fn not_an_event(why: impl std::fmt::Display) -> Error {
 }
 
 impl EventInput<'_> {
-    fn check(self, max_event_bytes: usize) -> Result<NewEvent> {
-        let content_type = self.content_type.as_deref().filter(|text| !text.is_empty());
-        let (data, content_type) = match (self.data, &self.data_base64) {
-            (Some(json), None) => data_of_json(json, content_type)?,
-            (None, Some(base64)) => data_of_base64(base64, content_type)?,
-            (None, None) => return Err(Error::bad_request(NO_DATA)),
-            (Some(_), Some(_)) => return Err(Error::bad_request(TWICE_DATA)),
-        };
+    fn check(mut self, max_event_bytes: usize) -> Result<NewEvent> {
+        let headers = std::mem::take(&mut self.headers);
+        let (data, content_type) = self.read_data()?;
         let parts = EventParts {
             topic: &self.topic,
             kind: self.r#type.as_deref(),
             id: self.id.as_deref(),
             content_type: Some(content_type),
-            headers: self.headers.into_iter().collect(),
+            headers: headers.into_iter().collect(),
             data,
         };
         NewEvent::check(parts, max_event_bytes)
+    }
+
+    /// The data's bytes, and their content type: it may follow from the form that was chosen.
+    fn read_data(&self) -> Result<(Bytes, &str)> {
+        let given = self.content_type.as_deref();
+        let given = given.filter(|text| !text.is_empty());
+        // Which of the two is given says what kind of data it is.
+        match (self.data, &self.data_base64) {
+            (Some(json), None) => data_of_json(json, given),
+            (None, Some(base64)) => data_of_base64(base64, given),
+            (None, None) => Err(Error::bad_request(NO_DATA)),
+            (Some(_), Some(_)) => Err(Error::bad_request(TWICE_DATA)),
+        }
     }
 }
 
@@ -106,10 +116,11 @@ const TWICE_DATA: &str = "the event has both data and data_base64; give one";
 fn data_of_json<'t>(json: &RawValue, given: Option<&'t str>) -> Result<(Bytes, &'t str)> {
     let content_type = given.unwrap_or("application/json");
     let data = match ContentType::trusted(content_type).form() {
+        // Copied as it is written, so that numbers keep their digits.
         DataForm::Json => Bytes::copy_from_slice(json.get().as_bytes()),
         DataForm::Text => {
-            let text = serde_json::from_str::<String>(json.get());
-            text.map_err(|_| not_a_string(content_type))?.into()
+            let text = serde_json::from_str::<String>(json.get()).ok();
+            text.ok_or_else(|| not_a_string(content_type))?.into()
         }
         DataForm::Binary => return Err(not_base64_encoded(content_type)),
     };

@@ -1,6 +1,9 @@
-//! Headers of answers.
+//! Headers of requests and answers.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::error::{Error, Result};
 
 /// Asks proxies that gather answers, nginx before all, to pass each part on at once.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -13,8 +16,8 @@ pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str
 /// Headers of everything that must not be kept by a cache.
 pub(super) fn no_store(content_type: &'static str) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    set(&mut headers, header::CONTENT_TYPE, content_type);
-    set(&mut headers, header::CACHE_CONTROL, "no-store");
+    set(&mut headers, CONTENT_TYPE, content_type);
+    set(&mut headers, CACHE_CONTROL, "no-store");
     headers
 }
 
@@ -23,4 +26,17 @@ pub(super) fn unbuffered(content_type: &'static str) -> HeaderMap {
     let mut headers = no_store(content_type);
     set(&mut headers, ACCEL_BUFFERING, "no");
     headers
+}
+
+/// The text of a request's header, where it has that header.
+///
+/// # Errors
+/// A bad request, when the text has other than ASCII characters.
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>> {
+    let text = headers.get(name).map(HeaderValue::to_str);
+    text.transpose().map_err(|_| not_ascii(name))
+}
+
+fn not_ascii(name: &HeaderName) -> Error {
+    Error::bad_request(format!("the header {name} has other than ASCII characters"))
 }

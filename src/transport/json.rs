@@ -5,16 +5,20 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::bus::Batch;
+use crate::bus::{Batch, Bus};
 use crate::cursor::Gap;
 use crate::encodings::WireForm;
 use crate::event::{DataForm, Event};
+use crate::memory::MemoryKind;
 
 /// Bytes of an event object beside its texts and data, about.
 const OBJECT_OVERHEAD_BYTES: usize = 160;
@@ -59,6 +63,7 @@ fn push_headers(out: &mut Vec<u8>, headers: &[(String, String)]) {
     out.extend_from_slice(b",\"headers\":");
     for (index, (name, value)) in headers.iter().enumerate() {
         out.push(if index == 0 { b'{' } else { b',' });
+        // A name is the publisher's own, so it may need escapes.
         push_text(out, name);
         out.push(b':');
         push_text(out, value);
@@ -70,6 +75,7 @@ fn push_headers(out: &mut Vec<u8>, headers: &[(String, String)]) {
 pub(super) fn push_data(out: &mut Vec<u8>, event: &Event) {
     let data = &event.sent.data;
     match event.sent.content_type.form() {
+        // Byte for byte: parsing would change numbers.
         DataForm::Json => {
             push_name(out, "data");
             out.extend_from_slice(data);
@@ -121,6 +127,18 @@ pub(super) fn rfc3339(time_ms: i64) -> String {
     Timestamp::from_millisecond(time_ms).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
 }
 
+/// An answer's JSON.
+pub(super) fn to_json(answer: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(answer).expect("texts and numbers are JSON")
+}
+
+/// An answer that may be long, paid from the memory budget until the connection has taken it.
+pub(super) fn paid_json(bus: &Bus, answer: &impl Serialize) -> Response {
+    let paid = bus.memory().own(MemoryKind::Answer, to_json(answer));
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    (content_type, Body::from(paid)).into_response()
+}
+
 /// A long-poll's answer, without its events.
 #[derive(Serialize)]
 pub(super) struct PollHead<'a> {
@@ -136,12 +154,8 @@ pub(super) struct PollHead<'a> {
 
 /// A long-poll's answer: the shared encodings of its events, with what stands around them.
 pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<Bytes> {
-    // Without its closing brace: the events come last.
-    let mut begin = serde_json::to_vec(head).expect("texts and numbers are JSON");
-    begin.pop();
-    begin.extend_from_slice(b",\"events\":[");
-
-    let mut pieces = vec![begin.into()];
+    // The events' bytes are shared, not copied.
+    let mut pieces = vec![poll_begin(head)];
     for (index, batch) in batches.iter().enumerate() {
         if index > 0 {
             pieces.push(Bytes::from_static(b","));
@@ -152,12 +166,21 @@ pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<By
     pieces
 }
 
+fn poll_begin(head: &PollHead<'_>) -> Bytes {
+    let mut begin = to_json(head);
+    // The events come last, in place of the closing brace.
+    begin.pop();
+    begin.extend_from_slice(b",\"events\":[");
+    begin.into()
+}
+
 /// The JSON objects of all events with commas between them, made once for all who read them
 /// together.
 fn batch_json(batch: &Batch) -> &Bytes {
     if let [event] = &**batch {
         return event_json(event);
     }
+    // What each event is in JSON has been made, or is made now for other transports, too.
     let joined = || {
         let objects = batch.iter().map(|event| &**event_json(event));
         objects.collect::<Vec<_>>().join(&b',')

@@ -6,6 +6,8 @@
 
 mod flat_json;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -16,13 +18,14 @@ use super::access::RequestCaller;
 use super::headers::{no_store, set};
 use super::long_poll::{wait_for_events, wait_of};
 use super::params::Params;
-use super::peer::Waiter;
+use super::peer::PeerWatch;
 use super::request::parse_after;
 use super::state::AppState;
 use crate::bus::{OnGap, SubscribeRequest, Subscription};
 use crate::config::LegacyConfig;
 use crate::cursor::{Gap, Start};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
 use crate::memory::{MemoryBudget, MemoryKind};
 
 pub(crate) use flat_json::flat_json;
@@ -39,7 +42,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 pub(super) async fn backend(
     State(state): State<AppState>,
     method: Method,
-    waiter: Waiter,
+    peer: PeerWatch,
     caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
@@ -48,30 +51,38 @@ pub(super) async fn backend(
     drop(query); // not kept while the request waits
     let (start, callback) = parse(params, &state.config.legacy)?;
     let request = subscribe_request(&state.config.legacy, start);
+
+    // The whole answer stays within the wait, also where a gap comes first.
     let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
 
-    let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
+    let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &peer).await?;
     let gap = polled.gap.take();
     if gap.is_some() && polled.first_event().is_none() {
         // The web page could show nothing of a gap alone, so the wait goes on.
-        polled = wait_for_events(&mut subscription, until - Instant::now(), &waiter).await?;
+        polled = wait_for_events(&mut subscription, until - Instant::now(), &peer).await?;
     }
 
-    let mut answer = match polled.first_event() {
-        Some(event) => respond(flat_json(event), callback.as_deref(), state.bus.memory()),
-        None => respond_empty(&state.config.legacy, callback.is_some()),
-    };
+    let mut answer = answer(&state, polled.first_event(), callback.as_deref());
     report_gap(answer.headers_mut(), gap.as_ref());
     Ok(answer)
+}
+
+fn answer(state: &AppState, event: Option<&Arc<Event>>, callback: Option<&str>) -> Response {
+    match event {
+        Some(event) => respond(flat_json(event), callback, state.bus.memory()),
+        None => respond_empty(&state.config.legacy, callback.is_some()),
+    }
 }
 
 /// The start and the callback. Unknown parameters are passed over here: web pages of this era add
 /// their own.
 fn parse(mut params: Params, config: &LegacyConfig) -> Result<(Start, Option<String>)> {
+    // Without a vid a page asks for what it has missed, as far as that is retained.
     let start = match params.take("maxvid")? {
         Some(text) => parse_maxvid(&text)?,
         None => Start::Earliest,
     };
+    // With a callback the answer is a script, which a page of any site may load.
     let callback = params.take("callback")?;
     let callback = callback.map(|name| check_callback(name, config.jsonp));
     Ok((start, callback.transpose()?))
@@ -79,7 +90,7 @@ fn parse(mut params: Params, config: &LegacyConfig) -> Result<(Start, Option<Str
 
 fn parse_maxvid(text: &str) -> Result<Start> {
     match parse_after(text).map_err(|error| error.at("maxvid"))? {
-        Start::Latest => Err(Error::bad_request("maxvid is not a vid")),
+        Start::Latest => Err(Error::bad_request(NO_VID)),
         start => Ok(start),
     }
 }
@@ -94,13 +105,14 @@ fn subscribe_request(config: &LegacyConfig, start: Start) -> SubscribeRequest {
 }
 
 pub(crate) fn check_callback(name: String, is_allowed: bool) -> Result<String> {
+    // Whoever may call a function of the page with an event may read it from any site.
     if !is_allowed {
         return Err(Error::new(ErrorKind::Forbidden, NO_JSONP));
     }
-    if !is_function_name(&name) {
-        return Err(Error::bad_request(NO_FUNCTION));
+    if is_function_name(&name) {
+        return Ok(name);
     }
-    Ok(name)
+    Err(Error::bad_request(NO_FUNCTION))
 }
 
 fn is_function_name(text: &str) -> bool {
@@ -109,6 +121,7 @@ fn is_function_name(text: &str) -> bool {
         && text.bytes().all(is_name_byte)
 }
 
+const NO_VID: &str = "maxvid is not a vid";
 const NO_JSONP: &str =
     "callback= is not allowed here; legacy.jsonp = true in the configuration allows it";
 const NO_FUNCTION: &str = "callback is not the name of a JavaScript function";
@@ -133,9 +146,10 @@ fn script(callback: &str, json: &[u8]) -> Vec<u8> {
 
 /// No event, no body: a web page's script element is loaded and calls nothing.
 fn respond_empty(config: &LegacyConfig, is_script: bool) -> Response {
-    let status = StatusCode::from_u16(config.empty_status).expect("the configuration was checked");
-    let content_type = if is_script { SCRIPT } else { JSON };
-    (status, headers(content_type), Body::empty()).into_response()
+    let status = StatusCode::from_u16(config.empty_status);
+    let status = status.expect("the configuration was checked");
+    let headers = headers(if is_script { SCRIPT } else { JSON });
+    (status, headers, Body::empty()).into_response()
 }
 
 fn headers(content_type: &'static str) -> HeaderMap {
@@ -146,6 +160,7 @@ fn headers(content_type: &'static str) -> HeaderMap {
 }
 
 fn report_gap(headers: &mut HeaderMap, gap: Option<&Gap>) {
+    // A cursor is ASCII, so a gap always fits into a header.
     let json = gap.and_then(|gap| serde_json::to_vec(gap).ok());
     let value = json.and_then(|json| HeaderValue::try_from(json).ok());
     headers.extend(value.map(|value| (GAP_HEADER, value)));
@@ -153,7 +168,6 @@ fn report_gap(headers: &mut HeaderMap, gap: Option<&Gap>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
@@ -210,11 +224,11 @@ mod tests {
         };
         let begun = Instant::now();
         let query = RawQuery(Some("maxvid=9".to_owned()));
-        let waiter = Waiter::of(&axum::http::Extensions::new());
+        let peer = PeerWatch::of(&axum::http::Extensions::new());
         let answer = backend(
             State(state),
             Method::GET,
-            waiter,
+            peer,
             RequestCaller::anonymous(),
             query,
         )

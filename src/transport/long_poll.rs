@@ -16,7 +16,7 @@ use super::access::RequestCaller;
 use super::headers::no_store;
 use super::json::{PollHead, poll_answer};
 use super::params::Params;
-use super::peer::Waiter;
+use super::peer::PeerWatch;
 use super::pieces;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
@@ -24,7 +24,7 @@ use crate::bus::{Batch, Step, SubscribeRequest, Subscription};
 use crate::cursor::{Gap, Vid};
 use crate::error::Result;
 use crate::event::Event;
-use crate::limits;
+use crate::limits::{DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES};
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 
 /// What a poll came back with.
@@ -43,7 +43,7 @@ pub(super) struct Polled {
 pub(super) async fn poll(
     State(state): State<AppState>,
     method: Method,
-    waiter: Waiter,
+    peer: PeerWatch,
     caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
@@ -51,7 +51,9 @@ pub(super) async fn poll(
     drop(query); // not kept while the poll waits
     let (request, wait) = parse(&method, params)?;
     let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
-    let polled = wait_for_events(&mut subscription, wait, &waiter).await?;
+    let polled = wait_for_events(&mut subscription, wait, &peer).await?;
+
+    // The events' JSON is shared by all whose answers have it.
     let pieces = answer(&state, &mut subscription, &polled);
     let body = pieces::body(state.bus.memory(), pieces);
     Ok((headers(), body).into_response())
@@ -60,7 +62,7 @@ pub(super) async fn poll(
 fn parse(method: &Method, mut params: Params) -> Result<(SubscribeRequest, Duration)> {
     let HttpSubscribe { subscribe, wait } = HttpSubscribe::take(&mut params, None)?;
     params.finish(SUBSCRIBE_PARAMS)?;
-    let wait = wait_of(method, wait.unwrap_or(limits::DEFAULT_WAIT));
+    let wait = wait_of(method, wait.unwrap_or(DEFAULT_WAIT));
     Ok((subscribe, wait))
 }
 
@@ -81,8 +83,10 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
     // Asked before the position is: it moves the position to the end.
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let bounds = state.bus.bounds();
-    let vid = polled.cut_at.unwrap_or(subscription.position());
+    let vid = polled.end(subscription);
     let log = subscription.log();
+
+    // What a client needs to go on, whether there are events or not.
     let head = PollHead {
         epoch: log.epoch().as_str(),
         first: bounds.first,
@@ -95,17 +99,17 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
     poll_answer(&head, &polled.batches)
 }
 
-/// Reads until there are events, or the wait is over, or the peer has left. Events that the bus
-/// has already are taken together, up to a page; only later ones are waited for. A gap is not waited
+/// Reads until there are events, or the wait is over, or the peer has left. Events that the bus has
+/// already are taken together, up to a page; only later ones are waited for. A gap is not waited
 /// behind: it is reported at once.
 pub(super) async fn wait_for_events(
     subscription: &mut Subscription,
     wait: Duration,
-    waiter: &Waiter,
+    peer: &PeerWatch,
 ) -> Result<Polled> {
     let until = Instant::now() + wait;
     let mut polled = Polled::default();
-    while let Some(step) = waiter.next_until(subscription, until).await? {
+    while let Some(step) = peer.next_until(subscription, until).await? {
         if polled.take(step, subscription).is_break() {
             break;
         }
@@ -119,6 +123,7 @@ impl Polled {
         match step {
             Step::Events(batch, position) => {
                 self.push(batch, position, subscription.memory());
+                // At the live end nothing more is ready; elsewhere more is read up to a page.
                 break_if(self.is_enough(subscription))
             }
             // The answer would report it before its events, and it lies behind them: the next poll
@@ -131,6 +136,7 @@ impl Polled {
                 self.add_gap(gap);
                 ControlFlow::Continue(())
             }
+            // Nothing more is ready: an answer goes out with what it has.
             Step::CaughtUp(_) | Step::Progress(_) => break_if(!self.is_empty()),
             Step::Closing(_) => ControlFlow::Break(()),
             Step::Hello { .. } => ControlFlow::Continue(()),
@@ -146,6 +152,7 @@ impl Polled {
     }
 
     fn push(&mut self, batch: Arc<Batch>, position: Vid, memory: &MemoryBudget) {
+        // Paid while more is read: a slow disk must not pile up events of many polls.
         let bytes = batch.iter().map(|event| event.size_bytes()).sum();
         let paid = self
             .paid
@@ -154,6 +161,11 @@ impl Polled {
         self.position = Some(position);
         self.bytes += bytes;
         self.batches.push(batch);
+    }
+
+    /// Where the next poll goes on.
+    fn end(&self, subscription: &Subscription) -> Vid {
+        self.cut_at.unwrap_or(subscription.position())
     }
 
     pub(super) fn first_event(&self) -> Option<&Arc<Event>> {
@@ -177,9 +189,9 @@ impl Polled {
     /// A snapshot comes whole, as far as it can: a cursor inside it would skip the rest of it.
     fn is_full(&self, in_snapshot: bool) -> bool {
         if in_snapshot {
-            return self.bytes >= limits::SNAPSHOT_ANSWER_BYTES;
+            return self.bytes >= SNAPSHOT_ANSWER_BYTES;
         }
-        self.event_count() >= limits::PAGE_EVENTS || self.bytes >= limits::PAGE_BYTES
+        self.bytes >= PAGE_BYTES || self.event_count() >= PAGE_EVENTS
     }
 }
 
@@ -248,7 +260,7 @@ mod tests {
             .expect("a subscription");
         bus.trim(keep(3)).await.expect("trimmed");
 
-        let polled = wait_for_events(&mut subscription, Duration::ZERO, &Waiter::that_stays())
+        let polled = wait_for_events(&mut subscription, Duration::ZERO, &PeerWatch::that_stays())
             .await
             .expect("no error");
         let gap = polled.gap.as_ref().expect("a gap");

@@ -16,6 +16,7 @@ pub(super) struct Lines {
 
 impl MessageEnds for Lines {
     fn advance(&mut self, piece: &[u8]) -> usize {
+        // Behind the last line end is the beginning of the next line.
         self.unfinished_bytes = match memchr::memrchr(b'\n', piece) {
             Some(end) => piece.len() - end - 1,
             None => self.unfinished_bytes + piece.len(),
@@ -41,6 +42,7 @@ impl GrpcMessages {
         if self.arrived_bytes < PREFIX_BYTES {
             return PREFIX_BYTES;
         }
+        // The first byte says whether the message is compressed, which changes nothing here.
         let [_, length @ ..] = self.prefix;
         PREFIX_BYTES + u32::from_be_bytes(length) as usize
     }

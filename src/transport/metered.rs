@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::message_ends::MessageEnds;
 pub(super) use super::message_ends::{GrpcMessages, Lines};
+use super::receive::too_slow;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
@@ -78,10 +79,11 @@ impl<E: MessageEnds> Metered<E> {
         let Some(begun) = self.begun else {
             return Poll::Pending;
         };
+        // A timer is made only for a message that does not arrive at once.
         let sleep = || Box::pin(sleep_until(begun + limits::BODY_TIMEOUT));
         let deadline = self.deadline.get_or_insert_with(sleep);
         ready!(deadline.as_mut().poll(context));
-        Poll::Ready(too_slow())
+        Poll::Ready(too_slow("a message"))
     }
 }
 
@@ -93,12 +95,15 @@ impl<E: MessageEnds + Unpin> HttpBody for Metered<E> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>>>> {
+        // While the body has nothing, the time of a message that has begun runs.
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
             return self.poll_late(context).map(|late| Some(Err(late)));
         };
+        // What was paid is given back when the request is dropped, not at its end.
         let Some(frame) = frame else {
             return Poll::Ready(None);
         };
+        // Trailers are passed on as they are.
         let frame = frame.map_err(|error| broken_off(&error))?;
         if let Some(piece) = frame.data_ref() {
             self.take(piece)?;
@@ -113,13 +118,6 @@ impl<E: MessageEnds + Unpin> HttpBody for Metered<E> {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-fn too_slow() -> Error {
-    let seconds = limits::BODY_TIMEOUT.as_secs();
-    Error::bad_request(format!(
-        "a message was not complete after {seconds} s; send it faster or in parts"
-    ))
 }
 
 fn broken_off(error: &axum::Error) -> Error {

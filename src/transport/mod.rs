@@ -9,7 +9,7 @@ mod access;
 mod closing;
 mod content_encoding;
 mod counted;
-mod event_input;
+pub(crate) mod event_input;
 pub(crate) mod grpc;
 mod headers;
 mod json;

@@ -9,6 +9,7 @@
 //!   read.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::io;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use tokio_util::io::StreamReader;
 
 use super::event_input::parse_event;
 use super::headers::unbuffered;
+use super::json::to_json;
 use super::metered::{Lines, Metered};
 use super::problem::Problem;
 use super::receipts::PublishedEvent;
@@ -38,22 +40,25 @@ struct RefusedLine<'e> {
 }
 
 pub(crate) fn publish(bus: Bus, caller: &Caller, body: Body) -> Response {
-    let closing = bus.clone();
-    let metered = Body::new(Metered::<Lines>::stream(bus.memory(), body));
-    // When the gateway closes, no more lines are read; those that were are still answered.
-    let closed = Box::pin(async move { closing.closed().await });
-    let lines = lines(metered).take_until(closed);
+    let metered = Metered::<Lines>::stream(bus.memory(), body);
+    let lines = until_closed(bus.clone(), lines(Body::new(metered)));
     let answers = answers(bus, caller, lines).map(Ok::<_, Infallible>);
     // A sender waits for answers before it sends on, so a proxy must not gather them.
     let headers = unbuffered("application/x-ndjson");
     (headers, Body::from_stream(answers)).into_response()
 }
 
+/// When the gateway closes, no more lines are read; those that were are still answered.
+fn until_closed<T>(bus: Bus, lines: impl Stream<Item = T>) -> impl Stream<Item = T> {
+    lines.take_until(Box::pin(async move { bus.closed().await }))
+}
+
 /// The body's lines. Ends at the first error: what follows cannot be divided into lines.
 fn lines(body: Body) -> impl Stream<Item = Result<String>> {
-    let reader = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
+    let pieces = body.into_data_stream().map_err(io::Error::other);
+    // A line is bounded, and so is the time between two of them.
     let codec = LinesCodec::new_with_max_length(limits::MAX_LINE_BYTES);
-    let lines = FramedRead::new(reader, codec);
+    let lines = FramedRead::new(StreamReader::new(pieces), codec);
     let timed = tokio_stream::StreamExt::timeout(lines, limits::NDJSON_IDLE);
     timed.map(|line| line.map_or_else(|_| Err(idle()), readable))
 }
@@ -77,11 +82,16 @@ fn idle() -> Error {
 
 /// The body's own error, as of memory or of time, or what happened to the connection.
 fn broken_off(error: &io::Error) -> Error {
+    // The body's errors come wrapped twice, by axum and by the reader of lines.
     let own = error.get_ref().and_then(|error| error.source());
     match own.and_then(|error| error.downcast_ref::<Error>()) {
         Some(own) => own.clone(),
-        None => Error::bad_request(format!("the stream broke off or is not UTF-8: {error}")),
+        None => unreadable(error),
     }
+}
+
+fn unreadable(error: &io::Error) -> Error {
+    Error::bad_request(format!("the stream broke off or is not UTF-8: {error}"))
 }
 
 /// One answer a line, in order, while up to a pipeline of events are being made durable.
@@ -111,13 +121,13 @@ fn answers<L: Stream<Item = Result<String>>>(
 fn numbered(
     lines: impl Stream<Item = Result<String>>,
 ) -> impl Stream<Item = (Result<String>, u64)> {
-    let numbered = lines.zip(futures_util::stream::iter(1u64..));
-    let until_broken = numbered.scan(false, |is_broken, (line, number)| {
-        let was_broken = *is_broken;
-        *is_broken |= line.is_err();
-        std::future::ready((!was_broken).then_some((line, number)))
+    let until_broken = lines.scan(false, |is_broken, line| {
+        let is_behind_error = std::mem::replace(is_broken, line.is_err());
+        ready((!is_behind_error).then_some(line))
     });
-    until_broken.filter(|(line, _)| std::future::ready(!is_empty(line)))
+    // Empty lines are counted, so that a number is that of an editor.
+    let numbered = until_broken.zip(futures_util::stream::iter(1u64..));
+    numbered.filter(|(line, _)| ready(!is_empty(line)))
 }
 
 fn is_empty(line: &Result<String>) -> bool {
@@ -130,10 +140,12 @@ async fn enqueue(
     max_event_bytes: usize,
 ) -> Result<Publishing> {
     let event = parse_event(line?.as_bytes(), max_event_bytes)?;
+    // Waits while the queue has no space, and so does the sender.
     stream.enqueue_with_backpressure(vec![event]).await
 }
 
 async fn answer(bus: &Bus, publishing: Result<Publishing>, line: u64) -> Bytes {
+    // An error of reading the line, of the queue or of the log: each has the line's number.
     let receipts = match publishing {
         Ok(publishing) => publishing.done().await,
         Err(error) => Err(error),
@@ -150,7 +162,7 @@ fn refused_line(line: u64, error: &Error) -> Bytes {
 }
 
 fn json_line(answer: &impl Serialize) -> Bytes {
-    let mut json = serde_json::to_vec(answer).expect("texts and numbers are JSON");
+    let mut json = to_json(answer);
     json.push(b'\n');
     json.into()
 }

@@ -40,10 +40,24 @@ impl Params {
     /// The value of a parameter that may be given once; an empty one counts as none.
     pub(super) fn take(&mut self, name: &str) -> Result<Option<String>> {
         let mut values = self.take_all(name);
-        if values.len() > 1 {
-            return Err(repeated(name, values.len()));
+        match values.len() {
+            0 | 1 => Ok(values.pop().filter(|value| !value.is_empty())),
+            times => Err(repeated(name, times)),
         }
-        Ok(values.pop().filter(|value| !value.is_empty()))
+    }
+
+    /// A parameter's value, as it is meant.
+    pub(super) fn take_parsed<T, E: AsRef<str>>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        expected: impl FnOnce() -> E,
+    ) -> Result<Option<T>> {
+        let Some(text) = self.take(name)? else {
+            return Ok(None);
+        };
+        let value = parse(&text).map(Some);
+        value.ok_or_else(|| bad_value(name, &text, expected().as_ref()))
     }
 
     /// The value that several names stand for; they may be given together if they agree.
@@ -51,6 +65,7 @@ impl Params {
         let mut found: Option<(&str, String)> = None;
         for name in names {
             match (&found, self.take(name)?) {
+                // To prefer one of them would hide a mistake of the client's.
                 (Some(first), Some(other)) if first.1 != other => {
                     return Err(contradiction((first.0, &first.1), (name, &other)));
                 }
@@ -64,9 +79,8 @@ impl Params {
     /// Refuses parameters that were not taken. `_` may be given: old pages add it to get around
     /// caches.
     pub(crate) fn finish(self, known: &str) -> Result<()> {
-        let unknown = self.0.into_iter().find(|(name, _)| name != "_");
-        match unknown {
-            Some((name, _)) => Err(unknown_parameter(&name, known)),
+        match self.0.iter().find(|(name, _)| name != "_") {
+            Some((name, _)) => Err(unknown_parameter(name, known)),
             None => Ok(()),
         }
     }
@@ -80,6 +94,7 @@ fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Percent-decodes a part of an address.
 pub(super) fn decode(text: &str) -> Result<String> {
+    // Lossy decoding would publish to another topic than was meant.
     let decoded = percent_decode_str(text).decode_utf8();
     let decoded = decoded.map_err(|_| not_utf8())?;
     Ok(decoded.into())
@@ -103,9 +118,12 @@ fn repeated(name: &str, times: usize) -> Error {
 }
 
 fn contradiction(first: (&str, &str), second: (&str, &str)) -> Error {
-    let text = |(name, value): (&str, &str)| format!("{name}={:?}", shorten(value));
-    let (first, second) = (text(first), text(second));
+    let (first, second) = (shown(first), shown(second));
     Error::bad_request(format!("{first} and {second} differ; give one of them"))
+}
+
+fn shown((name, value): (&str, &str)) -> String {
+    format!("{name}={:?}", shorten(value))
 }
 
 fn unknown_parameter(name: &str, known: &str) -> Error {

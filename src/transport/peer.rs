@@ -54,28 +54,28 @@ impl Peer {
 /// The peer of a request, for what waits for events. A stream of HTTP/2 has none: it is reset when
 /// its reader leaves.
 #[derive(Clone)]
-pub(super) struct Waiter(Option<Peer>);
+pub(super) struct PeerWatch(Option<Peer>);
 
-impl<S: Sync> FromRequestParts<S> for Waiter {
+impl<S: Sync> FromRequestParts<S> for PeerWatch {
     type Rejection = Infallible;
 
     async fn from_request_parts(
         parts: &mut Parts,
         _: &S,
     ) -> std::result::Result<Self, Self::Rejection> {
-        Ok(Waiter::of(&parts.extensions))
+        Ok(PeerWatch::of(&parts.extensions))
     }
 }
 
-impl Waiter {
+impl PeerWatch {
     pub(super) fn of(extensions: &axum::http::Extensions) -> Self {
-        Waiter(extensions.get().cloned())
+        PeerWatch(extensions.get().cloned())
     }
 
     /// One that is always there.
     #[cfg(test)]
     pub(super) fn that_stays() -> Self {
-        Waiter(None)
+        PeerWatch(None)
     }
 
     /// Polls for a subscription's next step; none when it waits at the live end and its peer has

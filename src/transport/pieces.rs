@@ -25,6 +25,7 @@ struct Pieces {
 
 /// A body of these pieces, in their order.
 pub(super) fn body(memory: &MemoryBudget, pieces: Vec<Bytes>) -> Body {
+    // One write of one piece costs less than several of small ones.
     let bytes: usize = pieces.iter().map(Bytes::len).sum();
     if bytes < limits::PAID_FROM_BYTES {
         return pieces.concat().into();
@@ -47,6 +48,7 @@ where
     B::Error: Into<BoxError>,
 {
     let memory = memory.clone();
+    // Trailers cost nothing worth counting.
     response.map(|body| {
         let pay = move |piece| memory.own(MemoryKind::Answer, piece);
         Body::new(body.map_frame(move |frame| frame.map_data(&pay)))

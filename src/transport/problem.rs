@@ -1,7 +1,7 @@
 //! How errors look to clients: problem+json (RFC 9457) over HTTP, a status with details over gRPC.
 //!
-//! Invariant: [`error_face`] is the only place that knows the statuses, codes and names of the kinds
-//! of error, and when a client should retry (contract §5).
+//! Invariant: [`error_face`] alone knows the statuses, codes and names of the kinds of error, and
+//! when a client should retry (contract §5).
 
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::content_encoding;
 use super::grpc::client_proto;
 use super::headers::{no_store, set};
+use super::json::to_json;
 use crate::cursor::Gap;
 use crate::error::{Error, ErrorKind};
 
@@ -118,16 +119,12 @@ impl<'e> Problem<'e> {
             gap: error.gap_details(),
         }
     }
-
-    fn json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("texts and numbers are JSON")
-    }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let face = error_face(self.kind());
-        let mut response = Response::new(Body::from(Problem::of(&self).json()));
+        let mut response = Response::new(Body::from(to_json(&Problem::of(&self))));
         *response.status_mut() = face.status();
         *response.headers_mut() = headers(self.kind(), face.retry_after_s);
         response
@@ -161,15 +158,18 @@ pub(super) fn refusal(request: &HeaderMap, error: Error) -> Response {
 
 fn grpc_content_type(request: &HeaderMap) -> Option<&HeaderValue> {
     let content_type = request.get(header::CONTENT_TYPE)?;
-    let is_grpc = content_type.as_bytes().starts_with(b"application/grpc");
-    is_grpc.then_some(content_type)
+    let text = content_type.as_bytes();
+    text.starts_with(b"application/grpc")
+        .then_some(content_type)
 }
 
 /// A whole HTTP/1.1 answer, for a connection that no router will see.
 pub(crate) fn bare_refusal(error: &Error) -> Vec<u8> {
     let face = error_face(error.kind());
     let (status, retry_after_s) = (face.status(), face.retry_after_s.unwrap_or(1));
-    let body = Problem::of(error).json();
+
+    // The connection is closed behind it: there is no place for another one.
+    let body = to_json(&Problem::of(error));
     let length = body.len();
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\n\
@@ -182,6 +182,7 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let code = error_face(error.kind()).grpc_code;
         let message = error.to_string();
+        // A gap has a message of its own, which says where to go on.
         if let Some(gap) = error.gap_details() {
             return status_with_gap(code, &message, gap);
         }
@@ -194,13 +195,20 @@ impl From<Error> for Status {
 
 /// What the standard messages of `google.rpc` can add to a status.
 fn details(kind: ErrorKind, message: &str) -> Option<ErrorDetails> {
-    if kind == ErrorKind::BadRequest {
-        let violation = FieldViolation::new("", message);
-        return Some(ErrorDetails::with_bad_request([violation]));
+    match kind {
+        ErrorKind::BadRequest => Some(bad_request(message)),
+        kind => error_face(kind).retry_after_s.map(retry_info),
     }
-    let seconds = error_face(kind).retry_after_s?;
-    let delay = Duration::from_secs(seconds.into());
-    Some(ErrorDetails::with_retry_info(Some(delay)))
+}
+
+fn bad_request(message: &str) -> ErrorDetails {
+    let violation = FieldViolation::new("", message);
+    ErrorDetails::with_bad_request([violation])
+}
+
+fn retry_info(after_s: u32) -> ErrorDetails {
+    let delay = Duration::from_secs(after_s.into());
+    ErrorDetails::with_retry_info(Some(delay))
 }
 
 /// A status whose details hold the same `Gap` message as a stream that goes on behind a gap.
@@ -213,10 +221,12 @@ fn status_with_gap(code: Code, message: &str, gap: &Gap) -> Status {
     Status::with_details(code, message, status.encode_to_vec().into())
 }
 
+const GAP_TYPE: &str = "type.googleapis.com/vidette.v1.Gap";
+
 fn any_gap(gap: &Gap) -> prost_types::Any {
     let gap = client_proto::Gap::from(gap.clone());
     prost_types::Any {
-        type_url: "type.googleapis.com/vidette.v1.Gap".into(),
+        type_url: GAP_TYPE.into(),
         value: gap.encode_to_vec(),
     }
 }

@@ -12,13 +12,14 @@ use axum::response::Response;
 use super::access::RequestCaller;
 use super::content_encoding::decoded;
 use super::event_input::{parse_batch, parse_event};
+use super::headers::text;
 use super::params::{Params, decode};
 use super::receive::read_body;
 use super::state::AppState;
 use super::{ndjson, receipts};
 use crate::bus::Bus;
 use crate::caller::Caller;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{EventParts, NewEvent};
 use crate::limits;
 use crate::memory::MemoryKind;
@@ -27,6 +28,8 @@ use crate::memory::MemoryKind;
 pub(super) const EVENTS: &str = "/v1/events";
 /// What a topic's address begins with.
 pub(super) const TOPICS: &str = "/v1/topics/";
+
+const NO_PARAMETERS: &str = "none: an event's type and id are fields of its object";
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const NDJSON_TYPES: [&str; 3] = [
@@ -42,8 +45,9 @@ pub(super) async fn events(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
-    let params = Params::of(&state, query.as_deref())?;
-    params.finish("none: an event's type and id are fields of its object")?;
+    // What refuses the request by its head comes before its body is read.
+    Params::of(&state, query.as_deref())?.finish(NO_PARAMETERS)?;
+    // A stream of lines is read and answered while it comes.
     let body = decoded(&headers, body)?;
     if is_ndjson(&headers) {
         return Ok(ndjson::publish(state.bus, &caller, body));
@@ -56,7 +60,8 @@ pub(super) async fn events(
         return publish_batch(&state.bus, &caller, body, max_event_bytes).await;
     }
     let event = parse_event(&body, max_event_bytes)?;
-    drop(body); // not kept while the event waits for its commit
+    // Not kept while the event waits for its commit.
+    drop(body);
     let receipts = state.bus.publish(&caller, vec![event]).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
@@ -87,7 +92,8 @@ pub(crate) async fn publish_batch(
     let copied_bytes = body.as_ref().len();
     let decoded = bus.memory().reserve(MemoryKind::Decoded, copied_bytes)?;
     let batch = parse_batch(body.as_ref(), max_event_bytes)?;
-    drop(body); // not kept while the batch waits for its commit
+    // Not kept while the batch waits for its commit.
+    drop(body);
     let publishing = bus.enqueue(caller, batch)?;
     drop(decoded);
     Ok(receipts::batch(bus, &publishing.done().await?))
@@ -101,9 +107,7 @@ pub(super) async fn topic(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
-    let mut params = Params::of(&state, query.as_deref())?;
-    let (kind, id) = (params.take("type")?, params.take("id")?);
-    params.finish("type, id")?;
+    let (kind, id) = take_type_and_id(Params::of(&state, query.as_deref())?)?;
     let topic = decode(uri.path().strip_prefix(TOPICS).unwrap_or_default())?;
 
     // The body is the data, whatever it is.
@@ -120,21 +124,21 @@ pub(super) async fn topic(
         data: Bytes::copy_from_slice(&data),
     };
     let event = NewEvent::check(parts, max_event_bytes)?;
+    // Not kept while the event waits for its commit.
     drop(data);
     let receipts = state.bus.publish(&caller, vec![event]).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
 
-/// The content type, where it says something.
-fn given_content_type(headers: &HeaderMap) -> Result<Option<&str>> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else {
-        return Ok(None);
-    };
-    let text = value.to_str().map_err(|_| not_ascii())?;
-    // `curl -d` calls everything a form.
-    Ok(Some(text).filter(|text| !text.starts_with(FORM)))
+fn take_type_and_id(mut params: Params) -> Result<(Option<String>, Option<String>)> {
+    let taken = (params.take("type")?, params.take("id")?);
+    params.finish("type, id")?;
+    Ok(taken)
 }
 
-fn not_ascii() -> Error {
-    Error::bad_request("the Content-Type has other than ASCII characters")
+/// The content type, where it says something.
+fn given_content_type(headers: &HeaderMap) -> Result<Option<&str>> {
+    let content_type = text(headers, &header::CONTENT_TYPE)?;
+    // `curl -d` calls everything a form.
+    Ok(content_type.filter(|text| !text.starts_with(FORM)))
 }

@@ -1,14 +1,12 @@
 //! What a publisher over HTTP is answered: where its events stand on the bus (contract §5).
 
 use axum::Json;
-use axum::body::Body;
-use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::json::paid_json;
 use crate::bus::Bus;
 use crate::engine::Receipt;
-use crate::memory::MemoryKind;
 
 /// Where one published event stands.
 #[derive(Serialize)]
@@ -44,12 +42,7 @@ pub(super) fn one(bus: &Bus, receipts: &[Receipt]) -> Response {
 
 /// The answer to a batch.
 pub(super) fn batch(bus: &Bus, receipts: &[Receipt]) -> Response {
-    let answer = PublishedBatch::of(bus, receipts);
-    let json = serde_json::to_vec(&answer).expect("texts and numbers are JSON");
-    // It may be long, so it is paid from the memory budget until the connection has taken it.
-    let paid = bus.memory().own(MemoryKind::Answer, json);
-    let content_type = [(header::CONTENT_TYPE, "application/json")];
-    (content_type, Body::from(paid)).into_response()
+    paid_json(bus, &PublishedBatch::of(bus, receipts))
 }
 
 impl PublishedBatch {

@@ -7,7 +7,7 @@
 
 use std::ops::Deref;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
@@ -36,6 +36,12 @@ impl AsRef<[u8]> for WholeBody {
     }
 }
 
+impl WholeBody {
+    fn free(bytes: Bytes) -> Self {
+        WholeBody { bytes, _held: None }
+    }
+}
+
 /// Reads a whole body, within its bounds of length and time and the memory budget.
 ///
 /// # Errors
@@ -46,33 +52,24 @@ pub(super) async fn read_body(
     max_bytes: usize,
 ) -> Result<WholeBody> {
     let read = timeout(limits::BODY_TIMEOUT, read(memory, body, max_bytes)).await;
-    read.unwrap_or_else(|_| Err(too_slow()))
+    read.unwrap_or_else(|_| Err(too_slow("the body")))
 }
 
 async fn read(memory: &MemoryBudget, mut body: Body, max_bytes: usize) -> Result<WholeBody> {
+    // Most bodies come whole with their head, and are used where they lie.
     let first = next_piece(&mut body).await?.unwrap_or_default();
     check_length(first.len(), max_bytes)?;
-    if axum::body::HttpBody::is_end_stream(&body) {
-        return Ok(WholeBody {
-            bytes: first,
-            _held: None,
-        });
+    if body.is_end_stream() {
+        return Ok(WholeBody::free(first));
     }
 
     // Copied together: pieces of a byte each would keep a buffer of the connection each.
-    let mut gathered = Gathered {
-        held: memory.reserve(MemoryKind::Body, first.len())?,
-        bytes: first.to_vec(),
-        max_bytes,
-    };
+    let mut gathered = GatheredBody::new(memory, &first, max_bytes)?;
     drop(first);
     while let Some(piece) = next_piece(&mut body).await? {
         gathered.push(&piece)?;
     }
-    Ok(WholeBody {
-        bytes: gathered.bytes.into(),
-        _held: Some(gathered.held),
-    })
+    Ok(gathered.into())
 }
 
 /// The next piece with data; none at the end.
@@ -88,14 +85,23 @@ async fn next_piece(body: &mut Body) -> Result<Option<Bytes>> {
 }
 
 /// What has come of a body of more than one piece.
-struct Gathered {
+struct GatheredBody {
     bytes: Vec<u8>,
     held: Reservation,
     max_bytes: usize,
 }
 
-impl Gathered {
+impl GatheredBody {
+    fn new(memory: &MemoryBudget, first: &[u8], max_bytes: usize) -> Result<Self> {
+        Ok(GatheredBody {
+            held: memory.reserve(MemoryKind::Body, first.len())?,
+            bytes: first.to_vec(),
+            max_bytes,
+        })
+    }
+
     fn push(&mut self, piece: &[u8]) -> Result<()> {
+        // Checked before it is paid: a body that is too large has its own error.
         check_length(self.bytes.len() + piece.len(), self.max_bytes)?;
         self.reserve(piece.len())?;
         self.bytes.extend_from_slice(piece);
@@ -109,10 +115,20 @@ impl Gathered {
         if needed <= capacity {
             return Ok(());
         }
+        // Never more than a whole body may have.
         let capacity = needed.max(capacity * 2).min(self.max_bytes);
         self.held.resize(capacity)?;
         self.bytes.reserve_exact(capacity - self.bytes.len());
         Ok(())
+    }
+}
+
+impl From<GatheredBody> for WholeBody {
+    fn from(gathered: GatheredBody) -> Self {
+        WholeBody {
+            bytes: gathered.bytes.into(),
+            _held: Some(gathered.held),
+        }
     }
 }
 
@@ -129,10 +145,11 @@ fn too_large(max_bytes: usize) -> Error {
     ))
 }
 
-fn too_slow() -> Error {
+/// What did not arrive in time.
+pub(super) fn too_slow(what: &str) -> Error {
     let seconds = limits::BODY_TIMEOUT.as_secs();
     Error::bad_request(format!(
-        "the body was not complete after {seconds} s; send it faster or in parts"
+        "{what} was not complete after {seconds} s; send it faster or in parts"
     ))
 }
 

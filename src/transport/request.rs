@@ -45,7 +45,7 @@ pub(super) fn parse_after(text: &str) -> Result<Start> {
     match text {
         "latest" => Ok(Start::Latest),
         "earliest" => Ok(Start::Earliest),
-        _ => text.parse::<Cursor>().map(start_after).map_err(Error::from),
+        cursor => Ok(start_after(cursor.parse()?)),
     }
 }
 
@@ -59,11 +59,13 @@ fn start_after(cursor: Cursor) -> Start {
 }
 
 fn parse_since(text: &str) -> Result<Start> {
+    // A time names its zone, so it is never taken for a duration.
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(Start::Since(ceiling_ms(time)));
     }
     let ago = humantime::parse_duration(text);
     let ago = ago.map_err(|_| bad_value("since", text, NO_TIME))?;
+    // A duration longer than time itself means all that is retained.
     let ago_ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
     Ok(Start::SinceAgo(ago_ms))
 }
@@ -72,9 +74,9 @@ const NO_TIME: &str = "neither an RFC 3339 time, as 2026-11-22T10:00:00Z, nor a 
 
 /// Events carry milliseconds: the first of them that is not before this time.
 fn ceiling_ms(time: Timestamp) -> i64 {
-    let floor_ms = time.as_millisecond();
-    let is_below = Timestamp::from_millisecond(floor_ms).is_ok_and(|floor| floor < time);
-    floor_ms + i64::from(is_below)
+    let ms = time.as_millisecond();
+    let floor = Timestamp::from_millisecond(ms);
+    ms + i64::from(floor.is_ok_and(|floor| floor < time))
 }
 
 /// What a subscriber asked for over HTTP.
@@ -109,6 +111,7 @@ impl HttpSubscribe {
 
 fn take_start(params: &mut Params) -> Result<Start> {
     let (after, since) = (params.take("after")?, params.take("since")?);
+    // None of them is only a missing start; two of them contradict each other.
     let texts = StartTexts {
         after: after.as_deref(),
         since: since.as_deref(),
@@ -118,58 +121,57 @@ fn take_start(params: &mut Params) -> Result<Start> {
 }
 
 fn take_bool(params: &mut Params, name: &str) -> Result<bool> {
-    match params.take(name)?.as_deref() {
-        None | Some("false" | "0") => Ok(false),
-        Some("true" | "1") => Ok(true),
-        Some(other) => Err(bad_value(name, other, "neither true nor false")),
+    let expected = || "neither true nor false";
+    let value = params.take_parsed(name, parse_bool, expected)?;
+    Ok(value.unwrap_or(false))
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
     }
 }
 
 fn take_on_gap(params: &mut Params) -> Result<OnGap> {
-    match params.take("on_gap")?.as_deref() {
-        None | Some("continue") => Ok(OnGap::Continue),
-        Some("fail") => Ok(OnGap::Fail),
-        Some(other) => Err(bad_value("on_gap", other, "neither continue nor fail")),
+    let expected = || "neither continue nor fail";
+    let on_gap = params.take_parsed("on_gap", parse_on_gap, expected)?;
+    Ok(on_gap.unwrap_or(OnGap::Continue))
+}
+
+fn parse_on_gap(text: &str) -> Option<OnGap> {
+    match text {
+        "continue" => Some(OnGap::Continue),
+        "fail" => Some(OnGap::Fail),
+        _ => None,
     }
 }
 
 fn take_limit(params: &mut Params) -> Result<Option<u32>> {
-    let Some(text) = params.take("limit")? else {
-        return Ok(None);
-    };
-    let limit = text.parse().ok().filter(is_limit);
-    limit.map(Some).ok_or_else(|| bad_limit(&text))
+    let expected = || format!("not a number from 1 to {}", limits::MAX_LIMIT);
+    params.take_parsed("limit", parse_limit, expected)
 }
 
-fn is_limit(limit: &u32) -> bool {
-    (1..=limits::MAX_LIMIT).contains(limit)
-}
-
-fn bad_limit(text: &str) -> Error {
-    let expected = format!("not a number from 1 to {}", limits::MAX_LIMIT);
-    bad_value("limit", text, &expected)
+fn parse_limit(text: &str) -> Option<u32> {
+    let limit = text.parse().ok()?;
+    (1..=limits::MAX_LIMIT).contains(&limit).then_some(limit)
 }
 
 fn take_wait(params: &mut Params) -> Result<Option<Duration>> {
-    let Some(text) = params.take("wait")? else {
-        return Ok(None);
-    };
-    let wait = parse_wait(&text).filter(|wait| *wait <= limits::MAX_WAIT);
-    wait.map(Some).ok_or_else(|| bad_wait(&text))
+    let most_s = limits::MAX_WAIT.as_secs();
+    let expected = || format!("not a number of seconds from 0 to {most_s}");
+    params.take_parsed("wait", parse_wait, expected)
 }
 
 /// A number of seconds, or a duration with its unit.
 fn parse_wait(text: &str) -> Option<Duration> {
-    match text.parse() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Err(_) => humantime::parse_duration(text).ok(),
-    }
-}
-
-fn bad_wait(text: &str) -> Error {
-    let most_s = limits::MAX_WAIT.as_secs();
-    let expected = format!("not a number of seconds from 0 to {most_s}");
-    bad_value("wait", text, &expected)
+    // A number cannot be a duration, which needs a unit.
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
+        Err(_) => humantime::parse_duration(text).ok()?,
+    };
+    (wait <= limits::MAX_WAIT).then_some(wait)
 }
 
 #[cfg(test)]

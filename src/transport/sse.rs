@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_stream::stream;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -20,14 +20,16 @@ use tokio_stream::Stream;
 
 use super::access::RequestCaller;
 use super::closing::opened_and_closed;
-use super::headers::{set, unbuffered};
+use super::headers::{set, text, unbuffered};
 use super::params::Params;
-use super::peer::Waiter;
+use super::peer::PeerWatch;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{OnGap, Step, SubscribeRequest, Subscription};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The parameters by which polyfills that cannot set the header say where they resume (contract
 /// §3).
@@ -40,11 +42,12 @@ const LAST_EVENT_ID_PARAMS: [&str; 4] = [
 
 pub(super) async fn sse(
     State(state): State<AppState>,
-    waiter: Waiter,
+    peer: PeerWatch,
     caller: RequestCaller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
+    // A mistake in the request is a status: coming back would not help.
     let params = Params::of(&state, query.as_deref())?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;
     // An EventSource gives up on a status, so what passes by itself is a stream that ends.
@@ -52,14 +55,14 @@ pub(super) async fn sse(
         Ok(subscription) => subscription,
         Err(error) => return opened_and_closed(error, sse_headers()),
     };
-    let blocks = blocks(subscription, waiter, rendering);
+    let blocks = blocks(subscription, peer, rendering);
     Ok((sse_headers(), Body::from_stream(blocks)).into_response())
 }
 
 fn parse(mut params: Params, header: Option<&str>) -> Result<(SubscribeRequest, Rendering)> {
     let format = take_format(&mut params)?;
-    // The header comes from the EventSource itself, and is newer than what its address says.
     let parameter = params.take_any(&LAST_EVENT_ID_PARAMS)?;
+    // The header comes from the EventSource itself, and is newer than what its address says.
     let last_event_id = header.or(parameter.as_deref());
     let asked = HttpSubscribe::take(&mut params, last_event_id)?;
     params.finish(&format!("{SUBSCRIBE_PARAMS}, format, lastEventId"))?;
@@ -73,23 +76,23 @@ fn parse(mut params: Params, header: Option<&str>) -> Result<(SubscribeRequest, 
 }
 
 fn take_format(params: &mut Params) -> Result<SseFormat> {
-    match params.take("format")?.as_deref() {
-        None | Some("object") => Ok(SseFormat::Object),
-        Some("raw") => Ok(SseFormat::Raw),
-        Some(_) => Err(Error::bad_request("format is neither object nor raw")),
+    let expected = || "neither object nor raw";
+    let format = params.take_parsed("format", parse_format, expected)?;
+    Ok(format.unwrap_or(SseFormat::Object))
+}
+
+fn parse_format(text: &str) -> Option<SseFormat> {
+    match text {
+        "object" => Some(SseFormat::Object),
+        "raw" => Some(SseFormat::Raw),
+        _ => None,
     }
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>> {
-    let Some(value) = headers.get("last-event-id") else {
-        return Ok(None);
-    };
-    let text = value.to_str().map_err(|_| not_ascii())?;
-    Ok(Some(text).filter(|text| !text.is_empty()))
-}
-
-fn not_ascii() -> Error {
-    Error::bad_request("Last-Event-ID is not a cursor: it has other than ASCII characters")
+    let id = text(headers, &LAST_EVENT_ID)?;
+    // Empty is what an EventSource has before its first event.
+    Ok(id.filter(|id| !id.is_empty()))
 }
 
 fn sse_headers() -> HeaderMap {
@@ -114,7 +117,7 @@ struct Rendering {
 
 fn blocks(
     mut subscription: Subscription,
-    waiter: Waiter,
+    peer: PeerWatch,
     rendering: Rendering,
 ) -> impl Stream<Item = io::Result<Bytes>> {
     stream! {
@@ -124,9 +127,9 @@ fn blocks(
                 // Boxed to keep the idle future of a stream without an end small: it has no timer.
                 Some(wait) => {
                     let until = quiet_since + wait;
-                    Box::pin(waiter.next_until(&mut subscription, until)).await
+                    Box::pin(peer.next_until(&mut subscription, until)).await
                 }
-                None => waiter.next(&mut subscription).await,
+                None => peer.next(&mut subscription).await,
             };
             let next = NextBlock::of(&subscription, step, rendering);
             // No step: the wait at the live end is over, or the peer has left.

@@ -1,6 +1,6 @@
 //! The bus as it stands: `/v1/bus`, `/v1/topics`, `/readyz`, `/metrics`.
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -10,12 +10,13 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 
 use super::access::RequestCaller;
-use super::params::{Params, bad_value};
+use super::json::paid_json;
+use super::params::Params;
 use super::state::AppState;
 use crate::bus::Bus;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
-use crate::limits;
+use crate::limits::MAX_LISTED_TOPICS;
 use crate::memory::{MEMORY_KINDS, MemoryBudget, MemoryKind};
 use crate::source::register_metrics;
 use crate::topic::{Filter, Topic};
@@ -27,6 +28,7 @@ pub(super) async fn bus_state(
 ) -> Result<Response> {
     caller.check_any_right()?;
     Params::of(&state, query.as_deref())?.finish("none")?;
+    // A gateway without sources does not speak of them.
     let mut answer = log_state(&state.bus);
     if !state.sources.is_empty() {
         let sources = state.sources.iter().map(|source| source.json());
@@ -55,30 +57,27 @@ pub(super) async fn topics(
     caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    let mut params = Params::of(&state, query.as_deref())?;
-    let filter = params.take_all("topic");
-    let filter = Filter::parse(filter.iter().map(String::as_str))?;
-    let limit = take_limit(&mut params)?;
-    let after = params.take("page_token")?;
-    params.finish("topic, limit, page_token")?;
+    let params = Params::of(&state, query.as_deref())?;
+    let (filter, limit, token) = take_topics(params)?;
+    let list = list_topics(&state.bus, &caller, filter, limit, token.as_deref()).await?;
+    Ok(paid_json(&state.bus, &list.json()))
+}
 
-    let list = list_topics(&state.bus, &caller, filter, limit, after.as_deref()).await?;
-    let json = serde_json::to_vec(&list.json()).expect("texts and numbers are JSON");
-    let content_type = [(header::CONTENT_TYPE, "application/json")];
-    Ok((content_type, paid(&state.bus, json)).into_response())
+/// The filter, the limit and the page token of a listing.
+fn take_topics(mut params: Params) -> Result<(Filter, u32, Option<String>)> {
+    let topics = params.take_all("topic");
+    // Without a topic all are listed, but for the gateway's own.
+    let filter = Filter::parse(topics.iter().map(String::as_str))?;
+    let limit = take_limit(&mut params)?;
+    let token = params.take("page_token")?;
+    params.finish("topic, limit, page_token")?;
+    Ok((filter, limit, token))
 }
 
 fn take_limit(params: &mut Params) -> Result<u32> {
-    let Some(text) = params.take("limit")? else {
-        return Ok(0);
-    };
-    let limit = text.parse();
-    limit.map_err(|_| bad_value("limit", &text, "not a number"))
-}
-
-/// An answer that may be long, paid from the memory budget until the connection has taken it.
-fn paid(bus: &Bus, bytes: impl Into<Bytes>) -> Body {
-    bus.memory().own(MemoryKind::Answer, bytes).into()
+    let number = |text: &str| text.parse().ok();
+    let limit = params.take_parsed("limit", number, || "not a number")?;
+    Ok(limit.unwrap_or(0))
 }
 
 /// Some of the topics, in their order, over HTTP and gRPC.
@@ -88,8 +87,20 @@ pub(super) struct TopicList {
 }
 
 impl TopicList {
+    /// At most so many topics, and the last of them where more follow.
+    fn cut(mut topics: Vec<(Topic, u64)>, limit: usize) -> Self {
+        let is_last = topics.len() <= limit;
+        topics.truncate(limit);
+        let last_topic = topics.last().map(|(topic, _)| topic.clone());
+        TopicList {
+            topics,
+            next_page_token: last_topic.filter(|_| !is_last),
+        }
+    }
+
     fn json(&self) -> serde_json::Value {
         let topics: Vec<_> = self.topics.iter().map(topic_json).collect();
+        // The last page has no token, so that a client knows it is the last.
         let mut answer = json!({ "topics": topics });
         if let Some(token) = &self.next_page_token {
             answer["next_page_token"] = token.as_str().into();
@@ -110,31 +121,29 @@ pub(super) async fn list_topics(
     limit: u32,
     page_token: Option<&str>,
 ) -> Result<TopicList> {
+    // Refused before the log is read, when there is no memory for an answer anyway.
     bus.memory().check(MemoryKind::Answer)?;
     let limit = checked_limit(limit)?;
     let after = page_token.filter(|token| !token.is_empty());
     let after = after.map(Topic::trusted);
 
     // One more than is asked for shows whether there is a next page.
-    let mut topics = bus.topics(caller, filter, after, limit + 1).await?;
-    let is_last = topics.len() <= limit;
-    topics.truncate(limit);
-    let last_topic = topics.last().map(|(topic, _)| topic.clone());
-    Ok(TopicList {
-        topics,
-        next_page_token: last_topic.filter(|_| !is_last),
-    })
+    let topics = bus.topics(caller, filter, after, limit + 1).await?;
+    Ok(TopicList::cut(topics, limit))
 }
 
 fn checked_limit(limit: u32) -> Result<usize> {
-    const MOST: u32 = limits::MAX_LISTED_TOPICS;
     match limit {
-        0 => Ok(MOST as usize),
-        1..=MOST => Ok(limit as usize),
-        _ => Err(Error::bad_request(format!(
-            "limit is more than {MOST} topics; read on with page_token"
-        ))),
+        0 => Ok(MAX_LISTED_TOPICS as usize),
+        1..=MAX_LISTED_TOPICS => Ok(limit as usize),
+        _ => Err(too_many_topics()),
     }
+}
+
+fn too_many_topics() -> Error {
+    Error::bad_request(format!(
+        "limit is more than {MAX_LISTED_TOPICS} topics; read on with page_token"
+    ))
 }
 
 pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Result<&'static str> {
@@ -154,26 +163,35 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Response {
         register_memory(registry, bus.memory());
     });
     let content_type = [(header::CONTENT_TYPE, OPEN_METRICS)];
-    (content_type, paid(&bus, text)).into_response()
+    let body = Body::from(bus.memory().own(MemoryKind::Answer, text));
+    (content_type, body).into_response()
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// How much memory publishers and readers may make the gateway hold, and how much they do.
 fn register_memory(registry: &mut Registry, memory: &MemoryBudget) {
-    let budget = Gauge::<i64>::default();
-    budget.set(gauge_of(memory.limit_bytes()));
+    let (budget, used) = (budget_gauge(memory), used_gauges(memory));
     registry.register("memory_budget_bytes", MEMORY_BUDGET_HELP, budget);
-
-    let used = Family::<[(&str, &str); 1], Gauge>::default();
-    for kind in MEMORY_KINDS {
-        let gauge = used.get_or_create(&[("kind", kind.as_str())]);
-        gauge.set(gauge_of(memory.used_bytes(kind)));
-    }
     registry.register("memory_used_bytes", "What they take now", used);
 }
 
 const MEMORY_BUDGET_HELP: &str = "What requests, answers and unread pages may take together";
+
+fn budget_gauge(memory: &MemoryBudget) -> Gauge {
+    let budget = Gauge::default();
+    budget.set(gauge_of(memory.limit_bytes()));
+    budget
+}
+
+fn used_gauges(memory: &MemoryBudget) -> Family<[(&'static str, &'static str); 1], Gauge> {
+    let used = Family::<_, Gauge>::default();
+    for kind in MEMORY_KINDS {
+        let gauge = used.get_or_create(&[("kind", kind.as_str())]);
+        gauge.set(gauge_of(memory.used_bytes(kind)));
+    }
+    used
+}
 
 fn gauge_of(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)

@@ -206,6 +206,26 @@ async fn each_request_carries_the_last_cursor_however_the_connection_ended() {
 }
 
 #[tokio::test]
+async fn a_poll_from_now_on_learns_where_that_is_before_it_waits() {
+    let empty = r#"{"epoch":"abcdef","first":1,"last":4,"vid":4,"cursor":"4-abcdef",
+        "up_to_date":true,"events":[]}"#;
+    let server = ScriptedServer::play(vec![
+        answer("200 OK", "application/json", "", empty),
+        Scene::Nothing,
+        Scene::Hold(String::new()),
+    ])
+    .await;
+    let mut reader = client(&server.url()).read(ReadOptions::new().via(Transport::LongPoll));
+    while server.requests().len() < 3 {
+        let waiting = timeout(Duration::from_millis(20), reader.next()).await;
+        assert!(!matches!(waiting, Ok(None | Some(Err(_)))), "{waiting:?}");
+    }
+    assert_eq!(starts(&server), ["nothing", "4-abcdef", "4-abcdef"]);
+    assert!(server.requests()[0].contains("wait=0 "));
+    assert!(server.requests()[1].contains("wait=25 "));
+}
+
+#[tokio::test]
 async fn what_is_no_gateway_for_a_while_is_waited_for() {
     let server = ScriptedServer::play(vec![
         answer("200 OK", "text/html", "", "<html>sign in</html>"),

@@ -133,6 +133,46 @@ async fn a_new_log_on_a_full_disk_is_refused_and_one_that_is_there_is_served() {
     );
 }
 
+/// It cannot be served before its new epoch is written, for which the reserve is given up.
+#[tokio::test]
+async fn a_copy_on_a_full_disk_begins_its_new_epoch() {
+    let Some(disk) = Disk::of("4m") else { return };
+    let data_dir = disk.path().join("data");
+    make_log(&data_dir).await;
+    let database = data_dir.join("vidette.db");
+    let copy = database.with_extension("copy");
+    fs::copy(&database, &copy).expect("a copy");
+    fs::rename(&copy, &database).expect("it takes the place of the database");
+    disk.fill_but(0);
+
+    let gateway = Gateway::start_at(Setup::default(), &data_dir);
+    assert!(gateway.log().contains("a new epoch begins"));
+    let epoch = gateway.get("/v1/bus").await["epoch"].clone();
+    drop(gateway);
+    let gateway = Gateway::start_at(Setup::default(), &data_dir);
+    assert_eq!(gateway.get("/v1/bus").await["epoch"], epoch);
+}
+
+/// Without it two events could have one vid in one epoch.
+#[tokio::test]
+async fn a_copy_whose_new_epoch_cannot_be_written_is_refused() {
+    let (_folder, data_dir) = new_dir();
+    make_log(&data_dir).await;
+    let copy = data_dir.with_file_name("copy");
+    fs::create_dir(&copy).expect("a folder");
+    fs::copy(data_dir.join("vidette.db"), copy.join("vidette.db")).expect("a copy");
+    let other = rusqlite::Connection::open(copy.join("vidette.db")).expect("the database");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    fails(
+        &copy,
+        "locked",
+        &["in use by another program", "End its transaction"],
+    );
+    other.execute_batch("ROLLBACK").expect("it ends");
+    let gateway = Gateway::start_at(Setup::default(), &copy);
+    assert!(gateway.log().contains("a new epoch begins"));
+}
+
 /// What happens to a database, and what has to be said of it.
 type Damage = (&'static str, fn(&Path), &'static [&'static str]);
 

@@ -163,3 +163,29 @@ async fn after_a_power_cut_vids_and_ids_go_on_where_they_were() {
         record.compare(&read_all(Transport::Poll, &after, &SubscribeParams::earliest()).await);
     assert!(found.is_clean(), "{found}");
 }
+
+/// Whoever has seen it may come back with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_epoch_of_a_copy_is_durable_before_it_is_seen() {
+    let shim = Shim::new();
+    let mut gateway = shim.start();
+    let cursor = gateway.publish_numbers("a", 3).await;
+    assert!(gateway.terminate().await.success(), "{}", gateway.log());
+    let database = shim.data_dir().join("vidette.db");
+    let copy = database.with_extension("copy");
+    std::fs::copy(&database, &copy).expect("a copy");
+    std::fs::rename(&copy, &database).expect("it takes the place of the database");
+
+    let restarted = tokio::task::block_in_place(|| {
+        gateway.start_again();
+        &mut gateway
+    });
+    let begun = restarted.get("/v1/bus").await["epoch"].clone();
+    assert!(!cursor.ends_with(begun.as_str().expect("an epoch")));
+    let after = tokio::task::block_in_place(|| cut_the_power(restarted, &shim));
+    assert_eq!(after.get("/v1/bus").await["epoch"], begun);
+    for via in ALL {
+        let read = read_all(via, &after, &SubscribeParams::after(cursor.clone())).await;
+        assert!(read.is_empty(), "{via:?}: it has seen all three: {read:?}");
+    }
+}

@@ -52,7 +52,7 @@ impl Client {
         String::from_utf8(handle).expect("a handle")
     }
 
-    /// Asks to be told exceptions, too.
+    /// Asks to be notified of exceptions, too.
     pub(crate) fn wants_exceptions(&mut self) {
         self.send(OPTION_REQ, &[b"exceptions"]);
         assert_eq!(self.answer().0, OPTION_RES);

@@ -41,14 +41,14 @@ async fn jobs_of_a_php_producer_become_events_in_the_order_they_were_queued() {
     let gateway = gateway_of(&[server.address()]);
     until_done(&gateway, &server).await;
     assert_eq!(numbers(&gateway).await, (1..=200).collect::<Vec<u64>>());
-    let told = run(
+    let answers = run(
         find("php", "bin"),
         &[script, &server.port(), "201", "203", "foreground"],
     )
     .await
     .ok();
     assert_eq!(
-        told, "201\n202\n203\n",
+        answers, "201\n202\n203\n",
         "each foreground job is answered with its vid"
     );
 }
@@ -118,7 +118,7 @@ async fn a_job_that_cannot_be_an_event_is_answered_with_the_reason_and_kept_as_a
         (r#"{"door":1}"#, "no field"),
         (r#"{"doorno":"a b"}"#, "white space"),
         (r#"{"doorno":[1]}"#, "neither a text nor a number"),
-        (&large, "at most 1000 are taken"),
+        (&large, "at most 1000 are allowed"),
         (
             r#"{"doorno":1,"x":"\ud800"}"#,
             "unpaired surrogate at byte 17",
@@ -130,7 +130,7 @@ async fn a_job_that_cannot_be_an_event_is_answered_with_the_reason_and_kept_as_a
     assert_eq!(
         client.answer().0,
         WORK_FAIL,
-        "a client that does not ask for exceptions is told of a failure"
+        "a client that does not ask for exceptions is notified of a failure"
     );
     client.wants_exceptions();
     for (index, (workload, reason)) in cases.iter().enumerate() {

@@ -1,7 +1,7 @@
-//! Gearman as a way in: Debian's gearmand, producers in PHP, the `gearman` command, and packets
+//! Gearman as a source: Debian's gearmand, producers in PHP, the `gearman` command, and packets
 //! written by hand.
 //!
-//! What they need beside cargo is installed by `scripts/setup-tests.sh`.
+//! What they need besides cargo is installed by `scripts/setup-tests.sh`.
 
 #[path = "../clients/browser/chromium.rs"]
 #[allow(dead_code)] // each test program uses a part of it

@@ -69,7 +69,8 @@ impl Drop for Session {
                 .ok()
         };
         for daemon in ["gearmand.pid", "nginx.pid"].into_iter().filter_map(pid_of) {
-            let _ = kill(Pid::from_raw(daemon), Signal::SIGTERM); // nginx ends its own processes then
+            // On this signal nginx ends its own processes.
+            let _ = kill(Pid::from_raw(daemon), Signal::SIGTERM);
         }
         if let Some(group) = self.group.and_then(|pid| i32::try_from(pid).ok()) {
             let _ = kill(Pid::from_raw(-group), Signal::SIGKILL);

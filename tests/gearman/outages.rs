@@ -89,13 +89,13 @@ async fn a_gateway_serves_while_the_job_server_is_down_and_takes_its_jobs_when_i
     let mut server = JobServer::down();
     let gateway = gateway_of(&[server.address()]);
     until_state(&gateway, "down").await;
-    let fault = of_source(&gateway, "last_fault").await;
+    let error = of_source(&gateway, "last_fault").await;
     assert!(
-        fault["text"]
+        error["text"]
             .as_str()
             .expect("a text")
             .contains(&server.port()),
-        "{fault}"
+        "{error}"
     );
     gateway.publish_numbers("here.too", 3).await;
     assert!(
@@ -109,7 +109,7 @@ async fn a_gateway_serves_while_the_job_server_is_down_and_takes_its_jobs_when_i
     assert_eq!(server.gearman(&["-u", "rec-1", &record(1)]).await.ok(), "4");
     until_state(&gateway, "up").await;
     let downs = gateway.log().matches("the source is down").count();
-    assert_eq!(downs, 1, "a source that stays down is told once");
+    assert_eq!(downs, 1, "a source that stays down is reported once");
 }
 
 #[tokio::test]

@@ -31,7 +31,8 @@ function ask() {
       if (transport.responseText == '') return;
       record = eval('(' + transport.responseText + ')');
       maxvid = record['vid'];
-      lines.push([record['vid'], record['doorno'], record['rfsim'], record['optime'], record['ynopen']].join(','));
+      var names = ['vid', 'doorno', 'rfsim', 'optime', 'ynopen'];
+      lines.push(names.map(function (name) { return record[name]; }).join(','));
       $('content').update(lines[lines.length - 1]);
     },
     onComplete: function () { if (record) ask(); else { failures++; setTimeout(ask, 5000); } }
@@ -199,9 +200,9 @@ async fn every_page_shows_every_record_once_and_in_order_whoever_is_killed() {
         .await;
     let redelivered = of_source(&gateway, "duplicates").await;
     println!(
-        "{jobs} jobs, {kills} SIGKILLs of the gateway, {} restarts of the job server: each of {PAGES} pages showed {} \
-         records, each once, in the order of the log; their requests failed {failures:?} times; in its last run the \
-         gateway was given {redelivered} jobs again",
+        "{jobs} jobs, {kills} SIGKILLs of the gateway, {} restarts of the job server: each of \
+         {PAGES} pages showed {} records, each once, in the order of the log; their requests \
+         failed {failures:?} times; in its last run the gateway was given {redelivered} jobs again",
         kills / 3,
         lines[0].len(),
     );

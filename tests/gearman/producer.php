@@ -2,7 +2,7 @@
 // Sends door records as the old producers do: producer.php PORT FIRST LAST background|foreground
 // A job that was not taken is sent again, with the same unique id.
 [, $port, $first, $last, $how] = $argv;
-set_error_handler(fn() => true); // a job server that is away is told as a warning, too
+set_error_handler(fn() => true); // a job server that is down is reported as a warning, too
 
 function connect($port) {
     $client = new GearmanClient();

@@ -11,7 +11,8 @@ use crate::job_server::JobServer;
 pub(crate) fn source(servers: &[SocketAddr]) -> String {
     let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
     format!(
-        "[[source.gearman]]\nservers = {servers:?}\nfunction = \"getmsg\"\ntopic = \"door.{{doorno}}\"\n"
+        "[[source.gearman]]\nservers = {servers:?}\nfunction = \"getmsg\"\n\
+         topic = \"door.{{doorno}}\"\n"
     )
 }
 
@@ -29,7 +30,11 @@ pub(crate) fn gateway_with(config: &str) -> Gateway {
 /// A record as the doors write it.
 pub(crate) fn record(number: u64) -> String {
     let record = json!({
-        "vid": 900, "doorno": number % 5, "rfsim": number.to_string(), "optime": "2008-05-12 14:28:04", "ynopen": 1
+        "vid": 900,
+        "doorno": number % 5,
+        "rfsim": number.to_string(),
+        "optime": "2008-05-12 14:28:04",
+        "ynopen": 1
     });
     record.to_string()
 }

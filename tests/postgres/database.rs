@@ -117,10 +117,10 @@ impl Database {
 
     async fn ready(&self) {
         let begun = Instant::now();
-        while let Err(fault) = self.try_client().await {
+        while let Err(error) = self.try_client().await {
             assert!(
                 begun.elapsed() < PATIENCE,
-                "the server does not start: {fault:?}"
+                "the server does not start: {error:?}"
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -44,7 +44,8 @@ async fn each_new_row_of_a_table_that_somebody_writes_already_becomes_an_event()
     let client = database.client().await;
     database.psql(
         "CREATE TABLE door_log (id serial PRIMARY KEY, doorno text, rfsim text, ynopen boolean);
-        CREATE ROLE writer LOGIN; GRANT INSERT ON door_log TO writer; GRANT USAGE ON SEQUENCE door_log_id_seq TO writer;
+        CREATE ROLE writer LOGIN; GRANT INSERT ON door_log TO writer;
+        GRANT USAGE ON SEQUENCE door_log_id_seq TO writer;
         INSERT INTO door_log (doorno) VALUES ('from before');",
     );
     database.psql(&init(&[
@@ -116,7 +117,8 @@ async fn the_gateway_needs_no_more_than_the_printed_grants() {
     let url = database.url().replace("postgres@", "gate@");
     for delete in [false, true] {
         let config = format!(
-            "[[source.postgres]]\nurl = \"{url}\"\ntable = \"door.outbox\"\ndelete_after_publish = {delete}"
+            "[[source.postgres]]\nurl = \"{url}\"\ntable = \"door.outbox\"\n\
+             delete_after_publish = {delete}"
         );
         let setup = crate::common::gateway::Setup {
             config,
@@ -140,7 +142,7 @@ async fn the_gateway_needs_no_more_than_the_printed_grants() {
 }
 
 #[test]
-fn wrong_flags_are_told() {
+fn wrong_flags_are_reported() {
     let cases: [&[&str]; 6] = [
         &[],
         &["--print", "--table", "door_log"],

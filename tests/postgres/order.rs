@@ -81,7 +81,8 @@ async fn a_transaction_that_does_not_end_holds_nothing_back() {
         .await
         .expect("a table");
     long.batch_execute(
-        "BEGIN ISOLATION LEVEL SERIALIZABLE; INSERT INTO other VALUES (1); SELECT * FROM vidette_outbox",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE; INSERT INTO other VALUES (1);
+        SELECT * FROM vidette_outbox",
     )
     .await
     .expect("a transaction");

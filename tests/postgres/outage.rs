@@ -18,7 +18,8 @@ const NO_DEDUPE: &str = "[retention]\ndedupe_window = \"1ms\"";
 async fn make_marks_wait_for_a_lock(client: &Client) {
     let gate = "CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$;
-        CREATE TRIGGER gate BEFORE UPDATE ON vidette_outbox FOR EACH STATEMENT EXECUTE FUNCTION gate()";
+        CREATE TRIGGER gate BEFORE UPDATE ON vidette_outbox
+            FOR EACH STATEMENT EXECUTE FUNCTION gate()";
     client.batch_execute(gate).await.expect("a gate");
 }
 

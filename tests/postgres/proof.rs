@@ -25,7 +25,7 @@ async fn disturb(
     gateway: &mut Gateway,
     database: &mut Database,
     random: &mut fastrand::Rng,
-    told: &mut [u32; 3],
+    disturbances: &mut [u32; 3],
 ) {
     match random.u8(..10) {
         0..6 => {
@@ -33,17 +33,17 @@ async fn disturb(
                 gateway.kill();
                 gateway.start_again();
             });
-            told[0] += 1;
+            disturbances[0] += 1;
         }
         6..8 => {
             tokio::task::block_in_place(|| database.crash());
             database.start_again().await;
-            told[1] += 1;
+            disturbances[1] += 1;
         }
         _ => {
             tokio::task::block_in_place(|| database.stop());
             database.start_again().await;
-            told[2] += 1;
+            disturbances[2] += 1;
         }
     }
 }
@@ -89,7 +89,7 @@ async fn each_row_once(delete_after_publish: bool) {
 
     let shared = Arc::new(Shared::default());
     let writers = writers::start(&database.url(), seed, &shared);
-    let mut told = [0; 3];
+    let mut disturbances = [0; 3];
     for round in 1..=(rows / ROWS_A_KILL) {
         while shared.committed.load(Ordering::Relaxed) < round * ROWS_A_KILL {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -105,7 +105,7 @@ async fn each_row_once(delete_after_publish: bool) {
                 .await;
         }
         tokio::time::sleep(Duration::from_millis(random.u64(..100))).await;
-        disturb(&mut gateway, &mut database, &mut random, &mut told).await;
+        disturb(&mut gateway, &mut database, &mut random, &mut disturbances).await;
     }
     shared.is_over.store(true, Ordering::Relaxed);
     for writer in writers {
@@ -123,9 +123,10 @@ async fn each_row_once(delete_after_publish: bool) {
         .collect();
     let log = events(&gateway).await;
     check(&ledger, &log);
-    let [kills, crashes, stops] = told;
+    let [kills, crashes, stops] = disturbances;
     println!(
-        "{} rows of 8 writers, {} events, each row once; {kills} kills of the gateway, {crashes} crashes and {stops} stops of the server, {:.0?}",
+        "{} rows of 8 writers, {} events, each row once; {kills} kills of the gateway, {crashes} \
+         crashes and {stops} stops of the server, {:.0?}",
         ledger.len(),
         log.len(),
         begun.elapsed()

@@ -15,8 +15,10 @@ async fn a_row_becomes_an_event_with_all_it_has() {
     let client = database.client().await;
     client
         .batch_execute(
-            r#"INSERT INTO vidette_outbox (event_id, topic, type, content_type, headers, data) VALUES
-            ('6f1e2f56-0f5b-4d6c-9f0e-6d1f0e2b3c4d', 'door.3', 'opened', 'application/json', '{"from": "gate"}', '{"n": 1.50}'),
+            r#"INSERT INTO vidette_outbox (event_id, topic, type, content_type, headers, data)
+            VALUES
+            ('6f1e2f56-0f5b-4d6c-9f0e-6d1f0e2b3c4d', 'door.3', 'opened', 'application/json',
+                '{"from": "gate"}', '{"n": 1.50}'),
             (gen_random_uuid(), 'door.4', NULL, NULL, NULL, 'plain words')"#,
         )
         .await
@@ -52,7 +54,7 @@ async fn a_row_becomes_an_event_with_all_it_has() {
     assert_eq!(
         outcomes,
         [format!("1-{epoch}"), format!("2-{epoch}")],
-        "the row tells where its event is"
+        "the row says where its event is"
     );
 }
 
@@ -99,11 +101,16 @@ async fn a_row_that_cannot_be_an_event_is_a_dead_letter_and_holds_up_nothing() {
     let database = database().await;
     let client = database.client().await;
     let rows = "INSERT INTO vidette_outbox (topic, type, content_type, headers, data) VALUES
-        ('a..b', NULL, NULL, NULL, 'bad topic'), ('vidette.x', NULL, NULL, NULL, 'the gateway''s topic'),
-        ('a', 'error', NULL, NULL, 'bad type'), ('a', NULL, 'application/json', NULL, 'no JSON'),
-        ('a', NULL, NULL, '{\"n\": 1}', 'bad headers'), ('a', NULL, NULL, NULL, repeat('x', 2000)),
-        (repeat('t', 100000), NULL, NULL, NULL, 'long topic'), ('a', NULL, NULL, NULL, '\"\\ud800\"'),
-        ('a', NULL, NULL, NULL, repeat('[', 129) || repeat(']', 129)), ('a', NULL, NULL, NULL, 'good')";
+        ('a..b', NULL, NULL, NULL, 'bad topic'),
+        ('vidette.x', NULL, NULL, NULL, 'the gateway''s topic'),
+        ('a', 'error', NULL, NULL, 'bad type'),
+        ('a', NULL, 'application/json', NULL, 'no JSON'),
+        ('a', NULL, NULL, '{\"n\": 1}', 'bad headers'),
+        ('a', NULL, NULL, NULL, repeat('x', 2000)),
+        (repeat('t', 100000), NULL, NULL, NULL, 'long topic'),
+        ('a', NULL, NULL, NULL, '\"\\ud800\"'),
+        ('a', NULL, NULL, NULL, repeat('[', 129) || repeat(']', 129)),
+        ('a', NULL, NULL, NULL, 'good')";
     client.batch_execute(rows).await.expect("rows");
     let gateway = gateway_with(&database, "", "[limits]\nmax_event_bytes = 1000");
     until_events(&gateway, 10).await;
@@ -142,8 +149,8 @@ async fn a_row_that_cannot_be_an_event_is_a_dead_letter_and_holds_up_nothing() {
         (&json!(1), &json!(9)),
         "{state}"
     );
-    let told = "SELECT count(*) FROM vidette_outbox WHERE outcome LIKE 'refused: %'";
-    assert_eq!(number(&client, told).await, 9, "each row says why");
+    let refused = "SELECT count(*) FROM vidette_outbox WHERE outcome LIKE 'refused: %'";
+    assert_eq!(number(&client, refused).await, 9, "each row says why");
 }
 
 #[tokio::test]
@@ -173,11 +180,13 @@ async fn an_outbox_that_somebody_has_made_looser_breaks_nothing() {
 async fn a_backlog_is_read_in_bounded_batches() {
     let database = database().await;
     let client = database.client().await;
-    let rows = "INSERT INTO vidette_outbox (topic, data) SELECT 'a', repeat('x', 200000) FROM generate_series(1, 100)";
+    let rows = "INSERT INTO vidette_outbox (topic, data)
+        SELECT 'a', repeat('x', 200000) FROM generate_series(1, 100)";
     client.batch_execute(rows).await.expect("rows");
     client
         .batch_execute(
-            "INSERT INTO vidette_outbox (topic, data) SELECT 'a', n::text FROM generate_series(1, 2500) AS n",
+            "INSERT INTO vidette_outbox (topic, data)
+            SELECT 'a', n::text FROM generate_series(1, 2500) AS n",
         )
         .await
         .expect("rows");

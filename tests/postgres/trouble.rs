@@ -19,14 +19,14 @@ async fn metric(gateway: &Gateway, name: &str) -> String {
 
 /// Waits until the source is down for this reason.
 async fn until_down(gateway: &Gateway, reason: &str) {
-    let is_told = || async {
+    let is_reported = || async {
         let state = state(gateway).await;
         state["state"] == "down"
             && state["last_fault"]["text"]
                 .as_str()
                 .is_some_and(|text| text.contains(reason))
     };
-    gateway.until(reason, is_told).await;
+    gateway.until(reason, is_reported).await;
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_database_that_is_down_at_start_stops_nothing_and_is_read_once_it_is_t
 }
 
 #[tokio::test]
-async fn an_outbox_that_is_missing_is_told_with_what_to_do() {
+async fn an_outbox_that_is_missing_is_reported_with_what_to_do() {
     let database = Database::start().await;
     let gateway = gateway(&database, "");
     until_down(&gateway, "vidette source postgres init --print").await;
@@ -104,7 +104,7 @@ async fn an_outbox_that_is_dropped_and_made_anew_is_read_again_from_its_first_ro
 }
 
 #[tokio::test]
-async fn missing_rights_are_told_with_the_grants() {
+async fn missing_rights_are_reported_with_the_grants() {
     let database = database().await;
     database.psql("CREATE ROLE gate LOGIN; GRANT SELECT ON vidette_outbox TO gate;");
     let config = source(&database, "").replace("postgres@", "gate@");
@@ -191,7 +191,7 @@ async fn write_after_crash(database: &Database) {
 }
 
 #[tokio::test]
-async fn a_standby_is_told_apart_from_a_primary() {
+async fn a_standby_is_reported_apart_from_a_primary() {
     let mut database = database().await;
     database.stop();
     database.make_standby();

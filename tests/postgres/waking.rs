@@ -18,7 +18,8 @@ async fn a_commit_wakes_the_gateway_long_before_it_would_look() {
     }
     client
         .batch_execute(
-            "BEGIN; INSERT INTO vidette_outbox (topic, data) SELECT 'a', 'x' FROM generate_series(1, 5000); COMMIT",
+            "BEGIN; INSERT INTO vidette_outbox (topic, data)
+            SELECT 'a', 'x' FROM generate_series(1, 5000); COMMIT",
         )
         .await
         .expect("rows");
@@ -47,7 +48,8 @@ async fn polling_alone_is_enough() {
 async fn an_old_outbox_is_read_by_its_index_of_waiting_rows() {
     let database = database().await;
     let client = database.client().await;
-    let done = "INSERT INTO vidette_outbox (topic, data, outcome) SELECT 'a', 'x', '1-x' FROM generate_series(1, 50000)";
+    let done = "INSERT INTO vidette_outbox (topic, data, outcome)
+        SELECT 'a', 'x', '1-x' FROM generate_series(1, 50000)";
     client.batch_execute(done).await.expect("rows");
     client
         .batch_execute("VACUUM ANALYZE vidette_outbox")

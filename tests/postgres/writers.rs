@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     pub(crate) is_over: AtomicBool,
 }
 
-/// Eight of them, until they are told to end.
+/// Eight of them, until they are stopped.
 pub(crate) fn start(url: &str, seed: u64, shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
     let writer = |n| {
         write(

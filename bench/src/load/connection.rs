@@ -44,6 +44,7 @@ impl Connection {
 
     /// Hangs up, to be connected again.
     pub(super) fn hang_up(&mut self) -> Option<TcpStream> {
+        // What was not sent belongs to the old connection; the new one begins with a request.
         (self.is_connected, self.hangs_up_after) = (false, None);
         self.out.clear();
         self.wire.hang_up();

@@ -60,6 +60,7 @@ impl LongPollWire {
         answer: &HttpAnswer<'_>,
         context: &mut WireContext<'_>,
     ) -> Result<(), String> {
+        // 304 is how some servers say that nothing came in time.
         if !matches!(answer.status, 200 | 304) {
             return Err(format!("a poll was answered {}", answer.status));
         }

@@ -190,6 +190,7 @@ impl Sweeper {
     }
 
     fn opened(&mut self, at: usize) {
+        // Counted down once, whether the connection has opened or failed.
         let was_opening = std::mem::take(&mut self.connections[at].is_opening);
         self.opening -= usize::from(was_opening);
     }
@@ -210,6 +211,7 @@ impl Sweeper {
 
     /// Counts those that were reading. Before the run counts they are expected to receive nothing.
     fn close_readers(&mut self, at: usize, reading: usize) {
+        // Read once, because the run may begin to count at any moment.
         let is_working = self.state.is_working();
         self.state.gone().fetch_add(reading, Ordering::Relaxed);
         if !is_working {

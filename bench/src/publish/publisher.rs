@@ -103,6 +103,7 @@ impl Publisher {
 
     /// Waits until an event is due. Returns when that was.
     fn wait_for(&self, event: u64) -> u64 {
+        // One that is late already does not sleep at all.
         let due_us = self.published.start_us + self.due_after_us(event);
         std::thread::sleep(Duration::from_micros(due_us.saturating_sub(now_us())));
         due_us
@@ -154,6 +155,7 @@ impl Publisher {
     fn write_array(&mut self, body: &mut Vec<u8>, batch: Batch, due_us: u64) {
         for event in batch.events() {
             let topic = topic_name(self.plan.run, self.plan.first_topic + self.topic(event));
+            // Each event of a batch has a topic of its own, unlike one that is sent alone.
             body.push(if event == batch.first { b'[' } else { b',' });
             body.extend_from_slice(format!("{{\"topic\":\"{topic}\",\"data\":\"").as_bytes());
             self.write_payload(body, event, due_us);

@@ -122,6 +122,7 @@ impl Ring {
 
     /// The first part of a page, as much as is read under one lock.
     fn read_part(&self, generation: u64, request: &ReadRequest) -> Option<Page> {
+        // A filter of many patterns may take long with each event.
         let budget = PageBudget {
             scan: request.budget.scan.min(SCANNED_AT_ONCE),
             ..request.budget
@@ -130,6 +131,8 @@ impl Ring {
             budget,
             ..request.clone()
         };
+
+        // Another generation is another log, whose vids mean other events.
         let recent = self.recent();
         let reaches_back = recent.generation == generation && request.after >= recent.base;
         reaches_back.then(|| recent.read(&part))

@@ -45,6 +45,7 @@ type LineSender = mpsc::Sender<io::Result<PublishLine<LinePlace>>>;
 
 /// How long the input is in bytes, where it is a file.
 pub(super) fn length_bytes(path: &Path) -> Option<u64> {
+    // Standard input may be a file too, by redirection.
     let path = if path == Path::new("-") {
         Path::new("/dev/stdin")
     } else {
@@ -56,12 +57,14 @@ pub(super) fn length_bytes(path: &Path) -> Option<u64> {
 
 /// Opens a file, or standard input for `-`, and reads its lines while they are asked for.
 pub(super) async fn read(path: PathBuf, options: LineOptions) -> Result<InputLines, Failure> {
+    // A file that is not there is a wrong flag.
     let input = open(&path).await;
     let input = input.map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
 
     // A task of its own, because a line that has begun is not given up when something else happens.
     let (sender, lines) = mpsc::channel(READ_AHEAD);
     tokio::spawn(async move {
+        // The error comes behind the lines before it.
         if let Err(error) = send_lines(input, &options, &sender).await {
             let _ = sender.send(Err(error)).await;
         }
@@ -90,6 +93,7 @@ async fn send_lines(
         if place.number < options.from_line || text.trim_ascii().is_empty() {
             continue;
         }
+        // Nobody takes lines once publishing has ended.
         if lines.send(Ok(options.line(place, text))).await.is_err() {
             break;
         }
@@ -112,6 +116,7 @@ async fn next_line(
 /// little more than may be sent, which is enough to refuse it.
 async fn read_line(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<(Vec<u8>, u64)> {
     let mut text = Vec::new();
+    // The line break, and one byte that shows that the line is too long.
     let longest = limits::MAX_LINE_BYTES as u64 + 2;
     let read = input.take(longest).read_until(b'\n', &mut text).await?;
 
@@ -126,6 +131,7 @@ async fn skip_line(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<u64> {
     let mut skipped = 0;
     loop {
         let buffered = input.fill_buf().await?;
+        // Only up to the line's end: the rest belongs to the next one.
         let end = buffered.iter().position(|byte| *byte == b'\n');
         let count = end.map_or(buffered.len(), |at| at + 1);
         let is_done = end.is_some() || buffered.is_empty();
@@ -140,6 +146,7 @@ async fn skip_line(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<u64> {
 
 impl LineOptions {
     fn line(&self, place: LinePlace, text: Vec<u8>) -> PublishLine<LinePlace> {
+        // The number of a line is the same in each run, and so is its id.
         let prefix = self.id_prefix.as_ref();
         let id = prefix.map(|prefix| format!("{prefix}:{}", place.number));
         PublishLine::from_json(place, text, id.as_deref())

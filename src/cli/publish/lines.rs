@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::input::{self, InputLines, LineOptions, LinePlace};
-use super::signals::InterruptSignals;
 use super::tally::PublishTally;
+use crate::cli::signals::InterruptSignals;
 use crate::cli::{CommandResult, Failure};
 use crate::client::{Client, ClientError, ClientErrorKind, Publisher};
 use crate::limits;
@@ -36,10 +36,12 @@ struct LinePublishing {
 
 impl LinePublishing {
     async fn begin(lines: LinesToPublish) -> Result<Self, Failure> {
+        // First of all, so that no signal is missed.
         let signals = InterruptSignals::listen()?;
         let client = Client::new(&lines.url)?.retry_for(lines.retry_for);
         let length_bytes = input::length_bytes(&lines.path);
         let tally = PublishTally::new(length_bytes, lines.options.from_line);
+        // Read ahead while the first connection is made.
         let input = input::read(lines.path, lines.options).await?;
         Ok(LinePublishing {
             publisher: client.publisher(input),
@@ -51,6 +53,7 @@ impl LinePublishing {
     /// Publishes until the input ends, or somebody interrupts it.
     async fn run(&mut self) -> CommandResult {
         loop {
+            // A signal may come while nothing is reported, as during an outage.
             let report = tokio::select! {
                 report = self.publisher.next() => report,
                 interrupted = self.signals.next() => {
@@ -68,6 +71,7 @@ impl LinePublishing {
     /// What is on its way is still answered, if that does not take long.
     async fn take_the_rest(&mut self) {
         self.publisher.stop();
+        // Errors do not matter any more: the command ends because of the signal.
         let rest = async {
             while let Some(Ok(report)) = self.publisher.next().await {
                 self.tally.take(report);
@@ -78,6 +82,7 @@ impl LinePublishing {
 
     /// The failure, with the line that the next run has to begin with.
     fn with_how_to_go_on(&self, failure: Failure) -> Failure {
+        // A line that was put off may stand before others that are published.
         self.tally.clear();
         let unsettled = self.publisher.unsettled().map(|line| line.number).min();
         failure.with_line(&self.tally.how_to_go_on(unsettled))
@@ -86,6 +91,7 @@ impl LinePublishing {
 
 /// What an error means for a person who has the flags of this command.
 fn failure_of(error: ClientError) -> Failure {
+    // The library does not know the flag that helps.
     if error.kind() == ClientErrorKind::OutcomeUnknown {
         return Failure::new(format!("{error}. With --id-prefix lines have ids"));
     }

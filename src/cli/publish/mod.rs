@@ -2,7 +2,6 @@
 
 mod input;
 mod lines;
-mod signals;
 mod tally;
 
 use std::io;
@@ -103,6 +102,7 @@ impl PublishArgs {
 
     /// The event to publish, where it is one.
     fn event(&self, data: Vec<u8>) -> Result<NewEvent, Failure> {
+        // Checked here as well as by the gateway, so that the answer comes at once.
         let parts = EventParts {
             topic: self.topic.as_deref().unwrap_or_default(),
             kind: self.kind.as_deref(),
@@ -123,6 +123,7 @@ async fn publish_one(args: PublishArgs) -> CommandResult {
         data => data.as_bytes().to_vec(),
     };
 
+    // It is durable when this returns.
     let receipt = client.publish(args.event(data)?).await?;
     print_receipt(&receipt);
     Ok(())
@@ -142,6 +143,7 @@ fn failed_input(error: &io::Error) -> Failure {
 }
 
 fn print_receipt(receipt: &PublishReceipt) {
+    // The cursor stays the first word, for scripts.
     let repeated = if receipt.duplicate {
         "  (published before)"
     } else {

@@ -71,6 +71,7 @@ impl PublishTally {
     }
 
     fn passed(&mut self, line: LinePlace) {
+        // Lines that were put off are answered after later ones.
         self.next_line = self.next_line.max(line.number + 1);
         self.bar.set_position(line.end_bytes);
         self.bar.set_message(format!("{} events", self.published));
@@ -78,6 +79,7 @@ impl PublishTally {
 
     /// Where there is no bar, a line now and then.
     fn print_progress(&mut self, line: LinePlace) {
+        // A log file gets a line now and then, not one for each event.
         if self.bar.is_hidden() && self.reported.elapsed() >= REPORT_EVERY {
             self.reported = Instant::now();
             let (count, number) = (self.published, line.number);
@@ -87,12 +89,14 @@ impl PublishTally {
 
     /// Prints a text, above the bar where there is one.
     fn print(&self, text: &str) {
+        // The bar is drawn on standard error too.
         self.bar.suspend(|| eprintln!("vidette: {text}"));
     }
 
     /// How much is published, and how to go on with the rest: `unsettled` is the first line that
     /// has no answer, where there is one.
     pub(super) fn how_to_go_on(&self, unsettled: Option<u64>) -> String {
+        // What has no answer may still be published: its id makes sure that it is not twice.
         let next_line = unsettled.unwrap_or(self.next_line);
         let count = self.published;
         format!("{count} events are published; go on with --from-line {next_line}")
@@ -107,6 +111,7 @@ impl PublishTally {
     pub(super) fn finish(&self) -> CommandResult {
         self.clear();
         println!("{}", self.summary());
+        // Lines that were refused have been reported; the exit code counts for scripts.
         match self.failed {
             0 => Ok(()),
             failed => Err(Failure::new(format!("{failed} lines were not published"))),
@@ -125,6 +130,7 @@ impl PublishTally {
 
 /// On a terminal a bar, or where the length is not known a sign that it goes on.
 fn progress_bar(length_bytes: Option<u64>) -> ProgressBar {
+    // A file or a pipe gets no control characters.
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

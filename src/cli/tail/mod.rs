@@ -55,6 +55,7 @@ impl ValueEnum for Transport {
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
+        // The names that `--via` takes are not those of the library.
         Some(PossibleValue::new(match self {
             Transport::Sse => "sse",
             Transport::LongPoll => "poll",
@@ -66,6 +67,7 @@ impl ValueEnum for Transport {
 impl TailArgs {
     fn options(&self) -> ReadOptions {
         let options = ReadOptions::new().topics(&self.topics).via(self.via);
+        // At most one of them is given; clap has made sure of that.
         match (&self.after, &self.since) {
             (Some(cursor), _) => options.after(cursor),
             (_, Some(time)) => options.since(time),
@@ -83,6 +85,7 @@ pub(super) async fn run(args: TailArgs) -> CommandResult {
 
 /// Prints what comes, until all that was asked for is printed or nobody reads it any more.
 async fn print_all(mut reader: Reader, mut printer: EventPrinter) -> CommandResult {
+    // Asking for the next item says that the one before has been printed.
     while let Some(item) = reader.next().await {
         match item? {
             ReadItem::Event(event) => {
@@ -102,6 +105,7 @@ fn print_notice(item: &ReadItem) {
         ReadItem::Gap(gap) => gap.to_string(),
         ReadItem::Closing { reason } => closing_text(reason),
         ReadItem::Interrupted(interruption) => interruption_text(interruption),
+        // The other items move the position and nothing else.
         _ => return,
     };
     eprintln!("vidette: {text}");
@@ -115,6 +119,7 @@ fn interruption_text(interruption: &Interruption) -> String {
 
 /// Why the gateway ends a stream, in words.
 fn closing_text(reason: &str) -> String {
+    // A later gateway may have other reasons.
     match reason {
         "shutdown" => "the gateway is shutting down".to_owned(),
         "busy" => "the gateway has no capacity for another reader now".to_owned(),

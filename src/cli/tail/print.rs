@@ -41,6 +41,7 @@ impl EventPrinter {
     }
 
     fn count(&mut self) -> Printed {
+        // Without a limit there is always more.
         self.left = self.left.map(|left| left.saturating_sub(1));
         match self.left {
             Some(0) => Printed::Last,
@@ -61,11 +62,13 @@ impl EventPrinter {
 fn print_line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}", one_line(text))?;
+    // A pipe is no terminal, and its reader wants events as they come.
     out.flush()
 }
 
 fn columns(event: &ReceivedEvent) -> String {
     let (vid, time, topic) = (event.vid, event.time_text(), &event.topic);
+    // Columns are wide enough for most logs; data comes last because it may be long.
     let kind = event.kind.as_deref().unwrap_or_default();
     let data = data_text(&event.data);
     format!("{vid:>8}  {time}  {topic}  {kind}  {data}")

@@ -36,17 +36,20 @@ impl HighWaterMark {
     /// Begins a new mark, which replaces those that earlier runs have left.
     pub(super) fn begin(data_dir: &Path, epoch: &Epoch, last: Vid) -> Self {
         // A random name: a backup of the folder, copied over it, must not replace a newer mark.
-        let new = data_dir.join(format!("{PREFIX}{}", Epoch::random()));
-        let mark = HighWaterMark {
-            file: File::create(&new).ok(),
+        let path = data_dir.join(format!("{PREFIX}{}", Epoch::random()));
+        let mut mark = HighWaterMark {
+            file: File::create(&path).ok(),
             epoch: epoch.clone(),
             noted: AtomicU64::new(last),
         };
-
-        // Where the new one could not be written, the old ones say as much.
         if mark.write(last).is_ok() {
-            remove_all_but(data_dir, Some(&new));
+            remove_all_but(data_dir, Some(&path));
+            return mark;
         }
+
+        // On a full disk the old ones stay, which say as much.
+        let _ = fs::remove_file(&path);
+        mark.file = None;
         mark
     }
 
@@ -57,13 +60,13 @@ impl HighWaterMark {
             return;
         }
         if let Err(error) = self.write(last) {
-            tracing::debug!(%error, "the newest vid could not be noted beside the database");
+            tracing::debug!(%error, "failed to note the newest vid beside the database");
         }
     }
 
     fn write(&self, last: Vid) -> io::Result<()> {
         let Some(file) = &self.file else {
-            return Ok(());
+            return Err(io::ErrorKind::NotFound.into());
         };
         // Always as long, so that nothing is left of what was there before.
         file.write_all_at(format!("{last:016}-{}\n", self.epoch).as_bytes(), 0)

@@ -130,6 +130,7 @@ fn read_body(kind: u32, length: usize, body: Bytes) -> Result<ServerResponse, So
 }
 
 fn read_error(mut body: Bytes) -> ServerResponse {
+    // Both are for people; what is not UTF-8 is shown as far as possible.
     let code = take_argument(&mut body).unwrap_or_default();
     ServerResponse::Error {
         code: String::from_utf8_lossy(&code).into_owned(),

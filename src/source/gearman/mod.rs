@@ -54,6 +54,7 @@ pub(super) fn plan(
 }
 
 fn warn_of_short_window(config: &GearmanConfig, options: &BusOptions) {
+    // Configured on purpose, perhaps: so a warning, not an error.
     let window = humantime::format_duration(options.retention.dedupe_window);
     tracing::warn!(
         source = config.name,
@@ -72,6 +73,7 @@ struct WorkerPlan {
 
 impl WorkerPlan {
     fn planned(self) -> (Arc<SourceState>, MakeSource) {
+        // Each job server has a state of its own, so that it shows which one is down.
         let state = SourceState::new(format!("{}@{}", self.config.name, self.server), KIND);
         let make = move || Box::new(GearmanSource::new(self.clone())) as Box<dyn Source>;
         (Arc::new(state), Box::new(make))
@@ -119,6 +121,7 @@ impl GearmanSource {
     /// Measures the lag: nothing waits for an idle source; a busy one asks the job server now and
     /// then.
     async fn measure_lag(&mut self) {
+        // The status has a line for each function of the server, so it is not asked for lightly.
         if self.is_idle {
             self.lag = Some(0);
         } else if self.is_lag_due() {

@@ -45,6 +45,7 @@ use session::PostgresSession;
 
 /// The source of one outbox.
 pub(super) fn plan(config: &PostgresConfig, bus: &Bus) -> (Arc<SourceState>, MakeSource) {
+    // Called again for each connection, so everything it needs is shared.
     let (config, bus) = (Arc::new(config.clone()), bus.clone());
     let state = SourceState::new(&config.name, "postgres");
     let make =
@@ -122,6 +123,9 @@ impl PostgresSource {
     async fn finish_rows(&mut self, outcomes: Vec<WorkOutcome>) -> Result<(), PostgresError> {
         let (marked, deleted) = self.sort_out(outcomes);
         let session = self.session.as_ref().ok_or(PostgresError::Closed)?;
+
+        // An error after the first statement leaves rows waiting, which are recognized by their
+        // ids.
         session.mark(&marked).await?;
         session.delete(&deleted).await
     }

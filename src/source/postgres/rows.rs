@@ -75,6 +75,7 @@ fn text<'r>(row: &'r Row, column: &str) -> Option<&'r str> {
 
 /// Data that is too large is not read.
 fn no_data(bytes: i32, max_event_bytes: usize) -> Error {
+    // Empty data is not NULL; its length is 0 as well, but it has been read.
     if bytes == 0 {
         return Error::bad_request("the data is NULL");
     }

@@ -113,6 +113,7 @@ CREATE INDEX IF NOT EXISTS {index} ON {outbox} (id) WHERE outcome IS NULL;
 }
 
 fn write_notifying(f: &mut fmt::Formatter<'_>, outbox: &TableName) -> fmt::Result {
+    // The channel's name has the table's oid, so that outboxes do not wake each other's gateways.
     let notify = outbox.with_suffix("notify");
     let trigger = notify.bare();
     write!(
@@ -170,6 +171,7 @@ fn write_watching_function(
     WatchedTable { table, topic, kind }: &WatchedTable,
     function: &TableName,
 ) -> fmt::Result {
+    // A statement that inserts many rows runs this once, for all of them.
     let topic = topic.topic_sql();
     let kind = kind
         .as_ref()

@@ -92,6 +92,8 @@ impl PostgresSession {
     /// How many rows wait; at most [`limits::DATABASE_LAG_ROWS`] are counted.
     pub(super) async fn count_waiting(&self) -> PostgresResult<u64> {
         let bounds: [&(dyn ToSql + Sync); 1] = [&limits::DATABASE_LAG_ROWS];
+
+        // Beyond the bound the number says enough, and counting on would load the database.
         let counting = self.client.query_one(&self.statements.count, &bounds);
         let row = self.answer(counting).await?;
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())

@@ -1,9 +1,9 @@
 //! Publish requests, counted before they are decoded.
 //!
 //! Two bytes of protobuf can stand for 300 in memory. Invariants:
-//! - a request with too many events, or an event with too many headers, is refused before anything
-//!   is made of it;
-//! - what a message takes when it is decoded is paid from the memory budget, and given back with it.
+//! - a request with too many events, or an event with too many headers, is refused before it is
+//!   decoded;
+//! - what a message takes when it is decoded is paid from the memory budget, until it is dropped.
 
 use bytes::Buf as _;
 use prost::DecodeError;
@@ -72,11 +72,7 @@ impl Decoder for PublishDecoder {
     ) -> std::result::Result<Option<PaidRequest>, Status> {
         // The whole message lies in one piece of memory.
         let decoded_bytes = decoded_bytes(source.chunk())?;
-        let held = if decoded_bytes >= limits::PAID_FROM_BYTES {
-            Some(self.memory.reserve(MemoryKind::Decoded, decoded_bytes)?)
-        } else {
-            None
-        };
+        let held = self.pay(decoded_bytes)?;
         let message = self.plain.decode(source)?;
         Ok(message.map(|message| PaidRequest { message, held }))
     }
@@ -92,6 +88,17 @@ const EVENTS: u32 = 1;
 /// `headers` of `NewEvent`.
 const HEADERS: u32 = 8;
 
+impl PublishDecoder {
+    /// Small messages are free: most are, and paying costs more than they take.
+    fn pay(&self, bytes: usize) -> Result<Option<Reservation>> {
+        if bytes < limits::PAID_FROM_BYTES {
+            return Ok(None);
+        }
+        let held = self.memory.reserve(MemoryKind::Decoded, bytes)?;
+        Ok(Some(held))
+    }
+}
+
 /// What a `PublishRequest` takes in memory when it is decoded, about.
 ///
 /// # Errors
@@ -99,6 +106,7 @@ const HEADERS: u32 = 8;
 fn decoded_bytes(message: &[u8]) -> Result<usize> {
     let (mut events, mut headers) = (0, 0);
     each_value(message, EVENTS, |event| {
+        // Checked before the event is looked into, so that the work is bounded, too.
         if events == limits::MAX_BATCH_EVENTS {
             return Err(too_many_events());
         }
@@ -106,6 +114,8 @@ fn decoded_bytes(message: &[u8]) -> Result<usize> {
         events += 1;
         Ok(())
     })?;
+
+    // The texts and data are copied, and each event and header takes something by itself.
     Ok(message.len() + events * EVENT_BYTES + headers * HEADER_BYTES)
 }
 
@@ -135,24 +145,27 @@ fn each_value(
 }
 
 /// The next value of that field; none at the end.
-fn next_value<'m>(
-    message: &mut &'m [u8],
-    field: u32,
-) -> std::result::Result<Option<&'m [u8]>, DecodeError> {
+fn next_value<'m>(message: &mut &'m [u8], field: u32) -> ReadResult<Option<&'m [u8]>> {
     while !message.is_empty() {
         let (tag, wire_type) = decode_key(message)?;
-        if tag != field || wire_type != WireType::LengthDelimited {
-            skip_field(wire_type, tag, message, DecodeContext::default())?;
-            continue;
+        if tag == field && wire_type == WireType::LengthDelimited {
+            return split_value(message);
         }
-        let length = usize::try_from(decode_varint(message)?).unwrap_or(usize::MAX);
-        let Some((value, rest)) = message.split_at_checked(length) else {
-            return Ok(None); // the message breaks off within the value
-        };
-        *message = rest;
-        return Ok(Some(value));
+        // Fields that are not counted are passed over, also those that nobody knows.
+        skip_field(wire_type, tag, message, DecodeContext::default())?;
     }
     Ok(None)
+}
+
+type ReadResult<T> = std::result::Result<T, DecodeError>;
+
+/// The value behind its length; none where the message breaks off within it.
+fn split_value<'m>(message: &mut &'m [u8]) -> ReadResult<Option<&'m [u8]>> {
+    let length = usize::try_from(decode_varint(message)?).unwrap_or(usize::MAX);
+    Ok(message.split_at_checked(length).map(|(value, rest)| {
+        *message = rest;
+        value
+    }))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -50,25 +50,24 @@ fn exceeded() -> Status {
 
 /// The time that a call may take: up to eight digits and a unit.
 fn timeout_of(headers: &HeaderMap) -> Result<Option<Duration>> {
-    let Some(value) = headers.get(TIMEOUT) else {
-        return Ok(None);
-    };
-    match value.to_str().ok().and_then(parse) {
-        Some(timeout) => Ok(Some(timeout)),
-        None => Err(bad_timeout()),
-    }
+    headers.get(TIMEOUT).map(timeout).transpose()
+}
+
+fn timeout(value: &HeaderValue) -> Result<Duration> {
+    let timeout = value.to_str().ok().and_then(parse);
+    timeout.ok_or_else(bad_timeout)
 }
 
 fn bad_timeout() -> Error {
     Error::bad_request(format!(
-        "grpc-timeout is not a number of at most {MAX_DIGITS} digits \
-         and one of the units H, M, S, m, u, n"
+        "grpc-timeout is not up to {MAX_DIGITS} digits and a unit (H, M, S, m, u, n)"
     ))
 }
 
 fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let number = parse_digits(digits)?;
+    // Eight digits fit, whatever the unit.
     match unit {
         "H" => Some(Duration::from_secs(number * 3600)),
         "M" => Some(Duration::from_secs(number * 60)),
@@ -82,9 +81,10 @@ fn parse(text: &str) -> Option<Duration> {
 
 /// A number of digits alone: `parse` would take a sign, too.
 fn parse_digits(digits: &str) -> Option<u64> {
-    let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
-    let is_short = digits.len() <= MAX_DIGITS;
-    digits.parse().ok().filter(|_| is_number && is_short)
+    if digits.len() > MAX_DIGITS || digits.starts_with('+') {
+        return None;
+    }
+    digits.parse().ok()
 }
 
 /// An answer's body that ends at a time, with trailers that say so.
@@ -119,6 +119,7 @@ impl HttpBody for EndsAt {
             return frame;
         }
 
+        // Dropped here, not with the call: what stands behind it is given back at once.
         self.body = None;
         Poll::Ready(Some(Ok(Frame::trailers(trailers(&exceeded())))))
     }

@@ -52,12 +52,10 @@ impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> tonic::
 
 /// A `vidette.v1.SubscribeResponse` other than events, framed.
 pub(super) fn encode(message: subscribe_response::Message) -> Bytes {
-    let message = client_proto::SubscribeResponse {
-        message: Some(message),
-    };
-    let length = message.encoded_len();
-    let mut out = Vec::with_capacity(PREFIX_BYTES + length);
-    push_prefix(&mut out, length);
+    // Its length is known before it is encoded, so the frame is allocated once.
+    let message = Some(message);
+    let message = client_proto::SubscribeResponse { message };
+    let mut out = frame_of(message.encoded_len());
     message.encode(&mut out).expect("a vector grows");
     out.into()
 }
@@ -73,10 +71,13 @@ pub(super) fn encoded_batch(batch: &Batch, cursor: impl FnOnce() -> String) -> B
 /// What stands before a message: that it is not compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-fn push_prefix(out: &mut Vec<u8>, length: usize) {
-    let length = u32::try_from(length).expect("a page is far below 4 GiB");
-    out.push(0);
-    out.extend_from_slice(&length.to_be_bytes());
+/// A frame that has its prefix already, and space for a message of this length.
+fn frame_of(length: usize) -> Vec<u8> {
+    let prefix = u32::try_from(length).expect("a page is far below 4 GiB");
+    let mut frame = Vec::with_capacity(PREFIX_BYTES + length);
+    frame.push(0);
+    frame.extend_from_slice(&prefix.to_be_bytes());
+    frame
 }
 
 // The numbers of the fields (proto/vidette/v1).
@@ -90,18 +91,23 @@ const CURSOR: u32 = 2;
 /// `SubscribeResponse { events: EventBatch { events, cursor } }`, of events that are encoded
 /// already.
 fn encode_batch(batch: &Batch, cursor: &str) -> Vec<u8> {
-    let lengths = batch.iter().map(|event| event_proto(event).len() + 8);
-    let mut inner = Vec::with_capacity(lengths.sum::<usize>() + 64);
-    for event in batch.iter() {
-        push_bytes(&mut inner, EVENT, event_proto(event));
-    }
-    push_bytes(&mut inner, CURSOR, cursor.as_bytes());
+    let events = encode_events(batch, cursor);
+    // The length of the whole message stands before it.
+    let length = key_len(EVENTS) + encoded_len_varint(events.len() as u64) + events.len();
+    let mut out = frame_of(length);
+    push_bytes(&mut out, EVENTS, &events);
+    out
+}
 
-    // Its length stands before it, and so does that of the whole message.
-    let length = key_len(EVENTS) + encoded_len_varint(inner.len() as u64) + inner.len();
-    let mut out = Vec::with_capacity(PREFIX_BYTES + length);
-    push_prefix(&mut out, length);
-    push_bytes(&mut out, EVENTS, &inner);
+/// The `EventBatch` alone.
+fn encode_events(batch: &Batch, cursor: &str) -> Vec<u8> {
+    // With a key and a length before each event, and the cursor behind them.
+    let lengths = batch.iter().map(|event| event_proto(event).len() + 8);
+    let mut out = Vec::with_capacity(lengths.sum::<usize>() + 64);
+    for event in batch.iter() {
+        push_bytes(&mut out, EVENT, event_proto(event));
+    }
+    push_bytes(&mut out, CURSOR, cursor.as_bytes());
     out
 }
 
@@ -118,6 +124,7 @@ fn event_proto(event: &Event) -> &Bytes {
 
 pub(crate) fn encode_event(event: &Event) -> Vec<u8> {
     let sent = &event.sent;
+    // In protobuf an empty text stands for none.
     let text = |text: &Option<Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
     let message = client_proto::Event {
         vid: event.vid,
@@ -133,11 +140,10 @@ pub(crate) fn encode_event(event: &Event) -> Vec<u8> {
 }
 
 fn timestamp(time_ms: i64) -> prost_types::Timestamp {
-    let millis = i32::try_from(time_ms.rem_euclid(1000)).unwrap_or(0);
-    prost_types::Timestamp {
-        seconds: time_ms.div_euclid(1000),
-        nanos: millis * 1_000_000,
-    }
+    // Before 1970, too, the nanoseconds count forward from the second.
+    let nanos = i32::try_from(time_ms.rem_euclid(1000) * 1_000_000).unwrap_or(0);
+    let seconds = time_ms.div_euclid(1000);
+    prost_types::Timestamp { seconds, nanos }
 }
 
 #[cfg(test)]

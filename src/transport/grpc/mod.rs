@@ -20,7 +20,6 @@ use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
 use axum::middleware::{map_request_with_state, map_response, map_response_with_state};
 use axum::response::Response as HttpResponse;
-use axum::routing::any;
 use http_body_util::BodyExt as _;
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
@@ -31,10 +30,11 @@ use super::metered::{GrpcMessages, Metered};
 use super::pieces;
 use super::state::AppState;
 use super::status::{TopicList, list_topics};
+use crate::bus::Bus;
 use crate::error::Error;
 use crate::limits;
 use crate::memory::MemoryBudget;
-use crate::topic::Filter;
+use crate::topic::{Filter, Topic};
 use deadline::within_deadline;
 pub(crate) use encoded::SmallBuffers;
 #[cfg(fuzzing)]
@@ -66,14 +66,14 @@ pub(super) const PUBLISHING_CALLS: [&str; 2] = [publish::PATH, publish::STREAM_P
 /// The service, health and reflection, also for gRPC-web.
 pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Router {
     let memory = state.bus.memory().clone();
+    // `Subscribe` pays for its answer itself, page by page.
     let answers_in_whole = small_calls(service(state.clone()), health)
         .merge(publish::routes(state.clone()))
         .layer(map_response_with_state(memory.clone(), pay));
-    let subscribe = Router::new()
-        .route(subscribe::PATH, any(subscribe::subscribe))
-        .with_state(state);
+
+    // The last layer sees a request first: its deadline runs while it is read, too.
     let calls = answers_in_whole
-        .merge(subscribe)
+        .merge(subscribe::routes(state))
         .layer(map_request_with_state(memory, meter))
         .layer(map_response(name_too_large))
         .layer(axum::middleware::from_fn(within_deadline));
@@ -85,6 +85,7 @@ pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Rout
 type Service = proto::event_bus_server::EventBusServer<EventBusService>;
 
 fn service(state: AppState) -> Service {
+    // A listing of topics may be longer than a request, and is compressed where that pays.
     Service::new(EventBusService { state })
         .max_decoding_message_size(limits::SMALL_MESSAGE_BYTES)
         .max_encoding_message_size(limits::PAGE_BYTES + limits::MAX_BODY_BYTES)
@@ -98,6 +99,7 @@ fn small_calls(service: Service, health: HealthServer<impl Health>) -> Router {
     let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
     let v1 = v1.expect("descriptors of our own");
     let v1alpha = v1alpha.expect("descriptors of our own");
+    // An older client asks for the older version of reflection.
     let mut routes = tonic::service::Routes::builder();
     routes
         .add_service(service)
@@ -116,6 +118,7 @@ const STREAM_PATHS: [&str; 3] = [
 
 /// Requests are paid and timed on their way to whoever reads them.
 async fn meter(State(memory): State<MemoryBudget>, request: HttpRequest) -> HttpRequest {
+    // A stream may rest between its messages; a single request has to end in time.
     let is_stream = STREAM_PATHS.contains(&request.uri().path());
     let metered = if is_stream {
         Metered::<GrpcMessages>::stream
@@ -133,9 +136,10 @@ async fn pay(State(memory): State<MemoryBudget>, response: HttpResponse) -> Http
 /// tonic calls a request over its bound `OUT_OF_RANGE`, which is a gap here; too much is
 /// `RESOURCE_EXHAUSTED`.
 async fn name_too_large(response: HttpResponse) -> HttpResponse {
-    match Status::from_header_map(response.headers()) {
-        Some(status) if is_over_bound(&status) => too_large(&status).into_http(),
-        _ => response,
+    let status = Status::from_header_map(response.headers());
+    match status.filter(is_over_bound) {
+        Some(status) => too_large(&status).into_http(),
+        None => response,
     }
 }
 
@@ -148,7 +152,8 @@ fn over_bound_as_too_large(status: Status) -> Status {
 }
 
 fn is_over_bound(status: &Status) -> bool {
-    status.code() == tonic::Code::OutOfRange && status.details().is_empty() // a gap has details
+    // A gap has the same code, but it has details.
+    status.code() == tonic::Code::OutOfRange && status.details().is_empty()
 }
 
 fn too_large(status: &Status) -> Status {
@@ -160,7 +165,7 @@ fn too_large(status: &Status) -> Status {
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
-    // Those of a status's details among them, so that a client can show them.
+    // Those of a status's details are among them, so that a client can show them.
     let descriptors = [
         DESCRIPTORS,
         tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -184,19 +189,10 @@ impl proto::event_bus_server::EventBus for EventBusService {
         &self,
         request: Request<proto::GetBusRequest>,
     ) -> std::result::Result<Response<proto::GetBusResponse>, Status> {
+        // The state of the log is for everybody who may do anything with it.
         RequestCaller::of(request.extensions())?.check_any_right()?;
-        let bus = &self.state.bus;
-        let gauges = bus.gauges();
-        Ok(compressed_if_large(proto::GetBusResponse {
-            epoch: bus.epoch().to_string(),
-            first: gauges.first,
-            last: gauges.last,
-            events: gauges.events,
-            bytes: gauges.bytes,
-            subscribers: gauges.subscribers,
-            engine: bus.engine_kind().into(),
-            cursor: bus.cursor(gauges.last).to_string(),
-        }))
+        let answer = log_state(&self.state.bus);
+        Ok(compressed_if_large(answer))
     }
 
     async fn list_topics(
@@ -212,13 +208,24 @@ impl proto::event_bus_server::EventBus for EventBusService {
     }
 }
 
+fn log_state(bus: &Bus) -> proto::GetBusResponse {
+    let gauges = bus.gauges();
+    proto::GetBusResponse {
+        epoch: bus.epoch().to_string(),
+        first: gauges.first,
+        last: gauges.last,
+        events: gauges.events,
+        bytes: gauges.bytes,
+        subscribers: gauges.subscribers,
+        engine: bus.engine_kind().into(),
+        cursor: bus.cursor(gauges.last).to_string(),
+    }
+}
+
 impl From<TopicList> for proto::ListTopicsResponse {
     fn from(list: TopicList) -> Self {
         let token = list.next_page_token.map(|topic| topic.to_string());
-        let topics = list.topics.into_iter().map(|(topic, vid)| {
-            let topic = topic.to_string();
-            proto::Topic { topic, vid }
-        });
+        let topics = list.topics.into_iter().map(proto::Topic::from);
         proto::ListTopicsResponse {
             topics: topics.collect(),
             next_page_token: token.unwrap_or_default(),
@@ -226,11 +233,18 @@ impl From<TopicList> for proto::ListTopicsResponse {
     }
 }
 
+impl From<(Topic, u64)> for proto::Topic {
+    fn from((topic, vid): (Topic, u64)) -> Self {
+        let topic = topic.to_string();
+        proto::Topic { topic, vid }
+    }
+}
+
 /// Most clients say that they take gzip, and it costs more than a short message takes on the wire.
 fn compressed_if_large<M: prost::Message>(message: M) -> Response<M> {
-    let is_small = message.encoded_len() < limits::COMPRESSED_FROM_BYTES;
+    let length = message.encoded_len();
     let mut response = Response::new(message);
-    if is_small {
+    if length < limits::COMPRESSED_FROM_BYTES {
         response.disable_compression();
     }
     response

@@ -4,6 +4,7 @@
 //! - a batch is counted before it is decoded, and paid from the memory budget until it is written;
 //! - a stream's batches are queued in the order they come; the first error is its last answer.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::Router;
@@ -43,17 +44,15 @@ pub(super) fn routes(state: AppState) -> Router {
 }
 
 async fn one(State(state): State<AppState>, request: HttpRequest) -> HttpResponse {
-    let mut server = server(&state.bus);
     let call = service_fn(|request| publish(&state, request));
-    let answer = server.unary(call, request).await;
-    answer.map(Body::new)
+    let mut server = server(&state.bus);
+    server.unary(call, request).await.map(Body::new)
 }
 
 async fn stream(State(state): State<AppState>, request: HttpRequest) -> HttpResponse {
+    let call = service_fn(|request| ready(publish_stream(&state, request)));
     let mut server = server(&state.bus);
-    let call = service_fn(|request| std::future::ready(publish_stream(&state, request)));
-    let answer = server.streaming(call, request).await;
-    answer.map(Body::new)
+    server.streaming(call, request).await.map(Body::new)
 }
 
 fn server(bus: &Bus) -> Grpc<PublishCodec> {
@@ -80,20 +79,21 @@ async fn publish(
 fn queued(bus: &Bus, caller: &Caller, request: PaidRequest) -> Result<Publishing> {
     let PaidRequest { message, held } = request;
     let publishing = bus.enqueue(caller, batch(bus, message)?);
-    drop(held); // the queue pays from here on
+    // The queue pays from here on.
+    drop(held);
     publishing
 }
 
 pub(crate) fn batch(bus: &Bus, request: proto::PublishRequest) -> Result<Vec<NewEvent>> {
     let max_event_bytes = bus.options().max_event_bytes;
     let events = request.events.into_iter().enumerate();
-    let checked = events.map(|(index, event)| {
-        checked(event, max_event_bytes).map_err(|error| of_batch(error, index))
-    });
-    checked.collect()
+    let checked =
+        |(index, event)| checked(event, max_event_bytes).map_err(|error| of_batch(error, index));
+    events.map(checked).collect()
 }
 
 fn checked(event: proto::NewEvent, max_event_bytes: usize) -> Result<NewEvent> {
+    // A map has no order, and readers are to get the same bytes each time.
     let mut headers: Vec<_> = event.headers.into_iter().collect();
     headers.sort_unstable();
     let parts = EventParts {
@@ -136,7 +136,8 @@ fn publish_stream(
     let caller = RequestCaller::of(request.extensions())?;
     let answers = publish_all(state.bus.clone(), &caller, request.into_inner());
     let mut response = Response::new(answers);
-    response.disable_compression(); // an acknowledgement is smaller as it is
+    // An acknowledgement is smaller as it is.
+    response.disable_compression();
     Ok(response)
 }
 
@@ -146,12 +147,15 @@ fn publish_all(
     caller: &Caller,
     requests: Streaming<PaidRequest>,
 ) -> impl Stream<Item = PublishAnswer> + use<> {
+    // One after the other, so that vids follow the order of the batches.
     let stream = Arc::new(bus.publish_stream(caller));
     let requests = until_closed(bus.clone(), requests);
     let queued = requests.then({
         let bus = bus.clone();
         move |request| enqueue(bus.clone(), stream.clone(), request)
     });
+
+    // Only the waiting overlaps.
     let answers = queued.map(move |publishing| acknowledged(bus.clone(), publishing));
     until_failed(answers.buffered(limits::PUBLISH_STREAM_PIPELINE))
 }
@@ -164,7 +168,8 @@ fn until_closed<T>(
 ) -> impl Stream<Item = std::result::Result<T, Status>> {
     let (closing, closed) = (bus.clone(), async move { bus.closed().await });
     let end = async move { closing.is_closing().then(|| Err(Error::closing().into())) };
-    let end = futures_util::stream::once(end).filter_map(std::future::ready);
+    // A stream that the client has ended has no such last answer.
+    let end = futures_util::stream::once(end).filter_map(ready);
     requests.take_until(Box::pin(closed)).chain(end)
 }
 
@@ -175,7 +180,8 @@ async fn enqueue(
 ) -> std::result::Result<Publishing, Status> {
     let PaidRequest { message, held } = request.map_err(over_bound_as_too_large)?;
     let batch = batch(&bus, message)?;
-    drop(held); // the queue pays from here on
+    drop(held);
+    // Waits while the queue has no space, and so does the client.
     Ok(stream.enqueue_with_backpressure(batch).await?)
 }
 
@@ -190,8 +196,7 @@ async fn acknowledged(
 /// The first error is the last answer: what was queued behind it is not acknowledged.
 fn until_failed(answers: impl Stream<Item = PublishAnswer>) -> impl Stream<Item = PublishAnswer> {
     answers.scan(false, |has_failed, answer| {
-        let had_failed = *has_failed;
-        *has_failed |= answer.is_err();
-        std::future::ready((!had_failed).then_some(answer))
+        let is_after_error = std::mem::replace(has_failed, answer.is_err());
+        ready((!is_after_error).then_some(answer))
     })
 }

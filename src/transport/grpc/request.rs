@@ -20,6 +20,7 @@ use crate::transport::request::StartTexts;
 pub(super) async fn read_in_time(
     request: Request,
 ) -> std::result::Result<proto::SubscribeRequest, Status> {
+    // A client that does not end its request would hold the call without having a stream.
     let read = timeout(limits::BODY_TIMEOUT, read(request)).await;
     read.unwrap_or_else(|_| Err(too_slow().into()))
 }
@@ -36,20 +37,18 @@ type RequestCodec = SmallBuffers<proto::SubscribeRequest, proto::SubscribeReques
 
 async fn read(request: Request) -> std::result::Result<proto::SubscribeRequest, Status> {
     let encoding = encoding_of(request.headers())?;
-    let mut messages = Streaming::new_request(
-        RequestCodec::default().decoder(),
-        request.into_body(),
-        encoding,
-        Some(limits::SMALL_MESSAGE_BYTES),
-    );
+    let decoder = RequestCodec::default().decoder();
+    let most = Some(limits::SMALL_MESSAGE_BYTES);
+    let mut messages = Streaming::new_request(decoder, request.into_body(), encoding, most);
     let message = messages.message().await?;
-    messages.trailers().await?; // to the request's end
+    // A request ends behind its one message.
+    messages.trailers().await?;
     message.ok_or_else(|| Error::bad_request("the request has no message").into())
 }
 
 /// How the request is compressed: gzip or not at all, here as in the other calls. The answer's
-/// messages never are: they are made once for all who read them, and most clients say that they take
-/// gzip, so each page would be made twice, the second time at a fraction of the speed.
+/// messages never are: they are made once for all who read them, and most clients say that they
+/// take gzip, so each page would be made twice, the second time at a fraction of the speed.
 fn encoding_of(headers: &HeaderMap) -> std::result::Result<Option<CompressionEncoding>, Status> {
     match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
         None | Some(b"identity") => Ok(None),
@@ -61,6 +60,7 @@ fn encoding_of(headers: &HeaderMap) -> std::result::Result<Option<CompressionEnc
 /// The status that tonic gives in the other calls.
 fn unsupported(encoding: &[u8]) -> Status {
     let encoding = String::from_utf8_lossy(encoding);
+    // Its words too, so that a client cannot tell which of the two has answered.
     let mut status = Status::unimplemented(format!(
         "Content is compressed with `{encoding}` which isn't supported"
     ));
@@ -73,6 +73,8 @@ fn unsupported(encoding: &[u8]) -> Status {
 pub(crate) fn subscribe_request(request: &proto::SubscribeRequest) -> Result<SubscribeRequest> {
     let on_gap = on_gap_of(request.on_gap)?;
     check_limit(request.limit)?;
+
+    // In protobuf an empty text and a 0 stand for none.
     let start = StartTexts {
         after: not_empty(&request.after),
         since: not_empty(&request.since),
@@ -91,14 +93,16 @@ fn not_empty(text: &str) -> Option<&str> {
 }
 
 fn on_gap_of(value: i32) -> Result<OnGap> {
-    match proto::OnGap::try_from(value) {
-        Ok(proto::OnGap::Unspecified | proto::OnGap::Continue) => Ok(OnGap::Continue),
-        Ok(proto::OnGap::Fail) => Ok(OnGap::Fail),
-        Err(_) => {
-            let detail = format!("on_gap = {value} is not a value of OnGap");
-            Err(Error::bad_request(detail))
-        }
+    use proto::OnGap as Wire;
+    match Wire::try_from(value) {
+        Ok(Wire::Unspecified | Wire::Continue) => Ok(OnGap::Continue),
+        Ok(Wire::Fail) => Ok(OnGap::Fail),
+        Err(_) => Err(unknown_on_gap(value)),
     }
+}
+
+fn unknown_on_gap(value: i32) -> Error {
+    Error::bad_request(format!("on_gap = {value} is not a value of OnGap"))
 }
 
 fn check_limit(limit: u32) -> Result<()> {

@@ -12,10 +12,12 @@ use std::convert::Infallible;
 use std::task::Poll;
 
 use async_stream::stream;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
+use axum::routing::any;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, poll};
 use http_body_util::StreamBody;
@@ -29,33 +31,42 @@ use crate::bus::{Bus, Closing, ClosingReason, Step, Subscription};
 use crate::error::Result;
 use crate::limits;
 use crate::transport::access::RequestCaller;
-use crate::transport::peer::Waiter;
+use crate::transport::headers::set;
+use crate::transport::peer::PeerWatch;
 use crate::transport::state::AppState;
 
-pub(super) const PATH: &str = "/vidette.v1.EventBus/Subscribe";
+/// The one call.
+pub(super) fn routes(state: AppState) -> Router {
+    let path = "/vidette.v1.EventBus/Subscribe";
+    Router::new().route(path, any(subscribe)).with_state(state)
+}
 
-pub(super) async fn subscribe(State(state): State<AppState>, request: Request) -> Response {
-    let waiter = Waiter::of(request.extensions()); // over HTTP/1.1, as gRPC-web
+async fn subscribe(State(state): State<AppState>, request: Request) -> Response {
+    // Over HTTP/1.1, as gRPC-web comes, the connection's end shows that the reader has left.
+    let peer = PeerWatch::of(request.extensions());
     match open(&state.bus, request).await {
-        Ok(subscription) => response(subscription, waiter),
+        Ok(subscription) => response(subscription, peer),
         Err(status) => status.into_http(),
     }
 }
 
 async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, Status> {
     let caller = RequestCaller::of(request.extensions())?;
+    // Boxed to keep the future of an open stream small: the request is read once.
     let request = Box::pin(read_in_time(request)).await?;
     let subscription = Subscription::open(bus, &caller, subscribe_request(&request)?).await?;
     subscription.share_connection();
     Ok(subscription)
 }
 
-fn response(subscription: Subscription, waiter: Waiter) -> Response {
-    let frames = messages(subscription, waiter).map(frame);
+fn response(subscription: Subscription, peer: PeerWatch) -> Response {
+    let frames = messages(subscription, peer).map(frame);
     let mut response = Response::new(Body::new(StreamBody::new(frames)));
-    let content_type = HeaderValue::from_static("application/grpc");
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type);
+    set(
+        response.headers_mut(),
+        header::CONTENT_TYPE,
+        "application/grpc",
+    );
     response
 }
 
@@ -72,6 +83,7 @@ fn frame(message: MessageOrEnd) -> std::result::Result<Frame<Bytes>, Infallible>
 
 pub(super) fn trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
+    // tonic percent-encodes the message, so that any text fits into a header.
     if let Err(error) = status.add_header(&mut trailers) {
         tracing::error!(%error, "a status does not fit into trailers");
     }
@@ -81,9 +93,10 @@ pub(super) fn trailers(status: &Status) -> HeaderMap {
 /// A framed message, or the status with which the stream ends.
 type MessageOrEnd = std::result::Result<Bytes, Status>;
 
-fn messages(mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item = MessageOrEnd> {
+fn messages(mut subscription: Subscription, peer: PeerWatch) -> impl Stream<Item = MessageOrEnd> {
     stream! {
         let mut closing = None;
+        // The greeting is always ready.
         let greeting = subscription.next().await;
         let mut greeting = Some(encoded(&subscription, greeting, &mut closing));
         let step = {
@@ -100,6 +113,7 @@ fn messages(mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item 
                 }
             }
         };
+        // A greeting that has not gone out yet takes a short message with it.
         let message = encoded(&subscription, step, &mut closing);
         let mut second = match greeting {
             Some(greeting) => {
@@ -113,7 +127,7 @@ fn messages(mut subscription: Subscription, waiter: Waiter) -> impl Stream<Item 
             let message = if let Some(message) = second.take() {
                 message
             } else {
-                let step = waiter.next(&mut subscription).await;
+                let step = peer.next(&mut subscription).await;
                 encoded(&subscription, step, &mut closing)
             };
             let is_last = message.is_err();
@@ -151,6 +165,7 @@ fn encoded(
             }
             Ok(message(subscription, step))
         }
+        // The status says the same as the message before it.
         Ok(None) => Err(closing.map_or(Status::new(Code::Ok, ""), |why| why.error().into())),
         Err(error) => Err(error.into()),
     }

@@ -14,6 +14,7 @@ use crate::transport::json::push_data;
 /// The fields of the event's data with the bus's vid, or `{"vid":…,"data":…}`.
 pub(crate) fn flat_json(event: &Event) -> Vec<u8> {
     let mut out = format!("{{\"vid\":{}", event.vid).into_bytes();
+    // An object's fields beside the vid, and anything else below `data`.
     if let Some(fields) = object_fields(event) {
         push_fields(&mut out, &fields);
     } else {
@@ -25,6 +26,7 @@ pub(crate) fn flat_json(event: &Event) -> Vec<u8> {
 }
 
 fn push_fields(out: &mut Vec<u8>, fields: &ObjectFields<'_>) {
+    // The bus's vid stands first, in place of one that the publisher has written.
     for (name, value) in fields.0.iter().filter(|(name, _)| !is_vid(name)) {
         out.push(b',');
         out.extend_from_slice(name.get().as_bytes());
@@ -40,6 +42,7 @@ fn is_vid(name: &RawValue) -> bool {
 }
 
 fn object_fields(event: &Event) -> Option<ObjectFields<'_>> {
+    // A text that looks like an object is still a text.
     if event.sent.content_type.form() != DataForm::Json {
         return None;
     }

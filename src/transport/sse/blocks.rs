@@ -5,7 +5,8 @@
 //! - `id:` is always a full cursor, so the `Last-Event-ID` of a reconnect resumes exactly;
 //! - the named steps, but for `caught_up`, carry no `id:` and so never move the cursor.
 
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ impl SseFormat {
 
 /// The blocks of all events, made once for all who read them together.
 pub(super) fn batch_blocks(log: &LogView, batch: &Batch, format: SseFormat) -> Bytes {
+    // A batch of one is its event's block, which other batches may have made.
     if let [event] = &**batch {
         return event_block(log, event, format).clone();
     }
@@ -75,14 +77,19 @@ fn encode_raw_block(log: &LogView, event: &Event) -> Vec<u8> {
 }
 
 fn encode_block(log: &LogView, event: &Event, data: &[u8]) -> Vec<u8> {
+    // The fields in the order in which a person reads them; a parser takes any.
     let mut out = Vec::with_capacity(data.len() + BLOCK_OVERHEAD_BYTES);
-    out.extend_from_slice(format!("id: {}\n", log.cursor(event.vid)).as_bytes());
+    push_line(&mut out, "id", log.cursor(event.vid));
     if let Some(kind) = &event.sent.kind {
-        out.extend_from_slice(format!("event: {kind}\n").as_bytes());
+        push_line(&mut out, "event", kind);
     }
     push_data_lines(&mut out, data);
     out.push(b'\n');
     out
+}
+
+fn push_line(out: &mut Vec<u8>, field: &str, value: impl Display) {
+    writeln!(out, "{field}: {value}").expect("a vector grows");
 }
 
 /// One `data:` line for each line of the data. A parser joins them with LF: CR and CRLF between
@@ -95,6 +102,7 @@ fn push_data_lines(out: &mut Vec<u8>, data: &[u8]) {
         out.extend_from_slice(b"data: ");
         out.extend_from_slice(line);
         out.push(b'\n');
+        // A line end of two bytes is one.
         match end {
             [b'\r', b'\n', more @ ..] | [_, more @ ..] => rest = more,
             [] => return,
@@ -129,9 +137,10 @@ fn hello_block(epoch: &Epoch, retained: RangeInclusive<Vid>, heartbeat: Duration
 }
 
 fn caught_up_block(log: &LogView, vid: Vid) -> Bytes {
-    let cursor = log.cursor(vid);
-    let data = json!({ "cursor": cursor.to_string() });
-    format!("id: {cursor}\nevent: vidette.caught_up\ndata: {data}\n\n").into()
+    // The only named step that moves the cursor, past events that did not match.
+    let cursor = log.cursor(vid).to_string();
+    let step = named("caught_up", &json!({ "cursor": cursor }));
+    format!("id: {cursor}\n{step}").into()
 }
 
 /// Moves the `lastEventId` of an `EventSource` and fires nothing.
@@ -140,7 +149,11 @@ pub(crate) fn position_block(log: &LogView, vid: Vid) -> Bytes {
 }
 
 fn named_block(name: &str, data: &serde_json::Value) -> Bytes {
-    format!("event: vidette.{name}\ndata: {data}\n\n").into()
+    named(name, data).into()
+}
+
+fn named(name: &str, data: &serde_json::Value) -> String {
+    format!("event: vidette.{name}\ndata: {data}\n\n")
 }
 
 /// What is written when a stream has to end. After a gap a reconnect is answered with 410, and the
@@ -149,6 +162,7 @@ fn named_block(name: &str, data: &serde_json::Value) -> Bytes {
 pub(super) fn error_block(error: &Error, on_gap: OnGap) -> io::Result<Bytes> {
     match (error.gap_details(), passing_reason(error)) {
         (Some(gap), _) if on_gap == OnGap::Fail => Ok(named_block("gap", &json!(gap))),
+        // Something that passes: the client is to come back.
         (_, Some(reason)) => Ok(last_words(error, Closing::because(reason))),
         _ => Err(io::Error::other(error.to_string())),
     }

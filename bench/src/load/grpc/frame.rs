@@ -110,6 +110,7 @@ pub(super) fn request_head(authority: &str) -> Vec<u8> {
     ];
     let mut head = Vec::new();
     for (name, value) in fields {
+        // A literal that is not indexed, with a name that is spelled out.
         head.push(0);
         push_text(&mut head, name);
         push_text(&mut head, &value[..value.len().min(limits::HPACK_BYTES)]);

@@ -161,6 +161,8 @@ impl GrpcWire {
 
     fn stream_ends(&mut self, working: bool) {
         let Some(stream) = self.stream() else { return };
+
+        // A reset may follow the end of a stream; it is one end all the same.
         if stream.has_ended() {
             return;
         }
@@ -233,6 +235,7 @@ impl Wire for GrpcWire {
     fn take(&mut self, mut bytes: &[u8], context: &mut WireContext<'_>) -> Result<(), String> {
         while !bytes.is_empty() {
             bytes = self.take_some(bytes, context);
+            // A frame without a payload is complete with its head.
             if self.frame.is_complete() {
                 self.take_frame(context)?;
                 self.frame.clear();

@@ -1,4 +1,4 @@
-//! Signals that a person or the system interrupts a command with.
+//! Signals by which a person or a service manager ends a command.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -21,6 +21,7 @@ impl InterruptSignals {
 
     /// Waits for one; gives what the command ends with.
     pub(super) async fn next(&mut self) -> Failure {
+        // SIGINT is Ctrl-C; SIGTERM comes from a service manager.
         let kind = tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),
             _ = self.terminate.recv() => SignalKind::terminate(),
