@@ -16,15 +16,19 @@ mod publisher;
 mod reading;
 mod run;
 mod script;
+mod shared;
+mod witness;
 
 use std::sync::Once;
 
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
-use common::engines::{EngineUnderTest, MEMORY, SQLITE};
+use common::engines::{EngineUnderTest, MEMORY, SHARED, SQLITE};
 
 /// Scripts for each engine, unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 30;
+/// The same for two gateways on one log.
+const SHARED_CASES: u32 = 15;
 /// How long cutting a script down may take, in milliseconds.
 const MAX_SHRINK_MS: u32 = 120_000;
 
@@ -38,24 +42,46 @@ fn the_gateway_on_memory_does_as_a_plain_list_does() {
     check(MEMORY);
 }
 
+#[test]
+fn the_gateway_on_a_shared_log_does_as_a_plain_list_does() {
+    check(SHARED);
+}
+
+#[test]
+fn two_gateways_on_a_shared_log_lose_repeat_and_reorder_nothing() {
+    quiet_tasks();
+    let tried = TestRunner::new(config(SHARED_CASES)).run(&shared::scripts(), |script| {
+        shared::run(&script).map_err(TestCaseError::fail)
+    });
+    report(tried, |script| format!("two gateways, after {script:?}"));
+}
+
 fn check(engine: EngineUnderTest) {
     quiet_tasks();
+    let tried = TestRunner::new(config(CASES)).run(&script::scripts(1..40), |script| {
+        run::run(engine, &script).map_err(TestCaseError::fail)
+    });
+    report(tried, |script| {
+        format!("on {} after\n{script:?}", engine.name)
+    });
+}
+
+fn config(cases: u32) -> Config {
     let mut config = Config {
         failure_persistence: None,
         max_shrink_time: MAX_SHRINK_MS,
         ..Config::default()
     };
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = CASES;
+        config.cases = cases;
     }
-    let tried = TestRunner::new(config).run(&script::scripts(1..40), |script| {
-        run::run(engine, &script).map_err(TestCaseError::fail)
-    });
+    config
+}
+
+fn report<S>(tried: Result<(), TestError<S>>, describe: impl FnOnce(S) -> String) {
     match tried {
         Ok(()) => {}
-        Err(TestError::Fail(why, script)) => {
-            panic!("{why}\n\non {} after\n{script:?}", engine.name)
-        }
+        Err(TestError::Fail(why, script)) => panic!("{why}\n\n{}", describe(script)),
         Err(TestError::Abort(why)) => panic!("no scripts: {why}"),
     }
 }
@@ -67,10 +93,9 @@ fn quiet_tasks() {
     QUIET.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if std::thread::current()
-                .name()
-                .is_some_and(|name| name.starts_with("the_gateway"))
-            {
+            if std::thread::current().name().is_some_and(|name| {
+                name.starts_with("the_gateway") || name.starts_with("two_gateways")
+            }) {
                 usual(panic);
             }
         }));
