@@ -50,7 +50,7 @@ pub(super) struct ByHyper {
 impl ByHyper {
     pub(super) fn new(context: Arc<ConnectionContext>) -> Self {
         ByHyper {
-            limits: context.routes.current().limits().clone(),
+            limits: context.routes.limits(ConnectionLimits::clone),
             context,
             in_flight: InFlight::default(),
         }

@@ -49,7 +49,7 @@ impl ConnectionContext {
     /// Serves a connection that has come, on a task of its own.
     pub(super) fn begin(self: &Arc<Self>, io: Io, peer: SocketAddr) {
         // Read anew for each connection, so that a new limit holds from now on.
-        let at_most = self.routes.current().limits().max_connections;
+        let at_most = self.routes.limits(|limits| limits.max_connections);
         let is_late = self.draining.is_cancelled();
         match self.admission.admit(peer, at_most, is_late) {
             Admitted::Served(guard) => drop(tokio::spawn(self.clone().serve(io, guard))),
@@ -59,7 +59,7 @@ impl ConnectionContext {
     }
 
     async fn serve(self: Arc<Self>, io: Io, guard: ConnectionGuard) {
-        io.configure(self.routes.current().limits().write_timeout);
+        io.configure(self.routes.limits(|limits| limits.write_timeout));
         // Most connections stay here for life; the rest is boxed, so that they do not pay for it.
         let mut lean = LeanHttp1::new(io);
         if let LeanOutcome::HandOverToHyper(first) = lean.serve(&self).await {

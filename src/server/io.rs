@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -44,23 +44,53 @@ impl Io {
         }
     }
 
+    /// Ready when a read may find something; asked before a buffer is made for it.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Io::Plain(stream) => stream.poll_read_ready(context),
+            // Only the read itself shows it.
+            #[cfg(test)]
+            Io::Memory(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Writes what is taken at once; 0 when nothing is. The task is woken when more is.
     pub(super) fn write_now(
         &mut self,
         slices: &[IoSlice<'_>],
         context: &mut Context<'_>,
     ) -> io::Result<usize> {
-        let stream = Pin::new(self);
-        let written = match slices {
-            // The kernel takes one slice by a shorter way than several.
-            [slice] => stream.poll_write(context, slice),
-            slices => stream.poll_write_vectored(context, slices),
+        let written = match self {
+            Io::Plain(stream) => write_to_socket(stream, slices, context),
+            #[cfg(test)]
+            Io::Memory(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         };
         match written {
             // A stream that is there takes something, or has the task wait.
             Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(written) => written,
             Poll::Pending => Ok(0),
+        }
+    }
+}
+
+/// Asks the socket first and waits only where it takes nothing, which is seldom.
+fn write_to_socket(
+    stream: &TcpStream,
+    slices: &[IoSlice<'_>],
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        let written = match slices {
+            // The kernel takes one slice by a shorter way than several.
+            [slice] => stream.try_write(slice),
+            slices => stream.try_write_vectored(slices),
+        };
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                ready!(stream.poll_write_ready(context))?;
+            }
+            written => return Poll::Ready(written),
         }
     }
 }

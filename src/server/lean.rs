@@ -168,7 +168,7 @@ impl LeanHttp1 {
     /// kept.
     fn patience(&self, context: &ConnectionContext) -> Duration {
         if self.has_asked {
-            context.routes.current().limits().keep_alive.timeout
+            context.routes.limits(|limits| limits.keep_alive.timeout)
         } else {
             limits::HEADER_TIMEOUT
         }
@@ -224,9 +224,10 @@ impl LeanHttp1 {
         let (parts, body) = answer.into_parts();
         let length = body.size_hint().exact();
         let framing = length.map_or(AnswerFraming::Chunked, AnswerFraming::Length);
-        let routes = context.routes.current();
-        let hint = keep_alive.then_some(&routes.limits().keep_alive.hint);
-        let head = head::render(&parts, framing, hint);
+        let head = context.routes.limits(|limits| {
+            let hint = keep_alive.then_some(&limits.keep_alive.hint);
+            head::render(&parts, framing, hint)
+        });
         self.outgoing.begin(head, length.is_none());
         AnswerBody(body)
     }
@@ -246,7 +247,7 @@ impl LeanHttp1 {
         context: &ConnectionContext,
         task: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let write_timeout = || context.routes.current().limits().write_timeout;
+        let write_timeout = || context.routes.limits(|limits| limits.write_timeout);
         let (io, memory) = (&mut self.io, &context.memory);
         loop {
             // No more is taken of the body before the peer has taken what there is.
@@ -290,6 +291,8 @@ impl LeanHttp1 {
 
     /// Reads something, if there is something. An end is an error.
     fn poll_early(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.io.poll_readable(task))?;
+
         // On the stack, so that nothing is held while nothing comes.
         let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
         let mut bytes = ReadBuf::uninit(&mut bytes);

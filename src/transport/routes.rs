@@ -64,6 +64,11 @@ impl Routes {
         }
     }
 
+    /// What connections are bound by at the moment.
+    pub(crate) fn limits<T>(&self, read: impl FnOnce(&ConnectionLimits) -> T) -> T {
+        read(self.live.current.load().limits())
+    }
+
     /// Answers a request that is read already; see [`CurrentRoutes::answer`].
     pub(crate) fn answer<B>(
         &self,

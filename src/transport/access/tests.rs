@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use axum::response::Response;
 use http_body_util::BodyExt as _;
 use prost::Message;
@@ -84,9 +84,14 @@ enum Needs {
 /// What each path needs. Who adds one says it here.
 fn needs(path: &str) -> Needs {
     match path {
-        "/v1/poll" | "/v1/sse" | "/v1/topics" | "/v1/bus" => Needs::Right,
-        "/v1/events" | "/v1/topics/{*topic}" => Needs::Right,
-        "/backend.php" | "/clients/longpoll/backend.php" => Needs::Right,
+        "/v1/poll"
+        | "/v1/sse"
+        | "/v1/topics"
+        | "/v1/bus"
+        | "/v1/events"
+        | "/v1/topics/{*topic}"
+        | "/backend.php"
+        | "/clients/longpoll/backend.php" => Needs::Right,
         "/" | "/healthz" | "/readyz" | "/metrics" => Needs::Nothing,
         page if page.starts_with("/clients/") => Needs::Nothing,
         new => panic!("{new} is not known: does it read or publish?"),
@@ -250,7 +255,7 @@ async fn each_call_that_reads_or_publishes_refuses_who_may_do_neither() {
         let Some(request) = guarded_call(&path) else {
             let open = answer(&closed, call(&path, &())).await;
             assert_ne!(
-                open.headers().get("grpc-status").map(|s| s.as_bytes()),
+                open.headers().get("grpc-status").map(HeaderValue::as_bytes),
                 Some(&b"7"[..]),
                 "{path}"
             );
