@@ -222,6 +222,19 @@ impl Bus {
         self.0.snapshot().bounds
     }
 
+    /// The same for this log. Of one that has been replaced nothing is known but this position of a
+    /// reader, behind which nothing is retained.
+    pub fn bounds_of(&self, log: &LogView, position: Vid) -> Bounds {
+        let now = self.0.snapshot();
+        if now.log.generation == log.generation {
+            return now.bounds;
+        }
+        Bounds {
+            first: position + 1,
+            last: position,
+        }
+    }
+
     /// The present values for `/metrics`.
     pub fn gauges(&self) -> Gauges {
         // Each for itself: they are shown, and nobody resumes from them.

@@ -144,7 +144,7 @@ impl Subscription {
 
     /// The log that this subscription reads: after a reset another one than the bus serves, until
     /// the gap has been yielded.
-    pub fn log(&self) -> &LogView {
+    pub fn log(&self) -> &Arc<LogView> {
         &self.log
     }
 

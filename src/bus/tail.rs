@@ -34,10 +34,7 @@ impl Shared {
         match step {
             TailStep::Events { events, through } => self.make_visible_in_parts(events, through),
             TailStep::Skipped { through } => self.skip_to(through).await,
-            TailStep::Trimmed { first } => {
-                self.log.trimmed_below(first);
-                self.pages.trimmed_below(first);
-            }
+            TailStep::Trimmed { first } => self.forget_below(first).await,
             TailStep::Reset(state) => self.restart_on(&state).await,
             TailStep::Live(is_live) => self.set_live(is_live).await,
         }
@@ -55,6 +52,14 @@ impl Shared {
         if through > self.tail() {
             self.make_visible(&[], through);
         }
+    }
+
+    async fn forget_below(&self, first: Vid) {
+        self.log.trimmed_below(first);
+        self.pages.trimmed_below(first);
+        // Events that have not come here yet are gone as well: whoever waited for them must not pass
+        // over the gap, as it does over events that did come and did not match.
+        self.skip_to(first.saturating_sub(1)).await;
     }
 
     /// Goes on behind this vid after a long break. What was not read here is in the log, and

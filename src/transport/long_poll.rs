@@ -20,8 +20,8 @@ use super::peer::PeerWatch;
 use super::pieces;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Batch, Step, SubscribeRequest, Subscription};
-use crate::cursor::{Gap, Vid};
+use crate::bus::{Batch, LogView, Step, SubscribeRequest, Subscription};
+use crate::cursor::{Gap, GapReason, Vid};
 use crate::error::Result;
 use crate::event::Event;
 use crate::limits::{DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES};
@@ -32,6 +32,8 @@ use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 pub(super) struct Polled {
     batches: Vec<Arc<Batch>>,
     pub(super) gap: Option<Gap>,
+    /// The log that the batches are of; the subscription may be on another one since.
+    log: Option<Arc<LogView>>,
     /// Where this answer ends, when the subscription has gone further.
     cut_at: Option<Vid>,
     position: Option<Vid>,
@@ -82,9 +84,9 @@ fn headers() -> HeaderMap {
 fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) -> Vec<Bytes> {
     // Asked before the position is: it moves the position to the end.
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
-    let bounds = state.bus.bounds();
     let vid = polled.end(subscription);
-    let log = subscription.log();
+    let log = polled.log.as_ref().unwrap_or(subscription.log());
+    let bounds = state.bus.bounds_of(log, vid);
 
     // What a client needs to go on, whether there are events or not.
     let head = PollHead {
@@ -122,6 +124,7 @@ impl Polled {
     fn take(&mut self, step: Step, subscription: &Subscription) -> ControlFlow<()> {
         match step {
             Step::Events(batch, position) => {
+                self.log.get_or_insert_with(|| subscription.log().clone());
                 self.push(batch, position, subscription.memory());
                 // At the live end nothing more is ready; elsewhere more is read up to a page.
                 break_if(self.is_enough(subscription))
@@ -143,12 +146,23 @@ impl Polled {
         }
     }
 
-    /// Trimming may go on between a first gap and the events: one gap covers both.
+    /// Trimming may go on between a first gap and the events, or the log be replaced: one gap covers
+    /// both.
     fn add_gap(&mut self, next: Gap) {
-        match &mut self.gap {
-            Some(gap) => (gap.first, gap.last) = (next.first, next.last),
-            none => *none = Some(next),
-        }
+        let Some(before) = self.gap.take() else {
+            self.gap = Some(next);
+            return;
+        };
+        // A reset is the greater one, whichever came first.
+        let reason = match before.reason {
+            GapReason::Reset => before.reason,
+            _ => next.reason,
+        };
+        self.gap = Some(Gap {
+            reason,
+            requested: before.requested,
+            ..next
+        });
     }
 
     fn push(&mut self, batch: Arc<Batch>, position: Vid, memory: &MemoryBudget) {

@@ -143,11 +143,16 @@ impl ScriptedEngine {
         self.send(TailStep::Events { events, through });
     }
 
-    /// Events below this vid are gone, and the tail says so.
-    pub(crate) fn trim_below(&self, first: Vid) {
+    /// Events below this vid are gone. The tail has not said so yet.
+    pub(crate) fn drop_below(&self, first: Vid) {
         let mut log = self.log();
         log.first = first;
         log.events = log.events.split_off(&first);
+    }
+
+    /// Events below this vid are gone, and the tail says so.
+    pub(crate) fn trim_below(&self, first: Vid) {
+        self.drop_below(first);
         self.send(TailStep::Trimmed { first });
     }
 

@@ -148,6 +148,56 @@ async fn what_a_tail_reports_as_trimmed_is_a_gap_for_those_who_have_not_read_it(
     assert_eq!(vids(&mut reader).await, [7, 8, 9]);
 }
 
+/// Events that have never come here are gone: nobody may pass over them as over others' events.
+#[tokio::test(start_paused = true)]
+async fn a_trim_beyond_what_has_come_here_is_a_gap_for_live_readers() {
+    let log = ScriptedEngine::new(0);
+    let bus = log.bus();
+    let mut reader = subscribe(&bus, ">", Start::Latest).await;
+    assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
+    log.append_foreign(1..=50);
+    log.send_through(10);
+    assert_eq!(vids(&mut reader).await, (1..=10).collect::<Vec<_>>());
+
+    log.trim_below(41);
+    log.send_through(50);
+    match step(&mut reader).await {
+        Step::Gap(gap) => {
+            assert_eq!((gap.reason, gap.first), (GapReason::Expired, 41));
+            assert_eq!(gap.requested, "10-firstlog");
+            assert_eq!(reader.position(), 40);
+        }
+        other => panic!("not a gap: {other:?}"),
+    }
+    assert_eq!(vids(&mut reader).await, (41..=50).collect::<Vec<_>>());
+}
+
+/// The log is trimmed beyond what has come here, and its tail has not said so yet.
+#[tokio::test(start_paused = true)]
+async fn a_reader_goes_on_exactly_where_its_gap_says() {
+    let log = ScriptedEngine::new(0);
+    let bus = log.bus();
+    log.append_foreign(1..=46);
+    log.skip_through(46);
+    visible(&bus, 46).await;
+    log.append_foreign(47..=80);
+    log.drop_below(71);
+    let mut reader = subscribe(&bus, ">", after(46, "firstlog")).await;
+    let mut early = subscribe(&bus, ">", Start::Latest).await;
+    assert!(matches!(step(&mut early).await, Step::CaughtUp(46)));
+    assert!(matches!(step(&mut reader).await, Step::CaughtUp(46)));
+
+    log.trim_below(71);
+    log.send_through(80);
+    for reader in [&mut reader, &mut early] {
+        match step(reader).await {
+            Step::Gap(gap) => assert_eq!((gap.first - 1, gap.first), (reader.position(), 71)),
+            other => panic!("not a gap: {other:?}"),
+        }
+        assert_eq!(vids(reader).await, (71..=80).collect::<Vec<_>>());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_a_long_break_the_events_between_are_read_from_the_log() {
     let log = ScriptedEngine::new(0);

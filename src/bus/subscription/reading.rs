@@ -172,11 +172,11 @@ impl Subscription {
         // The engine may have trimmed more than its tail has reported.
         now.bounds.first = now.bounds.first.max(first.min(now.bounds.last + 1));
         let gap = now.gap(GapReason::Expired, &self.log.cursor(self.position));
-        let step = self.report(gap)?;
 
-        self.position = first - 1;
+        // Where the gap says, so that the two are one: what else is gone is the next gap.
+        self.position = gap.first - 1;
         self.phase.catch_up();
-        Ok(step)
+        self.report(gap)
     }
 
     pub(super) fn report(&self, gap: Gap) -> Result<Step> {
