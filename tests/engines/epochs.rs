@@ -51,8 +51,8 @@ fn overwrite(from: &Path, to: &Path) {
 /// Puts a backup in the place of the log, whose folder is moved away.
 fn restore(bench: &Bench, backup: &Path) {
     let away = format!("away-{}", fastrand::u64(..));
-    fs::rename(&bench.data_dir(), bench.data_dir().with_file_name(away)).expect("it is moved away");
-    fs::create_dir(&bench.data_dir()).expect("a folder");
+    fs::rename(bench.data_dir(), bench.data_dir().with_file_name(away)).expect("it is moved away");
+    fs::create_dir(bench.data_dir()).expect("a folder");
     overwrite(backup, &bench.data_dir());
 }
 
@@ -93,11 +93,11 @@ async fn a_log_that_is_opened_again_or_moved_keeps_its_epoch() {
     close(&mut bench).await;
 
     let moved = bench.data_dir().with_file_name("moved");
-    fs::rename(&bench.data_dir(), &moved).expect("it is moved");
+    fs::rename(bench.data_dir(), &moved).expect("it is moved");
     let elsewhere = SqliteEngine::open(&moved, std::time::Duration::from_secs(1));
     drop(elsewhere.expect("it opens there"));
     all_closed(&moved).await;
-    fs::rename(&moved, &bench.data_dir()).expect("it is moved back");
+    fs::rename(&moved, bench.data_dir()).expect("it is moved back");
     bench.reopen();
     assert_eq!(lineage(&bench), before);
 }
