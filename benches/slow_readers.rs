@@ -55,8 +55,7 @@ impl Gateway {
     async fn metric(&self, name: &str) -> String {
         let url = format!("http://{}/metrics", self.address);
         let answer = reqwest::get(url).await.expect("metrics");
-        let text = answer.text().await.expect("text");
-        let name = format!("{name} ");
+        let (text, name) = (answer.text().await.expect("text"), format!("{name} "));
         let value = text.lines().find_map(|line| line.strip_prefix(&name));
         value.unwrap_or("?").to_owned()
     }
@@ -119,8 +118,7 @@ struct Numbers {
 
 impl Numbers {
     fn after(key: &'static [u8]) -> Self {
-        let kept = Vec::new();
-        Numbers { key, kept }
+        Numbers { key, kept: vec![] }
     }
 
     fn feed(&mut self, bytes: &[u8], mut found: impl FnMut(u64)) {
@@ -146,18 +144,16 @@ impl Numbers {
 }
 
 fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    let mut windows = bytes.windows(wanted.len());
-    windows.position(|window| window == wanted)
+    bytes.windows(wanted.len()).position(|w| w == wanted)
 }
 
 fn leading_digits(bytes: &[u8]) -> usize {
-    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.count()
+    bytes.iter().take_while(|b| b.is_ascii_digit()).count()
 }
 
 fn number(digits: &[u8]) -> u64 {
-    let text = std::str::from_utf8(digits).expect("digits");
-    text.parse().expect("a number")
+    let text = std::str::from_utf8(digits);
+    text.expect("digits").parse().expect("a number")
 }
 
 /// Reads live events and records how long each took, in microseconds.
@@ -317,9 +313,7 @@ async fn main() {
     let epoch = Instant::now();
     gateway.publish_old_events().await;
     let (took, rss_mb) = (epoch.elapsed().as_secs_f32(), gateway.rss_mb());
-    println!("{OLD_EVENTS} events published in {took:.1} s; {rss_mb} MB resident");
-
-    println!("{HEAD}");
+    println!("{OLD_EVENTS} events published in {took:.1} s; {rss_mb} MB resident\n{HEAD}");
     let mut ratios = Vec::new();
     for round in 1..=rounds {
         let result = run_round(&gateway, epoch, seconds).await;

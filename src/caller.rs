@@ -72,6 +72,7 @@ impl Caller {
     /// # Errors
     /// Forbidden, with the topic.
     pub fn check_publish(&self, topic: &Topic) -> Result<()> {
+        // Matched as a subscription would be, so that a right and a filter mean the same.
         let is_allowed = match &self.may_publish {
             Permission::Everything => true,
             Permission::Topics(filter) => filter.matches(topic),
@@ -88,6 +89,7 @@ impl Caller {
     /// # Errors
     /// Forbidden, with the first topic that it may not read.
     pub fn check_read(&self, filter: &Filter) -> Result<()> {
+        // The first pattern that asks for more than the right covers.
         let refused = match &self.may_read {
             Permission::Everything => return Ok(()),
             Permission::Topics(allowed) => allowed.first_uncovered(filter),

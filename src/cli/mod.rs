@@ -5,6 +5,7 @@
 mod demo;
 mod publish;
 mod serve;
+mod signals;
 mod source;
 mod tail;
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals::InterruptSignals;
 use super::{CommandResult, Failure, demo};
 use crate::bus::Bus;
 use crate::config::{Config, Overrides};
@@ -56,51 +56,63 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) async fn run(args: ServeArgs) -> CommandResult {
-    telemetry::init(args.log_format, &args.log)
-        .map_err(|e| Failure::usage(format!("--log {:?}: {e}", args.log)))?;
-    let overrides = Overrides {
-        listen: args.listen,
-        engine: args.engine,
-        data_dir: args.data_dir,
-        pages_dir: args.pages_dir,
-    };
-    let config = Config::load(args.config.as_deref(), overrides).map_err(Failure::usage)?;
+    start_logs(&args)?;
+    let config = args.config()?;
     // Each reader is an open file; a refused raise leaves the limit as it was.
     let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_default();
 
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
+    // Before the log is opened, so that no signal ends the process in the middle of that.
+    let signals = InterruptSignals::listen()?;
     if args.new_epoch {
         begin_new_epoch(&config.engine).map_err(Failure::new)?;
     }
     let gateway = Gateway::start(&config).await.map_err(Failure::new)?;
     announce(&gateway, &config, open_files);
-    let demo = args
-        .demo
-        .then(|| tokio::spawn(demo::run(gateway.bus().clone())));
-    gateway
-        .run(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        })
-        .await;
-    if let Some(demo) = demo {
-        demo.abort();
-    }
+
+    run_until_signal(gateway, args.demo, signals).await;
     tracing::info!("stopped");
     Ok(())
 }
+
+fn start_logs(args: &ServeArgs) -> CommandResult {
+    let started = telemetry::init(args.log_format, &args.log);
+    started.map_err(|error| Failure::usage(format!("--log {:?}: {error}", args.log)))
+}
+
+/// Runs the gateway, with demo events where they are asked for, until it is asked to end.
+async fn run_until_signal(gateway: Gateway, with_demo: bool, mut signals: InterruptSignals) {
+    let bus = gateway.bus().clone();
+    let demo = with_demo.then(|| tokio::spawn(demo::run(bus)));
+    let signal = async move {
+        signals.next().await;
+    };
+    gateway.run(signal).await;
+
+    if let Some(demo) = demo {
+        demo.abort();
+    }
+}
+
+impl ServeArgs {
+    fn config(&self) -> Result<Config, Failure> {
+        let overrides = Overrides {
+            listen: self.listen.clone(),
+            engine: self.engine.clone(),
+            data_dir: self.data_dir.clone(),
+            pages_dir: self.pages_dir.clone(),
+        };
+        Config::load(self.config.as_deref(), overrides).map_err(Failure::usage)
+    }
+}
+
+const NO_NEW_EPOCH: &str = "--new-epoch changes nothing: a log in memory begins a new epoch anyway";
 
 /// Done before the log is opened for readers, so that nobody sees the earlier epoch as the current.
 fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
     match engine {
         EngineKind::Sqlite { data_dir } => SqliteEngine::begin_new_epoch(data_dir),
         EngineKind::Memory => {
-            tracing::info!(
-                "--new-epoch changes nothing: a log in memory begins a new epoch anyway"
-            );
+            tracing::info!("{NO_NEW_EPOCH}");
             Ok(())
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// The bytes that this process may use: those of the machine, or fewer where a control group
 /// (version 1 or 2) allows fewer. None where nothing is known.
 pub(super) fn usable_bytes(root: &Path) -> Option<u64> {
+    // Without control groups the file is not there, and the machine's own memory counts.
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let of_groups = groups.lines().filter_map(|line| of_group(root, line)).min();
     of_machine(root).into_iter().chain(of_groups).min()
@@ -28,6 +29,7 @@ fn of_machine(root: &Path) -> Option<u64> {
 fn of_group(root: &Path, line: &str) -> Option<u64> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (controllers, path) = (parts.next()?, parts.next()?);
+    // Version 2 has one hierarchy for all controllers, so it names none.
     if controllers.is_empty() {
         return smallest_above(&root.join("sys/fs/cgroup"), path, "memory.max");
     }
@@ -44,16 +46,22 @@ fn smallest_above(mount: &Path, path: &str, file: &str) -> Option<u64> {
     let mut group: PathBuf = mount.join(path.trim_start_matches('/'));
     let mut smallest = None;
     while group.starts_with(mount) {
-        // `max` is no number: no limit.
-        let limit = fs::read_to_string(group.join(file))
-            .ok()
-            .and_then(|text| text.trim().parse::<u64>().ok());
-        smallest = smallest.into_iter().chain(limit).min();
+        smallest = smallest
+            .into_iter()
+            .chain(limit_in(&group.join(file)))
+            .min();
+        // To the group around it.
         if !group.pop() {
             break;
         }
     }
     smallest
+}
+
+/// A limit in bytes; `max` is no number, and no limit.
+fn limit_in(file: &Path) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    text.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
-//! One budget, in bytes, for everything that strangers can make the gateway hold.
+//! One budget, in bytes, for everything that clients can make the gateway hold.
 //!
 //! Invariants:
 //! - what is reserved is paid for as long as the bytes live: a [`Reservation`] travels with them
 //!   and gives them back when it is dropped;
 //! - when the budget, or the share of a kind in it, is used up, new work of that kind is refused
 //!   with [`ErrorKind::OutOfMemory`]; nothing that has been reserved is taken away;
-//! - no kind that a stranger can leave unfinished can take all: bodies, answers and pages together
+//! - no kind that a client can leave unfinished can take all: bodies, answers and pages together
 //!   leave a quarter for what has arrived whole;
 //! - bytes that many readers share are paid once.
 
+mod held;
 mod machine;
 mod reservation;
-mod shared;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use held::HeldPieces;
 pub use reservation::Reservation;
-use reservation::{Owned, SharedPiece, Waiting};
-use shared::SharedPieces;
+use reservation::{MemoryWaiter, OwnedPiece, SharedPiece};
 
 /// What memory is held for; the label `kind` of `vidette_memory_used_bytes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,18 @@ impl MemoryKind {
         }
     }
 
-    /// How many quarters of the budget this kind may take. What a stranger can leave unfinished, or
+    /// What it is, for whoever is refused.
+    fn described(self) -> &'static str {
+        match self {
+            MemoryKind::Body => "requests that are not complete",
+            MemoryKind::Decoded => "requests that are being read",
+            MemoryKind::Queue => "events that wait to be written",
+            MemoryKind::Answer => "answers that wait to be read",
+            MemoryKind::Page => "readers that do not take what they are sent",
+        }
+    }
+
+    /// How many quarters of the budget this kind may take. What a client can leave unfinished, or
     /// unread, takes three together.
     fn share_quarters(self) -> usize {
         match self {
@@ -74,12 +85,12 @@ impl MemoryKind {
 
 /// The budget. Clones share it.
 #[derive(Clone)]
-pub struct MemoryBudget(Arc<Shared>);
+pub struct MemoryBudget(Arc<BudgetState>);
 
-struct Shared {
+struct BudgetState {
     limit_bytes: usize,
     used_bytes: [AtomicUsize; MEMORY_KINDS.len()],
-    held_by_many: SharedPieces,
+    held_by_many: HeldPieces,
     waiting: AtomicUsize,
     given_back: Notify,
 }
@@ -108,10 +119,11 @@ impl MemoryBudget {
     pub fn new(limit_bytes: u64) -> Self {
         // So far below the end of the type that no sum of parts wraps.
         let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
-        MemoryBudget(Arc::new(Shared {
-            limit_bytes: limit_bytes.min(usize::MAX / 16),
+        let limit_bytes = limit_bytes.min(usize::MAX / 16);
+        MemoryBudget(Arc::new(BudgetState {
+            limit_bytes,
             used_bytes: std::array::from_fn(|_| AtomicUsize::new(0)),
-            held_by_many: SharedPieces::default(),
+            held_by_many: HeldPieces::default(),
             waiting: AtomicUsize::new(0),
             given_back: Notify::new(),
         }))
@@ -166,10 +178,12 @@ impl MemoryBudget {
 
     /// Waits until there is memory for pages again, and for reading them.
     pub async fn until_pages_fit(&self) {
-        let _waiting = Waiting::new(&self.0);
+        // Counted first, so that nothing that is given back from here on is missed.
+        let _waiting = MemoryWaiter::new(&self.0);
         while !self.0.pages_fit() {
             self.0.given_back.notified().await;
         }
+
         // One is woken at a time, so that what was given back is taken before the next one looks.
         self.0.given_back.notify_one();
     }
@@ -177,11 +191,12 @@ impl MemoryBudget {
     /// Bytes that are paid for as long as anybody has them. For those that one connection is given.
     pub fn own(&self, kind: MemoryKind, bytes: impl Into<Bytes>) -> Bytes {
         let bytes = bytes.into();
+        // Small ones are less than what their connection costs anyway.
         if bytes.len() < limits::PAID_FROM_BYTES {
             return bytes;
         }
         let reservation = self.charge(kind, bytes.len());
-        Bytes::from_owner(Owned {
+        Bytes::from_owner(OwnedPiece {
             bytes,
             _paid: reservation,
         })
@@ -193,6 +208,7 @@ impl MemoryBudget {
         if bytes.len() < limits::PAID_FROM_BYTES {
             return bytes;
         }
+        // Whoever holds it first pays, and the last one gives it back.
         if self.0.held_by_many.add_holder(&bytes) {
             self.0.add(MemoryKind::Page, bytes.len());
         }
@@ -203,7 +219,7 @@ impl MemoryBudget {
     }
 }
 
-impl Shared {
+impl BudgetState {
     fn add(&self, kind: MemoryKind, bytes: usize) -> usize {
         self.used_bytes[kind as usize].fetch_add(bytes, Ordering::SeqCst) + bytes
     }
@@ -219,8 +235,9 @@ impl Shared {
 
     /// Adds if it fits. Of two that would only fit alone both may be refused; never are both taken.
     fn try_add(&self, kind: MemoryKind, bytes: usize) -> bool {
-        let fits =
-            self.add(kind, bytes) <= self.share_bytes(kind) && self.total() <= self.limit_bytes;
+        // Added before it is compared, so that two never fit into the same space.
+        let used_bytes = self.add(kind, bytes);
+        let fits = used_bytes <= self.share_bytes(kind) && self.total() <= self.limit_bytes;
         if !fits {
             self.give_back(kind, bytes);
         }
@@ -234,6 +251,7 @@ impl Shared {
 
     fn give_back(&self, kind: MemoryKind, bytes: usize) {
         self.used_bytes[kind as usize].fetch_sub(bytes, Ordering::SeqCst);
+        // Most of the time nobody waits, and nothing is summed up.
         if self.waiting.load(Ordering::SeqCst) > 0 && self.pages_fit() {
             self.given_back.notify_one();
         }
@@ -245,19 +263,12 @@ impl Shared {
 }
 
 fn out_of_memory(kind: MemoryKind) -> Error {
-    let what = match kind {
-        MemoryKind::Body => "requests that are not complete",
-        MemoryKind::Decoded => "requests that are being read",
-        MemoryKind::Queue => "events that wait to be written",
-        MemoryKind::Answer => "answers that wait to be read",
-        MemoryKind::Page => "readers that do not take what they are sent",
-    };
-    Error::new(
-        ErrorKind::OutOfMemory,
-        format!(
-            "no memory is left for {what} (limits.memory_budget); nothing was taken. Try again shortly"
-        ),
-    )
+    let what = kind.described();
+    let detail = format!(
+        "no memory is left for {what} (limits.memory_budget); \
+         nothing was taken. Try again shortly"
+    );
+    Error::new(ErrorKind::OutOfMemory, detail)
 }
 
 #[cfg(test)]

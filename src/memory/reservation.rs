@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::{MemoryKind, Shared, out_of_memory};
+use super::{BudgetState, MemoryKind, out_of_memory};
 use crate::error::Result;
 
 /// A part of the budget; it is given back when this is dropped.
 pub struct Reservation {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<BudgetState>,
     pub(super) kind: MemoryKind,
     pub(super) bytes: usize,
 }
@@ -43,6 +43,8 @@ impl Reservation {
         if bytes >= self.bytes {
             return self.grow(bytes - self.bytes);
         }
+
+        // Giving some back always succeeds.
         self.shared.give_back(self.kind, self.bytes - bytes);
         self.bytes = bytes;
         Ok(())
@@ -50,6 +52,7 @@ impl Reservation {
 
     /// Takes more for memory that is there already, whether it fits or not.
     pub fn charge(&mut self, more_bytes: usize) {
+        // Whether it fits or not: from here on others are refused.
         self.shared.add(self.kind, more_bytes);
         self.bytes += more_bytes;
     }
@@ -74,28 +77,28 @@ impl std::fmt::Debug for Reservation {
 }
 
 /// Counts one who waits, also when it is given up.
-pub(super) struct Waiting<'s>(&'s Shared);
+pub(super) struct MemoryWaiter<'s>(&'s BudgetState);
 
-impl<'s> Waiting<'s> {
-    pub(super) fn new(shared: &'s Shared) -> Self {
+impl<'s> MemoryWaiter<'s> {
+    pub(super) fn new(shared: &'s BudgetState) -> Self {
         shared.waiting.fetch_add(1, Ordering::SeqCst);
-        Waiting(shared)
+        MemoryWaiter(shared)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for MemoryWaiter<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// Bytes with what they cost.
-pub(super) struct Owned {
+pub(super) struct OwnedPiece {
     pub(super) bytes: Bytes,
     pub(super) _paid: Reservation,
 }
 
-impl AsRef<[u8]> for Owned {
+impl AsRef<[u8]> for OwnedPiece {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -104,7 +107,7 @@ impl AsRef<[u8]> for Owned {
 /// One holder's part in bytes that others may have, too.
 pub(super) struct SharedPiece {
     pub(super) bytes: Bytes,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<BudgetState>,
 }
 
 impl AsRef<[u8]> for SharedPiece {
@@ -115,6 +118,7 @@ impl AsRef<[u8]> for SharedPiece {
 
 impl Drop for SharedPiece {
     fn drop(&mut self) {
+        // None where others hold it still.
         let paid_bytes = self.shared.held_by_many.drop_holder(&self.bytes);
         if paid_bytes > 0 {
             self.shared.give_back(MemoryKind::Page, paid_bytes);

@@ -61,18 +61,33 @@ impl ByHyper {
         let sniffing = sniff(&mut io, &mut first);
         let protocol = timeout(limits::HEADER_TIMEOUT, sniffing).await??;
 
-        // hyper itself waits without a bound for a peer that takes nothing.
-        let mut timed = TimeoutWriter::new(io);
-        timed.set_timeout(Some(self.limits.write_timeout));
-        let timed = Box::pin(timed);
+        let io = self.timed(io);
         let served = match protocol {
-            Protocol::Http1 => self.serve_http1(first, timed).await,
-            Protocol::Http2 => self.serve_http2(first, timed).await,
+            Protocol::Http1 => self.serve_http1(first, io).await,
+            Protocol::Http2 => self.serve_http2(first, io).await,
         };
         served.map_err(io::Error::other)
     }
 
+    /// hyper itself waits without a bound for a peer that takes nothing.
+    fn timed(&self, io: Io) -> TimedIo {
+        let mut timed = TimeoutWriter::new(io);
+        timed.set_timeout(Some(self.limits.write_timeout));
+        Box::pin(timed)
+    }
+
     async fn serve_http1(&self, first: Bytes, io: TimedIo) -> hyper::Result<()> {
+        // Between hyper and the stream: where each request begins, and when its peer ends.
+        let peer = Peer::default();
+        let requests = Requests::new(first, peer.clone(), self.in_flight.clone());
+        let io = TokioIo::new(Layered::new(requests, io));
+        let service = service_fn(|request| self.answer_http1(request, &peer));
+        let connection = self.http1_builder().serve_connection(io, service);
+        self.drive(connection, self.is_to_go()).await
+    }
+
+    /// HTTP/1.1 within the bounds of the gateway.
+    fn http1_builder(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -80,13 +95,7 @@ impl ByHyper {
             // `Requests` bounds a head that has begun.
             .header_read_timeout(self.limits.keep_alive.timeout)
             .max_buf_size(limits::MAX_HEAD_BYTES);
-
-        let peer = Peer::default();
-        let requests = Requests::new(first, peer.clone(), self.in_flight.clone());
-        let io = TokioIo::new(Layered::new(requests, io));
-        let service = service_fn(|request| self.answer_http1(request, &peer));
-        let connection = builder.serve_connection(io, service);
-        self.drive(connection, self.is_to_go()).await
+        builder
     }
 
     /// Begins to answer a request of HTTP/1.1.
@@ -110,6 +119,7 @@ impl ByHyper {
     }
 
     async fn serve_http2(&self, first: Bytes, io: TimedIo) -> hyper::Result<()> {
+        // What was read to find the protocol is read once more; what is written goes out together.
         let io = TokioIo::new(Corked::new(Layered::new(Rewind(first), io)));
         let streams = Streams::new(&self.context.memory, self.limits.write_timeout);
         let builder = http2_builder(streams.clone());
@@ -124,6 +134,7 @@ impl ByHyper {
         request: Request<Incoming>,
         streams: &Streams,
     ) -> impl Future<Output = Result<Response<InFlightBody<FlowingBody>>, Infallible>> + use<> {
+        // Followed from here on: with a window of zero its body is never asked for anything.
         let watch = streams.begin();
         let one = self.in_flight.begin();
         let answer = self.context.routes.answer(request);
@@ -168,6 +179,7 @@ impl ByHyper {
     /// to.
     async fn is_to_go(&self) {
         self.context.draining.cancelled().await;
+        // Its first request may be on its way.
         let _ = timeout(limits::DRAIN_FIRST_REQUEST, self.in_flight.first()).await;
     }
 }
@@ -180,11 +192,14 @@ fn http2_builder(streams: Streams) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
+        // A peer that is gone without a word.
         .keep_alive_interval(limits::H2_KEEPALIVE)
         .keep_alive_timeout(limits::H2_KEEPALIVE_TIMEOUT)
+        // What one connection may ask for, and how fast it may change its mind.
         .max_concurrent_streams(limits::MAX_H2_STREAMS)
         .max_pending_accept_reset_streams(limits::MAX_H2_RESETS)
         .max_local_error_reset_streams(limits::MAX_H2_RESETS)
+        // What it may make the gateway hold.
         .max_send_buf_size(limits::H2_SEND_BUFFER_BYTES)
         .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX));
     builder
@@ -200,6 +215,7 @@ fn with_hint(mut answer: Response, hint: Option<HeaderValue>) -> Response {
 /// Does this request leave its connection open?
 fn keeps_alive<B>(request: &Request<B>) -> bool {
     let says = |token| head::has_token(request.headers(), &header::CONNECTION, token);
+    // HTTP/1.0 closes unless it is asked not to (RFC 9112 §9.3).
     match request.version() {
         Version::HTTP_11 => !says("close"),
         _ => says("keep-alive"),

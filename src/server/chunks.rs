@@ -78,6 +78,7 @@ impl Chunks {
 
     fn push_digit(&mut self, digit: u8) -> Result<ChunkState, Malformed> {
         let digit = u64::from(char::from(digit).to_digit(16).unwrap_or_default());
+        // A size beyond what a machine counts is no size.
         let size = self.size.checked_mul(16);
         let size = size.and_then(|size| size.checked_add(digit));
         (self.size, self.has_digits) = (size.ok_or(Malformed)?, true);

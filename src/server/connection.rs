@@ -48,6 +48,7 @@ impl ConnectionContext {
 
     /// Serves a connection that has come, on a task of its own.
     pub(super) fn begin(self: &Arc<Self>, io: Io, peer: SocketAddr) {
+        // Read anew for each connection, so that a new limit holds from now on.
         let at_most = self.routes.current().limits().max_connections;
         let is_late = self.draining.is_cancelled();
         match self.admission.admit(peer, at_most, is_late) {
@@ -59,6 +60,7 @@ impl ConnectionContext {
 
     async fn serve(self: Arc<Self>, io: Io, guard: ConnectionGuard) {
         io.configure(self.routes.current().limits().write_timeout);
+        // Most connections stay here for life; the rest is boxed, so that they do not pay for it.
         let mut lean = LeanHttp1::new(io);
         if let LeanOutcome::HandOverToHyper(first) = lean.serve(&self).await {
             Box::pin(self.serve_by_hyper(lean.into_io(), first, guard)).await;
@@ -66,6 +68,7 @@ impl ConnectionContext {
     }
 
     async fn serve_by_hyper(self: Arc<Self>, io: Io, first: Bytes, guard: ConnectionGuard) {
+        // The guard lives here until the connection ends, or is upgraded and takes it along.
         let peer = guard.peer();
         if let Err(error) = ByHyper::new(self).serve(io, first).await {
             tracing::debug!(%peer, %error, "a connection ended early");

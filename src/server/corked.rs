@@ -38,6 +38,11 @@ impl<S: AsyncWrite + Unpin> Corked<S> {
         }
     }
 
+    /// Have other tasks to run before the next flush? Once, they have.
+    fn is_to_yield(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_yielded, true)
+    }
+
     fn poll_uncork(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.held.len() {
             let unwritten = &self.held[self.written..];
@@ -59,9 +64,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        // Over the bound it goes out, flush or not.
         if self.held.len() >= limits::H2_CORK_BYTES {
             ready!(self.poll_uncork(context))?;
         }
+        // In one step, as most flushes come to about as much.
         if self.held.is_empty() {
             self.held.reserve(BEGIN_BYTES);
         }
@@ -71,7 +78,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.held.is_empty() && !std::mem::replace(&mut self.has_yielded, true) {
+        if !self.held.is_empty() && self.is_to_yield() {
             // Polled again behind all tasks that are ready now.
             context.waker().wake_by_ref();
             return Poll::Pending;

@@ -66,6 +66,7 @@ impl Gateway {
     /// # Errors
     /// When the log cannot be opened, or an address cannot be bound.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        // The addresses first: a second gateway on them is noticed before it touches the log.
         let listeners = bind(config)?;
         let engine = engine::open(&config.engine, config.bus.retention.dedupe_window).await?;
         Ok(Self::assemble(config, listeners, engine).await)
@@ -84,16 +85,16 @@ impl Gateway {
         listeners: Vec<TcpListener>,
         engine: Arc<dyn Engine>,
     ) -> Self {
+        // From the log outwards.
         let bus = start_bus(config, engine);
         let sources = Sources::plan(&config.sources, &bus);
         let (health, open) = (HealthReporter::new(), OpenConnections::default());
         readiness::report(&health, bus.writable().is_ok()).await;
 
-        let health_service = HealthService::from_health_reporter(health.clone());
         let parts = RouteParts {
             bus: bus.clone(),
             sources: sources.states(),
-            health: HealthServer::new(health_service),
+            health: health_server(&health),
             connections: open.clone(),
         };
         Gateway {
@@ -123,12 +124,7 @@ impl Gateway {
     /// Serves until `shutdown` is ready, then ends every stream and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (context, stop) = (self.context(), CancellationToken::new());
-        let accepting = TaskTracker::new();
-        for listener in self.listeners {
-            let here = Arc::new(context.at(listener.local_addr().ok()));
-            accepting.spawn(accept(listener, here, stop.clone()));
-        }
-        accepting.close();
+        let accepting = accept_all(self.listeners, &context, &stop);
         self.sources.start(&self.bus, &context.admission.tracker);
         tokio::spawn(readiness::follow(self.bus.clone(), self.health.clone()));
 
@@ -161,6 +157,26 @@ impl Gateway {
     }
 }
 
+/// Accepts connections on every listener, each on a task of its own.
+fn accept_all(
+    listeners: Vec<TcpListener>,
+    context: &ConnectionContext,
+    stop: &CancellationToken,
+) -> TaskTracker {
+    let accepting = TaskTracker::new();
+    for listener in listeners {
+        // Which hosts it answers for depends on its address.
+        let here = Arc::new(context.at(listener.local_addr().ok()));
+        accepting.spawn(accept(listener, here, stop.clone()));
+    }
+    accepting.close();
+    accepting
+}
+
+fn health_server(health: &HealthReporter) -> HealthServer<HealthService> {
+    HealthServer::new(HealthService::from_health_reporter(health.clone()))
+}
+
 fn start_bus(config: &Config, engine: Arc<dyn Engine>) -> Bus {
     let memory = MemoryBudget::new(config.memory_budget);
     tracing::info!(
@@ -173,6 +189,7 @@ fn start_bus(config: &Config, engine: Arc<dyn Engine>) -> Bus {
 /// Waits until all that was there when the shutdown began has ended.
 async fn drain(connections: &TaskTracker) {
     connections.close();
+    // The others are cut when the process ends.
     if timeout(limits::DRAIN, connections.wait()).await.is_err() {
         tracing::warn!(
             connections = connections.len(),
@@ -183,6 +200,7 @@ async fn drain(connections: &TaskTracker) {
 
 /// Answers whoever has come since the shutdown began.
 async fn answer_the_last(late: &TaskTracker) {
+    // They came too late to be waited for as long, and most have asked for nothing.
     late.close();
     if timeout(limits::DRAIN_LATE, late.wait()).await.is_err() {
         tracing::debug!(

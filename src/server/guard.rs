@@ -68,20 +68,28 @@ impl Admission {
 
     /// Lets a connection in, unless so many are open.
     pub(super) fn admit(&self, peer: SocketAddr, at_most: usize, is_late: bool) -> Admitted {
+        // Whoever comes while the gateway drains is waited for less long.
         let tracker = if is_late { &self.late } else { &self.tracker };
         if self.open.try_open(at_most) {
-            return Admitted::Served(ConnectionGuard {
-                open: self.open.clone(),
-                _tracked: tracker.token(),
-                peer,
-            });
+            return Admitted::Served(self.guard(peer, tracker));
         }
+
+        // A refusal takes a socket, too, for as long as it lingers.
         match self.refusals.clone().try_acquire_owned() {
             Ok(permit) => Admitted::Refused(RefusalGuard {
                 _permit: permit,
                 _tracked: tracker.token(),
             }),
             Err(_) => Admitted::Dropped,
+        }
+    }
+
+    /// For a connection that is counted already.
+    fn guard(&self, peer: SocketAddr, tracker: &TaskTracker) -> ConnectionGuard {
+        ConnectionGuard {
+            open: self.open.clone(),
+            _tracked: tracker.token(),
+            peer,
         }
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn parse(
     bytes: &Bytes,
     is_wanted: impl Fn(&Method, &str) -> bool,
 ) -> Option<RequestHead> {
+    // Parsed in place: nothing is copied of a head that is not taken.
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut lines);
     let httparse::Status::Complete(head_length) = parsed.parse(bytes).ok()? else {
@@ -85,6 +86,7 @@ fn body_of(bytes: &Bytes, begin: usize, end: usize) -> Option<Body> {
 
 /// The length of a plain request's body; none when the request is not plain.
 fn body_length(method: &Method, headers: &HeaderMap) -> Option<usize> {
+    // Each asks for something that is not done here.
     let of_hyper = [header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT];
     if of_hyper.iter().any(|name| headers.contains_key(name)) {
         return None;
@@ -161,13 +163,19 @@ fn is_chunked_last(codings: &[u8]) -> bool {
     last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
-/// A list may stand in several lines (RFC 9110 §5.3).
+/// Is this token in the list that a header is?
 pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let mut tokens = headers
-        .get_all(name)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    tokens.any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    tokens(headers, name).any(|other| other.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// A list may stand in several lines (RFC 9110 §5.3).
+fn tokens<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'h [u8]> + use<'h> {
+    let lines = headers.get_all(name).into_iter();
+    let tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    tokens.map(<[u8]>::trim_ascii)
 }
 
 /// What says where an answer's body ends.
@@ -193,6 +201,7 @@ pub(crate) fn render(
     framing: AnswerFraming,
     keep_alive: Option<&HeaderValue>,
 ) -> Bytes {
+    // What this driver alone knows.
     let mut head = Vec::with_capacity(ANSWER_HEAD_BYTES);
     push_status(&mut head, answer.status);
     push_framing(&mut head, answer.status, framing);
@@ -202,6 +211,7 @@ pub(crate) fn render(
     }
     push_date(&mut head);
 
+    // What the routes say, but for what would contradict the above.
     let lines = answer.headers.iter();
     for (name, value) in lines.filter(|(name, _)| !OWN_HEADERS.contains(name)) {
         push_line(&mut head, name.as_str().as_bytes(), value.as_bytes());

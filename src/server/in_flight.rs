@@ -1,8 +1,8 @@
 //! The requests of one connection that are being answered, counted.
 //!
 //! A connection of HTTP/2 that has none is idle; over HTTP/1.1 the next one waits until there is
-//! none. Invariant: a request counts from when it is handed to the routes until its answer's body is
-//! gone.
+//! none. Invariant: a request counts from when it is handed to the routes until its answer's body
+//! is gone.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ impl Drop for OneInFlight {
 impl InFlight {
     /// A request begins.
     pub(super) fn begin(&self) -> OneInFlight {
+        // Relaxed: both are looked at by the connection's own task.
         self.0.open.fetch_add(1, Ordering::Relaxed);
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         OneInFlight(self.clone())
@@ -52,12 +53,15 @@ impl InFlight {
     /// Ready once a request has begun. It wakes nobody: it is polled behind the connection, whose
     /// task is the one that begins them.
     pub(super) async fn first(&self) {
-        let begun = &self.0.begun;
-        std::future::poll_fn(|_| match begun.load(Ordering::Relaxed) {
+        std::future::poll_fn(|_| match self.begun() {
             0 => Poll::Pending,
             _ => Poll::Ready(()),
         })
         .await;
+    }
+
+    fn begun(&self) -> usize {
+        self.0.begun.load(Ordering::Relaxed)
     }
 
     /// Ready when there has been none for that long, and up to an eighth of it longer.
@@ -66,7 +70,7 @@ impl InFlight {
         loop {
             // Looked at now and then: a timer that each request resets would cost each of them.
             sleep(timeout / LOOKS).await;
-            let has_begun = self.0.begun.load(Ordering::Relaxed);
+            let has_begun = self.begun();
             if !self.is_none() || has_begun != begun {
                 // One is open, or came and went since the last look.
                 (begun, idle_since) = (has_begun, Instant::now());

@@ -57,6 +57,7 @@ impl Io {
             slices => stream.poll_write_vectored(context, slices),
         };
         match written {
+            // A stream that is there takes something, or has the task wait.
             Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(written) => written,
             Poll::Pending => Ok(0),

@@ -25,7 +25,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
-use axum::http::Method;
+use axum::http::{Method, Request};
 use axum::response::Response;
 use bytes::Bytes;
 use tokio::io::{AsyncRead as _, ReadBuf};
@@ -105,6 +105,7 @@ impl LeanHttp1 {
             if self.send(body, context).await.is_err() {
                 return LeanOutcome::Ended;
             }
+            // The answer is let arrive before the socket is closed.
             if !keep_alive {
                 Box::pin(linger::close(&mut self.io, limits::LINGER_BYTES)).await;
                 return LeanOutcome::Ended;
@@ -131,10 +132,13 @@ impl LeanHttp1 {
 
     /// Reads what comes next.
     async fn next_request(&mut self, context: &ConnectionContext) -> NextRequest {
+        // It may have come behind the last one already.
         if self.early.is_empty() && !self.begins(context).await {
             return NextRequest::None;
         }
         self.has_asked = true;
+
+        // Taken here, or left to hyper as it came.
         let bytes = head::encode_target(std::mem::take(&mut self.early).into());
         let routes = context.routes.current();
         let is_lean = |method: &Method, path: &str| routes.takes_lean_path(method, path);
@@ -151,6 +155,7 @@ impl LeanHttp1 {
     async fn begins(&mut self, context: &ConnectionContext) -> bool {
         let (patience, draining) = (self.patience(context), &context.draining);
         let has_asked = self.has_asked;
+        // Nothing is held meanwhile but the timer.
         let begun = poll_fn(|task| self.poll_early(task));
         tokio::select! {
             biased; // what has come is answered, also while the gateway drains
@@ -182,14 +187,7 @@ impl LeanHttp1 {
             keep_alive,
             ..
         } = *head;
-        // Only what waits for events looks for a peer that leaves; an event is published whoever is
-        // there to be answered.
-        let may_wait = *request.method() == Method::GET;
-        if may_wait {
-            let peer = self.peer.get_or_insert_default().clone();
-            request.extensions_mut().insert(peer);
-        }
-
+        let may_wait = self.attach_peer(&mut request);
         let mut answer = pin!(routes.answer(request));
         let answered = poll_fn(|task| match answer.as_mut().poll(task) {
             Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
@@ -197,11 +195,22 @@ impl LeanHttp1 {
             Poll::Pending if may_wait => self.poll_gone(task).map(|()| None),
             Poll::Pending => Poll::Pending,
         });
-        let answer = answered.await?;
+        let answer = answered.await?; // none when the peer has left
 
         // Asked only now, as the gateway may have begun to drain meanwhile.
         let keep_alive = keep_alive && !context.draining.is_cancelled();
         Some((self.begin_answer(answer, keep_alive, context), keep_alive))
+    }
+
+    /// Has a request that may wait for events notice that its peer leaves. An event is published
+    /// whoever is there to be answered.
+    fn attach_peer(&mut self, request: &mut Request<Body>) -> bool {
+        let may_wait = *request.method() == Method::GET;
+        if may_wait {
+            let peer = self.peer.get_or_insert_default().clone();
+            request.extensions_mut().insert(peer);
+        }
+        may_wait
     }
 
     /// Puts the head of an answer into the way out, and gives its body.
@@ -211,6 +220,7 @@ impl LeanHttp1 {
         keep_alive: bool,
         context: &ConnectionContext,
     ) -> AnswerBody {
+        // A body whose length is known is sent as it is, any other in chunks.
         let (parts, body) = answer.into_parts();
         let length = body.size_hint().exact();
         let framing = length.map_or(AnswerFraming::Chunked, AnswerFraming::Length);
@@ -258,6 +268,7 @@ impl LeanHttp1 {
     /// Ready when the connection is broken. What the peer sends meanwhile is kept for later, and
     /// whoever waits is notified of the end of it.
     fn poll_gone(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        // Bounded: what a peer sends while it waits stays with the kernel.
         while self.early.len() < READ_BYTES && !self.is_half_closed {
             match ready!(self.poll_early(task)) {
                 Ok(()) => {}

@@ -4,6 +4,7 @@
 //! has not read yet: a refusal, as a rule. So the sending side is closed first, and what still
 //! comes is discarded for a while. Invariant: bounded in time by [`limits::LINGER`] and in bytes.
 
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -42,17 +43,22 @@ impl Lingering {
             .get_or_insert_with(|| Box::pin(sleep(limits::LINGER)));
         // Whatever ends it, the peer has had its time to read the answer.
         while self.bytes_left > 0 && timer.as_mut().poll(context).is_pending() {
-            let mut bytes = [0; READ_BYTES];
-            let mut bytes = ReadBuf::new(&mut bytes);
-            let read = ready!(stream.as_mut().poll_read(context, &mut bytes));
-            let count = bytes.filled().len();
-            if read.is_err() || count == 0 {
+            let count = ready!(poll_discard(stream.as_mut(), context));
+            if count == 0 {
                 break;
             }
             self.bytes_left = self.bytes_left.saturating_sub(count);
         }
         Poll::Ready(())
     }
+}
+
+/// Reads and discards some bytes; none at the end, or when the stream is broken.
+fn poll_discard(stream: Pin<&mut impl AsyncRead>, context: &mut Context<'_>) -> Poll<usize> {
+    let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+    let mut bytes = ReadBuf::uninit(&mut bytes);
+    let read = ready!(stream.poll_read(context, &mut bytes));
+    Poll::Ready(read.map_or(0, |()| bytes.filled().len()))
 }
 
 /// Closes the sending side, and waits for the peer to close its own.

@@ -20,8 +20,12 @@ use crate::limits;
 
 /// Binds every address, or none.
 pub(super) fn bind(config: &Config) -> Result<Vec<TcpListener>, StartError> {
-    let bind_one = |&address| listen(address).map_err(|error| StartError::Bind { address, error });
-    config.listen.iter().map(bind_one).collect()
+    let addresses = config.listen.iter().copied();
+    addresses.map(bind_one).collect()
+}
+
+fn bind_one(address: SocketAddr) -> Result<TcpListener, StartError> {
+    listen(address).map_err(|error| StartError::Bind { address, error })
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -50,6 +54,7 @@ pub(super) async fn accept(
 ) {
     let mut failures = AcceptFailures::default();
     loop {
+        // The end comes first, so that a flood of connections cannot put it off.
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
@@ -57,7 +62,7 @@ pub(super) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => context.begin(Io::Plain(stream), peer),
-            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if OF_ONE_CONNECTION.contains(&error.kind()) => {}
             Err(error) => {
                 failures.warn(&error);
                 // Out of file descriptors, for one: waiting lets some be given back.
@@ -74,27 +79,28 @@ fn accept_remaining(listener: TcpListener, context: &Arc<ConnectionContext>) {
     let Ok(listener) = listener.into_std() else {
         return;
     };
+    // No more than the kernel has kept, however fast others come.
     for _ in 0..limits::ACCEPT_BACKLOG {
         let Ok((stream, peer)) = listener.accept() else {
             return;
         };
-        let stream = stream
-            .set_nonblocking(true)
-            .and_then(|()| TcpStream::from_std(stream));
-        if let Ok(stream) = stream {
+        if let Ok(stream) = into_tokio(stream) {
             context.begin(Io::Plain(stream), peer);
         }
     }
 }
 
-/// A connection that was gone before it was accepted is no failure of the listener.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted
-    )
+fn into_tokio(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    TcpStream::from_std(stream)
 }
+
+/// Errors of a connection that was gone before it was accepted, which are none of the listener's.
+const OF_ONE_CONNECTION: [io::ErrorKind; 3] = [
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::Interrupted,
+];
 
 /// What keeps a listener from accepting, logged no more often than it helps.
 #[derive(Default)]
@@ -116,6 +122,7 @@ impl AcceptFailures {
 
     /// Counts a failure; gives how many were not logged before this one, if it is to be logged.
     fn count(&mut self) -> Option<u64> {
+        // A listener that fails again and again would fill the log.
         let is_recent = |at: Instant| at.elapsed() < limits::ACCEPT_WARNING_INTERVAL;
         if self.warned_at.is_some_and(is_recent) {
             self.unlogged += 1;

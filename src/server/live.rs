@@ -29,6 +29,7 @@ impl LiveConfig {
     /// it began. Gives the settings in which it differs from what the gateway was started with, and
     /// which need a restart.
     pub fn replace(&self, config: &Config) -> Vec<&'static str> {
+        // What can follow does so at once, whatever else differs.
         self.routes.replace(Settings::of(config));
         needing_restart(&self.started, config)
     }
@@ -53,6 +54,8 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         memory_budget,
         sources,
     } = started;
+
+    // Named as in the configuration file.
     let bus_differs = bus_differences(bus, &config.bus);
     let differs = [
         ("listen", *listen != config.listen),
@@ -80,6 +83,7 @@ fn bus_differences(started: &BusOptions, config: &BusOptions) -> [(&'static str,
         max_bytes,
         dedupe_window,
     } = retention;
+    // In the order of the configuration's sections.
     let new = &config.retention;
     [
         ("bus.heartbeat", *heartbeat != config.heartbeat),

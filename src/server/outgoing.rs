@@ -111,11 +111,8 @@ impl Outgoing {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
-        // One by one while memory is short, so that little is held of what is not taken.
-        let is_short = memory.is_used_up(MemoryKind::Answer);
-        let most_pieces = if is_short { 1 } else { GATHER_PIECES };
         let mut gathered = Gathered::new();
-        self.gather(&mut gathered, most_pieces, context, body);
+        self.gather(&mut gathered, most_pieces(memory), context, body);
         self.write(io, memory, context, &gathered)?;
         Ok(gathered.is_waiting && self.unsent.is_none())
     }
@@ -157,6 +154,7 @@ impl Outgoing {
         fill(&mut slices[2..], pieces.iter());
         slices[count - 1] = IoSlice::new(tail);
 
+        // What is not taken now is kept, in the order in which it stands here.
         let total = head.len() + size_line.len() + gathered.bytes + tail.len();
         let written = write_at_once(io, &slices[..count], total, context)?;
         if written < total || Pin::new(io).poll_flush(context)?.is_pending() {
@@ -170,6 +168,7 @@ impl Outgoing {
 
     /// What stands before the bytes of a chunk.
     fn size_line<'l>(&self, line: &'l mut [u8; SIZE_LINE_BYTES], bytes: usize) -> &'l [u8] {
+        // A chunk of no bytes would be the end.
         if !self.is_chunked || bytes == 0 {
             return &[];
         }
@@ -236,12 +235,11 @@ impl Unsent {
         write_timeout: impl Fn() -> Duration,
     ) -> Poll<io::Result<()>> {
         while !self.pieces.is_empty() {
-            let mut slices = [IoSlice::new(&[]); GATHER_PIECES];
-            fill(&mut slices, self.pieces.iter().rev());
-            let written = io.write_now(&slices, context)?;
+            let written = self.write_some(io, context)?;
             if written == 0 {
                 return self.poll_stalled(write_timeout, context);
             }
+            // Whatever it has taken, its time begins anew.
             self.drop_written(written);
             self.stalled = None;
         }
@@ -253,11 +251,18 @@ impl Unsent {
         }
     }
 
+    fn write_some(&self, io: &mut Io, context: &mut Context<'_>) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); GATHER_PIECES];
+        fill(&mut slices, self.pieces.iter().rev());
+        io.write_now(&slices, context)
+    }
+
     fn poll_stalled(
         &mut self,
         write_timeout: impl Fn() -> Duration,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        // Running since the first time that nothing was taken.
         let timer = self
             .stalled
             .get_or_insert_with(|| Box::pin(sleep(write_timeout())));
@@ -266,6 +271,7 @@ impl Unsent {
     }
 
     fn drop_written(&mut self, mut written: usize) {
+        // A piece that is written whole is freed, and gives back what it paid.
         while let Some(first) = self.pieces.last_mut() {
             if written < first.len() {
                 first.advance(written);
@@ -274,6 +280,15 @@ impl Unsent {
             written -= first.len();
             self.pieces.pop();
         }
+    }
+}
+
+/// One by one while memory is short, so that little is held of what is not taken.
+fn most_pieces(memory: &MemoryBudget) -> usize {
+    if memory.is_used_up(MemoryKind::Answer) {
+        1
+    } else {
+        GATHER_PIECES
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) async fn sniff<S: AsyncRead + Unpin>(
     first: &mut Bytes,
 ) -> io::Result<Protocol> {
     loop {
+        // Anything that is no beginning of the preface is HTTP/1.1.
         let begun = first.len().min(HTTP2_PREFACE.len());
         if first[..begun] != HTTP2_PREFACE[..begun] {
             return Ok(Protocol::Http1);
@@ -28,6 +29,8 @@ pub(super) async fn sniff<S: AsyncRead + Unpin>(
         if begun == HTTP2_PREFACE.len() {
             return Ok(Protocol::Http2);
         }
+
+        // No more than the preface, so that a peer cannot make it hold much.
         let mut bytes = [0; HTTP2_PREFACE.len()];
         let count = stream.read(&mut bytes[begun..]).await?;
         if count == 0 {

@@ -13,6 +13,7 @@ use crate::transport;
 
 /// Looks again and again whether events can be published, until the bus closes.
 pub(super) async fn follow(bus: Bus, health: HealthReporter) {
+    // Asked for again and again: an engine reports no change of itself.
     let mut ticks = interval(limits::READINESS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_ready = None;
@@ -37,13 +38,18 @@ pub(super) async fn follow(bus: Bus, health: HealthReporter) {
 
 /// Sets the status of all names.
 pub(super) async fn report(health: &HealthReporter, is_ready: bool) {
-    let status = if is_ready {
+    let status = serving_status(is_ready);
+    // As a whole and by its service's name: clients ask for either.
+    for service in transport::HEALTH_SERVICES {
+        health.set_service_status(service, status).await;
+    }
+}
+
+fn serving_status(is_ready: bool) -> ServingStatus {
+    if is_ready {
         ServingStatus::Serving
     } else {
         ServingStatus::NotServing
-    };
-    for service in transport::HEALTH_SERVICES {
-        health.set_service_status(service, status).await;
     }
 }
 

@@ -85,6 +85,7 @@ impl Requests {
                         return;
                     }
                 }
+                // A body that was read together with its head.
                 _ => {
                     let taken = self.state.follow(&self.input);
                     self.output = self.input.split_to(taken).freeze();
@@ -100,6 +101,7 @@ impl Requests {
     fn take_head(&mut self, looked_at: usize) -> bool {
         match self.measure_head(looked_at) {
             Ok(None) if self.input.len() <= limits::MAX_HEAD_BYTES => return false,
+            // Passed on as it is, but for its target.
             Ok(Some((length, body))) => {
                 self.output = head::encode_target(self.input.split_to(length).freeze());
                 self.state = ReadState::behind_head(body);
@@ -192,6 +194,7 @@ impl Requests {
         stream: &mut S,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        // While one is answered a part of the next head is read ahead, and may take its time.
         let is_answering = !self.in_flight.is_none();
         if is_answering && self.input.len() > limits::MAX_HEAD_BYTES {
             return Poll::Pending; // hyper asks again when it has answered
@@ -255,6 +258,7 @@ impl ReadLayer for Requests {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
+            // What is read already comes first.
             self.advance();
             if self.pass_on(out) {
                 return Poll::Ready(Ok(()));
@@ -272,8 +276,9 @@ impl ReadLayer for Requests {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+        // The last answer of an idle connection has long arrived.
         if self.is_idle {
-            return Poll::Ready(Ok(())); // its last answer has long arrived
+            return Poll::Ready(Ok(()));
         }
         self.lingering.poll(Pin::new(stream), context).map(Ok)
     }

@@ -21,6 +21,7 @@ impl ReadLayer for Rewind {
         context: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Nothing is left of it for most of a connection's life.
         let Rewind(first) = self;
         if first.is_empty() {
             return Pin::new(stream).poll_read(context, out);
@@ -28,8 +29,10 @@ impl ReadLayer for Rewind {
         let count = out.remaining().min(first.len());
         out.put_slice(&first[..count]);
         first.advance(count);
+
+        // Given back once it is read, as the connection may live for days.
         if first.is_empty() {
-            *first = Bytes::new(); // gives the memory back
+            *first = Bytes::new();
         }
         Poll::Ready(Ok(()))
     }

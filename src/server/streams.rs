@@ -49,7 +49,22 @@ enum LeftOver {
     End(Option<HeaderMap>),
 }
 
+impl LeftOver {
+    /// Is it the end, with nothing before it?
+    fn is_end(&self) -> bool {
+        matches!(self, LeftOver::End(None))
+    }
+}
+
 impl FlowingBody {
+    /// What comes next.
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<Result<LeftOver, axum::Error>> {
+        match self.left.take() {
+            Some(left) => Poll::Ready(Ok(*left)),
+            None => self.poll_body(context),
+        }
+    }
+
     /// What comes next of the body itself.
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<LeftOver, axum::Error>> {
         loop {
@@ -68,6 +83,7 @@ impl FlowingBody {
 
     /// Hands out a piece, or its first part.
     fn hand_out(&mut self, mut piece: Bytes) -> Frame<Bytes> {
+        // A slow peer is seen to take a part where it would seem to take nothing of the whole.
         let part = piece.split_to(piece.len().min(PIECE_BYTES));
         self.left = (!piece.is_empty()).then(|| Box::new(LeftOver::Piece(piece)));
         Frame::data(self.flow.hand_out(part))
@@ -79,6 +95,7 @@ impl FlowingBody {
         trailers: Option<HeaderMap>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // The stream's task ends with it, and would look no more at what the peer takes.
         if self.flow.poll_all_taken(context).is_pending() {
             self.left = Some(Box::new(LeftOver::End(trailers)));
             return Poll::Pending;
@@ -98,26 +115,23 @@ impl HttpBody for FlowingBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         this.flow.note_asked();
+
         if this.flow.limits().memory.is_used_up(MemoryKind::Answer) {
             // One piece after the other, instead of as many as h2 buffers.
             ready!(this.flow.poll_all_taken(context));
         }
-        let next = match this.left.take() {
-            Some(left) => *left,
-            None => ready!(this.poll_body(context))?,
-        };
-        match next {
+        match ready!(this.poll_left(context))? {
             LeftOver::Piece(piece) => Poll::Ready(Some(Ok(this.hand_out(piece)))),
             LeftOver::End(trailers) => this.poll_end(trailers, context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        !self.flow.has_pieces()
-            && match self.left.as_deref() {
-                None => self.body.is_end_stream(),
-                Some(left) => matches!(left, LeftOver::End(None)),
-            }
+        let has_ended = match self.left.as_deref() {
+            None => self.body.is_end_stream(),
+            Some(left) => left.is_end(),
+        };
+        has_ended && !self.flow.has_pieces()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -149,6 +163,7 @@ impl Streams {
     /// Begins a stream: what makes its answer's body one that is watched.
     pub(super) fn begin(&self) -> impl FnOnce(Body) -> FlowingBody + Send + use<> {
         let flow = Arc::new(Flow::new(self.limits.clone()));
+        // Until hyper hands over the stream that it belongs to.
         *self.newest() = Some(flow.clone());
         move |body| {
             flow.begin(body.is_end_stream());
@@ -212,6 +227,7 @@ impl<F: Future<Output = ()>> Future for WatchedStream<F> {
         if this.stream.poll(context).is_ready() {
             return Poll::Ready(());
         }
+        // Without anything on its way it may wait for events for ever.
         let Some(flow) = this.flow.as_deref().filter(|flow| flow.is_waiting()) else {
             *this.stalled = None;
             return Poll::Pending;
@@ -227,6 +243,7 @@ fn poll_stalled(
     context: &mut Context<'_>,
 ) -> Poll<()> {
     loop {
+        // Measured from when something was first on its way.
         let timer = stalled.get_or_insert_with(|| StallTimer::begin(flow));
         let timer = timer.as_mut().project();
         ready!(timer.timer.poll(context));

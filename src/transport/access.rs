@@ -55,6 +55,7 @@ impl Access {
 
     /// Decides who makes a request, and puts that into it.
     pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Result<()> {
+        // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
         let is_foreign =
             headers.contains_key(header::ORIGIN) && !origin::may_publish(headers, &self.origins);

@@ -54,7 +54,7 @@ fn allowed(routed: &Response) -> HeaderValue {
         // The router lists what it has; it knows nothing of this answer.
         Some(methods) => HeaderValue::try_from(format!("{methods}, OPTIONS")).unwrap_or(EVERYTHING),
         None if routed.status() == StatusCode::NOT_FOUND => EVERYTHING,
-        // Everything else of the gateway's own is told apart by its path alone.
+        // Everything else of the gateway's own looks at the path alone.
         None => CALL,
     }
 }

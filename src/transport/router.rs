@@ -69,6 +69,7 @@ pub(super) struct RouteTable {
 
 impl RouteTable {
     pub(super) fn new(parts: &RouteParts, settings: Settings) -> Self {
+        // The routes are the same for everybody; what differs by configuration stands beside them.
         let plain = router(parts, &settings);
         let config = &settings.transport;
         let cors = access::cors(&config.origins);
@@ -107,6 +108,8 @@ impl RouteTable {
         B::Error: Into<BoxError>,
     {
         let is_of_page = is_of_page(&request);
+
+        // Whom it is for, what it asks for, who makes it: in this order, whatever the route.
         let mut answer = if let Err(refused) = self.access.check_host(&mut request, is_guarded) {
             refusal(request.headers(), refused)
         } else if options::is_plain(&request) {
@@ -123,6 +126,7 @@ impl RouteTable {
             routes.clone().oneshot(request.map(Body::new)).await?
         };
 
+        // The CORS layer has marked the others itself.
         if !is_of_page {
             let (name, value) = &self.mark;
             answer.headers_mut().append(name, value.clone());
@@ -160,7 +164,10 @@ fn router(parts: &RouteParts, settings: &Settings) -> Router {
     let http = table.fold(Router::new(), |http, (path, methods)| {
         http.route(&path, methods)
     });
+
+    // What is at no route.
     let http = match &settings.transport.pages.dir {
+        // The user's own files lie beneath everything else.
         Some(folder) => {
             let files = Arc::new(OwnFiles::new(folder, state.bus.memory().clone()));
             http.fallback(move |request| files.clone().answer(request))
@@ -189,6 +196,8 @@ pub(super) fn http_routes(legacy_path: &str) -> impl Iterator<Item = HttpRoute> 
         ("/metrics", get(metrics)),
         (LEGACY_BESIDE_PAGE, get(legacy::backend)),
     ];
+
+    // Where the configuration names the page's own place, it is there already.
     let legacy =
         (legacy_path != LEGACY_BESIDE_PAGE).then(|| (legacy_path.to_owned(), get(legacy::backend)));
     let named = |(path, methods): (&str, _)| (path.to_owned(), methods);

@@ -51,6 +51,7 @@ impl Routes {
 
     /// Has requests and connections from now on follow these settings, on every listener.
     pub(crate) fn replace(&self, settings: Settings) {
+        // Built before it is stored, so that no request waits for it.
         let table = RouteTable::new(&self.live.parts, settings);
         self.live.current.store(Arc::new(table));
     }
@@ -110,6 +111,7 @@ impl CurrentRoutes {
     {
         let request = Box::new(request);
         async move {
+            // The first box is freed where the second is made.
             let answering = self.table.answer(unboxed(request), self.is_guarded);
             Box::pin(answering).await
         }

@@ -79,12 +79,13 @@ pub(crate) struct ConnectionLimits {
 #[derive(Debug, Clone)]
 pub(crate) struct KeepAlive {
     pub(crate) timeout: Duration,
-    /// What clients are told of it, as the value of `Keep-Alive`.
+    /// What is announced to clients, as the value of `Keep-Alive`.
     pub(crate) hint: HeaderValue,
 }
 
 impl KeepAlive {
     fn new(timeout: Duration) -> Self {
+        // Kept a little longer than announced.
         let hint = format!("timeout={}", timeout.as_secs());
         KeepAlive {
             timeout: timeout + limits::KEEP_ALIVE_SLACK,

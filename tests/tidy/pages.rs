@@ -1,5 +1,5 @@
-//! Pages and citations: every chapter that is cited, every file and name of code that a guide has in
-//! backticks, and every link leads somewhere.
+//! Pages and citations: every chapter that is cited, every file and name of code that a guide has
+//! in backticks, and every link leads somewhere.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::input::{self, InputLines, LineOptions, LinePlace};
-use super::signals::InterruptSignals;
 use super::tally::PublishTally;
+use crate::cli::signals::InterruptSignals;
 use crate::cli::{CommandResult, Failure};
 use crate::client::{Client, ClientError, ClientErrorKind, Publisher};
 use crate::limits;

@@ -2,7 +2,6 @@
 
 mod input;
 mod lines;
-mod signals;
 mod tally;
 
 use std::io;

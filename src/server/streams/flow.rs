@@ -85,9 +85,7 @@ impl Flow {
         self.is_held_back.store(true, Ordering::Release);
         let small_bytes = self.unfollowed_bytes.load(Ordering::Relaxed) as usize;
         if small_bytes + piece.len() < PAID_FROM_BYTES {
-            let more_bytes = u32::try_from(piece.len()).expect("a small piece");
-            self.unfollowed_bytes
-                .fetch_add(more_bytes, Ordering::Relaxed);
+            self.note_unfollowed(piece.len());
             return piece;
         }
 
@@ -101,7 +99,13 @@ impl Flow {
         })
     }
 
+    fn note_unfollowed(&self, bytes: usize) {
+        let bytes = u32::try_from(bytes).expect("a small piece");
+        self.unfollowed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn poll_all_taken(&self, context: &mut Context<'_>) -> Poll<()> {
+        // Registered first, so that a piece that is taken between the two is not missed.
         self.body.register(context.waker());
         if self.has_pieces() {
             return Poll::Pending;
@@ -111,6 +115,7 @@ impl Flow {
 
     fn note_taken(&self) {
         self.taken.fetch_add(1, Ordering::AcqRel);
+        // The body is asked again once, not for each piece.
         if self.pieces.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.body.wake();
         }

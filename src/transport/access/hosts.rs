@@ -16,8 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// Checks whom a request is for, and names that in its `Host` header. Without `hosts` any host will
 /// do.
 pub(super) fn check<B>(request: &mut Request<B>, hosts: Option<&Hosts>) -> Result<()> {
+    // One host, in the header, whichever way it was said.
     check_count(request.version(), request.uri(), request.headers())?;
     name_host(request)?;
+
     // A request of HTTP/1.0, which browsers no longer send, may have none.
     let Some(host) = request.headers().get(header::HOST) else {
         return Ok(());
@@ -63,12 +65,14 @@ fn check_count(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<()> {
     Err(Error::bad_request(detail))
 }
 
-/// HTTP/2 has the host in `:authority`, a request for a proxy in its target. The header has to agree
-/// with the first (RFC 9113 §8.3.1), and yields to the second (RFC 9112 §3.2.2).
+/// HTTP/2 has the host in `:authority`, a request for a proxy in its target. The header has to
+/// agree with the first (RFC 9113 §8.3.1), and yields to the second (RFC 9112 §3.2.2).
 fn name_host<B>(request: &mut Request<B>) -> Result<()> {
     let Some(authority) = request.uri().authority() else {
         return Ok(());
     };
+
+    // Two names would be read differently by whoever stands before the gateway.
     let of_header = request.headers().get(header::HOST);
     let agrees = of_header.is_none_or(|host| {
         let authority = authority.as_str().as_bytes();

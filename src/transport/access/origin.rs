@@ -48,6 +48,7 @@ pub(in crate::transport) fn cors(config: &OriginsConfig) -> CorsLayer {
 /// The header that every answer has, whoever asks: who may read it, or that this depends on who
 /// asks.
 pub(in crate::transport) fn mark(config: &OriginsConfig) -> (HeaderName, HeaderValue) {
+    // With an allowlist the answer depends on who asks, which a cache has to know.
     let (name, value) = match config.allow[..] {
         [] => (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         _ => (header::VARY, "origin"),

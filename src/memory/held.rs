@@ -1,7 +1,7 @@
 //! Which pieces of memory are held by several, so that each is paid once.
 //!
-//! Invariant: a piece is known by its address for as long as somebody holds it, and nothing else can
-//! have that address meanwhile.
+//! Invariant: a piece is known by its address for as long as somebody holds it, and nothing else
+//! can have that address meanwhile.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,14 +14,14 @@ const PARTS: usize = 16;
 
 /// The pieces that are held now.
 #[derive(Default)]
-pub(super) struct SharedPieces([Mutex<HashMap<usize, Piece>>; PARTS]);
+pub(super) struct HeldPieces([Mutex<HashMap<usize, HeldPiece>>; PARTS]);
 
-struct Piece {
+struct HeldPiece {
     holders: usize,
     paid_bytes: usize,
 }
 
-impl SharedPieces {
+impl HeldPieces {
     /// Counts a holder. Is it the first one, who has to pay?
     pub(super) fn add_holder(&self, bytes: &Bytes) -> bool {
         match self.part(bytes).entry(address(bytes)) {
@@ -29,8 +29,8 @@ impl SharedPieces {
                 piece.get_mut().holders += 1;
                 false
             }
-            Entry::Vacant(place) => {
-                place.insert(Piece {
+            Entry::Vacant(vacant) => {
+                vacant.insert(HeldPiece {
                     holders: 1,
                     paid_bytes: bytes.len(),
                 });
@@ -45,6 +45,7 @@ impl SharedPieces {
         let Entry::Occupied(mut piece) = pieces.entry(address(bytes)) else {
             return 0;
         };
+        // The last holder gives back what the first one paid.
         piece.get_mut().holders -= 1;
         if piece.get().holders > 0 {
             return 0;
@@ -52,7 +53,7 @@ impl SharedPieces {
         piece.remove().paid_bytes
     }
 
-    fn part(&self, bytes: &Bytes) -> MutexGuard<'_, HashMap<usize, Piece>> {
+    fn part(&self, bytes: &Bytes) -> MutexGuard<'_, HashMap<usize, HeldPiece>> {
         // Large pieces begin at the same place in a page of memory.
         let part = (address(bytes) >> 12) % PARTS;
         self.0[part].lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! Signals that a person or the system interrupts a command with.
+//! Signals by which a person or a service manager ends a command.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
