@@ -51,7 +51,7 @@ const JUMPED: &str = "the wall clock jumped: nothing is trimmed or forgotten for
 
 impl Clock {
     /// Goes on from the newest moment of the log. Time during which the gateway did not run is not
-    /// counted, because only the wall clock could tell it.
+    /// counted, because only the wall clock could say how long it was.
     pub(super) fn start(source: Box<dyn TimeSource>, newest: Option<Moment>) -> Self {
         // A new log begins with the wall clock, whatever it says.
         let (wall_ms, elapsed_ms) = (source.wall_ms(), source.elapsed_ms());

@@ -220,7 +220,7 @@ impl Subscription {
         }
     }
 
-    /// Has no reset replaced the log that the position belongs to? Asked after a read, it tells
+    /// Has no reset replaced the log that the position belongs to? Asked after a read, it says
     /// whether what was read is of that log.
     fn is_on_current_log(&self) -> bool {
         self.bus.0.log.generation() == self.log.generation

@@ -57,8 +57,8 @@ impl Shared {
     async fn forget_below(&self, first: Vid) {
         self.log.trimmed_below(first);
         self.pages.trimmed_below(first);
-        // Events that have not come here yet are gone as well: whoever waited for them must not pass
-        // over the gap, as it does over events that did come and did not match.
+        // Events that have not come here yet are gone as well: nobody may pass over them, as
+        // readers do over events that came here and did not match.
         self.skip_to(first.saturating_sub(1)).await;
     }
 

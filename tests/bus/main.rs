@@ -1,4 +1,4 @@
-//! The bus by itself: who is told, and when. On paused time where time matters.
+//! The bus by itself: which subscribers are notified, and when. On paused time where time matters.
 
 #[allow(unreachable_pub)]
 #[path = "../common/wrapping_engine.rs"]
@@ -99,7 +99,7 @@ async fn step(subscription: &mut Subscription) -> Step {
     subscription
         .next()
         .await
-        .expect("no fault")
+        .expect("no error")
         .expect("a step")
 }
 

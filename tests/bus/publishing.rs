@@ -65,7 +65,7 @@ async fn an_event_that_could_not_be_made_durable_is_never_shown() {
     );
 
     engine.fail_with(None);
-    assert_eq!(publish(&bus, "door.2").await, 1, "there is room again");
+    assert_eq!(publish(&bus, "door.2").await, 1, "there is capacity again");
     assert_eq!(vids(&mut reader).await, [1]);
 }
 

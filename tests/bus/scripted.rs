@@ -1,4 +1,4 @@
-//! A log that others append to as well, and whose tail says what the test tells it to.
+//! A log that others append to as well, and whose tail says what the test wants.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

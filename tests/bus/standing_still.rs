@@ -42,7 +42,7 @@ async fn a_part_of_the_log_that_one_reader_loads_is_there_for_the_others() {
     assert!((&mut next).now_or_never().is_none(), "it is being loaded");
     let read = timeout(PATIENCE, vids(&mut other)).await;
     assert_eq!(read.expect("nobody is waited for")[0], 1);
-    let read = next.await.expect("no fault");
+    let read = next.await.expect("no error");
     assert!(
         read.is_some(),
         "and it comes to its events when it asks again"
@@ -109,7 +109,9 @@ async fn a_publisher_that_stands_still_takes_no_place_in_the_queue() {
         }
     };
     let published = timeout(PATIENCE, published).await;
-    published.expect("there is room again").expect("a receipt");
+    published
+        .expect("there is capacity again")
+        .expect("a receipt");
     for publisher in still {
         let publishing = publisher.await.expect("a place in the queue");
         publishing.done().await.expect("receipts");

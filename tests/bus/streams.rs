@@ -1,4 +1,4 @@
-//! Publish streams leave room for single requests, and for one another.
+//! Publish streams leave capacity for single requests, and for one another.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

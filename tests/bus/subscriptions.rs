@@ -103,7 +103,7 @@ async fn a_limit_ends_the_subscription() {
         .expect("a subscription");
     assert!(matches!(step(&mut reader).await, Step::Hello { .. }));
     assert_eq!(vids(&mut reader).await, [1, 2, 3]);
-    assert!(reader.next().await.expect("no fault").is_none());
+    assert!(reader.next().await.expect("no error").is_none());
 }
 
 /// A bus that keeps the newest events only.
@@ -184,11 +184,11 @@ async fn a_reader_that_wants_to_fail_on_a_gap_does() {
         on_gap: OnGap::Fail,
         ..ask(">", after(89))
     };
-    let fault = Subscription::open(&bus, &Caller::gateway(), request)
+    let error = Subscription::open(&bus, &Caller::gateway(), request)
         .await
         .err()
         .expect("a gap");
-    assert_eq!(fault.kind(), ErrorKind::Gap);
+    assert_eq!(error.kind(), ErrorKind::Gap);
     let request = SubscribeRequest {
         on_gap: OnGap::Fail,
         ..ask(">", after(90))
@@ -202,7 +202,7 @@ async fn a_reader_that_wants_to_fail_on_a_gap_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cursor_from_the_future_is_waited_for_and_then_told() {
+async fn a_cursor_from_the_future_is_waited_for_and_then_reported() {
     let bus = bus();
     publish(&bus, "door.1").await;
     let ahead = Start::After(Cursor {
@@ -238,10 +238,10 @@ async fn closing_is_the_last_word() {
     let bus = bus();
     let mut reader = subscribe(&bus, ">", Start::Latest).await;
     assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
-    let told = tokio::spawn(async move { (reader.next().await, reader.next().await) });
+    let last_steps = tokio::spawn(async move { (reader.next().await, reader.next().await) });
     tokio::task::yield_now().await;
     bus.close();
-    let (closing, end) = told.await.expect("the task");
+    let (closing, end) = last_steps.await.expect("the task");
     assert!(matches!(closing, Ok(Some(Step::Closing { .. }))));
     assert!(matches!(end, Ok(None)));
     let late = Subscription::open(&bus, &Caller::gateway(), ask(">", Start::Latest))

@@ -144,7 +144,7 @@ async fn a_start_with_a_wrong_clock_trims_and_forgets_nothing() {
     }
 }
 
-/// A week of nothing but running and restarts, of which no event tells.
+/// A week of nothing but running and restarts, of which no event says anything.
 #[tokio::test(start_paused = true)]
 async fn an_idle_log_grows_older_over_restarts() {
     let folder = TempDir::new().expect("a folder");
