@@ -1,5 +1,9 @@
 //! The bus by itself: which subscribers are notified, and when. On paused time where time matters.
 
+#[allow(unreachable_pub)]
+#[path = "../common/wrapping_engine.rs"]
+mod wrapping_engine;
+
 mod gate;
 mod publishing;
 mod retention;

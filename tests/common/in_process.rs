@@ -145,7 +145,8 @@ impl InProcessGateway {
     /// Trims everything, as if it had become too old.
     pub async fn expire_all(&self) {
         let none = Duration::ZERO;
-        tokio::time::sleep(Duration::from_millis(2)).await; // events of this very millisecond are not older than now
+        // Events of this very millisecond are not older than now.
+        tokio::time::sleep(Duration::from_millis(2)).await;
         let retention = Retention {
             max_age: none,
             max_events: u64::MAX,

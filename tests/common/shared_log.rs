@@ -3,8 +3,8 @@
 //!
 //! [`SharedLog`] is the log itself; the test appends to it as others would, trims it, and replaces
 //! it. Each gateway has an engine on it by a [`Link`], which the test makes slow, deaf or
-//! forgetful. Invariants of the log: vids rise, a batch has neighbouring vids, and whatever was ever
-//! appended stays in [`SharedLog::past`], so that a test can compare.
+//! forgetful. Invariants of the log: vids rise, a batch has neighbouring vids, and whatever was
+//! ever appended stays in [`SharedLog::past`], so that a test can compare.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;

@@ -58,7 +58,10 @@ pub enum Wrongness {
     ConfirmsTheTail,
 }
 
-use Wrongness::*;
+use Wrongness::{
+    AcknowledgesEarly, ConfirmsTheTail, CriesGap, DropsTheRest, ForgetsIds, NotDurable, OutOfOrder,
+    ResetKeepsEpoch, ResetUnreported, SilentLoss, StandsStill, TailRepeats, TailSkips,
+};
 
 const ALL_WRONG: [(&str, Wrongness); 13] = [
     ("2.1 out of order", OutOfOrder),
@@ -137,19 +140,15 @@ fn suspects(wrongness: Wrongness, case: &Case) -> bool {
 
 /// An engine that breaks this promise.
 pub fn wrong_engine(wrongness: Wrongness, shared: Option<&(SharedLog, Link)>) -> Arc<dyn Engine> {
-    match shared {
-        Some((log, link)) => {
-            let breach = SharedBreach {
-                wrongness,
-                came: Arc::default(),
-            };
-            Arc::new(WrappingEngine::around(log.engine(link), breach))
-        }
-        None => {
-            let inner = Arc::new(MemoryEngine::new(DEDUPE_WINDOW));
-            Arc::new(WrappingEngine::around(inner, Breach(wrongness)))
-        }
-    }
+    let Some((log, link)) = shared else {
+        let inner = Arc::new(MemoryEngine::new(DEDUPE_WINDOW));
+        return Arc::new(WrappingEngine::around(inner, Breach(wrongness)));
+    };
+    let breach = SharedBreach {
+        wrongness,
+        came: Arc::default(),
+    };
+    Arc::new(WrappingEngine::around(log.engine(link), breach))
 }
 
 /// What is wrong with a log in memory that says it is the same at each start.

@@ -1,5 +1,5 @@
-//! The checker finds gaps that are reported falsely or not at all, and what contradicts the order in
-//! time.
+//! The checker finds gaps that are reported falsely or not at all, and what contradicts the order
+//! in time.
 
 use crate::findings::Findings;
 use crate::planted::{SECOND, after, forget, gap, place};

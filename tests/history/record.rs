@@ -1,5 +1,5 @@
-//! What publishers sent and were answered, and what readers saw, each with the time of one monotonic
-//! clock.
+//! What publishers sent and were answered, and what readers saw, each with the time of one
+//! monotonic clock.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

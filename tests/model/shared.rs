@@ -1,5 +1,5 @@
-//! Two gateways on one log that others append to as well, while the ways to it misbehave and the log
-//! is trimmed and replaced. Whatever happens, each reader sees one log after another: nothing lost,
+//! Two gateways on one log that others append to as well, while the ways to it misbehave and the
+//! log is trimmed and replaced. Whatever happens, each reader sees one log after another: nothing lost,
 //! repeated or out of order without a gap that says so.
 
 use std::sync::Arc;
