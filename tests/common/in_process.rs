@@ -1,7 +1,7 @@
 //! A gateway in this process, on an engine of its own.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,8 +83,8 @@ impl InProcessGateway {
         self.restart_on(None).await
     }
 
-    /// The same, but the next one starts on a copy of the log.
-    pub async fn restart_on(self, copy: Option<TempDir>) -> Self {
+    /// The same, but the next one finds in the folder what a crash has left there.
+    pub async fn restart_on(self, left: Option<TempDir>) -> Self {
         let InProcessGateway {
             open,
             setup,
@@ -97,35 +97,30 @@ impl InProcessGateway {
         let _ = stop.send(());
         running.await.expect("the gateway ends");
         drop(bus);
+
         // The writer's thread lets go of the folder a moment after the last user of the bus.
         let lock = folder.path().join("vidette.lock");
         while lock.exists() && std::fs::File::open(&lock).is_ok_and(|file| file.try_lock().is_err())
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Self::start_in(open, setup, copy.unwrap_or(folder), address).await
+        if let Some(left) = left {
+            put_back(left.path(), folder.path());
+        }
+        Self::start_in(open, setup, folder, address).await
     }
 
-    /// What the folder holds at this moment, which is what a crash would leave: the log and its
-    /// journal, without what lives in memory.
+    /// What the folder holds at this moment, which is what a crash would leave: the log, its
+    /// journal and its mark, without what lives in memory.
     pub fn copy(&self) -> TempDir {
         let copy = TempDir::new().expect("a folder");
-        let entries = std::fs::read_dir(self.folder.path())
-            .expect("a folder")
-            .map(|e| e.expect("an entry").path());
-        // The log goes before its journal: what is moved from there to here meanwhile is then still
-        // in the journal.
-        let mut files: Vec<_> = entries.filter(|path| path.is_file()).collect();
-        files.sort_unstable();
+        let mut files: Vec<_> = files_of(self.folder.path()).filter(is_kept).collect();
+        // The mark of the newest event goes first, since it is never ahead of the log; and the log
+        // before its journal: what is moved from there to here meanwhile is then still there.
+        files.sort_unstable_by_key(|file| (!is_mark(file), file.clone()));
         for file in files {
-            let name = file
-                .file_name()
-                .expect("a name")
-                .to_string_lossy()
-                .into_owned();
-            if name == "vidette.db" || name == "vidette.db-wal" {
-                std::fs::copy(&file, copy.path().join(name)).expect("it is copied");
-            }
+            let name = file.file_name().expect("a name");
+            std::fs::copy(&file, copy.path().join(name)).expect("it is copied");
         }
         copy
     }
@@ -154,6 +149,36 @@ impl InProcessGateway {
             dedupe_window: none,
         };
         self.bus.trim(retention).await.expect("trimmed");
+    }
+}
+
+fn files_of(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.filter(|path| path.is_file())
+}
+
+fn is_mark(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("vidette.newest-")
+}
+
+fn is_kept(file: &PathBuf) -> bool {
+    is_mark(file) || file.ends_with("vidette.db") || file.ends_with("vidette.db-wal")
+}
+
+/// Has the folder hold these files alone. Those of the log stay the same files, as after a crash:
+/// in others the gateway would see a copy of its log.
+fn put_back(left: &Path, folder: &Path) {
+    for file in files_of(folder) {
+        let name = file.file_name().expect("a name");
+        if !left.join(name).exists() {
+            std::fs::remove_file(&file).expect("it is removed");
+        }
+    }
+    for file in files_of(left) {
+        let name = file.file_name().expect("a name");
+        std::fs::copy(&file, folder.join(name)).expect("it is put back");
     }
 }
 
