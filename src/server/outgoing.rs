@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use smallvec::SmallVec;
 use tokio::io::AsyncWrite as _;
 use tokio::time::{Sleep, sleep};
 
@@ -51,36 +52,22 @@ pub(super) struct Outgoing {
 pub(super) type BodyPoll = Poll<Option<io::Result<Bytes>>>;
 
 /// What of a body goes out together.
+#[derive(Default)]
 struct Gathered {
-    pieces: [Bytes; GATHER_PIECES],
-    count: usize,
+    pieces: SmallVec<[Bytes; GATHER_PIECES]>,
     bytes: usize,
     /// The body has no more at the moment.
     is_waiting: bool,
 }
 
 impl Gathered {
-    fn new() -> Self {
-        Gathered {
-            pieces: [const { Bytes::new() }; GATHER_PIECES],
-            count: 0,
-            bytes: 0,
-            is_waiting: false,
-        }
-    }
-
     fn push(&mut self, piece: Bytes) {
         self.bytes += piece.len();
-        self.pieces[self.count] = piece;
-        self.count += 1;
-    }
-
-    fn pieces(&self) -> &[Bytes] {
-        &self.pieces[..self.count]
+        self.pieces.push(piece);
     }
 
     fn has_space(&self, most_pieces: usize) -> bool {
-        self.count < most_pieces && self.bytes < GATHER_BYTES && !self.is_waiting
+        self.pieces.len() < most_pieces && self.bytes < GATHER_BYTES && !self.is_waiting
     }
 }
 
@@ -111,7 +98,7 @@ impl Outgoing {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
-        let mut gathered = Gathered::new();
+        let mut gathered = Gathered::default();
         self.gather(&mut gathered, most_pieces(memory), context, body);
         self.write(io, memory, context, &gathered)?;
         Ok(gathered.is_waiting && self.unsent.is_none())
@@ -147,7 +134,8 @@ impl Outgoing {
         let mut size_line = [0; SIZE_LINE_BYTES];
         let size_line = self.size_line(&mut size_line, gathered.bytes);
         let tail = self.tail(gathered.bytes);
-        let (pieces, count) = (gathered.pieces(), gathered.count + FRAMING_PIECES);
+        let pieces = &gathered.pieces;
+        let count = pieces.len() + FRAMING_PIECES;
         let mut slices = [IoSlice::new(&[]); GATHER_PIECES + FRAMING_PIECES];
         slices[0] = IoSlice::new(&head);
         slices[1] = IoSlice::new(size_line);
@@ -314,10 +302,9 @@ fn write_at_once(
     }
 
     // Small enough to be copied together.
-    let (mut copied, mut end) = ([0; COPIED_BYTES], 0);
+    let mut copied = SmallVec::<[u8; COPIED_BYTES]>::new();
     for slice in slices {
-        copied[end..end + slice.len()].copy_from_slice(slice);
-        end += slice.len();
+        copied.extend_from_slice(slice);
     }
-    io.write_now(&[IoSlice::new(&copied[..end])], context)
+    io.write_now(&[IoSlice::new(&copied)], context)
 }
