@@ -25,7 +25,7 @@ pub mod topic;
 #[cfg(feature = "server")]
 pub mod engine;
 
-// Who is told, and when?
+// Event fan-out: which subscribers are notified, and when?
 #[cfg(feature = "server")]
 pub mod bus;
 

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use super::Shared;
 use super::sequencer::{BatchAnswer, CommitQueue, QueuedBatch};
 use crate::engine::{Appended, BatchBounds};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::metrics::Metrics;
 
@@ -81,7 +81,12 @@ impl CommitTurn {
             return None;
         }
         drop(queue);
-        Some(CommitGroup { bus, batches })
+        let generation = bus.log.generation();
+        Some(CommitGroup {
+            bus,
+            batches,
+            generation,
+        })
     }
 
     /// Ends the turn if nothing waits.
@@ -138,6 +143,8 @@ impl Drop for CommitTurn {
 struct CommitGroup {
     bus: Arc<Shared>,
     batches: Vec<QueuedBatch>,
+    /// Of the log that was served when the group was formed.
+    generation: u64,
 }
 
 type Appending = Pin<Box<dyn Future<Output = Result<Appended>> + Send>>;
@@ -157,9 +164,7 @@ impl CommitGroup {
             Ok(appended) => self.settle_durable(appended),
             Err(error) => {
                 self.bus.metrics.commit_failures.inc();
-                for batch in self.batches {
-                    batch.answer(Err(error.clone()));
-                }
+                self.refuse_all(&error);
             }
         }
     }
@@ -184,7 +189,18 @@ impl CommitGroup {
             // What is durable and not visible in time is a success all the same.
             self.bus.wait_for(newest, limits::VISIBLE_WAIT).await;
         }
+
+        // A vid of the log before would be answered with the epoch of this one.
+        if self.bus.log.generation() != self.generation {
+            return self.refuse_all(&log_was_replaced());
+        }
         self.answer(answers);
+    }
+
+    fn refuse_all(self, error: &Error) {
+        for batch in self.batches {
+            batch.answer(Err(error.clone()));
+        }
     }
 
     fn answer(self, answers: Vec<BatchAnswer>) {
@@ -192,6 +208,12 @@ impl CommitGroup {
             batch.answer(answer);
         }
     }
+}
+
+fn log_was_replaced() -> Error {
+    let detail = "the log was replaced while this was being published; publish it again, with the \
+                  same ids if the events have any";
+    Error::new(ErrorKind::Behind, detail)
 }
 
 impl Metrics {

@@ -222,7 +222,13 @@ impl Bus {
         self.0.snapshot().bounds
     }
 
-    /// The same for this log. Of one that has been replaced nothing is known but this position of a
+    /// The log that is served now, with its bounds as of the same moment.
+    pub fn log_and_bounds(&self) -> (Arc<LogView>, Bounds) {
+        let now = self.0.snapshot();
+        (now.log, now.bounds)
+    }
+
+    /// The bounds of this log. Of one that has been replaced nothing is known but this position of a
     /// reader, behind which nothing is retained.
     pub fn bounds_of(&self, log: &LogView, position: Vid) -> Bounds {
         let now = self.0.snapshot();

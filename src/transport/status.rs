@@ -38,12 +38,14 @@ pub(super) async fn bus_state(
 }
 
 fn log_state(bus: &Bus) -> serde_json::Value {
-    let (bounds, sizes) = (bus.bounds(), bus.sizes());
+    // Of one moment: a reader may resume from this cursor.
+    let (log, bounds) = bus.log_and_bounds();
+    let sizes = bus.sizes();
     json!({
-        "epoch": bus.epoch(),
+        "epoch": log.epoch(),
         "first": bounds.first,
         "last": bounds.last,
-        "cursor": bus.cursor(bounds.last).to_string(),
+        "cursor": log.cursor(bounds.last).to_string(),
         "events": sizes.events,
         "bytes": sizes.bytes,
         "subscribers": bus.subscribers(),

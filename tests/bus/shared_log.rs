@@ -314,6 +314,18 @@ async fn what_is_durable_and_not_visible_in_time_is_a_success() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_publish_that_a_reset_overtakes_is_not_answered_with_a_vid_of_the_log_before() {
+    let log = ScriptedEngine::new(0);
+    let bus = log.bus();
+    let publishing = publish(&bus, &["a"]);
+    tokio::task::yield_now().await;
+    log.replace("secondlog", [4, 5]);
+    log.send_reset();
+    let refused = publishing.await.expect("the task").expect_err("refused");
+    assert_eq!(refused.kind(), ErrorKind::Behind);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_a_group_one_batch_may_be_refused_and_the_next_one_not() {
     let log = ScriptedEngine::new(0);
     let bus = log.bus();

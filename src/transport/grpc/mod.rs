@@ -209,16 +209,18 @@ impl proto::event_bus_server::EventBus for EventBusService {
 }
 
 fn log_state(bus: &Bus) -> proto::GetBusResponse {
-    let gauges = bus.gauges();
+    // Of one moment: a reader may resume from this cursor.
+    let (log, bounds) = bus.log_and_bounds();
+    let sizes = bus.sizes();
     proto::GetBusResponse {
-        epoch: bus.epoch().to_string(),
-        first: gauges.first,
-        last: gauges.last,
-        events: gauges.events,
-        bytes: gauges.bytes,
-        subscribers: gauges.subscribers,
+        epoch: log.epoch().to_string(),
+        first: bounds.first,
+        last: bounds.last,
+        events: sizes.events,
+        bytes: sizes.bytes,
+        subscribers: bus.subscribers() as u64,
         engine: bus.engine_kind().into(),
-        cursor: bus.cursor(gauges.last).to_string(),
+        cursor: log.cursor(bounds.last).to_string(),
     }
 }
 
