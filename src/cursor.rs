@@ -22,6 +22,7 @@ pub struct Epoch(Arc<str>);
 impl Epoch {
     /// A new random epoch of eight characters.
     pub fn random() -> Self {
+        // About 2·10^11 names, so that two logs hardly ever have the same.
         let letters = std::iter::repeat_with(|| fastrand::char('a'..='z'));
         Epoch(letters.take(8).collect::<String>().into())
     }
@@ -97,6 +98,7 @@ impl FromStr for Cursor {
 /// A number of digits alone: `parse` would take a sign, too.
 fn parse_digits(text: &str) -> Option<Vid> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Leading zeros are fine, up to the 20 digits that the largest `u64` has.
     text.parse().ok().filter(|_| is_number && text.len() <= 20)
 }
 
@@ -111,6 +113,7 @@ impl fmt::Display for Cursor {
 
 /// At most the first 40 characters of what a client sent, for an error text.
 pub(crate) fn shorten(text: &str) -> String {
+    // Cut between characters: a cut within one would not be UTF-8.
     let mut short: String = text.chars().take(40).collect();
     if short.len() < text.len() {
         short.push('…');

@@ -81,6 +81,7 @@ impl NewEvent {
 
     /// What the event costs when queues and retention count, in bytes.
     pub fn size_bytes(&self) -> usize {
+        // The overhead is there so that a flood of tiny events is not counted as nothing.
         let length = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
         let texts = self.topic.as_str().len() + length(&self.kind) + length(&self.id);
         EVENT_OVERHEAD_BYTES + texts + headers_bytes(&self.headers) + self.data.len()
@@ -105,6 +106,7 @@ fn check_type(kind: &str) -> Result<Arc<str>> {
     if kind.len() > MAX_TYPE_BYTES {
         return Err(bad_type(&format!("is longer than {MAX_TYPE_BYTES} bytes")));
     }
+    // A line break in it would end the `event:` line of an event stream.
     if kind.chars().any(char::is_control) {
         return Err(bad_type("has a control character"));
     }
@@ -132,6 +134,7 @@ fn check_id(id: &str) -> Result<Arc<str>> {
 }
 
 fn check_headers(headers: &[(String, String)]) -> Result<()> {
+    // The number comes first, as it bounds what the other checks cost.
     if headers.len() > MAX_HEADERS {
         return Err(too_many_headers());
     }

@@ -151,6 +151,7 @@ impl Pattern {
 
     /// Does this pattern take in the topic?
     pub fn matches(&self, topic: &str) -> bool {
+        // Without a wildcard it is itself a topic, and no tokens have to be split.
         if !self.shape.has_wildcard() {
             return *self.text == *topic;
         }
@@ -171,6 +172,8 @@ impl Pattern {
                 _ => return false,
             }
         }
+
+        // Without a last `>` the pattern takes in no longer topic.
         tokens.next().is_none()
     }
 

@@ -29,6 +29,8 @@ impl Address {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let rest = text.strip_prefix("http://");
         let rest = rest.ok_or_else(|| format!("{text} is not an address http://HOST:PORT/PATH"))?;
+
+        // Without a path it is the server's root, for which `or_path` has a path of the gateway.
         let path_start = rest.find('/');
         let (authority, path) = path_start.map_or((rest, "/"), |start| rest.split_at(start));
         Ok(Address {

@@ -13,6 +13,7 @@ pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
 }
 
 pub(crate) fn status(head: &[u8]) -> Option<u16> {
+    // The status stands behind `HTTP/1.1 `, in three digits.
     std::str::from_utf8(head.get(9..12)?).ok()?.parse().ok()
 }
 
@@ -25,6 +26,7 @@ pub(crate) fn first_line(head: &[u8]) -> String {
 impl<'a> HttpAnswer<'a> {
     /// Parses the answer; `None` until all of it has come.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Option<Self>, String> {
+        // Until the empty line has come, nothing says how long the answer is.
         let Some(end) = head_end(bytes) else {
             return Ok(None);
         };
@@ -49,6 +51,7 @@ impl<'a> HttpAnswer<'a> {
 
 /// The servers that are measured send the length of every answer that has a body.
 fn body_length(head: &[u8], status: u16) -> Result<usize, String> {
+    // Only a length says where a body ends; chunked bodies are not read here.
     match field(head, "content-length") {
         Some(length) => length.parse().map_err(|_| invalid_length(length)),
         None if matches!(status, 204 | 304) => Ok(0),

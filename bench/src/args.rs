@@ -209,6 +209,7 @@ pub(crate) struct ResumeArgs {
 }
 
 fn address(text: &str) -> Result<String, String> {
+    // Only checked here, so that a wrong address is an error of the command line.
     Address::parse(text).map(|_| text.to_owned())
 }
 

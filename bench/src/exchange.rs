@@ -10,6 +10,8 @@ use crate::limits;
 pub(crate) fn connect(to: &Address) -> io::Result<TcpStream> {
     // No wait without a bound: a server that hangs is a result, not a reason to hang.
     let stream = TcpStream::connect_timeout(&to.socket, limits::ANSWER_WAIT)?;
+
+    // The kernel must not hold a small request back to join it with the next one (Nagle).
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(limits::ANSWER_WAIT))?;
     Ok(stream)

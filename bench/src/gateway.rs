@@ -21,6 +21,7 @@ pub(crate) struct OwnGateway {
 
 impl OwnGateway {
     pub(crate) fn start(engine: &str, config: Option<&Path>) -> Result<Self, String> {
+        // A log of its own, so that no earlier run adds to what is measured.
         let folder = TempDir::new()
             .map_err(|error| format!("failed to make a temporary folder: {error}"))?;
         let mut command = serve(engine, config, &folder.path().join("data"))?;
@@ -69,6 +70,7 @@ fn serve(engine: &str, config: Option<&Path>, data_dir: &Path) -> Result<Command
 
 impl Drop for OwnGateway {
     fn drop(&mut self) {
+        // Waited for as well, or its folder would be removed while it still writes there.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -85,6 +87,8 @@ fn address(log: ChildStderr) -> Result<String, String> {
             std::thread::spawn(move || lines.for_each(drop));
             return Ok(address.trim().to_owned());
         }
+
+        // Kept for the error: a gateway that cannot start says why in these lines.
         said.push_str(&line);
         said.push('\n');
     }

@@ -48,6 +48,8 @@ pub async fn run(args: BenchArgs) -> Result<(), String> {
 
     // Publishers and readers have threads of their own and block.
     let measured = tokio::task::spawn_blocking(move || measure_and_print(&args.command)).await;
+
+    // From here on there is nothing left to end early.
     interrupt.abort();
     measured.map_err(|error| error.to_string())?
 }

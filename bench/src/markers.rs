@@ -57,6 +57,7 @@ impl Marker {
 }
 
 fn push_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
+    // The highest digit comes first, as `number` expects it.
     out.extend((0..digits).rev().map(|place| hex_digit(number, place)));
 }
 

@@ -55,6 +55,8 @@ pub(crate) fn events(
     meter.begin_work();
     let publishing = bed.publish_plan(&args.publish, args.readers.topics);
     let published = bed.publish(&publishing, Some(&load))?;
+
+    // What was accepted at the very end may still be on its way to the readers.
     let wanted = wanted(&published, plan.readers);
     bed.drain(&load, wanted, args.publish.drain);
     meter.end_work();
@@ -79,6 +81,8 @@ fn reader_plan(
     shape: ReaderShape,
 ) -> Result<ReaderPlan, String> {
     let mut plan = bed.reader_plan(transport, &args.readers, shape.connections);
+
+    // Each reader follows every publisher's sequence, to notice repeats and reorderings.
     plan.publishers = usize::from(args.publish.publishers);
     plan.churn = shape.churn;
 

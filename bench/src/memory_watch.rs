@@ -42,6 +42,8 @@ fn watch(processes: &Processes, stopped: &AtomicBool) -> (u64, Vec<(f64, u64)>) 
         let rss = processes.rss();
         peak = rss.max(peak);
         samples.take(begun.elapsed().as_secs_f64(), rss);
+
+        // Parked rather than asleep, so that the end of the run can wake it.
         std::thread::park_timeout(INTERVAL);
     }
     (peak, samples.kept)
@@ -69,6 +71,7 @@ impl MemorySamples {
     fn take(&mut self, seconds: f64, bytes: u64) {
         // How long the run takes is not known, so the spacing grows with it.
         if self.taken.is_multiple_of(self.spacing) {
+            // Tenths of a second are precise enough, and keep the report short.
             self.keep((seconds * 10.0).round() / 10.0, bytes);
         }
         self.taken += 1;

@@ -26,6 +26,7 @@ impl CpuClock {
 
     /// CPU seconds of all other processes since an earlier moment.
     fn others_since(&self, earlier: &CpuClock) -> f64 {
+        // The server's share and this client's are known; the rest of the machine is others'.
         let used_here = self.server - earlier.server + self.own - earlier.own;
         self.machine - earlier.machine - used_here
     }
@@ -57,6 +58,7 @@ impl Meter {
 
     /// All readers wait; from here on work is counted.
     pub(crate) fn begin_work(&mut self) {
+        // Readers wait and nothing is published yet: what the server holds now is their memory.
         self.note_idle();
         self.working = Some(CpuClock::read(&self.server));
     }
@@ -102,6 +104,7 @@ impl Meter {
     }
 
     fn into_server(self, done: &CpuClock, readers: usize, delivered: u64) -> ServerReport {
+        // Work begins where connecting ends, so no CPU time is counted in both.
         let connect_cpu_s = self.work_began().server - self.connecting.server;
         let cpu_s = done.server - self.work_began().server;
 

@@ -21,6 +21,7 @@ pub(crate) struct Memory {
 
 impl Processes {
     pub(crate) fn is_visible(&self) -> bool {
+        // A process that has ended, or that this user may not see, shows no resident bytes.
         !self.0.is_empty() && self.rss() > 0
     }
 
@@ -100,6 +101,8 @@ pub(crate) fn own_cpu_seconds() -> f64 {
 /// Busy CPU seconds of the whole machine, stolen ones included.
 pub(crate) fn machine_cpu_seconds() -> f64 {
     let text = read_to_string("/proc/stat").unwrap_or_default();
+
+    // The first line sums all cores. Guest times, from the ninth on, are part of user time.
     let words = text.split_whitespace().skip(1).take(8);
     let ticks = words.filter_map(|word| word.parse::<f64>().ok());
 
@@ -119,6 +122,8 @@ fn stat(pid: &str) -> Option<ProcessStat> {
     // The name is in brackets and may hold brackets and spaces itself.
     let (_, after_name) = text.rsplit_once(") ")?;
     let fields: Vec<&str> = after_name.split(' ').collect();
+
+    // Behind the name, user and system time are the 12th and the 13th field (proc(5)).
     let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
     let (user, system) = (ticks(11)?, ticks(12)?);
     Some(ProcessStat {

@@ -79,12 +79,14 @@ impl Progress {
 
     /// Waits for so long, or until an interrupt.
     pub(crate) fn pause(&self, duration: Duration, line: &str) {
+        // No condition can hold here: only the time or an interrupt ends the pause.
         self.wait(duration, || line.to_owned(), || false);
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
+        // The line would otherwise stay on the terminal, above the report.
         self.0.finish_and_clear();
     }
 }

@@ -80,11 +80,14 @@ impl Published {
     }
 
     fn add(mut self, other: Published) -> Self {
+        // All publishers have the same topics, so their counts are added place by place.
         let pairs = self.accepted.iter_mut().zip(other.accepted);
         pairs.for_each(|(all, one)| *all += one);
         self.errors += other.errors;
         self.first_error = self.first_error.or(other.first_error);
         self.answer_us += other.answer_us;
+
+        // The publishing ends with the last answer that any of them got.
         self.end_us = self.end_us.max(other.end_us);
         self
     }
@@ -93,6 +96,8 @@ impl Published {
 impl RunningPublishers {
     pub(crate) fn start(plan: &PublishPlan) -> Self {
         let shared = Arc::new(PublishState::default());
+
+        // A little ahead, so that starting the threads does not look like a slow server.
         let start_us = now_us() + START_DELAY_US;
 
         // All begin at the same time, so that their due times interleave.

@@ -159,6 +159,7 @@ impl Report {
     /// Whether no event was missing, repeated or out of order, and no reader or publisher had an
     /// error.
     pub(crate) fn is_clean(&self) -> bool {
+        // Deliveries are in two places, of which a run has only the one that it measured.
         let resume = self.resume.as_ref();
         let caught_up = resume.map(|resume| &resume.caught_up);
         let mut deliveries = self.delivery.iter().chain(caught_up);

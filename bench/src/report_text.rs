@@ -192,6 +192,7 @@ fn write_quarters(f: &mut Formatter<'_>, first: f64, last: f64) -> fmt::Result {
 
 impl fmt::Display for Quantiles {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        // Measured in microseconds, but people think of latency in milliseconds.
         let shown = [self.p50, self.p90, self.p99, self.p999, self.max];
         let [p50, p90, p99, p999, max] = shown.map(milliseconds);
         write!(
@@ -226,6 +227,7 @@ fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
+        // Groups are counted from the right, so the first one may be shorter.
         let follows_a_group = (digits.len() - at).is_multiple_of(3);
         if at > 0 && follows_a_group {
             text.push(',');

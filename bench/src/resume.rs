@@ -94,6 +94,8 @@ fn report(
 ) -> Report {
     let (late, live) = (&results.late, &results.live);
     let published = &results.published;
+
+    // The rate counts from when the readers came back, not from when the old events were due.
     let caught_up = delivery(late, old, OLD_TOPIC, results.begun_us);
     let beside = delivery(live, published, LIVE_TOPIC, published.start_us);
     Report {

@@ -106,6 +106,7 @@ impl ReceivedEvents {
     pub(crate) fn feed(&mut self, bytes: &[u8], tally: &mut Tally) {
         tally.bytes += bytes.len() as u64;
         if self.carry.is_empty() {
+            // The usual case: nothing was left over, so nothing has to be joined.
             let rest = self.count(bytes, tally);
             self.carry.extend_from_slice(rest);
             return;

@@ -39,6 +39,7 @@ impl Testbed {
         let own = own_gateway(target)?;
         let publish_to = target.publish_url.as_deref().map(Address::parse);
         Ok(Testbed {
+            // A random number keeps topics and markers apart from those of earlier runs.
             run: fastrand::u32(..),
             base: base_address(target, own.as_ref())?,
             publish_to: publish_to.transpose()?,
@@ -55,6 +56,8 @@ impl Testbed {
             return Ok(String::new());
         }
         let bus = exchange::get_json(&self.base.at("/v1/bus")).map_err(|e| no_gateway(&e))?;
+
+        // A cursor names a place and the log that it belongs to, so both are needed.
         let (last, epoch) = (bus["last"].as_u64(), bus["epoch"].as_str());
         let cursor = last.zip(epoch);
         let cursor = cursor.map(|(last, epoch)| format!("{last}-{epoch}"));
@@ -100,6 +103,7 @@ impl Testbed {
     }
 
     fn publish_address(&self, batch: u32) -> Address {
+        // An event that is sent alone has its topic in the path; those of a batch name theirs.
         let path = match batch {
             1 => "/v1/topics/{topic}",
             _ => "/v1/events",
@@ -156,6 +160,8 @@ impl Testbed {
             let delivered = load.map_or(0, RunningReaders::delivered);
             format!("{} published, {delivered} delivered", publishers.accepted())
         };
+
+        // The last request may be answered after the end, but is not waited for without a bound.
         let at_most = plan.duration + limits::ANSWER_WAIT;
         let is_done = || !publishers.is_running();
         self.progress.wait(at_most, line, is_done);
@@ -241,6 +247,7 @@ fn subscribe_path(via: Transport) -> &'static str {
 }
 
 fn check_open_files(plan: &ReaderPlan) -> Result<(), String> {
+    // Streams of gRPC share connections; every other reader has one of its own.
     let connections = match plan.via {
         Transport::Grpc => plan.connections,
         Transport::Sse | Transport::Poll => plan.readers,

@@ -69,6 +69,8 @@ impl Pages {
         if let Some(page) = request.key.and_then(|key| self.shared.get(key)) {
             return Some(page);
         }
+
+        // Shared from here on, so that the next reader at this position need not filter again.
         let page = self.ring.read(request.generation, &request.read)?.into();
         self.share(request.key, &page);
         Some(page)
@@ -134,6 +136,7 @@ impl Pages {
 
     /// Another log from here on.
     pub(super) fn reset(&self, generation: u64, last: Vid) {
+        // Nothing that memory holds of the old log may answer for the new one.
         self.ring.reset(generation, last);
         self.cold.forget_all();
         self.shared.forget_all();
@@ -201,6 +204,8 @@ impl Newest {
             self.bytes -= oldest.size_bytes();
             self.base = oldest.vid;
         }
+
+        // Also where the vids before `first` hold no event, as in the ring.
         self.base = self.base.max(first.saturating_sub(1));
     }
 }

@@ -208,6 +208,7 @@ impl Waiter {
 
 /// Where the last chunk of these begins.
 fn begin_of_last_chunk(waiters: &[Arc<Waiter>]) -> usize {
+    // Each waiter has its own weight, so where the chunk begins has to be counted out.
     let mut capacity = CHUNK_WEIGHT;
     let fits = |waiter: &&Arc<Waiter>| {
         let weight = waiter.weight();

@@ -64,6 +64,7 @@ impl ReceivedEvent {
     /// # Errors
     /// When the data is not JSON, or not JSON of this shape.
     pub fn json<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        // Bytes may be JSON as well, under a content type that does not say so.
         match &self.data {
             EventData::Json(json) => serde_json::from_str(json.get()),
             EventData::Binary(bytes) => serde_json::from_slice(bytes),
@@ -102,6 +103,7 @@ impl ReceivedEvent {
 
     /// The time as `2026-11-22T10:00:00.123Z`.
     pub fn time_text(&self) -> String {
+        // A time that no calendar can show has no text.
         Timestamp::from_millisecond(self.time_ms)
             .map_or_else(|_| String::new(), |time| format!("{time:.3}"))
     }
@@ -138,6 +140,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 impl EventObject<'_> {
     /// The data, or what is wrong with it.
     fn data(&self) -> Result<EventData, String> {
+        // A gateway sends one of the two; where there are both, JSON counts.
         match (self.data, &self.data_base64) {
             (Some(json), _) => Ok(EventData::Json(json.to_owned())),
             (None, Some(base64)) => STANDARD
@@ -199,6 +202,7 @@ impl ReceivedEvent {
 }
 
 fn milliseconds(time: prost_types::Timestamp) -> i64 {
+    // The message comes from outside, so even an absurd time must not overflow.
     let whole = time.seconds.saturating_mul(1000);
     whole.saturating_add(i64::from(time.nanos / 1_000_000))
 }

@@ -54,6 +54,8 @@ impl GatewayHttp {
     /// What a request that got no answer means.
     pub(super) fn no_answer(&self, error: &reqwest::Error) -> ClientError {
         let (url, cause) = (&self.url, innermost(error));
+
+        // Advice about the address helps only where no connection was made.
         ClientError::unreachable(if error.is_connect() {
             no_gateway(url, &cause)
         } else {
@@ -84,6 +86,7 @@ fn checked_url(text: &str) -> Result<String, ClientError> {
         return wrong("this client speaks no TLS; give the http:// address behind the proxy");
     }
 
+    // Paths are appended to the address, so its last slash would be doubled.
     match reqwest::Url::parse(text) {
         Ok(url) if url.scheme() == "http" && url.has_host() => {
             Ok(text.trim_end_matches('/').to_owned())
@@ -127,6 +130,7 @@ pub(super) async fn refusal(
         return ClientError::gap(serde_json::from_slice(&body).unwrap_or_default());
     }
 
+    // Whoever gets the error decides by its kind whether to try again.
     let kind = if passes(status.as_u16()) {
         ClientErrorKind::Unavailable
     } else {
@@ -163,6 +167,8 @@ fn retry_after(headers: &HeaderMap) -> Duration {
         Ok(seconds) => Duration::from_secs(seconds.into()),
         Err(_) => until(text).unwrap_or_default(),
     };
+
+    // A wrong answer must not send a client away for days.
     pause.min(limits::READ_RETRY_AFTER_MAX)
 }
 

@@ -127,6 +127,8 @@ impl Client {
     /// published, and [`ClientErrorKind::OutcomeUnknown`] when it may have been.
     pub async fn publish(&self, event: NewEvent) -> Result<PublishReceipt, ClientError> {
         let receipts = self.publish_batch(vec![event]).await?;
+
+        // A batch of one event has one receipt.
         receipts
             .into_iter()
             .next()

@@ -110,6 +110,7 @@ impl MemoryEngine {
 
 impl Log {
     fn first(&self) -> Vid {
+        // In an empty log it is the vid that comes next (contract §3).
         self.events.front().map_or(self.last + 1, |e| e.vid)
     }
 
@@ -291,6 +292,8 @@ impl Engine for MemoryEngine {
         // Times never fall, whatever the clock says.
         let now = now.max(log.newest);
         let since_ms = now.counted_ms.saturating_sub(millis(self.dedupe_window));
+
+        // Forgotten first, so that fewer ids count against the bound that is checked next.
         log.forget_ids(since_ms);
 
         // Checked before anything is written, so that all of it is or nothing.
@@ -343,6 +346,8 @@ impl Engine for MemoryEngine {
         let trimmed = log.trim_events(&retention, counted_ms);
         let oldest_id_ms = retention.oldest_id_ms(counted_ms);
         log.forget_ids(oldest_id_ms);
+
+        // One step may not be enough; the caller comes again while there is more.
         Ok(TrimStep {
             trimmed,
             more: log.is_due(&retention, counted_ms) || log.has_expired_ids(oldest_id_ms),

@@ -41,6 +41,7 @@ impl ContentType {
         match given.map(str::trim).filter(|text| !text.is_empty()) {
             Some(text) => Self::checked(text, data),
             None if is_json(data) => {
+                // Refused where readers would fail on it; a publisher can still call it text.
                 check_readable(data)?;
                 Ok(Self::trusted(JSON))
             }
@@ -115,6 +116,7 @@ fn is_text_type(essence: &str) -> bool {
 /// Is text with these parameters in UTF-8, as it is where they name no charset?
 fn is_utf8_charset(parameters: &str) -> bool {
     let named = parameters.split(';').find_map(charset);
+    // US-ASCII is a part of UTF-8, so text in it can be shown as it is.
     let is_utf8 = |name: &str| {
         ["utf-8", "utf8", "us-ascii"]
             .iter()
@@ -125,6 +127,8 @@ fn is_utf8_charset(parameters: &str) -> bool {
 
 fn charset(parameter: &str) -> Option<&str> {
     let (name, value) = parameter.trim().split_once('=')?;
+
+    // The value may stand in quotes (RFC 9110 §5.6.6).
     name.eq_ignore_ascii_case("charset")
         .then(|| value.trim_matches('"'))
 }

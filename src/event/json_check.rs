@@ -67,6 +67,7 @@ pub(super) fn check(json: &[u8]) -> Result<(), UnreadableJson> {
 
 /// Takes the offset behind a string's opening quote; gives the one behind its closing quote.
 fn check_string(json: &[u8], mut at: usize) -> Result<usize, UnreadableJson> {
+    // Only a quote or an escape matters here, so that the text between is skipped fast.
     while let Some(found) = memchr2(b'"', b'\\', json.get(at..).unwrap_or_default()) {
         at += found;
         if json[at] == b'"' {
@@ -74,6 +75,8 @@ fn check_string(json: &[u8], mut at: usize) -> Result<usize, UnreadableJson> {
         }
         at += escape_bytes(json, at)?;
     }
+
+    // No closing quote, so this is no JSON: there is nothing left to look at.
     Ok(json.len())
 }
 
@@ -81,6 +84,7 @@ fn check_string(json: &[u8], mut at: usize) -> Result<usize, UnreadableJson> {
 fn escape_bytes(json: &[u8], at: usize) -> Result<usize, UnreadableJson> {
     let unpaired = Err(UnreadableJson::UnpairedSurrogate { at });
     match escaped_unit(json, at) {
+        // The first half of a pair needs the second one right behind it.
         Some(0xd800..=0xdbff) => match escaped_unit(json, at + 6) {
             Some(0xdc00..=0xdfff) => Ok(12),
             _ => unpaired,

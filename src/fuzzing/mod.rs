@@ -49,6 +49,7 @@ pub use subscribing::{grpc_subscribe, query};
 fn bus() -> (Runtime, Bus) {
     let runtime = runtime();
     let bus = {
+        // The bus spawns its tasks as it starts, which needs a current runtime.
         let _guard = runtime.enter();
         Bus::start(Arc::new(MemoryEngine::new(MINUTE)), options())
     };
@@ -56,6 +57,7 @@ fn bus() -> (Runtime, Bus) {
 }
 
 fn runtime() -> Runtime {
+    // Timers but no I/O: no target opens a socket.
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().build().expect("a runtime")
 }
@@ -81,6 +83,7 @@ const RETENTION: Retention = Retention {
 
 /// A bus for what asks it only for its epoch and options.
 fn idle_bus() -> &'static Bus {
+    // Its runtime is kept with it, since dropping that would end the tasks of the bus.
     static BUS: OnceLock<(Runtime, Bus)> = OnceLock::new();
     &BUS.get_or_init(bus).1
 }

@@ -15,6 +15,8 @@ pub fn cursor(text: &str) -> Checked {
         Some(meaning(&read)) == expected,
         "{text:?} was read as {read:?}"
     );
+
+    // Clients store the text and send it back later, so writing it must lose nothing.
     hold!(is_written_back(&read), "{read:?} does not read back");
     Ok(())
 }
@@ -43,11 +45,14 @@ pub fn topic(text: &str) -> Checked {
 fn topic_is_kept(topic: &Topic, text: &str) -> Checked {
     hold!(topic.as_str() == text, "{text:?} became {topic:?}");
     hold!(Filter::all().matches(topic), "{topic:?} is not of all");
+
+    // Else nobody could subscribe to exactly what was published.
     hold!(matches_itself(text), "{text:?} is not itself");
     Ok(())
 }
 
 fn may_be_published(text: &str) -> bool {
+    // Subscribers may name the gateway's own topics; publishers may not.
     is_exact(text) && !text.starts_with("vidette.")
 }
 
@@ -105,6 +110,7 @@ fn prefix_fits(pattern: &Pattern, topic: &str) -> Checked {
 
 /// A filter of several patterns matches what one of them matches.
 fn filter_matches(patterns: &[&str], topic: &str) -> Checked {
+    // Whether each pattern is taken was checked before; here only what they match counts.
     let Ok(filter) = Filter::parse(patterns.iter().copied()) else {
         return Ok(());
     };

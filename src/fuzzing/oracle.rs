@@ -2,6 +2,7 @@
 
 /// Reads a cursor by the letter of contract §3.
 pub(super) fn cursor(text: &str) -> Option<(u64, Option<&str>)> {
+    // Clients may leave the epoch out; then the vid alone says where to resume.
     let Some((digits, epoch)) = text.split_once('-') else {
         return Some((vid(text)?, None));
     };
@@ -49,6 +50,7 @@ fn is_literal_or_star(token: &str) -> bool {
 /// `*` stands for one token, a last `>` for one or more; the gateway's own topics have to be named.
 pub(super) fn matches(pattern: &str, topic: &str) -> bool {
     let (pattern, topic) = (tokens(pattern), tokens(topic));
+    // `vidette` by itself is free for publishers: the names below it are reserved.
     let is_own = topic.len() > 1 && topic[0] == "vidette";
     (!is_own || pattern[0] == "vidette") && tokens_match(&pattern, &topic)
 }
@@ -69,11 +71,13 @@ fn tokens_match(pattern: &[&str], topic: &[&str]) -> bool {
 
 /// The names and values of a query string, when they are UTF-8.
 pub(super) fn pairs(query: &str) -> Option<Vec<(String, String)>> {
+    // A stray `&`, doubled or at an end, names no parameter.
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs.map(pair).collect()
 }
 
 fn pair(text: &str) -> Option<(String, String)> {
+    // A name without `=` is a parameter with an empty value.
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     Some((decode(name)?, decode(value)?))
 }
@@ -85,11 +89,14 @@ fn decode(text: &str) -> Option<String> {
         decoded.push(byte);
         rest = more;
     }
+
+    // Only the whole can be judged: a character may be spread over several escapes.
     String::from_utf8(decoded).ok()
 }
 
 fn decode_byte(text: &[u8]) -> Option<(u8, &[u8])> {
     let (first, more) = text.split_first()?;
+    // A `%` without two digits behind it stands for itself.
     match (first, escaped(more)) {
         (b'%', Some(byte)) => Some((byte, &more[2..])),
         (b'+', _) => Some((b' ', more)),
@@ -123,6 +130,7 @@ pub(super) fn sse(stream: &str) -> Vec<StreamBlock> {
 
 /// A text with LF for every end of a line.
 pub(super) fn with_lf(text: &str) -> String {
+    // CRLF first, or it would become two ends of a line.
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
@@ -130,8 +138,11 @@ fn take_line((event, id, data): &mut StreamBlock, line: &str) {
     // One space behind the colon is not part of the value.
     let (field, value) = line.split_once(':').unwrap_or((line, ""));
     let value = value.strip_prefix(' ').unwrap_or(value);
+
+    // A comment has an empty field name, so it is ignored like any unknown field.
     match field {
         "event" => *event = value.into(),
+        // The standard has an id with a NUL ignored.
         "id" if !value.contains('\0') => *id = Some(value.into()),
         "data" => push_line(data, value),
         _ => {}

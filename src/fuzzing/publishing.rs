@@ -71,6 +71,8 @@ fn object_keeps_its_data(body: &[u8]) -> Checked {
         return Ok(());
     };
     let written = fields(body)?;
+
+    // JSON comes through byte for byte, not as a parser would write it again.
     if let (DataForm::Json, Some(data)) = (event.content_type.form(), written.get("data")) {
         hold!(event.data == data.get(), "{data} became {:?}", event.data);
     }
@@ -79,9 +81,12 @@ fn object_keeps_its_data(body: &[u8]) -> Checked {
 
 /// A batch is taken exactly when each of its elements is an event, and each is answered.
 async fn batch_is_answered(bus: &Bus, body: &[u8]) -> Checked {
+    // What is no array has no elements, and a batch of none is refused as well.
     let elements: Vec<Box<RawValue>> = serde_json::from_slice(body).unwrap_or_default();
     let answer = publish_batch(bus, &Caller::anonymous(), body, MAX_EVENT_BYTES).await;
     let is_taken = answer.is_ok();
+
+    // All or nothing: one element that is no event refuses the whole batch.
     let is_right = is_taken == is_batch(&elements);
     hold!(is_right, "taken: {is_taken}, with {elements:?}");
     match answer {
@@ -119,6 +124,7 @@ fn due_answers(body: &[u8]) -> Vec<DueAnswer> {
     let mut due = Vec::new();
     for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
         match std::str::from_utf8(line) {
+            // A blank line has no answer, but it counts: publishers count lines as sent.
             Ok(text) if text.trim().is_empty() => {}
             Ok(_) => due.push((number, is_event(line))),
             // What is not text ends the stream.
@@ -150,6 +156,7 @@ async fn line_answers(bus: Bus, body: &[u8]) -> Result<Vec<Fields>, String> {
 /// A receipt has a vid; a refusal has the line's number.
 fn line_is_answered(answer: &Fields, (number, is_taken): DueAnswer) -> Checked {
     let line = answer.get("line").map(|line| line.get().to_owned());
+    // Only by its number can a publisher find the event that was refused.
     let is_numbered = is_taken || line == Some(number.to_string());
     let is_right = answer.contains_key("vid") == is_taken && is_numbered;
     hold!(is_right, "line {number} was answered {answer:?}");
@@ -161,6 +168,8 @@ pub fn grpc_publish(message: &[u8]) -> Checked {
     let Ok(request) = proto::PublishRequest::decode(message) else {
         return Ok(());
     };
+
+    // Refusing is allowed here: what counts is that nothing changes that is taken.
     let Ok(events) = grpc::batch(idle_bus(), request.clone()) else {
         return Ok(());
     };

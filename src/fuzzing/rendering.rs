@@ -22,6 +22,8 @@ fn event_of<const N: usize>(input: &[u8]) -> Option<([&str; N], Bytes)> {
         *text = std::str::from_utf8(&rest[..end]).ok()?;
         rest = &rest[end + 1..];
     }
+
+    // Data comes last, since it may have any bytes, line ends among them.
     Some((texts, Bytes::copy_from_slice(rest)))
 }
 
@@ -56,6 +58,7 @@ fn stream_event(input: &[u8]) -> Option<NewEvent> {
 
 /// The JSON object as a stream's reader gets it.
 fn object_text(event: &Event) -> String {
+    // A CR in the publisher's JSON ends a line of the stream, and is read as LF.
     with_lf(&String::from_utf8_lossy(event_json(event)))
 }
 
@@ -81,6 +84,7 @@ fn expected_blocks(sent: &NewEvent, object: &str) -> [StreamBlock; 3] {
     let data = with_lf(&raw_text(sent));
     [
         (kind.clone(), cursor(VID), Some(object.to_owned())),
+        // Without data, an EventSource keeps the id and fires no event.
         (String::new(), cursor(VID + 1), None),
         (kind, cursor(VID), Some(data)),
     ]
@@ -88,6 +92,7 @@ fn expected_blocks(sent: &NewEvent, object: &str) -> [StreamBlock; 3] {
 
 fn raw_text(sent: &NewEvent) -> String {
     match sent.content_type.form() {
+        // An event stream is text, so that other bytes need an encoding.
         DataForm::Binary => STANDARD.encode(&sent.data),
         DataForm::Json | DataForm::Text => String::from_utf8_lossy(&sent.data).into(),
     }
@@ -142,6 +147,7 @@ pub fn legacy(input: &[u8]) -> Checked {
 }
 
 fn callback_is_a_name(callback: &str) -> Checked {
+    // It becomes code in the page, where anything but a name could do harm.
     let is_taken = legacy::check_callback(callback.into(), true).is_ok();
     let is_right = !is_taken || callback.chars().all(is_name_letter);
     hold!(is_right, "the callback {callback:?} was taken");

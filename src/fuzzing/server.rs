@@ -20,6 +20,8 @@ pub fn head(bytes: &[u8]) -> Checked {
     let Some(taken) = head::parse(&Bytes::copy_from_slice(bytes), |_, _| true) else {
         return Ok(());
     };
+
+    // Readers that disagree on where a request ends let one be smuggled into another.
     let request = read(bytes).ok_or("what was taken is no request")?;
     first_line_fits(&taken.request, &request)?;
     headers_fit(taken.request.headers(), &request)?;
@@ -30,6 +32,7 @@ pub fn head(bytes: &[u8]) -> Checked {
 }
 
 fn connection_fits(request: &ParsedRequest<'_>, keep_alive: bool) -> Checked {
+    // HTTP/1.1 keeps a connection open unless one side asks to close it.
     let is_right = keep_alive != says_close(request);
     hold!(is_right, "keep_alive is {keep_alive}");
     Ok(())
@@ -46,6 +49,7 @@ fn first_line_fits<B>(taken: &axum::http::Request<B>, request: &ParsedRequest<'_
 }
 
 fn headers_fit(taken: &axum::http::HeaderMap, request: &ParsedRequest<'_>) -> Checked {
+    // Looking each one up, as below, would not notice one that was added.
     hold!(taken.len() == request.headers.len(), "{taken:?}");
     for (name, value) in &request.headers {
         let mut values = taken.get_all(name).iter();
@@ -77,10 +81,13 @@ fn no_part_is_taken(bytes: &[u8]) -> Checked {
 /// The length that everybody must find: no body, or one that is given once and in digits.
 fn plain_body(request: &ParsedRequest<'_>) -> Option<usize> {
     let mut headers = request.headers.iter();
+    // With one of these headers, not every reader finds the end of the body alike.
     if headers.any(|(name, _)| CHANGES_LENGTH.contains(&&**name)) {
         return None;
     }
     let lengths: Vec<&[u8]> = values(request, "content-length").collect();
+
+    // Two lengths, even equal ones, are refused: readers differ in which one counts.
     match (request.method, &lengths[..]) {
         ("GET", []) => Some(0),
         ("POST", [digits]) => number(digits),
@@ -99,6 +106,7 @@ fn values<'r>(request: &'r ParsedRequest<'_>, name: &str) -> impl Iterator<Item 
 }
 
 fn number(digits: &[u8]) -> Option<usize> {
+    // `parse` would take a sign, too.
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -124,6 +132,8 @@ fn read(bytes: &[u8]) -> Option<ParsedRequest<'_>> {
     let (method, target) = read_first_line(first)?;
     let headers = lines.by_ref().take_while(|line| !line.is_empty());
     let headers = headers.map(read_header).collect::<Option<_>>()?;
+
+    // Its borrow of the counter ends here; by now that is the length of the head.
     drop(lines);
     Some(ParsedRequest {
         method,

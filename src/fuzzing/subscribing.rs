@@ -122,6 +122,7 @@ fn is_start_after(start: &Start, after: &str) -> bool {
     match (after, start) {
         ("latest", start) => *start == Start::Latest,
         ("earliest", start) => *start == Start::Earliest,
+        // No vid is below 1, so a plain 0 asks for everything that is retained.
         (text, Start::Earliest) => oracle::cursor(text) == Some((0, None)),
         (text, Start::After(cursor)) => {
             let epoch = cursor.epoch.as_ref().map(Epoch::as_str);
@@ -145,6 +146,8 @@ fn filter_fits(filter: &Filter, topics: &[String]) -> Checked {
     let are_patterns = patterns.iter().all(|pattern| oracle::pattern(pattern));
     let is_filter = patterns.len() <= 100 && are_patterns;
     hold!(is_filter, "{patterns:?} was taken");
+
+    // Compared as sets: a filter is sorted, and has a repeated topic once.
     let asked = expected_patterns(topics);
     let is_same = holds_all(&patterns, &asked) && holds_all(&asked, &patterns);
     hold!(is_same, "{asked:?} was read as {patterns:?}");
@@ -157,6 +160,7 @@ fn holds_all(patterns: &[&str], others: &[&str]) -> bool {
 
 fn expected_patterns(topics: &[String]) -> Vec<&str> {
     match topics {
+        // Without a topic, everything but the gateway's own topics is asked for.
         [] => vec![">"],
         topics => topics.iter().map(String::as_str).collect(),
     }
@@ -171,6 +175,8 @@ pub fn grpc_subscribe(message: &[u8]) -> Checked {
         return Ok(());
     };
     message_start_fits(&request, &taken.start)?;
+
+    // An enum of proto3 may hold any number, so the gateway itself has to refuse.
     let is_known = (0..=2).contains(&request.on_gap);
     hold!(is_known, "on_gap = {} was taken", request.on_gap);
     message_limit_fits(request.limit, taken.limit)?;
@@ -178,6 +184,7 @@ pub fn grpc_subscribe(message: &[u8]) -> Checked {
 }
 
 fn message_limit_fits(limit: u32, taken: Option<u32>) -> Checked {
+    // A number that is left out reads as 0 in proto3.
     let is_right = taken.unwrap_or(0) == limit && limit <= limits::MAX_LIMIT;
     hold!(is_right, "limit {limit} was taken as {taken:?}");
     Ok(())

@@ -26,6 +26,7 @@ impl HeldPieces {
     pub(super) fn add_holder(&self, bytes: &Bytes) -> bool {
         match self.part(bytes).entry(address(bytes)) {
             Entry::Occupied(mut piece) => {
+                // Its first holder has paid for it already.
                 piece.get_mut().holders += 1;
                 false
             }

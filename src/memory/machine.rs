@@ -21,6 +21,8 @@ fn of_machine(root: &Path) -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+
+    // What the kernel writes as kB are 1024 bytes.
     kib.checked_mul(1024)
 }
 
@@ -37,6 +39,8 @@ fn of_group(root: &Path, line: &str) -> Option<u64> {
         let mount = root.join("sys/fs/cgroup/memory");
         return smallest_above(&mount, path, "memory.limit_in_bytes");
     }
+
+    // A hierarchy of version 1 for something else than memory bounds none.
     None
 }
 

@@ -110,6 +110,7 @@ impl Default for MemoryBudget {
 
 /// A part of what this process may use, and at least [`limits::MIN_MEMORY_BUDGET_BYTES`].
 pub fn default_budget_bytes() -> u64 {
+    // Where nothing can be read, the smallest budget is the safe one.
     let usable = machine::usable_bytes(Path::new("/")).unwrap_or(0);
     (usable / limits::MEMORY_BUDGET_PART).max(limits::MIN_MEMORY_BUDGET_BYTES)
 }
@@ -144,6 +145,7 @@ impl MemoryBudget {
     /// # Errors
     /// Out of memory when the budget, or the share of this kind, would be exceeded.
     pub fn reserve(&self, kind: MemoryKind, bytes: usize) -> Result<Reservation> {
+        // Begins with nothing, so that a refusal leaves nothing to give back.
         let mut reservation = self.charge(kind, 0);
         reservation.grow(bytes)?;
         Ok(reservation)

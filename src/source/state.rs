@@ -242,6 +242,8 @@ impl SourceState {
     /// True when that is a change.
     fn enter(&self, phase: SourcePhase) -> bool {
         let mut current = self.current();
+
+        // A state that is seen again keeps its time, and is not logged again.
         if current.phase == phase {
             return false;
         }

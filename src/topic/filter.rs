@@ -28,6 +28,7 @@ pub struct Filter {
 
 impl PartialEq for Filter {
     fn eq(&self, other: &Self) -> bool {
+        // The index follows from the patterns, so it has no say.
         self.patterns == other.patterns
     }
 }
@@ -57,6 +58,7 @@ impl Filter {
 
     /// Every topic, the gateway's own among them.
     pub(crate) fn everything() -> Self {
+        // `>` alone leaves out the gateway's own topics, which have to be named.
         Self::of(["vidette.>", ">"].map(Pattern::trusted).into())
     }
 
@@ -68,6 +70,7 @@ impl Filter {
         let mut patterns = BTreeSet::new();
         for text in topics {
             patterns.insert(Pattern::parse(text)?);
+            // Checked on the way, so that a list of too many topics is not read to its end.
             if patterns.len() > MAX_FILTER_TOPICS {
                 return Err(too_many_topics());
             }

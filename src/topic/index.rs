@@ -34,6 +34,7 @@ impl Shape {
     pub(super) fn of(pattern: &str) -> Self {
         let mut shape = Shape::first_of(false, 0);
         for token in pattern.split('.') {
+            // A `>` is the last token of a valid pattern.
             if token == ">" {
                 shape.is_open = true;
                 break;
@@ -119,6 +120,7 @@ impl<V> PatternIndex<V> {
     }
 
     fn count(&mut self, shape: Shape) {
+        // Only the first pattern of a shape makes finding a topic cost more.
         let patterns = self.shapes.entry(shape).or_default();
         *patterns += 1;
         if *patterns == 1 && shape.is_far() {
@@ -136,6 +138,7 @@ impl<V> PatternIndex<V> {
     fn uncount(&mut self, shape: Shape) {
         let patterns = self.shapes.get_mut(&shape).expect("it was counted");
         *patterns -= 1;
+        // A shape without patterns would still cost a look-up for each topic that fits.
         if *patterns == 0 {
             self.shapes.remove(&shape);
             self.far_shapes -= usize::from(shape.is_far());
@@ -156,6 +159,7 @@ impl<V> PatternIndex<V> {
         topic: &str,
         mut visitor: impl FnMut(&'i V) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        // The exact pattern, if there is one, is kept by the very text of the topic.
         if let Some(value) = self.values.get(topic) {
             visitor(value)?;
         }
@@ -184,6 +188,7 @@ impl<V> PatternIndex<V> {
         // In the order of shapes, those of one kind and length stand together.
         let tokens = u8::try_from(tokens).unwrap_or(u8::MAX - 1);
         let closed = Shape::first_of(false, tokens)..Shape::first_of(false, tokens + 1);
+        // A `>` stands for one token or more, so open shapes have fewer than the topic.
         let open = Shape::first_of(true, 0)..Shape::first_of(true, tokens);
         let shapes = self.shapes.range(closed).chain(self.shapes.range(open));
         shapes.map(|(shape, _)| *shape)

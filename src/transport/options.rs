@@ -35,6 +35,8 @@ pub(super) async fn answer(routes: Router, uri: Uri) -> Result<Response, Infalli
         "*" => EVERYTHING,
         _ => allowed(&routes.oneshot(bare_request(uri)).await?),
     };
+
+    // All that is asked for stands in the head.
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer.headers_mut().insert(header::ALLOW, allow);

@@ -47,6 +47,8 @@ impl OwnFiles {
     /// Serves a file, or says that there is none.
     pub(super) async fn answer(self: Arc<Self>, mut request: Request) -> Result<Response> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
+
+        // Nobody can tell what is hidden here from what does not exist.
         if !self.is_shown_at(uri.path()).await {
             return Err(nothing_at(uri.path()));
         }
@@ -102,6 +104,7 @@ impl OwnFiles {
 
 /// The relative path that an address names; none where it has an empty, hidden or unusual part.
 fn below_folder(path: &str) -> Option<PathBuf> {
+    // Decoded before it is split, so that no encoded slash or dot passes the check.
     let decoded = percent_decode_str(path).decode_utf8().ok()?;
     let path = decoded.strip_prefix('/')?;
     if path.is_empty() {

@@ -71,6 +71,7 @@ fn serve(page: &'static BuiltInPage) -> Response {
 }
 
 fn respond(content_type: &'static str, body: impl IntoResponse) -> Response {
+    // A browser asks anew each time, so that a new gateway meets no page of an old one.
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
@@ -83,6 +84,7 @@ fn respond(content_type: &'static str, body: impl IntoResponse) -> Response {
 }
 
 async fn prototype_js(State(state): State<AppState>) -> Result<Response> {
+    // Read anew for each request, so that it can be installed while the gateway runs.
     let path: &PathBuf = &state.config.pages.prototype_js;
     match tokio::fs::read(path).await {
         Ok(script) => Ok(respond(SCRIPT, script)),

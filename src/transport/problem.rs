@@ -159,6 +159,8 @@ pub(super) fn refusal(request: &HeaderMap, error: Error) -> Response {
 fn grpc_content_type(request: &HeaderMap) -> Option<&HeaderValue> {
     let content_type = request.get(header::CONTENT_TYPE)?;
     let text = content_type.as_bytes();
+
+    // gRPC-web and types with an encoding, such as `+proto`, begin like this, too.
     text.starts_with(b"application/grpc")
         .then_some(content_type)
 }
@@ -202,6 +204,7 @@ fn details(kind: ErrorKind, message: &str) -> Option<ErrorDetails> {
 }
 
 fn bad_request(message: &str) -> ErrorDetails {
+    // No field is named, because the message itself says what is wrong.
     let violation = FieldViolation::new("", message);
     ErrorDetails::with_bad_request([violation])
 }

@@ -107,6 +107,7 @@ impl RouteTable {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        // Looked at now, because the request is handed over below.
         let is_of_page = is_of_page(&request);
 
         // Whom it is for, what it asks for, who makes it: in this order, whatever the route.
@@ -146,6 +147,7 @@ impl RouteTable {
         request: Request<Body>,
         refused: Error,
     ) -> Result<Response, Infallible> {
+        // Without the headers of the CORS layer a browser would keep the answer from its page.
         let answer = service_fn(|request: Request<Body>| {
             std::future::ready(Ok(refusal(request.headers(), refused.clone())))
         });

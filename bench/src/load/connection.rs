@@ -61,6 +61,8 @@ impl Connection {
         if !self.is_connected && !self.begin(event.is_writable())? {
             return Ok(());
         }
+
+        // The rest of a request goes out first, because there is no answer without it.
         self.flush()?;
         self.read(event.is_read_closed(), buffer, context)
     }
@@ -113,9 +115,11 @@ impl Connection {
             return Ok(ReadOutcome::Nothing);
         };
         match socket.read(buffer) {
+            // A reader is to be served to the end of the run, so a close by the server is an error.
             Ok(0) => Err("closed by the server".to_owned()),
             Ok(count) => Ok(ReadOutcome::Bytes(count)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(ReadOutcome::Nothing),
+            // A signal says nothing about the socket.
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(ReadOutcome::Again),
             Err(error) => Err(error.to_string()),
         }
@@ -169,6 +173,8 @@ pub(super) fn connect(to: SocketAddr, at: usize, sources: u32) -> io::Result<Tcp
 
 fn bind(socket: &Socket, source: u32) -> io::Result<()> {
     let from = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + source);
+
+    // Only the address is chosen here; with port 0 the kernel finds a free port.
     socket.bind(&SocketAddr::from((from, 0)).into())
 }
 

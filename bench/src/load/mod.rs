@@ -86,6 +86,7 @@ impl LoadState {
     }
 
     fn note_error(&self, text: String) {
+        // Later errors mostly follow from the first one.
         self.first_error().get_or_insert(text);
     }
 

@@ -78,6 +78,7 @@ impl LongPollWire {
 
 /// The cursor of a poll's answer, which comes before the events.
 fn cursor(body: &[u8]) -> Option<String> {
+    // Searched for as bytes, because parsing every answer would make the client costly.
     let start = memchr::memmem::find(body, CURSOR)? + CURSOR.len();
     let rest = body.get(start..)?;
     let end = memchr::memchr(b'"', rest)?;
@@ -116,6 +117,7 @@ impl Wire for LongPollWire {
     }
 
     fn received(&self) -> Vec<(usize, u64)> {
+        // A reader that has never sent a request is expected to receive nothing.
         if self.has_asked {
             vec![(self.topic, self.events.received)]
         } else {

@@ -70,6 +70,7 @@ impl SseWire {
 
     /// Takes the head of the answer. Returns the bytes that follow it.
     fn take_head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], String> {
+        // The head may come in parts, and the last part may have events behind it.
         let before = self.head.len();
         self.head.extend_from_slice(bytes);
         let Some(end) = head_end(&self.head) else {
@@ -95,6 +96,8 @@ impl SseWire {
     fn start_reading(&mut self) {
         // The memory is not needed again, and there may be many readers.
         self.head = Vec::new();
+
+        // After an absence, events that were due meanwhile are late because of the reader.
         if self.has_read {
             self.events.live_from_us = now_us();
         }
@@ -108,6 +111,8 @@ fn request(plan: &ReaderPlan, topic: usize) -> String {
         topic,
         cursor: &plan.cursor,
     });
+
+    // Without its empty line, so that a Last-Event-ID can still be added.
     let host = &plan.address.authority;
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n")
 }
@@ -130,6 +135,8 @@ impl Wire for SseWire {
             return;
         };
         out.extend_from_slice(self.request.as_bytes());
+
+        // Before its first event a reader has nothing but the cursor in the address.
         if !resuming.last_event_id.is_empty() {
             let _ = write!(out, "Last-Event-ID: {}\r\n", resuming.last_event_id);
         }

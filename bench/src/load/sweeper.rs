@@ -77,6 +77,8 @@ impl Sweeper {
         for event in events {
             self.handle(event.token().0, event);
         }
+
+        // Stored once a sweep: precise enough for the progress, and no cost for each event.
         let delivered = &self.state.delivered;
         delivered.store(self.tally.delivered, Ordering::Relaxed);
     }
@@ -91,6 +93,7 @@ impl Sweeper {
     }
 
     fn open(&mut self, at: usize) {
+        // Counted until it has opened or failed, which bounds how many are made at once.
         self.opening += 1;
         self.connections[at].is_opening = true;
         match connect(self.plan.address.socket, at, self.sources) {
@@ -169,6 +172,8 @@ impl Sweeper {
         if let Some(socket) = connection.hang_up().filter(|_| fastrand::bool()) {
             reset_on_close(&socket);
         }
+
+        // Until its new stream has begun, it is not among the connected readers.
         self.note(before, ReaderCounts::default());
         self.tally.reconnects += 1;
         self.open(at);
@@ -258,5 +263,6 @@ fn source_addresses(connections: usize) -> u32 {
 }
 
 fn reset_on_close(socket: &mio::net::TcpStream) {
+    // With a linger time of zero, closing sends a reset instead of an orderly end.
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }

@@ -36,6 +36,8 @@ impl EventSplitter {
                 bytes = self.begin_chunk(bytes)?;
                 continue;
             }
+
+            // A chunk may end within these bytes, or go on in the next ones.
             let (text, rest) = bytes.split_at(self.left.min(bytes.len()));
             self.left -= text.len();
             self.take(text, &mut whole)?;

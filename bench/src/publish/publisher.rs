@@ -53,6 +53,7 @@ impl Publisher {
     }
 
     pub(super) fn run(mut self) -> Published {
+        // Batches are dealt out to the publishers in turn, so each skips those of the others.
         let step = u64::from(self.plan.batch) * u64::from(self.plan.publishers);
         let until_us = self.end_us();
         let mut first = u64::from(self.number) * u64::from(self.plan.batch);
@@ -77,6 +78,7 @@ impl Publisher {
     }
 
     fn goes_on(&self, first: u64) -> bool {
+        // A server that refuses everything is not asked until the end of the run.
         first < self.plan.events
             && self.published.errors <= limits::PUBLISH_ERRORS
             && !self.shared.stop.load(Ordering::Relaxed)
@@ -88,6 +90,7 @@ impl Publisher {
     }
 
     fn batch_at(&self, first: u64) -> Batch {
+        // The last batch may be smaller than the others.
         let count = u64::from(self.plan.batch).min(self.plan.events - first);
         Batch { first, count }
     }
@@ -129,6 +132,8 @@ impl Publisher {
 
     fn write_request(&mut self, out: &mut Vec<u8>, batch: Batch, due_us: u64) {
         let mut body = Vec::new();
+
+        // An event that is sent alone goes to its topic's address, as bare data.
         if self.plan.batch == 1 {
             self.write_payload(&mut body, batch.first, due_us);
         } else {
@@ -217,6 +222,8 @@ impl Publisher {
             None => exchange::connect(&self.plan.address)?,
         };
         let answer = exchange::exchange(&mut connection, request, answer)?;
+
+        // Kept for the next request, unless the server has announced that it closes.
         if !answer.is_last() {
             self.connection = Some(connection);
         }

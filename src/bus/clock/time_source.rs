@@ -22,6 +22,8 @@ pub struct MachineTime;
 impl TimeSource for MachineTime {
     fn wall_ms(&self) -> i64 {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+
+        // A clock before 1970 was never set; a negative time would help nobody.
         millis(since_1970.unwrap_or_default())
     }
 
@@ -36,6 +38,7 @@ impl TimeSource for MachineTime {
     fn elapsed_ms(&self) -> i64 {
         use std::sync::LazyLock;
         use std::time::Instant;
+        // The start of the machine is not known here; any fixed moment will do.
         static FIRST_LOOK: LazyLock<Instant> = LazyLock::new(Instant::now);
         millis(FIRST_LOOK.elapsed())
     }
@@ -66,6 +69,7 @@ impl SettableTime {
 
     /// Time passes.
     pub fn pass(&self, ms: i64) {
+        // Both clocks move on, unlike when the wall clock is set.
         self.jump(ms);
         self.0.elapsed_ms.fetch_add(ms, Ordering::SeqCst);
     }

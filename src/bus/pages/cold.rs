@@ -57,6 +57,8 @@ pub(super) struct ColdBlocks(Arc<Blocks>);
 impl ColdBlocks {
     pub(super) fn new() -> Self {
         let bytes = limits::COLD_CACHE_BYTES as u64;
+
+        // Only an estimate, for the cache's own tables; the bytes are what bounds it.
         let about_so_many = limits::COLD_CACHE_BYTES / limits::PAGE_BYTES;
         ColdBlocks(Arc::new(Cache::with_weighter(
             about_so_many,
@@ -121,6 +123,7 @@ impl ColdBlocks {
 }
 
 async fn read_block(engine: &dyn Engine, number: u64) -> Result<Block> {
+    // Readers of any filter share the block, so it is read without one.
     let page = engine
         .read(ReadRequest {
             after: number * BLOCK_VIDS,

@@ -68,6 +68,7 @@ fn is_worth_another_try(error: &ClientError) -> bool {
 
 /// A random id, where the event has none.
 fn give_id(event: &mut NewEvent) {
+    // With 128 random bits, two events do not get the same id in practice.
     let id = || format!("{:032x}", fastrand::u128(..)).into();
     event.id.get_or_insert_with(id);
 }
@@ -81,6 +82,7 @@ fn final_error(error: ClientError, may_be_published: bool) -> ClientError {
 }
 
 async fn publish_once(http: &GatewayHttp, body: Bytes) -> Result<Vec<PublishReceipt>, ClientError> {
+    // The time limit is for gateways that take the request and then say nothing.
     let request = http
         .post("/v1/events")
         .header("content-type", "application/json")

@@ -25,6 +25,7 @@ impl<K> PublishLine<K> {
     /// A line of this event; `key` comes back with the report about it. An event without an id
     /// cannot be sent again after a failure, because it might be published twice.
     pub fn new(key: K, event: &NewEvent) -> Self {
+        // A line break would end the event for the gateway, which reads line by line.
         let mut text = one_line(object_of(event).into_bytes());
         text.push(b'\n');
         Self::bounded(key, text, event.id.is_some())

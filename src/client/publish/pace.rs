@@ -83,6 +83,7 @@ impl Pace {
 
     /// Bytes of lines that may be on their way.
     pub(super) fn window_bytes(&self) -> usize {
+        // Until something is heard, a proxy may be buffering the request, and takes only so much.
         if self.is_heard {
             limits::PUBLISH_WINDOW_BYTES
         } else {
@@ -95,6 +96,7 @@ impl Pace {
         // Answers are waited for only so long, whatever more is sent.
         let patience_ends = self.heard_at + limits::PUBLISH_ANSWER_PATIENCE;
         if unanswered == 0 {
+            // No answer is due: the request ends once it has been idle for a while.
             self.heard_at.max(self.sent_at) + limits::PUBLISH_IDLE_REQUEST
         } else if self.is_held_back && !self.is_heard {
             // A few more lines may come at once; when no more fit, there is nothing to wait for.

@@ -77,6 +77,7 @@ impl LineRequest {
 
     /// Waits for a reply, or until there is space for another line.
     pub(super) async fn next(&mut self, wants_space: bool) -> RequestEvent {
+        // Answers are taken while lines wait for space, so neither can block the other.
         tokio::select! {
             reply = self.replies.next() => RequestEvent::Reply(reply),
             () = space(self.body.as_ref()), if wants_space => RequestEvent::Space,
@@ -138,6 +139,8 @@ fn answers(response: reqwest::Response) -> impl Stream<Item = LineReply> {
         Ok(answer) => LineReply::Answer(answer),
         Err(error) => LineReply::Failed(broken_off(&error)),
     });
+
+    // The head of the answer alone shows that the gateway has been reached.
     stream::iter([LineReply::Connected]).chain(answers)
 }
 

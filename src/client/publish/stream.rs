@@ -148,6 +148,7 @@ where
 
     /// Sends nothing more. [`next`](Self::next) goes on to report what the gateway still answers.
     pub fn stop(&mut self) {
+        // Only the input is given up: lines on their way still get their answers.
         self.is_stopping = true;
         self.input = None;
     }

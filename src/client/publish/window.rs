@@ -61,6 +61,7 @@ impl LineAnswer {
 
     /// What it says about its line for good.
     fn report<K>(self, key: K) -> PublishReport<K> {
+        // An error counts before a receipt, so that nothing refused is taken for an event.
         let reason = match (self.error, self.receipt) {
             (None, Some(receipt)) => return PublishReport::Published { key, receipt },
             (Some(problem), _) => problem.text(),
@@ -123,6 +124,7 @@ impl<K> LineWindow<K> {
 
     /// The keys of the lines that have no answer that settles them.
     pub(super) fn unsettled(&self) -> impl Iterator<Item = &K> {
+        // In the order of the input: what was put off had been sent before the others.
         let taken = self.put_off.iter().chain(&self.unanswered);
         taken.chain(&self.unsent).map(|line| &line.key)
     }

@@ -57,6 +57,7 @@ fn request(query: ReadQuery) -> SubscribeRequest {
         ..SubscribeRequest::default()
     };
     match query.start {
+        // A request that names no start means what comes from now on.
         ReadStart::Latest => {}
         ReadStart::After(cursor) => request.after = cursor,
         ReadStart::Since(time) => request.since = time,
@@ -78,6 +79,7 @@ fn error_of(status: &Status) -> ClientError {
         | Code::PermissionDenied
         | Code::Unauthenticated
         | Code::Unimplemented => refused(&text),
+        // Whatever else ends a call may have passed by the next try.
         _ => ClientError::new(ClientErrorKind::Unavailable, text)
             .with_retry_after(retry_delay(status)),
     }
@@ -85,6 +87,7 @@ fn error_of(status: &Status) -> ClientError {
 
 /// The wait that a status asks for.
 fn retry_delay(status: &Status) -> Duration {
+    // Few statuses name a wait; without one the reader's own backoff decides.
     let details = status.get_error_details();
     let delay = details.retry_info().and_then(|info| info.retry_delay);
     delay.unwrap_or_default()

@@ -107,6 +107,7 @@ impl Reader {
         let taken = match received {
             Some(Ok(received)) => self.state.take(received),
             Some(Err(error)) => Err(error),
+            // The bus has no end, so the end of a stream is only that of its connection.
             None => Err(ended("the stream ended")),
         };
 

@@ -26,6 +26,8 @@ pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
 
             // Also bytes that complete nothing show that the connection is alive.
             yield Received::Activity;
+
+            // One read may complete several blocks.
             while let Some(block) = parser.next_block() {
                 for received in steps(block) {
                     yield received?;
@@ -55,6 +57,8 @@ async fn open(http: &GatewayHttp, query: &ReadQuery) -> Result<reqwest::Response
 
 fn is_event_stream(response: &reqwest::Response) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE);
+
+    // Parameters, such as a charset, may follow.
     content_type.is_some_and(|text| text.as_bytes().starts_with(b"text/event-stream"))
 }
 

@@ -69,6 +69,8 @@ impl SseParser {
             // The line may go on in the next read, so it is kept until its end.
             let end = memchr::memchr2(b'\n', b'\r', bytes);
             let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+
+            // Checked before it is kept, so that a line without an end stays within the bound.
             if self.block_bytes + self.line.len() + line.len() > self.max_block_bytes {
                 return Err(BlockTooLong);
             }
@@ -100,6 +102,7 @@ impl SseParser {
         // A line that begins with a colon is a comment.
         let (name, value) = text.split_once(':').unwrap_or((text, ""));
         if !name.is_empty() {
+            // Comments are not kept, so only fields count towards the bound.
             self.block_bytes += text.len();
             self.set(name, value.strip_prefix(' ').unwrap_or(value));
         }
@@ -120,6 +123,7 @@ impl SseParser {
             "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 self.block.retry_ms = value.parse().ok();
             }
+            // Fields that the standard does not name are ignored.
             _ => {}
         }
     }

@@ -145,6 +145,7 @@ impl ReadState {
     }
 
     fn resume_from(&self) -> ReadStart {
+        // What the application has finished with is not read again.
         match &self.finished {
             Some(cursor) => ReadStart::After(cursor.to_string()),
             None => self.start.clone(),
@@ -243,6 +244,7 @@ impl ReadState {
 
     /// The position moved without an event. It never moves back.
     fn moved(&mut self, cursor: Cursor, item: fn(Cursor) -> ReadItem) -> Option<ReadItem> {
+        // To resume from an earlier cursor would deliver events a second time.
         if self
             .delivered
             .is_some_and(|delivered| cursor.vid < delivered)

@@ -79,6 +79,7 @@ impl<'t> AppendTransaction<'t> {
     }
 
     pub(super) fn append(&mut self, sent: NewEvent) -> rusqlite::Result<Receipt> {
+        // Whoever publishes again after a lost answer gets the first vid (contract §2).
         if let Some(vid) = self.duplicate_of(&sent)? {
             return Ok(Receipt {
                 vid,
@@ -153,6 +154,8 @@ impl<'t> AppendTransaction<'t> {
             Some(topic_id) => topic_id,
             None => self.insert_topic(topic, vid)?,
         };
+
+        // Spares later events of this topic the query.
         self.topics.insert(topic.clone(), topic_id);
         Ok(topic_id)
     }

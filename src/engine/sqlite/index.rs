@@ -44,6 +44,7 @@ pub(super) fn catch_up_if_due(
     connection: &Connection,
     state: &mut WriterState,
 ) -> rusqlite::Result<()> {
+    // Seldom, so that one write to the index serves many events of a topic.
     if state.last - state.indexed < MOST_BEHIND {
         return Ok(());
     }

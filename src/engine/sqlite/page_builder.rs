@@ -33,6 +33,7 @@ impl VidRange {
 
     /// The part of a block of the index.
     pub(super) fn within_block(self, block: u64) -> Self {
+        // The lower bound is exclusive, so it lies one below the first vid of the block.
         let start = block * BLOCK_VIDS;
         VidRange {
             after: self.after.max(start.saturating_sub(1)),
@@ -66,6 +67,7 @@ impl<'r> PageBuilder<'r> {
 
     /// What is left to read of what was asked for.
     pub(super) fn range(&self) -> VidRange {
+        // Nothing is left below the oldest retained vid.
         VidRange {
             after: self.request.after.max(self.page.first.saturating_sub(1)),
             through: self.request.through,
@@ -73,6 +75,7 @@ impl<'r> PageBuilder<'r> {
     }
 
     pub(super) fn is_full(&self) -> bool {
+        // One event may exceed the bytes: even the largest has to fit into some page.
         let budget = &self.request.budget;
         self.page.events.len() >= budget.events
             || self.bytes >= budget.bytes

@@ -182,10 +182,13 @@ pub(super) fn read_newest(
     connection: &Connection,
     request: &ReadRequest,
 ) -> rusqlite::Result<Page> {
+    // One transaction, so that no topic gets a newer event between the two parts.
     let snapshot = connection.unchecked_transaction()?;
     let BusRow { first, indexed } = BusRow::read(&snapshot)?;
     let mut builder = PageBuilder::new(request, first);
     let mut names = row::TopicNames::new(&snapshot)?;
+
+    // What is behind the index has the larger vids, so the page stays in order.
     for (newest, range) in newest_parts(builder.range(), indexed) {
         let mut newest = snapshot.prepare_cached(newest)?;
         if !builder.take_found(&snapshot, &mut newest, range, &mut names)? {
@@ -211,12 +214,15 @@ pub(super) fn vid_before(connection: &Connection, time_ms: i64) -> rusqlite::Res
     // Times never fall, so the first vid that is late enough can be found by halving.
     let (mut low, mut high) = (first, last + 1);
     while low < high {
+        // Vids may be missing, so the first event from the middle on is looked at.
         let middle = low + (high - low) / 2;
         match time_from(&mut statement, middle)? {
             Some((vid, time)) if time < time_ms => low = vid + 1,
             _ => high = middle,
         }
     }
+
+    // Reading goes on after this vid, so it is the one before.
     Ok(from_sql(low - 1))
 }
 
@@ -236,6 +242,7 @@ pub(super) fn topics(
     limit: usize,
 ) -> rusqlite::Result<Vec<(Topic, Vid)>> {
     let snapshot = connection.unchecked_transaction()?;
+    // Topics whose events are all trimmed may still have a row; the oldest vid hides them.
     let first = to_sql(BusRow::read(&snapshot)?.first);
     let mut statement = snapshot.prepare_cached(SELECT_TOPICS)?;
     let rows = statement.query_map(params![after.map_or("", Topic::as_str), first], read_topic)?;

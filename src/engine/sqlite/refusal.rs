@@ -72,6 +72,7 @@ impl OpenCause {
 
 /// The refusal of a data folder in which a step failed.
 pub(super) fn of_opening(data_dir: &Path, cause: impl Into<OpenCause>) -> OpenError {
+    // Causes with a remedy of their own come before the general one.
     match cause.into() {
         OpenCause::Refused(refused) => refused,
         cause if cause.is_full_disk() => full(data_dir),

@@ -74,6 +74,7 @@ fn headers_json(sent: &NewEvent) -> Option<String> {
 }
 
 pub(super) fn read(row: &Row<'_>, topic: &Topic) -> rusqlite::Result<Event> {
+    // SQLite lends the values until it moves to the next row, so they are copied.
     let sent = NewEvent {
         topic: topic.clone(),
         kind: read_text(row, 3)?,
@@ -90,6 +91,7 @@ fn read_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Arc<str>>>
 }
 
 fn read_headers(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<(String, String)>> {
+    // NULL stands for no headers.
     let Some(json) = row.get_ref(column)?.as_str_or_null()? else {
         return Ok(Vec::new());
     };

@@ -196,6 +196,8 @@ impl<'b> TrimPlan<'b> {
         let blocks = self.delete_blocks(connection)?;
         let ids = self.forget_ids(connection)?;
         state.ids = state.ids.saturating_sub(ids as u64);
+
+        // In the same transaction, so that a crash leaves all of the step or none of it.
         state.save(connection)?;
 
         // Where a part of the budget was used up there may be more of that kind.
@@ -220,6 +222,7 @@ impl<'b> TrimPlan<'b> {
         delete.execute([to_sql(self.through)])?;
         state.events -= u64::from(self.events);
         state.bytes -= self.bytes;
+        // The index has caught up before, so these events were counted in it as well.
         state.indexed_bytes -= self.bytes;
         state.first = self.first();
         Ok(())

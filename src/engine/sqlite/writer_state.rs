@@ -101,6 +101,7 @@ impl WriterState {
         let counted_ms = row.get(4)?;
         self.last = from_sql(last);
         self.last_time_ms = self.last_time_ms.max(time_ms);
+        // A moment noted without an event may be later than the newest event.
         self.noted = self.noted.max(Moment {
             time_ms,
             counted_ms,
@@ -134,6 +135,7 @@ impl WriterState {
 
     /// The latest moment that the log knows of, where it knows one.
     pub(super) fn newest_moment(&self) -> Option<Moment> {
+        // 0 is what a new log begins with, before it has seen any moment.
         (self.noted.counted_ms > 0).then_some(self.noted)
     }
 

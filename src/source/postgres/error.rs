@@ -70,6 +70,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 }
 
 fn describe_db(error: &DbError) -> String {
+    // Messages are in the server's language; the code is the same in all of them.
     let text = format!("{} ({})", error.message(), error.code().code());
     match remedy(error.code()) {
         Some(remedy) => format!("{text}. {remedy}"),

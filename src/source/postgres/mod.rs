@@ -91,8 +91,12 @@ impl PostgresSource {
             self.session = Some(PostgresSession::open(&self.config).await?);
         }
         let session = self.session.as_ref().ok_or(PostgresError::Closed)?;
+
+        // Larger data could not become an event, so it is not even transferred.
         let max_event_bytes = self.bus.options().max_event_bytes;
         let found = self.find_rows(session, max_event_bytes).await?;
+
+        // After an empty answer the next pull may wait for a notification.
         self.is_idle = found.is_empty();
         self.lag.update(session, found.len()).await?;
 
@@ -133,6 +137,8 @@ impl PostgresSource {
     /// The rows to mark, and the rows to delete.
     fn sort_out(&mut self, outcomes: Vec<WorkOutcome>) -> (FinishedRows, FinishedRows) {
         let (mut marked, mut deleted) = (FinishedRows::default(), FinishedRows::default());
+
+        // Outcomes come in the order in which the rows were pulled.
         for (key, outcome) in self.taken.drain(..).zip(outcomes) {
             match outcome {
                 // Dead letters keep their rows even then, so that nothing is lost to a mistake.

@@ -90,6 +90,7 @@ impl fmt::Display for OutboxSchema {
 }
 
 fn write_outbox(f: &mut fmt::Formatter<'_>, outbox: &TableName, data: DataType) -> fmt::Result {
+    // The index has waiting rows only, so it stays small however long rows are kept.
     let (index, data) = (outbox.with_suffix("waiting").bare(), data.sql());
     write!(
         f,
@@ -132,6 +133,7 @@ CREATE OR REPLACE TRIGGER {trigger} AFTER INSERT ON {outbox}
 }
 
 fn write_grants(f: &mut fmt::Formatter<'_>, outbox: &TableName, role: &str) -> fmt::Result {
+    // A row that is kept stays as it was written: only its outcome may be changed.
     let schema = quote_name(outbox.schema());
     write!(
         f,

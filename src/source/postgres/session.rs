@@ -81,6 +81,7 @@ impl PostgresSession {
 
     /// The oldest rows that wait; see [`sql::waiting`].
     pub(super) async fn waiting(&self, max_event_bytes: usize) -> PostgresResult<Vec<Row>> {
+        // Bounds on rows, on each event and on all together keep every answer small.
         let each = i32::try_from(max_event_bytes).unwrap_or(i32::MAX);
         let rows = bigint(limits::SOURCE_BATCH_EVENTS);
         let bytes = bigint(limits::SOURCE_BATCH_BYTES);

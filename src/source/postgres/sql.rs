@@ -16,6 +16,7 @@ use crate::limits;
 /// A server that can check during a statement whether its client has gone releases the lock of a
 /// killed gateway at once.
 pub(super) fn settings(answer_timeout: Duration) -> String {
+    // To the server a timeout of zero means none at all.
     let milliseconds = answer_timeout.as_millis().max(1);
     format!(
         "{FIXED_SETTINGS}

@@ -77,6 +77,8 @@ impl RowTemplate {
         self.sql(|name| {
             let token =
                 format!("regexp_replace(r.{name}::text, '[[:space:][:cntrl:].*>]', '_', 'g')");
+
+            // A topic has no empty tokens, and NULL would make the whole topic NULL.
             format!("coalesce(nullif({token}, ''), '_')")
         })
     }

@@ -70,6 +70,8 @@ impl Frame {
     /// The place of its stream among those of the client, whose numbers are odd.
     pub(super) fn stream(&self) -> Option<usize> {
         let id = u32::from_be_bytes(self.head.get(5..)?.try_into().ok()?);
+
+        // Number 0 is the connection itself, which is no stream.
         usize::try_from(id).ok()?.checked_sub(1).map(|odd| odd / 2)
     }
 }
@@ -119,6 +121,7 @@ pub(super) fn request_head(authority: &str) -> Vec<u8> {
 }
 
 fn push_text(head: &mut Vec<u8>, text: &str) {
+    // A length below 127 is one byte, whose highest bit, left clear, means no Huffman code.
     head.push(u8::try_from(text.len()).unwrap_or_default());
     head.extend_from_slice(text.as_bytes());
 }

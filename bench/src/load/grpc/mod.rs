@@ -141,18 +141,23 @@ impl GrpcWire {
     }
 
     fn take_settings(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
+        // Every change of settings has to be acknowledged (RFC 9113 §6.5.3).
         frame(out, SETTINGS, ACK, 0, &[]);
 
         // Later settings change nothing for streams that are open.
         if std::mem::replace(&mut self.has_settings, true) {
             return Ok(());
         }
+
+        // A server that names no bound on streams sets none.
         let allowed = setting(&self.frame.payload, MAX_CONCURRENT_STREAMS).unwrap_or(u32::MAX);
         self.subscribe(usize::try_from(allowed).unwrap_or(usize::MAX), out)
     }
 
     fn stream_begins(&mut self) {
         let Some(stream) = self.stream() else { return };
+
+        // A second head, which is not to be expected, must not count the stream twice.
         if stream.state == StreamState::Asked {
             stream.state = StreamState::Reading;
             self.reading += 1;
@@ -188,6 +193,8 @@ impl GrpcWire {
             self.frame.remaining = length(&self.frame.head);
             return rest;
         }
+
+        // A read may end anywhere, so the payload is taken in parts, too.
         let (part, rest) = bytes.split_at(self.frame.remaining.min(bytes.len()));
         self.frame.remaining -= part.len();
         self.take_part(part, context);
