@@ -228,8 +228,8 @@ impl Bus {
         (now.log, now.bounds)
     }
 
-    /// The bounds of this log. Of one that has been replaced nothing is known but this position of a
-    /// reader, behind which nothing is retained.
+    /// The bounds of this log. Of one that has been replaced nothing is known but this position of
+    /// a reader, behind which nothing is retained.
     pub fn bounds_of(&self, log: &LogView, position: Vid) -> Bounds {
         let now = self.0.snapshot();
         if now.log.generation == log.generation {

@@ -146,8 +146,8 @@ impl Polled {
         }
     }
 
-    /// Trimming may go on between a first gap and the events, or the log be replaced: one gap covers
-    /// both.
+    /// Trimming may go on between a first gap and the events, or the log be replaced: one gap
+    /// covers both.
     fn add_gap(&mut self, next: Gap) {
         let Some(before) = self.gap.take() else {
             self.gap = Some(next);
