@@ -114,7 +114,9 @@ impl InProcessGateway {
     /// journal and its mark, without what lives in memory.
     pub fn copy(&self) -> TempDir {
         let copy = TempDir::new().expect("a folder");
-        let mut files: Vec<_> = files_of(self.folder.path()).filter(is_kept).collect();
+        let mut files: Vec<_> = files_of(self.folder.path())
+            .filter(|file| is_kept(file))
+            .collect();
         // The mark of the newest event goes first, since it is never ahead of the log; and the log
         // before its journal: what is moved from there to here meanwhile is then still there.
         files.sort_unstable_by_key(|file| (!is_mark(file), file.clone()));
@@ -163,7 +165,7 @@ fn is_mark(file: &Path) -> bool {
     name.starts_with("vidette.newest-")
 }
 
-fn is_kept(file: &PathBuf) -> bool {
+fn is_kept(file: &Path) -> bool {
     is_mark(file) || file.ends_with("vidette.db") || file.ends_with("vidette.db-wal")
 }
 
