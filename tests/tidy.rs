@@ -66,7 +66,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "cursor",
             "encodings",
-            "engine",
             "error",
             "event",
             "limits",

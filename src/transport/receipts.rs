@@ -5,8 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::json::paid_json;
-use crate::bus::Bus;
-use crate::engine::Receipt;
+use crate::bus::{Bus, Receipt};
 
 /// Where one published event stands.
 #[derive(Serialize)]

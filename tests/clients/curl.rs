@@ -278,10 +278,10 @@ async fn an_ndjson_stream_is_answered_line_by_line_while_it_goes_on() {
         stream
             .say("not an event\n{\"topic\":\"door.1\",\"data\":4}\n")
             .await;
-        let fault: Value =
+        let refused: Value =
             serde_json::from_str(&stream.line().await.expect("an answer")).expect("JSON");
         assert_eq!(
-            (&fault["line"], &fault["error"]["status"]),
+            (&refused["line"], &refused["error"]["status"]),
             (&json!(4), &json!(400)),
             "{version}"
         );
@@ -335,10 +335,10 @@ async fn refusals_are_problems_that_say_what_is_wrong() {
     ];
     for (path, status) in cases {
         for version in VERSIONS {
-            let (body, told) =
+            let (body, received) =
                 ask_for_status(&[version, &format!("{}{path}", gateway.url())]).await;
             assert_eq!(
-                told,
+                received,
                 format!("{status} application/problem+json"),
                 "{path} {body}"
             );

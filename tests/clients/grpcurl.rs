@@ -1,4 +1,4 @@
-//! grpcurl, which knows nothing of the gateway but what reflection tells.
+//! grpcurl, which knows nothing of the gateway but what reflection says.
 
 use std::path::PathBuf;
 
@@ -103,14 +103,17 @@ async fn services_and_messages_are_known_by_reflection() {
         "PublishResponse",
         "Gap",
     ] {
-        let told = ask(
+        let received = ask(
             &gateway,
             &[],
             &["describe", &format!(".vidette.v1.{message}")],
         )
         .await
         .ok();
-        assert!(told.contains(&format!("message {message} {{")), "{told}");
+        assert!(
+            received.contains(&format!("message {message} {{")),
+            "{received}"
+        );
     }
 }
 
@@ -330,19 +333,19 @@ async fn a_cursor_that_cannot_be_served_is_out_of_range_with_the_gap_in_its_deta
         (&json!("16"), &json!("20"), &json!(epoch))
     );
 
-    let told = call(
+    let received = call(
         &gateway,
         "Subscribe",
         &json!({ "after": after, "limit": 5 }),
     )
     .await
     .ok();
-    let told = messages(&told);
+    let received = messages(&received);
     assert!(
-        told.iter().any(|m| m["gap"]["reason"] == "expired"),
-        "{told:?}"
+        received.iter().any(|m| m["gap"]["reason"] == "expired"),
+        "{received:?}"
     );
-    assert_eq!(vids(&told), [16, 17, 18, 19, 20]);
+    assert_eq!(vids(&received), [16, 17, 18, 19, 20]);
 }
 
 #[tokio::test]

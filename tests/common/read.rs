@@ -119,7 +119,7 @@ struct EventObject<'a> {
     data_base64: Option<String>,
 }
 
-/// Tells `"data":null`, which is data, from no data.
+/// Distinguishes `"data":null`, which is data, from no data.
 fn given<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<&'de RawValue>, D::Error> {

@@ -109,7 +109,7 @@ impl SharedLog {
         self.replace_with(Lineage::new(Epoch::random()), topics);
     }
 
-    /// The same, but nobody can tell by the epoch.
+    /// The same, but the epoch does not show it.
     pub fn replace_without_new_epoch(&self, topics: &[&str]) {
         let lineage = self.0.log().lineage.clone();
         self.replace_with(lineage, topics);

@@ -480,7 +480,7 @@ async fn more_subscriptions_than_the_bound_are_refused_until_one_leaves() {
     );
     drop(held.pop());
     gateway
-        .until("there is room again", || async {
+        .until("there is memory again", || async {
             get(&gateway, "/v1/poll?wait=0").await.status == 200
         })
         .await;

@@ -95,7 +95,7 @@ async fn one_connection_too_many_is_told_so_and_let_in_when_another_has_left() {
 
     drop(first);
     gateway
-        .until("there is room", || async {
+        .until("there is a free place", || async {
             reqwest::get(format!("{}/healthz", gateway.url()))
                 .await
                 .is_ok_and(|r| r.status() == 200)

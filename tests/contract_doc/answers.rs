@@ -195,12 +195,12 @@ mod tests {
 
     #[test]
     fn a_difference_is_shown_with_what_is_around_it() {
-        let told = compare(
+        let compared = compare(
             &Answer::Json(r#"{"a": 1, "b": 2, "c": 3}"#.into()),
             r#"{"a":1,"b":7,"c":3}"#,
         );
         assert_eq!(
-            told.expect_err("a difference"),
+            compared.expect_err("a difference"),
             "    {\n    \"a\":1,\n  - \"b\":2,\n  + \"b\":7,\n    \"c\":3\n    }"
         );
     }

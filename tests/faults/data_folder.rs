@@ -129,7 +129,7 @@ async fn a_new_log_on_a_full_disk_is_refused_and_one_that_is_there_is_served() {
     assert_eq!(
         gateway.get("/v1/bus").await["events"],
         EVENTS,
-        "after room was made"
+        "after space was freed"
     );
 }
 

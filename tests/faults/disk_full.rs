@@ -118,7 +118,7 @@ async fn a_full_disk_refuses_publishers_serves_readers_and_recovers_without_a_re
     }
     check_log(&gateway, &record).await;
 
-    // Full once more, and killed like that: when there is room again everything is there.
+    // Full once more, and killed like that: when there is space again everything is there.
     drop(live);
     fill(&gateway, &mut record, "second").await;
     gateway.kill();

@@ -54,11 +54,11 @@ impl Disk {
         self.mount(&format!("remount,size={size}"));
     }
 
-    /// Takes all room but so many bytes.
+    /// Takes all space but so many bytes.
     pub(crate) fn fill_but(&self, bytes: usize) {
         use std::io::Write as _;
         let spare = self.path().join("spare");
-        fs::write(&spare, vec![0; bytes]).expect("so much room at least");
+        fs::write(&spare, vec![0; bytes]).expect("so much space at least");
         let mut filler = fs::OpenOptions::new()
             .create(true)
             .append(true)

@@ -21,6 +21,6 @@ mod record;
 mod run;
 mod shared;
 mod stranger;
-#[allow(dead_code)] // the suite of faults asks more of it
+#[allow(dead_code)] // the suite of failing disks asks more of it
 mod whole_log;
 mod writer;

@@ -94,7 +94,7 @@ impl Flaky {
         .await;
         let mut history = self.shared.history();
         history.done.resumes += 1;
-        // Without a cursor it comes to what is there then, and whatever was there before is nothing
+        // Without a cursor it starts with what comes then, and whatever was there before is nothing
         // that it missed.
         let reading = &history.readings[self.reading];
         let was_told_nothing =

@@ -19,7 +19,7 @@ use crate::limits;
 
 /// The answer to a batch.
 #[derive(Deserialize)]
-struct BatchAnswer {
+struct BatchReceipt {
     events: Vec<PublishReceipt>,
 }
 
@@ -104,7 +104,7 @@ async fn publish_once(http: &GatewayHttp, body: Bytes) -> Result<Vec<PublishRece
     // From here on the batch is published, whatever becomes of the answer.
     let answer = body_up_to(limits::READ_ANSWER_BYTES, response).await;
     let answer = answer.map_err(|error| unanswered(&error))?;
-    let answer: BatchAnswer = serde_json::from_slice(&answer).map_err(|e| unanswered(&e))?;
+    let answer: BatchReceipt = serde_json::from_slice(&answer).map_err(|e| unanswered(&e))?;
     Ok(answer.events)
 }
 

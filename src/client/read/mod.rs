@@ -26,7 +26,7 @@ pub use state::ReaderStatus;
 
 use item::Received;
 use options::ReadQuery;
-use state::ReadState;
+use state::ReaderState;
 
 /// What one connection brings, until it ends.
 type Incoming = BoxStream<'static, Result<Received, ClientError>>;
@@ -43,7 +43,7 @@ type Incoming = BoxStream<'static, Result<Received, ClientError>>;
 ///   dropped.
 pub struct Reader {
     http: GatewayHttp,
-    state: ReadState,
+    state: ReaderState,
     phase: ReaderPhase,
     /// The end of the wait before the next connection, or of the silence of this one.
     timer: Pin<Box<Sleep>>,
@@ -69,7 +69,7 @@ impl Reader {
     pub(super) fn new(http: GatewayHttp, options: ReadOptions) -> Self {
         Reader {
             http,
-            state: ReadState::new(options, Instant::now()),
+            state: ReaderState::new(options, Instant::now()),
             phase: ReaderPhase::Waiting,
             timer: Box::pin(sleep(Duration::ZERO)),
         }

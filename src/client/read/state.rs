@@ -74,7 +74,7 @@ impl ConnectionRecord {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct ReadState {
+pub(super) struct ReaderState {
     options: ReadOptions,
     /// Where to start as long as no cursor is known.
     start: ReadStart,
@@ -95,10 +95,10 @@ pub(super) struct ReadState {
     status: ReaderStatus,
 }
 
-impl ReadState {
+impl ReaderState {
     pub(super) fn new(options: ReadOptions, now: Instant) -> Self {
         let start = options.start.clone();
-        ReadState {
+        ReaderState {
             delivered: start.cursor().map(|cursor| cursor.vid),
             start,
             options,

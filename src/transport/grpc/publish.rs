@@ -22,9 +22,8 @@ use tower::service_fn;
 
 use super::counted::{PaidRequest, PublishCodec};
 use super::{compressed_if_large, over_bound_as_too_large, proto};
-use crate::bus::{Bus, PublishStream, Publishing};
+use crate::bus::{Bus, PublishStream, Publishing, Receipt};
 use crate::caller::Caller;
-use crate::engine::Receipt;
 use crate::error::{Error, Result};
 use crate::event::{EventParts, NewEvent};
 use crate::limits;

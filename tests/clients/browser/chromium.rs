@@ -131,7 +131,7 @@ impl Browser {
         field.send_keys(text).await.expect("a filled field");
     }
 
-    /// Waits until what is seen is what is expected; tells what was seen last if it never is.
+    /// Waits until what is seen is what is expected; panics with what was seen last if it never is.
     pub(super) async fn until<T: PartialEq + std::fmt::Debug, F: Future<Output = T>>(
         &self,
         expected: T,
@@ -253,7 +253,7 @@ impl Driver {
             line.split_once("successfully on port ")
                 .map(|(_, port)| port.to_owned())
         });
-        let port = port.expect("chromedriver tells its port");
+        let port = port.expect("chromedriver prints its port");
         std::thread::spawn(move || lines.for_each(drop));
         let url = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
         Driver {

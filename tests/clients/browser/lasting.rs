@@ -15,7 +15,7 @@ const OPEN: &str = "
     source.onmessage = (event) => vids.push(JSON.parse(event.data).vid);
     source.addEventListener('vidette.closing', (event) => reasons.push(JSON.parse(event.data).reason));";
 
-/// The reasons, each once however often it was told.
+/// The reasons, each once however often it was reported.
 async fn reasons(browser: &Browser) -> Vec<String> {
     browser.ask("return Array.from(new Set(reasons))").await
 }

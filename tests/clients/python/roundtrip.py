@@ -15,7 +15,7 @@ def new_event(number, **fields):
 
 
 def events_of(stub, **request):
-    """The events of a subscription that has a limit, and every cursor told on the way."""
+    """The events of a subscription that has a limit, and every cursor received on the way."""
     events, cursors = [], []
     for response in stub.Subscribe(pb.SubscribeRequest(**request), timeout=TIMEOUT_S):
         kind = response.WhichOneof("message")

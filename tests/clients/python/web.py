@@ -85,13 +85,13 @@ def check_text():
 
 
 def check_refusal():
-    """A fault before the first message may come as headers alone."""
+    """An error before the first message may come as headers alone."""
     _, response = call("Subscribe", pb.SubscribeRequest(after="nonsense"))
-    told = {name.lower(): value for name, value in response.getheaders()}
+    received = {name.lower(): value for name, value in response.getheaders()}
     for flags, content in frames(response):
         assert flags == TRAILERS, flags
-        told.update(trailers(content))
-    assert told["grpc-status"] == "3" and told["grpc-message"], told
+        received.update(trailers(content))
+    assert received["grpc-status"] == "3" and received["grpc-message"], received
 
 
 def publish(*data):

@@ -5,8 +5,8 @@ use crate::proto;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn state(options: ReadOptions) -> ReadState {
-    ReadState::new(options, Instant::now())
+fn state(options: ReadOptions) -> ReaderState {
+    ReaderState::new(options, Instant::now())
 }
 
 fn cursor(text: &str) -> Cursor {
@@ -44,13 +44,13 @@ fn gone() -> ClientError {
 }
 
 /// Takes what is delivered as an item, and asks for the next one.
-fn handle(state: &mut ReadState, received: Received) -> Option<ReadItem> {
+fn handle(state: &mut ReaderState, received: Received) -> Option<ReadItem> {
     let item = state.take(received).expect("no error");
     state.finish_item();
     item
 }
 
-fn resumes_from(state: &mut ReadState) -> ReadStart {
+fn resumes_from(state: &mut ReaderState) -> ReadStart {
     state.connect(Instant::now()).start
 }
 
@@ -58,7 +58,7 @@ fn after(cursor: &str) -> ReadStart {
     ReadStart::After(cursor.into())
 }
 
-fn wait(state: &mut ReadState, error: ClientError, now: Instant) -> Duration {
+fn wait(state: &mut ReaderState, error: ClientError, now: Instant) -> Duration {
     state.interrupted(error, now).expect("it goes on").wait
 }
 
