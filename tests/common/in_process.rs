@@ -13,6 +13,8 @@ use vidette::config::{Config, Overrides};
 use vidette::engine::{Engine, Retention};
 use vidette::server::Gateway;
 
+use super::closing::all_closed;
+
 /// Opens the engine in a folder.
 pub type OpenEngine = Arc<dyn Fn(&Path) -> Arc<dyn Engine> + Send + Sync>;
 
@@ -98,12 +100,9 @@ impl InProcessGateway {
         running.await.expect("the gateway ends");
         drop(bus);
 
-        // The writer's thread lets go of the folder a moment after the last user of the bus.
-        let lock = folder.path().join("vidette.lock");
-        while lock.exists() && std::fs::File::open(&lock).is_ok_and(|file| file.try_lock().is_err())
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        // The engine's threads close their files a moment after the last user of the bus, and the
+        // last one to close a log removes its journal.
+        all_closed(folder.path()).await;
         if let Some(left) = left {
             put_back(left.path(), folder.path());
         }

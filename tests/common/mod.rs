@@ -17,6 +17,7 @@
 // Each test program uses a part of it.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod closing;
 pub mod engines;
 pub mod gateway;
 pub mod grpc;

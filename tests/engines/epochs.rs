@@ -8,7 +8,7 @@ use vidette::engine::{Bounds, SqliteEngine};
 use vidette::lineage::Lineage;
 
 use crate::bench::{Bench, T0};
-use crate::closing::all_closed;
+use crate::common::closing::all_closed;
 
 fn lineage(bench: &Bench) -> Lineage {
     bench.engine().state().lineage.clone()

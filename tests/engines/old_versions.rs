@@ -5,7 +5,7 @@ use std::time::Duration;
 use vidette::engine::{Bounds, PageBudget, Retention};
 
 use crate::bench::{Bench, T0, event, filter, keep};
-use crate::closing::all_closed;
+use crate::common::closing::all_closed;
 
 /// The tables as they were up to version 2, with a foreign key that has no index.
 const VERSION_2: &str = "

@@ -50,10 +50,13 @@ struct ProbeThread {
 }
 
 /// How long the database is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct DatabaseLength {
     bytes: u64,
     pages: u64,
+    page_bytes: u64,
+    /// Another one after each `VACUUM`.
+    schema_version: u64,
 }
 
 impl Probe {
@@ -196,13 +199,17 @@ impl ProbeThread {
         let Watched {
             health, connection, ..
         } = &self.watched;
-        // SQLite itself makes a database shorter only with fewer pages.
+        let before = self.database;
         let now = DatabaseLength::of(connection, health);
-        let before = std::mem::replace(&mut self.database, now);
         if now.is_cut_since(before) {
+            // SQLite may be at work at this moment; then the next check says more.
+            if DatabaseLength::of(connection, health) != now {
+                return;
+            }
             let what = was_cut(&self.watched.data_dir, before, now);
             health.break_with(errors::replaced(&what));
         }
+        self.database = now;
     }
 
     /// While others publish, they try the lock.
@@ -228,15 +235,53 @@ fn was_cut(data_dir: &Path, before: DatabaseLength, now: DatabaseLength) -> Stri
 
 impl DatabaseLength {
     fn of(connection: &Connection, health: &Health) -> Self {
-        let pages = connection.pragma_query_value(None, "page_count", |r| r.get::<_, i64>(0));
-        let pages = pages.ok().and_then(|n| u64::try_from(n).ok());
+        let number = |pragma: &str| {
+            let number = connection.pragma_query_value(None, pragma, |r| r.get::<_, i64>(0));
+            number.ok().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+        };
         DatabaseLength {
             bytes: health.files().database_bytes(),
-            pages: pages.unwrap_or(0),
+            pages: number("page_count"),
+            page_bytes: number("page_size"),
+            schema_version: number("schema_version"),
         }
     }
 
+    /// SQLite itself makes the file shorter after a `VACUUM` only: down to the pages that are left,
+    /// and it may have grown again since, in the write-ahead log.
     fn is_cut_since(self, before: DatabaseLength) -> bool {
-        self.bytes < before.bytes && self.pages >= before.pages && before.pages > 0
+        let is_vacuumed = self.schema_version != before.schema_version;
+        let needed_bytes = before.bytes.min(before.pages * before.page_bytes);
+        let is_shorter = self.bytes < needed_bytes && self.pages >= before.pages;
+        is_shorter && !is_vacuumed && before.pages > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn length(file_pages: u64, pages: u64, schema_version: u64) -> DatabaseLength {
+        DatabaseLength {
+            bytes: file_pages * 4096,
+            pages,
+            page_bytes: 4096,
+            schema_version,
+        }
+    }
+
+    #[test]
+    fn a_database_is_cut_only_where_no_vacuum_has_made_it_shorter() {
+        let whole = length(380, 380, 1);
+        assert!(length(356, 380, 1).is_cut_since(whole));
+        assert!(length(0, 400, 1).is_cut_since(whole));
+        assert!(!length(380, 400, 1).is_cut_since(whole), "it grows");
+        // Vacuumed, copied and grown again between two checks.
+        assert!(!length(356, 381, 2).is_cut_since(whole));
+        // Vacuumed before a check, and copied and grown behind it.
+        let vacuumed = length(380, 356, 2);
+        assert!(!vacuumed.is_cut_since(whole));
+        assert!(!length(356, 381, 2).is_cut_since(vacuumed));
+        assert!(length(300, 381, 2).is_cut_since(vacuumed));
     }
 }
