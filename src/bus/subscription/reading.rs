@@ -146,9 +146,19 @@ impl Subscription {
         self.position = page.through;
         // From here on every event is wanted.
         if page.through >= through {
+            self.wait_for_replacements().await;
             self.phase.catch_up();
         }
         Ok(self.events(batch))
+    }
+
+    /// An event was left out of the snapshot if a newer one of its topic was durable already. That
+    /// one becomes visible at once, and has to come before the live end is reported.
+    async fn wait_for_replacements(&self) {
+        let durable = self.bus.0.engine.state().bounds.last;
+        if durable > self.bus.0.tail() {
+            self.bus.0.wait_for(durable, limits::VISIBLE_WAIT).await;
+        }
     }
 
     fn events(&mut self, events: Arc<Batch>) -> Option<Step> {
