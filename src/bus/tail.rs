@@ -77,6 +77,14 @@ impl Shared {
     }
 
     async fn restart_on(&self, state: &LogState) {
+        // Of two replacements at once an engine may report the last log twice. Its vids are the
+        // same, so nobody has to read it again from its beginning.
+        if self.log.view().epoch() == state.lineage.epoch() {
+            self.forget_below(state.bounds.first).await;
+            self.skip_to(state.bounds.last).await;
+            return self.set_live(state.live).await;
+        }
+
         // An operator has to know: it is somebody's doing, or a stream that was lost.
         let last = state.bounds.last;
         tracing::warn!(

@@ -83,6 +83,24 @@ async fn a_reset_is_a_gap_for_every_reader_which_goes_on_from_the_earliest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_log_that_is_reported_twice_is_no_second_gap() {
+    let log = ScriptedEngine::new(0);
+    let bus = log.bus();
+    let mut reader = subscribe(&bus, ">", Start::Earliest).await;
+    assert!(matches!(step(&mut reader).await, Step::CaughtUp(0)));
+    log.replace("secondlog", [4, 5]);
+    log.send_reset();
+    assert!(matches!(step(&mut reader).await, Step::Gap(_)));
+    assert_eq!(vids(&mut reader).await, [4, 5]);
+    assert!(matches!(step(&mut reader).await, Step::CaughtUp(5)));
+
+    // Events that came meanwhile are in the log, and the tail does not send them again.
+    log.append_foreign(6..=7);
+    log.send_reset();
+    assert_eq!(vids(&mut reader).await, [6, 7]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_wants_to_fail_on_a_gap_fails_on_a_reset() {
     let log = ScriptedEngine::new(0);
     let bus = log.bus();
