@@ -101,6 +101,21 @@ async fn a_log_that_is_reported_twice_is_no_second_gap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cursor_of_a_log_that_another_gateway_has_met_first_is_waited_for() {
+    let log = ScriptedEngine::new(0);
+    let bus = log.bus();
+    log.replace("secondlog", [4, 5]);
+    let opening = tokio::spawn({
+        let bus = bus.clone();
+        async move { subscribe(&bus, ">", after(4, "secondlog")).await }
+    });
+    tokio::task::yield_now().await;
+    log.send_reset();
+    let mut reader = opening.await.expect("it opens");
+    assert_eq!(vids(&mut reader).await, [5], "and no gap");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_wants_to_fail_on_a_gap_fails_on_a_reset() {
     let log = ScriptedEngine::new(0);
     let bus = log.bus();

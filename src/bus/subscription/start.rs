@@ -108,7 +108,15 @@ async fn since(bus: &Bus, now: LogSnapshot, time_ms: i64) -> Result<StartPositio
     Ok(StartPosition::at(now, position))
 }
 
-async fn after(bus: &Bus, now: LogSnapshot, cursor: &Cursor) -> Result<StartPosition> {
+async fn after(bus: &Bus, mut now: LogSnapshot, cursor: &Cursor) -> Result<StartPosition> {
+    // The cursor may be of a log that the engine knows already and this gateway has yet to restart
+    // on: another gateway was quicker.
+    let is_replaced = || bus.0.engine.state().lineage.epoch() != now.log.epoch();
+    if !is_of_this_log(&now.log, cursor) && is_replaced() {
+        Box::pin(bus.0.wait_for_reset(&now.log)).await;
+        now = bus.0.snapshot();
+    }
+
     // Mostly there is nothing to wait for.
     if !is_of_this_log(&now.log, cursor) || cursor.vid <= now.bounds.last {
         return Ok(StartPosition::after(now, cursor));
