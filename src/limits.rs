@@ -35,7 +35,7 @@ pub const MAX_HEADERS: usize = 32;
 /// Bytes of all names and values of an event's headers.
 pub const MAX_HEADERS_BYTES: usize = 4 * 1024;
 
-/// Query parameters that the configuration may tell the gateway to ignore.
+/// Query parameters that the configuration may list as ignored.
 pub const MAX_IGNORED_PARAMETERS: usize = 32;
 
 /// Topics one subscription may ask for.

@@ -48,7 +48,7 @@ impl OwnFiles {
     pub(super) async fn answer(self: Arc<Self>, mut request: Request) -> Result<Response> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
 
-        // Nobody can tell what is hidden here from what does not exist.
+        // A hidden file looks to clients as one that does not exist.
         if !self.is_shown_at(uri.path()).await {
             return Err(nothing_at(uri.path()));
         }

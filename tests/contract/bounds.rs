@@ -103,10 +103,8 @@ async fn one_connection_too_many_is_told_so_and_let_in_when_another_has_left() {
         .await;
 }
 
-/// Refusals that reach their clients: more than one client at once, each of which sends its request
-/// late and reads later still.
-#[tokio::test]
-async fn a_refusal_arrives_however_late_it_is_read() {
+/// A gateway for one connection, and that one.
+async fn full_gateway() -> (Gateway, Raw) {
     let config = "[limits]\nmax_connections = 1".to_owned();
     let gateway = Gateway::start_with(Setup {
         config,
@@ -116,6 +114,14 @@ async fn a_refusal_arrives_however_late_it_is_read() {
     let mut first = Raw::connect(&gateway).await;
     ask_for_stream(&mut first.stream).await;
     first.stream.read_u8().await.expect("an answer");
+    (gateway, first)
+}
+
+/// Refusals that reach their clients: more than one client at once, each of which sends its request
+/// late and reads later still.
+#[tokio::test]
+async fn a_refusal_arrives_however_late_it_is_read() {
+    let (gateway, _first) = full_gateway().await;
 
     let late = (0..200).map(|number| {
         let gateway = &gateway;
@@ -157,15 +163,7 @@ async fn a_refusal_of_a_body_arrives() {
 #[tokio::test]
 async fn refusals_are_bounded() {
     const FLOOD: usize = 1500;
-    let config = "[limits]\nmax_connections = 1".to_owned();
-    let gateway = Gateway::start_with(Setup {
-        config,
-        engine: "memory",
-        ..Setup::default()
-    });
-    let mut first = Raw::connect(&gateway).await;
-    ask_for_stream(&mut first.stream).await;
-    first.stream.read_u8().await.expect("an answer");
+    let (gateway, _first) = full_gateway().await;
     let files = || {
         let folder = std::fs::read_dir(format!("/proc/{}/fd", gateway.pid()));
         folder.expect("open files").count()

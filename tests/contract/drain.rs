@@ -42,7 +42,8 @@ async fn connections_that_are_opened_during_the_drain_are_answered() {
             "GET /v1/poll?wait=5 HTTP/1.1\r\nHost: localhost\r\n{header}\r\n"
         ));
     }
-    // All are connected before the first of them asks: none of them can be recognised by its first byte.
+    // All are connected before the first of them asks: none of them can be recognised by its first
+    // byte.
     let count = requests.len() * LATE;
     let opened = join_all((0..count).map(|_| Raw::connect(&gateway))).await;
     let asked =

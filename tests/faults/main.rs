@@ -11,6 +11,7 @@ mod health;
 mod kill;
 mod outside;
 mod power_loss;
+mod refusals;
 mod replaced;
 mod shim;
 mod stranger;

@@ -6,12 +6,11 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use tonic::Code;
-
 use crate::common::gateway::{Gateway, Setup};
 use crate::common::read::{ALL, SubscribeParams, Transport, read_all};
 use crate::health::{gauge, health_of, status, watch};
 use crate::publisher::{Draft, Publisher, WAYS, Way};
+use crate::refusals::assert_publishing_refused;
 use crate::shim::Shim;
 
 /// A `sqlite3` with a database open; it is ended when this is dropped.
@@ -138,8 +137,7 @@ async fn a_writer_does_not_keep_the_gateway_from_starting_and_publishing_begins_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_lock_of_another_program_is_told_to_publishers_at_once_and_to_who_asks_for_readiness()
- {
+async fn a_write_lock_of_another_program_is_reported_at_once_to_publishers_and_by_readiness() {
     let gateway = Gateway::start();
     gateway.publish_numbers("a", 2).await;
     let mut watched = watch(&gateway, "vidette.v1.EventBus").await;
@@ -149,17 +147,7 @@ async fn a_write_lock_of_another_program_is_told_to_publishers_at_once_and_to_wh
     // Five seconds each, one after the other, would be more than any client waits.
     let refusals = async {
         for _ in 0..5 {
-            for way in WAYS {
-                let refused = Publisher::new(way, &gateway.url())
-                    .publish(&[Draft::new("a", "refused")])
-                    .await
-                    .refused();
-                assert!(
-                    refused.is(503, "locked", Code::Unavailable),
-                    "{way:?}: {refused:?}"
-                );
-                assert!(refused.detail().contains("write lock"), "{refused:?}");
-            }
+            assert_publishing_refused(&gateway, ("locked", "write lock"), "locked").await;
         }
     };
     let in_time = tokio::time::timeout(Duration::from_secs(20), refusals).await;

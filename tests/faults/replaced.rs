@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use tonic::Code;
 
 use crate::common::gateway::{Gateway, Setup};
 use crate::common::read::{ALL, Reader, SubscribeParams, read_all};
 use crate::health::{gauge, health_of, status};
 use crate::outside::Sqlite3;
-use crate::publisher::{Draft, Publisher, WAYS, Way};
+use crate::publisher::{Draft, Publisher, Way};
+use crate::refusals::assert_publishing_refused;
 
 const FILES: [&str; 4] = [
     "vidette.db",
@@ -96,17 +96,7 @@ async fn is_noticed(gateway: &Gateway, what: &str, harm: fn(&Path)) {
 
     let is_red = async || status(gateway, "/readyz").await == 503;
     gateway.until(what, is_red).await;
-    for way in WAYS {
-        let refused = Publisher::new(way, &gateway.url())
-            .publish(&[Draft::new("a", "refused")])
-            .await
-            .refused();
-        assert!(
-            refused.is(503, "broken", Code::Unavailable),
-            "{what}, {way:?}: {refused:?}"
-        );
-        assert!(refused.detail().contains("restart"), "{what}: {refused:?}");
-    }
+    assert_publishing_refused(gateway, ("broken", "restart"), what).await;
     let not_serving = async || health_of(gateway, "").await == "NOT_SERVING";
     gateway.until(what, not_serving).await;
     assert_eq!(status(gateway, "/healthz").await, 200, "{what}");

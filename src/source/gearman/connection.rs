@@ -92,7 +92,7 @@ impl GearmanConnection {
             }
         }
 
-        // A silent server may be idle or gone: an echo tells them apart.
+        // A silent server may be idle or gone: an echo shows which.
         let echo = WorkerRequest::Echo { data: b"vidette" };
         self.send([echo]).await?;
         while !wakes(&self.reply().await?) {}

@@ -60,7 +60,7 @@ fn encoding_of(headers: &HeaderMap) -> std::result::Result<Option<CompressionEnc
 /// The status that tonic gives in the other calls.
 fn unsupported(encoding: &[u8]) -> Status {
     let encoding = String::from_utf8_lossy(encoding);
-    // Its words too, so that a client cannot tell which of the two has answered.
+    // In the same words, so that a client sees no difference between the two.
     let mut status = Status::unimplemented(format!(
         "Content is compressed with `{encoding}` which isn't supported"
     ));
