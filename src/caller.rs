@@ -5,23 +5,56 @@
 //!   ask for one;
 //! - what a caller asks for is granted as it is or refused, never widened.
 
+mod credential;
+
+use std::fmt;
 use std::sync::Arc;
 
 use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind, Result};
 use crate::topic::{Filter, Topic};
 
+pub use credential::{Credential, Revocations};
+
 /// Whoever makes a request. A clone is a few pointers.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Its name, where it has proved one.
-    pub subject: Option<Arc<str>>,
+    /// Who it is.
+    pub identity: Identity,
     /// What it may subscribe to.
     pub may_read: Permission,
     /// What it may publish to.
     pub may_publish: Permission,
-    /// When its rights end, in milliseconds since 1970; none means never.
-    pub expires_ms: Option<i64>,
+    /// What it is known by, where that can end while it is served.
+    pub credential: Option<Arc<Credential>>,
+}
+
+/// Who a caller is. What it may do is said apart from this.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// The gateway itself.
+    Gateway,
+    /// Somebody who has not said who it is.
+    Anonymous,
+    /// The subject of a token; none where the token names none.
+    Token(Option<Arc<str>>),
+    /// The name of an API key.
+    ApiKey(Arc<str>),
+    /// A subject alternative name of a client certificate.
+    Certificate(Arc<str>),
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Identity::Gateway => f.write_str("the gateway"),
+            Identity::Anonymous => f.write_str("anonymous"),
+            Identity::Token(None) => f.write_str("a token without a subject"),
+            Identity::Token(Some(subject)) => write!(f, "subject {:?}", shorten(subject)),
+            Identity::ApiKey(name) => write!(f, "API key {:?}", shorten(name)),
+            Identity::Certificate(name) => write!(f, "certificate {:?}", shorten(name)),
+        }
+    }
 }
 
 /// The topics that a right covers.
@@ -38,21 +71,26 @@ pub enum Permission {
 impl Caller {
     /// The gateway itself: its sources, its demo, its own notes.
     pub const fn gateway() -> Self {
-        Self::unnamed(Permission::Everything, Permission::Everything)
+        Caller {
+            identity: Identity::Gateway,
+            may_read: Permission::Everything,
+            may_publish: Permission::Everything,
+            credential: None,
+        }
     }
 
-    /// Somebody who has not said who it is. It may do everything.
+    /// Somebody who has not said who it is, where nobody has to: it may do everything.
     pub const fn anonymous() -> Self {
         Self::unnamed(Permission::Everything, Permission::Everything)
     }
 
-    /// Somebody without a name, with these rights.
+    /// Somebody who has not said who it is, with these rights.
     pub const fn unnamed(may_read: Permission, may_publish: Permission) -> Self {
         Caller {
-            subject: None,
+            identity: Identity::Anonymous,
             may_read,
             may_publish,
-            expires_ms: None,
+            credential: None,
         }
     }
 

@@ -23,6 +23,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum ErrorKind {
     /// The request cannot be understood or breaks a rule of the contract.
     BadRequest,
+    /// Whoever asks has shown no credentials, or bad ones, where good ones would help.
+    Unauthenticated,
     /// Not for this caller.
     Forbidden,
     /// Nothing is served at this address.

@@ -1,6 +1,5 @@
 //! `vidette serve`: the gateway.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +7,7 @@ use clap::Args;
 use super::signals::InterruptSignals;
 use super::{CommandResult, Failure, demo};
 use crate::bus::Bus;
-use crate::config::{Config, Overrides};
+use crate::config::{Config, ListenAddress, Overrides};
 use crate::engine::{EngineKind, OpenError, SqliteEngine};
 use crate::server::Gateway;
 use crate::telemetry::{self, LogFormat};
@@ -22,7 +21,7 @@ use crate::telemetry::{self, LogFormat};
 pub(super) struct ServeArgs {
     /// Address to listen on; may be repeated [default: 127.0.0.1:8080]
     #[arg(long, env = "VIDETTE_LISTEN", value_delimiter = ',')]
-    listen: Vec<SocketAddr>,
+    listen: Vec<ListenAddress>,
     /// Folder in which the log is kept [default: ./vidette-data]
     #[arg(long, env = "VIDETTE_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -127,8 +126,11 @@ fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
         let max_connections = config.max_connections;
         tracing::info!(open_files, max_connections, "{TOO_FEW_OPEN_FILES}");
     }
-    for address in gateway.addresses() {
-        tracing::info!("listening on http://{address}");
+    for address in gateway.listening_on() {
+        match address {
+            ListenAddress::Tcp(address) => tracing::info!("listening on http://{address}"),
+            ListenAddress::Unix(_) => tracing::info!("listening on {address}"),
+        }
     }
 }
 

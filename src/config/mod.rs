@@ -3,6 +3,7 @@
 //! Invariants:
 //! - a configuration is checked as a whole before anything starts, and all its errors are reported
 //!   at once;
+//! - paths in a file are relative to the folder that it is in, those of flags to the current one;
 //! - each setting has its default here, and its unit in its name or in its text.
 
 mod bus;
@@ -11,6 +12,7 @@ mod gearman;
 mod legacy;
 mod limits;
 mod lines;
+mod listen;
 mod origins;
 mod postgres;
 mod requests;
@@ -19,7 +21,6 @@ mod sources;
 mod table_name;
 mod template;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use section::Section;
 pub use errors::ConfigErrors;
 pub use gearman::GearmanConfig;
 pub use legacy::LegacyConfig;
+pub use listen::ListenAddress;
 pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig};
@@ -46,7 +48,7 @@ pub use template::TopicTemplate;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Addresses to listen on.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
     /// Which engine keeps the log.
     pub engine: EngineKind,
     /// The bus.
@@ -84,7 +86,7 @@ pub struct PagesConfig {
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// Addresses to listen on.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
     /// `sqlite` or `memory`.
     pub engine: Option<String>,
     /// The data folder.
@@ -131,7 +133,8 @@ impl Config {
 
         // Nothing here stops at an error: rules between settings are checked on defaults, too.
         let errors = ErrorCollector::new(lines);
-        let mut root = Section::root(table, errors.clone());
+        let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
+        let mut root = Section::root(table, errors.clone(), folder);
         let config = Self::read(&mut root, overrides);
         root.finish();
         config.check(&errors);
@@ -143,7 +146,7 @@ impl Config {
         let limits = ServerLimits::read(root.section("limits"));
         let sources = sources::sources(root.section("source"));
         Config {
-            listen: listen(root, overrides.listen),
+            listen: listen::addresses(root, "listen", &[DEFAULT_LISTEN], overrides.listen),
             engine: engine(root, overrides.engine, overrides.data_dir),
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,
@@ -173,33 +176,13 @@ fn read_file(path: &Path) -> Result<String, ConfigErrors> {
         .map_err(|error| ConfigErrors::one(format!("{}: {error}", path.display())))
 }
 
-fn listen(root: &mut Section, flags: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    // The file is checked even where flags replace it.
-    let texts = root.list("listen", vec![DEFAULT_LISTEN.to_owned()]);
-    let addresses = texts.iter().filter_map(|text| address(root, text));
-    let addresses = addresses.collect();
-    if flags.is_empty() { addresses } else { flags }
-}
-
-fn address(root: &Section, text: &str) -> Option<SocketAddr> {
-    // A host name is no address: what it resolves to may change.
-    let address = text.parse().ok();
-    if address.is_none() {
-        root.error("listen", not_an_address(text));
-    }
-    address
-}
-
-fn not_an_address(text: &str) -> String {
-    format!("{text:?} is not an address such as {DEFAULT_LISTEN}")
-}
-
 fn engine(root: &mut Section, kind: Option<String>, data_dir: Option<PathBuf>) -> EngineKind {
     // Both are read even where a flag replaces them, so that neither is reported as unknown.
     let configured_kind: String = root.value("engine", "sqlite".to_owned());
-    let configured_dir: PathBuf = root.value("data_dir", DEFAULT_DATA_DIR.into());
+    let configured_dir = root.file_path("data_dir");
     let kind = kind.unwrap_or(configured_kind);
-    let data_dir = data_dir.unwrap_or(configured_dir);
+    let data_dir = data_dir.or(configured_dir);
+    let data_dir = data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into());
     match kind.as_str() {
         "memory" => EngineKind::Memory,
         "sqlite" => EngineKind::Sqlite { data_dir },
@@ -212,17 +195,17 @@ fn engine(root: &mut Section, kind: Option<String>, data_dir: Option<PathBuf>) -
 }
 
 fn pages(section: &mut Section, flag: Option<PathBuf>) -> PagesConfig {
-    let configured: PathBuf = section.value("dir", PathBuf::new());
-    let configured = Some(configured).filter(|dir| !dir.as_os_str().is_empty());
+    let configured = section.file_path("dir");
     let dir = flag.or(configured);
 
     // Found now rather than by the first visitor.
     if let Some(missing) = dir.as_ref().filter(|dir| !dir.is_dir()) {
         section.error("dir", format!("{} is not a folder", missing.display()));
     }
+    let prototype_js = section.file_path("prototype_js");
     PagesConfig {
         dir,
-        prototype_js: section.value("prototype_js", DEFAULT_PROTOTYPE_JS.into()),
+        prototype_js: prototype_js.unwrap_or_else(|| DEFAULT_PROTOTYPE_JS.into()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `[[source.postgres]]`: a table whose rows become events.
 
 use std::error::Error as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio_postgres::config::SslMode;
@@ -129,10 +129,7 @@ fn not_a_url(error: &tokio_postgres::Error) -> String {
 
 /// From a file, so that the configuration need not hold it.
 fn password(section: &mut Section) -> Option<String> {
-    let file: PathBuf = section.value("password_file", PathBuf::new());
-    if file.as_os_str().is_empty() {
-        return None;
-    }
+    let file = section.file_path("password_file")?;
 
     // Read once at start; a changed password needs a restart, as a changed address does.
     match read_password(&file) {

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -20,20 +22,30 @@ pub(super) struct Section {
     values: Table,
     sections: BTreeMap<String, Section>,
     errors: ErrorCollector,
+    /// What relative paths are relative to.
+    folder: Arc<Path>,
 }
 
 impl Section {
-    /// The whole file; its settings have no section in their names.
-    pub(super) fn root(values: Table, errors: ErrorCollector) -> Self {
-        Section::new("", values, errors)
-    }
-
-    fn new(name: &str, values: Table, errors: ErrorCollector) -> Self {
+    /// The whole file; its settings have no section in their names. Relative paths in it are
+    /// relative to `folder`.
+    pub(super) fn root(values: Table, errors: ErrorCollector, folder: &Path) -> Self {
         Section {
-            name: name.to_owned(),
+            name: String::new(),
             values,
             sections: BTreeMap::new(),
             errors,
+            folder: folder.into(),
+        }
+    }
+
+    fn within(&self, name: String, values: Table) -> Self {
+        Section {
+            name,
+            values,
+            sections: BTreeMap::new(),
+            errors: self.errors.clone(),
+            folder: self.folder.clone(),
         }
     }
 
@@ -42,8 +54,8 @@ impl Section {
         let values = self.take_table(name);
 
         // A section is asked for several times, but its table can be taken only once.
-        let section = || Section::new(name, values, self.errors.clone());
-        self.sections.entry(name.to_owned()).or_insert_with(section)
+        let section = self.within(self.path(name), values);
+        self.sections.entry(name.to_owned()).or_insert(section)
     }
 
     fn take_table(&mut self, name: &str) -> Table {
@@ -68,7 +80,7 @@ impl Section {
                 // Its errors name it by its index, because several have the same name.
                 Value::Table(values) => {
                     let name = format!("{path}[{index}]");
-                    sections.push(Section::new(&name, values, self.errors.clone()));
+                    sections.push(self.within(name, values));
                 }
                 _ => self.not_a_list_of_sections(name),
             }
@@ -144,6 +156,13 @@ impl Section {
     /// A text; empty where the setting is missing.
     pub(super) fn text(&mut self, key: &str) -> String {
         self.value(key, String::new())
+    }
+
+    /// The path of a file or folder, as it can be opened from here; none where the setting is
+    /// missing or empty.
+    pub(super) fn file_path(&mut self, key: &str) -> Option<PathBuf> {
+        let path = self.text(key);
+        (!path.is_empty()).then(|| self.folder.join(path))
     }
 
     /// A list of texts. A single text is a list of one.

@@ -33,7 +33,7 @@ use super::requests::Requests;
 use super::rewind::Rewind;
 use super::streams::{FlowingBody, Streams};
 use crate::limits;
-use crate::transport::{ConnectionLimits, Peer};
+use crate::transport::{ConnectionInfo, ConnectionLimits, Peer};
 
 /// A stream, and the time that it may take nothing.
 type TimedIo = Pin<Box<TimeoutWriter<Io>>>;
@@ -43,15 +43,17 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// A connection that hyper drives.
 pub(super) struct ByHyper {
     context: Arc<ConnectionContext>,
+    info: Arc<ConnectionInfo>,
     limits: ConnectionLimits,
     in_flight: InFlight,
 }
 
 impl ByHyper {
-    pub(super) fn new(context: Arc<ConnectionContext>) -> Self {
+    pub(super) fn new(context: Arc<ConnectionContext>, info: Arc<ConnectionInfo>) -> Self {
         ByHyper {
             limits: context.routes.limits(ConnectionLimits::clone),
             context,
+            info,
             in_flight: InFlight::default(),
         }
     }
@@ -111,7 +113,7 @@ impl ByHyper {
 
         // Counted before it is polled, so that the next head waits for it.
         let one = self.in_flight.begin();
-        let answer = routes.answer(request);
+        let answer = routes.answer(request, self.info.clone());
         async move {
             let answer = with_hint(answer.await?, hint);
             Ok(answer.map(|body| InFlightBody::new(body, one)))
@@ -137,7 +139,7 @@ impl ByHyper {
         // Followed from here on: with a window of zero its body is never asked for anything.
         let watch = streams.begin();
         let one = self.in_flight.begin();
-        let answer = self.context.routes.answer(request);
+        let answer = self.context.routes.answer(request, self.info.clone());
         async move {
             let answer = answer.await?.map(watch);
             Ok(answer.map(|body| InFlightBody::new(body, one)))

@@ -10,7 +10,6 @@
 //!
 //! [`lean`]: super::lean
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,10 +21,12 @@ use super::guard::{Admission, Admitted, ConnectionGuard, RefusalGuard};
 use super::io::Io;
 use super::lean::{LeanHttp1, LeanOutcome};
 use super::linger;
+use super::opening::{self, OpenedConnection};
+use crate::config::ListenAddress;
 use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::memory::MemoryBudget;
-use crate::transport::{self, Routes};
+use crate::transport::{self, PeerAddress, Routes};
 
 /// What every connection of a listener needs.
 #[derive(Clone)]
@@ -38,39 +39,47 @@ pub(super) struct ConnectionContext {
 
 impl ConnectionContext {
     /// The same for what is accepted at an address.
-    pub(super) fn at(&self, address: Option<SocketAddr>) -> Self {
+    pub(super) fn at(&self, address: &ListenAddress) -> Self {
         let mut here = self.clone();
-        if let Some(address) = address {
-            here.routes = here.routes.at(address.ip());
-        }
+        here.routes = here.routes.at(address);
         here
     }
 
     /// Serves a connection that has come, on a task of its own.
-    pub(super) fn begin(self: &Arc<Self>, io: Io, peer: SocketAddr) {
+    pub(super) fn begin(self: &Arc<Self>, io: Io, peer: PeerAddress) {
         // Read anew for each connection, so that a new limit holds from now on.
         let at_most = self.routes.limits(|limits| limits.max_connections);
         let is_late = self.draining.is_cancelled();
-        match self.admission.admit(peer, at_most, is_late) {
-            Admitted::Served(guard) => drop(tokio::spawn(self.clone().serve(io, guard))),
+        match self.admission.admit(at_most, is_late) {
+            Admitted::Served(guard) => drop(tokio::spawn(self.clone().serve(io, peer, guard))),
             Admitted::Refused(guard) => drop(tokio::spawn(refuse(io, guard))),
             Admitted::Dropped => {}
         }
     }
 
-    async fn serve(self: Arc<Self>, io: Io, guard: ConnectionGuard) {
-        io.configure(self.routes.limits(|limits| limits.write_timeout));
-        // Most connections stay here for life; the rest is boxed, so that they do not pay for it.
-        let mut lean = LeanHttp1::new(io);
+    async fn serve(self: Arc<Self>, io: Io, peer: PeerAddress, guard: ConnectionGuard) {
+        // Most connections stay with the lean driver for life; the rest is boxed, so that they do
+        // not pay for it.
+        let opened = match Box::pin(opening::open(io, peer, &self)).await {
+            Ok(opened) => opened,
+            Err(error) => return tracing::debug!(%peer, %error, "a connection was not opened"),
+        };
+        let mut lean = LeanHttp1::new(opened);
         if let LeanOutcome::HandOverToHyper(first) = lean.serve(&self).await {
-            Box::pin(self.serve_by_hyper(lean.into_io(), first, guard)).await;
+            Box::pin(self.serve_by_hyper(lean.into_opened(), first, guard)).await;
         }
     }
 
-    async fn serve_by_hyper(self: Arc<Self>, io: Io, first: Bytes, guard: ConnectionGuard) {
-        // The guard lives here until the connection ends, or is upgraded and takes it along.
-        let peer = guard.peer();
-        if let Err(error) = ByHyper::new(self).serve(io, first).await {
+    /// The guard lives here until the connection ends, or is upgraded and takes it along.
+    async fn serve_by_hyper(
+        self: Arc<Self>,
+        opened: OpenedConnection,
+        first: Bytes,
+        _guard: ConnectionGuard,
+    ) {
+        let OpenedConnection { io, info } = opened;
+        let peer = info.peer;
+        if let Err(error) = ByHyper::new(self, info).serve(io, first).await {
             tracing::debug!(%peer, %error, "a connection ended early");
         }
     }
@@ -100,8 +109,8 @@ mod tests {
 
     #[test]
     fn a_connection_that_waits_takes_little() {
-        type Parts = (Arc<ConnectionContext>, Io, ConnectionGuard);
-        let serve = |(context, io, guard): Parts| context.serve(io, guard);
+        type Parts = (Arc<ConnectionContext>, Io, PeerAddress, ConnectionGuard);
+        let serve = |(context, io, peer, guard): Parts| context.serve(io, peer, guard);
         let bytes = size_of_future(serve);
         assert!(bytes <= MOST_BYTES, "{bytes} bytes");
     }

@@ -9,7 +9,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,10 +18,10 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use super::connection::ConnectionContext;
 use super::guard::Admission;
-use super::listener::{accept, bind};
+use super::listener::{Listener, accept, bind};
 use super::readiness;
 use crate::bus::Bus;
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::engine::{self, Engine};
 use crate::limits;
 use crate::memory::MemoryBudget;
@@ -43,7 +42,7 @@ pub enum StartError {
     )]
     Bind {
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// What the system said.
         error: std::io::Error,
     },
@@ -52,7 +51,7 @@ pub enum StartError {
 /// A gateway that has its log open and its addresses bound.
 pub struct Gateway {
     bus: Bus,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     pub(super) routes: Routes,
     sources: Sources,
     health: HealthReporter,
@@ -80,11 +79,7 @@ impl Gateway {
         Ok(Self::assemble(config, bind(config)?, engine).await)
     }
 
-    async fn assemble(
-        config: &Config,
-        listeners: Vec<TcpListener>,
-        engine: Arc<dyn Engine>,
-    ) -> Self {
+    async fn assemble(config: &Config, listeners: Vec<Listener>, engine: Arc<dyn Engine>) -> Self {
         // From the log outwards.
         let bus = start_bus(config, engine);
         let sources = Sources::plan(&config.sources, &bus);
@@ -109,11 +104,17 @@ impl Gateway {
     }
 
     /// The addresses, with their ports.
+    pub fn listening_on(&self) -> impl Iterator<Item = &ListenAddress> {
+        self.listeners.iter().map(|listener| &listener.address)
+    }
+
+    /// Those of them that are IP addresses.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect()
+        let ip_address = |address: &ListenAddress| match address {
+            ListenAddress::Tcp(address) => Some(*address),
+            ListenAddress::Unix(_) => None,
+        };
+        self.listening_on().filter_map(ip_address).collect()
     }
 
     /// The bus.
@@ -159,14 +160,14 @@ impl Gateway {
 
 /// Accepts connections on every listener, each on a task of its own.
 fn accept_all(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     context: &ConnectionContext,
     stop: &CancellationToken,
 ) -> TaskTracker {
     let accepting = TaskTracker::new();
     for listener in listeners {
         // Which hosts it answers for depends on its address.
-        let here = Arc::new(context.at(listener.local_addr().ok()));
+        let here = Arc::new(context.at(&listener.address));
         accepting.spawn(accept(listener, here, stop.clone()));
     }
     accepting.close();

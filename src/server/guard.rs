@@ -5,7 +5,6 @@
 //!   it; at most `limits.max_connections` of them exist;
 //! - the gateway's end waits for every connection that was let in before it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -36,12 +35,11 @@ pub(super) enum Admitted {
     Dropped,
 }
 
-/// A connection that is served: its place under the limit and in the count, the end's patience for
-/// it, and who it is. Whoever takes the connection over, as an upgrade does, takes this with it.
+/// A connection that is served: its place under the limit and in the count, and the end's patience
+/// for it. Whoever takes the connection over, as an upgrade does, takes this with it.
 pub(super) struct ConnectionGuard {
     open: OpenConnections,
     _tracked: TaskTrackerToken,
-    peer: SocketAddr,
 }
 
 /// A connection that is refused.
@@ -67,11 +65,11 @@ impl Admission {
     }
 
     /// Lets a connection in, unless so many are open.
-    pub(super) fn admit(&self, peer: SocketAddr, at_most: usize, is_late: bool) -> Admitted {
+    pub(super) fn admit(&self, at_most: usize, is_late: bool) -> Admitted {
         // Whoever comes while the gateway drains is waited for less long.
         let tracker = if is_late { &self.late } else { &self.tracker };
         if self.open.try_open(at_most) {
-            return Admitted::Served(self.guard(peer, tracker));
+            return Admitted::Served(self.guard(tracker));
         }
 
         // A refusal takes a socket, too, for as long as it lingers.
@@ -85,19 +83,11 @@ impl Admission {
     }
 
     /// For a connection that is counted already.
-    fn guard(&self, peer: SocketAddr, tracker: &TaskTracker) -> ConnectionGuard {
+    fn guard(&self, tracker: &TaskTracker) -> ConnectionGuard {
         ConnectionGuard {
             open: self.open.clone(),
             _tracked: tracker.token(),
-            peer,
         }
-    }
-}
-
-impl ConnectionGuard {
-    /// The other side's address.
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
     }
 }
 
@@ -119,46 +109,43 @@ mod tests {
     async fn a_place_is_free_again_when_whoever_has_the_guard_drops_it() {
         let open = OpenConnections::default();
         let admission = Admission::new(open.clone());
-        let peer = SocketAddr::from(([127, 0, 0, 1], 7));
-        let first = admission.admit(peer, 1, false);
+        let first = admission.admit(1, false);
         let Admitted::Served(guard) = first else {
             panic!("the first is let in");
         };
-        assert_eq!((guard.peer(), open.count()), (peer, 1));
-        let second = admission.admit(peer, 1, false);
+        assert_eq!(open.count(), 1);
+        let second = admission.admit(1, false);
         assert!(matches!(second, Admitted::Refused(_)));
 
         // As an upgraded connection would, on a task of its own.
         let upgraded = tokio::spawn(async move { drop(guard) });
         upgraded.await.expect("no panic");
         assert_eq!(open.count(), 0);
-        assert!(is_served(&admission.admit(peer, 1, false)));
+        assert!(is_served(&admission.admit(1, false)));
     }
 
     #[tokio::test]
     async fn a_lower_limit_ends_nobody_and_lets_nobody_in() {
         let admission = Admission::new(OpenConnections::default());
-        let peer = SocketAddr::from(([127, 0, 0, 1], 7));
-        let mut served: Vec<_> = (0..3).map(|_| admission.admit(peer, 3, false)).collect();
+        let mut served: Vec<_> = (0..3).map(|_| admission.admit(3, false)).collect();
         assert!(served.iter().all(is_served));
-        assert!(!is_served(&admission.admit(peer, 2, false)));
+        assert!(!is_served(&admission.admit(2, false)));
         served.truncate(1);
-        assert!(is_served(&admission.admit(peer, 2, false)));
+        assert!(is_served(&admission.admit(2, false)));
     }
 
     #[tokio::test]
     async fn so_many_are_answered_that_there_are_too_many_and_no_more() {
         let admission = Admission::new(OpenConnections::default());
-        let peer = SocketAddr::from(([127, 0, 0, 1], 7));
         let refused: Vec<_> = (0..limits::REFUSALS)
-            .map(|_| admission.admit(peer, 0, true))
+            .map(|_| admission.admit(0, true))
             .collect();
         assert!(
             refused
                 .iter()
                 .all(|one| matches!(one, Admitted::Refused(_)))
         );
-        assert!(matches!(admission.admit(peer, 0, true), Admitted::Dropped));
+        assert!(matches!(admission.admit(0, true), Admitted::Dropped));
         assert_eq!(
             (admission.late.len(), admission.tracker.len()),
             (refused.len(), 0)

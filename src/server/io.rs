@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::limits;
 
@@ -17,6 +17,8 @@ use crate::limits;
 pub(super) enum Io {
     /// TCP as it is.
     Plain(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
     // `Tls(Box<TlsStream<TcpStream>>)` goes here; boxed, as its buffers are large.
     /// Memory that a test holds the other end of.
     #[cfg(test)]
@@ -28,6 +30,7 @@ macro_rules! forward {
     ($io:expr, $stream:ident => $call:expr) => {
         match $io.get_mut() {
             Io::Plain($stream) => $call,
+            Io::Unix($stream) => $call,
             #[cfg(test)]
             Io::Memory($stream) => $call,
         }
@@ -39,6 +42,7 @@ impl Io {
     pub(super) fn configure(&self, write_timeout: Duration) {
         match self {
             Io::Plain(stream) => configure_socket(stream, write_timeout),
+            Io::Unix(_) => {} // the kernel holds little of it, and its peer cannot vanish
             #[cfg(test)]
             Io::Memory(_) => {}
         }
@@ -48,6 +52,7 @@ impl Io {
     pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Io::Plain(stream) => stream.poll_read_ready(context),
+            Io::Unix(stream) => stream.poll_read_ready(context),
             // Only the read itself shows it.
             #[cfg(test)]
             Io::Memory(_) => Poll::Ready(Ok(())),
@@ -62,6 +67,7 @@ impl Io {
     ) -> io::Result<usize> {
         let written = match self {
             Io::Plain(stream) => write_to_socket(stream, slices, context),
+            Io::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             #[cfg(test)]
             Io::Memory(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         };
@@ -137,6 +143,7 @@ impl AsyncWrite for Io {
     fn is_write_vectored(&self) -> bool {
         match self {
             Io::Plain(stream) => stream.is_write_vectored(),
+            Io::Unix(stream) => stream.is_write_vectored(),
             #[cfg(test)]
             Io::Memory(stream) => stream.is_write_vectored(),
         }

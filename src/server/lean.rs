@@ -21,6 +21,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -36,9 +37,10 @@ use super::connection::ConnectionContext;
 use super::head::{self, AnswerFraming, RequestHead};
 use super::io::Io;
 use super::linger;
+use super::opening::OpenedConnection;
 use super::outgoing::{BodyPoll, Outgoing};
 use crate::limits;
-use crate::transport::{CurrentRoutes, Peer};
+use crate::transport::{ConnectionInfo, CurrentRoutes, Peer};
 
 /// Bytes of one read of a request head; most are smaller.
 const READ_BYTES: usize = 4096;
@@ -46,6 +48,7 @@ const READ_BYTES: usize = 4096;
 /// A connection that is driven here.
 pub(super) struct LeanHttp1 {
     io: Io,
+    info: Arc<ConnectionInfo>,
     outgoing: Outgoing,
     /// Read, and not looked at yet.
     early: Vec<u8>,
@@ -82,9 +85,10 @@ enum LeanAnswer {
 }
 
 impl LeanHttp1 {
-    pub(super) fn new(io: Io) -> Self {
+    pub(super) fn new(OpenedConnection { io, info }: OpenedConnection) -> Self {
         LeanHttp1 {
             io,
+            info,
             outgoing: Outgoing::default(),
             early: Vec::new(),
             peer: None,
@@ -113,9 +117,12 @@ impl LeanHttp1 {
         }
     }
 
-    /// The stream, for another driver.
-    pub(super) fn into_io(self) -> Io {
-        self.io
+    /// The connection, for another driver.
+    pub(super) fn into_opened(self) -> OpenedConnection {
+        OpenedConnection {
+            io: self.io,
+            info: self.info,
+        }
     }
 
     async fn answer_next(&mut self, context: &ConnectionContext) -> LeanAnswer {
@@ -188,7 +195,7 @@ impl LeanHttp1 {
             ..
         } = *head;
         let may_wait = self.attach_peer(&mut request);
-        let mut answer = pin!(routes.answer(request));
+        let mut answer = pin!(routes.answer(request, self.info.clone()));
         let answered = poll_fn(|task| match answer.as_mut().poll(task) {
             Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
             Poll::Ready(Err(never)) => match never {},

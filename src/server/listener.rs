@@ -8,27 +8,54 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::ConnectionContext;
 use super::gateway::StartError;
 use super::io::Io;
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::limits;
+use crate::transport::PeerAddress;
+
+/// An address that is bound, with the port that it has got.
+pub(super) struct Listener {
+    pub(super) address: ListenAddress,
+    socket: ListeningSocket,
+}
+
+enum ListeningSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// The same once nobody waits for it any more.
+enum EndedSocket {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
 
 /// Binds every address, or none.
-pub(super) fn bind(config: &Config) -> Result<Vec<TcpListener>, StartError> {
-    let addresses = config.listen.iter().copied();
-    addresses.map(bind_one).collect()
+pub(super) fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
+    config.listen.iter().map(bind_one).collect()
 }
 
-fn bind_one(address: SocketAddr) -> Result<TcpListener, StartError> {
-    listen(address).map_err(|error| StartError::Bind { address, error })
+fn bind_one(address: &ListenAddress) -> Result<Listener, StartError> {
+    let bound = match address {
+        ListenAddress::Tcp(address) => bind_tcp(*address),
+        ListenAddress::Unix(path) => UnixListener::bind(path).map(|socket| Listener {
+            address: address.clone(),
+            socket: ListeningSocket::Unix(socket),
+        }),
+    };
+    bound.map_err(|error| StartError::Bind {
+        address: address.clone(),
+        error,
+    })
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -43,12 +70,59 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // Or a restart would have to wait for the connections of the last run.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(limits::ACCEPT_BACKLOG)
+    let socket = socket.listen(limits::ACCEPT_BACKLOG)?;
+    Ok(Listener {
+        address: socket.local_addr()?.into(),
+        socket: ListeningSocket::Tcp(socket),
+    })
+}
+
+impl ListeningSocket {
+    async fn accept(&self) -> io::Result<(Io, PeerAddress)> {
+        match self {
+            ListeningSocket::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                Ok((Io::Plain(stream), PeerAddress::Ip(peer)))
+            }
+            ListeningSocket::Unix(socket) => {
+                let (stream, _) = socket.accept().await?;
+                Ok((Io::Unix(stream), PeerAddress::Local))
+            }
+        }
+    }
+
+    fn end(self) -> io::Result<EndedSocket> {
+        Ok(match self {
+            ListeningSocket::Tcp(socket) => EndedSocket::Tcp(socket.into_std()?),
+            ListeningSocket::Unix(socket) => EndedSocket::Unix(socket.into_std()?),
+        })
+    }
+}
+
+impl EndedSocket {
+    /// One that has come already; an error when there is none.
+    fn accept(&self) -> io::Result<(Io, PeerAddress)> {
+        match self {
+            EndedSocket::Tcp(socket) => {
+                let (stream, peer) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((
+                    Io::Plain(TcpStream::from_std(stream)?),
+                    PeerAddress::Ip(peer),
+                ))
+            }
+            EndedSocket::Unix(socket) => {
+                let (stream, _) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Io::Unix(UnixStream::from_std(stream)?), PeerAddress::Local))
+            }
+        }
+    }
 }
 
 /// Accepts connections until `stop`, and then those that had come before.
 pub(super) async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     context: Arc<ConnectionContext>,
     stop: CancellationToken,
 ) {
@@ -58,10 +132,10 @@ pub(super) async fn accept(
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = listener.socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => context.begin(Io::Plain(stream), peer),
+            Ok((io, peer)) => context.begin(io, peer),
             Err(error) if OF_ONE_CONNECTION.contains(&error.kind()) => {}
             Err(error) => {
                 failures.warn(&error);
@@ -70,29 +144,22 @@ pub(super) async fn accept(
             }
         }
     }
-    accept_remaining(listener, &context);
+    accept_remaining(listener.socket, &context);
 }
 
 /// Those that have come and are not accepted yet: the listener's end would reset them. The socket
 /// itself is asked, as the runtime would report them only later.
-fn accept_remaining(listener: TcpListener, context: &Arc<ConnectionContext>) {
-    let Ok(listener) = listener.into_std() else {
+fn accept_remaining(socket: ListeningSocket, context: &Arc<ConnectionContext>) {
+    let Ok(socket) = socket.end() else {
         return;
     };
     // No more than the kernel has kept, however fast others come.
     for _ in 0..limits::ACCEPT_BACKLOG {
-        let Ok((stream, peer)) = listener.accept() else {
+        let Ok((io, peer)) = socket.accept() else {
             return;
         };
-        if let Ok(stream) = into_tokio(stream) {
-            context.begin(Io::Plain(stream), peer);
-        }
+        context.begin(io, peer);
     }
-}
-
-fn into_tokio(stream: std::net::TcpStream) -> io::Result<TcpStream> {
-    stream.set_nonblocking(true)?;
-    TcpStream::from_std(stream)
 }
 
 /// Errors of a connection that was gone before it was accepted, which are none of the listener's.

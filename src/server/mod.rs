@@ -17,6 +17,7 @@ mod lean;
 mod linger;
 mod listener;
 mod live;
+mod opening;
 mod outgoing;
 mod protocol;
 mod readiness;

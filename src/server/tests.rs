@@ -20,6 +20,7 @@ use crate::caller::Caller;
 use crate::config::{Config, Overrides};
 use crate::engine::MemoryEngine;
 use crate::event::{EventParts, NewEvent};
+use crate::transport::PeerAddress;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 7);
@@ -28,7 +29,7 @@ const STREAM_BYTES: usize = 1 << 20;
 
 fn config(text: &str) -> Config {
     let overrides = Overrides {
-        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
         ..Overrides::default()
     };
     Config::parse(text, overrides).expect("a configuration")
@@ -56,7 +57,8 @@ impl TestGateway {
     /// A connection whose two ends hold so many bytes between them.
     fn connect(&self, bytes: usize) -> Connected {
         let (near, far) = tokio::io::duplex(bytes);
-        self.context.begin(Io::Memory(near), SocketAddr::from(PEER));
+        self.context
+            .begin(Io::Memory(near), PeerAddress::Ip(PEER.into()));
         Connected(far)
     }
 

@@ -19,6 +19,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, Method, Request, header};
 
+use super::connection_info::ConnectionInfo;
 use super::{grpc, publish};
 use crate::caller::{Caller, Permission};
 use crate::config::OriginsConfig;
@@ -54,7 +55,15 @@ impl Access {
     }
 
     /// Decides who makes a request, and puts that into it.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Result<()> {
+    #[expect(
+        clippy::unused_async,
+        reason = "keys of an identity provider are waited for here"
+    )]
+    pub(super) async fn admit<B>(
+        &self,
+        request: &mut Request<B>,
+        _connection: &Arc<ConnectionInfo>,
+    ) -> Result<()> {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
         let is_foreign =

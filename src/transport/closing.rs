@@ -32,6 +32,7 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
         | ErrorKind::Internal => Some(ClosingReason::Behind),
         // The same request would be refused again.
         ErrorKind::BadRequest
+        | ErrorKind::Unauthenticated
         | ErrorKind::Forbidden
         | ErrorKind::NotFound
         | ErrorKind::MethodNotAllowed

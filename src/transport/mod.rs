@@ -7,6 +7,7 @@
 
 mod access;
 mod closing;
+mod connection_info;
 mod content_encoding;
 mod counted;
 pub(crate) mod event_input;
@@ -35,6 +36,7 @@ pub(crate) mod sse;
 mod state;
 mod status;
 
+pub(crate) use connection_info::{ConnectionInfo, PeerAddress};
 pub(crate) use grpc::HEALTH_SERVICES;
 #[cfg(any(test, fuzzing))]
 pub(crate) use json::event_json;

@@ -64,6 +64,8 @@ pub fn error_face(kind: ErrorKind) -> ErrorFace {
     match kind {
         ErrorKind::BadRequest => face(400, Code::InvalidArgument, None,
             "bad-request", "Bad request"),
+        ErrorKind::Unauthenticated => face(401, Code::Unauthenticated, None,
+            "unauthenticated", "Credentials are missing or not accepted"),
         ErrorKind::Forbidden => face(403, Code::PermissionDenied, None,
             "forbidden", "Not allowed"),
         ErrorKind::NotFound => face(404, Code::NotFound, None,
@@ -131,10 +133,16 @@ impl IntoResponse for Error {
     }
 }
 
+const AUTHENTICATE: &str = "Bearer realm=\"vidette\"";
+
 fn headers(kind: ErrorKind, retry_after_s: Option<u32>) -> HeaderMap {
     let mut headers = no_store("application/problem+json");
     if let Some(seconds) = retry_after_s {
         headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    // Which credentials are taken (RFC 9110 §11.6.1, RFC 6750 §3).
+    if kind == ErrorKind::Unauthenticated {
+        set(&mut headers, header::WWW_AUTHENTICATE, AUTHENTICATE);
     }
     // Whoever was refused an encoding is shown the one that is taken (RFC 9110 §15.5.16).
     if kind == ErrorKind::UnsupportedEncoding {

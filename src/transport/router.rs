@@ -18,6 +18,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::cors::CorsLayer;
 
 use super::access::{self, Access};
+use super::connection_info::ConnectionInfo;
 use super::own_files::OwnFiles;
 use super::problem::refusal;
 use super::state::{AppState, ConnectionLimits, Settings};
@@ -101,6 +102,7 @@ impl RouteTable {
     pub(super) async fn answer<B>(
         &self,
         mut request: Request<B>,
+        connection: &Arc<ConnectionInfo>,
         is_guarded: bool,
     ) -> Result<Response, Infallible>
     where
@@ -115,7 +117,7 @@ impl RouteTable {
             refusal(request.headers(), refused)
         } else if options::is_plain(&request) {
             options::answer(self.plain.clone(), request.uri().clone()).await?
-        } else if let Err(refused) = self.access.admit(&mut request) {
+        } else if let Err(refused) = self.access.admit(&mut request, connection).await {
             self.refuse_page(request.map(|_| Body::empty()), refused)
                 .await?
         } else {

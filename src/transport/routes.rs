@@ -6,7 +6,6 @@
 //!   that it began with.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -15,8 +14,10 @@ use axum::body::{Bytes, HttpBody};
 use axum::http::{Method, Request};
 use axum::response::Response;
 
+use super::connection_info::ConnectionInfo;
 use super::router::{RouteParts, RouteTable};
 use super::state::{ConnectionLimits, Settings};
+use crate::config::ListenAddress;
 
 /// The routes of a listener. A clone is a pointer.
 #[derive(Clone)]
@@ -42,9 +43,9 @@ impl Routes {
     }
 
     /// The same for an address: what everybody can reach by its own name is asked by any.
-    pub(crate) fn at(&self, address: IpAddr) -> Self {
+    pub(crate) fn at(&self, address: &ListenAddress) -> Self {
         Routes {
-            is_guarded: address.to_canonical().is_loopback(),
+            is_guarded: address.is_local(),
             ..self.clone()
         }
     }
@@ -73,12 +74,13 @@ impl Routes {
     pub(crate) fn answer<B>(
         &self,
         request: Request<B>,
+        connection: Arc<ConnectionInfo>,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<B>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.current().answer(request)
+        self.current().answer(request, connection)
     }
 }
 
@@ -109,6 +111,7 @@ impl CurrentRoutes {
     pub(crate) fn answer<B>(
         self,
         request: Request<B>,
+        connection: Arc<ConnectionInfo>,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<B>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -117,7 +120,9 @@ impl CurrentRoutes {
         let request = Box::new(request);
         async move {
             // The first box is freed where the second is made.
-            let answering = self.table.answer(unboxed(request), self.is_guarded);
+            let answering = self
+                .table
+                .answer(unboxed(request), &connection, self.is_guarded);
             Box::pin(answering).await
         }
     }

@@ -203,7 +203,7 @@ fn config(setup: Setup, listen: SocketAddr) -> Config {
     Config::parse(
         &text,
         Overrides {
-            listen: vec![listen],
+            listen: vec![listen.into()],
             ..Overrides::default()
         },
     )

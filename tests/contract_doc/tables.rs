@@ -5,8 +5,9 @@ use vidette::{error_face, limits};
 
 use crate::page::{pages, table};
 
-const KINDS: [ErrorKind; 16] = [
+const KINDS: [ErrorKind; 17] = [
     ErrorKind::BadRequest,
+    ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
     ErrorKind::NotFound,
     ErrorKind::MethodNotAllowed,

@@ -21,6 +21,7 @@ use crate::config::{Config, Overrides};
 use crate::engine::MemoryEngine;
 use crate::error::ErrorKind;
 use crate::metrics::OpenConnections;
+use crate::transport::connection_info::{ConnectionInfo, PeerAddress};
 use crate::transport::grpc::{self, client_proto};
 use crate::transport::router::{RouteParts, RouteTable, http_routes};
 use crate::transport::state::{Settings, TransportConfig};
@@ -64,8 +65,16 @@ fn request(
     request.body(body.into()).expect("a request")
 }
 
+fn connection() -> Arc<ConnectionInfo> {
+    let peer = PeerAddress::Ip(([127, 0, 0, 1], 7).into());
+    Arc::new(ConnectionInfo::plain(peer))
+}
+
 async fn answer(table: &RouteTable, request: Request<Body>) -> Response {
-    table.answer(request, true).await.expect("an answer")
+    table
+        .answer(request, &connection(), true)
+        .await
+        .expect("an answer")
 }
 
 async fn text_of(answer: Response) -> String {

@@ -1,0 +1,54 @@
+//! What is known of the connection that a request came by.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// There is one for each connection; its requests share it.
+#[derive(Debug)]
+pub(crate) struct ConnectionInfo {
+    pub(crate) peer: PeerAddress,
+    /// What is sent and received is encrypted between the gateway and its peer.
+    pub(crate) is_encrypted: bool,
+    /// The subject alternative names of the client's certificate, which has been verified; none
+    /// where it has shown no certificate.
+    pub(crate) certificate_names: Vec<Box<str>>,
+}
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum PeerAddress {
+    /// An address and a port.
+    Ip(SocketAddr),
+    /// This machine, by a Unix socket.
+    Local,
+}
+
+impl ConnectionInfo {
+    /// Of a connection that is not encrypted.
+    pub(crate) fn plain(peer: PeerAddress) -> Self {
+        ConnectionInfo {
+            peer,
+            is_encrypted: false,
+            certificate_names: Vec::new(),
+        }
+    }
+}
+
+impl PeerAddress {
+    /// The address without its port, and IPv4 as itself.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        match self {
+            PeerAddress::Ip(address) => Some(address.ip().to_canonical()),
+            PeerAddress::Local => None,
+        }
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerAddress::Ip(address) => address.fmt(f),
+            PeerAddress::Local => f.write_str("a Unix socket"),
+        }
+    }
+}
