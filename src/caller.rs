@@ -5,6 +5,7 @@
 //!   ask for one;
 //! - what a caller asks for is granted as it is or refused, never widened.
 
+mod address;
 mod credential;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind, Result};
 use crate::topic::{Filter, Topic};
 
+pub use address::ClientAddress;
 pub use credential::{Credential, Revocations};
 
 /// Whoever makes a request. A clone is a few pointers.

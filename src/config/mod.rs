@@ -15,6 +15,7 @@ mod lines;
 mod listen;
 mod origins;
 mod postgres;
+mod proxy;
 mod requests;
 mod section;
 mod sources;
@@ -38,6 +39,7 @@ pub use listen::ListenAddress;
 pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig};
+pub use proxy::{ProxyConfig, TrustedProxies};
 pub use requests::RequestsConfig;
 pub use sources::SourcesConfig;
 pub use table_name::TableName;
@@ -67,6 +69,8 @@ pub struct Config {
     pub requests: RequestsConfig,
     /// Web pages of other origins.
     pub origins: OriginsConfig,
+    /// The proxies before the gateway.
+    pub proxy: ProxyConfig,
     /// Pages that the gateway serves.
     pub pages: PagesConfig,
     /// Where events come from besides the publish endpoints.
@@ -156,6 +160,7 @@ impl Config {
             legacy: legacy::legacy(root.section("legacy")),
             requests: requests::requests(root.section("requests")),
             origins: origins::origins(root.section("origins")),
+            proxy: proxy::proxy(root.section("proxy")),
             pages: pages(root.section("pages"), overrides.pages_dir),
             sources,
         }

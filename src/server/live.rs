@@ -43,6 +43,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         legacy: _,
         requests: _,
         origins: _,
+        proxy: _,
         pages: _,
         max_connections: _,
         write_timeout: _,

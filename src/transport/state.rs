@@ -7,7 +7,9 @@ use axum::http::HeaderValue;
 
 use crate::bus::Bus;
 use crate::caller::Caller;
-use crate::config::{Config, LegacyConfig, OriginsConfig, PagesConfig, RequestsConfig};
+use crate::config::{
+    Config, LegacyConfig, OriginsConfig, PagesConfig, ProxyConfig, RequestsConfig,
+};
 use crate::limits;
 use crate::metrics::OpenConnections;
 use crate::source::SourceState;
@@ -48,6 +50,7 @@ pub(crate) struct TransportConfig {
     pub(crate) legacy: LegacyConfig,
     pub(crate) requests: RequestsConfig,
     pub(crate) origins: OriginsConfig,
+    pub(crate) proxy: ProxyConfig,
     pub(crate) pages: PagesConfig,
     /// Somebody who has not said who it is.
     pub(crate) anonymous: Caller,
@@ -59,6 +62,7 @@ impl TransportConfig {
             legacy: config.legacy.clone(),
             requests: config.requests.clone(),
             origins: config.origins.clone(),
+            proxy: config.proxy.clone(),
             pages: config.pages.clone(),
             anonymous: Caller::anonymous(),
         }
