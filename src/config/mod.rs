@@ -22,6 +22,7 @@ mod sources;
 mod table_name;
 mod template;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub bus: BusOptions,
     /// Connections open at once.
     pub max_connections: usize,
+    /// Those of one address; none: any number.
+    pub max_connections_per_address: Option<NonZeroUsize>,
     /// Bytes that publishers and readers may make the gateway hold in memory.
     pub memory_budget: u64,
     /// A connection that accepts no byte for this long is closed.
@@ -154,6 +157,7 @@ impl Config {
             engine: engine(root, overrides.engine, overrides.data_dir),
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,
+            max_connections_per_address: limits.max_connections_per_address,
             memory_budget: limits.memory_budget,
             write_timeout: limits.write_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,

@@ -29,6 +29,13 @@ pub struct TrustedProxies {
     unix: bool,
 }
 
+impl ProxyConfig {
+    /// Does a connection of this peer begin with a header of the PROXY protocol?
+    pub(crate) fn expects_header(&self, peer: Option<IpAddr>) -> bool {
+        self.protocol && self.trusted.contain(peer)
+    }
+}
+
 impl TrustedProxies {
     /// Is this one of them? A peer without an address comes by a Unix socket.
     pub(crate) fn contain(&self, peer: Option<IpAddr>) -> bool {

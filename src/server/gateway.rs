@@ -152,7 +152,7 @@ impl Gateway {
         ConnectionContext {
             routes: self.routes.clone(),
             memory: self.bus.memory().clone(),
-            admission: Admission::new(self.open.clone()),
+            admission: Admission::new(self.open.clone(), self.bus.metrics().refusals.clone()),
             draining: CancellationToken::new(),
         }
     }

@@ -46,6 +46,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         proxy: _,
         pages: _,
         max_connections: _,
+        max_connections_per_address: _,
         write_timeout: _,
         keep_alive_timeout: _,
         // With a restart.

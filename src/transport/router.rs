@@ -26,7 +26,6 @@ use super::state::{AppState, ConnectionLimits, Settings};
 use super::status::{bus_state, metrics, readyz, topics};
 use super::{grpc, legacy, long_poll, options, pages, publish, sse};
 use crate::bus::Bus;
-use crate::config::TrustedProxies;
 use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind};
 use crate::metrics::OpenConnections;
@@ -58,7 +57,6 @@ impl RouteParts {
 pub(super) struct RouteTable {
     limits: ConnectionLimits,
     access: Access,
-    trusted: TrustedProxies,
     plain: Router,
     /// The same behind the CORS layer, which is copied and asked anew for every request: two
     /// microseconds that a request without an `Origin` is spared.
@@ -85,7 +83,6 @@ impl RouteTable {
             mark: access::mark(&config.origins),
             waiting: ["/v1/sse", "/v1/poll", legacy_path, LEGACY_BESIDE_PAGE].map(str::to_owned),
             access: Access::new(config.origins.clone(), config.anonymous.clone()),
-            trusted: config.proxy.trusted.clone(),
             limits: settings.connections,
         }
     }
@@ -114,7 +111,7 @@ impl RouteTable {
         B::Error: Into<BoxError>,
     {
         // First, so that whatever looks at the request knows where it comes from.
-        client_address::note(&mut request, connection, &self.trusted);
+        client_address::note(&mut request, connection, &self.limits.proxy.trusted);
         // Looked at now, because the request is handed over below.
         let is_of_page = is_of_page(&request);
 

@@ -1,5 +1,6 @@
 //! What every handler gets, and what of it a running gateway can be given anew.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ impl Settings {
             transport: Arc::new(TransportConfig::of(config)),
             connections: ConnectionLimits {
                 max_connections: config.max_connections,
+                max_per_address: config.max_connections_per_address,
+                proxy: Arc::new(config.proxy.clone()),
                 write_timeout: config.write_timeout,
                 keep_alive: KeepAlive::new(config.keep_alive_timeout),
             },
@@ -50,7 +53,6 @@ pub(crate) struct TransportConfig {
     pub(crate) legacy: LegacyConfig,
     pub(crate) requests: RequestsConfig,
     pub(crate) origins: OriginsConfig,
-    pub(crate) proxy: ProxyConfig,
     pub(crate) pages: PagesConfig,
     /// Somebody who has not said who it is.
     pub(crate) anonymous: Caller,
@@ -62,7 +64,6 @@ impl TransportConfig {
             legacy: config.legacy.clone(),
             requests: config.requests.clone(),
             origins: config.origins.clone(),
-            proxy: config.proxy.clone(),
             pages: config.pages.clone(),
             anonymous: Caller::anonymous(),
         }
@@ -74,6 +75,10 @@ impl TransportConfig {
 pub(crate) struct ConnectionLimits {
     /// Connections open at once.
     pub(crate) max_connections: usize,
+    /// Those of one address; none: any number.
+    pub(crate) max_per_address: Option<NonZeroUsize>,
+    /// Proxies that are believed, and whom that limit does not bind.
+    pub(crate) proxy: Arc<ProxyConfig>,
     /// A connection that takes no byte for this long is cut.
     pub(crate) write_timeout: Duration,
     pub(crate) keep_alive: KeepAlive,
