@@ -6,6 +6,7 @@
 
 mod auth;
 mod client;
+mod proxies;
 mod sources;
 mod tls;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use auth::*;
 pub use client::*;
+pub use proxies::*;
 pub use sources::*;
 pub use tls::*;
 
