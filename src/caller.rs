@@ -5,6 +5,7 @@
 //!   ask for one;
 //! - what a caller asks for is granted as it is or refused, never widened.
 
+mod allowance;
 mod credential;
 
 use std::fmt;
@@ -14,6 +15,8 @@ use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind, Result};
 use crate::topic::{Filter, Topic};
 
+pub use allowance::Allowance;
+pub(crate) use allowance::{Client, EventTokens, SubscriptionPermit};
 pub use credential::{Credential, Revocations};
 
 /// Whoever makes a request. A clone is a few pointers.
@@ -27,6 +30,8 @@ pub struct Caller {
     pub may_publish: Permission,
     /// What it is known by, where that can end while it is served.
     pub credential: Option<Arc<Credential>>,
+    /// What it may take, of subscriptions and of the rate of publishing.
+    pub allowance: Allowance,
 }
 
 /// Who a caller is. What it may do is said apart from this.
@@ -76,6 +81,7 @@ impl Caller {
             may_read: Permission::Everything,
             may_publish: Permission::Everything,
             credential: None,
+            allowance: Allowance::UNLIMITED,
         }
     }
 
@@ -91,6 +97,7 @@ impl Caller {
             may_read,
             may_publish,
             credential: None,
+            allowance: Allowance::UNLIMITED,
         }
     }
 

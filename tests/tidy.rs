@@ -23,9 +23,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "event",
         &["cursor", "encodings", "error", "limits", "topic"],
     ),
-    ("caller", &["cursor", "error", "topic"]),
+    ("caller", &["cursor", "error", "metrics", "quota", "topic"]),
     ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
+    ("quota", &["limits", "metrics"]),
     ("proto", &[]),
     (
         "client",
@@ -48,10 +49,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lineage",
             "memory",
             "metrics",
+            "quota",
             "topic",
         ],
     ),
-    ("config", &["bus", "engine", "limits", "memory", "topic"]),
+    (
+        "config",
+        &["bus", "engine", "limits", "memory", "quota", "topic"],
+    ),
     (
         "source",
         &[
@@ -72,6 +77,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "memory",
             "metrics",
             "proto",
+            "quota",
             "source",
             "topic",
         ],

@@ -13,13 +13,13 @@
 //!   a reset moves nothing.
 
 mod phase;
+mod place;
 mod pressure;
 mod reading;
 mod start;
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::Bus;
@@ -32,6 +32,8 @@ use crate::cursor::{GapReason, Vid};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryBudget, MemoryKind};
 use phase::{Opening, Phase};
+use place::Place;
+pub(super) use place::Places;
 use start::{StartPosition, find_start};
 
 /// An open subscription.
@@ -46,7 +48,7 @@ pub struct Subscription {
     /// Events that may still be yielded.
     left: Option<u32>,
     registration: Registration,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 const _: () = assert!(
@@ -66,7 +68,7 @@ impl Subscription {
         caller.check_read(&request.filter)?;
         bus.0.check_serving()?;
         bus.memory().check(MemoryKind::Page)?;
-        let permit = bus.subscriber_permit()?;
+        let place = Place::take(bus, caller)?;
 
         // A gap is counted, and may end the request, before anything is registered.
         let start = find_start(bus, &request.start).await?;
@@ -76,14 +78,14 @@ impl Subscription {
                 return Err(Error::gap(gap.clone()));
             }
         }
-        Self::register(bus, &request, start, permit)
+        Self::register(bus, &request, start, place)
     }
 
     fn register(
         bus: &Bus,
         request: &SubscribeRequest,
         start: StartPosition,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Self> {
         let now_ticks = bus.0.heartbeat.now_ticks();
         let registration = bus.0.interest.register(&request.filter, now_ticks)?;
@@ -96,7 +98,7 @@ impl Subscription {
             position: start.position,
             left: request.limit,
             registration,
-            _permit: permit,
+            _place: place,
         })
     }
 

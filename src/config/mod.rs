@@ -15,6 +15,7 @@ mod lines;
 mod listen;
 mod origins;
 mod postgres;
+mod quotas;
 mod requests;
 mod section;
 mod sources;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use crate::bus::BusOptions;
 use crate::engine::EngineKind;
+use crate::quota::QuotaRules;
 use errors::ErrorCollector;
 use limits::ServerLimits;
 use lines::SettingLines;
@@ -55,6 +57,8 @@ pub struct Config {
     pub bus: BusOptions,
     /// Connections open at once.
     pub max_connections: usize,
+    /// What each client may use.
+    pub quotas: QuotaRules,
     /// Bytes that publishers and readers may make the gateway hold in memory.
     pub memory_budget: u64,
     /// A connection that accepts no byte for this long is closed.
@@ -150,6 +154,7 @@ impl Config {
             engine: engine(root, overrides.engine, overrides.data_dir),
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,
+            quotas: quotas::quotas(root.section("limits")),
             memory_budget: limits.memory_budget,
             write_timeout: limits.write_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,

@@ -45,6 +45,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         origins: _,
         pages: _,
         max_connections: _,
+        quotas: _,
         write_timeout: _,
         keep_alive_timeout: _,
         // With a restart.

@@ -21,9 +21,11 @@ use axum::http::{Extensions, Method, Request, header};
 
 use super::connection_info::ConnectionInfo;
 use super::{grpc, publish};
-use crate::caller::{Caller, Permission};
+use crate::caller::{Allowance, Caller, Client, Permission};
 use crate::config::OriginsConfig;
 use crate::error::{Error, Result};
+use crate::quota::{QuotaRules, Quotas};
+use crate::transport::state::TransportConfig;
 pub(super) use origin::{cors, mark};
 
 /// The rules for requests, of one configuration.
@@ -33,16 +35,21 @@ pub(super) struct Access {
     anonymous: RequestCaller,
     /// The same, on a web page that may not publish.
     on_foreign_page: RequestCaller,
+    quotas: Quotas,
+    rules: QuotaRules,
 }
 
 impl Access {
-    pub(super) fn new(origins: OriginsConfig, anonymous: Caller) -> Self {
+    pub(super) fn new(config: &TransportConfig, quotas: Quotas) -> Self {
+        let anonymous = config.anonymous.clone();
         let on_foreign_page = Caller {
             may_publish: Permission::Nothing,
             ..anonymous.clone()
         };
         Access {
-            origins,
+            quotas,
+            rules: config.quotas,
+            origins: config.origins.clone(),
             anonymous: RequestCaller(Arc::new(anonymous)),
             on_foreign_page: RequestCaller(Arc::new(on_foreign_page)),
         }
@@ -62,7 +69,7 @@ impl Access {
     pub(super) async fn admit<B>(
         &self,
         request: &mut Request<B>,
-        _connection: &Arc<ConnectionInfo>,
+        connection: &Arc<ConnectionInfo>,
     ) -> Result<()> {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
@@ -79,8 +86,27 @@ impl Access {
         } else {
             &self.anonymous
         };
-        request.extensions_mut().insert(caller.clone());
+        let caller = self.limited(caller, connection);
+        request.extensions_mut().insert(caller);
         Ok(())
+    }
+
+    /// The caller with what it may take, as the client that it is.
+    fn limited(&self, caller: &RequestCaller, connection: &ConnectionInfo) -> RequestCaller {
+        let client = Client {
+            address: connection.peer.ip(),
+            identity: &caller.identity,
+            connection: &connection.subscriptions,
+        };
+        let allowance = Allowance::new(&self.quotas, &self.rules, client);
+        // Mostly all requests of a caller share it.
+        if allowance.is_unlimited() {
+            return caller.clone();
+        }
+        RequestCaller(Arc::new(Caller {
+            allowance,
+            ..Caller::clone(caller)
+        }))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::caller::Caller;
 use crate::config::{Config, LegacyConfig, OriginsConfig, PagesConfig, RequestsConfig};
 use crate::limits;
 use crate::metrics::OpenConnections;
+use crate::quota::QuotaRules;
 use crate::source::SourceState;
 
 /// Shared by all requests; a clone is a few pointers.
@@ -49,6 +50,7 @@ pub(crate) struct TransportConfig {
     pub(crate) requests: RequestsConfig,
     pub(crate) origins: OriginsConfig,
     pub(crate) pages: PagesConfig,
+    pub(crate) quotas: QuotaRules,
     /// Somebody who has not said who it is.
     pub(crate) anonymous: Caller,
 }
@@ -60,6 +62,7 @@ impl TransportConfig {
             requests: config.requests.clone(),
             origins: config.origins.clone(),
             pages: config.pages.clone(),
+            quotas: config.quotas,
             anonymous: Caller::anonymous(),
         }
     }
