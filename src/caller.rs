@@ -17,6 +17,7 @@ use crate::topic::{Filter, Topic};
 
 pub use allowance::Allowance;
 pub(crate) use allowance::{Client, EventTokens, SubscriptionPermit};
+pub(crate) use credential::wall_clock_s;
 pub use credential::{Credential, Revocations};
 
 /// Whoever makes a request. A clone is a few pointers.
@@ -99,6 +100,15 @@ impl Caller {
             credential: None,
             allowance: Allowance::UNLIMITED,
         }
+    }
+
+    /// Is what it is known by still good?
+    ///
+    /// # Errors
+    /// Unauthenticated, when that has ended.
+    pub fn check_credential(&self) -> Result<()> {
+        let credential = self.credential.as_ref();
+        credential.map_or(Ok(()), |credential| credential.check())
     }
 
     /// May it do anything at all?

@@ -23,10 +23,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "event",
         &["cursor", "encodings", "error", "limits", "topic"],
     ),
-    ("caller", &["cursor", "error", "metrics", "quota", "topic"]),
     ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
     ("quota", &["limits", "metrics"]),
+    ("caller", &["cursor", "error", "metrics", "quota", "topic"]),
     ("proto", &[]),
     (
         "client",

@@ -12,6 +12,7 @@ mod catch_up;
 mod clock;
 mod closing;
 mod commit;
+mod credentials;
 mod group;
 mod heartbeat;
 mod interest;
@@ -99,6 +100,8 @@ struct Shared {
     /// The same, for those who wait for it.
     closed: Semaphore,
     places: Places,
+    /// Credentials are to be looked at again.
+    rechecks: watch::Sender<()>,
     sequencer: Sequencer,
     /// Makes visible what comes to a log that others append to as well; unset where nobody does.
     tail_task: OnceLock<AbortOnDropHandle<()>>,
@@ -155,7 +158,7 @@ impl Bus {
             log: CurrentLog::new(&state),
             pages: Pages::new(engine.clone(), last, tail.is_some()),
             catch_up: CatchUpLimiter::new(),
-            heartbeat: Heartbeat::default(),
+            heartbeat: Heartbeat::new(options.heartbeat),
             interest: Arc::new(Interest::new(last)),
             tail: AtomicU64::new(last),
             tail_watch: watch::Sender::new(last),
@@ -163,6 +166,7 @@ impl Bus {
             closing: AtomicBool::new(false),
             closed: Semaphore::new(0),
             places: Places::default(),
+            rechecks: watch::Sender::new(()),
             sequencer: Sequencer::new(),
             quotas: Quotas::new(metrics.refusals.clone()),
             metrics,
@@ -185,6 +189,8 @@ impl Bus {
         }
         tokio::spawn(retention::run(weak()));
         tokio::spawn(heartbeat::run(weak(), self.options().heartbeat));
+        let rechecks = self.0.rechecks.subscribe();
+        tokio::spawn(credentials::run(weak(), rechecks));
     }
 
     /// The kind of the engine that keeps the log, as configured.

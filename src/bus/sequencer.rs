@@ -103,8 +103,8 @@ impl Bus {
     ///
     /// # Errors
     /// A bad request for an empty batch; too large for one beyond the bounds of the engine;
-    /// forbidden when the caller may not publish to one of its topics; busy when the queue is full;
-    /// what [`Publishing::done`] says.
+    /// unauthenticated when the caller's credential has ended; forbidden when it may not publish to
+    /// one of the batch's topics; busy when the queue is full; what [`Publishing::done`] says.
     pub async fn publish(&self, caller: &Caller, batch: Vec<NewEvent>) -> Result<Vec<Receipt>> {
         self.enqueue(caller, batch)?.done().await
     }
@@ -141,6 +141,7 @@ impl Bus {
         // What costs least comes first.
         self.0.check_serving()?;
         let bytes = check_bounds(&events, self.0.batch_bounds)?;
+        caller.check_credential()?;
         // All of it is refused for one topic, as a batch is atomic.
         for event in &events {
             caller.check_publish(&event.topic)?;
@@ -224,12 +225,18 @@ pub struct PublishStream {
 }
 
 impl PublishStream {
-    /// Puts a batch into the queue, waiting until the stream's part of it has capacity and its
-    /// client may publish so much, so that the sender is held back meanwhile.
+    /// Ready once no more batches are taken from its publisher, with the error that says why.
+    pub(crate) fn ended(&self) -> impl Future<Output = Error> + use<> {
+        let (bus, caller) = (self.bus.clone(), self.caller.clone());
+        async move { bus.caller_ended(&caller).await }
+    }
+
+    /// Puts a batch into the queue, waiting until its client may publish so much and the stream's
+    /// part of the queue has capacity, so that the sender is held back meanwhile.
     ///
     /// # Errors
-    /// A bad request for an empty batch, too large, forbidden; busy where its client's turn is
-    /// further away than [`limits::PUBLISH_RATE_WAIT`]; closing.
+    /// A bad request for an empty batch, too large, unauthenticated, forbidden; busy where its
+    /// client may publish so much only after [`limits::PUBLISH_RATE_WAIT`]; closing.
     pub async fn enqueue_with_backpressure(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         // Paid before it waits: many streams may wait, each with a batch in its hands.
         let batch = self
@@ -251,7 +258,7 @@ impl PublishStream {
         }
         tokio::select! {
             () = sleep(tokens.wait()) => Ok(()),
-            () = self.bus.closed() => Err(Error::closing()),
+            ended = self.ended() => Err(ended),
         }
     }
 
