@@ -35,10 +35,12 @@ impl Bucket {
     ) -> Result<Duration, Duration> {
         let (now, burst) = (nanos(now), nanos(rate.time_for(rate.burst_events)));
         let cost = nanos(rate.time_for(events));
-        // Another configuration may have had a longer burst.
-        let latest = now + burst + nanos(limits::PUBLISH_RATE_WAIT);
-        let moved_on = |full_at: u64| full_at.clamp(now, latest) + cost;
+        let moved_on = |full_at: u64| full_at.max(now) + cost;
         let wait = |full_at: u64| moved_on(full_at).saturating_sub(now + burst);
+
+        // Only another configuration, with a longer burst, has moved it further than this.
+        let latest = now + burst + nanos(limits::PUBLISH_RATE_WAIT);
+        self.0.fetch_min(latest, Ordering::AcqRel);
 
         let patience = nanos(patience);
         let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
