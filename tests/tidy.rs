@@ -91,7 +91,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("telemetry", &[]),
+    ("telemetry", &["limits"]),
     (
         "cli",
         &[

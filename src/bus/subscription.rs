@@ -23,7 +23,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::Bus;
-use super::closing::Closing;
+use super::closing::{Closing, ClosingReason};
 use super::interest::Registration;
 use super::log_view::LogView;
 use super::step::{OnGap, Step, SubscribeRequest};
@@ -64,7 +64,7 @@ impl Subscription {
     pub async fn open(bus: &Bus, caller: &Caller, request: SubscribeRequest) -> Result<Self> {
         // Refusals that cost nothing come first.
         caller.check_read(&request.filter)?;
-        bus.0.check_serving()?;
+        bus.0.check_admitting()?;
         bus.memory().check(MemoryKind::Page)?;
         let permit = bus.subscriber_permit()?;
 
@@ -192,7 +192,7 @@ impl Subscription {
             self.registration.waiter.rearm();
 
             // The cursor stays good, so whoever ends here loses nothing.
-            if let Some(reason) = self.bus.0.ending() {
+            if let Some(reason) = self.ending() {
                 return Ok(Step::Closing(Closing::because(reason)));
             }
             if !self.is_on_current_log() {
@@ -218,6 +218,14 @@ impl Subscription {
             }
             self.registration.waiter.woken().await;
         }
+    }
+
+    /// Why it ends now, where it does: its turn has come, or that of all.
+    fn ending(&self) -> Option<ClosingReason> {
+        if self.registration.waiter.is_told_to_end() {
+            return Some(ClosingReason::Shutdown);
+        }
+        self.bus.0.ending()
     }
 
     /// Has no reset replaced the log that the position belongs to? Asked after a read, it says

@@ -1,8 +1,12 @@
 //! A new configuration for a gateway that runs.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
 use super::gateway::Gateway;
 use crate::bus::BusOptions;
-use crate::config::Config;
+use crate::config::{Config, DrainConfig};
 use crate::engine::Retention;
 use crate::transport::{Routes, Settings};
 
@@ -10,27 +14,40 @@ use crate::transport::{Routes, Settings};
 #[derive(Clone)]
 pub struct LiveConfig {
     routes: Routes,
+    drain: Arc<ArcSwap<DrainConfig>>,
     /// With what the gateway was started.
-    started: Box<Config>,
+    started: Arc<Config>,
+    /// What is in force now.
+    current: Arc<ArcSwap<Config>>,
 }
 
 impl Gateway {
     /// What replaces this gateway's configuration.
     pub fn live_config(&self) -> LiveConfig {
+        let started = Arc::new(self.config.clone());
         LiveConfig {
             routes: self.routes.clone(),
-            started: Box::new(self.config.clone()),
+            drain: self.drain.clone(),
+            current: Arc::new(ArcSwap::new(started.clone())),
+            started,
         }
     }
 }
 
 impl LiveConfig {
+    /// Settings in which a configuration differs from the one in force, and which need no restart.
+    pub fn changes(&self, config: &Config) -> Vec<&'static str> {
+        names_of(following(&self.current.load(), config))
+    }
+
     /// Has requests and connections from now on follow another configuration; what runs goes on as
     /// it began. Gives the settings in which it differs from what the gateway was started with, and
     /// which need a restart.
     pub fn replace(&self, config: &Config) -> Vec<&'static str> {
         // What can follow does so at once, whatever else differs.
         self.routes.replace(Settings::of(config));
+        self.drain.store(Arc::new(config.drain));
+        self.current.store(Arc::new(config.clone()));
         needing_restart(&self.started, config)
     }
 }
@@ -40,6 +57,8 @@ impl LiveConfig {
 fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
     let Config {
         // For requests and connections from now on.
+        drain: _,
+        log: _,
         legacy: _,
         requests: _,
         origins: _,
@@ -103,6 +122,31 @@ fn bus_differences(started: &BusOptions, config: &BusOptions) -> [(&'static str,
             *dedupe_window != new.dedupe_window,
         ),
     ]
+}
+
+/// Settings that need no restart, and whether they differ.
+fn following(old: &Config, new: &Config) -> impl Iterator<Item = (&'static str, bool)> {
+    let differs = [
+        ("drain", old.drain != new.drain),
+        ("log", old.log != new.log),
+        ("legacy", old.legacy != new.legacy),
+        ("requests", old.requests != new.requests),
+        ("origins", old.origins != new.origins),
+        ("pages", old.pages != new.pages),
+        (
+            "limits.max_connections",
+            old.max_connections != new.max_connections,
+        ),
+        (
+            "limits.write_timeout",
+            old.write_timeout != new.write_timeout,
+        ),
+        (
+            "limits.keep_alive_timeout",
+            old.keep_alive_timeout != new.keep_alive_timeout,
+        ),
+    ];
+    differs.into_iter()
 }
 
 fn names_of(settings: impl Iterator<Item = (&'static str, bool)>) -> Vec<&'static str> {

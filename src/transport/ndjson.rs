@@ -27,7 +27,7 @@ use super::json::to_json;
 use super::metered::{Lines, Metered};
 use super::problem::Problem;
 use super::receipts::PublishedEvent;
-use crate::bus::{Bus, PublishStream, Publishing};
+use crate::bus::{Bus, PublishStream, Publishing, StreamEnd};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -41,16 +41,16 @@ struct RefusedLine<'e> {
 
 pub(crate) fn publish(bus: Bus, caller: &Caller, body: Body) -> Response {
     let metered = Metered::<Lines>::stream(bus.memory(), body);
-    let lines = until_closed(bus.clone(), lines(Body::new(metered)));
+    let lines = until_ended(bus.stream_end(), lines(Body::new(metered)));
     let answers = answers(bus, caller, lines).map(Ok::<_, Infallible>);
     // A sender waits for answers before it sends on, so a proxy must not gather them.
     let headers = unbuffered("application/x-ndjson");
     (headers, Body::from_stream(answers)).into_response()
 }
 
-/// When the gateway closes, no more lines are read; those that were are still answered.
-fn until_closed<T>(bus: Bus, lines: impl Stream<Item = T>) -> impl Stream<Item = T> {
-    lines.take_until(Box::pin(async move { bus.closed().await }))
+/// When the gateway ends this stream, no more lines are read; those that were are still answered.
+fn until_ended<T>(stream_end: StreamEnd, lines: impl Stream<Item = T>) -> impl Stream<Item = T> {
+    lines.take_until(Box::pin(async move { stream_end.comes().await }))
 }
 
 /// The body's lines. Ends at the first error: what follows cannot be divided into lines.

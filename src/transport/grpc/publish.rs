@@ -22,7 +22,7 @@ use tower::service_fn;
 
 use super::counted::{PaidRequest, PublishCodec};
 use super::{compressed_if_large, over_bound_as_too_large, proto};
-use crate::bus::{Bus, PublishStream, Publishing, Receipt};
+use crate::bus::{Bus, PublishStream, Publishing, Receipt, StreamEnd};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::event::{EventParts, NewEvent};
@@ -148,7 +148,7 @@ fn publish_all(
 ) -> impl Stream<Item = PublishAnswer> + use<> {
     // One after the other, so that vids follow the order of the batches.
     let stream = Arc::new(bus.publish_stream(caller));
-    let requests = until_closed(bus.clone(), requests);
+    let requests = until_ended(bus.stream_end(), requests);
     let queued = requests.then({
         let bus = bus.clone();
         move |request| enqueue(bus.clone(), stream.clone(), request)
@@ -159,17 +159,21 @@ fn publish_all(
     until_failed(answers.buffered(limits::PUBLISH_STREAM_PIPELINE))
 }
 
-/// The requests, until the gateway closes: then what was taken is still acknowledged, and the last
-/// answer is that the gateway is shutting down.
-fn until_closed<T>(
-    bus: Bus,
+/// The requests, until the gateway ends this stream: then what was taken is still acknowledged, and
+/// the last answer is that the gateway is shutting down.
+fn until_ended<T>(
+    stream_end: StreamEnd,
     requests: impl Stream<Item = std::result::Result<T, Status>>,
 ) -> impl Stream<Item = std::result::Result<T, Status>> {
-    let (closing, closed) = (bus.clone(), async move { bus.closed().await });
-    let end = async move { closing.is_closing().then(|| Err(Error::closing().into())) };
+    let stream_end = Arc::new(stream_end);
+    let ended = {
+        let stream_end = stream_end.clone();
+        async move { stream_end.comes().await }
+    };
+    let last = async move { stream_end.has_come().then(|| Err(Error::closing().into())) };
     // A stream that the client has ended has no such last answer.
-    let end = futures_util::stream::once(end).filter_map(ready);
-    requests.take_until(Box::pin(closed)).chain(end)
+    let last = futures_util::stream::once(last).filter_map(ready);
+    requests.take_until(Box::pin(ended)).chain(last)
 }
 
 async fn enqueue(
