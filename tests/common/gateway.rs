@@ -214,11 +214,23 @@ impl Gateway {
 
     /// SIGTERM, without waiting.
     pub fn ask_to_end(&self) {
-        kill(
-            Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")),
-            Signal::SIGTERM,
-        )
-        .expect("it can be asked");
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// A signal, without waiting for what it does.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        kill(pid, signal).expect("it can be asked");
+    }
+
+    /// Writes another configuration, which the gateway has not read yet.
+    pub fn rewrite_config(&mut self, config: &str) {
+        config.clone_into(&mut self.setup.config);
+        std::fs::write(self.config_file(), self.setup.config_text()).expect("a configuration file");
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("vidette.toml")
     }
 
     /// Starts it again, on the same port and folder; it has to have ended.
