@@ -8,5 +8,6 @@ mod ending;
 mod hangup;
 mod logs;
 mod pacing;
+mod publishers;
 mod streams;
 mod terminal;
