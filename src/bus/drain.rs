@@ -8,13 +8,14 @@
 //!   back all at once, and none of those that came together;
 //! - whoever comes after the turns were counted ends with the last of them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
+use super::closing::{Closing, ClosingReason};
 use super::waiter::{OF_ALL, Waiter, WaiterSet, Walk};
 use super::{Bus, Shared};
 use crate::limits;
@@ -40,6 +41,8 @@ pub(super) struct DrainState {
     closed: Semaphore,
     /// Streams of publishers.
     publishers: WaiterSet<OF_ALL>,
+    /// When the last turn comes.
+    until: OnceLock<Instant>,
 }
 
 impl Default for DrainState {
@@ -48,6 +51,7 @@ impl Default for DrainState {
             stage: AtomicU8::new(0),
             closed: Semaphore::new(0),
             publishers: WaiterSet::default(),
+            until: OnceLock::new(),
         }
     }
 }
@@ -77,6 +81,7 @@ impl Bus {
     /// Ends the streams that are open, spread evenly over this time. Where there are none, or one,
     /// nothing is waited for.
     pub async fn end_streams(&self, over: Duration) {
+        let _ = self.0.drain.until.set(Instant::now() + over);
         // Publishers beside readers: each kind comes back at a rate of its own.
         let (readers, publishers) = (&self.0.interest.everybody, &self.0.drain.publishers);
         tokio::join!(end_spread(readers, over), end_spread(publishers, over));
@@ -85,6 +90,19 @@ impl Bus {
     /// Streams of readers and publishers that are open.
     pub fn streams(&self) -> usize {
         self.subscribers() + self.0.drain.publishers.len()
+    }
+
+    /// The last word to a reader that has just come. If it has come to a gateway that ends, there
+    /// may be no other: asked to come back as soon as one that was ended, it would be here again
+    /// and again, and so would all others.
+    pub fn closing_of_newcomer(&self, reason: ClosingReason) -> Closing {
+        let mut closing = Closing::because(reason);
+        if let (ClosingReason::Shutdown, Some(until)) = (reason, self.0.drain.until.get()) {
+            let rest = until.saturating_duration_since(Instant::now());
+            let spread_ms = rest.min(limits::DRAIN_NEWCOMERS_SPREAD).as_millis();
+            closing.retry_ms += fastrand::u32(..=u32::try_from(spread_ms).unwrap_or(0));
+        }
+        closing
     }
 
     /// Ends all subscriptions that are left with `closing`, and refuses new ones, and new

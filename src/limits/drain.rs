@@ -9,6 +9,9 @@ pub const DEFAULT_DRAIN_OVER: Duration = Duration::from_secs(20);
 pub const MAX_DRAIN_OVER: Duration = Duration::from_secs(3600);
 /// Streams are ended some at a time, with this time in between.
 pub const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// Readers that come to a gateway that ends are asked to come back later than others, by a random
+/// time up to this, or up to the last turn where that is sooner.
+pub const DRAIN_NEWCOMERS_SPREAD: Duration = Duration::from_secs(10);
 /// How long connections may take to end once their streams have been told to.
 pub const DRAIN_REST: Duration = Duration::from_secs(8);
 /// The same where the gateway was asked a second time to end.

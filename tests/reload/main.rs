@@ -6,6 +6,7 @@ mod common;
 
 mod ending;
 mod hangup;
+mod histogram;
 mod logs;
 mod pacing;
 mod publishers;
