@@ -6,11 +6,13 @@
 
 mod client;
 mod sources;
+mod tls;
 
 use std::time::Duration;
 
 pub use client::*;
 pub use sources::*;
+pub use tls::*;
 
 /// The largest vid: exact as a JavaScript number (contract §1).
 pub const MAX_VID: u64 = (1 << 53) - 1;

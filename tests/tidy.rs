@@ -51,7 +51,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "topic",
         ],
     ),
-    ("config", &["bus", "engine", "limits", "memory", "topic"]),
+    ("tls", &["limits"]),
+    (
+        "config",
+        &["bus", "engine", "limits", "memory", "tls", "topic"],
+    ),
     (
         "source",
         &[
@@ -88,6 +92,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "memory",
             "metrics",
             "source",
+            "tls",
             "transport",
         ],
     ),

@@ -20,6 +20,7 @@ mod section;
 mod sources;
 mod table_name;
 mod template;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,12 +44,17 @@ pub use sources::SourcesConfig;
 pub use table_name::TableName;
 pub(crate) use table_name::{is_name, quote_name};
 pub use template::TopicTemplate;
+pub use tls::TlsConfig;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Addresses to listen on.
     pub listen: Vec<ListenAddress>,
+    /// Addresses without encryption, whatever `tls` is.
+    pub listen_plain: Vec<ListenAddress>,
+    /// Encryption of what comes to `listen`.
+    pub tls: Option<TlsConfig>,
     /// Which engine keeps the log.
     pub engine: EngineKind,
     /// The bus.
@@ -147,6 +153,8 @@ impl Config {
         let sources = sources::sources(root.section("source"));
         Config {
             listen: listen::addresses(root, "listen", &[DEFAULT_LISTEN], overrides.listen),
+            listen_plain: listen::addresses(root, "listen_plain", &[], Vec::new()),
+            tls: tls::tls(root),
             engine: engine(root, overrides.engine, overrides.data_dir),
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,

@@ -4,12 +4,14 @@ use super::gateway::Gateway;
 use crate::bus::BusOptions;
 use crate::config::Config;
 use crate::engine::Retention;
+use crate::tls::LiveTls;
 use crate::transport::{Routes, Settings};
 
 /// Replaces the configuration of a gateway that runs. A clone is for the same gateway.
 #[derive(Clone)]
 pub struct LiveConfig {
     routes: Routes,
+    tls: Option<LiveTls>,
     /// With what the gateway was started.
     started: Box<Config>,
 }
@@ -19,6 +21,7 @@ impl Gateway {
     pub fn live_config(&self) -> LiveConfig {
         LiveConfig {
             routes: self.routes.clone(),
+            tls: self.tls.clone(),
             started: Box::new(self.config.clone()),
         }
     }
@@ -31,6 +34,9 @@ impl LiveConfig {
     pub fn replace(&self, config: &Config) -> Vec<&'static str> {
         // What can follow does so at once, whatever else differs.
         self.routes.replace(Settings::of(config));
+        if let Some((live, tls)) = self.tls.as_ref().zip(config.tls.as_ref()) {
+            live.replace(tls.server.clone());
+        }
         needing_restart(&self.started, config)
     }
 }
@@ -49,6 +55,8 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         keep_alive_timeout: _,
         // With a restart.
         listen,
+        listen_plain,
+        tls, // or no encryption; the certificates follow
         engine,
         bus,
         memory_budget,
@@ -59,6 +67,8 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
     let bus_differs = bus_differences(bus, &config.bus);
     let differs = [
         ("listen", *listen != config.listen),
+        ("listen_plain", *listen_plain != config.listen_plain),
+        ("tls", tls.is_some() != config.tls.is_some()),
         ("engine, data_dir", *engine != config.engine),
         (
             "limits.memory_budget",

@@ -62,12 +62,12 @@ impl Access {
     pub(super) async fn admit<B>(
         &self,
         request: &mut Request<B>,
-        _connection: &Arc<ConnectionInfo>,
+        connection: &Arc<ConnectionInfo>,
     ) -> Result<()> {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
-        let is_foreign =
-            headers.contains_key(header::ORIGIN) && !origin::may_publish(headers, &self.origins);
+        let is_foreign = headers.contains_key(header::ORIGIN)
+            && !origin::may_publish(headers, &self.origins, connection);
         if is_foreign && publishes(request.method(), request.uri().path()) {
             return Err(origin::may_not_publish(headers));
         }
