@@ -14,6 +14,7 @@ use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind, Result};
 use crate::topic::{Filter, Topic};
 
+pub(crate) use credential::wall_clock_s;
 pub use credential::{Credential, Revocations};
 
 /// Whoever makes a request. A clone is a few pointers.
@@ -92,6 +93,15 @@ impl Caller {
             may_publish,
             credential: None,
         }
+    }
+
+    /// Is what it is known by still good?
+    ///
+    /// # Errors
+    /// Unauthenticated, when that has ended.
+    pub fn check_credential(&self) -> Result<()> {
+        let credential = self.credential.as_ref();
+        credential.map_or(Ok(()), |credential| credential.check())
     }
 
     /// May it do anything at all?

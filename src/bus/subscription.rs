@@ -12,6 +12,7 @@
 //! - a position belongs to the log that the subscription is on: what was read of another one after
 //!   a reset moves nothing.
 
+mod events_left;
 mod phase;
 mod pressure;
 mod reading;
@@ -23,14 +24,16 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::Bus;
-use super::closing::Closing;
+use super::closing::{Closing, ClosingReason};
 use super::interest::Registration;
 use super::log_view::LogView;
 use super::step::{OnGap, Step, SubscribeRequest};
-use crate::caller::Caller;
+use super::waiter::Waiter;
+use crate::caller::{Caller, Credential};
 use crate::cursor::{GapReason, Vid};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryBudget, MemoryKind};
+use events_left::EventsLeft;
 use phase::{Opening, Phase};
 use start::{StartPosition, find_start};
 
@@ -44,7 +47,9 @@ pub struct Subscription {
     /// Everything that matches up to here has been yielded.
     position: Vid,
     /// Events that may still be yielded.
-    left: Option<u32>,
+    left: EventsLeft,
+    /// What its caller is served on; none where that has no end.
+    credential: Option<Arc<Credential>>,
     registration: Registration,
     _permit: OwnedSemaphorePermit,
 }
@@ -76,17 +81,19 @@ impl Subscription {
                 return Err(Error::gap(gap.clone()));
             }
         }
-        Self::register(bus, &request, start, permit)
+        Self::register(bus, caller, &request, start, permit)
     }
 
     fn register(
         bus: &Bus,
+        caller: &Caller,
         request: &SubscribeRequest,
         start: StartPosition,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self> {
         let now_ticks = bus.0.heartbeat.now_ticks();
-        let registration = bus.0.interest.register(&request.filter, now_ticks)?;
+        let waiter = Waiter::new(now_ticks, caller.credential.as_deref());
+        let registration = bus.0.interest.register(&request.filter, waiter)?;
         bus.metrics().subscriptions.inc();
         Ok(Subscription {
             bus: bus.clone(),
@@ -94,7 +101,8 @@ impl Subscription {
             on_gap: request.on_gap,
             phase: Phase::opening(start.gap, start.mode),
             position: start.position,
-            left: request.limit,
+            left: EventsLeft::new(request.limit),
+            credential: caller.credential.clone(),
             registration,
             _permit: permit,
         })
@@ -117,7 +125,7 @@ impl Subscription {
             Opening::Gap(gap) => return Ok(Some(Step::Gap(*gap))),
             Opening::Done => {}
         }
-        if self.phase.has_ended() || self.left == Some(0) {
+        if self.phase.has_ended() || self.left.are_none() {
             return Ok(None);
         }
 
@@ -192,7 +200,7 @@ impl Subscription {
             self.registration.waiter.rearm();
 
             // The cursor stays good, so whoever ends here loses nothing.
-            if let Some(reason) = self.bus.0.ending() {
+            if let Some(reason) = self.ending() {
                 return Ok(Step::Closing(Closing::because(reason)));
             }
             if !self.is_on_current_log() {
@@ -218,6 +226,20 @@ impl Subscription {
             }
             self.registration.waiter.woken().await;
         }
+    }
+
+    /// Why it ends now, where it does.
+    fn ending(&self) -> Option<ClosingReason> {
+        let of_bus = self.bus.0.ending();
+        of_bus.or_else(|| {
+            self.has_credential_ended()
+                .then_some(ClosingReason::Expired)
+        })
+    }
+
+    fn has_credential_ended(&self) -> bool {
+        let credential = self.credential.as_ref();
+        credential.is_some_and(|credential| credential.check().is_err())
     }
 
     /// Has no reset replaced the log that the position belongs to? Asked after a read, it says
