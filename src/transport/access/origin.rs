@@ -15,12 +15,13 @@ use crate::error::{Error, ErrorKind};
 use crate::transport::ConnectionInfo;
 
 /// Headers of answers that a script may read.
-const EXPOSED: [&str; 5] = [
+const EXPOSED: [&str; 6] = [
     "grpc-status",
     "grpc-message",
     "grpc-status-details-bin",
     "retry-after",
     "vidette-gap",
+    "vidette-filter",
 ];
 /// How long a browser keeps the answer to a preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
