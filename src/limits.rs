@@ -4,13 +4,17 @@
 //! - nothing in vidette grows beyond a bound from here or from [`crate::config`];
 //! - bounds that depend on each other are asserted at compile time, below them.
 
+mod auth;
 mod client;
+mod proxies;
 mod sources;
 mod tls;
 
 use std::time::Duration;
 
+pub use auth::*;
 pub use client::*;
+pub use proxies::*;
 pub use sources::*;
 pub use tls::*;
 
