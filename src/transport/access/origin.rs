@@ -14,12 +14,13 @@ use crate::config::{OriginsConfig, is_own_page};
 use crate::error::{Error, ErrorKind};
 
 /// Headers of answers that a script may read.
-const EXPOSED: [&str; 6] = [
+const EXPOSED: [&str; 7] = [
     "grpc-status",
     "grpc-message",
     "grpc-status-details-bin",
     "retry-after",
     "vidette-gap",
+    "vidette-filter",
     "www-authenticate",
 ];
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
