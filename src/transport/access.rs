@@ -80,10 +80,7 @@ impl Access {
         let (caller, has_shown) = self.identify(request, connection, is_publishing).await;
         // Without the right as well, so that a publishing route which `publishes` does not know
         // is not open to every page.
-        let caller = caller.map(|caller| match is_foreign {
-            true => without_publishing(&caller),
-            false => caller,
-        });
+        let caller = caller.map(|caller| limited(caller, is_foreign));
         request.extensions_mut().insert(Decided(caller));
         Ok(has_shown)
     }
@@ -107,11 +104,7 @@ impl Access {
                 for_reading_only,
             }) => {
                 let caller = authenticator.known_by(&credential).await;
-                let caller = caller.map(|caller| match for_reading_only {
-                    true => without_publishing(&caller),
-                    false => caller,
-                });
-                (caller, true)
+                (caller.map(|caller| limited(caller, for_reading_only)), true)
             }
             Err(error) => (Err(error), true),
         }
@@ -131,10 +124,14 @@ impl Access {
     }
 }
 
-fn without_publishing(caller: &Caller) -> Arc<Caller> {
+/// A caller, who may only read where that is so.
+fn limited(caller: Arc<Caller>, for_reading_only: bool) -> Arc<Caller> {
+    if !for_reading_only {
+        return caller;
+    }
     Arc::new(Caller {
         may_publish: Permission::Nothing,
-        ..caller.clone()
+        ..(*caller).clone()
     })
 }
 

@@ -86,6 +86,7 @@ async fn claims_have_to_be_those_that_were_configured() {
         (with("nbf", json!(in_seconds(120))), "nbf"),
         (with("nbf", json!("now")), "nbf"),
         (with("jti", json!(7)), "jti"),
+        (with("sub", json!(7)), "sub"),
         (with("sub", json!(["tests"])), "sub"),
         (with("vidette", json!("all")), "vidette"),
         (

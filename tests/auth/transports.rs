@@ -119,10 +119,13 @@ async fn metrics_need_the_right_to_the_gateways_own_topic_and_health_needs_none(
 async fn lines_are_refused_one_by_one_where_the_right_is_missing() {
     let folder = Folder::new();
     let gateway = gateway(&auth(&folder, ""));
-    let lines = "{\"topic\":\"door.1\"}\n{\"topic\":\"lift.1\"}\n{\"topic\":\"door.2\"}\n";
+    let lines = ["door.1", "lift.1", "door.2"]
+        .map(|topic| format!("{{\"topic\":\"{topic}\",\"data\":1}}\n"));
     let request = reqwest::Client::new().post(url(&gateway, "/v1/events"));
     let request = request.header("content-type", "application/x-ndjson");
-    let request = request.header("authorization", bearer(KEY)).body(lines);
+    let request = request
+        .header("authorization", bearer(KEY))
+        .body(lines.concat());
     let answer = crate::ground::Answer::of(request).await;
     let refused: Vec<_> = answer
         .text
