@@ -43,10 +43,14 @@ const LAST_EVENT_ID_PARAMS: [&str; 4] = [
 pub(super) async fn sse(
     State(state): State<AppState>,
     peer: PeerWatch,
-    caller: RequestCaller,
+    caller: Result<RequestCaller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(error) => return opened_and_closed(error, sse_headers()),
+    };
     // A mistake in the request is a status: coming back would not help.
     let params = Params::of(&state, query.as_deref())?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;
