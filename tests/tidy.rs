@@ -23,9 +23,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "event",
         &["cursor", "encodings", "error", "limits", "topic"],
     ),
-    ("caller", &["cursor", "error", "limits", "topic"]),
     ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
+    ("quota", &["limits", "metrics"]),
+    (
+        "caller",
+        &["cursor", "error", "limits", "metrics", "quota", "topic"],
+    ),
     ("proto", &[]),
     (
         "client",
@@ -48,12 +52,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lineage",
             "memory",
             "metrics",
+            "quota",
             "topic",
         ],
     ),
+    ("tls", &["limits"]),
     (
         "config",
-        &["bus", "caller", "engine", "limits", "memory", "topic"],
+        &[
+            "bus", "caller", "engine", "limits", "memory", "quota", "tls", "topic",
+        ],
     ),
     (
         "auth",
@@ -80,6 +88,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "memory",
             "metrics",
             "proto",
+            "quota",
             "source",
             "topic",
         ],
@@ -97,6 +106,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "memory",
             "metrics",
             "source",
+            "tls",
             "transport",
         ],
     ),

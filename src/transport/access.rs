@@ -27,9 +27,10 @@ use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
 use crate::auth::Authenticator;
-use crate::caller::{Caller, Permission};
+use crate::caller::{Allowance, Caller, Client, ClientAddress, Permission};
 use crate::config::OriginsConfig;
 use crate::error::{Error, Result};
+use crate::quota::{QuotaRules, Quotas};
 use credentials::Shown;
 pub(super) use credentials::challenge;
 pub(super) use origin::{cors, mark};
@@ -41,14 +42,18 @@ pub(super) struct Access {
     anonymous: Arc<Caller>,
     /// Who knows the others; none where nobody has to say who it is.
     authenticator: Option<Arc<Authenticator>>,
+    quotas: Quotas,
+    rules: QuotaRules,
 }
 
 impl Access {
-    pub(super) fn new(config: &TransportConfig) -> Self {
+    pub(super) fn new(config: &TransportConfig, quotas: Quotas) -> Self {
         Access {
             origins: config.origins.clone(),
             anonymous: Arc::new(config.anonymous.clone()),
             authenticator: config.authenticator.clone(),
+            quotas,
+            rules: config.quotas,
         }
     }
 
@@ -71,8 +76,8 @@ impl Access {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
         let is_publishing = publishes(request.method(), request.uri().path());
-        let is_foreign =
-            headers.contains_key(header::ORIGIN) && !origin::may_publish(headers, &self.origins);
+        let is_foreign = headers.contains_key(header::ORIGIN)
+            && !origin::may_publish(headers, &self.origins, connection);
         if is_foreign && is_publishing {
             return Err(origin::may_not_publish(headers));
         }
@@ -80,7 +85,8 @@ impl Access {
         let (caller, has_shown) = self.identify(request, connection, is_publishing).await;
         // Without the right as well, so that a publishing route which `publishes` does not know
         // is not open to every page.
-        let caller = caller.map(|caller| limited(caller, is_foreign));
+        let caller = caller.map(|caller| reading_only_if(is_foreign, caller));
+        let caller = caller.map(|caller| self.limited(caller, request.extensions(), connection));
         request.extensions_mut().insert(Decided(caller));
         Ok(has_shown)
     }
@@ -95,7 +101,13 @@ impl Access {
         let Some(authenticator) = &self.authenticator else {
             return (Ok(self.anonymous.clone()), false);
         };
-        let shown = credentials::take(request, authenticator, &self.origins, is_publishing);
+        let shown = credentials::take(
+            request,
+            authenticator,
+            &self.origins,
+            connection,
+            is_publishing,
+        );
         match shown {
             Ok(Shown::Nothing) => self.by_certificate(authenticator, connection),
             Ok(Shown::Openly(credential)) => (authenticator.known_by(&credential).await, true),
@@ -104,7 +116,10 @@ impl Access {
                 for_reading_only,
             }) => {
                 let caller = authenticator.known_by(&credential).await;
-                (caller.map(|caller| limited(caller, for_reading_only)), true)
+                (
+                    caller.map(|caller| reading_only_if(for_reading_only, caller)),
+                    true,
+                )
             }
             Err(error) => (Err(error), true),
         }
@@ -122,11 +137,38 @@ impl Access {
             Err(error) => (Err(error), true),
         }
     }
+
+    /// The caller with what it may take, as the client that it is.
+    fn limited(
+        &self,
+        caller: Arc<Caller>,
+        extensions: &Extensions,
+        connection: &ConnectionInfo,
+    ) -> Arc<Caller> {
+        let address = match extensions.get() {
+            Some(ClientAddress::Ip(address)) => Some(*address),
+            Some(ClientAddress::Local) | None => None,
+        };
+        let client = Client {
+            address,
+            identity: &caller.identity,
+            connection: &connection.subscriptions,
+        };
+        let allowance = Allowance::new(&self.quotas, &self.rules, client);
+        // Mostly all requests of a caller share it.
+        if allowance.is_unlimited() {
+            return caller;
+        }
+        Arc::new(Caller {
+            allowance,
+            ..Caller::clone(&caller)
+        })
+    }
 }
 
-/// A caller, who may only read where that is so.
-fn limited(caller: Arc<Caller>, for_reading_only: bool) -> Arc<Caller> {
-    if !for_reading_only {
+/// The caller, who may not publish where that is so.
+fn reading_only_if(is_so: bool, caller: Arc<Caller>) -> Arc<Caller> {
+    if !is_so {
         return caller;
     }
     Arc::new(Caller {
