@@ -7,6 +7,7 @@
 
 mod credential;
 mod grant;
+mod rights;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::topic::{Filter, Topic};
 pub(crate) use credential::wall_clock_s;
 pub use credential::{Credential, Revocations};
 pub use grant::GrantedFilter;
+pub use rights::Rights;
 
 /// Whoever makes a request. A clone is a few pointers.
 #[derive(Debug, Clone)]
@@ -30,7 +32,12 @@ pub struct Caller {
     pub may_publish: Permission,
     /// What it is known by, where that can end while it is served.
     pub credential: Option<Arc<Credential>>,
+    /// Whoever is refused something has not said who it is, and could.
+    pub credentials_would_help: bool,
 }
+
+/// The gateway's own topic that stands for its inside: reading it gives the metrics (contract §8).
+const ADMIN: &str = "vidette.admin";
 
 /// Who a caller is. What it may do is said apart from this.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -79,6 +86,7 @@ impl Caller {
             may_read: Permission::Everything,
             may_publish: Permission::Everything,
             credential: None,
+            credentials_would_help: false,
         }
     }
 
@@ -94,6 +102,7 @@ impl Caller {
             may_read,
             may_publish,
             credential: None,
+            credentials_would_help: false,
         }
     }
 
@@ -112,9 +121,20 @@ impl Caller {
     /// Forbidden where it may neither subscribe nor publish.
     pub fn check_any_right(&self) -> Result<()> {
         match (&self.may_read, &self.may_publish) {
-            (Permission::Nothing, Permission::Nothing) => Err(forbidden("ask about", "the bus")),
+            (Permission::Nothing, Permission::Nothing) => Err(self.refused("ask about", "the bus")),
             _ => Ok(()),
         }
+    }
+
+    /// May it see how the gateway is doing?
+    ///
+    /// # Errors
+    /// Forbidden where it may not subscribe to the gateway's own topic for that.
+    pub fn check_admin(&self) -> Result<()> {
+        if self.may_read.takes_in(&Topic::trusted(ADMIN)) {
+            return Ok(());
+        }
+        Err(self.refused("subscribe to the topic", ADMIN))
     }
 
     /// May it publish to this topic?
@@ -122,25 +142,38 @@ impl Caller {
     /// # Errors
     /// Forbidden, with the topic.
     pub fn check_publish(&self, topic: &Topic) -> Result<()> {
-        // Matched as a subscription would be, so that a right and a filter mean the same.
-        let is_allowed = match &self.may_publish {
-            Permission::Everything => true,
-            Permission::Topics(filter) => filter.matches(topic),
-            Permission::Nothing => false,
-        };
-        if is_allowed {
+        if self.may_publish.takes_in(topic) {
             return Ok(());
         }
-        Err(forbidden("publish to the topic", topic.as_str()))
+        Err(self.refused("publish to the topic", topic.as_str()))
+    }
+
+    /// Why it may not do something: who has not said who it is may only have forgotten to.
+    fn refused(&self, action: &str, topic: &str) -> Error {
+        let topic = shorten(topic);
+        if self.credentials_would_help {
+            let detail = format!(
+                "nobody may {action} {topic:?} without credentials; \
+                 send a token or an API key that covers it, as Authorization: Bearer …"
+            );
+            return Error::new(ErrorKind::Unauthenticated, detail);
+        }
+        let detail =
+            format!("this caller may not {action} {topic:?}; ask for credentials that cover it");
+        Error::new(ErrorKind::Forbidden, detail)
     }
 }
 
-fn forbidden(action: &str, topic: &str) -> Error {
-    let detail = format!(
-        "this caller may not {action} {:?}; ask for credentials that cover it",
-        shorten(topic)
-    );
-    Error::new(ErrorKind::Forbidden, detail)
+impl Permission {
+    /// Is this one of its topics? Matched as a subscription would be, so that a right and a filter
+    /// mean the same.
+    fn takes_in(&self, topic: &Topic) -> bool {
+        match self {
+            Permission::Everything => true,
+            Permission::Topics(filter) => filter.matches(topic),
+            Permission::Nothing => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 //! - nothing in vidette grows beyond a bound from here or from [`crate::config`];
 //! - bounds that depend on each other are asserted at compile time, below them.
 
+mod auth;
 mod client;
 mod sources;
 
 use std::time::Duration;
 
+pub use auth::*;
 pub use client::*;
 pub use sources::*;
 

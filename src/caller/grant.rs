@@ -3,7 +3,7 @@
 //! Invariant: filters and rights are compared as sets of topics, so nobody reads a topic that its
 //! rights do not take in, and nobody is refused one that they do.
 
-use super::{Caller, Permission, forbidden};
+use super::{Caller, Permission};
 use crate::error::{Error, Result};
 use crate::topic::Filter;
 
@@ -27,14 +27,21 @@ impl Caller {
         let allowed = match &self.may_read {
             Permission::Everything => return Ok(whole(filter)),
             Permission::Topics(allowed) => allowed,
-            Permission::Nothing => return Err(may_read_none_of(filter)),
+            Permission::Nothing => return Err(self.may_read_none_of(filter)),
         };
         // Most ask for what they may have.
         if allowed.first_uncovered(filter).is_none() {
             return Ok(whole(filter));
         }
         let overlap = allowed.overlap(filter)?;
-        overlap.map(cut).ok_or_else(|| may_read_none_of(filter))
+        overlap
+            .map(cut)
+            .ok_or_else(|| self.may_read_none_of(filter))
+    }
+
+    fn may_read_none_of(&self, filter: &Filter) -> Error {
+        // One of them will do: a filter may have a hundred.
+        self.refused("subscribe to the topic", filter.patterns()[0].as_str())
     }
 }
 
@@ -50,11 +57,6 @@ fn cut(filter: Filter) -> GrantedFilter {
         filter,
         is_cut: true,
     }
-}
-
-fn may_read_none_of(filter: &Filter) -> Error {
-    // One of them will do: a filter may have a hundred.
-    forbidden("subscribe to the topic", filter.patterns()[0].as_str())
 }
 
 #[cfg(test)]

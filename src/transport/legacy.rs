@@ -204,6 +204,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::auth::AuthBackground;
     use crate::bus::{Bus, BusOptions};
     use crate::caller::Caller;
     use crate::config::{Config, Overrides};
@@ -269,7 +270,7 @@ mod tests {
         let config = Config::parse(text, Overrides::default()).expect("a configuration");
         let state = AppState {
             bus,
-            config: Arc::new(TransportConfig::of(&config)),
+            config: Arc::new(TransportConfig::of(&config, &AuthBackground::default())),
             sources: Arc::new([]),
             connections: OpenConnections::default(),
         };
