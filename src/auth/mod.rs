@@ -223,6 +223,7 @@ fn known(identity: Identity, rights: Rights, credential: Credential) -> Caller {
         may_publish: rights.publish,
         credential: Some(Arc::new(credential)),
         credentials_would_help: false,
+        is_read_only: false,
     }
 }
 

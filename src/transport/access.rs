@@ -27,7 +27,7 @@ use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
 use crate::auth::Authenticator;
-use crate::caller::{Caller, Permission};
+use crate::caller::Caller;
 use crate::config::OriginsConfig;
 use crate::error::{Error, Result};
 use credentials::Shown;
@@ -139,7 +139,7 @@ impl Access {
 
 fn without_publishing(caller: &Caller) -> Arc<Caller> {
     Arc::new(Caller {
-        may_publish: Permission::Nothing,
+        is_read_only: true,
         ..caller.clone()
     })
 }
