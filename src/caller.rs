@@ -6,6 +6,7 @@
 //! - what a caller asks for is granted as it is, cut down or refused, never widened.
 
 mod address;
+mod allowance;
 mod credential;
 mod grant;
 mod rights;
@@ -18,6 +19,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::topic::{Filter, Topic};
 
 pub use address::ClientAddress;
+pub use allowance::Allowance;
+pub(crate) use allowance::{Client, EventTokens, SubscriptionPermit};
 pub(crate) use credential::wall_clock_s;
 pub use credential::{Credential, Revocations};
 pub use grant::GrantedFilter;
@@ -38,6 +41,8 @@ pub struct Caller {
     pub credentials_would_help: bool,
     /// It publishes nothing with this request, whatever its rights are.
     pub is_read_only: bool,
+    /// What it may take, of subscriptions and of the rate of publishing.
+    pub allowance: Allowance,
 }
 
 /// The gateway's own topic that stands for its inside: reading it gives the metrics (contract §8).
@@ -92,6 +97,7 @@ impl Caller {
             credential: None,
             credentials_would_help: false,
             is_read_only: false,
+            allowance: Allowance::UNLIMITED,
         }
     }
 
@@ -109,6 +115,7 @@ impl Caller {
             credential: None,
             credentials_would_help: false,
             is_read_only: false,
+            allowance: Allowance::UNLIMITED,
         }
     }
 
