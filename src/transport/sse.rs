@@ -25,7 +25,7 @@ use super::params::Params;
 use super::peer::PeerWatch;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{OnGap, Step, SubscribeRequest, Subscription};
+use crate::bus::{Closing, OnGap, Step, SubscribeRequest, Subscription};
 use crate::error::{ErrorKind, Result};
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
 
@@ -51,7 +51,7 @@ pub(super) async fn sse(
         Ok(caller) => caller,
         // Who is known later may come back.
         Err(error) if error.kind() == ErrorKind::KeysUnavailable => {
-            return opened_and_closed(error, sse_headers());
+            return opened_and_closed(error, sse_headers(), Closing::because);
         }
         Err(error) => return Err(error),
     };
