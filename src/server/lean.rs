@@ -103,7 +103,10 @@ impl LeanHttp1 {
             let (body, keep_alive) = match Box::pin(self.answer_next(context)).await {
                 LeanAnswer::Body(body, keep_alive) => (body, keep_alive),
                 LeanAnswer::ForHyper(bytes) => return LeanOutcome::HandOverToHyper(bytes),
-                LeanAnswer::PeerLeft => return LeanOutcome::Ended,
+                LeanAnswer::PeerLeft => {
+                    self.io.say_end().await;
+                    return LeanOutcome::Ended;
+                }
             };
             // Events are sent here: whatever else a request needed is gone by now.
             if self.send(body, context).await.is_err() {

@@ -1,10 +1,19 @@
 //! Encrypted connections: each transport over TLS by its usual clients, certificates that change
 //! while streams run, certificates of clients, and peers that do not keep to the protocol.
 
-#![allow(unreachable_pub)]
+// Of what other test programs have, only a part is used.
+#![allow(dead_code, unreachable_pub)]
 
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../clients/browser/chromium.rs"]
+mod chromium;
+#[path = "../clients/tools.rs"]
+mod tools;
+
+mod clients;
+mod half_closed;
+mod peers;
 mod support;
 mod transports;
