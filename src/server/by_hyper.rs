@@ -27,6 +27,7 @@ use super::head;
 use super::in_flight::{InFlight, InFlightBody};
 use super::io::{Io, TimedIo, timed};
 use super::layered::Layered;
+use super::lean::last_moment;
 use super::protocol::{Protocol, sniff};
 use super::requests::Requests;
 use super::rewind::Rewind;
@@ -56,8 +57,12 @@ impl ByHyper {
 
     /// Serves a stream of which these bytes were read already.
     pub(super) async fn serve(&self, mut io: Io, mut first: Bytes) -> io::Result<()> {
-        let sniffing = sniff(&mut io, &mut first);
-        let protocol = timeout(limits::HEADER_TIMEOUT, sniffing).await??;
+        let sniffing = timeout(limits::HEADER_TIMEOUT, sniff(&mut io, &mut first));
+        let protocol = tokio::select! {
+            biased; // what has come is answered, also while the gateway drains
+            protocol = sniffing => protocol??,
+            () = last_moment(&self.context.draining, false) => return Ok(()),
+        };
 
         // hyper itself waits without a bound for a peer that takes nothing.
         let io = timed(io, self.limits.write_timeout);

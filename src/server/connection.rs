@@ -70,9 +70,6 @@ impl ConnectionContext {
             Ok(opened) => opened,
             Err(error) => return tracing::debug!(%peer, %error, "a connection was not opened"),
         };
-        if opened.io.is_http2() {
-            return Box::pin(self.serve_by_hyper(opened, Bytes::new(), guard)).await;
-        }
         let mut lean = LeanHttp1::new(opened);
         if let LeanOutcome::HandOverToHyper(first) = lean.serve(&self).await {
             Box::pin(self.serve_by_hyper(lean.into_opened(), first, guard)).await;

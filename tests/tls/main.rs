@@ -13,7 +13,13 @@ mod chromium;
 mod tools;
 
 mod clients;
+mod drain;
 mod half_closed;
+mod identities;
+mod idle;
 mod peers;
+mod renewal;
+mod settings;
+mod slow;
 mod support;
 mod transports;

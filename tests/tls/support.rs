@@ -33,10 +33,15 @@ impl TlsGateway {
 
     /// With more lines in `[tls]`, and sections behind it.
     pub fn start_with(tls: &str) -> Self {
+        Self::start_in(|_| tls.to_owned())
+    }
+
+    /// The same for lines that need files.
+    pub fn start_in(tls: impl FnOnce(&Path) -> String) -> Self {
         let (authority, folder) = (Authority::new("tests"), TempDir::new().expect("a folder"));
         authority.issue(&LOCAL_NAMES).write(folder.path());
         std::fs::write(folder.path().join("ca.pem"), authority.pem()).expect("it is written");
-        let section = section(folder.path());
+        let (section, tls) = (section(folder.path()), tls(folder.path()));
         let gateway = Gateway::start_with(Setup {
             engine: "memory",
             config: format!("listen_plain = \"127.0.0.1:0\"\n{section}\n{tls}"),
