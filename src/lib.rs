@@ -37,6 +37,10 @@ mod tls;
 #[cfg(feature = "server")]
 pub mod config;
 
+// Who shows a credential?
+#[cfg(feature = "server")]
+mod auth;
+
 // Where else do events come from?
 #[cfg(feature = "server")]
 mod source;

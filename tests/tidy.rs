@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "event",
         &["cursor", "encodings", "error", "limits", "topic"],
     ),
-    ("caller", &["cursor", "error", "topic"]),
+    ("caller", &["cursor", "error", "limits", "topic"]),
     ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
     ("proto", &[]),
@@ -54,7 +54,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tls", &["limits"]),
     (
         "config",
-        &["bus", "engine", "limits", "memory", "tls", "topic"],
+        &[
+            "bus", "caller", "engine", "limits", "memory", "tls", "topic",
+        ],
+    ),
+    (
+        "auth",
+        &["caller", "config", "cursor", "error", "limits", "topic"],
     ),
     (
         "source",
@@ -65,6 +71,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "transport",
         &[
+            "auth",
             "bus",
             "caller",
             "config",
@@ -83,6 +90,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "auth",
             "bus",
             "caller",
             "config",

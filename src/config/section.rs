@@ -121,6 +121,11 @@ impl Section {
         }
     }
 
+    /// Reports what is wrong with this section itself.
+    pub(super) fn report_here(&self, rule: &str) {
+        self.report(format!("{} {rule}", self.name));
+    }
+
     /// Reports an error that belongs to no single setting.
     pub(super) fn report(&self, text: String) {
         self.errors.push(&self.name, text);

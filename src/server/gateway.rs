@@ -21,6 +21,7 @@ use super::connection::ConnectionContext;
 use super::guard::Admission;
 use super::listener::{Listener, accept, bind};
 use super::readiness;
+use crate::auth::AuthBackground;
 use crate::bus::Bus;
 use crate::config::{Config, ListenAddress};
 use crate::engine::{self, Engine};
@@ -60,6 +61,7 @@ pub struct Gateway {
     sources: Sources,
     health: HealthReporter,
     open: OpenConnections,
+    pub(super) auth: AuthBackground,
     pub(super) config: Config,
 }
 
@@ -96,8 +98,10 @@ impl Gateway {
             health: health_server(&health),
             connections: open.clone(),
         };
+        let auth = AuthBackground::default();
         Gateway {
-            routes: Routes::new(parts, Settings::of(config)),
+            routes: Routes::new(parts, Settings::of(config, &auth)),
+            auth,
             tls: config
                 .tls
                 .as_ref()
@@ -170,7 +174,7 @@ impl Gateway {
             routes: self.routes.clone(),
             tls: self.tls.clone(),
             memory: self.bus.memory().clone(),
-            admission: Admission::new(self.open.clone()),
+            admission: Admission::new(self.open.clone(), self.bus.metrics().refusals.clone()),
             draining: CancellationToken::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! A new configuration for a gateway that runs.
 
 use super::gateway::Gateway;
+use crate::auth::AuthBackground;
 use crate::bus::BusOptions;
 use crate::config::Config;
 use crate::engine::Retention;
@@ -11,6 +12,7 @@ use crate::transport::{Routes, Settings};
 #[derive(Clone)]
 pub struct LiveConfig {
     routes: Routes,
+    auth: AuthBackground,
     tls: Option<LiveTls>,
     /// With what the gateway was started.
     started: Box<Config>,
@@ -21,6 +23,7 @@ impl Gateway {
     pub fn live_config(&self) -> LiveConfig {
         LiveConfig {
             routes: self.routes.clone(),
+            auth: self.auth.clone(),
             tls: self.tls.clone(),
             started: Box::new(self.config.clone()),
         }
@@ -33,7 +36,7 @@ impl LiveConfig {
     /// which need a restart.
     pub fn replace(&self, config: &Config) -> Vec<&'static str> {
         // What can follow does so at once, whatever else differs.
-        self.routes.replace(Settings::of(config));
+        self.routes.replace(Settings::of(config, &self.auth));
         if let Some((live, tls)) = self.tls.as_ref().zip(config.tls.as_ref()) {
             live.replace(tls.server.clone());
         }
@@ -49,10 +52,14 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         legacy: _,
         requests: _,
         origins: _,
+        proxy: _,
         pages: _,
         max_connections: _,
+        max_connections_per_address: _,
         write_timeout: _,
         keep_alive_timeout: _,
+        auth: _,
+        insecure: _, // it says where to listen, and is checked with that
         // With a restart.
         listen,
         listen_plain,
