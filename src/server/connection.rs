@@ -46,9 +46,10 @@ pub(super) struct ConnectionContext {
 
 impl ConnectionContext {
     /// The same for what a listener accepts.
-    pub(super) fn at(&self, listener: &Listener) -> Self {
+    pub(super) fn at(&self, listener: &Listener, https_port: Option<u16>) -> Self {
         let mut here = self.clone();
-        here.routes = here.routes.at(&listener.address);
+        let https_port = https_port.filter(|_| !listener.is_encrypted);
+        here.routes = here.routes.at(&listener.address, https_port);
         here.tls = here.tls.filter(|_| listener.is_encrypted);
         here
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 
+use super::redirect::Redirect;
 use crate::auth::{AuthBackground, Authenticator};
 use crate::bus::Bus;
 use crate::caller::Caller;
@@ -55,6 +56,7 @@ pub(crate) struct TransportConfig {
     pub(crate) requests: RequestsConfig,
     pub(crate) origins: OriginsConfig,
     pub(crate) pages: PagesConfig,
+    pub(super) redirect: Option<Redirect>,
     /// Somebody who has not said who it is.
     pub(crate) anonymous: Caller,
     /// Who knows the others; none where nobody has to say who it is.
@@ -71,6 +73,7 @@ impl TransportConfig {
             requests: config.requests.clone(),
             origins: config.origins.clone(),
             pages: config.pages.clone(),
+            redirect: Redirect::of(config.tls.as_ref()),
             anonymous: anonymous.map_or_else(Caller::anonymous, |caller| (**caller).clone()),
             authenticator,
         }
