@@ -12,6 +12,7 @@ use super::handshake::{self, TlsIo};
 use super::io::Io;
 use super::lean::last_moment;
 use crate::limits;
+use crate::quota::ConnectionCount;
 use crate::tls::ServerTls;
 use crate::transport::{ConnectionInfo, PeerAddress};
 
@@ -67,6 +68,7 @@ fn encrypted(stream: TlsIo, peer: PeerAddress, tls: &ServerTls) -> io::Result<Op
         peer,
         is_encrypted: true,
         certificate_names: names.map_err(io::Error::other)?,
+        subscriptions: ConnectionCount::default(),
     };
     Ok(OpenedConnection {
         io: Io::Tls(stream),

@@ -85,8 +85,8 @@ impl RouteTable {
             cors,
             mark: access::mark(&config.origins),
             waiting: ["/v1/sse", "/v1/poll", legacy_path, LEGACY_BESIDE_PAGE].map(str::to_owned),
-            access: Access::new(config),
             redirect: config.redirect,
+            access: Access::new(config, parts.bus.quotas().clone()),
             limits: settings.connections,
         }
     }

@@ -15,6 +15,7 @@ use crate::config::{
 };
 use crate::limits;
 use crate::metrics::OpenConnections;
+use crate::quota::QuotaRules;
 use crate::source::SourceState;
 
 /// Shared by all requests; a clone is a few pointers.
@@ -57,6 +58,7 @@ pub(crate) struct TransportConfig {
     pub(crate) origins: OriginsConfig,
     pub(crate) pages: PagesConfig,
     pub(super) redirect: Option<Redirect>,
+    pub(crate) quotas: QuotaRules,
     /// Somebody who has not said who it is.
     pub(crate) anonymous: Caller,
     /// Who knows the others; none where nobody has to say who it is.
@@ -74,6 +76,7 @@ impl TransportConfig {
             origins: config.origins.clone(),
             pages: config.pages.clone(),
             redirect: Redirect::of(config.tls.as_ref()),
+            quotas: config.quotas,
             anonymous: anonymous.map_or_else(Caller::anonymous, |caller| (**caller).clone()),
             authenticator,
         }
