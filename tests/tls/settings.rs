@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use crate::common::gateway::{Gateway, Setup};
 use crate::common::tls::{Authority, LOCAL_NAMES, put};
 use crate::support::section;
+use crate::tools::{find, root, run};
 
 /// What a gateway says that cannot start with these lines behind `[tls]`.
 fn refusal(lines: &str) -> String {
@@ -104,4 +105,30 @@ fn an_expired_certificate_is_warned_of_and_served() {
         "{}",
         gateway.log()
     );
+}
+
+/// The commands of docs/tls.md, as they stand there.
+#[tokio::test]
+async fn the_certificate_of_the_page_is_one_that_clients_take() {
+    let page = std::fs::read_to_string(root().join("docs/tls.md")).expect("the page");
+    let (_, commands) = page
+        .split_once("<!-- OWN -->\n```sh\n")
+        .expect("the commands");
+    let (commands, _) = commands.split_once("```").expect("their end");
+    let folder = TempDir::new().expect("a folder");
+    let commands = format!("set -e; cd {}; {commands}", folder.path().display());
+    run("/bin/sh", &["-c", &commands]).await.ok();
+
+    let gateway = Gateway::start_with(Setup {
+        engine: "memory",
+        config: section(folder.path()),
+        ..Setup::default()
+    });
+    let (ca, port) = (folder.path().join("ca.pem"), gateway.address().port());
+    let (ca, url) = (
+        ca.display().to_string(),
+        format!("https://localhost:{port}/healthz"),
+    );
+    let said = run(find("curl", "bin"), &["-sS", "--cacert", &ca, &url]).await;
+    assert_eq!(said.ok(), "ok\n");
 }
