@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::common::tls::{Authority, Identity, put};
 use crate::support::{Connection, TlsGateway, get};
+use crate::tools::{find, run};
 
 /// A gateway that knows its clients by another authority than that of its own certificate.
 fn gateway(clients: &Authority) -> TlsGateway {
@@ -101,4 +102,59 @@ async fn authorities_that_are_replaced_are_trusted_no_longer() {
         .until("the new one is trusted", is_known)
         .await;
     assert!(!is_served(&gateway, old.clone()).await);
+}
+
+const RIGHTS: &str = "[auth]\n\
+    [[auth.certificate]]\nname = \"billing.example\"\npublish = [\"billing.>\"]\n\
+    subscribe = [\"billing.>\"]";
+
+/// Over HTTP and over gRPC, by clients that people use.
+#[tokio::test]
+async fn a_name_of_a_certificate_gives_its_rights_and_no_other() {
+    let clients = Authority::new("clients");
+    let gateway = TlsGateway::start_in(|folder| {
+        let file = put(&folder.join("clients.pem"), &clients.pem());
+        format!("client_ca = {file:?}\n{RIGHTS}")
+    });
+    let folder = gateway.folder.path();
+    let files = |name: &str, identity: &Identity| {
+        let put = |name: String, text: &str| put(&folder.join(name), text).display().to_string();
+        let certificate = put(format!("{name}.pem"), &identity.certificate);
+        (certificate, put(format!("{name}-key.pem"), &identity.key))
+    };
+    let billing = files("billing", &issue(&clients, |_| {}));
+    let other = files("other", &clients.issue(&["other.example"]));
+    let ca = gateway.ca();
+    let post = async |topic: &str, shown: Option<&(String, String)>| {
+        let url = gateway.url(&format!("/v1/topics/{topic}"));
+        let mut args = vec![
+            "-sS",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--cacert",
+            &ca,
+        ];
+        if let Some((certificate, key)) = shown {
+            args.extend(["--cert", certificate, "--key", key]);
+        }
+        args.extend(["-d", "{}", &url]);
+        run(find("curl", "bin"), &args).await.ok()
+    };
+    assert_eq!(post("billing.1", Some(&billing)).await, "200");
+    assert_eq!(post("door.1", Some(&billing)).await, "403");
+    assert_eq!(post("billing.1", Some(&other)).await, "401");
+    assert_eq!(post("billing.1", None).await, "401");
+
+    let address = gateway.gateway.address().to_string();
+    let call = async |shown: &[&str]| {
+        let get_bus = [&address[..], "vidette.v1.EventBus/GetBus"];
+        let args = [&["-cacert", &ca], shown, &get_bus].concat();
+        run(find("grpcurl", "bin"), &args).await
+    };
+    let known = call(&["-cert", &billing.0, "-key", &billing.1]).await.ok();
+    assert!(known.contains("epoch"), "{known}");
+    let unknown = call(&[]).await;
+    assert!(unknown.stderr.contains("Unauthenticated"), "{unknown:?}");
 }
