@@ -5,13 +5,13 @@
 //! - bounds that depend on each other are asserted at compile time, below them.
 
 mod client;
-mod proxies;
+mod listeners;
 mod sources;
 
 use std::time::Duration;
 
 pub use client::*;
-pub use proxies::*;
+pub use listeners::*;
 pub use sources::*;
 
 /// The largest vid: exact as a JavaScript number (contract §1).

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::open_files::OpenFiles;
 use super::signals::InterruptSignals;
 use super::{CommandResult, Failure, demo};
 use crate::bus::Bus;
@@ -20,6 +21,9 @@ use crate::telemetry::{self, LogFormat};
 #[derive(Args)]
 pub(super) struct ServeArgs {
     /// Address to listen on; may be repeated [default: 127.0.0.1:8080]
+    ///
+    /// 8080 is the loopback address, :8080 every address of the machine, unix:/run/vidette.sock a
+    /// Unix socket.
     #[arg(long, env = "VIDETTE_LISTEN", value_delimiter = ',')]
     listen: Vec<ListenAddress>,
     /// Folder in which the log is kept [default: ./vidette-data]
@@ -57,8 +61,7 @@ pub(super) struct ServeArgs {
 pub(super) async fn run(args: ServeArgs) -> CommandResult {
     start_logs(&args)?;
     let config = args.config()?;
-    // Each reader is an open file; a refused raise leaves the limit as it was.
-    let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_default();
+    let open_files = OpenFiles::raise_limit();
 
     // Before the log is opened, so that no signal ends the process in the middle of that.
     let signals = InterruptSignals::listen()?;
@@ -66,7 +69,8 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
         begin_new_epoch(&config.engine).map_err(Failure::new)?;
     }
     let gateway = Gateway::start(&config).await.map_err(Failure::new)?;
-    announce(&gateway, &config, open_files);
+    announce(&gateway, &config.engine);
+    open_files.warn_where_too_few(config.max_connections);
 
     run_until_signal(gateway, args.demo, signals).await;
     tracing::info!("stopped");
@@ -118,24 +122,15 @@ fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
 }
 
 /// Logs what was started, and where it can be reached.
-fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
-    announce_log(gateway.bus(), &config.engine);
-
-    // Otherwise clients would be refused earlier than the configuration says.
-    if open_files < config.max_connections as u64 {
-        let max_connections = config.max_connections;
-        tracing::info!(open_files, max_connections, "{TOO_FEW_OPEN_FILES}");
-    }
+fn announce(gateway: &Gateway, engine: &EngineKind) {
+    announce_log(gateway.bus(), engine);
     for address in gateway.listening_on() {
         match address {
             ListenAddress::Tcp(address) => tracing::info!("listening on http://{address}"),
-            ListenAddress::Unix(_) => tracing::info!("listening on {address}"),
+            address => tracing::info!("listening on {address}"),
         }
     }
 }
-
-const TOO_FEW_OPEN_FILES: &str =
-    "the limit of open files bounds connections before max_connections does";
 
 fn announce_log(bus: &Bus, engine: &EngineKind) {
     if let EngineKind::Sqlite { data_dir } = engine {

@@ -52,6 +52,8 @@ pub use template::TopicTemplate;
 pub struct Config {
     /// Addresses to listen on.
     pub listen: Vec<ListenAddress>,
+    /// Permissions of its Unix sockets; none: the system's default.
+    pub unix_mode: Option<u32>,
     /// Which engine keeps the log.
     pub engine: EngineKind,
     /// The bus.
@@ -154,6 +156,7 @@ impl Config {
         let sources = sources::sources(root.section("source"));
         Config {
             listen: listen::addresses(root, "listen", &[DEFAULT_LISTEN], overrides.listen),
+            unix_mode: listen::unix_mode(root),
             engine: engine(root, overrides.engine, overrides.data_dir),
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,

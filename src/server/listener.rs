@@ -1,11 +1,11 @@
 //! Addresses, and who comes to them.
 //!
 //! Invariants:
-//! - an address is of one family: IPv4, or IPv6 without it;
+//! - an address is of one family, IPv4, or IPv6 without it; only "every address" is of both;
 //! - who has come before a listener ends is accepted.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::ConnectionContext;
 use super::gateway::StartError;
 use super::io::Io;
+use super::unix_socket::{self, SocketFile};
 use crate::config::{Config, ListenAddress};
 use crate::limits;
 use crate::transport::PeerAddress;
@@ -27,7 +28,7 @@ pub(super) struct Listener {
 
 enum ListeningSocket {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(SocketFile, UnixListener),
 }
 
 /// The same once nobody waits for it any more.
@@ -38,24 +39,43 @@ enum EndedSocket {
 
 /// Binds every address, or none.
 pub(super) fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
-    config.listen.iter().map(bind_one).collect()
+    let addresses = config.listen.iter();
+    addresses
+        .map(|address| bind_one(address, config.unix_mode))
+        .collect()
 }
 
-fn bind_one(address: &ListenAddress) -> Result<Listener, StartError> {
+fn bind_one(address: &ListenAddress, unix_mode: Option<u32>) -> Result<Listener, StartError> {
     let bound = match address {
-        ListenAddress::Tcp(address) => bind_tcp(*address),
-        ListenAddress::Unix(path) => UnixListener::bind(path).map(|socket| Listener {
-            address: address.clone(),
-            socket: ListeningSocket::Unix(socket),
-        }),
+        ListenAddress::Tcp(address) => bind_tcp(*address, true),
+        ListenAddress::Every(port) => bind_every(*port),
+        ListenAddress::Unix(path) => {
+            let bound = unix_socket::bind(path, unix_mode);
+            bound.map(|(file, socket)| (address.clone(), ListeningSocket::Unix(file, socket)))
+        }
     };
-    bound.map_err(|error| StartError::Bind {
+    let listener = bound.map(|(address, socket)| Listener { address, socket });
+    listener.map_err(|error| StartError::Bind {
         address: address.clone(),
         error,
     })
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+/// Both families on one socket, so that port 0 is the same port for both.
+fn bind_every(port: u16) -> io::Result<(ListenAddress, ListeningSocket)> {
+    match bind_tcp((Ipv6Addr::UNSPECIFIED, port).into(), false) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            // A machine without IPv6, as in some containers.
+            bind_tcp((Ipv4Addr::UNSPECIFIED, port).into(), true)
+        }
+        bound => bound,
+    }
+}
+
+fn bind_tcp(
+    address: SocketAddr,
+    is_of_one_family: bool,
+) -> io::Result<(ListenAddress, ListeningSocket)> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -64,17 +84,14 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     if address.is_ipv6() {
         // Each family by itself, so that 0.0.0.0 and [::] go together, whatever the system's
         // default.
-        socket2::SockRef::from(&socket).set_only_v6(true)?;
+        socket2::SockRef::from(&socket).set_only_v6(is_of_one_family)?;
     }
 
     // Or a restart would have to wait for the connections of the last run.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     let socket = socket.listen(limits::ACCEPT_BACKLOG)?;
-    Ok(Listener {
-        address: socket.local_addr()?.into(),
-        socket: ListeningSocket::Tcp(socket),
-    })
+    Ok((socket.local_addr()?.into(), ListeningSocket::Tcp(socket)))
 }
 
 impl ListeningSocket {
@@ -82,9 +99,9 @@ impl ListeningSocket {
         match self {
             ListeningSocket::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
-                Ok((Io::Plain(stream), PeerAddress::Ip(peer)))
+                Ok((Io::Plain(stream), PeerAddress::of(peer)))
             }
-            ListeningSocket::Unix(socket) => {
+            ListeningSocket::Unix(_, socket) => {
                 let (stream, _) = socket.accept().await?;
                 Ok((Io::Unix(stream), PeerAddress::Local))
             }
@@ -94,7 +111,10 @@ impl ListeningSocket {
     fn end(self) -> io::Result<EndedSocket> {
         Ok(match self {
             ListeningSocket::Tcp(socket) => EndedSocket::Tcp(socket.into_std()?),
-            ListeningSocket::Unix(socket) => EndedSocket::Unix(socket.into_std()?),
+            ListeningSocket::Unix(file, socket) => {
+                drop(file);
+                EndedSocket::Unix(socket.into_std()?)
+            }
         })
     }
 }
@@ -106,10 +126,8 @@ impl EndedSocket {
             EndedSocket::Tcp(socket) => {
                 let (stream, peer) = socket.accept()?;
                 stream.set_nonblocking(true)?;
-                Ok((
-                    Io::Plain(TcpStream::from_std(stream)?),
-                    PeerAddress::Ip(peer),
-                ))
+                let stream = TcpStream::from_std(stream)?;
+                Ok((Io::Plain(stream), PeerAddress::of(peer)))
             }
             EndedSocket::Unix(socket) => {
                 let (stream, _) = socket.accept()?;

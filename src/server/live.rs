@@ -51,6 +51,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         keep_alive_timeout: _,
         // With a restart.
         listen,
+        unix_mode,
         engine,
         bus,
         memory_budget,
@@ -61,6 +62,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
     let bus_differs = bus_differences(bus, &config.bus);
     let differs = [
         ("listen", *listen != config.listen),
+        ("unix_mode", *unix_mode != config.unix_mode),
         ("engine, data_dir", *engine != config.engine),
         (
             "limits.memory_budget",

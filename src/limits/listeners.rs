@@ -1,7 +1,12 @@
-//! Bounds of what proxies say.
+//! Bounds of listeners, and of what proxies say.
 
 use std::time::Duration;
 
+/// Bytes of the path of a Unix socket: `sun_path` of `unix(7)`, less the 0 at its end.
+pub const MAX_SOCKET_PATH_BYTES: usize = 107;
+/// Open files that are kept for what the gateway opens while it serves: sources, pages, readers and
+/// copies of the log.
+pub const RESERVED_FILES: usize = 128;
 /// Entries of `proxy.trusted`: each request of a proxy is compared with all.
 pub const MAX_TRUSTED_PROXIES: usize = 256;
 /// Hops of a request that proxies name and that are looked at.
