@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
 use super::open_files::OpenFiles;
 use super::signals::InterruptSignals;
@@ -38,6 +39,12 @@ pub(super) struct ServeArgs {
     /// Folder of your own pages, served where nothing else is
     #[arg(long, env = "VIDETTE_PAGES_DIR")]
     pages_dir: Option<PathBuf>,
+    /// Let everybody who can reach the gateway read and publish everything
+    ///
+    /// Without a section [auth] in the configuration the gateway listens only where this machine
+    /// alone can reach it, unless this is given.
+    #[arg(long, env = "VIDETTE_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
     /// Publish a demo event on door.N about every second
     #[arg(long)]
     demo: bool,
@@ -69,8 +76,7 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
         begin_new_epoch(&config.engine).map_err(Failure::new)?;
     }
     let gateway = Gateway::start(&config).await.map_err(Failure::new)?;
-    announce(&gateway, &config.engine);
-    open_files.warn_where_too_few(config.max_connections);
+    announce(&gateway, &config, &open_files);
 
     run_until_signal(gateway, args.demo, signals).await;
     tracing::info!("stopped");
@@ -103,6 +109,7 @@ impl ServeArgs {
             engine: self.engine.clone(),
             data_dir: self.data_dir.clone(),
             pages_dir: self.pages_dir.clone(),
+            insecure: self.insecure,
         };
         Config::load(self.config.as_deref(), overrides).map_err(Failure::usage)
     }
@@ -122,16 +129,24 @@ fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
 }
 
 /// Logs what was started, and where it can be reached.
-fn announce(gateway: &Gateway, engine: &EngineKind) {
-    announce_log(gateway.bus(), engine);
-    for address in gateway.listening_on() {
-        match address {
-            ListenAddress::Tcp(address) => tracing::info!("listening on http://{address}"),
-            address => tracing::info!("listening on {address}"),
+fn announce(gateway: &Gateway, config: &Config, open_files: &OpenFiles) {
+    announce_log(gateway.bus(), &config.engine);
+    open_files.warn_where_too_few(config.max_connections);
+    if config.is_open_to_all() {
+        tracing::warn!("{OPEN_TO_ALL}");
+    }
+    for (address, is_encrypted) in gateway.listeners() {
+        match (address, is_encrypted) {
+            (ListenAddress::Tcp(address), true) => tracing::info!("listening on https://{address}"),
+            (ListenAddress::Tcp(address), _) => tracing::info!("listening on http://{address}"),
+            (address, true) => tracing::info!("listening on {address} with TLS"),
+            (address, _) => tracing::info!("listening on {address}"),
         }
     }
 }
 
+const OPEN_TO_ALL: &str = "--insecure: everybody who can reach this gateway may read and publish \
+    everything; say in a section [auth] who may what";
 fn announce_log(bus: &Bus, engine: &EngineKind) {
     if let EngineKind::Sqlite { data_dir } = engine {
         tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");

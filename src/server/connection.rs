@@ -23,29 +23,33 @@ use super::guard::{Admission, Admitted, ConnectionGuard, RefusalGuard};
 use super::io::Io;
 use super::lean::{LeanHttp1, LeanOutcome};
 use super::linger;
+use super::listener::Listener;
 use super::opening::{self, OpenedConnection};
 use super::proxy_header::{self, HeaderError};
 use crate::caller::ClientAddress;
-use crate::config::ListenAddress;
 use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::memory::MemoryBudget;
+use crate::tls::LiveTls;
 use crate::transport::{self, ConnectionLimits, PeerAddress, Routes};
 
 /// What every connection of a listener needs.
 #[derive(Clone)]
 pub(super) struct ConnectionContext {
     pub(super) routes: Routes,
+    /// Where connections are encrypted.
+    pub(super) tls: Option<LiveTls>,
     pub(super) memory: MemoryBudget,
     pub(super) admission: Admission,
     pub(super) draining: CancellationToken,
 }
 
 impl ConnectionContext {
-    /// The same for what is accepted at an address.
-    pub(super) fn at(&self, address: &ListenAddress) -> Self {
+    /// The same for what a listener accepts.
+    pub(super) fn at(&self, listener: &Listener) -> Self {
         let mut here = self.clone();
-        here.routes = here.routes.at(address);
+        here.routes = here.routes.at(&listener.address);
+        here.tls = here.tls.filter(|_| listener.is_encrypted);
         here
     }
 
@@ -67,6 +71,9 @@ impl ConnectionContext {
         let Some((opened, guard)) = Box::pin(self.let_in(io, peer, guard)).await else {
             return;
         };
+        if opened.io.is_http2() {
+            return Box::pin(self.serve_by_hyper(opened, Bytes::new(), guard)).await;
+        }
         let mut lean = LeanHttp1::new(opened);
         if let LeanOutcome::HandOverToHyper(first) = lean.serve(&self).await {
             Box::pin(self.serve_by_hyper(lean.into_opened(), first, guard)).await;

@@ -23,6 +23,8 @@ use crate::transport::PeerAddress;
 /// An address that is bound, with the port that it has got.
 pub(super) struct Listener {
     pub(super) address: ListenAddress,
+    /// Connections begin with a handshake of TLS.
+    pub(super) is_encrypted: bool,
     socket: ListeningSocket,
 }
 
@@ -39,13 +41,18 @@ enum EndedSocket {
 
 /// Binds every address, or none.
 pub(super) fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
-    let addresses = config.listen.iter();
-    addresses
-        .map(|address| bind_one(address, config.unix_mode))
+    let main = config.listen.iter();
+    let main = main.map(|address| bind_one(address, config.tls.is_some(), config.unix_mode));
+    let plain = config.listen_plain.iter();
+    main.chain(plain.map(|address| bind_one(address, false, config.unix_mode)))
         .collect()
 }
 
-fn bind_one(address: &ListenAddress, unix_mode: Option<u32>) -> Result<Listener, StartError> {
+fn bind_one(
+    address: &ListenAddress,
+    is_encrypted: bool,
+    unix_mode: Option<u32>,
+) -> Result<Listener, StartError> {
     let bound = match address {
         ListenAddress::Tcp(address) => bind_tcp(*address, true),
         ListenAddress::Every(port) => bind_every(*port),
@@ -54,7 +61,11 @@ fn bind_one(address: &ListenAddress, unix_mode: Option<u32>) -> Result<Listener,
             bound.map(|(file, socket)| (address.clone(), ListeningSocket::Unix(file, socket)))
         }
     };
-    let listener = bound.map(|(address, socket)| Listener { address, socket });
+    let listener = bound.map(|(address, socket)| Listener {
+        address,
+        is_encrypted,
+        socket,
+    });
     listener.map_err(|error| StartError::Bind {
         address: address.clone(),
         error,
