@@ -2,6 +2,18 @@
 
 use std::time::Duration;
 
+/// Connections that wait to be accepted, as after a restart; the kernel may allow fewer
+/// (`net.core.somaxconn`).
+pub const ACCEPT_BACKLOG: u32 = 4096;
+/// A listener that cannot accept connections tries again after this long.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A listener that cannot accept connections reports that at most this often.
+pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+/// Connections over `max_connections` that are being answered with an error at once. Further ones
+/// are closed without an answer, so that a flood of them holds no more sockets than this.
+pub const REFUSALS: usize = 1024;
+/// Bytes that such a connection may still send before it is closed: its request is not read.
+pub const REFUSAL_BYTES: usize = 64 * 1024;
 /// Bytes of the path of a Unix socket: `sun_path` of `unix(7)`, less the 0 at its end.
 pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 /// Open files that are kept for what the gateway opens while it serves: sources, pages, readers and
