@@ -23,6 +23,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, Method, Request, header};
 
+use super::client_address::is_over_tls;
 use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
@@ -75,9 +76,10 @@ impl Access {
     ) -> Result<bool> {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
+        let is_encrypted = is_over_tls(request, connection);
         let is_publishing = publishes(request.method(), request.uri().path());
         let is_foreign = headers.contains_key(header::ORIGIN)
-            && !origin::may_publish(headers, &self.origins, connection);
+            && !origin::may_publish(headers, &self.origins, is_encrypted);
         if is_foreign && is_publishing {
             return Err(origin::may_not_publish(headers));
         }
@@ -105,7 +107,7 @@ impl Access {
             request,
             authenticator,
             &self.origins,
-            connection,
+            is_over_tls(request, connection),
             is_publishing,
         );
         match shown {
