@@ -57,6 +57,8 @@ pub enum ErrorKind {
     WrongHost,
     /// The memory budget is used up.
     OutOfMemory,
+    /// The keys of an identity provider cannot be fetched, and without them nobody knows who asks.
+    KeysUnavailable,
     /// An error of vidette itself.
     Internal,
 }

@@ -32,9 +32,17 @@ pub mod engine;
 #[cfg(feature = "server")]
 pub mod bus;
 
+// How connections are encrypted.
+#[cfg(feature = "server")]
+mod tls;
+
 // What can be configured.
 #[cfg(feature = "server")]
 pub mod config;
+
+// Who shows a credential?
+#[cfg(feature = "server")]
+mod auth;
 
 // Where else do events come from?
 #[cfg(feature = "server")]

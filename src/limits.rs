@@ -4,15 +4,19 @@
 //! - nothing in vidette grows beyond a bound from here or from [`crate::config`];
 //! - bounds that depend on each other are asserted at compile time, below them.
 
+mod auth;
 mod client;
 mod quotas;
 mod sources;
+mod tls;
 
 use std::time::Duration;
 
+pub use auth::*;
 pub use client::*;
 pub use quotas::*;
 pub use sources::*;
+pub use tls::*;
 
 /// The largest vid: exact as a JavaScript number (contract §1).
 pub const MAX_VID: u64 = (1 << 53) - 1;

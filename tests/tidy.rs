@@ -26,7 +26,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
     ("quota", &["limits", "metrics"]),
-    ("caller", &["cursor", "error", "metrics", "quota", "topic"]),
+    (
+        "caller",
+        &["cursor", "error", "limits", "metrics", "quota", "topic"],
+    ),
     ("proto", &[]),
     (
         "client",
@@ -53,9 +56,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "topic",
         ],
     ),
+    ("tls", &["limits"]),
     (
         "config",
-        &["bus", "engine", "limits", "memory", "quota", "topic"],
+        &[
+            "bus", "caller", "engine", "limits", "memory", "quota", "tls", "topic",
+        ],
+    ),
+    (
+        "auth",
+        &["caller", "config", "cursor", "error", "limits", "topic"],
     ),
     (
         "source",
@@ -66,6 +76,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "transport",
         &[
+            "auth",
             "bus",
             "caller",
             "config",
@@ -85,6 +96,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "auth",
             "bus",
             "caller",
             "config",
@@ -94,6 +106,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "memory",
             "metrics",
             "source",
+            "tls",
             "transport",
         ],
     ),

@@ -325,10 +325,11 @@ impl Bus {
         self.0.engine.writable()
     }
 
-    /// Topics that match, after this one, in byte order, with their newest vid.
+    /// Topics that match and that the caller may read, after this one, in byte order, with their
+    /// newest vid.
     ///
     /// # Errors
-    /// Forbidden, or an error of the engine.
+    /// As [`Caller::grant_read`], or an error of the engine.
     pub async fn topics(
         &self,
         caller: &Caller,
@@ -336,7 +337,7 @@ impl Bus {
         after: Option<Topic>,
         limit: usize,
     ) -> Result<Vec<(Topic, Vid)>> {
-        caller.check_read(&filter)?;
+        let filter = caller.grant_read(&filter)?.filter;
         self.0.engine.topics(filter, after, limit).await
     }
 

@@ -29,7 +29,7 @@ use super::interest::Registration;
 use super::log_view::LogView;
 use super::step::{OnGap, Step, SubscribeRequest};
 use super::waiter::Waiter;
-use crate::caller::{Caller, Credential};
+use crate::caller::{Caller, Credential, GrantedFilter};
 use crate::cursor::{GapReason, Vid};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryBudget, MemoryKind};
@@ -45,6 +45,8 @@ pub struct Subscription {
     /// The log that its position belongs to.
     log: Arc<LogView>,
     on_gap: OnGap,
+    /// Less is served than was asked for.
+    is_cut: bool,
     phase: Phase,
     /// Everything that matches up to here has been yielded.
     position: Vid,
@@ -66,11 +68,12 @@ impl Subscription {
     /// [`crate::limits::AHEAD_WAIT`].
     ///
     /// # Errors
-    /// Forbidden, closing, behind, busy (too many subscriptions, or topics of all of them), out of
-    /// memory, or a gap when the request says so.
-    pub async fn open(bus: &Bus, caller: &Caller, request: SubscribeRequest) -> Result<Self> {
+    /// As [`Caller::grant_read`]; closing, behind, busy (too many subscriptions, or topics of all of
+    /// them), out of memory, or a gap when the request says so.
+    pub async fn open(bus: &Bus, caller: &Caller, mut request: SubscribeRequest) -> Result<Self> {
         // Refusals that cost nothing come first.
-        caller.check_read(&request.filter)?;
+        let GrantedFilter { filter, is_cut } = caller.grant_read(&request.filter)?;
+        request.filter = filter;
         bus.0.check_serving()?;
         bus.memory().check(MemoryKind::Page)?;
         let place = Place::take(bus, caller)?;
@@ -83,7 +86,9 @@ impl Subscription {
                 return Err(Error::gap(gap.clone()));
             }
         }
-        Self::register(bus, caller, &request, start, place)
+        let mut subscription = Self::register(bus, caller, &request, start, place)?;
+        subscription.is_cut = is_cut;
+        Ok(subscription)
     }
 
     fn register(
@@ -101,6 +106,7 @@ impl Subscription {
             bus: bus.clone(),
             log: start.log,
             on_gap: request.on_gap,
+            is_cut: false,
             phase: Phase::opening(start.gap, start.mode),
             position: start.position,
             left: EventsLeft::new(request.limit),
@@ -123,7 +129,7 @@ impl Subscription {
     pub async fn next(&mut self) -> Result<Option<Step>> {
         // What is due before anything is read.
         match self.phase.next_opening() {
-            Opening::Hello => return Ok(Some(hello(&self.bus))),
+            Opening::Hello => return Ok(Some(self.hello())),
             Opening::Gap(gap) => return Ok(Some(Step::Gap(*gap))),
             Opening::Done => {}
         }
@@ -259,14 +265,16 @@ impl Subscription {
         self.phase.begin_anew();
         self.report(gap)
     }
-}
 
-fn hello(bus: &Bus) -> Step {
-    let now = bus.0.snapshot();
-    Step::Hello {
-        epoch: now.log.epoch().clone(),
-        first: now.bounds.first,
-        last: now.bounds.last,
-        heartbeat: bus.options().heartbeat,
+    fn hello(&self) -> Step {
+        let now = self.bus.0.snapshot();
+        let served = &self.registration.group.filter;
+        Step::Hello {
+            epoch: now.log.epoch().clone(),
+            first: now.bounds.first,
+            last: now.bounds.last,
+            heartbeat: self.bus.options().heartbeat,
+            cut_to: self.is_cut.then(|| served.clone()),
+        }
     }
 }

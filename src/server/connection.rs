@@ -21,27 +21,31 @@ use super::guard::{Admission, Admitted, ConnectionGuard, RefusalGuard};
 use super::io::Io;
 use super::lean::{LeanHttp1, LeanOutcome};
 use super::linger;
+use super::listener::Listener;
 use super::opening::{self, OpenedConnection};
-use crate::config::ListenAddress;
 use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::memory::MemoryBudget;
+use crate::tls::LiveTls;
 use crate::transport::{self, PeerAddress, Routes};
 
 /// What every connection of a listener needs.
 #[derive(Clone)]
 pub(super) struct ConnectionContext {
     pub(super) routes: Routes,
+    /// Where connections are encrypted.
+    pub(super) tls: Option<LiveTls>,
     pub(super) memory: MemoryBudget,
     pub(super) admission: Admission,
     pub(super) draining: CancellationToken,
 }
 
 impl ConnectionContext {
-    /// The same for what is accepted at an address.
-    pub(super) fn at(&self, address: &ListenAddress) -> Self {
+    /// The same for what a listener accepts.
+    pub(super) fn at(&self, listener: &Listener) -> Self {
         let mut here = self.clone();
-        here.routes = here.routes.at(address);
+        here.routes = here.routes.at(&listener.address);
+        here.tls = here.tls.filter(|_| listener.is_encrypted);
         here
     }
 
@@ -52,7 +56,9 @@ impl ConnectionContext {
         let is_late = self.draining.is_cancelled();
         match self.admission.admit(at_most, is_late) {
             Admitted::Served(guard) => drop(tokio::spawn(self.clone().serve(io, peer, guard))),
-            Admitted::Refused(guard) => drop(tokio::spawn(refuse(io, guard))),
+            Admitted::Refused(guard) => {
+                drop(tokio::spawn(self.clone().refuse(io, peer, guard)));
+            }
             Admitted::Dropped => {}
         }
     }
@@ -64,6 +70,9 @@ impl ConnectionContext {
             Ok(opened) => opened,
             Err(error) => return tracing::debug!(%peer, %error, "a connection was not opened"),
         };
+        if opened.io.is_http2() {
+            return Box::pin(self.serve_by_hyper(opened, Bytes::new(), guard)).await;
+        }
         let mut lean = LeanHttp1::new(opened);
         if let LeanOutcome::HandOverToHyper(first) = lean.serve(&self).await {
             Box::pin(self.serve_by_hyper(lean.into_opened(), first, guard)).await;
@@ -83,16 +92,20 @@ impl ConnectionContext {
             tracing::debug!(%peer, %error, "a connection ended early");
         }
     }
-}
 
-/// Answers a connection that there are too many.
-async fn refuse(mut io: Io, _guard: RefusalGuard) {
-    let refusal = "connection limit reached (limits.max_connections); retry shortly";
-    let answer = transport::bare_refusal(&Error::new(ErrorKind::Busy, refusal));
+    /// Answers a connection that there are too many.
+    async fn refuse(self: Arc<Self>, io: Io, peer: PeerAddress, _guard: RefusalGuard) {
+        // Only an encrypted answer can be read where its peer expects one.
+        let Ok(OpenedConnection { mut io, .. }) = opening::open(io, peer, &self).await else {
+            return;
+        };
+        let refusal = "connection limit reached (limits.max_connections); retry shortly";
+        let answer = transport::bare_refusal(&Error::new(ErrorKind::Busy, refusal));
 
-    // It fits into the socket's buffer, so it does not wait for its peer.
-    if io.write_all(&answer).await.is_ok() {
-        linger::close(&mut io, limits::REFUSAL_BYTES).await;
+        // It fits into the socket's buffer, so it does not wait for its peer.
+        if io.write_all(&answer).await.is_ok() {
+            linger::close(&mut io, limits::REFUSAL_BYTES).await;
+        }
     }
 }
 

@@ -1,15 +1,19 @@
 //! A new configuration for a gateway that runs.
 
 use super::gateway::Gateway;
+use crate::auth::AuthBackground;
 use crate::bus::BusOptions;
 use crate::config::Config;
 use crate::engine::Retention;
+use crate::tls::LiveTls;
 use crate::transport::{Routes, Settings};
 
 /// Replaces the configuration of a gateway that runs. A clone is for the same gateway.
 #[derive(Clone)]
 pub struct LiveConfig {
     routes: Routes,
+    auth: AuthBackground,
+    tls: Option<LiveTls>,
     /// With what the gateway was started.
     started: Box<Config>,
 }
@@ -19,6 +23,8 @@ impl Gateway {
     pub fn live_config(&self) -> LiveConfig {
         LiveConfig {
             routes: self.routes.clone(),
+            auth: self.auth.clone(),
+            tls: self.tls.clone(),
             started: Box::new(self.config.clone()),
         }
     }
@@ -30,7 +36,10 @@ impl LiveConfig {
     /// which need a restart.
     pub fn replace(&self, config: &Config) -> Vec<&'static str> {
         // What can follow does so at once, whatever else differs.
-        self.routes.replace(Settings::of(config));
+        self.routes.replace(Settings::of(config, &self.auth));
+        if let Some((live, tls)) = self.tls.as_ref().zip(config.tls.as_ref()) {
+            live.replace(tls.server.clone());
+        }
         needing_restart(&self.started, config)
     }
 }
@@ -48,8 +57,12 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         quotas: _,
         write_timeout: _,
         keep_alive_timeout: _,
+        auth: _,
+        insecure: _, // it says where to listen, and is checked with that
         // With a restart.
         listen,
+        listen_plain,
+        tls, // or no encryption; the certificates follow
         engine,
         bus,
         memory_budget,
@@ -60,6 +73,8 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
     let bus_differs = bus_differences(bus, &config.bus);
     let differs = [
         ("listen", *listen != config.listen),
+        ("listen_plain", *listen_plain != config.listen_plain),
+        ("tls", tls.is_some() != config.tls.is_some()),
         ("engine, data_dir", *engine != config.engine),
         (
             "limits.memory_budget",

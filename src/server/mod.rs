@@ -9,6 +9,7 @@ mod connection;
 mod corked;
 mod gateway;
 mod guard;
+mod handshake;
 pub(crate) mod head;
 mod in_flight;
 mod io;
