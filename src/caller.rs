@@ -5,6 +5,7 @@
 //!   ask for one;
 //! - what a caller asks for is granted as it is, cut down or refused, never widened.
 
+mod address;
 mod allowance;
 mod credential;
 mod grant;
@@ -17,6 +18,7 @@ use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind, Result};
 use crate::topic::{Filter, Topic};
 
+pub use address::ClientAddress;
 pub use allowance::Allowance;
 pub(crate) use allowance::{Client, EventTokens, SubscriptionPermit};
 pub(crate) use credential::wall_clock_s;

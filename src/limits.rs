@@ -6,6 +6,7 @@
 
 mod auth;
 mod client;
+mod proxies;
 mod quotas;
 mod sources;
 mod tls;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use auth::*;
 pub use client::*;
+pub use proxies::*;
 pub use quotas::*;
 pub use sources::*;
 pub use tls::*;

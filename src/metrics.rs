@@ -41,6 +41,12 @@ pub struct Metrics {
 /// Why a client is refused what it may do, but not now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
+    /// All clients together have too many connections open.
+    Connections,
+    /// Its address has too many connections open.
+    AddressConnections,
+    /// A trusted proxy does not say in time, or not rightly, whom it speaks for.
+    ProxyHeader,
     /// Its address has too many subscriptions open.
     AddressSubscriptions,
     /// Its address publishes too fast.
@@ -64,7 +70,10 @@ pub enum RefusalReason {
 }
 
 #[rustfmt::skip] // a table with one line a reason
-const REFUSAL_REASONS: [(RefusalReason, &str); 10] = [
+const REFUSAL_REASONS: [(RefusalReason, &str); 13] = [
+    (RefusalReason::Connections, "connections"),
+    (RefusalReason::AddressConnections, "address_connections"),
+    (RefusalReason::ProxyHeader, "proxy_header"),
     (RefusalReason::AddressSubscriptions, "address_subscriptions"),
     (RefusalReason::AddressPublishing, "address_publishing"),
     (RefusalReason::CallerSubscriptions, "caller_subscriptions"),

@@ -221,8 +221,8 @@ fn known(identity: Identity, rights: Rights, credential: Credential) -> Caller {
         identity,
         may_read: rights.subscribe,
         may_publish: rights.publish,
+        allowance: Allowance::UNLIMITED,
         credential: Some(Arc::new(credential)),
-        allowance: Allowance::UNLIMITED, // each request has its own
         credentials_would_help: false,
     }
 }

@@ -16,6 +16,7 @@ mod lines;
 mod listen;
 mod origins;
 mod postgres;
+mod proxy;
 mod quotas;
 mod requests;
 mod section;
@@ -24,6 +25,7 @@ mod table_name;
 mod template;
 mod tls;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,6 +46,7 @@ pub use listen::ListenAddress;
 pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig};
+pub use proxy::{ProxyConfig, TrustedProxies};
 pub use requests::RequestsConfig;
 pub use sources::SourcesConfig;
 pub use table_name::TableName;
@@ -66,6 +69,8 @@ pub struct Config {
     pub bus: BusOptions,
     /// Connections open at once.
     pub max_connections: usize,
+    /// Those of one address; none: any number.
+    pub max_connections_per_address: Option<NonZeroUsize>,
     /// What each client may use.
     pub quotas: QuotaRules,
     /// Bytes that publishers and readers may make the gateway hold in memory.
@@ -80,6 +85,8 @@ pub struct Config {
     pub requests: RequestsConfig,
     /// Web pages of other origins.
     pub origins: OriginsConfig,
+    /// The proxies before the gateway.
+    pub proxy: ProxyConfig,
     /// Pages that the gateway serves.
     pub pages: PagesConfig,
     /// Where events come from besides the publish endpoints.
@@ -171,6 +178,7 @@ impl Config {
             engine: engine(root, overrides.engine, overrides.data_dir),
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,
+            max_connections_per_address: limits.max_connections_per_address,
             quotas: quotas::quotas(root.section("limits")),
             memory_budget: limits.memory_budget,
             write_timeout: limits.write_timeout,
@@ -178,6 +186,7 @@ impl Config {
             legacy: legacy::legacy(root.section("legacy")),
             requests: requests::requests(root.section("requests")),
             origins: origins::origins(root.section("origins")),
+            proxy: proxy::proxy(root.section("proxy")),
             pages: pages(root.section("pages"), overrides.pages_dir),
             sources,
             auth: auth::auth(root),

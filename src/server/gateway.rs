@@ -174,7 +174,7 @@ impl Gateway {
             routes: self.routes.clone(),
             tls: self.tls.clone(),
             memory: self.bus.memory().clone(),
-            admission: Admission::new(self.open.clone()),
+            admission: Admission::new(self.open.clone(), self.bus.metrics().refusals.clone()),
             draining: CancellationToken::new(),
         }
     }

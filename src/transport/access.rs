@@ -90,7 +90,8 @@ impl Access {
             true => without_publishing(&caller),
             false => caller,
         });
-        let caller = caller.map(|caller| self.allowances.limit(caller, connection));
+        let address = request.extensions().get().copied();
+        let caller = caller.map(|caller| self.allowances.limit(caller, address, connection));
         request.extensions_mut().insert(Decided(caller));
         Ok(has_shown)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::caller::{Allowance, Caller, Client};
+use crate::caller::{Allowance, Caller, Client, ClientAddress};
 use crate::quota::{QuotaRules, Quotas};
 use crate::transport::connection_info::ConnectionInfo;
 
@@ -14,9 +14,14 @@ pub(super) struct Allowances {
 
 impl Allowances {
     /// The caller with what it may take.
-    pub(super) fn limit(&self, caller: Arc<Caller>, connection: &ConnectionInfo) -> Arc<Caller> {
+    pub(super) fn limit(
+        &self,
+        caller: Arc<Caller>,
+        address: Option<ClientAddress>,
+        connection: &ConnectionInfo,
+    ) -> Arc<Caller> {
         let client = Client {
-            address: connection.peer.ip(),
+            address,
             identity: &caller.identity,
             connection: &connection.subscriptions,
         };
