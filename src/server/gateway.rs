@@ -163,6 +163,7 @@ impl Gateway {
         let accepting = accept_all(self.listeners, &context, &stop);
         self.sources.start(&self.bus, &context.admission.tracker);
         tokio::spawn(readiness::follow(self.bus.clone(), self.health.clone()));
+        tokio::spawn(watch_revocations(self.auth, self.bus.clone()));
         // As long as connections are accepted.
         let tls = self.tls.map(|tls| tokio::spawn(tls.follow()));
 
@@ -209,6 +210,14 @@ fn accept_all(
     }
     accepting.close();
     accepting
+}
+
+/// Has whoever is served be looked at again when somebody was revoked, until the bus is closed.
+async fn watch_revocations(auth: AuthBackground, bus: Bus) {
+    tokio::select! {
+        () = auth.watch_revocations(|| bus.recheck_callers()) => {}
+        () = bus.closed() => {}
+    }
 }
 
 fn health_server(health: &HealthReporter) -> HealthServer<HealthService> {

@@ -86,10 +86,7 @@ impl Access {
         let (caller, has_shown) = self.identify(request, connection, is_publishing).await;
         // Without the right as well, so that a publishing route which `publishes` does not know
         // is not open to every page.
-        let caller = caller.map(|caller| match is_foreign {
-            true => without_publishing(&caller),
-            false => caller,
-        });
+        let caller = caller.map(|caller| reading_only_if(is_foreign, caller));
         let address = request.extensions().get().copied();
         let caller = caller.map(|caller| self.allowances.limit(caller, address, connection));
         request.extensions_mut().insert(Decided(caller));
@@ -121,11 +118,10 @@ impl Access {
                 for_reading_only,
             }) => {
                 let caller = authenticator.known_by(&credential).await;
-                let caller = caller.map(|caller| match for_reading_only {
-                    true => without_publishing(&caller),
-                    false => caller,
-                });
-                (caller, true)
+                (
+                    caller.map(|caller| reading_only_if(for_reading_only, caller)),
+                    true,
+                )
             }
             Err(error) => (Err(error), true),
         }
@@ -145,10 +141,14 @@ impl Access {
     }
 }
 
-fn without_publishing(caller: &Caller) -> Arc<Caller> {
+/// The caller, who may not publish where that is so.
+fn reading_only_if(is_so: bool, caller: Arc<Caller>) -> Arc<Caller> {
+    if !is_so {
+        return caller;
+    }
     Arc::new(Caller {
         may_publish: Permission::Nothing,
-        ..caller.clone()
+        ..(*caller).clone()
     })
 }
 
