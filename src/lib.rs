@@ -8,6 +8,7 @@
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 
 // What the nouns are.
+#[cfg(feature = "server")]
 pub mod caller;
 pub mod cursor;
 mod encodings;
@@ -19,6 +20,8 @@ pub mod lineage;
 pub mod memory;
 #[cfg(feature = "server")]
 pub mod metrics;
+#[cfg(feature = "server")]
+pub mod quota;
 pub mod topic;
 
 // Where are events kept?
@@ -29,9 +32,17 @@ pub mod engine;
 #[cfg(feature = "server")]
 pub mod bus;
 
+// How connections are encrypted.
+#[cfg(feature = "server")]
+mod tls;
+
 // What can be configured.
 #[cfg(feature = "server")]
 pub mod config;
+
+// Who shows a credential?
+#[cfg(feature = "server")]
+mod auth;
 
 // Where else do events come from?
 #[cfg(feature = "server")]

@@ -23,9 +23,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "event",
         &["cursor", "encodings", "error", "limits", "topic"],
     ),
-    ("caller", &["cursor", "error", "topic"]),
     ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
+    ("quota", &["limits", "metrics"]),
+    (
+        "caller",
+        &["cursor", "error", "limits", "metrics", "quota", "topic"],
+    ),
     ("proto", &[]),
     (
         "client",
@@ -48,10 +52,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lineage",
             "memory",
             "metrics",
+            "quota",
             "topic",
         ],
     ),
-    ("config", &["bus", "engine", "limits", "memory", "topic"]),
+    ("tls", &["limits"]),
+    (
+        "config",
+        &[
+            "bus", "caller", "engine", "limits", "memory", "quota", "tls", "topic",
+        ],
+    ),
+    (
+        "auth",
+        &["caller", "config", "cursor", "error", "limits", "topic"],
+    ),
     (
         "source",
         &[
@@ -61,6 +76,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "transport",
         &[
+            "auth",
             "bus",
             "caller",
             "config",
@@ -72,6 +88,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "memory",
             "metrics",
             "proto",
+            "quota",
             "source",
             "topic",
         ],
@@ -79,6 +96,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "auth",
             "bus",
             "caller",
             "config",
@@ -88,6 +106,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "memory",
             "metrics",
             "source",
+            "tls",
             "transport",
         ],
     ),

@@ -129,8 +129,8 @@ impl Bus {
     }
 
     /// The end of a stream of a publisher that begins now.
-    pub fn stream_end(&self) -> StreamEnd {
-        let waiter = Waiter::new(0);
+    pub(super) fn stream_end(&self) -> StreamEnd {
+        let waiter = Waiter::new(0, None);
         self.0.drain.publishers.join(waiter.clone());
         StreamEnd {
             bus: self.clone(),
@@ -141,7 +141,7 @@ impl Bus {
 
 /// When a stream of a publisher has to end for the gateway's sake. It has its turn among all such
 /// streams for as long as this lives.
-pub struct StreamEnd {
+pub(super) struct StreamEnd {
     bus: Bus,
     waiter: Arc<Waiter>,
 }
@@ -154,12 +154,12 @@ impl Drop for StreamEnd {
 
 impl StreamEnd {
     /// Has it come?
-    pub fn has_come(&self) -> bool {
+    fn has_come(&self) -> bool {
         self.waiter.is_told_to_end() || self.bus.is_closing()
     }
 
     /// Ready once it has come.
-    pub async fn comes(&self) {
+    pub(super) async fn comes(&self) {
         loop {
             // Before it is looked at, so that no wake-up is missed.
             self.waiter.rearm();
@@ -224,7 +224,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_set_is_ended_at_an_even_pace_in_random_order_and_each_once() {
         let set = WaiterSet::<OF_ALL>::default();
-        let waiters: Vec<_> = (0..1000).map(|_| Waiter::new(0)).collect();
+        let waiters: Vec<_> = (0..1000).map(|_| Waiter::new(0, None)).collect();
         for waiter in &waiters {
             set.join(waiter.clone());
         }
@@ -251,7 +251,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_leaves_by_itself_is_not_waited_for() {
         let set = WaiterSet::<OF_ALL>::default();
-        let waiters: Vec<_> = (0..100).map(|_| Waiter::new(0)).collect();
+        let waiters: Vec<_> = (0..100).map(|_| Waiter::new(0, None)).collect();
         for waiter in &waiters {
             set.join(waiter.clone());
         }

@@ -12,6 +12,7 @@ mod catch_up;
 mod clock;
 mod closing;
 mod commit;
+mod credentials;
 mod drain;
 mod group;
 mod heartbeat;
@@ -31,15 +32,16 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::caller::Caller;
 use crate::cursor::{Cursor, Epoch, Vid};
 use crate::engine::{BatchBounds, Bounds, Engine, Moment, Retention, Sizes, Tail};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
+use crate::quota::Quotas;
 use crate::topic::{Filter, Topic};
 use catch_up::CatchUpLimiter;
 use clock::Clock;
@@ -49,12 +51,12 @@ use interest::Interest;
 use log_view::CurrentLog;
 use pages::Pages;
 use sequencer::Sequencer;
+use subscription::Places;
 
 pub(crate) use crate::engine::{Page, PageBudget, ReadRequest, Receipt};
 pub use batch::Batch;
 pub use clock::{MachineTime, SettableTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
-pub use drain::StreamEnd;
 pub use log_view::LogView;
 pub use sequencer::{PublishStream, Publishing};
 pub use step::{OnGap, Step, SubscribeRequest};
@@ -82,6 +84,8 @@ struct Shared {
     options: BusOptions,
     memory: MemoryBudget,
     metrics: Metrics,
+    /// What each client has taken.
+    quotas: Quotas,
     clock: Clock,
     /// How much one atomic batch may hold.
     batch_bounds: BatchBounds,
@@ -95,7 +99,9 @@ struct Shared {
     /// The same, for the few who wait for a certain vid.
     tail_watch: watch::Sender<Vid>,
     drain: DrainState,
-    subscriber_permits: Arc<Semaphore>,
+    places: Places,
+    /// Credentials are to be looked at again.
+    rechecks: watch::Sender<()>,
     sequencer: Sequencer,
     /// Makes visible what comes to a log that others append to as well; unset where nobody does.
     tail_task: OnceLock<AbortOnDropHandle<()>>,
@@ -145,21 +151,24 @@ impl Bus {
         let state = engine.state();
         let last = state.bounds.last;
         let tail = engine.take_tail(last);
+        let metrics = Metrics::default();
         let bus = Bus(Arc::new(Shared {
             batch_bounds,
             clock: Clock::start(time, engine.newest_moment()),
             log: CurrentLog::new(&state),
             pages: Pages::new(engine.clone(), last, tail.is_some()),
             catch_up: CatchUpLimiter::new(),
-            heartbeat: Heartbeat::default(),
+            heartbeat: Heartbeat::new(options.heartbeat),
             interest: Arc::new(Interest::new(last)),
             tail: AtomicU64::new(last),
             tail_watch: watch::Sender::new(last),
             tail_task: OnceLock::new(),
             drain: DrainState::default(),
-            subscriber_permits: Arc::new(Semaphore::new(options.max_subscribers)),
+            places: Places::default(),
+            rechecks: watch::Sender::new(()),
             sequencer: Sequencer::new(),
-            metrics: Metrics::default(),
+            quotas: Quotas::new(metrics.refusals.clone()),
+            metrics,
             engine,
             options,
             memory,
@@ -179,6 +188,8 @@ impl Bus {
         }
         tokio::spawn(retention::run(weak()));
         tokio::spawn(heartbeat::run(weak(), self.options().heartbeat));
+        let rechecks = self.0.rechecks.subscribe();
+        tokio::spawn(credentials::run(weak(), rechecks));
     }
 
     /// The kind of the engine that keeps the log, as configured.
@@ -215,6 +226,11 @@ impl Bus {
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// What each client has taken, of what it may.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.0.quotas
     }
 
     /// The oldest retained and the newest visible vid.
@@ -291,10 +307,11 @@ impl Bus {
         self.0.engine.writable()
     }
 
-    /// Topics that match, after this one, in byte order, with their newest vid.
+    /// Topics that match and that the caller may read, after this one, in byte order, with their
+    /// newest vid.
     ///
     /// # Errors
-    /// Forbidden, or an error of the engine.
+    /// As [`Caller::grant_read`], or an error of the engine.
     pub async fn topics(
         &self,
         caller: &Caller,
@@ -302,14 +319,8 @@ impl Bus {
         after: Option<Topic>,
         limit: usize,
     ) -> Result<Vec<(Topic, Vid)>> {
-        caller.check_read(&filter)?;
+        let filter = caller.grant_read(&filter)?.filter;
         self.0.engine.topics(filter, after, limit).await
-    }
-
-    fn subscriber_permit(&self) -> Result<OwnedSemaphorePermit> {
-        let permits = self.0.subscriber_permits.clone();
-        let permit = permits.try_acquire_owned();
-        permit.map_err(|_| too_many_subscribers(self.0.options.max_subscribers))
     }
 
     /// Reads a page of the log, whether or not its events are in memory.
@@ -321,12 +332,4 @@ impl Bus {
     pub(crate) async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
         self.0.engine.vid_before(time_ms).await
     }
-}
-
-fn too_many_subscribers(bound: usize) -> Error {
-    let detail = format!(
-        "{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again \
-         later or elsewhere"
-    );
-    Error::new(ErrorKind::Busy, detail)
 }

@@ -12,14 +12,15 @@
 //! - a position belongs to the log that the subscription is on: what was read of another one after
 //!   a reset moves nothing.
 
+mod events_left;
 mod phase;
+mod place;
 mod pressure;
 mod reading;
 mod start;
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::Bus;
@@ -27,11 +28,15 @@ use super::closing::{Closing, ClosingReason};
 use super::interest::Registration;
 use super::log_view::LogView;
 use super::step::{OnGap, Step, SubscribeRequest};
-use crate::caller::Caller;
+use super::waiter::Waiter;
+use crate::caller::{Caller, Credential, GrantedFilter};
 use crate::cursor::{GapReason, Vid};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryBudget, MemoryKind};
+use events_left::EventsLeft;
 use phase::{Opening, Phase};
+use place::Place;
+pub(super) use place::Places;
 use start::{StartPosition, find_start};
 
 /// An open subscription.
@@ -40,13 +45,17 @@ pub struct Subscription {
     /// The log that its position belongs to.
     log: Arc<LogView>,
     on_gap: OnGap,
+    /// Less is served than was asked for.
+    is_cut: bool,
     phase: Phase,
     /// Everything that matches up to here has been yielded.
     position: Vid,
     /// Events that may still be yielded.
-    left: Option<u32>,
+    left: EventsLeft,
+    /// What its caller is served on; none where that has no end.
+    credential: Option<Arc<Credential>>,
     registration: Registration,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 const _: () = assert!(
@@ -59,14 +68,15 @@ impl Subscription {
     /// [`crate::limits::AHEAD_WAIT`].
     ///
     /// # Errors
-    /// Forbidden, closing, behind, busy (too many subscriptions, or topics of all of them), out of
-    /// memory, or a gap when the request says so.
-    pub async fn open(bus: &Bus, caller: &Caller, request: SubscribeRequest) -> Result<Self> {
+    /// As [`Caller::grant_read`]; closing, behind, busy (too many subscriptions, or topics of all of
+    /// them), out of memory, or a gap when the request says so.
+    pub async fn open(bus: &Bus, caller: &Caller, mut request: SubscribeRequest) -> Result<Self> {
         // Refusals that cost nothing come first.
-        caller.check_read(&request.filter)?;
+        let GrantedFilter { filter, is_cut } = caller.grant_read(&request.filter)?;
+        request.filter = filter;
         bus.0.check_admitting()?;
         bus.memory().check(MemoryKind::Page)?;
-        let permit = bus.subscriber_permit()?;
+        let place = Place::take(bus, caller)?;
 
         // A gap is counted, and may end the request, before anything is registered.
         let start = find_start(bus, &request.start).await?;
@@ -76,27 +86,33 @@ impl Subscription {
                 return Err(Error::gap(gap.clone()));
             }
         }
-        Self::register(bus, &request, start, permit)
+        let mut subscription = Self::register(bus, caller, &request, start, place)?;
+        subscription.is_cut = is_cut;
+        Ok(subscription)
     }
 
     fn register(
         bus: &Bus,
+        caller: &Caller,
         request: &SubscribeRequest,
         start: StartPosition,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Self> {
         let now_ticks = bus.0.heartbeat.now_ticks();
-        let registration = bus.0.interest.register(&request.filter, now_ticks)?;
+        let waiter = Waiter::new(now_ticks, caller.credential.as_deref());
+        let registration = bus.0.interest.register(&request.filter, waiter)?;
         bus.metrics().subscriptions.inc();
         Ok(Subscription {
             bus: bus.clone(),
             log: start.log,
             on_gap: request.on_gap,
+            is_cut: false,
             phase: Phase::opening(start.gap, start.mode),
             position: start.position,
-            left: request.limit,
+            left: EventsLeft::new(request.limit),
+            credential: caller.credential.clone(),
             registration,
-            _permit: permit,
+            _place: place,
         })
     }
 
@@ -113,11 +129,11 @@ impl Subscription {
     pub async fn next(&mut self) -> Result<Option<Step>> {
         // What is due before anything is read.
         match self.phase.next_opening() {
-            Opening::Hello => return Ok(Some(hello(&self.bus))),
+            Opening::Hello => return Ok(Some(self.hello())),
             Opening::Gap(gap) => return Ok(Some(Step::Gap(*gap))),
             Opening::Done => {}
         }
-        if self.phase.has_ended() || self.left == Some(0) {
+        if self.phase.has_ended() || self.left.are_none() {
             return Ok(None);
         }
 
@@ -220,12 +236,22 @@ impl Subscription {
         }
     }
 
-    /// Why it ends now, where it does: its turn has come, or that of all.
+    /// Why it ends now, where it does: its turn has come, or that of all, or its credential has
+    /// ended.
     fn ending(&self) -> Option<ClosingReason> {
         if self.registration.waiter.is_told_to_end() {
             return Some(ClosingReason::Shutdown);
         }
-        self.bus.0.ending()
+        let of_bus = self.bus.0.ending();
+        of_bus.or_else(|| {
+            self.has_credential_ended()
+                .then_some(ClosingReason::Expired)
+        })
+    }
+
+    fn has_credential_ended(&self) -> bool {
+        let credential = self.credential.as_ref();
+        credential.is_some_and(|credential| credential.check().is_err())
     }
 
     /// Has no reset replaced the log that the position belongs to? Asked after a read, it says
@@ -243,14 +269,16 @@ impl Subscription {
         self.phase.begin_anew();
         self.report(gap)
     }
-}
 
-fn hello(bus: &Bus) -> Step {
-    let now = bus.0.snapshot();
-    Step::Hello {
-        epoch: now.log.epoch().clone(),
-        first: now.bounds.first,
-        last: now.bounds.last,
-        heartbeat: bus.options().heartbeat,
+    fn hello(&self) -> Step {
+        let now = self.bus.0.snapshot();
+        let served = &self.registration.group.filter;
+        Step::Hello {
+            epoch: now.log.epoch().clone(),
+            first: now.bounds.first,
+            last: now.bounds.last,
+            heartbeat: self.bus.options().heartbeat,
+            cut_to: self.is_cut.then(|| served.clone()),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::reload::{ConfigSource, Reloader};
@@ -36,6 +37,12 @@ pub(super) struct ServeArgs {
     /// Folder of your own pages, served where nothing else is
     #[arg(long, env = "VIDETTE_PAGES_DIR")]
     pages_dir: Option<PathBuf>,
+    /// Let everybody who can reach the gateway read and publish everything
+    ///
+    /// Without a section [auth] in the configuration the gateway listens only where this machine
+    /// alone can reach it, unless this is given.
+    #[arg(long, env = "VIDETTE_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
     /// Publish a demo event on door.N about every second
     #[arg(long)]
     demo: bool,
@@ -105,6 +112,7 @@ impl ServeArgs {
             engine: self.engine.clone(),
             data_dir: self.data_dir.clone(),
             pages_dir: self.pages_dir.clone(),
+            insecure: self.insecure,
         };
         ConfigSource {
             file: self.config.clone(),
@@ -136,14 +144,21 @@ fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
         let max_connections = config.max_connections;
         tracing::info!(open_files, max_connections, "{TOO_FEW_OPEN_FILES}");
     }
-    for address in gateway.listening_on() {
-        match address {
-            ListenAddress::Tcp(address) => tracing::info!("listening on http://{address}"),
-            ListenAddress::Unix(_) => tracing::info!("listening on {address}"),
+    if config.is_open_to_all() {
+        tracing::warn!("{OPEN_TO_ALL}");
+    }
+    for (address, is_encrypted) in gateway.listeners() {
+        match (address, is_encrypted) {
+            (ListenAddress::Tcp(address), true) => tracing::info!("listening on https://{address}"),
+            (ListenAddress::Tcp(address), _) => tracing::info!("listening on http://{address}"),
+            (ListenAddress::Unix(_), true) => tracing::info!("listening on {address} with TLS"),
+            (ListenAddress::Unix(_), _) => tracing::info!("listening on {address}"),
         }
     }
 }
 
+const OPEN_TO_ALL: &str = "--insecure: everybody who can reach this gateway may read and publish \
+    everything; say in a section [auth] who may what";
 const TOO_FEW_OPEN_FILES: &str =
     "the limit of open files bounds connections before max_connections does";
 

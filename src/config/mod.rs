@@ -6,6 +6,7 @@
 //! - paths in a file are relative to the folder that it is in, those of flags to the current one;
 //! - each setting has its default here, and its unit in its name or in its text.
 
+mod auth;
 mod bus;
 mod drain;
 mod errors;
@@ -17,22 +18,29 @@ mod listen;
 mod log;
 mod origins;
 mod postgres;
+mod proxy;
+mod quotas;
 mod requests;
 mod section;
 mod sources;
 mod table_name;
 mod template;
+mod tls;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bus::BusOptions;
 use crate::engine::EngineKind;
+use crate::quota::QuotaRules;
 use errors::ErrorCollector;
 use limits::ServerLimits;
 use lines::SettingLines;
 use section::Section;
 
+pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, JwtConfig, RevokedFile};
+pub(crate) use auth::{Digest, JwtKeys, VerificationKey, is_trustworthy, rsa_key};
 pub use drain::DrainConfig;
 pub use errors::ConfigErrors;
 pub use gearman::GearmanConfig;
@@ -42,23 +50,33 @@ pub use log::LogConfig;
 pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig};
+pub use proxy::{ProxyConfig, TrustedProxies};
 pub use requests::RequestsConfig;
 pub use sources::SourcesConfig;
 pub use table_name::TableName;
 pub(crate) use table_name::{is_name, quote_name};
 pub use template::TopicTemplate;
+pub use tls::TlsConfig;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Addresses to listen on.
     pub listen: Vec<ListenAddress>,
+    /// Addresses without encryption, whatever `tls` is.
+    pub listen_plain: Vec<ListenAddress>,
+    /// Encryption of what comes to `listen`.
+    pub tls: Option<TlsConfig>,
     /// Which engine keeps the log.
     pub engine: EngineKind,
     /// The bus.
     pub bus: BusOptions,
     /// Connections open at once.
     pub max_connections: usize,
+    /// Those of one address; none: any number.
+    pub max_connections_per_address: Option<NonZeroUsize>,
+    /// What each client may use.
+    pub quotas: QuotaRules,
     /// Bytes that publishers and readers may make the gateway hold in memory.
     pub memory_budget: u64,
     /// A connection that accepts no byte for this long is closed.
@@ -75,10 +93,16 @@ pub struct Config {
     pub requests: RequestsConfig,
     /// Web pages of other origins.
     pub origins: OriginsConfig,
+    /// The proxies before the gateway.
+    pub proxy: ProxyConfig,
     /// Pages that the gateway serves.
     pub pages: PagesConfig,
     /// Where events come from besides the publish endpoints.
     pub sources: SourcesConfig,
+    /// Who may do what; without it everybody may do everything.
+    pub auth: Option<AuthConfig>,
+    /// Everybody may do everything also where other machines can reach the gateway.
+    pub insecure: bool,
 }
 
 /// Pages that the gateway serves.
@@ -101,6 +125,8 @@ pub struct Overrides {
     pub data_dir: Option<PathBuf>,
     /// A folder of the user's own files.
     pub pages_dir: Option<PathBuf>,
+    /// Everybody may do everything also where other machines can reach the gateway.
+    pub insecure: bool,
 }
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -155,9 +181,13 @@ impl Config {
         let sources = sources::sources(root.section("source"));
         Config {
             listen: listen::addresses(root, "listen", &[DEFAULT_LISTEN], overrides.listen),
+            listen_plain: listen::addresses(root, "listen_plain", &[], Vec::new()),
+            tls: tls::tls(root),
             engine: engine(root, overrides.engine, overrides.data_dir),
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,
+            max_connections_per_address: limits.max_connections_per_address,
+            quotas: quotas::quotas(root.section("limits")),
             memory_budget: limits.memory_budget,
             write_timeout: limits.write_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,
@@ -166,19 +196,46 @@ impl Config {
             legacy: legacy::legacy(root.section("legacy")),
             requests: requests::requests(root.section("requests")),
             origins: origins::origins(root.section("origins")),
+            proxy: proxy::proxy(root.section("proxy")),
             pages: pages(root.section("pages"), overrides.pages_dir),
             sources,
+            auth: auth::auth(root),
+            insecure: overrides.insecure,
         }
     }
 
     /// Rules between settings.
     fn check(&self, errors: &ErrorCollector) {
         // Each of them concerns settings of more than one section.
+        self.check_who_may(errors);
         bus::check(&self.bus, errors);
         for source in &self.sources.gearman {
             source.check_memory(self.bus.max_event_bytes, errors);
         }
     }
+}
+
+impl Config {
+    /// Where other machines can reach the gateway, somebody has to have said who may do what.
+    fn check_who_may(&self, errors: &ErrorCollector) {
+        let is_said = self.auth.is_some() || self.insecure;
+        for address in self.listen.iter().filter(|address| !address.is_local()) {
+            errors.require("listen", is_said, open_to_all(address));
+        }
+    }
+
+    /// Is anybody let do everything who can reach the gateway from another machine?
+    pub(crate) fn is_open_to_all(&self) -> bool {
+        self.auth.is_none() && self.listen.iter().any(|address| !address.is_local())
+    }
+}
+
+fn open_to_all(address: &ListenAddress) -> String {
+    format!(
+        "listen: other machines can reach {address}, and without a section [auth] everybody may \
+         read and publish everything there. Say in [auth] who may what (an empty one gives nobody \
+         anything), listen on a loopback address, or give --insecure"
+    )
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigErrors> {

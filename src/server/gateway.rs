@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,12 +27,14 @@ use super::drain::{self, Drain};
 use super::guard::Admission;
 use super::listener::{Listener, accept, bind};
 use super::readiness;
+use crate::auth::AuthBackground;
 use crate::bus::Bus;
 use crate::config::{Config, DrainConfig, ListenAddress};
 use crate::engine::{self, Engine};
 use crate::memory::MemoryBudget;
 use crate::metrics::OpenConnections;
 use crate::source::Sources;
+use crate::tls::LiveTls;
 use crate::transport::{RouteParts, Routes, Settings};
 
 /// Why the gateway could not start, and what to do.
@@ -58,9 +61,12 @@ pub struct Gateway {
     bus: Bus,
     listeners: Vec<Listener>,
     pub(super) routes: Routes,
+    /// For connections that are encrypted.
+    pub(super) tls: Option<LiveTls>,
     sources: Sources,
     health: HealthReporter,
     open: OpenConnections,
+    pub(super) auth: AuthBackground,
     /// How it ends, as the configuration of that moment says.
     pub(super) drain: Arc<ArcSwap<DrainConfig>>,
     pub(super) config: Config,
@@ -99,8 +105,14 @@ impl Gateway {
             health: health_server(&health),
             connections: open.clone(),
         };
+        let auth = AuthBackground::default();
         Gateway {
-            routes: Routes::new(parts, Settings::of(config)),
+            routes: Routes::new(parts, Settings::of(config, &auth)),
+            auth,
+            tls: config
+                .tls
+                .as_ref()
+                .map(|tls| LiveTls::new(tls.server.clone())),
             drain: Arc::new(ArcSwap::from_pointee(config.drain)),
             config: config.clone(),
             sources,
@@ -114,6 +126,12 @@ impl Gateway {
     /// The addresses, with their ports.
     pub fn listening_on(&self) -> impl Iterator<Item = &ListenAddress> {
         self.listeners.iter().map(|listener| &listener.address)
+    }
+
+    /// The same, each with whether connections to it are encrypted.
+    pub fn listeners(&self) -> impl Iterator<Item = (&ListenAddress, bool)> {
+        let listeners = self.listeners.iter();
+        listeners.map(|one| (&one.address, one.is_encrypted))
     }
 
     /// Those of them that are IP addresses.
@@ -145,6 +163,8 @@ impl Gateway {
         let accepting = accept_all(self.listeners, &context, &stop);
         self.sources.start(&self.bus, &context.admission.tracker);
         tokio::spawn(readiness::follow(self.bus.clone(), self.health.clone()));
+        // As long as connections are accepted.
+        let tls = self.tls.map(|tls| tokio::spawn(tls.follow()));
 
         shutdown.await;
         let drain = Drain {
@@ -160,14 +180,16 @@ impl Gateway {
         stop.cancel();
         accepting.wait().await;
         drain::answer_the_last(&context.admission.late).await;
+        tls.inspect(JoinHandle::abort);
     }
 
     /// What its connections need.
     pub(super) fn context(&self) -> ConnectionContext {
         ConnectionContext {
             routes: self.routes.clone(),
+            tls: self.tls.clone(),
             memory: self.bus.memory().clone(),
-            admission: Admission::new(self.open.clone()),
+            admission: Admission::new(self.open.clone(), self.bus.metrics().refusals.clone()),
             draining: CancellationToken::new(),
         }
     }
@@ -181,8 +203,8 @@ fn accept_all(
 ) -> TaskTracker {
     let accepting = TaskTracker::new();
     for listener in listeners {
-        // Which hosts it answers for depends on its address.
-        let here = Arc::new(context.at(&listener.address));
+        // Which hosts it answers for, and how, depends on its address.
+        let here = Arc::new(context.at(&listener));
         accepting.spawn(accept(listener, here, stop.clone()));
     }
     accepting.close();

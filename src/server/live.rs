@@ -5,15 +5,19 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::gateway::Gateway;
+use crate::auth::AuthBackground;
 use crate::bus::BusOptions;
 use crate::config::{Config, DrainConfig};
 use crate::engine::Retention;
+use crate::tls::LiveTls;
 use crate::transport::{Routes, Settings};
 
 /// Replaces the configuration of a gateway that runs. A clone is for the same gateway.
 #[derive(Clone)]
 pub struct LiveConfig {
     routes: Routes,
+    auth: AuthBackground,
+    tls: Option<LiveTls>,
     drain: Arc<ArcSwap<DrainConfig>>,
     /// With what the gateway was started.
     started: Arc<Config>,
@@ -27,6 +31,8 @@ impl Gateway {
         let started = Arc::new(self.config.clone());
         LiveConfig {
             routes: self.routes.clone(),
+            auth: self.auth.clone(),
+            tls: self.tls.clone(),
             drain: self.drain.clone(),
             current: Arc::new(ArcSwap::new(started.clone())),
             started,
@@ -45,7 +51,10 @@ impl LiveConfig {
     /// which need a restart.
     pub fn replace(&self, config: &Config) -> Vec<&'static str> {
         // What can follow does so at once, whatever else differs.
-        self.routes.replace(Settings::of(config));
+        self.routes.replace(Settings::of(config, &self.auth));
+        if let Some((live, tls)) = self.tls.as_ref().zip(config.tls.as_ref()) {
+            live.replace(tls.server.clone());
+        }
         self.drain.store(Arc::new(config.drain));
         self.current.store(Arc::new(config.clone()));
         needing_restart(&self.started, config)
@@ -62,12 +71,19 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         legacy: _,
         requests: _,
         origins: _,
+        proxy: _,
         pages: _,
         max_connections: _,
+        max_connections_per_address: _,
+        quotas: _,
         write_timeout: _,
         keep_alive_timeout: _,
+        auth: _,
+        insecure: _, // it says where to listen, and is checked with that
         // With a restart.
         listen,
+        listen_plain,
+        tls, // or no encryption; the certificates follow
         engine,
         bus,
         memory_budget,
@@ -78,6 +94,8 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
     let bus_differs = bus_differences(bus, &config.bus);
     let differs = [
         ("listen", *listen != config.listen),
+        ("listen_plain", *listen_plain != config.listen_plain),
+        ("tls", tls.is_some() != config.tls.is_some()),
         ("engine, data_dir", *engine != config.engine),
         (
             "limits.memory_budget",
@@ -132,11 +150,17 @@ fn following(old: &Config, new: &Config) -> impl Iterator<Item = (&'static str, 
         ("legacy", old.legacy != new.legacy),
         ("requests", old.requests != new.requests),
         ("origins", old.origins != new.origins),
+        ("proxy", old.proxy != new.proxy),
         ("pages", old.pages != new.pages),
         (
             "limits.max_connections",
             old.max_connections != new.max_connections,
         ),
+        (
+            "limits.max_connections_per_address",
+            old.max_connections_per_address != new.max_connections_per_address,
+        ),
+        ("limits of each client", old.quotas != new.quotas),
         (
             "limits.write_timeout",
             old.write_timeout != new.write_timeout,
@@ -145,6 +169,12 @@ fn following(old: &Config, new: &Config) -> impl Iterator<Item = (&'static str, 
             "limits.keep_alive_timeout",
             old.keep_alive_timeout != new.keep_alive_timeout,
         ),
+        // Keys are not compared, so that they stay in one place.
+        (
+            "auth (read again)",
+            old.auth.is_some() || new.auth.is_some(),
+        ),
+        ("tls (read again)", old.tls.is_some() && new.tls.is_some()),
     ];
     differs.into_iter()
 }

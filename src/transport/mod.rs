@@ -6,11 +6,13 @@
 //! - the same error has the same meaning on every transport.
 
 mod access;
+mod client_address;
 mod closing;
 mod connection_info;
 mod content_encoding;
 mod counted;
 pub(crate) mod event_input;
+mod forwarded;
 pub(crate) mod grpc;
 mod headers;
 mod json;
@@ -35,6 +37,7 @@ mod routes;
 pub(crate) mod sse;
 mod state;
 mod status;
+mod until_ended;
 
 pub(crate) use connection_info::{ConnectionInfo, PeerAddress};
 pub(crate) use grpc::HEALTH_SERVICES;

@@ -1,15 +1,20 @@
 //! What every handler gets, and what of it a running gateway can be given anew.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
 
+use crate::auth::{AuthBackground, Authenticator};
 use crate::bus::Bus;
 use crate::caller::Caller;
-use crate::config::{Config, LegacyConfig, OriginsConfig, PagesConfig, RequestsConfig};
+use crate::config::{
+    Config, LegacyConfig, OriginsConfig, PagesConfig, ProxyConfig, RequestsConfig,
+};
 use crate::limits;
 use crate::metrics::OpenConnections;
+use crate::quota::QuotaRules;
 use crate::source::SourceState;
 
 /// Shared by all requests; a clone is a few pointers.
@@ -30,11 +35,13 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config, background: &AuthBackground) -> Self {
         Settings {
-            transport: Arc::new(TransportConfig::of(config)),
+            transport: Arc::new(TransportConfig::of(config, background)),
             connections: ConnectionLimits {
                 max_connections: config.max_connections,
+                max_per_address: config.max_connections_per_address,
+                proxy: Arc::new(config.proxy.clone()),
                 write_timeout: config.write_timeout,
                 keep_alive: KeepAlive::new(config.keep_alive_timeout),
             },
@@ -49,18 +56,26 @@ pub(crate) struct TransportConfig {
     pub(crate) requests: RequestsConfig,
     pub(crate) origins: OriginsConfig,
     pub(crate) pages: PagesConfig,
+    pub(crate) quotas: QuotaRules,
     /// Somebody who has not said who it is.
     pub(crate) anonymous: Caller,
+    /// Who knows the others; none where nobody has to say who it is.
+    pub(crate) authenticator: Option<Arc<Authenticator>>,
 }
 
 impl TransportConfig {
-    pub(crate) fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config, background: &AuthBackground) -> Self {
+        let auth = config.auth.as_ref();
+        let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, background)));
+        let anonymous = authenticator.as_ref().map(|known| known.anonymous());
         TransportConfig {
             legacy: config.legacy.clone(),
             requests: config.requests.clone(),
             origins: config.origins.clone(),
             pages: config.pages.clone(),
-            anonymous: Caller::anonymous(),
+            quotas: config.quotas,
+            anonymous: anonymous.map_or_else(Caller::anonymous, |caller| (**caller).clone()),
+            authenticator,
         }
     }
 }
@@ -70,6 +85,10 @@ impl TransportConfig {
 pub(crate) struct ConnectionLimits {
     /// Connections open at once.
     pub(crate) max_connections: usize,
+    /// Those of one address; none: any number.
+    pub(crate) max_per_address: Option<NonZeroUsize>,
+    /// Proxies that are believed, and whom that limit does not bind.
+    pub(crate) proxy: Arc<ProxyConfig>,
     /// A connection that takes no byte for this long is cut.
     pub(crate) write_timeout: Duration,
     pub(crate) keep_alive: KeepAlive,

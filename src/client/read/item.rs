@@ -60,6 +60,10 @@ pub struct LogBounds {
     /// has a time of its own.
     #[serde(default)]
     pub heartbeat_ms: u64,
+    /// The topics that are served, where the reader may read only a part of what it asked for; else
+    /// empty.
+    #[serde(default)]
+    pub filter: Vec<String>,
 }
 
 /// Events that the reader has not seen are gone, or may be (contract §3).

@@ -12,15 +12,19 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
 use crate::config::{OriginsConfig, is_own_page};
 use crate::error::{Error, ErrorKind};
+use crate::transport::ConnectionInfo;
 
 /// Headers of answers that a script may read.
-const EXPOSED: [&str; 5] = [
+const EXPOSED: [&str; 7] = [
     "grpc-status",
     "grpc-message",
     "grpc-status-details-bin",
     "retry-after",
     "vidette-gap",
+    "vidette-filter",
+    "www-authenticate",
 ];
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// How long a browser keeps the answer to a preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 
@@ -33,7 +37,8 @@ pub(in crate::transport) fn cors(config: &OriginsConfig) -> CorsLayer {
     if config.allow.is_empty() {
         return layer
             .allow_origin(AllowOrigin::any())
-            .allow_headers(AllowHeaders::any());
+            // A wildcard would not let `Authorization` through (Fetch, "CORS protocol").
+            .allow_headers(AllowHeaders::mirror_request());
     }
 
     // A browser takes no wildcard where it sends credentials: each origin is answered by its name.
@@ -65,15 +70,36 @@ fn allows(config: &OriginsConfig, origin: &HeaderValue) -> bool {
 ///
 /// A browser sends simple POSTs across origins without asking first, so this cannot be left to
 /// CORS.
-pub(super) fn may_publish(headers: &HeaderMap, config: &OriginsConfig) -> bool {
+pub(super) fn may_publish(
+    headers: &HeaderMap,
+    config: &OriginsConfig,
+    connection: &ConnectionInfo,
+) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
-    let is_own = host.is_some_and(|host| is_own_page(text_of(origin), host));
+    let is_own =
+        host.is_some_and(|host| is_own_page(text_of(origin), host, connection.is_encrypted));
     is_own || allows(config, origin)
+}
+
+/// May a cookie say who makes this request? A browser sends it along whichever page asks, and says
+/// of a plain link or image only by `Sec-Fetch-Site` where it stands (Fetch Metadata Request
+/// Headers, §2.4).
+pub(super) fn lets_cookie_count(
+    headers: &HeaderMap,
+    config: &OriginsConfig,
+    connection: &ConnectionInfo,
+    is_publishing: bool,
+) -> bool {
+    if headers.contains_key(header::ORIGIN) {
+        return may_publish(headers, config, connection);
+    }
+    let site = headers.get(FETCH_SITE).map(HeaderValue::as_bytes);
+    !is_publishing && matches!(site, None | Some(b"same-origin" | b"none"))
 }
 
 /// What a page is answered that may not.
@@ -95,6 +121,7 @@ fn text_of(origin: &HeaderValue) -> &str {
 mod tests {
     use super::*;
     use crate::config::{Config, Overrides};
+    use crate::transport::PeerAddress;
 
     fn is_let_publish(origin: Option<&str>, allow: &[&str]) -> bool {
         let mut headers = HeaderMap::new();
@@ -107,7 +134,8 @@ mod tests {
         }
         let text = format!("[origins]\nallow = {allow:?}");
         let config = Config::parse(&text, Overrides::default()).expect("a configuration");
-        may_publish(&headers, &config.origins)
+        let peer = PeerAddress::Local;
+        may_publish(&headers, &config.origins, &ConnectionInfo::plain(peer))
     }
 
     #[test]

@@ -28,6 +28,7 @@ fn bounds(epoch: &str, last: Vid) -> Received {
         first: 1,
         last,
         heartbeat_ms: 4000,
+        filter: Vec::new(),
     })
 }
 
@@ -225,6 +226,7 @@ async fn silence_is_measured_in_heartbeats_whatever_the_gateway_says_they_are() 
             first: 1,
             last: 1,
             heartbeat_ms: u64::MAX,
+            filter: Vec::new(),
         }),
     );
     assert!(state.silence() < 3 * LONGEST_HEARTBEAT);
