@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
+mod connect;
 mod demo;
 mod publish;
 mod serve;
@@ -75,6 +76,14 @@ impl Failure {
         }
     }
 
+    /// What is wrong with the address or the files that a client was given.
+    fn wrong_flags(error: ClientError) -> Self {
+        match error.kind() {
+            ClientErrorKind::Address => Failure::usage(format!("--url: {error}")),
+            _ => Failure::usage(error),
+        }
+    }
+
     /// The same failure with another line behind its text.
     fn with_line(mut self, line: &str) -> Self {
         self.text = format!("{}\n{line}", self.text);
@@ -91,7 +100,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error.kind() {
             // The address is a flag, so a wrong one is wrong usage.
-            ClientErrorKind::Address => Failure::usage(format!("--url: {error}")),
+            ClientErrorKind::Address => Failure::wrong_flags(error),
             _ => Failure::new(error),
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct LineWindow<K> {
     /// Lines that the gateway could not take just then.
     put_off: VecDeque<PublishLine<K>>,
     unanswered_bytes: usize,
+    /// A line that is refused for its token can be sent with another one.
+    has_token: bool,
 }
 
 /// What an answer means for its line.
@@ -52,11 +54,15 @@ struct LineProblem {
 
 impl LineAnswer {
     /// Why the gateway could not take the line just then, if that is what it says.
-    fn put_off(&self) -> Option<ClientError> {
+    fn put_off(&self, has_token: bool) -> Option<ClientError> {
         let problem = self.error.as_ref()?;
-        // Too much at once, shutting down, or no space: the line itself is good.
-        let is_for_later = matches!(problem.status, 429 | 503 | 507);
-        is_for_later.then(|| ClientError::new(ClientErrorKind::Unavailable, problem.text()))
+        // Too much at once, shutting down, no space, or an old token: the line itself is good.
+        let kind = match problem.status {
+            429 | 503 | 507 => ClientErrorKind::Unavailable,
+            401 if has_token => ClientErrorKind::Unauthenticated,
+            _ => return None,
+        };
+        Some(ClientError::new(kind, problem.text()))
     }
 
     /// What it says about its line for good.
@@ -79,8 +85,9 @@ impl LineProblem {
 }
 
 impl<K> LineWindow<K> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(has_token: bool) -> Self {
         LineWindow {
+            has_token,
             unsent: VecDeque::new(),
             unanswered: VecDeque::new(),
             put_off: VecDeque::new(),
@@ -138,7 +145,7 @@ impl<K> LineWindow<K> {
 
         // An answer that cannot be read settles its line: sent again it might be published twice.
         let answer: LineAnswer = serde_json::from_str(answer).unwrap_or_default();
-        Some(match answer.put_off() {
+        Some(match answer.put_off(self.has_token) {
             Some(error) => {
                 self.put_off.push_back(line);
                 LineOutcome::PutOff(error)
@@ -156,13 +163,17 @@ impl<K> LineWindow<K> {
         if self.unanswered.iter().any(|line| !line.is_repeatable) {
             return Err(outcome_unknown(error));
         }
+        self.put_back();
+        Ok(())
+    }
 
+    /// Takes back the lines that are not settled, of which none is published.
+    pub(super) fn put_back(&mut self) {
         // In the order of the input: what was put off had been sent before the others.
         self.put_off.append(&mut self.unanswered);
         self.put_off.append(&mut self.unsent);
         self.unanswered_bytes = 0;
         mem::swap(&mut self.put_off, &mut self.unsent);
-        Ok(())
     }
 }
 
@@ -179,7 +190,7 @@ mod tests {
     use super::*;
 
     fn window(ids: &[Option<&str>]) -> LineWindow<usize> {
-        let mut window = LineWindow::new();
+        let mut window = LineWindow::new(true);
         for (key, id) in ids.iter().enumerate() {
             window.push(PublishLine::from_json(
                 key,
