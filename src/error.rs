@@ -53,6 +53,8 @@ pub enum ErrorKind {
     WrongHost,
     /// The memory budget is used up.
     OutOfMemory,
+    /// The keys of an identity provider cannot be fetched, and without them nobody knows who asks.
+    KeysUnavailable,
     /// An error of vidette itself.
     Internal,
 }
@@ -64,6 +66,8 @@ impl From<ParseCursorError> for Error {
 }
 
 const CLOSING: &str = "the gateway is shutting down; try again shortly, with the same cursor";
+const CREDENTIALS_ENDED: &str = "the credentials have expired or were revoked; \
+                                 come back with new ones, and with the same cursor";
 const BEHIND: &str = "this gateway cannot reach the log; \
                       try again shortly or elsewhere, with the same cursor";
 
@@ -75,6 +79,11 @@ impl Error {
             detail: detail.into(),
             gap: None,
         }
+    }
+
+    /// Credentials that were good have expired, or were revoked.
+    pub(crate) fn credentials_ended() -> Self {
+        Self::new(ErrorKind::Unauthenticated, CREDENTIALS_ENDED)
     }
 
     /// A request that breaks the contract.

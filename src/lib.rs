@@ -33,6 +33,10 @@ pub mod bus;
 #[cfg(feature = "server")]
 pub mod config;
 
+// Who shows a credential?
+#[cfg(feature = "server")]
+mod auth;
+
 // Where else do events come from?
 #[cfg(feature = "server")]
 mod source;

@@ -4,11 +4,13 @@
 //! - nothing in vidette grows beyond a bound from here or from [`crate::config`];
 //! - bounds that depend on each other are asserted at compile time, below them.
 
+mod auth;
 mod client;
 mod sources;
 
 use std::time::Duration;
 
+pub use auth::*;
 pub use client::*;
 pub use sources::*;
 
@@ -135,6 +137,14 @@ pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(28);
 pub const MIN_ROUND_SPACING: Duration = Duration::from_millis(1);
 /// … and never later than this after the previous notification.
 pub const MAX_ROUND_SPACING: Duration = Duration::from_millis(100);
+/// How late it may be noticed that the credential of somebody who is served has expired.
+pub const CREDENTIAL_CHECK: Duration = Duration::from_secs(1);
+/// After a revocation the subscriptions of those with credentials are woken over this time at most,
+/// so that all have looked at theirs before 3 s are over also where another one was just begun …
+pub const RECHECK_OVER: Duration = Duration::from_secs(1);
+/// … and with no more than this between two chunks of them.
+pub const RECHECK_PACE: Duration = Duration::from_millis(2);
+
 /// Up to this many readers are woken by the sequencer itself.
 pub const FEW_READERS: usize = 16;
 

@@ -7,6 +7,7 @@
 
 mod filter;
 mod index;
+mod overlap;
 
 use std::fmt;
 use std::sync::Arc;

@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "event",
         &["cursor", "encodings", "error", "limits", "topic"],
     ),
-    ("caller", &["cursor", "error", "topic"]),
+    ("caller", &["cursor", "error", "limits", "topic"]),
     ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
     ("proto", &[]),
@@ -51,7 +51,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "topic",
         ],
     ),
-    ("config", &["bus", "engine", "limits", "memory", "topic"]),
+    (
+        "config",
+        &["bus", "caller", "engine", "limits", "memory", "topic"],
+    ),
+    (
+        "auth",
+        &["caller", "config", "cursor", "error", "limits", "topic"],
+    ),
     (
         "source",
         &[
@@ -61,6 +68,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "transport",
         &[
+            "auth",
             "bus",
             "caller",
             "config",
@@ -79,6 +87,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "auth",
             "bus",
             "caller",
             "config",

@@ -13,7 +13,7 @@ pub enum ClosingReason {
     Busy,
     /// This gateway cannot reach the log.
     Behind,
-    /// The reader's token has expired.
+    /// The reader's credentials have expired, or were revoked.
     Expired,
 }
 

@@ -86,10 +86,9 @@ impl Interest {
     pub(super) fn register(
         self: &Arc<Self>,
         filter: &Filter,
-        now_ticks: u32,
+        waiter: Arc<Waiter>,
     ) -> Result<Registration> {
         // The group first: it may refuse.
-        let waiter = Waiter::new(now_ticks);
         let group = self.join_group(filter, &waiter)?;
         self.everybody.join(waiter.clone());
         Ok(Registration {
@@ -281,7 +280,7 @@ mod tests {
             for action in actions {
                 match action {
                     Action::Come(topics) => {
-                        let registered = interest.register(&filter(&topics), 0);
+                        let registered = interest.register(&filter(&topics), Waiter::new(0, None));
                         list.push(registered.expect("within bounds"));
                     }
                     Action::Go(at) if at < list.len() => drop(list.swap_remove(at)),
@@ -324,7 +323,7 @@ mod tests {
         let mut taken = Vec::new();
         loop {
             let patterns: Vec<_> = (0..each).map(|n| pattern(taken.len() * each + n)).collect();
-            match interest.register(&filter(&patterns), 0) {
+            match interest.register(&filter(&patterns), Waiter::new(0, None)) {
                 Ok(registration) => taken.push(registration),
                 Err(refused) => return (taken, refused),
             }
@@ -348,10 +347,18 @@ mod tests {
         );
 
         let known = taken[7].group.filter.clone();
-        taken.push(interest.register(&known, 0).expect("the same filter again"));
+        taken.push(
+            interest
+                .register(&known, Waiter::new(0, None))
+                .expect("the same filter again"),
+        );
         taken.swap_remove(3);
         let other = filter(&["other.*".to_owned()]);
-        taken.push(interest.register(&other, 0).expect("some have left"));
+        taken.push(
+            interest
+                .register(&other, Waiter::new(0, None))
+                .expect("some have left"),
+        );
     }
 
     #[test]
@@ -373,7 +380,7 @@ mod tests {
         let near = filter(&["*.*.*.*.*.*.b.>".to_owned()]);
         taken.push(
             interest
-                .register(&near, 0)
+                .register(&near, Waiter::new(0, None))
                 .expect("near ones are always taken"),
         );
         taken.pop();
@@ -381,7 +388,7 @@ mod tests {
         let same = (600..700).map(far).collect::<Vec<_>>();
         taken.push(
             interest
-                .register(&filter(&same), 0)
+                .register(&filter(&same), Waiter::new(0, None))
                 .expect("some have left"),
         );
     }

@@ -176,9 +176,8 @@ impl ClosingReason {
     pub fn error(self) -> Error {
         match self {
             ClosingReason::Behind => Error::behind(),
-            ClosingReason::Shutdown | ClosingReason::Busy | ClosingReason::Expired => {
-                Error::closing()
-            }
+            ClosingReason::Shutdown | ClosingReason::Busy => Error::closing(),
+            ClosingReason::Expired => Error::credentials_ended(),
         }
     }
 }

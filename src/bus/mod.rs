@@ -12,6 +12,7 @@ mod catch_up;
 mod clock;
 mod closing;
 mod commit;
+mod credentials;
 mod group;
 mod heartbeat;
 mod interest;
@@ -95,6 +96,8 @@ struct Shared {
     /// The same, for those who wait for it.
     closed: Semaphore,
     subscriber_permits: Arc<Semaphore>,
+    /// Credentials are to be looked at again.
+    rechecks: watch::Sender<()>,
     sequencer: Sequencer,
     /// Makes visible what comes to a log that others append to as well; unset where nobody does.
     tail_task: OnceLock<AbortOnDropHandle<()>>,
@@ -150,7 +153,7 @@ impl Bus {
             log: CurrentLog::new(&state),
             pages: Pages::new(engine.clone(), last, tail.is_some()),
             catch_up: CatchUpLimiter::new(),
-            heartbeat: Heartbeat::default(),
+            heartbeat: Heartbeat::new(options.heartbeat),
             interest: Arc::new(Interest::new(last)),
             tail: AtomicU64::new(last),
             tail_watch: watch::Sender::new(last),
@@ -158,6 +161,7 @@ impl Bus {
             closing: AtomicBool::new(false),
             closed: Semaphore::new(0),
             subscriber_permits: Arc::new(Semaphore::new(options.max_subscribers)),
+            rechecks: watch::Sender::new(()),
             sequencer: Sequencer::new(),
             metrics: Metrics::default(),
             engine,
@@ -179,6 +183,8 @@ impl Bus {
         }
         tokio::spawn(retention::run(weak()));
         tokio::spawn(heartbeat::run(weak(), self.options().heartbeat));
+        let rechecks = self.0.rechecks.subscribe();
+        tokio::spawn(credentials::run(weak(), rechecks));
     }
 
     /// The kind of the engine that keeps the log, as configured.
@@ -308,10 +314,11 @@ impl Bus {
         self.0.engine.writable()
     }
 
-    /// Topics that match, after this one, in byte order, with their newest vid.
+    /// Topics that match and that the caller may read, after this one, in byte order, with their
+    /// newest vid.
     ///
     /// # Errors
-    /// Forbidden, or an error of the engine.
+    /// As [`Caller::grant_read`], or an error of the engine.
     pub async fn topics(
         &self,
         caller: &Caller,
@@ -319,7 +326,7 @@ impl Bus {
         after: Option<Topic>,
         limit: usize,
     ) -> Result<Vec<(Topic, Vid)>> {
-        caller.check_read(&filter)?;
+        let filter = caller.grant_read(&filter)?.filter;
         self.0.engine.topics(filter, after, limit).await
     }
 

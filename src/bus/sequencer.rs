@@ -96,8 +96,8 @@ impl Bus {
     ///
     /// # Errors
     /// A bad request for an empty batch; too large for one beyond the bounds of the engine;
-    /// forbidden when the caller may not publish to one of its topics; busy when the queue is full;
-    /// what [`Publishing::done`] says.
+    /// unauthenticated when the caller's credential has ended; forbidden when it may not publish to
+    /// one of the batch's topics; busy when the queue is full; what [`Publishing::done`] says.
     pub async fn publish(&self, caller: &Caller, batch: Vec<NewEvent>) -> Result<Vec<Receipt>> {
         self.enqueue(caller, batch)?.done().await
     }
@@ -128,6 +128,7 @@ impl Bus {
         // What costs least comes first.
         self.0.check_serving()?;
         let bytes = check_bounds(&events, self.0.batch_bounds)?;
+        caller.check_credential()?;
         // All of it is refused for one topic, as a batch is atomic.
         for event in &events {
             caller.check_publish(&event.topic)?;
@@ -205,11 +206,17 @@ pub struct PublishStream {
 }
 
 impl PublishStream {
+    /// Ready once no more batches are taken from its publisher, with the error that says why.
+    pub(crate) fn ended(&self) -> impl Future<Output = Error> + use<> {
+        let (bus, caller) = (self.bus.clone(), self.caller.clone());
+        async move { bus.caller_ended(&caller).await }
+    }
+
     /// Puts a batch into the queue, waiting until the stream's part of it has capacity, so that the
     /// sender is held back meanwhile.
     ///
     /// # Errors
-    /// A bad request for an empty batch, too large, forbidden; closing.
+    /// A bad request for an empty batch, too large, unauthenticated, forbidden; closing.
     pub async fn enqueue_with_backpressure(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         // Paid before it waits: many streams may wait, each with a batch in its hands.
         let batch = self.bus.admit(&self.caller, batch)?;

@@ -47,6 +47,8 @@ pub enum Step {
         last: Vid,
         /// Something is yielded at least this often.
         heartbeat: Duration,
+        /// What is served, where that is less than what was asked for.
+        cut_to: Option<Filter>,
     },
     /// One or more events in vid order, and the position behind them.
     Events(Arc<Batch>, Vid),

@@ -12,6 +12,7 @@
 //! - a position belongs to the log that the subscription is on: what was read of another one after
 //!   a reset moves nothing.
 
+mod events_left;
 mod phase;
 mod pressure;
 mod reading;
@@ -23,14 +24,16 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::Bus;
-use super::closing::Closing;
+use super::closing::{Closing, ClosingReason};
 use super::interest::Registration;
 use super::log_view::LogView;
 use super::step::{OnGap, Step, SubscribeRequest};
-use crate::caller::Caller;
+use super::waiter::Waiter;
+use crate::caller::{Caller, Credential, GrantedFilter};
 use crate::cursor::{GapReason, Vid};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryBudget, MemoryKind};
+use events_left::EventsLeft;
 use phase::{Opening, Phase};
 use start::{StartPosition, find_start};
 
@@ -40,11 +43,15 @@ pub struct Subscription {
     /// The log that its position belongs to.
     log: Arc<LogView>,
     on_gap: OnGap,
+    /// Less is served than was asked for.
+    is_cut: bool,
     phase: Phase,
     /// Everything that matches up to here has been yielded.
     position: Vid,
     /// Events that may still be yielded.
-    left: Option<u32>,
+    left: EventsLeft,
+    /// What its caller is served on; none where that has no end.
+    credential: Option<Arc<Credential>>,
     registration: Registration,
     _permit: OwnedSemaphorePermit,
 }
@@ -59,11 +66,12 @@ impl Subscription {
     /// [`crate::limits::AHEAD_WAIT`].
     ///
     /// # Errors
-    /// Forbidden, closing, behind, busy (too many subscriptions, or topics of all of them), out of
-    /// memory, or a gap when the request says so.
-    pub async fn open(bus: &Bus, caller: &Caller, request: SubscribeRequest) -> Result<Self> {
+    /// As [`Caller::grant_read`]; closing, behind, busy (too many subscriptions, or topics of all of
+    /// them), out of memory, or a gap when the request says so.
+    pub async fn open(bus: &Bus, caller: &Caller, mut request: SubscribeRequest) -> Result<Self> {
         // Refusals that cost nothing come first.
-        caller.check_read(&request.filter)?;
+        let GrantedFilter { filter, is_cut } = caller.grant_read(&request.filter)?;
+        request.filter = filter;
         bus.0.check_serving()?;
         bus.memory().check(MemoryKind::Page)?;
         let permit = bus.subscriber_permit()?;
@@ -76,25 +84,31 @@ impl Subscription {
                 return Err(Error::gap(gap.clone()));
             }
         }
-        Self::register(bus, &request, start, permit)
+        let mut subscription = Self::register(bus, caller, &request, start, permit)?;
+        subscription.is_cut = is_cut;
+        Ok(subscription)
     }
 
     fn register(
         bus: &Bus,
+        caller: &Caller,
         request: &SubscribeRequest,
         start: StartPosition,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self> {
         let now_ticks = bus.0.heartbeat.now_ticks();
-        let registration = bus.0.interest.register(&request.filter, now_ticks)?;
+        let waiter = Waiter::new(now_ticks, caller.credential.as_deref());
+        let registration = bus.0.interest.register(&request.filter, waiter)?;
         bus.metrics().subscriptions.inc();
         Ok(Subscription {
             bus: bus.clone(),
             log: start.log,
             on_gap: request.on_gap,
+            is_cut: false,
             phase: Phase::opening(start.gap, start.mode),
             position: start.position,
-            left: request.limit,
+            left: EventsLeft::new(request.limit),
+            credential: caller.credential.clone(),
             registration,
             _permit: permit,
         })
@@ -113,11 +127,11 @@ impl Subscription {
     pub async fn next(&mut self) -> Result<Option<Step>> {
         // What is due before anything is read.
         match self.phase.next_opening() {
-            Opening::Hello => return Ok(Some(hello(&self.bus))),
+            Opening::Hello => return Ok(Some(self.hello())),
             Opening::Gap(gap) => return Ok(Some(Step::Gap(*gap))),
             Opening::Done => {}
         }
-        if self.phase.has_ended() || self.left == Some(0) {
+        if self.phase.has_ended() || self.left.are_none() {
             return Ok(None);
         }
 
@@ -192,7 +206,7 @@ impl Subscription {
             self.registration.waiter.rearm();
 
             // The cursor stays good, so whoever ends here loses nothing.
-            if let Some(reason) = self.bus.0.ending() {
+            if let Some(reason) = self.ending() {
                 return Ok(Step::Closing(Closing::because(reason)));
             }
             if !self.is_on_current_log() {
@@ -220,6 +234,20 @@ impl Subscription {
         }
     }
 
+    /// Why it ends now, where it does.
+    fn ending(&self) -> Option<ClosingReason> {
+        let of_bus = self.bus.0.ending();
+        of_bus.or_else(|| {
+            self.has_credential_ended()
+                .then_some(ClosingReason::Expired)
+        })
+    }
+
+    fn has_credential_ended(&self) -> bool {
+        let credential = self.credential.as_ref();
+        credential.is_some_and(|credential| credential.check().is_err())
+    }
+
     /// Has no reset replaced the log that the position belongs to? Asked after a read, it says
     /// whether what was read is of that log.
     fn is_on_current_log(&self) -> bool {
@@ -235,14 +263,16 @@ impl Subscription {
         self.phase.begin_anew();
         self.report(gap)
     }
-}
 
-fn hello(bus: &Bus) -> Step {
-    let now = bus.0.snapshot();
-    Step::Hello {
-        epoch: now.log.epoch().clone(),
-        first: now.bounds.first,
-        last: now.bounds.last,
-        heartbeat: bus.options().heartbeat,
+    fn hello(&self) -> Step {
+        let now = self.bus.0.snapshot();
+        let served = &self.registration.group.filter;
+        Step::Hello {
+            epoch: now.log.epoch().clone(),
+            first: now.bounds.first,
+            last: now.bounds.last,
+            heartbeat: self.bus.options().heartbeat,
+            cut_to: self.is_cut.then(|| served.clone()),
+        }
     }
 }

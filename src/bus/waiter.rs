@@ -16,6 +16,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
+use crate::caller::Credential;
+
 /// Waiters that are woken together. Fewer would wake a sleeping worker thread for each few of them,
 /// which costs as much as their writes; many more would let others wait.
 pub(super) const CHUNK: usize = 256;
@@ -33,19 +35,20 @@ const CHUNK_WEIGHT: usize = CHUNK * WEIGHT_OF_OWN_CONNECTION;
 #[derive(Debug, Default)]
 pub(super) struct Waiter {
     /// Held for a few instructions, by the subscription or by whoever wakes it.
-    state: Mutex<WakeState>,
+    waker: Mutex<Option<Waker>>,
+    /// Changed and looked at only with the waker locked. It stands beside it, because within the
+    /// lock it would take eight bytes.
+    is_woken: AtomicBool,
     /// When the subscription last yielded something, in ticks of the heartbeat.
     stepped_at: AtomicU32,
     /// Its index in each of the two sets that it is in.
     indices: [AtomicU32; 2],
     /// Its connection serves other subscriptions as well, and they are written together.
     shares_connection: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct WakeState {
-    is_woken: bool,
-    waker: Option<Waker>,
+    /// It is served on a credential, which may end.
+    has_credential: bool,
+    /// The second of the wall clock in which that expires.
+    expires_s: u32,
 }
 
 const _: () = assert!(
@@ -54,31 +57,35 @@ const _: () = assert!(
 );
 
 impl Waiter {
-    pub(super) fn new(now_ticks: u32) -> Arc<Self> {
+    /// A waiter of somebody with this credential, if with any.
+    pub(super) fn new(now_ticks: u32, credential: Option<&Credential>) -> Arc<Self> {
         Arc::new(Waiter {
             stepped_at: now_ticks.into(),
+            has_credential: credential.is_some(),
+            expires_s: credential.map_or(u32::MAX, Credential::expires_s),
             ..Waiter::default()
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, WakeState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets earlier wake-ups. What is read after this call sees everything that caused them.
     pub(super) fn rearm(&self) {
-        self.state().is_woken = false;
+        let _locked = self.waker();
+        self.is_woken.store(false, Ordering::Relaxed);
     }
 
     /// Ready after a wake-up since the last [`Waiter::rearm`].
     pub(super) fn woken(&self) -> impl Future<Output = ()> + '_ {
         std::future::poll_fn(|context| {
-            let mut state = self.state();
-            if state.is_woken {
+            let mut waker = self.waker();
+            if self.is_woken.load(Ordering::Relaxed) {
                 return Poll::Ready(());
             }
             // The same task mostly waits again: its waker is kept where it can be.
-            match &mut state.waker {
+            match &mut *waker {
                 Some(waker) => waker.clone_from(context.waker()),
                 none => *none = Some(context.waker().clone()),
             }
@@ -87,10 +94,20 @@ impl Waiter {
     }
 
     fn take_waker(&self) -> Option<Waker> {
-        let mut state = self.state();
+        let mut waker = self.waker();
         // Also where nobody waits now: the next wait ends at once.
-        state.is_woken = true;
-        state.waker.take()
+        self.is_woken.store(true, Ordering::Relaxed);
+        waker.take()
+    }
+
+    /// Can its credential end?
+    pub(super) fn has_credential(&self) -> bool {
+        self.has_credential
+    }
+
+    /// Has its credential expired by this second of the wall clock?
+    pub(super) fn has_expired(&self, now_s: u32) -> bool {
+        self.expires_s <= now_s
     }
 
     /// Notes that the subscription has yielded something.
@@ -252,7 +269,7 @@ mod tests {
 
     /// A waiter that somebody waits with, and how often that one was woken.
     fn waiting() -> (Arc<Waiter>, Arc<Counter>) {
-        let (waiter, counter) = (Waiter::new(0), Arc::new(Counter::default()));
+        let (waiter, counter) = (Waiter::new(0, None), Arc::new(Counter::default()));
         let waker = Waker::from(counter.clone());
         assert!(
             std::pin::pin!(waiter.woken())
@@ -296,7 +313,7 @@ mod tests {
             (WEIGHT_OF_OWN_CONNECTION * 10, CHUNK - 10),
             (3, CHUNK - 1),
         ] {
-            let waiters: Vec<_> = (0..sharing + alone).map(|_| Waiter::new(0)).collect();
+            let waiters: Vec<_> = (0..sharing + alone).map(|_| Waiter::new(0, None)).collect();
             for waiter in &waiters[..sharing] {
                 waiter.set_shares_connection();
             }
@@ -307,7 +324,7 @@ mod tests {
                 !set.wake_chunk(&mut Walk::default(), &|_| true),
                 "{sharing} and {alone} are one chunk"
             );
-            set.join(Waiter::new(0));
+            set.join(Waiter::new(0, None));
             assert!(
                 set.wake_chunk(&mut Walk::default(), &|_| true),
                 "and one more are not"
@@ -319,7 +336,7 @@ mod tests {
     #[test]
     fn a_wake_up_before_the_wait_is_remembered() {
         let set = WaiterSet::<OF_ALL>::default();
-        let waiter = Waiter::new(0);
+        let waiter = Waiter::new(0, None);
         set.join(waiter.clone());
         set.wake_at_once();
         let mut context = Context::from_waker(Waker::noop());

@@ -37,6 +37,12 @@ impl Credential {
         Ok(())
     }
 
+    /// The second of the wall clock by which it has expired; the last one where it does not.
+    pub(crate) fn expires_s(&self) -> u32 {
+        let end_ms = self.expires_ms.unwrap_or(i64::MAX).max(0).unsigned_abs();
+        u32::try_from(end_ms.div_ceil(1000)).unwrap_or(u32::MAX)
+    }
+
     /// How long it is good from now on, unless it is revoked; none means without an end.
     pub fn time_left(&self) -> Option<Duration> {
         let left_ms = self.expires_ms?.saturating_sub(now_ms());
@@ -53,6 +59,11 @@ fn now_ms() -> i64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     let ms = since_1970.unwrap_or_default().as_millis();
     i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+/// Full seconds of the wall clock since 1970.
+pub(crate) fn wall_clock_s() -> u32 {
+    u32::try_from(now_ms() / 1000).unwrap_or(0)
 }
 
 /// Names of revoked credentials, which can be replaced while the gateway runs. Clones share them.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
 use super::signals::InterruptSignals;
 use super::{CommandResult, Failure, demo};
@@ -34,6 +35,12 @@ pub(super) struct ServeArgs {
     /// Folder of your own pages, served where nothing else is
     #[arg(long, env = "VIDETTE_PAGES_DIR")]
     pages_dir: Option<PathBuf>,
+    /// Let everybody who can reach the gateway read and publish everything
+    ///
+    /// Without a section [auth] in the configuration the gateway listens only where this machine
+    /// alone can reach it, unless this is given.
+    #[arg(long, env = "VIDETTE_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
     /// Publish a demo event on door.N about every second
     #[arg(long)]
     demo: bool,
@@ -99,6 +106,7 @@ impl ServeArgs {
             engine: self.engine.clone(),
             data_dir: self.data_dir.clone(),
             pages_dir: self.pages_dir.clone(),
+            insecure: self.insecure,
         };
         Config::load(self.config.as_deref(), overrides).map_err(Failure::usage)
     }
@@ -126,6 +134,9 @@ fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
         let max_connections = config.max_connections;
         tracing::info!(open_files, max_connections, "{TOO_FEW_OPEN_FILES}");
     }
+    if config.is_open_to_all() {
+        tracing::warn!("{OPEN_TO_ALL}");
+    }
     for address in gateway.listening_on() {
         match address {
             ListenAddress::Tcp(address) => tracing::info!("listening on http://{address}"),
@@ -134,6 +145,8 @@ fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
     }
 }
 
+const OPEN_TO_ALL: &str = "--insecure: everybody who can reach this gateway may read and publish \
+    everything; say in a section [auth] who may what";
 const TOO_FEW_OPEN_FILES: &str =
     "the limit of open files bounds connections before max_connections does";
 

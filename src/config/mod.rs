@@ -6,6 +6,7 @@
 //! - paths in a file are relative to the folder that it is in, those of flags to the current one;
 //! - each setting has its default here, and its unit in its name or in its text.
 
+mod auth;
 mod bus;
 mod errors;
 mod gearman;
@@ -31,6 +32,8 @@ use limits::ServerLimits;
 use lines::SettingLines;
 use section::Section;
 
+pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, JwtConfig, RevokedFile};
+pub(crate) use auth::{Digest, JwtKeys, VerificationKey, is_trustworthy, rsa_key};
 pub use errors::ConfigErrors;
 pub use gearman::GearmanConfig;
 pub use legacy::LegacyConfig;
@@ -71,6 +74,10 @@ pub struct Config {
     pub pages: PagesConfig,
     /// Where events come from besides the publish endpoints.
     pub sources: SourcesConfig,
+    /// Who may do what; without it everybody may do everything.
+    pub auth: Option<AuthConfig>,
+    /// Everybody may do everything also where other machines can reach the gateway.
+    pub insecure: bool,
 }
 
 /// Pages that the gateway serves.
@@ -93,6 +100,8 @@ pub struct Overrides {
     pub data_dir: Option<PathBuf>,
     /// A folder of the user's own files.
     pub pages_dir: Option<PathBuf>,
+    /// Everybody may do everything also where other machines can reach the gateway.
+    pub insecure: bool,
 }
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -158,17 +167,43 @@ impl Config {
             origins: origins::origins(root.section("origins")),
             pages: pages(root.section("pages"), overrides.pages_dir),
             sources,
+            auth: auth::auth(root),
+            insecure: overrides.insecure,
         }
     }
 
     /// Rules between settings.
     fn check(&self, errors: &ErrorCollector) {
         // Each of them concerns settings of more than one section.
+        self.check_who_may(errors);
         bus::check(&self.bus, errors);
         for source in &self.sources.gearman {
             source.check_memory(self.bus.max_event_bytes, errors);
         }
     }
+}
+
+impl Config {
+    /// Where other machines can reach the gateway, somebody has to have said who may do what.
+    fn check_who_may(&self, errors: &ErrorCollector) {
+        let is_said = self.auth.is_some() || self.insecure;
+        for address in self.listen.iter().filter(|address| !address.is_local()) {
+            errors.require("listen", is_said, open_to_all(address));
+        }
+    }
+
+    /// Is anybody let do everything who can reach the gateway from another machine?
+    pub(crate) fn is_open_to_all(&self) -> bool {
+        self.auth.is_none() && self.listen.iter().any(|address| !address.is_local())
+    }
+}
+
+fn open_to_all(address: &ListenAddress) -> String {
+    format!(
+        "listen: other machines can reach {address}, and without a section [auth] everybody may \
+         read and publish everything there. Say in [auth] who may what (an empty one gives nobody \
+         anything), listen on a loopback address, or give --insecure"
+    )
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigErrors> {

@@ -116,6 +116,16 @@ impl Section {
         }
     }
 
+    /// Is there such a setting or section?
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
+    /// Reports what is wrong with this section itself.
+    pub(super) fn report_here(&self, rule: &str) {
+        self.report(format!("{} {rule}", self.name));
+    }
+
     /// Reports an error that belongs to no single setting.
     pub(super) fn report(&self, text: String) {
         self.errors.push(&self.name, text);

@@ -20,6 +20,7 @@ use super::connection::ConnectionContext;
 use super::guard::Admission;
 use super::listener::{Listener, accept, bind};
 use super::readiness;
+use crate::auth::AuthBackground;
 use crate::bus::Bus;
 use crate::config::{Config, ListenAddress};
 use crate::engine::{self, Engine};
@@ -56,6 +57,7 @@ pub struct Gateway {
     sources: Sources,
     health: HealthReporter,
     open: OpenConnections,
+    pub(super) auth: AuthBackground,
     pub(super) config: Config,
 }
 
@@ -92,8 +94,10 @@ impl Gateway {
             health: health_server(&health),
             connections: open.clone(),
         };
+        let auth = AuthBackground::default();
         Gateway {
-            routes: Routes::new(parts, Settings::of(config)),
+            routes: Routes::new(parts, Settings::of(config, &auth)),
+            auth,
             config: config.clone(),
             sources,
             open,

@@ -1,6 +1,7 @@
 //! A new configuration for a gateway that runs.
 
 use super::gateway::Gateway;
+use crate::auth::AuthBackground;
 use crate::bus::BusOptions;
 use crate::config::Config;
 use crate::engine::Retention;
@@ -10,6 +11,7 @@ use crate::transport::{Routes, Settings};
 #[derive(Clone)]
 pub struct LiveConfig {
     routes: Routes,
+    auth: AuthBackground,
     /// With what the gateway was started.
     started: Box<Config>,
 }
@@ -19,6 +21,7 @@ impl Gateway {
     pub fn live_config(&self) -> LiveConfig {
         LiveConfig {
             routes: self.routes.clone(),
+            auth: self.auth.clone(),
             started: Box::new(self.config.clone()),
         }
     }
@@ -30,7 +33,7 @@ impl LiveConfig {
     /// which need a restart.
     pub fn replace(&self, config: &Config) -> Vec<&'static str> {
         // What can follow does so at once, whatever else differs.
-        self.routes.replace(Settings::of(config));
+        self.routes.replace(Settings::of(config, &self.auth));
         needing_restart(&self.started, config)
     }
 }
@@ -47,6 +50,8 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         max_connections: _,
         write_timeout: _,
         keep_alive_timeout: _,
+        auth: _,
+        insecure: _, // it says where to listen, and is checked with that
         // With a restart.
         listen,
         engine,

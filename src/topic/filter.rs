@@ -42,7 +42,7 @@ impl Hash for Filter {
 }
 
 impl Filter {
-    fn of(patterns: BTreeSet<Pattern>) -> Self {
+    pub(super) fn of(patterns: BTreeSet<Pattern>) -> Self {
         let is_worth_an_index = patterns.len() > FEW_PATTERNS;
         let index = is_worth_an_index.then(|| Arc::new(index_of(&patterns)));
         Filter {
@@ -81,16 +81,14 @@ impl Filter {
         Ok(Self::of(patterns))
     }
 
+    /// The patterns as texts.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(Pattern::as_str)
+    }
+
     /// The patterns.
     pub fn patterns(&self) -> &[Pattern] {
         &self.patterns
-    }
-
-    /// The first pattern of the other filter that may take in a topic which none of these takes
-    /// in. Patterns are compared as sets of topics, one with one.
-    pub fn first_uncovered<'f>(&self, other: &'f Filter) -> Option<&'f Pattern> {
-        let is_covered = |pattern: &Pattern| self.patterns.iter().any(|p| p.covers(pattern));
-        other.patterns.iter().find(|pattern| !is_covered(pattern))
     }
 
     /// Does one of the patterns begin with a wildcard, so that no index by topic helps?

@@ -5,8 +5,12 @@
 //!   before any handler sees them;
 //! - a handler that reads or publishes takes the [`RequestCaller`] that was decided here. A request
 //!   without one has not passed here: it is answered with an internal error, and its maker is never
-//!   taken for somebody who may do something.
+//!   taken for somebody who may do something;
+//! - whoever shows bad credentials is refused wherever it matters who asks, and nowhere else: not
+//!   where health is asked for;
+//! - no handler sees a credential, so that none can let it out.
 
+mod credentials;
 mod hosts;
 mod origin;
 #[cfg(test)]
@@ -20,31 +24,31 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, Method, Request, header};
 
 use super::connection_info::ConnectionInfo;
+use super::state::TransportConfig;
 use super::{grpc, publish};
+use crate::auth::Authenticator;
 use crate::caller::{Caller, Permission};
 use crate::config::OriginsConfig;
 use crate::error::{Error, Result};
+use credentials::Shown;
+pub(super) use credentials::challenge;
 pub(super) use origin::{cors, mark};
 
 /// The rules for requests, of one configuration.
 pub(super) struct Access {
     origins: OriginsConfig,
     /// Somebody who has not said who it is.
-    anonymous: RequestCaller,
-    /// The same, on a web page that may not publish.
-    on_foreign_page: RequestCaller,
+    anonymous: Arc<Caller>,
+    /// Who knows the others; none where nobody has to say who it is.
+    authenticator: Option<Arc<Authenticator>>,
 }
 
 impl Access {
-    pub(super) fn new(origins: OriginsConfig, anonymous: Caller) -> Self {
-        let on_foreign_page = Caller {
-            may_publish: Permission::Nothing,
-            ..anonymous.clone()
-        };
+    pub(super) fn new(config: &TransportConfig) -> Self {
         Access {
-            origins,
-            anonymous: RequestCaller(Arc::new(anonymous)),
-            on_foreign_page: RequestCaller(Arc::new(on_foreign_page)),
+            origins: config.origins.clone(),
+            anonymous: Arc::new(config.anonymous.clone()),
+            authenticator: config.authenticator.clone(),
         }
     }
 
@@ -54,34 +58,84 @@ impl Access {
         hosts::check(request, is_guarded.then_some(&self.origins.hosts))
     }
 
-    /// Decides who makes a request, and puts that into it.
-    #[expect(
-        clippy::unused_async,
-        reason = "keys of an identity provider are waited for here"
-    )]
+    /// Decides who makes a request, and puts that into it. Gives whether it has shown anything to
+    /// be known by.
+    ///
+    /// # Errors
+    /// When a page of another origin would publish.
     pub(super) async fn admit<B>(
         &self,
         request: &mut Request<B>,
-        _connection: &Arc<ConnectionInfo>,
-    ) -> Result<()> {
+        connection: &ConnectionInfo,
+    ) -> Result<bool> {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
+        let is_publishing = publishes(request.method(), request.uri().path());
         let is_foreign =
             headers.contains_key(header::ORIGIN) && !origin::may_publish(headers, &self.origins);
-        if is_foreign && publishes(request.method(), request.uri().path()) {
+        if is_foreign && is_publishing {
             return Err(origin::may_not_publish(headers));
         }
 
+        let (caller, has_shown) = self.identify(request, connection, is_publishing).await;
         // Without the right as well, so that a publishing route which `publishes` does not know
         // is not open to every page.
-        let caller = if is_foreign {
-            &self.on_foreign_page
-        } else {
-            &self.anonymous
-        };
-        request.extensions_mut().insert(caller.clone());
-        Ok(())
+        let caller = caller.map(|caller| match is_foreign {
+            true => without_publishing(&caller),
+            false => caller,
+        });
+        request.extensions_mut().insert(Decided(caller));
+        Ok(has_shown)
     }
+
+    /// Who makes a request, and whether it has shown anything to be known by.
+    async fn identify<B>(
+        &self,
+        request: &mut Request<B>,
+        connection: &ConnectionInfo,
+        is_publishing: bool,
+    ) -> (Result<Arc<Caller>>, bool) {
+        let Some(authenticator) = &self.authenticator else {
+            return (Ok(self.anonymous.clone()), false);
+        };
+        let shown = credentials::take(request, authenticator, &self.origins, is_publishing);
+        match shown {
+            Ok(Shown::Nothing) => self.by_certificate(authenticator, connection),
+            Ok(Shown::Openly(credential)) => (authenticator.known_by(&credential).await, true),
+            Ok(Shown::InCookie {
+                credential,
+                for_reading_only,
+            }) => {
+                let caller = authenticator.known_by(&credential).await;
+                let caller = caller.map(|caller| match for_reading_only {
+                    true => without_publishing(&caller),
+                    false => caller,
+                });
+                (caller, true)
+            }
+            Err(error) => (Err(error), true),
+        }
+    }
+
+    fn by_certificate(
+        &self,
+        authenticator: &Authenticator,
+        connection: &ConnectionInfo,
+    ) -> (Result<Arc<Caller>>, bool) {
+        let names = &connection.certificate_names;
+        match authenticator.known_by_certificate(names) {
+            Ok(Some(caller)) => (Ok(caller), true),
+            Ok(None) => (Ok(self.anonymous.clone()), false),
+            Err(error) => (Err(error), true),
+        }
+    }
+}
+
+fn without_publishing(caller: &Caller) -> Arc<Caller> {
+    Arc::new(Caller {
+        may_publish: Permission::Nothing,
+        ..caller.clone()
+    })
 }
 
 /// Does this request publish events?
@@ -95,6 +149,10 @@ fn publishes(method: &Method, path: &str) -> bool {
     }
 }
 
+/// What was decided of a request: whose it is, or why that cannot be said.
+#[derive(Clone)]
+struct Decided(Result<Arc<Caller>>);
+
 /// The caller of a request. A clone is one pointer.
 #[derive(Debug, Clone)]
 pub(super) struct RequestCaller(Arc<Caller>);
@@ -103,9 +161,10 @@ impl RequestCaller {
     /// The one that was decided when the request came.
     ///
     /// # Errors
-    /// Internal when nobody has decided.
+    /// Unauthenticated when it has shown bad credentials, internal when nobody has decided.
     pub(super) fn of(extensions: &Extensions) -> Result<Self> {
-        extensions.get().cloned().ok_or_else(undecided)
+        let decided = extensions.get::<Decided>().ok_or_else(undecided)?;
+        decided.0.clone().map(RequestCaller)
     }
 }
 

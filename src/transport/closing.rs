@@ -29,6 +29,7 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
         | ErrorKind::Locked
         | ErrorKind::Broken
         | ErrorKind::StorageFull
+        | ErrorKind::KeysUnavailable
         | ErrorKind::Internal => Some(ClosingReason::Behind),
         // The same request would be refused again.
         ErrorKind::BadRequest

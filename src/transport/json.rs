@@ -148,6 +148,9 @@ pub(super) struct PollHead<'a> {
     pub(super) vid: u64,
     pub(super) cursor: String,
     pub(super) up_to_date: bool,
+    /// What is served, where that is less than what was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) filter: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) gap: Option<&'a Gap>,
 }

@@ -6,6 +6,7 @@
 
 mod flat_json;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -27,6 +28,7 @@ use crate::cursor::{Gap, Start};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::memory::{MemoryBudget, MemoryKind};
+use crate::topic::Filter;
 
 pub(crate) use flat_json::flat_json;
 
@@ -35,6 +37,11 @@ const MAX_CALLBACK_BYTES: usize = 64;
 
 /// Reports a gap to a web page that looks for it; the flat object has no place for one.
 const GAP_HEADER: HeaderName = HeaderName::from_static("vidette-gap");
+
+/// Reports what of its topics a page may read, where that is not all of them.
+const FILTER_HEADER: HeaderName = HeaderName::from_static("vidette-filter");
+/// A longer list is left out, because proxies refuse answers with long heads.
+const MAX_FILTER_HEADER_BYTES: usize = 2 * 1024;
 
 const JSON: &str = "application/json; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -56,7 +63,7 @@ pub(super) async fn backend(
     let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
 
     let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &peer).await?;
-    let gap = polled.gap.take();
+    let (gap, cut_to) = (polled.gap.take(), polled.cut_to.take());
     if gap.is_some() && polled.first_event().is_none() {
         // The web page could show nothing of a gap alone, so the wait goes on.
         polled = wait_for_events(&mut subscription, until - Instant::now(), &peer).await?;
@@ -64,6 +71,7 @@ pub(super) async fn backend(
 
     let mut answer = answer(&state, polled.first_event(), callback.as_deref());
     report_gap(answer.headers_mut(), gap.as_ref());
+    report_filter(answer.headers_mut(), cut_to.as_ref());
     Ok(answer)
 }
 
@@ -166,11 +174,37 @@ fn report_gap(headers: &mut HeaderMap, gap: Option<&Gap>) {
     headers.extend(value.map(|value| (GAP_HEADER, value)));
 }
 
+fn report_filter(headers: &mut HeaderMap, cut_to: Option<&Filter>) {
+    let topics = cut_to.map(|filter| filter.topics().collect::<Vec<_>>());
+    let json = topics.and_then(|topics| serde_json::to_string(&topics).ok());
+    // A script reads a header byte by byte, so it has to be ASCII.
+    let json = json.map(|json| escape_non_ascii(&json));
+    let short = json.filter(|json| json.len() <= MAX_FILTER_HEADER_BYTES);
+    let value = short.and_then(|json| HeaderValue::try_from(json).ok());
+    headers.extend(value.map(|value| (FILTER_HEADER, value)));
+}
+
+/// JSON in which texts have no character beyond ASCII as itself (RFC 8259 §7).
+fn escape_non_ascii(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_ascii() {
+            escaped.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            write!(escaped, "\\u{unit:04x}").expect("a text grows");
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::auth::AuthBackground;
     use crate::bus::{Bus, BusOptions};
     use crate::caller::Caller;
     use crate::config::{Config, Overrides};
@@ -188,6 +222,24 @@ mod tests {
         for name in ["alert(1)//", "a b", "1a", "<script>", &"x".repeat(65)] {
             assert!(check_callback(name.into(), true).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_filter_of_a_page_is_reported_in_ascii_and_never_at_length() {
+        let reported = |topics: &[String]| {
+            let filter = Filter::parse(topics.iter().map(String::as_str)).expect("a filter");
+            let mut headers = HeaderMap::new();
+            report_filter(&mut headers, Some(&filter));
+            let value = headers.get(FILTER_HEADER)?;
+            Some(value.to_str().expect("ASCII").to_owned())
+        };
+        let topics = ["door.\u{1f6aa}".to_owned(), "door.1".to_owned()];
+        let expected = r#"["door.1","door.\ud83d\udeaa"]"#;
+        assert_eq!(reported(&topics).as_deref(), Some(expected));
+        let many: Vec<_> = (0..100)
+            .map(|n| format!("{n}.{}", "x".repeat(100)))
+            .collect();
+        assert_eq!(reported(&many), None);
     }
 
     /// A cursor that is ahead is waited for first, and then the web page gets a gap.
@@ -218,7 +270,7 @@ mod tests {
         let config = Config::parse(text, Overrides::default()).expect("a configuration");
         let state = AppState {
             bus,
-            config: Arc::new(TransportConfig::of(&config)),
+            config: Arc::new(TransportConfig::of(&config, &AuthBackground::default())),
             sources: Arc::new([]),
             connections: OpenConnections::default(),
         };

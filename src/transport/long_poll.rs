@@ -26,12 +26,15 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::limits::{DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES};
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
+use crate::topic::Filter;
 
 /// What a poll came back with.
 #[derive(Default)]
 pub(super) struct Polled {
     batches: Vec<Arc<Batch>>,
     pub(super) gap: Option<Gap>,
+    /// What is served, where that is less than what was asked for.
+    pub(super) cut_to: Option<Filter>,
     /// The log that the batches are of; the subscription may be on another one since.
     log: Option<Arc<LogView>>,
     /// Where this answer ends, when the subscription has gone further.
@@ -96,6 +99,7 @@ fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) ->
         vid,
         cursor: log.cursor(vid).to_string(),
         up_to_date,
+        filter: polled.cut_to.as_ref().map(|f| f.topics().collect()),
         gap: polled.gap.as_ref(),
     };
     poll_answer(&head, &polled.batches)
@@ -142,7 +146,10 @@ impl Polled {
             // Nothing more is ready: an answer goes out with what it has.
             Step::CaughtUp(_) | Step::Progress(_) => break_if(!self.is_empty()),
             Step::Closing(_) => ControlFlow::Break(()),
-            Step::Hello { .. } => ControlFlow::Continue(()),
+            Step::Hello { cut_to, .. } => {
+                self.cut_to = cut_to;
+                ControlFlow::Continue(())
+            }
         }
     }
 
@@ -225,7 +232,6 @@ mod tests {
     use crate::cursor::{Cursor, Start};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};
-    use crate::topic::Filter;
 
     const HOUR: Duration = Duration::from_secs(3600);
 

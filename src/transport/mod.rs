@@ -35,6 +35,7 @@ mod routes;
 pub(crate) mod sse;
 mod state;
 mod status;
+mod until_ended;
 
 pub(crate) use connection_info::{ConnectionInfo, PeerAddress};
 pub(crate) use grpc::HEALTH_SERVICES;

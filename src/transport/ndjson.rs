@@ -27,9 +27,10 @@ use super::json::to_json;
 use super::metered::{Lines, Metered};
 use super::problem::Problem;
 use super::receipts::PublishedEvent;
+use super::until_ended::until_ended;
 use crate::bus::{Bus, PublishStream, Publishing};
 use crate::caller::Caller;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 
 /// The answer to a line that could not be published.
@@ -41,16 +42,10 @@ struct RefusedLine<'e> {
 
 pub(crate) fn publish(bus: Bus, caller: &Caller, body: Body) -> Response {
     let metered = Metered::<Lines>::stream(bus.memory(), body);
-    let lines = until_closed(bus.clone(), lines(Body::new(metered)));
-    let answers = answers(bus, caller, lines).map(Ok::<_, Infallible>);
+    let answers = answers(bus, caller, lines(Body::new(metered))).map(Ok::<_, Infallible>);
     // A sender waits for answers before it sends on, so a proxy must not gather them.
     let headers = unbuffered("application/x-ndjson");
     (headers, Body::from_stream(answers)).into_response()
-}
-
-/// When the gateway closes, no more lines are read; those that were are still answered.
-fn until_closed<T>(bus: Bus, lines: impl Stream<Item = T>) -> impl Stream<Item = T> {
-    lines.take_until(Box::pin(async move { bus.closed().await }))
 }
 
 /// The body's lines. Ends at the first error: what follows cannot be divided into lines.
@@ -103,6 +98,7 @@ fn answers<L: Stream<Item = Result<String>>>(
     // Queued one after the other, so that vids follow the order of lines; only the waiting
     // overlaps.
     let stream = Arc::new(bus.publish_stream(caller));
+    let lines = until_ended(lines, stream.ended(), last_line);
     let max_event_bytes = bus.options().max_event_bytes;
     let queued = numbered(lines).then(move |(line, number)| {
         let stream = stream.clone();
@@ -114,6 +110,12 @@ fn answers<L: Stream<Item = Result<String>>>(
         async move { answer(&bus, publishing, number).await }
     });
     answers.buffered(limits::PUBLISH_STREAM_PIPELINE)
+}
+
+/// When the gateway closes, no more lines are read; those that were are still answered. When the
+/// publisher's credentials have ended, the next line is answered with that.
+fn last_line(why: Error) -> Option<Result<String>> {
+    (why.kind() == ErrorKind::Unauthenticated).then_some(Err(why))
 }
 
 /// The lines that are to be answered, with their numbers from 1; a line that cannot be read is the
@@ -170,7 +172,6 @@ fn json_line(answer: &impl Serialize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::memory::MemoryBudget;
 
     #[tokio::test]

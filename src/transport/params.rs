@@ -87,7 +87,7 @@ impl Params {
 }
 
 /// The names and values as they are written.
-fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
@@ -101,7 +101,7 @@ pub(super) fn decode(text: &str) -> Result<String> {
 }
 
 /// Decodes a name or a value, in which `+` stands for a space.
-fn decode_form(text: &str) -> Result<String> {
+pub(super) fn decode_form(text: &str) -> Result<String> {
     decode(&text.replace('+', " "))
 }
 

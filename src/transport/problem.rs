@@ -92,6 +92,8 @@ pub fn error_face(kind: ErrorKind) -> ErrorFace {
             "locked", "The log is locked by another program"),
         ErrorKind::Broken => face(503, Code::Unavailable, Some(10),
             "broken", "The log cannot be written"),
+        ErrorKind::KeysUnavailable => face(503, Code::Unavailable, Some(3),
+            "keys-unavailable", "The keys of an identity provider cannot be fetched"),
         ErrorKind::OutOfMemory => face(503, Code::ResourceExhausted, Some(2),
             "out-of-memory", "No memory left for this"),
         ErrorKind::StorageFull => face(507, Code::ResourceExhausted, Some(10),

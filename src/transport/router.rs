@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::BoxError;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use tonic_health::pb::health_server::HealthServer;
@@ -81,7 +81,7 @@ impl RouteTable {
             cors,
             mark: access::mark(&config.origins),
             waiting: ["/v1/sse", "/v1/poll", legacy_path, LEGACY_BESIDE_PAGE].map(str::to_owned),
-            access: Access::new(config.origins.clone(), config.anonymous.clone()),
+            access: Access::new(config),
             limits: settings.connections,
         }
     }
@@ -117,22 +117,50 @@ impl RouteTable {
             refusal(request.headers(), refused)
         } else if options::is_plain(&request) {
             options::answer(self.plain.clone(), request.uri().clone()).await?
-        } else if let Err(refused) = self.access.admit(&mut request, connection).await {
-            self.refuse_page(request.map(|_| Body::empty()), refused)
-                .await?
         } else {
-            let routes = if is_of_page {
-                &self.of_pages
-            } else {
-                &self.plain
-            };
-            routes.clone().oneshot(request.map(Body::new)).await?
+            self.admit_and_answer(request, connection, is_of_page)
+                .await?
         };
 
         // The CORS layer has marked the others itself.
         if !is_of_page {
             let (name, value) = &self.mark;
             answer.headers_mut().append(name, value.clone());
+        }
+        Ok(answer)
+    }
+
+    /// Has the routes answer a request, once it is decided who makes it.
+    async fn admit_and_answer<B>(
+        &self,
+        mut request: Request<B>,
+        connection: &ConnectionInfo,
+        is_of_page: bool,
+    ) -> Result<Response, Infallible>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let has_shown = match self.access.admit(&mut request, connection).await {
+            Ok(has_shown) => has_shown,
+            Err(refused) => {
+                let request = request.map(|_| Body::empty());
+                return self.refuse_page(request, refused).await;
+            }
+        };
+        let routes = if is_of_page {
+            &self.of_pages
+        } else {
+            &self.plain
+        };
+        let mut answer = routes.clone().oneshot(request.map(Body::new)).await?;
+
+        // Whether something was missing or bad is known only here.
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            let challenge = access::challenge(has_shown);
+            answer
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
         }
         Ok(answer)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 
+use crate::auth::{AuthBackground, Authenticator};
 use crate::bus::Bus;
 use crate::caller::Caller;
 use crate::config::{Config, LegacyConfig, OriginsConfig, PagesConfig, RequestsConfig};
@@ -30,9 +31,9 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config, background: &AuthBackground) -> Self {
         Settings {
-            transport: Arc::new(TransportConfig::of(config)),
+            transport: Arc::new(TransportConfig::of(config, background)),
             connections: ConnectionLimits {
                 max_connections: config.max_connections,
                 write_timeout: config.write_timeout,
@@ -51,16 +52,22 @@ pub(crate) struct TransportConfig {
     pub(crate) pages: PagesConfig,
     /// Somebody who has not said who it is.
     pub(crate) anonymous: Caller,
+    /// Who knows the others; none where nobody has to say who it is.
+    pub(crate) authenticator: Option<Arc<Authenticator>>,
 }
 
 impl TransportConfig {
-    pub(crate) fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config, background: &AuthBackground) -> Self {
+        let auth = config.auth.as_ref();
+        let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, background)));
+        let anonymous = authenticator.as_ref().map(|known| known.anonymous());
         TransportConfig {
             legacy: config.legacy.clone(),
             requests: config.requests.clone(),
             origins: config.origins.clone(),
             pages: config.pages.clone(),
-            anonymous: Caller::anonymous(),
+            anonymous: anonymous.map_or_else(Caller::anonymous, |caller| (**caller).clone()),
+            authenticator,
         }
     }
 }

@@ -152,7 +152,11 @@ pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Resu
     bus.writable().map(|()| "ready\n")
 }
 
-pub(super) async fn metrics(State(state): State<AppState>) -> Response {
+pub(super) async fn metrics(
+    State(state): State<AppState>,
+    caller: RequestCaller,
+) -> Result<Response> {
+    caller.check_admin()?;
     let AppState {
         bus,
         sources,
@@ -166,7 +170,7 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Response {
     });
     let content_type = [(header::CONTENT_TYPE, OPEN_METRICS)];
     let body = Body::from(bus.memory().own(MemoryKind::Answer, text));
-    (content_type, body).into_response()
+    Ok((content_type, body).into_response())
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -4,6 +4,7 @@
 #[path = "../common/wrapping_engine.rs"]
 mod wrapping_engine;
 
+mod credentials;
 mod gate;
 mod publishing;
 mod retention;

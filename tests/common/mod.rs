@@ -13,6 +13,7 @@
 //! The lower the harness, the faster and the more exact the test: take the lowest one that still
 //! has the promise in it. Clients for all of them: [`read`] subscribes by each transport and yields
 //! the same steps, [`steps`] looks at those, [`publisher`] publishes in each way.
+//! [`tls`] makes certificates, and [`token`] what callers prove their rights with.
 
 // Each test program uses a part of it.
 #![allow(dead_code, unreachable_pub, unused_imports)]
@@ -32,6 +33,8 @@ pub mod read;
 pub mod shared_log;
 pub mod sse;
 pub mod steps;
+pub mod tls;
+pub mod token;
 pub mod wrapping_engine;
 
 pub use engines::engines;

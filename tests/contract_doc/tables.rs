@@ -5,7 +5,7 @@ use vidette::{error_face, limits};
 
 use crate::page::{pages, table};
 
-const KINDS: [ErrorKind; 17] = [
+const KINDS: [ErrorKind; 18] = [
     ErrorKind::BadRequest,
     ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
@@ -21,6 +21,7 @@ const KINDS: [ErrorKind; 17] = [
     ErrorKind::Locked,
     ErrorKind::Behind,
     ErrorKind::Broken,
+    ErrorKind::KeysUnavailable,
     ErrorKind::OutOfMemory,
     ErrorKind::StorageFull,
 ];

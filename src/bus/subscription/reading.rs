@@ -32,7 +32,21 @@ impl Subscription {
         match self.try_read_cached()? {
             Cached::Read(step) => Ok(step),
             // Boxed to keep the idle future small.
-            Cached::Miss => Box::pin(self.read_when_there_is_memory()).await,
+            Cached::Miss => Box::pin(self.read_while_good()).await,
+        }
+    }
+
+    /// Reads any other page. Whatever that waits for, the wait is over once its caller's credential
+    /// has ended: then there is no step, and the next look finds out why.
+    async fn read_while_good(&mut self) -> Result<Option<Step>> {
+        let Some(credential) = self.credential.clone() else {
+            return self.read_when_there_is_memory().await;
+        };
+        let bus = self.bus.clone();
+        tokio::select! {
+            biased;
+            step = self.read_when_there_is_memory() => step,
+            _ = bus.credential_ended(&credential) => Ok(None),
         }
     }
 
@@ -143,12 +157,13 @@ impl Subscription {
         if is_over(&batch, page_bytes) || !self.is_on_current_log() {
             return Ok(None);
         }
-        self.position = page.through;
         // From here on every event is wanted.
         if page.through >= through {
             self.wait_for_replacements().await;
             self.phase.catch_up();
         }
+        // Behind the last wait: a read that is given up has moved nothing.
+        self.position = page.through;
         Ok(self.events(batch))
     }
 
@@ -166,9 +181,8 @@ impl Subscription {
             return None;
         }
         // A limit counts events, not pages; a page never holds more than are left.
-        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        self.left = self.left.map(|left| left.saturating_sub(count));
-        self.bus.metrics().deliveries.inc_by(u64::from(count));
+        self.left.take(events.len());
+        self.bus.metrics().deliveries.inc_by(events.len() as u64);
         Some(Step::Events(events, self.position))
     }
 
@@ -198,7 +212,6 @@ impl Subscription {
     }
 
     fn request(&self, after: Vid, through: Vid, page_bytes: usize) -> PageRequest {
-        let events = self.left.map_or(usize::MAX, |left| left as usize);
         let group = &self.registration.group;
         let read = ReadRequest {
             after,
@@ -206,12 +219,12 @@ impl Subscription {
             filter: group.filter.clone(),
             budget: PageBudget {
                 bytes: page_bytes,
-                ..PageBudget::of_events(events)
+                ..PageBudget::of_events(self.left.count())
             },
         };
         // One alone has nobody to share a page with, and a page of so many events at most is its
         // reader's own.
-        let is_shared = self.left.is_none() && group.waiters.len() > 1;
+        let is_shared = !self.left.are_limited() && group.waiters.len() > 1;
         let generation = self.log.generation;
         let key = is_shared.then(|| self.bus.0.pages.key(group, &read, generation));
         PageRequest {

@@ -103,10 +103,7 @@ async fn print_all(mut reader: Reader, mut printer: EventPrinter) -> CommandResu
 /// Prints what a person should know beside the events.
 fn print_notice(item: &ReadItem) {
     let text = match item {
-        ReadItem::Connected(bounds) if !bounds.filter.is_empty() => {
-            let topics = bounds.filter.join(" ");
-            format!("the credentials cover only a part of it, which is read: {topics}")
-        }
+        ReadItem::Connected(log) if !log.filter.is_empty() => cut_text(&log.filter),
         ReadItem::Gap(gap) => gap.to_string(),
         ReadItem::Closing { reason } => closing_text(reason),
         ReadItem::Interrupted(interruption) => interruption_text(interruption),
@@ -114,6 +111,11 @@ fn print_notice(item: &ReadItem) {
         _ => return,
     };
     eprintln!("vidette: {text}");
+}
+
+/// What is served, where that is less than what was asked for.
+fn cut_text(served: &[String]) -> String {
+    format!("these credentials may read {} of it", served.join(" "))
 }
 
 fn interruption_text(interruption: &Interruption) -> String {
@@ -129,7 +131,7 @@ fn closing_text(reason: &str) -> String {
         "shutdown" => "the gateway is shutting down".to_owned(),
         "busy" => "the gateway has no capacity for another reader now".to_owned(),
         "behind" => "the gateway cannot reach its log".to_owned(),
-        "expired" => "the token has expired".to_owned(),
+        "expired" => "the credentials have expired or were revoked".to_owned(),
         other => format!("the gateway ends the stream ({other})"),
     }
 }

@@ -187,7 +187,7 @@ fn steps(message: Message) -> Vec<Result<Received, ClientError>> {
             first: hello.first,
             last: hello.last,
             heartbeat_ms: hello.heartbeat_ms.into(),
-            filter: Vec::new(),
+            filter: hello.filter,
         })),
         Message::CaughtUp(caught_up) => cursor(&caught_up.cursor).map(Received::CaughtUp),
         Message::Progress(progress) => cursor(&progress.cursor).map(Received::Progress),

@@ -63,8 +63,8 @@ pub struct LogBounds {
     /// has a time of its own.
     #[serde(default)]
     pub heartbeat_ms: u64,
-    /// The part of what was asked for that this reader may read, as topics and wildcards. Empty
-    /// where it is all of it.
+    /// The topics that are served, where the reader may read only a part of what it asked for; else
+    /// empty.
     #[serde(default)]
     pub filter: Vec<String>,
 }

@@ -14,13 +14,16 @@ use crate::config::{OriginsConfig, is_own_page};
 use crate::error::{Error, ErrorKind};
 
 /// Headers of answers that a script may read.
-const EXPOSED: [&str; 5] = [
+const EXPOSED: [&str; 7] = [
     "grpc-status",
     "grpc-message",
     "grpc-status-details-bin",
     "retry-after",
     "vidette-gap",
+    "vidette-filter",
+    "www-authenticate",
 ];
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// How long a browser keeps the answer to a preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 
@@ -33,7 +36,8 @@ pub(in crate::transport) fn cors(config: &OriginsConfig) -> CorsLayer {
     if config.allow.is_empty() {
         return layer
             .allow_origin(AllowOrigin::any())
-            .allow_headers(AllowHeaders::any());
+            // A wildcard would not let `Authorization` through (Fetch, "CORS protocol").
+            .allow_headers(AllowHeaders::mirror_request());
     }
 
     // A browser takes no wildcard where it sends credentials: each origin is answered by its name.
@@ -74,6 +78,21 @@ pub(super) fn may_publish(headers: &HeaderMap, config: &OriginsConfig) -> bool {
         .and_then(|host| host.to_str().ok());
     let is_own = host.is_some_and(|host| is_own_page(text_of(origin), host));
     is_own || allows(config, origin)
+}
+
+/// May a cookie say who makes this request? A browser sends it along whichever page asks, and says
+/// of a plain link or image only by `Sec-Fetch-Site` where it stands (Fetch Metadata Request
+/// Headers, §2.4).
+pub(super) fn lets_cookie_count(
+    headers: &HeaderMap,
+    config: &OriginsConfig,
+    is_publishing: bool,
+) -> bool {
+    if headers.contains_key(header::ORIGIN) {
+        return may_publish(headers, config);
+    }
+    let site = headers.get(FETCH_SITE).map(HeaderValue::as_bytes);
+    !is_publishing && matches!(site, None | Some(b"same-origin" | b"none"))
 }
 
 /// What a page is answered that may not.

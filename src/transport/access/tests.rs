@@ -15,6 +15,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use tower::ServiceExt as _;
 
 use super::RequestCaller;
+use crate::auth::AuthBackground;
 use crate::bus::Bus;
 use crate::caller::{Caller, Permission};
 use crate::config::{Config, Overrides};
@@ -44,11 +45,11 @@ fn table(anonymous: Caller) -> RouteTable {
     };
     let transport = TransportConfig {
         anonymous,
-        ..TransportConfig::of(&config)
+        ..TransportConfig::of(&config, &AuthBackground::default())
     };
     let settings = Settings {
         transport: Arc::new(transport),
-        ..Settings::of(&config)
+        ..Settings::of(&config, &AuthBackground::default())
     };
     RouteTable::new(&parts, settings)
 }
@@ -97,11 +98,12 @@ fn needs(path: &str) -> Needs {
         | "/v1/sse"
         | "/v1/topics"
         | "/v1/bus"
+        | "/metrics"
         | "/v1/events"
         | "/v1/topics/{*topic}"
         | "/backend.php"
         | "/clients/longpoll/backend.php" => Needs::Right,
-        "/" | "/healthz" | "/readyz" | "/metrics" => Needs::Nothing,
+        "/" | "/healthz" | "/readyz" => Needs::Nothing,
         page if page.starts_with("/clients/") => Needs::Nothing,
         new => panic!("{new} is not known: does it read or publish?"),
     }

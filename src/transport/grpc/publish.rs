@@ -24,12 +24,13 @@ use super::counted::{PaidRequest, PublishCodec};
 use super::{compressed_if_large, over_bound_as_too_large, proto};
 use crate::bus::{Bus, PublishStream, Publishing, Receipt};
 use crate::caller::Caller;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{EventParts, NewEvent};
 use crate::limits;
 use crate::transport::access::RequestCaller;
 use crate::transport::event_input::of_batch;
 use crate::transport::state::AppState;
+use crate::transport::until_ended::until_ended;
 
 pub(super) const PATH: &str = "/vidette.v1.EventBus/Publish";
 pub(super) const STREAM_PATH: &str = "/vidette.v1.EventBus/PublishStream";
@@ -140,7 +141,9 @@ fn publish_stream(
     Ok(response)
 }
 
-/// Queues batch after batch in the order they come, and answers each once it is durable.
+/// Queues batch after batch in the order they come, and answers each once it is durable. When the
+/// gateway closes, or the publisher's credentials end, what was taken is still acknowledged, and the
+/// last answer says so.
 fn publish_all(
     bus: Bus,
     caller: &Caller,
@@ -148,7 +151,7 @@ fn publish_all(
 ) -> impl Stream<Item = PublishAnswer> + use<> {
     // One after the other, so that vids follow the order of the batches.
     let stream = Arc::new(bus.publish_stream(caller));
-    let requests = until_closed(bus.clone(), requests);
+    let requests = until_ended(requests, stream.ended(), |why| Some(Err(why.into())));
     let queued = requests.then({
         let bus = bus.clone();
         move |request| enqueue(bus.clone(), stream.clone(), request)
@@ -157,19 +160,6 @@ fn publish_all(
     // Only the waiting overlaps.
     let answers = queued.map(move |publishing| acknowledged(bus.clone(), publishing));
     until_failed(answers.buffered(limits::PUBLISH_STREAM_PIPELINE))
-}
-
-/// The requests, until the gateway closes: then what was taken is still acknowledged, and the last
-/// answer is that the gateway is shutting down.
-fn until_closed<T>(
-    bus: Bus,
-    requests: impl Stream<Item = std::result::Result<T, Status>>,
-) -> impl Stream<Item = std::result::Result<T, Status>> {
-    let (closing, closed) = (bus.clone(), async move { bus.closed().await });
-    let end = async move { closing.is_closing().then(|| Err(Error::closing().into())) };
-    // A stream that the client has ended has no such last answer.
-    let end = futures_util::stream::once(end).filter_map(ready);
-    requests.take_until(Box::pin(closed)).chain(end)
 }
 
 async fn enqueue(

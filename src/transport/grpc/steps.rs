@@ -9,6 +9,7 @@ use super::client_proto::{self, subscribe_response::Message};
 use super::encoded::{encode, encoded_batch};
 use crate::bus::{Batch, Closing, Step, Subscription};
 use crate::cursor::{Epoch, Gap, Vid};
+use crate::topic::Filter;
 
 /// A step's message, framed.
 pub(super) fn message(subscription: &Subscription, step: Step) -> Bytes {
@@ -20,7 +21,8 @@ pub(super) fn message(subscription: &Subscription, step: Step) -> Bytes {
             first,
             last,
             heartbeat,
-        } => hello(&epoch, first..=last, heartbeat),
+            cut_to,
+        } => hello(&epoch, first..=last, heartbeat, cut_to.as_ref()),
         Step::CaughtUp(vid) => caught_up(cursor(vid)),
         Step::Progress(vid) => progress(cursor(vid)),
         Step::Gap(gap) => encode(Message::Gap(gap.into())),
@@ -34,12 +36,19 @@ fn events(subscription: &Subscription, batch: &Batch, position: Vid) -> Bytes {
     subscription.memory().share(message)
 }
 
-fn hello(epoch: &Epoch, retained: RangeInclusive<Vid>, heartbeat: Duration) -> Bytes {
+fn hello(
+    epoch: &Epoch,
+    retained: RangeInclusive<Vid>,
+    heartbeat: Duration,
+    cut_to: Option<&Filter>,
+) -> Bytes {
+    let filter = cut_to.map(|filter| filter.topics().map(str::to_owned).collect());
     encode(Message::Hello(client_proto::Hello {
         epoch: epoch.to_string(),
         first: *retained.start(),
         last: *retained.end(),
         heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX),
+        filter: filter.unwrap_or_default(),
     }))
 }
 

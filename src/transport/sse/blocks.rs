@@ -20,6 +20,7 @@ use crate::cursor::{Epoch, Vid};
 use crate::encodings::WireForm;
 use crate::error::Error;
 use crate::event::{DataForm, Event};
+use crate::topic::Filter;
 use crate::transport::closing::{closing_block, last_words, passing_reason};
 use crate::transport::json::event_json;
 
@@ -117,7 +118,8 @@ pub(super) fn step_block(log: &LogView, step: Step) -> Bytes {
             first,
             last,
             heartbeat,
-        } => hello_block(&epoch, first..=last, heartbeat),
+            cut_to,
+        } => hello_block(&epoch, first..=last, heartbeat, cut_to.as_ref()),
         Step::CaughtUp(vid) => caught_up_block(log, vid),
         Step::Progress(vid) => position_block(log, vid),
         Step::Gap(gap) => named_block("gap", &json!(gap)),
@@ -126,13 +128,21 @@ pub(super) fn step_block(log: &LogView, step: Step) -> Bytes {
     }
 }
 
-fn hello_block(epoch: &Epoch, retained: RangeInclusive<Vid>, heartbeat: Duration) -> Bytes {
-    let hello = json!({
+fn hello_block(
+    epoch: &Epoch,
+    retained: RangeInclusive<Vid>,
+    heartbeat: Duration,
+    cut_to: Option<&Filter>,
+) -> Bytes {
+    let mut hello = json!({
         "epoch": epoch,
         "first": retained.start(),
         "last": retained.end(),
         "heartbeat_ms": u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX),
     });
+    if let Some(filter) = cut_to {
+        hello["filter"] = filter.topics().collect();
+    }
     named_block("hello", &hello)
 }
 
