@@ -197,7 +197,10 @@ async fn a_batch_and_a_stream_of_lines_go_on_with_a_fresh_token() {
             r#"{"vid":8,"cursor":"8-abcdef"}"#.to_owned(),
             r#"{"line":2,"error":{"status":401,"detail":"it has expired"}}"#.to_owned(),
         ]),
-        Scene::Answers(vec![r#"{"vid":9,"cursor":"9-abcdef"}"#.to_owned()]),
+        Scene::Answers(vec![
+            r#"{"vid":9,"cursor":"9-abcdef"}"#.to_owned(),
+            r#"{"vid":10,"cursor":"10-abcdef"}"#.to_owned(),
+        ]),
     ])
     .await;
     // As of a provider that gives another token each time.
@@ -211,7 +214,7 @@ async fn a_batch_and_a_stream_of_lines_go_on_with_a_fresh_token() {
     assert_eq!(receipt.vid, 7);
 
     // Without ids: what is refused is known not to be published.
-    let lines = ["1", "2"].map(|data| Ok(PublishLine::new(data, &event(data))));
+    let lines = ["1", "2", "3"].map(|data| Ok(PublishLine::new(data, &event(data))));
     let mut publisher = client.publisher(stream::iter(lines));
     let mut published = Vec::new();
     while let Some(report) = publisher.next().await {
@@ -220,7 +223,7 @@ async fn a_batch_and_a_stream_of_lines_go_on_with_a_fresh_token() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(published, [("1", 8), ("2", 9)]);
+    assert_eq!(published, [("1", 8), ("2", 9), ("3", 10)]);
     let sent = ["token-1", "token-2", "token-2", "token-3", "token-4"];
     assert_eq!(tokens(&server), sent);
 }

@@ -44,9 +44,7 @@ pub(super) struct LineRequest {
     /// The gateway could not take a line just then.
     pub(super) put_off: Option<ClientError>,
     ended_at: Option<Instant>,
-    /// The gateway takes its lines …
-    pub(super) is_let_in: bool,
-    /// … for this token.
+    /// What the gateway takes its lines for.
     pub(super) token: Option<BearerToken>,
 }
 
@@ -59,7 +57,6 @@ impl LineRequest {
             replies: replies(http.clone(), lines),
             put_off: None,
             ended_at: None,
-            is_let_in: false,
             token: None,
         }
     }

@@ -281,7 +281,7 @@ where
     fn let_in(&mut self, token: Option<BearerToken>) {
         self.has_connected = true;
         if let PublisherLink::Open(request) = &mut self.link {
-            (request.is_let_in, request.token) = (true, token);
+            request.token = token;
         }
     }
 
@@ -336,11 +336,9 @@ where
         if !self.http.has_token() || mem::replace(&mut self.is_renewing, true) {
             return Err(error);
         }
-        match &self.link {
-            // Nothing of a request that was not let in has been published.
-            PublisherLink::Open(request) if !request.is_let_in => self.lines.put_back(),
-            _ => self.lines.take_back(&error)?,
-        }
+        // What is not answered is not published either: a gateway that refuses the token of one line
+        // takes none behind it.
+        self.lines.put_back();
         self.link = PublisherLink::Waiting(Instant::now());
         Ok(())
     }

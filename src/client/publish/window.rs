@@ -136,22 +136,20 @@ impl<K> LineWindow<K> {
         taken.chain(&self.unsent).map(|line| &line.key)
     }
 
-    /// Takes the answer to the oldest unanswered line. None when it belongs to no line, as the
-    /// gateway's last word before it ends a stream.
+    /// Takes the answer to the oldest unanswered line. The gateway's last word before it ends a
+    /// stream may belong to no line.
     pub(super) fn answered(&mut self, answer: &str) -> Option<LineOutcome<K>> {
         // Answers come in the order of lines.
-        let line = self.unanswered.pop_front()?;
-        self.unanswered_bytes -= line.size_bytes();
+        let line = self.unanswered.pop_front();
+        self.unanswered_bytes -= line.as_ref().map_or(0, PublishLine::size_bytes);
 
         // An answer that cannot be read settles its line: sent again it might be published twice.
         let answer: LineAnswer = serde_json::from_str(answer).unwrap_or_default();
-        Some(match answer.put_off(self.has_token) {
-            Some(error) => {
-                self.put_off.push_back(line);
-                LineOutcome::PutOff(error)
-            }
-            None => LineOutcome::Settled(answer.report(line.key)),
-        })
+        if let Some(error) = answer.put_off(self.has_token) {
+            self.put_off.extend(line);
+            return Some(LineOutcome::PutOff(error));
+        }
+        Some(LineOutcome::Settled(answer.report(line?.key)))
     }
 
     /// Takes back the lines that are to be sent again after this error.
