@@ -8,6 +8,7 @@
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 
 // What the nouns are.
+#[cfg(feature = "server")]
 pub mod caller;
 pub mod cursor;
 mod encodings;

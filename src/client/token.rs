@@ -114,7 +114,7 @@ impl fmt::Debug for TokenSource {
 async fn read_file(path: &Path) -> Result<String, ClientError> {
     let mut tries = 0;
     loop {
-        let text = read_up_to(limits::TOKEN_BYTES, path).await;
+        let text = read_up_to(limits::MAX_CREDENTIAL_BYTES, path).await;
         let text = text.map_err(|error| no_token(format!("{}: {error}", path.display())))?;
         tries += 1;
         if !text.trim().is_empty() || tries == limits::TOKEN_FILE_TRIES {
@@ -147,8 +147,8 @@ impl BearerToken {
         if token.is_empty() {
             return Err("there is no token in it");
         }
-        if token.len() > limits::TOKEN_BYTES {
-            return Err("it is longer than any token");
+        if token.len() > limits::MAX_CREDENTIAL_BYTES {
+            return Err("it is longer than any token that a gateway takes");
         }
         // White space inside is the likely mistake, as of a file with two tokens.
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -30,8 +30,6 @@ pub const PUBLISH_RETRY_FOR: Duration = Duration::from_secs(90);
 /// A request to publish that has been sent completely has to be answered within this time.
 pub const PUBLISH_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bytes of a token that a client sends; a request head has to hold it.
-pub const TOKEN_BYTES: usize = 16 * 1024;
 /// A token's file that is empty is read again after this pause …
 pub const TOKEN_FILE_PAUSE: Duration = Duration::from_millis(100);
 /// … until it has been read so often.

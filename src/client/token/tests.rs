@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn a_token_is_one_word_within_a_bound() {
-    let longest = "x".repeat(limits::TOKEN_BYTES);
+    let longest = "x".repeat(limits::MAX_CREDENTIAL_BYTES);
     for good in ["a.b.c", "key_1", longest.as_str()] {
         assert!(BearerToken::parse(good).is_ok());
     }
