@@ -5,6 +5,7 @@
 //!   ask for one;
 //! - what a caller asks for is granted as it is, cut down or refused, never widened.
 
+mod address;
 mod credential;
 mod grant;
 mod rights;
@@ -16,6 +17,7 @@ use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind, Result};
 use crate::topic::{Filter, Topic};
 
+pub use address::ClientAddress;
 pub(crate) use credential::wall_clock_s;
 pub use credential::{Credential, Revocations};
 pub use grant::GrantedFilter;

@@ -30,6 +30,10 @@ pub mod engine;
 #[cfg(feature = "server")]
 pub mod bus;
 
+// How connections are encrypted.
+#[cfg(feature = "server")]
+mod tls;
+
 // What can be configured.
 #[cfg(feature = "server")]
 pub mod config;

@@ -6,13 +6,17 @@
 
 mod auth;
 mod client;
+mod proxies;
 mod sources;
+mod tls;
 
 use std::time::Duration;
 
 pub use auth::*;
 pub use client::*;
+pub use proxies::*;
 pub use sources::*;
+pub use tls::*;
 
 /// The largest vid: exact as a JavaScript number (contract §1).
 pub const MAX_VID: u64 = (1 << 53) - 1;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -33,6 +34,52 @@ pub struct Metrics {
     pub subscriptions: Counter,
     /// Events trimmed by retention.
     pub trimmed: Counter,
+    /// What clients were refused, by reason.
+    pub refusals: Refusals,
+}
+
+/// Why a client is refused what it may do, but not now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// All clients together have too many connections open.
+    Connections,
+    /// Its address has too many connections open.
+    AddressConnections,
+    /// A trusted proxy does not say in time, or not rightly, whom it speaks for.
+    ProxyHeader,
+}
+
+#[rustfmt::skip] // a table with one line a reason
+const REFUSAL_REASONS: [(RefusalReason, &str); 3] = [
+    (RefusalReason::Connections, "connections"),
+    (RefusalReason::AddressConnections, "address_connections"),
+    (RefusalReason::ProxyHeader, "proxy_header"),
+];
+
+/// What clients were refused, by reason. Clones share the counts.
+#[derive(Debug, Clone, Default)]
+pub struct Refusals([Counter; REFUSAL_REASONS.len()]);
+
+impl Refusals {
+    /// Counts one.
+    pub fn count(&self, reason: RefusalReason) {
+        self.0[reason as usize].inc();
+    }
+
+    /// Adds the counts to what is rendered.
+    fn register(&self, registry: &mut Registry) {
+        // No label says who was refused: strangers would decide how many there are.
+        let family = Family::<[(&str, &str); 1], Counter>::default();
+        for ((_, name), counter) in REFUSAL_REASONS.iter().zip(&self.0) {
+            let shown = family.get_or_create(&[("reason", *name)]);
+            shown.inc_by(counter.get());
+        }
+        registry.register(
+            "refused",
+            "Requests refused, by the limit that was reached",
+            family,
+        );
+    }
 }
 
 /// Connections open now, counted by the server. Clones share the count.
@@ -135,6 +182,7 @@ impl Metrics {
         for ShownCounter(name, help, counter) in &COUNTERS {
             registry.register(*name, *help, counter(self).clone());
         }
+        self.refusals.register(registry);
     }
 }
 

@@ -51,9 +51,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "topic",
         ],
     ),
+    ("tls", &["limits"]),
     (
         "config",
-        &["bus", "caller", "engine", "limits", "memory", "topic"],
+        &[
+            "bus", "caller", "engine", "limits", "memory", "tls", "topic",
+        ],
     ),
     (
         "auth",
@@ -97,6 +100,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "memory",
             "metrics",
             "source",
+            "tls",
             "transport",
         ],
     ),

@@ -137,10 +137,12 @@ fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
     if config.is_open_to_all() {
         tracing::warn!("{OPEN_TO_ALL}");
     }
-    for address in gateway.listening_on() {
-        match address {
-            ListenAddress::Tcp(address) => tracing::info!("listening on http://{address}"),
-            ListenAddress::Unix(_) => tracing::info!("listening on {address}"),
+    for (address, is_encrypted) in gateway.listeners() {
+        match (address, is_encrypted) {
+            (ListenAddress::Tcp(address), true) => tracing::info!("listening on https://{address}"),
+            (ListenAddress::Tcp(address), _) => tracing::info!("listening on http://{address}"),
+            (ListenAddress::Unix(_), true) => tracing::info!("listening on {address} with TLS"),
+            (ListenAddress::Unix(_), _) => tracing::info!("listening on {address}"),
         }
     }
 }

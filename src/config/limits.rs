@@ -1,5 +1,6 @@
 //! `[limits]`: what clients together may use.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::section::Section;
@@ -7,6 +8,7 @@ use crate::limits;
 use crate::memory::default_budget_bytes;
 
 const DEFAULT_MAX_CONNECTIONS: usize = 100_000;
+const PER_ADDRESS: &str = "max_connections_per_address";
 const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const MIN_KEEP_ALIVE: Duration = Duration::from_secs(1);
 
@@ -16,6 +18,7 @@ const MIN_MEMORY_BUDGET: u64 = limits::MIN_MEMORY_BUDGET_BYTES / 2;
 /// The settings of the section that concern the server.
 pub(super) struct ServerLimits {
     pub(super) max_connections: usize,
+    pub(super) max_connections_per_address: Option<NonZeroUsize>,
     pub(super) memory_budget: u64,
     pub(super) write_timeout: Duration,
     pub(super) keep_alive_timeout: Duration,
@@ -25,6 +28,8 @@ impl ServerLimits {
     pub(super) fn read(section: &mut Section) -> Self {
         ServerLimits {
             max_connections: section.value("max_connections", DEFAULT_MAX_CONNECTIONS),
+            // 0 is no limit.
+            max_connections_per_address: NonZeroUsize::new(section.value(PER_ADDRESS, 0)),
             memory_budget: memory_budget(section),
             write_timeout: section.duration("write_timeout", DEFAULT_WRITE_TIMEOUT),
             keep_alive_timeout: keep_alive_timeout(section),

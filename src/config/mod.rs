@@ -16,12 +16,15 @@ mod lines;
 mod listen;
 mod origins;
 mod postgres;
+mod proxy;
 mod requests;
 mod section;
 mod sources;
 mod table_name;
 mod template;
+mod tls;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,23 +44,31 @@ pub use listen::ListenAddress;
 pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig};
+pub use proxy::{ProxyConfig, TrustedProxies};
 pub use requests::RequestsConfig;
 pub use sources::SourcesConfig;
 pub use table_name::TableName;
 pub(crate) use table_name::{is_name, quote_name};
 pub use template::TopicTemplate;
+pub use tls::TlsConfig;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Addresses to listen on.
     pub listen: Vec<ListenAddress>,
+    /// Addresses without encryption, whatever `tls` is.
+    pub listen_plain: Vec<ListenAddress>,
+    /// Encryption of what comes to `listen`.
+    pub tls: Option<TlsConfig>,
     /// Which engine keeps the log.
     pub engine: EngineKind,
     /// The bus.
     pub bus: BusOptions,
     /// Connections open at once.
     pub max_connections: usize,
+    /// Those of one address; none: any number.
+    pub max_connections_per_address: Option<NonZeroUsize>,
     /// Bytes that publishers and readers may make the gateway hold in memory.
     pub memory_budget: u64,
     /// A connection that accepts no byte for this long is closed.
@@ -70,6 +81,8 @@ pub struct Config {
     pub requests: RequestsConfig,
     /// Web pages of other origins.
     pub origins: OriginsConfig,
+    /// The proxies before the gateway.
+    pub proxy: ProxyConfig,
     /// Pages that the gateway serves.
     pub pages: PagesConfig,
     /// Where events come from besides the publish endpoints.
@@ -156,15 +169,19 @@ impl Config {
         let sources = sources::sources(root.section("source"));
         Config {
             listen: listen::addresses(root, "listen", &[DEFAULT_LISTEN], overrides.listen),
+            listen_plain: listen::addresses(root, "listen_plain", &[], Vec::new()),
+            tls: tls::tls(root),
             engine: engine(root, overrides.engine, overrides.data_dir),
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,
+            max_connections_per_address: limits.max_connections_per_address,
             memory_budget: limits.memory_budget,
             write_timeout: limits.write_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,
             legacy: legacy::legacy(root.section("legacy")),
             requests: requests::requests(root.section("requests")),
             origins: origins::origins(root.section("origins")),
+            proxy: proxy::proxy(root.section("proxy")),
             pages: pages(root.section("pages"), overrides.pages_dir),
             sources,
             auth: auth::auth(root),

@@ -76,16 +76,15 @@ fn is_same_origin(one: &str, other: &str) -> bool {
 }
 
 /// Does a page of this origin come from the host that it sends its request to?
-pub(crate) fn is_own_page(origin: &str, host: &str) -> bool {
+pub(crate) fn is_own_page(origin: &str, host: &str, is_encrypted: bool) -> bool {
     let Some((page, authority)) = OriginParts::parse(origin).zip(Authority::parse(host)) else {
         return false;
     };
 
-    // At most a proxy knows whether the page was fetched over TLS, so the page's scheme is assumed.
-    let requested = OriginParts {
-        scheme: page.scheme,
-        authority,
-    };
+    // Without encryption here, at most a proxy knows whether the page was fetched over TLS, so the
+    // page's scheme is assumed.
+    let scheme = if is_encrypted { "https" } else { page.scheme };
+    let requested = OriginParts { scheme, authority };
     page.is_same(&requested)
 }
 
@@ -327,7 +326,21 @@ mod tests {
             ("null", "null", false),
             ("http://", "", false),
         ] {
-            assert_eq!(is_own_page(origin, host), is_own, "{origin} {host}");
+            let is_said_to_be = is_own_page(origin, host, false);
+            assert_eq!(is_said_to_be, is_own, "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn where_connections_are_encrypted_only_an_encrypted_page_is_its_own() {
+        for (origin, host, is_own) in [
+            ("https://gateway.test", "gateway.test", true),
+            ("https://gateway.test:8443", "gateway.test:8443", true),
+            ("http://gateway.test", "gateway.test", false),
+            ("http://gateway.test:8443", "gateway.test:8443", false),
+        ] {
+            let is_said_to_be = is_own_page(origin, host, true);
+            assert_eq!(is_said_to_be, is_own, "{origin} {host}");
         }
     }
 

@@ -49,6 +49,11 @@ impl Section {
         }
     }
 
+    /// Is there a setting or a section of this name? Asked before it is taken out.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// The section of this name, the same one each time.
     pub(super) fn section(&mut self, name: &str) -> &mut Section {
         let values = self.take_table(name);
@@ -114,11 +119,6 @@ impl Section {
         } else {
             format!("{}.{key}", self.name)
         }
-    }
-
-    /// Is there such a setting or section?
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.values.contains_key(key)
     }
 
     /// Reports what is wrong with this section itself.

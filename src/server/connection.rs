@@ -10,6 +10,8 @@
 //!
 //! [`lean`]: super::lean
 
+use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,27 +23,33 @@ use super::guard::{Admission, Admitted, ConnectionGuard, RefusalGuard};
 use super::io::Io;
 use super::lean::{LeanHttp1, LeanOutcome};
 use super::linger;
+use super::listener::Listener;
 use super::opening::{self, OpenedConnection};
-use crate::config::ListenAddress;
+use super::proxy_header::{self, HeaderError};
+use crate::caller::ClientAddress;
 use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::memory::MemoryBudget;
-use crate::transport::{self, PeerAddress, Routes};
+use crate::tls::LiveTls;
+use crate::transport::{self, ConnectionLimits, PeerAddress, Routes};
 
 /// What every connection of a listener needs.
 #[derive(Clone)]
 pub(super) struct ConnectionContext {
     pub(super) routes: Routes,
+    /// Where connections are encrypted.
+    pub(super) tls: Option<LiveTls>,
     pub(super) memory: MemoryBudget,
     pub(super) admission: Admission,
     pub(super) draining: CancellationToken,
 }
 
 impl ConnectionContext {
-    /// The same for what is accepted at an address.
-    pub(super) fn at(&self, address: &ListenAddress) -> Self {
+    /// The same for what a listener accepts.
+    pub(super) fn at(&self, listener: &Listener) -> Self {
         let mut here = self.clone();
-        here.routes = here.routes.at(address);
+        here.routes = here.routes.at(&listener.address);
+        here.tls = here.tls.filter(|_| listener.is_encrypted);
         here
     }
 
@@ -52,7 +60,7 @@ impl ConnectionContext {
         let is_late = self.draining.is_cancelled();
         match self.admission.admit(at_most, is_late) {
             Admitted::Served(guard) => drop(tokio::spawn(self.clone().serve(io, peer, guard))),
-            Admitted::Refused(guard) => drop(tokio::spawn(refuse(io, guard))),
+            Admitted::Refused(guard) => drop(tokio::spawn(self.clone().refuse(io, peer, guard))),
             Admitted::Dropped => {}
         }
     }
@@ -60,13 +68,94 @@ impl ConnectionContext {
     async fn serve(self: Arc<Self>, io: Io, peer: PeerAddress, guard: ConnectionGuard) {
         // Most connections stay with the lean driver for life; the rest is boxed, so that they do
         // not pay for it.
-        let opened = match Box::pin(opening::open(io, peer, &self)).await {
-            Ok(opened) => opened,
-            Err(error) => return tracing::debug!(%peer, %error, "a connection was not opened"),
+        let Some((opened, guard)) = Box::pin(self.let_in(io, peer, guard)).await else {
+            return;
         };
+        if opened.io.is_http2() {
+            return Box::pin(self.serve_by_hyper(opened, Bytes::new(), guard)).await;
+        }
         let mut lean = LeanHttp1::new(opened);
         if let LeanOutcome::HandOverToHyper(first) = lean.serve(&self).await {
             Box::pin(self.serve_by_hyper(lean.into_opened(), first, guard)).await;
+        }
+    }
+
+    /// Sees to what comes before the first request; none where nothing may follow.
+    async fn let_in(
+        &self,
+        mut io: Io,
+        peer: PeerAddress,
+        mut guard: ConnectionGuard,
+    ) -> Option<(OpenedConnection, ConnectionGuard)> {
+        // Whose it is comes first: whatever else it takes is that client's.
+        let peer = self.peer_behind(&mut io, peer).await?;
+        if !self.count(peer, &mut guard) {
+            // Its place is for others while it is being refused.
+            drop(guard);
+            let _guard = self.admission.refuse(self.draining.is_cancelled())?;
+            self.answer_that_there_are_too_many(io, peer, OF_ADDRESS)
+                .await;
+            return None;
+        }
+        let opened = self.open(io, peer).await?;
+        Some((opened, guard))
+    }
+
+    /// The peer that a proxy names, where this is one that has to, or else the peer itself.
+    async fn peer_behind(&self, io: &mut Io, peer: PeerAddress) -> Option<PeerAddress> {
+        let is_expected = |limits: &ConnectionLimits| limits.proxy.expects_header(peer.ip());
+        if !self.routes.limits(is_expected) {
+            return Some(peer);
+        }
+        let named = proxy_header::peer_behind(io, peer).await;
+        let log = |error: &HeaderError| tracing::debug!(%peer, %error, "a connection was closed");
+        match named.inspect_err(log) {
+            Ok(peer) => Some(peer),
+            Err(HeaderError::Ended(_)) => None,
+            Err(HeaderError::Late | HeaderError::Invalid(_)) => {
+                self.admission.count_wrong_header();
+                None
+            }
+        }
+    }
+
+    /// Counts a connection for its peer, unless that has too many. Many clients come by a proxy or
+    /// a Unix socket.
+    fn count(&self, peer: PeerAddress, guard: &mut ConnectionGuard) -> bool {
+        let address = peer.ip();
+        let (is_proxy, at_most) = self.routes.limits(|limits| {
+            let at_most = limits.max_per_address.map_or(usize::MAX, NonZeroUsize::get);
+            (limits.proxy.trusted.contain(address), at_most)
+        });
+        let counted = address.filter(|_| !is_proxy);
+        counted.is_none_or(|address| {
+            let address = ClientAddress::of(Some(address));
+            self.admission.count(guard, address, at_most)
+        })
+    }
+
+    async fn open(&self, io: Io, peer: PeerAddress) -> Option<OpenedConnection> {
+        let opened = opening::open(io, peer, self).await;
+        let log = |error: &io::Error| tracing::debug!(%peer, %error, "a connection was not opened");
+        opened.inspect_err(log).ok()
+    }
+
+    /// Answers a connection over the limit of all.
+    async fn refuse(self: Arc<Self>, mut io: Io, peer: PeerAddress, _guard: RefusalGuard) {
+        if let Some(peer) = self.peer_behind(&mut io, peer).await {
+            self.answer_that_there_are_too_many(io, peer, OF_ALL).await;
+        }
+    }
+
+    async fn answer_that_there_are_too_many(&self, io: Io, peer: PeerAddress, refusal: &str) {
+        let Some(OpenedConnection { mut io, .. }) = self.open(io, peer).await else {
+            return;
+        };
+        let answer = transport::bare_refusal(&Error::new(ErrorKind::Busy, refusal));
+
+        // It fits into the socket's buffer, so it does not wait for its peer.
+        if io.write_all(&answer).await.is_ok() {
+            linger::close(&mut io, limits::REFUSAL_BYTES).await;
         }
     }
 
@@ -85,16 +174,9 @@ impl ConnectionContext {
     }
 }
 
-/// Answers a connection that there are too many.
-async fn refuse(mut io: Io, _guard: RefusalGuard) {
-    let refusal = "connection limit reached (limits.max_connections); retry shortly";
-    let answer = transport::bare_refusal(&Error::new(ErrorKind::Busy, refusal));
-
-    // It fits into the socket's buffer, so it does not wait for its peer.
-    if io.write_all(&answer).await.is_ok() {
-        linger::close(&mut io, limits::REFUSAL_BYTES).await;
-    }
-}
+const OF_ALL: &str = "connection limit reached (limits.max_connections); retry shortly";
+const OF_ADDRESS: &str = "this address has as many connections as it may \
+    (limits.max_connections_per_address); close some, or retry shortly";
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +29,7 @@ use crate::limits;
 use crate::memory::MemoryBudget;
 use crate::metrics::OpenConnections;
 use crate::source::Sources;
+use crate::tls::LiveTls;
 use crate::transport::{RouteParts, Routes, Settings};
 
 /// Why the gateway could not start, and what to do.
@@ -54,6 +56,8 @@ pub struct Gateway {
     bus: Bus,
     listeners: Vec<Listener>,
     pub(super) routes: Routes,
+    /// For connections that are encrypted.
+    pub(super) tls: Option<LiveTls>,
     sources: Sources,
     health: HealthReporter,
     open: OpenConnections,
@@ -98,6 +102,10 @@ impl Gateway {
         Gateway {
             routes: Routes::new(parts, Settings::of(config, &auth)),
             auth,
+            tls: config
+                .tls
+                .as_ref()
+                .map(|tls| LiveTls::new(tls.server.clone())),
             config: config.clone(),
             sources,
             open,
@@ -110,6 +118,12 @@ impl Gateway {
     /// The addresses, with their ports.
     pub fn listening_on(&self) -> impl Iterator<Item = &ListenAddress> {
         self.listeners.iter().map(|listener| &listener.address)
+    }
+
+    /// The same, each with whether connections to it are encrypted.
+    pub fn listeners(&self) -> impl Iterator<Item = (&ListenAddress, bool)> {
+        let listeners = self.listeners.iter();
+        listeners.map(|one| (&one.address, one.is_encrypted))
     }
 
     /// Those of them that are IP addresses.
@@ -132,6 +146,8 @@ impl Gateway {
         let accepting = accept_all(self.listeners, &context, &stop);
         self.sources.start(&self.bus, &context.admission.tracker);
         tokio::spawn(readiness::follow(self.bus.clone(), self.health.clone()));
+        // As long as connections are accepted.
+        let tls = self.tls.map(|tls| tokio::spawn(tls.follow()));
 
         shutdown.await;
         tracing::info!(
@@ -149,14 +165,16 @@ impl Gateway {
         stop.cancel();
         accepting.wait().await;
         answer_the_last(&context.admission.late).await;
+        tls.inspect(JoinHandle::abort);
     }
 
     /// What its connections need.
     pub(super) fn context(&self) -> ConnectionContext {
         ConnectionContext {
             routes: self.routes.clone(),
+            tls: self.tls.clone(),
             memory: self.bus.memory().clone(),
-            admission: Admission::new(self.open.clone()),
+            admission: Admission::new(self.open.clone(), self.bus.metrics().refusals.clone()),
             draining: CancellationToken::new(),
         }
     }
@@ -170,8 +188,8 @@ fn accept_all(
 ) -> TaskTracker {
     let accepting = TaskTracker::new();
     for listener in listeners {
-        // Which hosts it answers for depends on its address.
-        let here = Arc::new(context.at(&listener.address));
+        // Which hosts it answers for, and how, depends on its address.
+        let here = Arc::new(context.at(&listener));
         accepting.spawn(accept(listener, here, stop.clone()));
     }
     accepting.close();

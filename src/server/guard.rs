@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - a connection that is served has a [`ConnectionGuard`] for as long as it lives, whoever drives
-//!   it; at most `limits.max_connections` of them exist;
+//!   it; at most `limits.max_connections` of them exist, and of one address at most
+//!   `limits.max_connections_per_address`;
 //! - the gateway's end waits for every connection that was let in before it.
 
 use std::sync::Arc;
@@ -11,14 +12,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::per_address::{AddressCounts, AddressPlace};
+use crate::caller::ClientAddress;
 use crate::limits;
-use crate::metrics::OpenConnections;
+use crate::metrics::{OpenConnections, RefusalReason, Refusals};
 
 /// Lets connections in. Clones share the counts.
 #[derive(Clone)]
 pub(super) struct Admission {
     open: OpenConnections,
-    refusals: Arc<Semaphore>,
+    addresses: AddressCounts,
+    /// Whoever is being answered that there are too many.
+    being_refused: Arc<Semaphore>,
+    refusals: Refusals,
     /// Whoever the gateway's end waits for.
     pub(super) tracker: TaskTracker,
     /// Those that have come while the gateway drains: it does not wait for them as long.
@@ -39,6 +45,8 @@ pub(super) enum Admitted {
 /// for it. Whoever takes the connection over, as an upgrade does, takes this with it.
 pub(super) struct ConnectionGuard {
     open: OpenConnections,
+    /// None where its peer is not counted.
+    place: Option<AddressPlace>,
     _tracked: TaskTrackerToken,
 }
 
@@ -49,10 +57,12 @@ pub(super) struct RefusalGuard {
 }
 
 impl Admission {
-    pub(super) fn new(open: OpenConnections) -> Self {
+    pub(super) fn new(open: OpenConnections, refusals: Refusals) -> Self {
         Admission {
             open,
-            refusals: Arc::new(Semaphore::new(limits::REFUSALS)),
+            addresses: AddressCounts::default(),
+            being_refused: Arc::new(Semaphore::new(limits::REFUSALS)),
+            refusals,
             tracker: TaskTracker::new(),
             late: TaskTracker::new(),
         }
@@ -66,26 +76,53 @@ impl Admission {
 
     /// Lets a connection in, unless so many are open.
     pub(super) fn admit(&self, at_most: usize, is_late: bool) -> Admitted {
-        // Whoever comes while the gateway drains is waited for less long.
-        let tracker = if is_late { &self.late } else { &self.tracker };
         if self.open.try_open(at_most) {
-            return Admitted::Served(self.guard(tracker));
+            return Admitted::Served(self.guard(self.tracker(is_late)));
         }
+        self.refusals.count(RefusalReason::Connections);
+        let refused = self.refuse(is_late);
+        refused.map_or(Admitted::Dropped, Admitted::Refused)
+    }
 
-        // A refusal takes a socket, too, for as long as it lingers.
-        match self.refusals.clone().try_acquire_owned() {
-            Ok(permit) => Admitted::Refused(RefusalGuard {
-                _permit: permit,
-                _tracked: tracker.token(),
-            }),
-            Err(_) => Admitted::Dropped,
+    /// Counts a connection that is let in as one of this address, unless that has so many.
+    pub(super) fn count(
+        &self,
+        guard: &mut ConnectionGuard,
+        address: ClientAddress,
+        at_most: usize,
+    ) -> bool {
+        guard.place = self.addresses.take(address, at_most);
+        if guard.place.is_none() {
+            self.refusals.count(RefusalReason::AddressConnections);
         }
+        guard.place.is_some()
+    }
+
+    /// For a connection that is to be answered that there are too many; none when too many are.
+    pub(super) fn refuse(&self, is_late: bool) -> Option<RefusalGuard> {
+        // A refusal takes a socket, too, for as long as it lingers.
+        let permit = self.being_refused.clone().try_acquire_owned().ok()?;
+        Some(RefusalGuard {
+            _permit: permit,
+            _tracked: self.tracker(is_late).token(),
+        })
+    }
+
+    /// A proxy has not said rightly whom it speaks for.
+    pub(super) fn count_wrong_header(&self) {
+        self.refusals.count(RefusalReason::ProxyHeader);
+    }
+
+    /// Whoever comes while the gateway drains is waited for less long.
+    fn tracker(&self, is_late: bool) -> &TaskTracker {
+        if is_late { &self.late } else { &self.tracker }
     }
 
     /// For a connection that is counted already.
     fn guard(&self, tracker: &TaskTracker) -> ConnectionGuard {
         ConnectionGuard {
             open: self.open.clone(),
+            place: None,
             _tracked: tracker.token(),
         }
     }
@@ -101,6 +138,10 @@ impl Drop for ConnectionGuard {
 mod tests {
     use super::*;
 
+    fn admission() -> Admission {
+        Admission::new(OpenConnections::default(), Refusals::default())
+    }
+
     fn is_served(admitted: &Admitted) -> bool {
         matches!(admitted, Admitted::Served(_))
     }
@@ -108,7 +149,7 @@ mod tests {
     #[tokio::test]
     async fn a_place_is_free_again_when_whoever_has_the_guard_drops_it() {
         let open = OpenConnections::default();
-        let admission = Admission::new(open.clone());
+        let admission = Admission::new(open.clone(), Refusals::default());
         let first = admission.admit(1, false);
         let Admitted::Served(guard) = first else {
             panic!("the first is let in");
@@ -126,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lower_limit_ends_nobody_and_lets_nobody_in() {
-        let admission = Admission::new(OpenConnections::default());
+        let admission = admission();
         let mut served: Vec<_> = (0..3).map(|_| admission.admit(3, false)).collect();
         assert!(served.iter().all(is_served));
         assert!(!is_served(&admission.admit(2, false)));
@@ -136,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn so_many_are_answered_that_there_are_too_many_and_no_more() {
-        let admission = Admission::new(OpenConnections::default());
+        let admission = admission();
         let refused: Vec<_> = (0..limits::REFUSALS)
             .map(|_| admission.admit(0, true))
             .collect();

@@ -1,7 +1,7 @@
 //! The byte stream of a connection, whatever it is made of.
 //!
-//! Invariant: nothing else in this module tree knows what a connection's stream is. Encryption is a
-//! further variant here, made by the listener once the handshake is done.
+//! Invariant: nothing else in this module tree knows what a connection's stream is, but for whoever
+//! makes it: the listener, and the handshake of an encrypted one.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::handshake::TlsIo;
 use crate::limits;
 
 /// A stream of bytes to a peer and from it.
@@ -19,7 +20,8 @@ pub(super) enum Io {
     Plain(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
-    // `Tls(Box<TlsStream<TcpStream>>)` goes here; boxed, as its buffers are large.
+    /// One of these, encrypted. Boxed, as what it takes is large.
+    Tls(TlsIo),
     /// Memory that a test holds the other end of.
     #[cfg(test)]
     Memory(tokio::io::DuplexStream),
@@ -28,9 +30,10 @@ pub(super) enum Io {
 /// Has the stream itself do something, whatever it is made of.
 macro_rules! forward {
     ($io:expr, $stream:ident => $call:expr) => {
-        match $io.get_mut() {
+        match $io {
             Io::Plain($stream) => $call,
             Io::Unix($stream) => $call,
+            Io::Tls($stream) => $call,
             #[cfg(test)]
             Io::Memory($stream) => $call,
         }
@@ -42,9 +45,18 @@ impl Io {
     pub(super) fn configure(&self, write_timeout: Duration) {
         match self {
             Io::Plain(stream) => configure_socket(stream, write_timeout),
+            Io::Tls(stream) => stream.get_ref().0.configure(write_timeout),
             Io::Unix(_) => {} // the kernel holds little of it, and its peer cannot vanish
             #[cfg(test)]
             Io::Memory(_) => {}
+        }
+    }
+
+    /// Has the handshake agreed on HTTP/2?
+    pub(super) fn is_http2(&self) -> bool {
+        match self {
+            Io::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            _ => false,
         }
     }
 
@@ -53,6 +65,11 @@ impl Io {
         match self {
             Io::Plain(stream) => stream.poll_read_ready(context),
             Io::Unix(stream) => stream.poll_read_ready(context),
+            Io::Tls(stream) => match stream.get_ref() {
+                (socket, session) if session.wants_read() => socket.poll_readable(context),
+                // Decrypted already, or the end.
+                _ => Poll::Ready(Ok(())),
+            },
             // Only the read itself shows it.
             #[cfg(test)]
             Io::Memory(_) => Poll::Ready(Ok(())),
@@ -68,6 +85,7 @@ impl Io {
         let written = match self {
             Io::Plain(stream) => write_to_socket(stream, slices, context),
             Io::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             #[cfg(test)]
             Io::Memory(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         };
@@ -101,6 +119,19 @@ fn write_to_socket(
     }
 }
 
+/// Whether a request is whole follows from the request. So an end without the word of TLS for it is
+/// an end as on any stream; many clients close so.
+fn poll_read_tls(
+    stream: &mut TlsIo,
+    context: &mut Context<'_>,
+    out: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    match ready!(Pin::new(stream).poll_read(context, out)) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+        read => Poll::Ready(read),
+    }
+}
+
 /// An option that the system refuses is only an optimization that is missing.
 fn configure_socket(stream: &TcpStream, write_timeout: Duration) {
     let _ = stream.set_nodelay(true);
@@ -119,7 +150,10 @@ impl AsyncRead for Io {
         context: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        forward!(self, stream => Pin::new(stream).poll_read(context, out))
+        match self.get_mut() {
+            Io::Tls(stream) => poll_read_tls(stream, context, out),
+            io => forward!(io, stream => Pin::new(stream).poll_read(context, out)),
+        }
     }
 }
 
@@ -129,7 +163,7 @@ impl AsyncWrite for Io {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        forward!(self, stream => Pin::new(stream).poll_write(context, bytes))
+        forward!(self.get_mut(), stream => Pin::new(stream).poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -137,23 +171,24 @@ impl AsyncWrite for Io {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        forward!(self, stream => Pin::new(stream).poll_write_vectored(context, slices))
+        forward!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Io::Plain(stream) => stream.is_write_vectored(),
             Io::Unix(stream) => stream.is_write_vectored(),
+            Io::Tls(stream) => stream.is_write_vectored(),
             #[cfg(test)]
             Io::Memory(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => Pin::new(stream).poll_flush(context))
+        forward!(self.get_mut(), stream => Pin::new(stream).poll_flush(context))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => Pin::new(stream).poll_shutdown(context))
+        forward!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(context))
     }
 }

@@ -314,7 +314,7 @@ impl LeanHttp1 {
 
 /// Until a connection that has not begun a request is closed for the drain's sake: at once, unless
 /// it has not asked for anything yet.
-async fn last_moment(draining: &CancellationToken, has_asked: bool) {
+pub(super) async fn last_moment(draining: &CancellationToken, has_asked: bool) {
     draining.cancelled().await;
     // Its first request may be on its way.
     if !has_asked {

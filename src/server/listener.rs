@@ -22,6 +22,8 @@ use crate::transport::PeerAddress;
 /// An address that is bound, with the port that it has got.
 pub(super) struct Listener {
     pub(super) address: ListenAddress,
+    /// Connections begin with a handshake of TLS.
+    pub(super) is_encrypted: bool,
     socket: ListeningSocket,
 }
 
@@ -38,24 +40,33 @@ enum EndedSocket {
 
 /// Binds every address, or none.
 pub(super) fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
-    config.listen.iter().map(bind_one).collect()
+    let main = config.listen.iter();
+    let main = main.map(|address| bind_one(address, config.tls.is_some()));
+    let plain = config.listen_plain.iter();
+    main.chain(plain.map(|address| bind_one(address, false)))
+        .collect()
 }
 
-fn bind_one(address: &ListenAddress) -> Result<Listener, StartError> {
+fn bind_one(address: &ListenAddress, is_encrypted: bool) -> Result<Listener, StartError> {
     let bound = match address {
         ListenAddress::Tcp(address) => bind_tcp(*address),
-        ListenAddress::Unix(path) => UnixListener::bind(path).map(|socket| Listener {
-            address: address.clone(),
-            socket: ListeningSocket::Unix(socket),
+        ListenAddress::Unix(path) => UnixListener::bind(path).map(|socket| {
+            let socket = ListeningSocket::Unix(socket);
+            (address.clone(), socket)
         }),
     };
-    bound.map_err(|error| StartError::Bind {
+    let listener = bound.map(|(address, socket)| Listener {
+        address,
+        is_encrypted,
+        socket,
+    });
+    listener.map_err(|error| StartError::Bind {
         address: address.clone(),
         error,
     })
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+fn bind_tcp(address: SocketAddr) -> io::Result<(ListenAddress, ListeningSocket)> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -71,10 +82,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     let socket = socket.listen(limits::ACCEPT_BACKLOG)?;
-    Ok(Listener {
-        address: socket.local_addr()?.into(),
-        socket: ListeningSocket::Tcp(socket),
-    })
+    Ok((socket.local_addr()?.into(), ListeningSocket::Tcp(socket)))
 }
 
 impl ListeningSocket {

@@ -5,6 +5,7 @@ use crate::auth::AuthBackground;
 use crate::bus::BusOptions;
 use crate::config::Config;
 use crate::engine::Retention;
+use crate::tls::LiveTls;
 use crate::transport::{Routes, Settings};
 
 /// Replaces the configuration of a gateway that runs. A clone is for the same gateway.
@@ -12,6 +13,7 @@ use crate::transport::{Routes, Settings};
 pub struct LiveConfig {
     routes: Routes,
     auth: AuthBackground,
+    tls: Option<LiveTls>,
     /// With what the gateway was started.
     started: Box<Config>,
 }
@@ -22,6 +24,7 @@ impl Gateway {
         LiveConfig {
             routes: self.routes.clone(),
             auth: self.auth.clone(),
+            tls: self.tls.clone(),
             started: Box::new(self.config.clone()),
         }
     }
@@ -34,6 +37,9 @@ impl LiveConfig {
     pub fn replace(&self, config: &Config) -> Vec<&'static str> {
         // What can follow does so at once, whatever else differs.
         self.routes.replace(Settings::of(config, &self.auth));
+        if let Some((live, tls)) = self.tls.as_ref().zip(config.tls.as_ref()) {
+            live.replace(tls.server.clone());
+        }
         needing_restart(&self.started, config)
     }
 }
@@ -46,14 +52,18 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         legacy: _,
         requests: _,
         origins: _,
+        proxy: _,
         pages: _,
         max_connections: _,
+        max_connections_per_address: _,
         write_timeout: _,
         keep_alive_timeout: _,
         auth: _,
         insecure: _, // it says where to listen, and is checked with that
         // With a restart.
         listen,
+        listen_plain,
+        tls, // or no encryption; the certificates follow
         engine,
         bus,
         memory_budget,
@@ -64,6 +74,8 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
     let bus_differs = bus_differences(bus, &config.bus);
     let differs = [
         ("listen", *listen != config.listen),
+        ("listen_plain", *listen_plain != config.listen_plain),
+        ("tls", tls.is_some() != config.tls.is_some()),
         ("engine, data_dir", *engine != config.engine),
         (
             "limits.memory_budget",

@@ -1,6 +1,8 @@
 //! Connections of a whole gateway over streams that are no sockets, and their configuration
 //! replaced while they are served.
 
+mod addresses;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

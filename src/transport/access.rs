@@ -71,8 +71,8 @@ impl Access {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
         let is_publishing = publishes(request.method(), request.uri().path());
-        let is_foreign =
-            headers.contains_key(header::ORIGIN) && !origin::may_publish(headers, &self.origins);
+        let is_foreign = headers.contains_key(header::ORIGIN)
+            && !origin::may_publish(headers, &self.origins, connection);
         if is_foreign && is_publishing {
             return Err(origin::may_not_publish(headers));
         }
@@ -98,7 +98,13 @@ impl Access {
         let Some(authenticator) = &self.authenticator else {
             return (Ok(self.anonymous.clone()), false);
         };
-        let shown = credentials::take(request, authenticator, &self.origins, is_publishing);
+        let shown = credentials::take(
+            request,
+            authenticator,
+            &self.origins,
+            connection,
+            is_publishing,
+        );
         match shown {
             Ok(Shown::Nothing) => self.by_certificate(authenticator, connection),
             Ok(Shown::Openly(credential)) => (authenticator.known_by(&credential).await, true),

@@ -6,11 +6,13 @@
 //! - the same error has the same meaning on every transport.
 
 mod access;
+mod client_address;
 mod closing;
 mod connection_info;
 mod content_encoding;
 mod counted;
 pub(crate) mod event_input;
+mod forwarded;
 pub(crate) mod grpc;
 mod headers;
 mod json;

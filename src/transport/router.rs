@@ -18,6 +18,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::cors::CorsLayer;
 
 use super::access::{self, Access};
+use super::client_address;
 use super::connection_info::ConnectionInfo;
 use super::own_files::OwnFiles;
 use super::problem::refusal;
@@ -109,6 +110,8 @@ impl RouteTable {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        // First, so that whatever looks at the request knows where it comes from.
+        client_address::note(&mut request, connection, &self.limits.proxy.trusted);
         // Looked at now, because the request is handed over below.
         let is_of_page = is_of_page(&request);
 

@@ -1,5 +1,6 @@
 //! What every handler gets, and what of it a running gateway can be given anew.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use axum::http::HeaderValue;
 use crate::auth::{AuthBackground, Authenticator};
 use crate::bus::Bus;
 use crate::caller::Caller;
-use crate::config::{Config, LegacyConfig, OriginsConfig, PagesConfig, RequestsConfig};
+use crate::config::{
+    Config, LegacyConfig, OriginsConfig, PagesConfig, ProxyConfig, RequestsConfig,
+};
 use crate::limits;
 use crate::metrics::OpenConnections;
 use crate::source::SourceState;
@@ -36,6 +39,8 @@ impl Settings {
             transport: Arc::new(TransportConfig::of(config, background)),
             connections: ConnectionLimits {
                 max_connections: config.max_connections,
+                max_per_address: config.max_connections_per_address,
+                proxy: Arc::new(config.proxy.clone()),
                 write_timeout: config.write_timeout,
                 keep_alive: KeepAlive::new(config.keep_alive_timeout),
             },
@@ -77,6 +82,10 @@ impl TransportConfig {
 pub(crate) struct ConnectionLimits {
     /// Connections open at once.
     pub(crate) max_connections: usize,
+    /// Those of one address; none: any number.
+    pub(crate) max_per_address: Option<NonZeroUsize>,
+    /// Proxies that are believed, and whom that limit does not bind.
+    pub(crate) proxy: Arc<ProxyConfig>,
     /// A connection that takes no byte for this long is cut.
     pub(crate) write_timeout: Duration,
     pub(crate) keep_alive: KeepAlive,

@@ -149,9 +149,11 @@ impl Gateway {
         (status.code().unwrap_or(-1), said)
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or `https://` where it encrypts.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let is_encrypted = self.setup.config.contains("[tls]");
+        let scheme = if is_encrypted { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -341,9 +343,10 @@ fn wait_for_address(
     child: &mut Child,
 ) -> SocketAddr {
     while let Ok(line) = lines.recv_timeout(PATIENCE) {
-        if let Some((_, address)) = line.split_once("listening on http://") {
-            // In a log of JSON the text's closing quote follows.
-            return address
+        if let Some((_, url)) = line.split_once("listening on http") {
+            // Encrypted or not. In a log of JSON the text's closing quote follows.
+            return url
+                .trim_start_matches(['s', ':', '/'])
                 .split('"')
                 .next()
                 .unwrap_or_default()

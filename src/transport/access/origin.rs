@@ -12,6 +12,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
 use crate::config::{OriginsConfig, is_own_page};
 use crate::error::{Error, ErrorKind};
+use crate::transport::ConnectionInfo;
 
 /// Headers of answers that a script may read.
 const EXPOSED: [&str; 7] = [
@@ -69,14 +70,19 @@ fn allows(config: &OriginsConfig, origin: &HeaderValue) -> bool {
 ///
 /// A browser sends simple POSTs across origins without asking first, so this cannot be left to
 /// CORS.
-pub(super) fn may_publish(headers: &HeaderMap, config: &OriginsConfig) -> bool {
+pub(super) fn may_publish(
+    headers: &HeaderMap,
+    config: &OriginsConfig,
+    connection: &ConnectionInfo,
+) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
-    let is_own = host.is_some_and(|host| is_own_page(text_of(origin), host));
+    let is_own =
+        host.is_some_and(|host| is_own_page(text_of(origin), host, connection.is_encrypted));
     is_own || allows(config, origin)
 }
 
@@ -86,10 +92,11 @@ pub(super) fn may_publish(headers: &HeaderMap, config: &OriginsConfig) -> bool {
 pub(super) fn lets_cookie_count(
     headers: &HeaderMap,
     config: &OriginsConfig,
+    connection: &ConnectionInfo,
     is_publishing: bool,
 ) -> bool {
     if headers.contains_key(header::ORIGIN) {
-        return may_publish(headers, config);
+        return may_publish(headers, config, connection);
     }
     let site = headers.get(FETCH_SITE).map(HeaderValue::as_bytes);
     !is_publishing && matches!(site, None | Some(b"same-origin" | b"none"))
@@ -114,6 +121,7 @@ fn text_of(origin: &HeaderValue) -> &str {
 mod tests {
     use super::*;
     use crate::config::{Config, Overrides};
+    use crate::transport::PeerAddress;
 
     fn is_let_publish(origin: Option<&str>, allow: &[&str]) -> bool {
         let mut headers = HeaderMap::new();
@@ -126,7 +134,8 @@ mod tests {
         }
         let text = format!("[origins]\nallow = {allow:?}");
         let config = Config::parse(&text, Overrides::default()).expect("a configuration");
-        may_publish(&headers, &config.origins)
+        let peer = PeerAddress::Local;
+        may_publish(&headers, &config.origins, &ConnectionInfo::plain(peer))
     }
 
     #[test]

@@ -1,0 +1,158 @@
+//! Where a request comes from, also behind proxies.
+//!
+//! Invariant: a peer that is not a trusted proxy is taken for itself, whatever it says; behind
+//! trusted ones the client is the nearest hop that is none of them.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, Request, header};
+
+use super::connection_info::{ConnectionInfo, PeerAddress};
+use super::forwarded::{X_FORWARDED_FOR, forwarded, x_forwarded_for};
+use crate::caller::ClientAddress;
+use crate::config::TrustedProxies;
+
+/// Puts into a request where it comes from: its extensions have a [`ClientAddress`] from here on.
+pub(super) fn note<B>(
+    request: &mut Request<B>,
+    connection: &ConnectionInfo,
+    trusted: &TrustedProxies,
+) {
+    let address = client_of(request.headers(), connection.peer, trusted);
+    request.extensions_mut().insert(address);
+}
+
+fn client_of(headers: &HeaderMap, peer: PeerAddress, trusted: &TrustedProxies) -> ClientAddress {
+    let peer = peer.ip();
+    let client = if trusted.contain(peer) {
+        behind_proxies(headers, peer, trusted)
+    } else {
+        peer
+    };
+    ClientAddress::of(client)
+}
+
+/// A proxy sets one of the two headers, and may pass the other on as the client sent it. Where they
+/// name two, nobody knows which of them is true: the request counts as the proxy's own.
+fn behind_proxies(
+    headers: &HeaderMap,
+    proxy: Option<IpAddr>,
+    trusted: &TrustedProxies,
+) -> Option<IpAddr> {
+    let of_forwarded = headers
+        .contains_key(header::FORWARDED)
+        .then(|| follow(forwarded(headers).map(|hop| hop.client), proxy, trusted));
+    let of_other = headers
+        .contains_key(X_FORWARDED_FOR)
+        .then(|| follow(x_forwarded_for(headers), proxy, trusted));
+    match (of_forwarded, of_other) {
+        (Some(one), Some(other)) if one != other => proxy,
+        (Some(client), _) | (None, Some(client)) => client,
+        (None, None) => proxy,
+    }
+}
+
+/// Goes from hop to hop while they are trusted. Behind a hop that is hidden nothing is known.
+fn follow(
+    hops: impl Iterator<Item = Option<IpAddr>>,
+    proxy: Option<IpAddr>,
+    trusted: &TrustedProxies,
+) -> Option<IpAddr> {
+    let mut client = proxy;
+    for hop in hops {
+        let Some(address) = hop.map(|address| address.to_canonical()) else {
+            break;
+        };
+        client = Some(address);
+        if !trusted.contain(client) {
+            break;
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::config::{Config, Overrides};
+
+    const PROXY: &str = "10.0.0.1";
+
+    /// Whom a request is taken to come from, as it is written.
+    fn client(peer: &str, lines: &[(&'static str, &str)]) -> String {
+        let text = "[proxy]\ntrusted = [\"10.0.0.0/8\", \"unix\"]";
+        let config = Config::parse(text, Overrides::default()).expect("a configuration");
+        let peer = match peer {
+            "unix" => PeerAddress::Local,
+            peer => PeerAddress::Ip(SocketAddr::new(peer.parse().expect("an address"), 7)),
+        };
+        let headers = lines.iter().map(|(name, value)| {
+            let value = HeaderValue::from_str(value).expect("a value");
+            (HeaderName::from_static(name), value)
+        });
+        client_of(&headers.collect(), peer, &config.proxy.trusted).to_string()
+    }
+
+    fn x(value: &str) -> [(&'static str, &str); 1] {
+        [("x-forwarded-for", value)]
+    }
+
+    #[test]
+    fn the_client_is_the_nearest_hop_that_is_not_trusted() {
+        for (value, expected) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("198.51.100.9, 192.0.2.1", "192.0.2.1"),
+            ("198.51.100.9, 192.0.2.1, 10.1.1.1, 10.0.0.2", "192.0.2.1"),
+            ("::ffff:10.0.0.9, 2001:db8:1:2::3", "2001:db8:1:2::/64"),
+            ("10.0.0.7", "10.0.0.7"),
+            ("192.0.2.1, ::ffff:10.0.0.9", "192.0.2.1"),
+        ] {
+            assert_eq!(client(PROXY, &x(value)), expected, "{value}");
+            assert_eq!(client("unix", &x(value)), expected, "{value}");
+        }
+        let forwarded = [
+            ("forwarded", "for=198.51.100.9"),
+            ("forwarded", "for=192.0.2.1"),
+        ];
+        assert_eq!(client(PROXY, &forwarded), "192.0.2.1");
+    }
+
+    #[test]
+    fn whoever_is_not_trusted_is_taken_for_itself() {
+        for peer in ["192.0.2.77", "127.0.0.1"] {
+            assert_eq!(client(peer, &x("198.51.100.9")), peer);
+            assert_eq!(client(peer, &[("forwarded", "for=198.51.100.9")]), peer);
+        }
+        let mapped = client("::ffff:192.0.2.77", &x("198.51.100.9"));
+        assert_eq!(mapped, "192.0.2.77");
+    }
+
+    #[test]
+    fn a_client_that_is_not_named_counts_as_the_last_proxy_that_is_known() {
+        assert_eq!(client(PROXY, &[]), PROXY);
+        assert_eq!(client("unix", &[]), "a Unix socket");
+        assert_eq!(client(PROXY, &x("192.0.2.1, unknown")), PROXY);
+        assert_eq!(
+            client(PROXY, &x("192.0.2.1, unknown, 10.0.0.2")),
+            "10.0.0.2"
+        );
+        assert_eq!(client(PROXY, &[("forwarded", "for=\"_hidden\"")]), PROXY);
+    }
+
+    #[test]
+    fn two_headers_have_to_name_the_same_client() {
+        let both = |one, other| [("forwarded", one), ("x-forwarded-for", other)];
+        assert_eq!(
+            client(PROXY, &both("for=192.0.2.1", "192.0.2.1")),
+            "192.0.2.1"
+        );
+        let hops = both("for=192.0.2.1", "192.0.2.1, 10.0.0.2");
+        assert_eq!(client(PROXY, &hops), "192.0.2.1");
+        assert_eq!(client(PROXY, &both("for=198.51.100.9", "192.0.2.1")), PROXY);
+        assert_eq!(client(PROXY, &both("for=\"", "192.0.2.1")), PROXY);
+    }
+}
