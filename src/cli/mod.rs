@@ -9,6 +9,7 @@ mod serve;
 mod signals;
 mod source;
 mod tail;
+mod token;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ enum CliCommand {
     Publish(publish::PublishArgs),
     Source(source::SourceArgs),
     Tail(tail::TailArgs),
+    Token(token::TokenArgs),
     #[cfg(feature = "bench")]
     Bench(vidette_bench::BenchArgs),
 }
@@ -161,6 +163,7 @@ impl CliCommand {
             CliCommand::Publish(args) => publish::run(args).await,
             CliCommand::Source(args) => source::run(args),
             CliCommand::Tail(args) => tail::run(args).await,
+            CliCommand::Token(args) => token::run(args),
             #[cfg(feature = "bench")]
             CliCommand::Bench(args) => vidette_bench::run(args).await.map_err(Failure::new),
         }

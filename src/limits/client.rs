@@ -36,3 +36,6 @@ pub const TOKEN_FILE_PAUSE: Duration = Duration::from_millis(100);
 pub const TOKEN_FILE_TRIES: u32 = 10;
 /// Bytes of a file of certificates or of a key that a client reads.
 pub const PEM_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The longest life of a token that `vidette token new` makes.
+pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
