@@ -20,6 +20,8 @@ pub mod lineage;
 pub mod memory;
 #[cfg(feature = "server")]
 pub mod metrics;
+#[cfg(feature = "server")]
+pub mod quota;
 pub mod topic;
 
 // Where are events kept?

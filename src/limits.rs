@@ -7,6 +7,7 @@
 mod auth;
 mod client;
 mod proxies;
+mod quotas;
 mod sources;
 mod tls;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use auth::*;
 pub use client::*;
 pub use proxies::*;
+pub use quotas::*;
 pub use sources::*;
 pub use tls::*;
 

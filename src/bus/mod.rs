@@ -31,15 +31,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::caller::Caller;
 use crate::cursor::{Cursor, Epoch, Vid};
 use crate::engine::{BatchBounds, Bounds, Engine, Moment, Retention, Sizes, Tail};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
+use crate::quota::Quotas;
 use crate::topic::{Filter, Topic};
 use catch_up::CatchUpLimiter;
 use clock::Clock;
@@ -48,6 +49,7 @@ use interest::Interest;
 use log_view::CurrentLog;
 use pages::Pages;
 use sequencer::Sequencer;
+use subscription::Places;
 
 pub(crate) use crate::engine::{Page, PageBudget, ReadRequest, Receipt};
 pub use batch::Batch;
@@ -80,6 +82,8 @@ struct Shared {
     options: BusOptions,
     memory: MemoryBudget,
     metrics: Metrics,
+    /// What each client has taken.
+    quotas: Quotas,
     clock: Clock,
     /// How much one atomic batch may hold.
     batch_bounds: BatchBounds,
@@ -95,7 +99,7 @@ struct Shared {
     closing: AtomicBool,
     /// The same, for those who wait for it.
     closed: Semaphore,
-    subscriber_permits: Arc<Semaphore>,
+    places: Places,
     /// Credentials are to be looked at again.
     rechecks: watch::Sender<()>,
     sequencer: Sequencer,
@@ -147,6 +151,7 @@ impl Bus {
         let state = engine.state();
         let last = state.bounds.last;
         let tail = engine.take_tail(last);
+        let metrics = Metrics::default();
         let bus = Bus(Arc::new(Shared {
             batch_bounds,
             clock: Clock::start(time, engine.newest_moment()),
@@ -160,10 +165,11 @@ impl Bus {
             tail_task: OnceLock::new(),
             closing: AtomicBool::new(false),
             closed: Semaphore::new(0),
-            subscriber_permits: Arc::new(Semaphore::new(options.max_subscribers)),
+            places: Places::default(),
             rechecks: watch::Sender::new(()),
             sequencer: Sequencer::new(),
-            metrics: Metrics::default(),
+            quotas: Quotas::new(metrics.refusals.clone()),
+            metrics,
             engine,
             options,
             memory,
@@ -221,6 +227,11 @@ impl Bus {
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// What each client has taken, of what it may.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.0.quotas
     }
 
     /// The oldest retained and the newest visible vid.
@@ -330,12 +341,6 @@ impl Bus {
         self.0.engine.topics(filter, after, limit).await
     }
 
-    fn subscriber_permit(&self) -> Result<OwnedSemaphorePermit> {
-        let permits = self.0.subscriber_permits.clone();
-        let permit = permits.try_acquire_owned();
-        permit.map_err(|_| too_many_subscribers(self.0.options.max_subscribers))
-    }
-
     /// Reads a page of the log, whether or not its events are in memory.
     pub(crate) async fn read_page(&self, request: ReadRequest) -> Result<Page> {
         self.0.engine.read(request).await
@@ -345,12 +350,4 @@ impl Bus {
     pub(crate) async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
         self.0.engine.vid_before(time_ms).await
     }
-}
-
-fn too_many_subscribers(bound: usize) -> Error {
-    let detail = format!(
-        "{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again \
-         later or elsewhere"
-    );
-    Error::new(ErrorKind::Busy, detail)
 }

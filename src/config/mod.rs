@@ -17,6 +17,7 @@ mod listen;
 mod origins;
 mod postgres;
 mod proxy;
+mod quotas;
 mod requests;
 mod section;
 mod sources;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use crate::bus::BusOptions;
 use crate::engine::EngineKind;
+use crate::quota::QuotaRules;
 use errors::ErrorCollector;
 use limits::ServerLimits;
 use lines::SettingLines;
@@ -69,6 +71,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Those of one address; none: any number.
     pub max_connections_per_address: Option<NonZeroUsize>,
+    /// What each client may use.
+    pub quotas: QuotaRules,
     /// Bytes that publishers and readers may make the gateway hold in memory.
     pub memory_budget: u64,
     /// A connection that accepts no byte for this long is closed.
@@ -175,6 +179,7 @@ impl Config {
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,
+            quotas: quotas::quotas(root.section("limits")),
             memory_budget: limits.memory_budget,
             write_timeout: limits.write_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,

@@ -56,6 +56,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         pages: _,
         max_connections: _,
         max_connections_per_address: _,
+        quotas: _,
         write_timeout: _,
         keep_alive_timeout: _,
         auth: _,
