@@ -25,6 +25,8 @@ pub(super) struct GatewayHttp {
     http: reqwest::Client,
     address: GatewayAddress,
     tokens: Option<Arc<TokenKeeper>>,
+    /// It shows a certificate of its own.
+    pub(super) has_identity: bool,
     /// Where the address is of `https:`.
     grpc_tls: Option<Arc<ClientTlsConfig>>,
 }
@@ -55,6 +57,7 @@ impl GatewayHttp {
             tokens: options
                 .token
                 .map(|source| Arc::new(TokenKeeper::new(source))),
+            has_identity: options.identity.is_some(),
             grpc_tls: grpc_tls.map(Arc::new),
         })
     }
@@ -228,13 +231,22 @@ struct ProblemFields {
 }
 
 impl ProblemFields {
-    /// For a person; a proxy's page has no such fields.
-    fn text(&self, status: reqwest::StatusCode) -> String {
-        match (&self.title, &self.detail) {
-            (Some(title), Some(detail)) => format!("{title}: {detail}"),
+    /// For a person; what a proxy sends has no such fields.
+    fn text(&self, status: reqwest::StatusCode, body: &[u8]) -> String {
+        match (&self.title, &self.detail, sentence(body)) {
+            (Some(title), Some(detail), _) => format!("{title}: {detail}"),
+            (_, _, Some(sentence)) => format!("the gateway answered {status}: {sentence}"),
             _ => format!("the gateway answered {status}"),
         }
     }
+}
+
+/// A body that can be shown as it is: neither a page nor a document.
+fn sentence(body: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(body).ok()?.trim();
+    let is_words = text.chars().all(|c| !c.is_control()) && !text.starts_with(['<', '{', '[']);
+    let is_short = (1..=limits::READ_SENTENCE_BYTES).contains(&text.len());
+    (is_words && is_short).then_some(text)
 }
 
 /// What an answer that is no success means; `passes` says which statuses are worth another try.
@@ -263,7 +275,7 @@ pub(super) async fn refusal(
     };
     let text = match location {
         Some(location) => format!("the gateway answered {status}: it is at {location}"),
-        None => problem.text(status),
+        None => problem.text(status, &body),
     };
     ClientError::new(kind, text).with_retry_after(pause)
 }

@@ -69,24 +69,34 @@ pub(super) fn for_grpc(options: &ClientOptions) -> ClientTlsConfig {
 
 /// What is wrong with the encryption, and what to do about it, where an error is about that.
 pub(super) fn trouble(error: &(dyn Error + 'static)) -> Option<String> {
-    // The error of the TLS library is somewhere among those that say where it was met.
+    find(error).map(explain)
+}
+
+/// Has the gateway not let this client in, so that it has read nothing of a request? It may say so
+/// only when the client takes the connection to be made (TLS 1.3).
+pub(super) fn is_shut_out(error: &(dyn Error + 'static)) -> bool {
+    matches!(find(error), Some(rustls::Error::AlertReceived(alert))
+        if *alert == AlertDescription::CertificateRequired || is_about_our_certificate(*alert))
+}
+
+/// The error of the TLS library, among those that say where it was met.
+fn find<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(found) = tls_error(error) {
-            return Some(explain(found));
+            return Some(found);
         }
         cause = error.source();
     }
     None
 }
 
-/// An error of the TLS library, by itself or wrapped in one of input and output.
+/// An error of the TLS library, by itself or wrapped in errors of input and output, which do not
+/// give what they wrap as their source.
 fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
-    let wrapped = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref);
-    match wrapped {
-        Some(inner) => inner.downcast_ref(),
+    let wrapper = error.downcast_ref::<io::Error>();
+    match wrapper.and_then(io::Error::get_ref) {
+        Some(wrapped) => tls_error(wrapped),
         None => error.downcast_ref(),
     }
 }
@@ -95,6 +105,9 @@ const NOT_ENCRYPTED: &str = "the answer is not encrypted; give the address with 
 const UNKNOWN_AUTHORITY: &str = "its certificate is not trusted; give the certificate of the \
      authority that issued it (--ca FILE)";
 const WANTS_CERTIFICATE: &str = "it wants a client certificate (--certificate FILE and --key FILE)";
+
+const OF_AN_AUTHORITY: &str = "its certificate is one of an authority, and not of a server; \
+     make another one (openssl: -addext basicConstraints=CA:FALSE), and trust it by --ca FILE";
 
 fn explain(error: &rustls::Error) -> String {
     use rustls::Error as E;
@@ -118,6 +131,10 @@ fn explain_certificate(why: &CertificateError, error: &rustls::Error) -> String 
         }
         C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => {
             format!("{error}; renew it, or correct the clock of this machine")
+        }
+        // What `openssl req -x509` makes, unless it is told otherwise.
+        C::Other(why) if why.to_string().contains("CaUsedAsEndEntity") => {
+            OF_AN_AUTHORITY.to_owned()
         }
         _ => format!("its certificate is not trusted: {error}"),
     }

@@ -23,6 +23,8 @@ pub const READ_POLL_SLACK: Duration = Duration::from_secs(10);
 pub const READ_ANSWER_BYTES: usize = 6 * MAX_EVENT_BYTES_CEILING + MAX_BODY_BYTES;
 /// Bytes of a refusal that the client reads.
 pub const READ_REFUSAL_BYTES: usize = 64 * 1024;
+/// Bytes of a refusal that is shown as it is, because it is no problem document.
+pub const READ_SENTENCE_BYTES: usize = 200;
 
 /// The client goes on trying to publish for this long: less than the default dedupe window, within
 /// which the gateway knows what it has published already.

@@ -14,6 +14,7 @@ use super::line::object_of;
 use super::outage::Outage;
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::http::{GatewayHttp, body_up_to, innermost, refusal};
+use crate::client::tls;
 use crate::client::token::BearerToken;
 use crate::event::NewEvent;
 use crate::limits;
@@ -96,7 +97,7 @@ async fn publish_once(
         .body(body.clone());
     let response = request.send().await.map_err(|error| {
         // Without a connection nothing can have been published.
-        if error.is_connect() {
+        if error.is_connect() || tls::is_shut_out(&error) {
             http.no_answer(&error)
         } else {
             unanswered(&error)

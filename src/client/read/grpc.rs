@@ -14,7 +14,7 @@ use super::options::ReadStart;
 use super::{Incoming, ReadQuery, ended};
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::ReceivedEvent;
-use crate::client::http::{GatewayHttp, USER_AGENT, innermost, no_gateway, untrusted};
+use crate::client::http::{GatewayHttp, MAYBE_TLS, USER_AGENT, innermost, no_gateway, untrusted};
 use crate::client::tls;
 use crate::client::token::BearerToken;
 use crate::cursor::Cursor;
@@ -134,7 +134,7 @@ fn error_of(http: &GatewayHttp, status: &Status) -> ClientError {
         Code::OutOfRange => gap_of(status).map_or_else(|| refused(&text), ClientError::gap),
         Code::InvalidArgument | Code::PermissionDenied | Code::Unimplemented => refused(&text),
         // Whatever else ends a call may have passed by the next try.
-        _ => ClientError::new(ClientErrorKind::Unavailable, text)
+        _ => ClientError::new(ClientErrorKind::Unavailable, unspoken(http, text))
             .with_retry_after(retry_delay(status)),
     }
 }
@@ -142,6 +142,22 @@ fn error_of(http: &GatewayHttp, status: &Status) -> ClientError {
 fn text_of(status: &Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
 }
+
+/// What an error means that is not one of the call's own, but of HTTP/2 below it.
+fn unspoken(http: &GatewayHttp, text: String) -> String {
+    if !http.address().is_encrypted && text.contains(NO_HTTP_2) {
+        return format!("{text}; {MAYBE_TLS}");
+    }
+    if http.has_identity && SHUT_OUT.iter().any(|why| text.contains(why)) {
+        return format!("{text}; perhaps the gateway does not take the client certificate");
+    }
+    text
+}
+
+/// What tonic says of an answer that is no HTTP/2 …
+const NO_HTTP_2: &str = "h2 protocol error";
+/// … and of a connection that has been closed before it was used; why, it does not say.
+const SHUT_OUT: [&str; 2] = ["operation was canceled", "transport error"];
 
 /// The wait that a status asks for.
 fn retry_delay(status: &Status) -> Duration {

@@ -258,7 +258,7 @@ async fn who_is_not_let_in_learns_why_and_what_helps() {
     let (wrong, strange) = (gateway.text_path("wrong"), gateway.text_path("strange"));
     put(&gateway.path("wrong"), "no-such-key-s3cret\n");
     put(&gateway.path("strange"), "two words\n");
-    all_end_with(&each_way(&[], &reached).await, 1, "--token-file FILE");
+    all_end_with(&each_way(&[], &reached).await, 1, "a token");
 
     let outputs = each_way(&["--token-file", &wrong], &reached).await;
     all_end_with(&outputs, 1, "put a new one there");
@@ -335,8 +335,19 @@ async fn a_client_certificate_is_an_identity() {
     let strange = Authority::new("strange").issue(&["reader.example"]);
     put(&gateway.path("reader.pem"), &strange.certificate);
     put(&gateway.path("reader.key"), &strange.key);
-    let outputs = each_way(&shown, &reached).await;
-    all_end_with(&outputs, 1, "does not take the client certificate");
+    let refused = "does not take the client certificate";
+    for via in ["sse", "poll"] {
+        let words = [&["tail", "--via", via][..], &shown].concat();
+        let output = vidette(&with(&words, &reached)).await;
+        all_end_with(&[output], 1, refused);
+    }
+    let output = vidette(&with(&publish, &reached)).await;
+    all_end_with(&[output], 1, refused);
+    // gRPC does not get to know it, and tries again.
+    let words = [&["tail", "--via", "grpc"][..], &shown].concat();
+    let tail = Running::start(VIDETTE, &with(&words, &reached));
+    let is_told = || async { tail.complaints().contains(refused) };
+    gateway.gateway.until("tail says it", is_told).await;
 }
 
 #[tokio::test]
