@@ -5,6 +5,7 @@
 mod connect;
 mod demo;
 mod publish;
+mod reload;
 mod serve;
 mod signals;
 mod source;
@@ -12,6 +13,7 @@ mod tail;
 mod token;
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -93,7 +95,8 @@ impl Failure {
     }
 
     fn print(&self) -> ExitCode {
-        eprintln!("vidette: {}", self.text);
+        // Nobody may be reading any more, which is no reason for another code.
+        let _ = writeln!(std::io::stderr(), "vidette: {}", self.text);
         ExitCode::from(self.code)
     }
 }

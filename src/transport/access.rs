@@ -27,7 +27,7 @@ use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
 use crate::auth::Authenticator;
-use crate::caller::{Allowance, Caller, Client, ClientAddress, Permission};
+use crate::caller::{Allowance, Caller, Client, ClientAddress};
 use crate::config::OriginsConfig;
 use crate::error::{Error, Result};
 use crate::quota::{QuotaRules, Quotas};
@@ -85,10 +85,7 @@ impl Access {
         let (caller, has_shown) = self.identify(request, connection, is_publishing).await;
         // Without the right as well, so that a publishing route which `publishes` does not know
         // is not open to every page.
-        let caller = caller.map(|caller| match is_foreign {
-            true => without_publishing(&caller),
-            false => caller,
-        });
+        let caller = caller.map(|caller| reading_only(caller, is_foreign));
         let caller = caller.map(|caller| self.limited(caller, request.extensions(), connection));
         request.extensions_mut().insert(Decided(caller));
         Ok(has_shown)
@@ -119,11 +116,10 @@ impl Access {
                 for_reading_only,
             }) => {
                 let caller = authenticator.known_by(&credential).await;
-                let caller = caller.map(|caller| match for_reading_only {
-                    true => without_publishing(&caller),
-                    false => caller,
-                });
-                (caller, true)
+                (
+                    caller.map(|caller| reading_only(caller, for_reading_only)),
+                    true,
+                )
             }
             Err(error) => (Err(error), true),
         }
@@ -170,10 +166,14 @@ impl Access {
     }
 }
 
-fn without_publishing(caller: &Caller) -> Arc<Caller> {
+/// A caller, who may only read where that is so.
+fn reading_only(caller: Arc<Caller>, for_reading_only: bool) -> Arc<Caller> {
+    if !for_reading_only {
+        return caller;
+    }
     Arc::new(Caller {
-        may_publish: Permission::Nothing,
-        ..caller.clone()
+        is_read_only: true,
+        ..(*caller).clone()
     })
 }
 

@@ -188,9 +188,10 @@ fn with_query(uri: &Uri, query: &str) -> Uri {
 
 /// What is asked for where credentials are missing or bad (RFC 6750 §3).
 pub(in crate::transport) fn challenge(has_shown: bool) -> HeaderValue {
-    HeaderValue::from_static(match has_shown {
-        false => "Bearer realm=\"vidette\"",
-        true => "Bearer realm=\"vidette\", error=\"invalid_token\"",
+    HeaderValue::from_static(if has_shown {
+        "Bearer realm=\"vidette\", error=\"invalid_token\""
+    } else {
+        "Bearer realm=\"vidette\""
     })
 }
 
