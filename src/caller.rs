@@ -6,6 +6,7 @@
 //! - what a caller asks for is granted as it is, cut down or refused, never widened.
 
 mod address;
+mod allowance;
 mod credential;
 mod grant;
 mod rights;
@@ -18,6 +19,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::topic::{Filter, Topic};
 
 pub use address::ClientAddress;
+pub use allowance::Allowance;
+pub(crate) use allowance::{Client, EventTokens, SubscriptionPermit};
 pub(crate) use credential::wall_clock_s;
 pub use credential::{Credential, Revocations};
 pub use grant::GrantedFilter;
@@ -36,6 +39,8 @@ pub struct Caller {
     pub credential: Option<Arc<Credential>>,
     /// Whoever is refused something has not said who it is, and could.
     pub credentials_would_help: bool,
+    /// What it may take, of subscriptions and of the rate of publishing.
+    pub allowance: Allowance,
 }
 
 /// The gateway's own topic that stands for its inside: reading it gives the metrics (contract §8).
@@ -89,6 +94,7 @@ impl Caller {
             may_publish: Permission::Everything,
             credential: None,
             credentials_would_help: false,
+            allowance: Allowance::UNLIMITED,
         }
     }
 
@@ -105,6 +111,7 @@ impl Caller {
             may_publish,
             credential: None,
             credentials_would_help: false,
+            allowance: Allowance::UNLIMITED,
         }
     }
 

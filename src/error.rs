@@ -4,6 +4,9 @@
 //! - an [`ErrorKind`] has one meaning, whichever part of the gateway finds the error (contract §5);
 //! - the detail says what was wrong, where, and what to do about it.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use crate::cursor::{Gap, ParseCursorError};
 
 /// An error as it is reported to a client.
@@ -13,6 +16,7 @@ pub struct Error {
     kind: ErrorKind,
     detail: String,
     gap: Option<Box<Gap>>,
+    retry_after_s: Option<NonZeroU32>,
 }
 
 /// A result with vidette's own error.
@@ -78,6 +82,7 @@ impl Error {
             kind,
             detail: detail.into(),
             gap: None,
+            retry_after_s: None,
         }
     }
 
@@ -113,11 +118,18 @@ impl Error {
 
     /// A gap, for a subscriber that asked for an error at one.
     pub fn gap(gap: Gap) -> Self {
-        Error {
-            kind: ErrorKind::Gap,
-            detail: gap.to_string(),
-            gap: Some(Box::new(gap)),
-        }
+        let mut error = Self::new(ErrorKind::Gap, gap.to_string());
+        error.gap = Some(Box::new(gap));
+        error
+    }
+
+    /// The same error, where it is known how long it lasts.
+    #[must_use]
+    pub fn passing_after(mut self, wait: Duration) -> Self {
+        // Whole seconds, no earlier than that.
+        let seconds = wait.as_nanos().div_ceil(1_000_000_000);
+        self.retry_after_s = NonZeroU32::new(u32::try_from(seconds).unwrap_or(u32::MAX));
+        self
     }
 
     /// The kind of error.
@@ -128,6 +140,11 @@ impl Error {
     /// The gap, when this is one.
     pub fn gap_details(&self) -> Option<&Gap> {
         self.gap.as_deref()
+    }
+
+    /// Seconds after which it has passed, where that is known better than of its kind.
+    pub fn retry_after_s(&self) -> Option<u32> {
+        self.retry_after_s.map(NonZeroU32::get)
     }
 
     /// The same error with the place it was found in put before its text.

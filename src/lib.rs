@@ -8,6 +8,7 @@
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 
 // What the nouns are.
+#[cfg(feature = "server")]
 pub mod caller;
 pub mod cursor;
 mod encodings;
@@ -19,6 +20,8 @@ pub mod lineage;
 pub mod memory;
 #[cfg(feature = "server")]
 pub mod metrics;
+#[cfg(feature = "server")]
+pub mod quota;
 pub mod topic;
 
 // Where are events kept?

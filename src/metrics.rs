@@ -47,13 +47,43 @@ pub enum RefusalReason {
     AddressConnections,
     /// A trusted proxy does not say in time, or not rightly, whom it speaks for.
     ProxyHeader,
+    /// Its address has too many subscriptions open.
+    AddressSubscriptions,
+    /// Its address publishes too fast.
+    AddressPublishing,
+    /// The same for the subject of its token.
+    CallerSubscriptions,
+    /// The same for the subject of its token.
+    CallerPublishing,
+    /// The same for the name of its API key or certificate.
+    KeySubscriptions,
+    /// The same for the name of its API key or certificate.
+    KeyPublishing,
+    /// Its connection has too many subscriptions open.
+    ConnectionSubscriptions,
+    /// All clients together have too many subscriptions open.
+    Subscriptions,
+    /// The publish queue is full.
+    PublishQueue,
+    /// The memory budget is used up.
+    Memory,
 }
 
 #[rustfmt::skip] // a table with one line a reason
-const REFUSAL_REASONS: [(RefusalReason, &str); 3] = [
+const REFUSAL_REASONS: [(RefusalReason, &str); 13] = [
     (RefusalReason::Connections, "connections"),
     (RefusalReason::AddressConnections, "address_connections"),
     (RefusalReason::ProxyHeader, "proxy_header"),
+    (RefusalReason::AddressSubscriptions, "address_subscriptions"),
+    (RefusalReason::AddressPublishing, "address_publishing"),
+    (RefusalReason::CallerSubscriptions, "caller_subscriptions"),
+    (RefusalReason::CallerPublishing, "caller_publishing"),
+    (RefusalReason::KeySubscriptions, "key_subscriptions"),
+    (RefusalReason::KeyPublishing, "key_publishing"),
+    (RefusalReason::ConnectionSubscriptions, "connection_subscriptions"),
+    (RefusalReason::Subscriptions, "subscriptions"),
+    (RefusalReason::PublishQueue, "publish_queue"),
+    (RefusalReason::Memory, "memory"),
 ];
 
 /// What clients were refused, by reason. Clones share the counts.

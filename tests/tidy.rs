@@ -23,9 +23,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "event",
         &["cursor", "encodings", "error", "limits", "topic"],
     ),
-    ("caller", &["cursor", "error", "limits", "topic"]),
     ("lineage", &["cursor", "limits"]),
     ("metrics", &[]),
+    ("quota", &["limits", "metrics"]),
+    (
+        "caller",
+        &["cursor", "error", "limits", "metrics", "quota", "topic"],
+    ),
     ("proto", &[]),
     (
         "client",
@@ -48,6 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lineage",
             "memory",
             "metrics",
+            "quota",
             "topic",
         ],
     ),
@@ -55,7 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "bus", "caller", "engine", "limits", "memory", "tls", "topic",
+            "bus", "caller", "engine", "limits", "memory", "quota", "tls", "topic",
         ],
     ),
     (
@@ -83,6 +88,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "memory",
             "metrics",
             "proto",
+            "quota",
             "source",
             "topic",
         ],
@@ -104,7 +110,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("telemetry", &[]),
+    ("telemetry", &["limits"]),
     (
         "cli",
         &[

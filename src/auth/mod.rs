@@ -19,7 +19,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
-use crate::caller::{Caller, Credential, Identity, Revocations, Rights};
+use crate::caller::{Allowance, Caller, Credential, Identity, Revocations, Rights};
 use crate::config::{ApiKeyConfig, AuthConfig, CertificateConfig, Digest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
@@ -221,6 +221,7 @@ fn known(identity: Identity, rights: Rights, credential: Credential) -> Caller {
         identity,
         may_read: rights.subscribe,
         may_publish: rights.publish,
+        allowance: Allowance::UNLIMITED,
         credential: Some(Arc::new(credential)),
         credentials_would_help: false,
     }

@@ -13,6 +13,7 @@ mod clock;
 mod closing;
 mod commit;
 mod credentials;
+mod drain;
 mod group;
 mod heartbeat;
 mod interest;
@@ -27,27 +28,30 @@ mod tail;
 mod visible;
 mod waiter;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::caller::Caller;
 use crate::cursor::{Cursor, Epoch, Vid};
 use crate::engine::{BatchBounds, Bounds, Engine, Moment, Retention, Sizes, Tail};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
+use crate::quota::Quotas;
 use crate::topic::{Filter, Topic};
 use catch_up::CatchUpLimiter;
 use clock::Clock;
+use drain::{DrainState, Stage};
 use heartbeat::Heartbeat;
 use interest::Interest;
 use log_view::CurrentLog;
 use pages::Pages;
 use sequencer::Sequencer;
+use subscription::Places;
 
 pub(crate) use crate::engine::{Page, PageBudget, ReadRequest, Receipt};
 pub use batch::Batch;
@@ -80,6 +84,8 @@ struct Shared {
     options: BusOptions,
     memory: MemoryBudget,
     metrics: Metrics,
+    /// What each client has taken.
+    quotas: Quotas,
     clock: Clock,
     /// How much one atomic batch may hold.
     batch_bounds: BatchBounds,
@@ -92,10 +98,8 @@ struct Shared {
     tail: AtomicU64,
     /// The same, for the few who wait for a certain vid.
     tail_watch: watch::Sender<Vid>,
-    closing: AtomicBool,
-    /// The same, for those who wait for it.
-    closed: Semaphore,
-    subscriber_permits: Arc<Semaphore>,
+    drain: DrainState,
+    places: Places,
     /// Credentials are to be looked at again.
     rechecks: watch::Sender<()>,
     sequencer: Sequencer,
@@ -147,6 +151,7 @@ impl Bus {
         let state = engine.state();
         let last = state.bounds.last;
         let tail = engine.take_tail(last);
+        let metrics = Metrics::default();
         let bus = Bus(Arc::new(Shared {
             batch_bounds,
             clock: Clock::start(time, engine.newest_moment()),
@@ -158,12 +163,12 @@ impl Bus {
             tail: AtomicU64::new(last),
             tail_watch: watch::Sender::new(last),
             tail_task: OnceLock::new(),
-            closing: AtomicBool::new(false),
-            closed: Semaphore::new(0),
-            subscriber_permits: Arc::new(Semaphore::new(options.max_subscribers)),
+            drain: DrainState::default(),
+            places: Places::default(),
             rechecks: watch::Sender::new(()),
             sequencer: Sequencer::new(),
-            metrics: Metrics::default(),
+            quotas: Quotas::new(metrics.refusals.clone()),
+            metrics,
             engine,
             options,
             memory,
@@ -223,6 +228,11 @@ impl Bus {
         &self.0.metrics
     }
 
+    /// What each client has taken, of what it may.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.0.quotas
+    }
+
     /// The oldest retained and the newest visible vid.
     pub fn bounds(&self) -> Bounds {
         self.0.snapshot().bounds
@@ -258,7 +268,7 @@ impl Bus {
             bytes: sizes.bytes,
             subscribers: self.subscribers() as u64,
             wal_bytes: self.0.engine.wal_bytes(),
-            is_ready: self.writable().is_ok(),
+            is_ready: self.ready().is_ok(),
         }
     }
 
@@ -287,29 +297,12 @@ impl Bus {
         self.0.clock.now()
     }
 
-    /// Ends all subscriptions with `closing` and refuses new ones, and new publishes.
-    pub fn close(&self) {
-        // Set before anybody is woken: whoever wakes up looks at it.
-        self.0.closing.store(true, Ordering::SeqCst);
-        self.0.closed.close();
-        self.0.interest.everybody.wake_at_once();
-        // Nothing has changed, but those who wait for a vid look again.
-        self.0.tail_watch.send_modify(|_| ());
-    }
-
-    /// Is the bus shutting down?
-    pub fn is_closing(&self) -> bool {
-        self.0.closing.load(Ordering::SeqCst)
-    }
-
-    /// Ready once the bus is shutting down.
-    pub async fn closed(&self) {
-        // The semaphore has no permits: this ends only when it is closed.
-        let _ = self.0.closed.acquire().await;
-    }
-
-    /// Can events be published? The reason where not.
-    pub fn writable(&self) -> Result<()> {
+    /// Is this gateway one to come to? The reason where not: it is about to end, or events cannot
+    /// be published.
+    pub fn ready(&self) -> Result<()> {
+        if self.0.has_come_to(Stage::Leaving) {
+            return Err(Error::closing());
+        }
         self.0.check_serving()?;
         self.0.engine.writable()
     }
@@ -330,12 +323,6 @@ impl Bus {
         self.0.engine.topics(filter, after, limit).await
     }
 
-    fn subscriber_permit(&self) -> Result<OwnedSemaphorePermit> {
-        let permits = self.0.subscriber_permits.clone();
-        let permit = permits.try_acquire_owned();
-        permit.map_err(|_| too_many_subscribers(self.0.options.max_subscribers))
-    }
-
     /// Reads a page of the log, whether or not its events are in memory.
     pub(crate) async fn read_page(&self, request: ReadRequest) -> Result<Page> {
         self.0.engine.read(request).await
@@ -345,12 +332,4 @@ impl Bus {
     pub(crate) async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
         self.0.engine.vid_before(time_ms).await
     }
-}
-
-fn too_many_subscribers(bound: usize) -> Error {
-    let detail = format!(
-        "{bound} subscriptions are open, which is the bound (limits.max_subscribers); try again \
-         later or elsewhere"
-    );
-    Error::new(ErrorKind::Busy, detail)
 }

@@ -8,22 +8,27 @@
 //! - there is one committer at a time: whoever has the [`CommitTurn`];
 //! - while one group is being made durable, the next one gathers in a bounded queue; a full queue
 //!   refuses;
-//! - a batch is checked, and its memory is paid, before it waits for anything.
+//! - a batch is checked, and its memory is paid, before it waits for anything;
+//! - a batch that is refused has taken nothing, neither memory nor of its publisher's rate.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Bus;
 use super::capacity::{QueueCapacity, QueuePlace, StreamCapacity};
 use super::commit::CommitTurn;
-use crate::caller::Caller;
+use crate::caller::{Caller, EventTokens};
 use crate::engine::{BatchBounds, Receipt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
+use crate::limits;
 use crate::memory::{MemoryKind, Reservation};
+use crate::metrics::RefusalReason;
 
 /// Batches that wait, and whether somebody commits.
 pub(super) struct Sequencer {
@@ -45,6 +50,8 @@ struct AdmittedBatch {
     events: Vec<NewEvent>,
     bytes: usize,
     paid: Reservation,
+    /// What its publisher may publish; given back where the batch is not queued after all.
+    tokens: EventTokens,
 }
 
 /// One atomic batch on its way.
@@ -104,11 +111,11 @@ impl Bus {
 
     /// Puts a batch into the queue, or refuses it when the queue is full.
     pub fn enqueue(&self, caller: &Caller, batch: Vec<NewEvent>) -> Result<Publishing> {
-        let batch = self.admit(caller, batch)?;
         // A single request does not wait: it may be one of thousands.
+        let batch = self.admit(caller, batch, Duration::ZERO)?;
         let place = self.0.sequencer.capacity.try_take(None, batch.bytes);
         let place = place.ok_or_else(|| {
-            self.0.metrics.publishes_refused.inc();
+            self.count_refusal(RefusalReason::PublishQueue);
             queue_full()
         })?;
         Ok(self.put(batch, place))
@@ -123,8 +130,14 @@ impl Bus {
         }
     }
 
-    /// Checks a batch, and pays for the memory that it takes until it is written.
-    fn admit(&self, caller: &Caller, events: Vec<NewEvent>) -> Result<AdmittedBatch> {
+    /// Checks a batch, and pays for the memory that it takes until it is written. Its tokens are due
+    /// within `patience`.
+    fn admit(
+        &self,
+        caller: &Caller,
+        events: Vec<NewEvent>,
+        patience: Duration,
+    ) -> Result<AdmittedBatch> {
         // What costs least comes first.
         self.0.check_serving()?;
         let bytes = check_bounds(&events, self.0.batch_bounds)?;
@@ -134,19 +147,25 @@ impl Bus {
             caller.check_publish(&event.topic)?;
         }
 
+        let tokens = caller.allowance.take_events(events.len(), patience)?;
         let paid = self.0.memory.reserve(MemoryKind::Queue, bytes);
-        let paid = paid.inspect_err(|_| {
-            self.0.metrics.publishes_refused.inc();
-        })?;
+        let paid = paid.inspect_err(|_| self.count_refusal(RefusalReason::Memory))?;
         Ok(AdmittedBatch {
             events,
             bytes,
             paid,
+            tokens,
         })
+    }
+
+    fn count_refusal(&self, reason: RefusalReason) {
+        self.0.metrics.publishes_refused.inc();
+        self.0.metrics.refusals.count(reason);
     }
 
     /// Puts a batch into the queue, and commits it if nobody else does.
     fn put(&self, batch: AdmittedBatch, place: QueuePlace) -> Publishing {
+        batch.tokens.spend();
         // Held for a push: appending is done with the queue free.
         let (reply, answer) = oneshot::channel();
         let mut queue = self.0.sequencer.queue();
@@ -209,22 +228,39 @@ impl PublishStream {
     /// Ready once no more batches are taken from its publisher, with the error that says why.
     pub(crate) fn ended(&self) -> impl Future<Output = Error> + use<> {
         let (bus, caller) = (self.bus.clone(), self.caller.clone());
-        async move { bus.caller_ended(&caller).await }
+        // From now on, not from when it is first waited for.
+        let turn = bus.stream_end();
+        async move { bus.publisher_ended(&caller, turn).await }
     }
 
-    /// Puts a batch into the queue, waiting until the stream's part of it has capacity, so that the
-    /// sender is held back meanwhile.
+    /// Puts a batch into the queue, waiting until its client may publish so much and the stream's
+    /// part of the queue has capacity, so that the sender is held back meanwhile.
     ///
     /// # Errors
-    /// A bad request for an empty batch, too large, unauthenticated, forbidden; closing.
+    /// A bad request for an empty batch, too large, unauthenticated, forbidden; busy where its
+    /// client may publish so much only after [`limits::PUBLISH_RATE_WAIT`]; closing.
     pub async fn enqueue_with_backpressure(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
         // Paid before it waits: many streams may wait, each with a batch in its hands.
-        let batch = self.bus.admit(&self.caller, batch)?;
+        let batch = self
+            .bus
+            .admit(&self.caller, batch, limits::PUBLISH_RATE_WAIT)?;
+        self.wait_for_tokens(&batch.tokens).await?;
         let queue = &self.bus.0.sequencer.capacity;
         // Mostly there is capacity, and no task is needed.
         match queue.try_take(Some(&self.capacity), batch.bytes) {
             Some(place) => Ok(self.bus.put(batch, place)),
             None => self.enqueue_later(batch).await,
+        }
+    }
+
+    /// Nobody else has to wait for this one: the tokens are its own already.
+    async fn wait_for_tokens(&self, tokens: &EventTokens) -> Result<()> {
+        if tokens.wait().is_zero() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = sleep(tokens.wait()) => Ok(()),
+            ended = self.ended() => Err(ended),
         }
     }
 

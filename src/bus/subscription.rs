@@ -14,13 +14,13 @@
 
 mod events_left;
 mod phase;
+mod place;
 mod pressure;
 mod reading;
 mod start;
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::Bus;
@@ -35,6 +35,8 @@ use crate::error::{Error, Result};
 use crate::memory::{MemoryBudget, MemoryKind};
 use events_left::EventsLeft;
 use phase::{Opening, Phase};
+use place::Place;
+pub(super) use place::Places;
 use start::{StartPosition, find_start};
 
 /// An open subscription.
@@ -53,7 +55,7 @@ pub struct Subscription {
     /// What its caller is served on; none where that has no end.
     credential: Option<Arc<Credential>>,
     registration: Registration,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 const _: () = assert!(
@@ -72,9 +74,9 @@ impl Subscription {
         // Refusals that cost nothing come first.
         let GrantedFilter { filter, is_cut } = caller.grant_read(&request.filter)?;
         request.filter = filter;
-        bus.0.check_serving()?;
+        bus.0.check_admitting()?;
         bus.memory().check(MemoryKind::Page)?;
-        let permit = bus.subscriber_permit()?;
+        let place = Place::take(bus, caller)?;
 
         // A gap is counted, and may end the request, before anything is registered.
         let start = find_start(bus, &request.start).await?;
@@ -84,7 +86,7 @@ impl Subscription {
                 return Err(Error::gap(gap.clone()));
             }
         }
-        let mut subscription = Self::register(bus, caller, &request, start, permit)?;
+        let mut subscription = Self::register(bus, caller, &request, start, place)?;
         subscription.is_cut = is_cut;
         Ok(subscription)
     }
@@ -94,7 +96,7 @@ impl Subscription {
         caller: &Caller,
         request: &SubscribeRequest,
         start: StartPosition,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Self> {
         let now_ticks = bus.0.heartbeat.now_ticks();
         let waiter = Waiter::new(now_ticks, caller.credential.as_deref());
@@ -110,7 +112,7 @@ impl Subscription {
             left: EventsLeft::new(request.limit),
             credential: caller.credential.clone(),
             registration,
-            _permit: permit,
+            _place: place,
         })
     }
 
@@ -234,8 +236,12 @@ impl Subscription {
         }
     }
 
-    /// Why it ends now, where it does.
+    /// Why it ends now, where it does: its turn has come, or that of all, or its credential has
+    /// ended.
     fn ending(&self) -> Option<ClosingReason> {
+        if self.registration.waiter.is_told_to_end() {
+            return Some(ClosingReason::Shutdown);
+        }
         let of_bus = self.bus.0.ending();
         of_bus.or_else(|| {
             self.has_credential_ended()

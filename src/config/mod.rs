@@ -8,15 +8,18 @@
 
 mod auth;
 mod bus;
+mod drain;
 mod errors;
 mod gearman;
 mod legacy;
 mod limits;
 mod lines;
 mod listen;
+mod log;
 mod origins;
 mod postgres;
 mod proxy;
+mod quotas;
 mod requests;
 mod section;
 mod sources;
@@ -30,6 +33,7 @@ use std::time::Duration;
 
 use crate::bus::BusOptions;
 use crate::engine::EngineKind;
+use crate::quota::QuotaRules;
 use errors::ErrorCollector;
 use limits::ServerLimits;
 use lines::SettingLines;
@@ -37,10 +41,12 @@ use section::Section;
 
 pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, JwtConfig, RevokedFile};
 pub(crate) use auth::{Digest, JwtKeys, VerificationKey, is_trustworthy, rsa_key};
+pub use drain::DrainConfig;
 pub use errors::ConfigErrors;
 pub use gearman::GearmanConfig;
 pub use legacy::LegacyConfig;
 pub use listen::ListenAddress;
+pub use log::LogConfig;
 pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig};
@@ -69,12 +75,18 @@ pub struct Config {
     pub max_connections: usize,
     /// Those of one address; none: any number.
     pub max_connections_per_address: Option<NonZeroUsize>,
+    /// What each client may use.
+    pub quotas: QuotaRules,
     /// Bytes that publishers and readers may make the gateway hold in memory.
     pub memory_budget: u64,
     /// A connection that accepts no byte for this long is closed.
     pub write_timeout: Duration,
     /// A connection without any request is closed after this long.
     pub keep_alive_timeout: Duration,
+    /// How the gateway ends.
+    pub drain: DrainConfig,
+    /// What is logged.
+    pub log: LogConfig,
     /// The legacy page.
     pub legacy: LegacyConfig,
     /// What requests may carry.
@@ -94,7 +106,7 @@ pub struct Config {
 }
 
 /// Pages that the gateway serves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PagesConfig {
     /// A folder of the user's own files, served on addresses that the gateway does not use.
     pub dir: Option<PathBuf>,
@@ -175,9 +187,12 @@ impl Config {
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,
+            quotas: quotas::quotas(root.section("limits")),
             memory_budget: limits.memory_budget,
             write_timeout: limits.write_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,
+            drain: DrainConfig::read(root.section("drain")),
+            log: LogConfig::read(root.section("log")),
             legacy: legacy::legacy(root.section("legacy")),
             requests: requests::requests(root.section("requests")),
             origins: origins::origins(root.section("origins")),

@@ -12,6 +12,7 @@ use super::handshake;
 use super::io::Io;
 use super::lean::last_moment;
 use crate::limits;
+use crate::quota::ConnectionCount;
 use crate::tls::ServerTls;
 use crate::transport::{ConnectionInfo, PeerAddress};
 
@@ -60,6 +61,7 @@ async fn encrypt(
         peer,
         is_encrypted: true,
         certificate_names: names.map_err(io::Error::other)?,
+        subscriptions: ConnectionCount::default(),
     };
     Ok(OpenedConnection {
         io: Io::Tls(stream),

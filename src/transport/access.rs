@@ -27,9 +27,10 @@ use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
 use crate::auth::Authenticator;
-use crate::caller::{Caller, Permission};
+use crate::caller::{Allowance, Caller, Client, ClientAddress, Permission};
 use crate::config::OriginsConfig;
 use crate::error::{Error, Result};
+use crate::quota::{QuotaRules, Quotas};
 use credentials::Shown;
 pub(super) use credentials::challenge;
 pub(super) use origin::{cors, mark};
@@ -41,14 +42,18 @@ pub(super) struct Access {
     anonymous: Arc<Caller>,
     /// Who knows the others; none where nobody has to say who it is.
     authenticator: Option<Arc<Authenticator>>,
+    quotas: Quotas,
+    rules: QuotaRules,
 }
 
 impl Access {
-    pub(super) fn new(config: &TransportConfig) -> Self {
+    pub(super) fn new(config: &TransportConfig, quotas: Quotas) -> Self {
         Access {
             origins: config.origins.clone(),
             anonymous: Arc::new(config.anonymous.clone()),
             authenticator: config.authenticator.clone(),
+            quotas,
+            rules: config.quotas,
         }
     }
 
@@ -84,6 +89,7 @@ impl Access {
             true => without_publishing(&caller),
             false => caller,
         });
+        let caller = caller.map(|caller| self.limited(caller, request.extensions(), connection));
         request.extensions_mut().insert(Decided(caller));
         Ok(has_shown)
     }
@@ -134,6 +140,33 @@ impl Access {
             Ok(None) => (Ok(self.anonymous.clone()), false),
             Err(error) => (Err(error), true),
         }
+    }
+
+    /// The caller with what it may take, as the client that it is.
+    fn limited(
+        &self,
+        caller: Arc<Caller>,
+        extensions: &Extensions,
+        connection: &ConnectionInfo,
+    ) -> Arc<Caller> {
+        let address = match extensions.get() {
+            Some(ClientAddress::Ip(address)) => Some(*address),
+            Some(ClientAddress::Local) | None => None,
+        };
+        let client = Client {
+            address,
+            identity: &caller.identity,
+            connection: &connection.subscriptions,
+        };
+        let allowance = Allowance::new(&self.quotas, &self.rules, client);
+        // Mostly all requests of a caller share it.
+        if allowance.is_unlimited() {
+            return caller;
+        }
+        Arc::new(Caller {
+            allowance,
+            ..Caller::clone(&caller)
+        })
     }
 }
 

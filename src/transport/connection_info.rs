@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::quota::ConnectionCount;
+
 /// There is one for each connection; its requests share it.
 #[derive(Debug)]
 pub(crate) struct ConnectionInfo {
@@ -12,6 +14,8 @@ pub(crate) struct ConnectionInfo {
     /// The subject alternative names of the client's certificate, which has been verified; none
     /// where it has shown no certificate.
     pub(crate) certificate_names: Vec<Box<str>>,
+    /// Subscriptions that are open on it.
+    pub(crate) subscriptions: ConnectionCount,
 }
 
 /// Where a connection comes from.
@@ -30,6 +34,7 @@ impl ConnectionInfo {
             peer,
             is_encrypted: false,
             certificate_names: Vec::new(),
+            subscriptions: ConnectionCount::default(),
         }
     }
 }

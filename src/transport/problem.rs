@@ -130,9 +130,15 @@ impl IntoResponse for Error {
         let face = error_face(self.kind());
         let mut response = Response::new(Body::from(to_json(&Problem::of(&self))));
         *response.status_mut() = face.status();
-        *response.headers_mut() = headers(self.kind(), face.retry_after_s);
+        *response.headers_mut() = headers(self.kind(), retry_after_s(&self));
         response
     }
+}
+
+/// As the error itself says, else as all errors of its kind do.
+fn retry_after_s(error: &Error) -> Option<u32> {
+    let of_kind = || error_face(error.kind()).retry_after_s;
+    error.retry_after_s().or_else(of_kind)
 }
 
 const AUTHENTICATE: &str = "Bearer realm=\"vidette\"";
@@ -198,7 +204,7 @@ impl From<Error> for Status {
         if let Some(gap) = error.gap_details() {
             return status_with_gap(code, &message, gap);
         }
-        match details(error.kind(), &message) {
+        match details(&error, &message) {
             Some(details) => Status::with_error_details(code, message, details),
             None => Status::new(code, message),
         }
@@ -206,10 +212,10 @@ impl From<Error> for Status {
 }
 
 /// What the standard messages of `google.rpc` can add to a status.
-fn details(kind: ErrorKind, message: &str) -> Option<ErrorDetails> {
-    match kind {
+fn details(error: &Error, message: &str) -> Option<ErrorDetails> {
+    match error.kind() {
         ErrorKind::BadRequest => Some(bad_request(message)),
-        kind => error_face(kind).retry_after_s.map(retry_info),
+        _ => retry_after_s(error).map(retry_info),
     }
 }
 

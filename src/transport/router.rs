@@ -82,7 +82,7 @@ impl RouteTable {
             cors,
             mark: access::mark(&config.origins),
             waiting: ["/v1/sse", "/v1/poll", legacy_path, LEGACY_BESIDE_PAGE].map(str::to_owned),
-            access: Access::new(config),
+            access: Access::new(config, parts.bus.quotas().clone()),
             limits: settings.connections,
         }
     }

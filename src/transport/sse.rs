@@ -53,7 +53,10 @@ pub(super) async fn sse(
     // An EventSource gives up on a status, so what passes by itself is a stream that ends.
     let subscription = match Subscription::open(&state.bus, &caller, request).await {
         Ok(subscription) => subscription,
-        Err(error) => return opened_and_closed(error, sse_headers()),
+        Err(error) => {
+            let closing = |reason| state.bus.closing_of_newcomer(reason);
+            return opened_and_closed(error, sse_headers(), closing);
+        }
     };
     let blocks = blocks(subscription, peer, rendering);
     Ok((sse_headers(), Body::from_stream(blocks)).into_response())

@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::limits;
 use crate::metrics::OpenConnections;
+use crate::quota::QuotaRules;
 use crate::source::SourceState;
 
 /// Shared by all requests; a clone is a few pointers.
@@ -55,6 +56,7 @@ pub(crate) struct TransportConfig {
     pub(crate) requests: RequestsConfig,
     pub(crate) origins: OriginsConfig,
     pub(crate) pages: PagesConfig,
+    pub(crate) quotas: QuotaRules,
     /// Somebody who has not said who it is.
     pub(crate) anonymous: Caller,
     /// Who knows the others; none where nobody has to say who it is.
@@ -71,6 +73,7 @@ impl TransportConfig {
             requests: config.requests.clone(),
             origins: config.origins.clone(),
             pages: config.pages.clone(),
+            quotas: config.quotas,
             anonymous: anonymous.map_or_else(Caller::anonymous, |caller| (**caller).clone()),
             authenticator,
         }

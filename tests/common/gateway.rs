@@ -32,6 +32,20 @@ pub struct Setup {
     pub flags: Vec<String>,
 }
 
+impl Setup {
+    /// The configuration; unless it says something else, all streams end at once, so that no test
+    /// waits for the gateway's end.
+    fn config_text(&self) -> String {
+        let is_paced = self.config.contains("[drain]");
+        let drain = if is_paced {
+            ""
+        } else {
+            "\n[drain]\nover = \"0s\"\n"
+        };
+        format!("{}{drain}", self.config)
+    }
+}
+
 /// A running gateway; it is killed when this is dropped.
 pub struct Gateway {
     setup: Setup,
@@ -93,7 +107,7 @@ impl Gateway {
 
     fn start_in(setup: Setup, folder: Arc<TempDir>, data_dir: PathBuf, listen: SocketAddr) -> Self {
         let config = folder.path().join("vidette.toml");
-        std::fs::write(&config, &setup.config).expect("a configuration file");
+        std::fs::write(&config, setup.config_text()).expect("a configuration file");
         let mut child = command(&setup, &config, &data_dir, listen)
             .stderr(Stdio::piped())
             .spawn()
@@ -204,11 +218,23 @@ impl Gateway {
 
     /// SIGTERM, without waiting.
     pub fn ask_to_end(&self) {
-        kill(
-            Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")),
-            Signal::SIGTERM,
-        )
-        .expect("it can be asked");
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// A signal, without waiting for what it does.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        kill(pid, signal).expect("it can be asked");
+    }
+
+    /// Writes another configuration, which the gateway has not read yet.
+    pub fn rewrite_config(&mut self, config: &str) {
+        config.clone_into(&mut self.setup.config);
+        std::fs::write(self.config_file(), self.setup.config_text()).expect("a configuration file");
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("vidette.toml")
     }
 
     /// Starts it again, on the same port and folder; it has to have ended.

@@ -207,8 +207,10 @@ async fn start_on(engine: &Arc<dyn Engine>, config: &Config) -> Gateway {
 
 fn config(setup: Setup, listen: SocketAddr) -> Config {
     let (heartbeat, max_age) = (setup.heartbeat.as_millis(), setup.max_age.as_millis());
-    let text =
-        format!("[bus]\nheartbeat = \"{heartbeat}ms\"\n[retention]\nmax_age = \"{max_age}ms\"\n");
+    let text = format!(
+        "[bus]\nheartbeat = \"{heartbeat}ms\"\n[retention]\nmax_age = \"{max_age}ms\"\n\
+         [drain]\nover = \"0s\"\n"
+    );
 
     // Its files are read with the configuration, and not needed any more then.
     let folder = TempDir::new().expect("a folder");

@@ -1,0 +1,13 @@
+//! The limits of each client, by the clients that people use, on each transport.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../clients/tools.rs"]
+#[allow(dead_code, reason = "made for another program")]
+mod tools;
+
+mod clients;
+mod connections;
+mod publishing;
+mod replaced;
+mod subscriptions;
