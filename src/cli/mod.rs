@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
 mod demo;
+mod open_files;
 mod publish;
 mod reload;
 mod serve;

@@ -23,11 +23,12 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, Method, Request, header};
 
+use super::client_address::is_over_tls;
 use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
 use crate::auth::Authenticator;
-use crate::caller::{Allowance, Caller, Client, ClientAddress, Permission};
+use crate::caller::{Allowance, Caller, Client, ClientAddress};
 use crate::config::OriginsConfig;
 use crate::error::{Error, Result};
 use crate::quota::{QuotaRules, Quotas};
@@ -82,9 +83,10 @@ impl Access {
     ) -> Result<Admitted> {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
+        let is_encrypted = is_over_tls(request, connection);
         let is_publishing = publishes(request.method(), request.uri().path());
         let is_foreign = headers.contains_key(header::ORIGIN)
-            && !origin::may_publish(headers, &self.origins, connection);
+            && !origin::may_publish(headers, &self.origins, is_encrypted);
         if is_foreign && is_publishing {
             return Err(origin::may_not_publish(headers));
         }
@@ -92,10 +94,7 @@ impl Access {
         let (caller, has_shown) = self.identify(request, connection, is_publishing).await;
         // Without the right as well, so that a publishing route which `publishes` does not know
         // is not open to every page.
-        let caller = caller.map(|caller| match is_foreign {
-            true => without_publishing(&caller),
-            false => caller,
-        });
+        let caller = caller.map(|caller| reading_only(caller, is_foreign));
         let caller = caller.map(|caller| self.limited(caller, request.extensions(), connection));
 
         // Not to be read: what strangers send would take memory from those who may publish.
@@ -118,7 +117,7 @@ impl Access {
             request,
             authenticator,
             &self.origins,
-            connection,
+            is_over_tls(request, connection),
             is_publishing,
         );
         match shown {
@@ -129,11 +128,10 @@ impl Access {
                 for_reading_only,
             }) => {
                 let caller = authenticator.known_by(&credential).await;
-                let caller = caller.map(|caller| match for_reading_only {
-                    true => without_publishing(&caller),
-                    false => caller,
-                });
-                (caller, true)
+                (
+                    caller.map(|caller| reading_only(caller, for_reading_only)),
+                    true,
+                )
             }
             Err(error) => (Err(error), true),
         }
@@ -188,10 +186,14 @@ fn stranger(caller: &Result<Arc<Caller>>) -> Option<Error> {
     }
 }
 
-fn without_publishing(caller: &Caller) -> Arc<Caller> {
+/// A caller, who may only read where that is so.
+fn reading_only(caller: Arc<Caller>, for_reading_only: bool) -> Arc<Caller> {
+    if !for_reading_only {
+        return caller;
+    }
     Arc::new(Caller {
-        may_publish: Permission::Nothing,
-        ..caller.clone()
+        is_read_only: true,
+        ..(*caller).clone()
     })
 }
 
