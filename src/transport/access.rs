@@ -38,6 +38,14 @@ use credentials::Shown;
 pub(super) use credentials::challenge;
 pub(super) use origin::{cors, mark};
 
+/// What was decided of a request.
+pub(super) struct Admitted {
+    /// It has shown something to be known by.
+    pub(super) has_shown: bool,
+    /// Why it is refused whatever else it asks, so that its body is not read.
+    pub(super) refused: Option<Error>,
+}
+
 /// The rules for requests, of one configuration.
 pub(super) struct Access {
     origins: OriginsConfig,
@@ -65,8 +73,7 @@ impl Access {
         hosts::check(request, is_guarded.then_some(&self.origins.hosts))
     }
 
-    /// Decides who makes a request, and puts that into it. Gives whether it has shown anything to
-    /// be known by.
+    /// Decides who makes a request, and puts that into it.
     ///
     /// # Errors
     /// When a page of another origin would publish.
@@ -74,7 +81,7 @@ impl Access {
         &self,
         request: &mut Request<B>,
         connection: &ConnectionInfo,
-    ) -> Result<bool> {
+    ) -> Result<Admitted> {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
         let is_encrypted = is_over_tls(request, connection);
@@ -91,8 +98,11 @@ impl Access {
         let caller = caller.map(|caller| reading_only(caller, is_foreign));
         let address = request.extensions().get().copied();
         let caller = caller.map(|caller| self.allowances.limit(caller, address, connection));
+
+        // Not to be read: what strangers send would take memory from those who may publish.
+        let refused = is_publishing.then(|| stranger(&caller)).flatten();
         request.extensions_mut().insert(Decided(caller));
-        Ok(has_shown)
+        Ok(Admitted { has_shown, refused })
     }
 
     /// Who makes a request, and whether it has shown anything to be known by.
@@ -140,6 +150,14 @@ impl Access {
             Ok(None) => (Ok(self.anonymous.clone()), false),
             Err(error) => (Err(error), true),
         }
+    }
+}
+
+/// Why somebody cannot publish anything who is not known.
+fn stranger(caller: &Result<Arc<Caller>>) -> Option<Error> {
+    match caller {
+        Ok(caller) => caller.check_is_no_stranger().err(),
+        Err(error) => Some(error.clone()),
     }
 }
 
