@@ -3,13 +3,16 @@
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
 mod demo;
+mod open_files;
 mod publish;
+mod reload;
 mod serve;
 mod signals;
 mod source;
 mod tail;
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -82,7 +85,8 @@ impl Failure {
     }
 
     fn print(&self) -> ExitCode {
-        eprintln!("vidette: {}", self.text);
+        // Nobody may be reading any more, which is no reason for another code.
+        let _ = writeln!(std::io::stderr(), "vidette: {}", self.text);
         ExitCode::from(self.code)
     }
 }

@@ -23,11 +23,12 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, Method, Request, header};
 
+use super::client_address::is_over_tls;
 use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
 use crate::auth::Authenticator;
-use crate::caller::{Allowance, Caller, Client, ClientAddress, Permission};
+use crate::caller::{Allowance, Caller, Client, ClientAddress};
 use crate::config::OriginsConfig;
 use crate::error::{Error, Result};
 use crate::quota::{QuotaRules, Quotas};
@@ -75,9 +76,10 @@ impl Access {
     ) -> Result<bool> {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
+        let is_encrypted = is_over_tls(request, connection);
         let is_publishing = publishes(request.method(), request.uri().path());
         let is_foreign = headers.contains_key(header::ORIGIN)
-            && !origin::may_publish(headers, &self.origins, connection);
+            && !origin::may_publish(headers, &self.origins, is_encrypted);
         if is_foreign && is_publishing {
             return Err(origin::may_not_publish(headers));
         }
@@ -85,7 +87,7 @@ impl Access {
         let (caller, has_shown) = self.identify(request, connection, is_publishing).await;
         // Without the right as well, so that a publishing route which `publishes` does not know
         // is not open to every page.
-        let caller = caller.map(|caller| reading_only_if(is_foreign, caller));
+        let caller = caller.map(|caller| reading_only(caller, is_foreign));
         let caller = caller.map(|caller| self.limited(caller, request.extensions(), connection));
         request.extensions_mut().insert(Decided(caller));
         Ok(has_shown)
@@ -105,7 +107,7 @@ impl Access {
             request,
             authenticator,
             &self.origins,
-            connection,
+            is_over_tls(request, connection),
             is_publishing,
         );
         match shown {
@@ -117,7 +119,7 @@ impl Access {
             }) => {
                 let caller = authenticator.known_by(&credential).await;
                 (
-                    caller.map(|caller| reading_only_if(for_reading_only, caller)),
+                    caller.map(|caller| reading_only(caller, for_reading_only)),
                     true,
                 )
             }
@@ -166,13 +168,13 @@ impl Access {
     }
 }
 
-/// The caller, who may not publish where that is so.
-fn reading_only_if(is_so: bool, caller: Arc<Caller>) -> Arc<Caller> {
-    if !is_so {
+/// A caller, who may only read where that is so.
+fn reading_only(caller: Arc<Caller>, for_reading_only: bool) -> Arc<Caller> {
+    if !for_reading_only {
         return caller;
     }
     Arc::new(Caller {
-        may_publish: Permission::Nothing,
+        is_read_only: true,
         ..(*caller).clone()
     })
 }

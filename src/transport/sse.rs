@@ -25,7 +25,7 @@ use super::params::Params;
 use super::peer::PeerWatch;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{OnGap, Step, SubscribeRequest, Subscription};
+use crate::bus::{Closing, OnGap, Step, SubscribeRequest, Subscription};
 use crate::error::{ErrorKind, Result};
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
 
@@ -51,7 +51,7 @@ pub(super) async fn sse(
         Ok(caller) => caller,
         // Who is known later may come back.
         Err(error) if error.kind() == ErrorKind::KeysUnavailable => {
-            return opened_and_closed(error, sse_headers());
+            return opened_and_closed(error, sse_headers(), Closing::because);
         }
         Err(error) => return Err(error),
     };
@@ -61,7 +61,10 @@ pub(super) async fn sse(
     // An EventSource gives up on a status, so what passes by itself is a stream that ends.
     let subscription = match Subscription::open(&state.bus, &caller, request).await {
         Ok(subscription) => subscription,
-        Err(error) => return opened_and_closed(error, sse_headers()),
+        Err(error) => {
+            let closing = |reason| state.bus.closing_of_newcomer(reason);
+            return opened_and_closed(error, sse_headers(), closing);
+        }
     };
     let blocks = blocks(subscription, peer, rendering);
     Ok((sse_headers(), Body::from_stream(blocks)).into_response())
