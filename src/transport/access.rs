@@ -116,7 +116,10 @@ impl Access {
                 for_reading_only,
             }) => {
                 let caller = authenticator.known_by(&credential).await;
-                (caller.map(|caller| reading_only(caller, for_reading_only)), true)
+                (
+                    caller.map(|caller| reading_only(caller, for_reading_only)),
+                    true,
+                )
             }
             Err(error) => (Err(error), true),
         }
