@@ -44,7 +44,7 @@ async fn a_call_of_grpcurl_that_publishes_ends_also_while_nothing_is_sent() {
         ground.gateway.until("it has ended", is_over).await;
         // grpcurl looks at the end of a call only when it has something to send.
         call.say(BATCH).await;
-        let ended = call.ended().await;
+        let ended = call.end().await;
         assert!(ended.stderr.contains("\"code\": 16"), "{end:?}: {ended:?}");
         assert_eq!(ground.last_vid().await, 1);
     }
