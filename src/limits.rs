@@ -6,6 +6,7 @@
 
 mod auth;
 mod client;
+mod drain;
 mod proxies;
 mod quotas;
 mod sources;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use auth::*;
 pub use client::*;
+pub use drain::*;
 pub use proxies::*;
 pub use quotas::*;
 pub use sources::*;
@@ -326,13 +328,6 @@ pub const H2_KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long a peer may take to answer a ping.
 pub const H2_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long streams may take to end at shutdown.
-pub const DRAIN: Duration = Duration::from_secs(8);
-/// A connection without a request so far may still send its first one for this long at shutdown, …
-pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(2);
-/// … and requests that came during the shutdown are answered for this long after its end.
-pub const DRAIN_LATE: Duration = Duration::from_secs(1);
-
 /// Clients are asked to reconnect after this long, in milliseconds, …
 pub const RETRY_MS: u32 = 1000;
 /// … or after this long if the gateway has no capacity for them now, …
@@ -395,9 +390,5 @@ const _: () = {
     assert!(
         RING_EVENTS > PAGE_SCAN_EVENTS,
         "a page of the ring is only a part of it"
-    );
-    assert!(
-        DRAIN.as_secs() + DRAIN_LATE.as_secs() < 10,
-        "shutdown ends within 10 s"
     );
 };

@@ -110,7 +110,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("telemetry", &[]),
+    ("telemetry", &["limits"]),
     (
         "cli",
         &[

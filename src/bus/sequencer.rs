@@ -228,7 +228,9 @@ impl PublishStream {
     /// Ready once no more batches are taken from its publisher, with the error that says why.
     pub(crate) fn ended(&self) -> impl Future<Output = Error> + use<> {
         let (bus, caller) = (self.bus.clone(), self.caller.clone());
-        async move { bus.caller_ended(&caller).await }
+        // From now on, not from when it is first waited for.
+        let turn = bus.stream_end();
+        async move { bus.publisher_ended(&caller, turn).await }
     }
 
     /// Puts a batch into the queue, waiting until its client may publish so much and the stream's

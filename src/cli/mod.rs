@@ -4,12 +4,14 @@
 
 mod demo;
 mod publish;
+mod reload;
 mod serve;
 mod signals;
 mod source;
 mod tail;
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -82,7 +84,8 @@ impl Failure {
     }
 
     fn print(&self) -> ExitCode {
-        eprintln!("vidette: {}", self.text);
+        // Nobody may be reading any more, which is no reason for another code.
+        let _ = writeln!(std::io::stderr(), "vidette: {}", self.text);
         ExitCode::from(self.code)
     }
 }

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::signals::InterruptSignals;
+use super::reload::{ConfigSource, Reloader};
+use super::signals::{self, InterruptSignals};
 use super::{CommandResult, Failure, demo};
 use crate::bus::Bus;
 use crate::config::{Config, ListenAddress, Overrides};
 use crate::engine::{EngineKind, OpenError, SqliteEngine};
 use crate::server::Gateway;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{LogFlush, LogFormat, Logs};
 
 /// Run the gateway.
 ///
@@ -56,51 +58,55 @@ pub(super) struct ServeArgs {
     /// How logs look
     #[arg(long, env = "VIDETTE_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, or as in `RUST_LOG`
-    #[arg(long, env = "VIDETTE_LOG", default_value = "info")]
-    log: String,
+    /// What is logged: error, warn, info, debug, or as in `RUST_LOG` [default: info]
+    #[arg(long, env = "VIDETTE_LOG")]
+    log: Option<String>,
 }
 
 pub(super) async fn run(args: ServeArgs) -> CommandResult {
-    start_logs(&args)?;
-    let config = args.config()?;
+    let (logs, _flushed_at_the_end) = start_logs(&args)?;
+    let source = args.source();
+    let config = source.load().map_err(Failure::usage)?;
+    logs.set_filter(source.log_filter(&config));
     // Each reader is an open file; a refused raise leaves the limit as it was.
     let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_default();
 
     // Before the log is opened, so that no signal ends the process in the middle of that.
-    let signals = InterruptSignals::listen()?;
+    let (signals, hangups) = (InterruptSignals::listen()?, signals::listen_to_hangups()?);
     if args.new_epoch {
         begin_new_epoch(&config.engine).map_err(Failure::new)?;
     }
     let gateway = Gateway::start(&config).await.map_err(Failure::new)?;
     announce(&gateway, &config, open_files);
 
+    let live = gateway.live_config();
+    let reloader = Reloader { source, live, logs };
+    let reloading = AbortOnDropHandle::new(tokio::spawn(reloader.run(hangups)));
     run_until_signal(gateway, args.demo, signals).await;
+    drop(reloading);
     tracing::info!("stopped");
     Ok(())
 }
 
-fn start_logs(args: &ServeArgs) -> CommandResult {
-    let started = telemetry::init(args.log_format, &args.log);
-    started.map_err(|error| Failure::usage(format!("--log {:?}: {error}", args.log)))
+fn start_logs(args: &ServeArgs) -> Result<(Logs, LogFlush), Failure> {
+    let log = args.log.as_deref();
+    let started = Logs::start(args.log_format, log);
+    started.map_err(|error| Failure::usage(format!("--log {:?}: {error}", log.unwrap_or_default())))
 }
 
 /// Runs the gateway, with demo events where they are asked for, until it is asked to end.
-async fn run_until_signal(gateway: Gateway, with_demo: bool, mut signals: InterruptSignals) {
+async fn run_until_signal(gateway: Gateway, with_demo: bool, signals: InterruptSignals) {
     let bus = gateway.bus().clone();
-    let demo = with_demo.then(|| tokio::spawn(demo::run(bus)));
-    let signal = async move {
-        signals.next().await;
-    };
-    gateway.run(signal).await;
-
-    if let Some(demo) = demo {
-        demo.abort();
-    }
+    let demo = with_demo.then(|| AbortOnDropHandle::new(tokio::spawn(demo::run(bus))));
+    let [first, second] = signals.first_and_second();
+    gateway
+        .run_until(first.cancelled(), second.cancelled())
+        .await;
+    drop(demo);
 }
 
 impl ServeArgs {
-    fn config(&self) -> Result<Config, Failure> {
+    fn source(&self) -> ConfigSource {
         let overrides = Overrides {
             listen: self.listen.clone(),
             engine: self.engine.clone(),
@@ -108,7 +114,11 @@ impl ServeArgs {
             pages_dir: self.pages_dir.clone(),
             insecure: self.insecure,
         };
-        Config::load(self.config.as_deref(), overrides).map_err(Failure::usage)
+        ConfigSource {
+            file: self.config.clone(),
+            log: self.log.clone(),
+            overrides,
+        }
     }
 }
 

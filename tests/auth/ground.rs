@@ -1,6 +1,7 @@
 //! A gateway with `[auth]`, the files that this names, and requests that show something.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -97,19 +98,25 @@ impl Answer {
     }
 }
 
+/// Starts each request on a connection of its own, as the tests have runtimes of their own. Made
+/// once: it reads all root certificates of the machine.
+pub fn client() -> &'static reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0);
+        client.build().expect("a client")
+    });
+    &CLIENT
+}
+
 /// A GET that shows this as `Authorization`; nothing where it is empty.
 pub async fn get(gateway: &Gateway, target: &str, authorization: &str) -> Answer {
-    Answer::of(shown(
-        reqwest::Client::new().get(url(gateway, target)),
-        authorization,
-    ))
-    .await
+    Answer::of(shown(client().get(url(gateway, target)), authorization)).await
 }
 
 /// Publishes an event, likewise.
 pub async fn publish(gateway: &Gateway, topic: &str, authorization: &str) -> Answer {
     let event = json!({ "topic": topic, "data": 1 });
-    let post = reqwest::Client::new().post(url(gateway, "/v1/events"));
+    let post = client().post(url(gateway, "/v1/events"));
     Answer::of(shown(post.json(&event), authorization)).await
 }
 

@@ -6,15 +6,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod ground;
-//mod provider;
+mod provider;
 
-//mod algorithms;
-//mod configuration;
+mod algorithms;
+mod configuration;
 mod confusion;
-//mod cookies;
+mod cookies;
 //mod documented;
-//mod key_sets;
-//mod parameters;
-//mod revocation;
-//mod secrets;
+mod key_sets;
+mod parameters;
+mod revocation;
+mod secrets;
 mod transports;

@@ -5,7 +5,7 @@ use tonic::Code;
 
 use crate::common::token::{in_seconds, rights};
 use crate::ground::{
-    Folder, KEY, auth, bearer, gateway, get, poll, publish, publish_by_grpc, signer,
+    Folder, KEY, auth, bearer, client, gateway, get, poll, publish, publish_by_grpc, signer,
     subscribe_by_grpc, url,
 };
 
@@ -121,7 +121,7 @@ async fn lines_are_refused_one_by_one_where_the_right_is_missing() {
     let gateway = gateway(&auth(&folder, ""));
     let lines = ["door.1", "lift.1", "door.2"]
         .map(|topic| format!("{{\"topic\":\"{topic}\",\"data\":1}}\n"));
-    let request = reqwest::Client::new().post(url(&gateway, "/v1/events"));
+    let request = client().post(url(&gateway, "/v1/events"));
     let request = request.header("content-type", "application/x-ndjson");
     let request = request
         .header("authorization", bearer(KEY))

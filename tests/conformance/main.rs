@@ -34,7 +34,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use cases::{Case, Cell, Needs};
-use common::engines;
+use common::engines::{self, engines};
 use common::read::{ALL, ALL_BY_HYPER, Transport};
 use report::Report;
 use target::Kind;
@@ -62,15 +62,34 @@ async fn main() -> ExitCode {
     ALL_BY_HYPER.store(false, Ordering::SeqCst);
     println!("\nwith connections that hyper drives:");
     by_hyper.print();
-    let (passed, mut failed) = (
-        report.passed() + by_hyper.passed(),
-        report.failed() + by_hyper.failed(),
-    );
+    let mut reports = vec![report, by_hyper];
+    if arguments.url.is_none() {
+        reports.extend(run_secure(&cases).await);
+    }
+    let passed: usize = reports.iter().map(Report::passed).sum();
+    let mut failed: usize = reports.iter().map(Report::failed).sum();
     if arguments.url.is_none() && arguments.only.is_empty() {
         failed += wrong::all_are_caught(&cases).await;
     }
     println!("\n{passed} passed, {failed} failed");
     ExitCode::from(u8::from(failed > 0))
+}
+
+/// The same over TLS, for callers with a token.
+async fn run_secure(cases: &[Case]) -> [Report; 2] {
+    let kinds = engines().map(Kind::Secure);
+    let over_http1 = run(cases, &kinds, &ALL).await;
+    println!("\nover TLS, for callers with a token:");
+    over_http1.print();
+
+    // A client that is free to choose speaks HTTP/2 there.
+    let kinds = [Kind::Secure(engines::MEMORY)];
+    ALL_BY_HYPER.store(true, Ordering::SeqCst);
+    let over_http2 = run(cases, &kinds, &[Transport::Poll, Transport::Sse]).await;
+    ALL_BY_HYPER.store(false, Ordering::SeqCst);
+    println!("\nover TLS and HTTP/2:");
+    over_http2.print();
+    [over_http1, over_http2]
 }
 
 struct Arguments {

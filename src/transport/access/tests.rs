@@ -27,6 +27,7 @@ use crate::metrics::OpenConnections;
 use crate::transport::connection_info::{ConnectionInfo, PeerAddress};
 use crate::transport::grpc::{self, client_proto};
 use crate::transport::router::{RouteParts, RouteTable, http_routes};
+use crate::transport::routes::ListenerRules;
 use crate::transport::state::{Settings, TransportConfig};
 use crate::transport::{pages, publish};
 
@@ -79,7 +80,7 @@ fn connection() -> Arc<ConnectionInfo> {
 
 async fn answer(table: &RouteTable, request: Request<Body>) -> Response {
     table
-        .answer(request, &connection(), true)
+        .answer(request, &connection(), ListenerRules::LOCAL)
         .await
         .expect("an answer")
 }
