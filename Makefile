@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long bench-retention history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
+.PHONY: test quick abuse-long drain-long bench-retention bench-tls history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -18,6 +18,12 @@ history-long:
 abuse-long:
 	cargo build --release --bin vidette
 	VIDETTE_ABUSE=long VIDETTE_PROGRAM=target/release/vidette cargo test --test abuse -- $(ABUSE)
+
+# The end of a gateway under 10,000 readers, and when they come back to another one, as a table.
+drain-long:
+	cargo build --release --bin vidette
+	VIDETTE_DRAIN_READERS=10000 VIDETTE_DRAIN_SECONDS=20 VIDETTE_PROGRAM=target/release/vidette \
+	cargo test --test reload come_back -- --nocapture
 
 # The outbox of PostgreSQL: 10,000 rows and 100 kills, twice; VIDETTE_SEED chooses the run.
 outbox-long:
@@ -45,6 +51,9 @@ bench:
 # Publishing beside a million topics that expire.
 bench-retention:
 	cargo bench --bench retention
+# What encryption and tokens cost: scenarios A, D and G without them and with them, in one table.
+bench-tls:
+	cargo bench --bench scenarios -- TLS --rounds $(BENCH_ROUNDS) --write docs/performance.md
 bench-%:
 	cargo bench --bench scenarios -- $* --rounds $(BENCH_ROUNDS) --write docs/performance.md
 

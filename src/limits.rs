@@ -6,7 +6,8 @@
 
 mod auth;
 mod client;
-mod proxies;
+mod drain;
+mod listeners;
 mod quotas;
 mod sources;
 mod tls;
@@ -15,7 +16,8 @@ use std::time::Duration;
 
 pub use auth::*;
 pub use client::*;
-pub use proxies::*;
+pub use drain::*;
+pub use listeners::*;
 pub use quotas::*;
 pub use sources::*;
 pub use tls::*;
@@ -269,18 +271,6 @@ pub const PUBLISH_PEER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an interrupted `vidette publish --ndjson` waits for answers to what it has sent.
 pub const PUBLISH_FAREWELL: Duration = Duration::from_secs(2);
 
-/// Connections that wait to be accepted, as after a restart; the kernel may allow fewer
-/// (`net.core.somaxconn`).
-pub const ACCEPT_BACKLOG: u32 = 4096;
-/// A listener that cannot accept connections tries again after this long.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A listener that cannot accept connections reports that at most this often.
-pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
-/// Connections over `max_connections` that are being answered with an error at once. Further ones
-/// are closed without an answer, so that a flood of them holds no more sockets than this.
-pub const REFUSALS: usize = 1024;
-/// Bytes that such a connection may still send before it is closed: its request is not read.
-pub const REFUSAL_BYTES: usize = 64 * 1024;
 /// How long a connection may still send after its last answer: closing it with unread bytes would
 /// reset it, and its peer would lose the answer.
 pub const LINGER: Duration = Duration::from_secs(2);
@@ -325,13 +315,6 @@ pub const H2_CORK_BYTES: usize = 64 * 1024;
 pub const H2_KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long a peer may take to answer a ping.
 pub const H2_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long streams may take to end at shutdown.
-pub const DRAIN: Duration = Duration::from_secs(8);
-/// A connection without a request so far may still send its first one for this long at shutdown, …
-pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(2);
-/// … and requests that came during the shutdown are answered for this long after its end.
-pub const DRAIN_LATE: Duration = Duration::from_secs(1);
 
 /// Clients are asked to reconnect after this long, in milliseconds, …
 pub const RETRY_MS: u32 = 1000;
@@ -395,9 +378,5 @@ const _: () = {
     assert!(
         RING_EVENTS > PAGE_SCAN_EVENTS,
         "a page of the ring is only a part of it"
-    );
-    assert!(
-        DRAIN.as_secs() + DRAIN_LATE.as_secs() < 10,
-        "shutdown ends within 10 s"
     );
 };

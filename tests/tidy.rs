@@ -110,7 +110,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("telemetry", &[]),
+    ("telemetry", &["limits"]),
     (
         "cli",
         &[
@@ -124,6 +124,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "server",
             "source",
             "telemetry",
+            "topic",
         ],
     ),
     (

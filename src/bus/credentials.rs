@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::drain::StreamEnd;
 use super::waiter::{CHUNK, Waiter};
 use super::{Bus, Shared};
 use crate::caller::{Caller, Credential};
@@ -26,9 +27,9 @@ impl Bus {
         self.0.rechecks.send_replace(());
     }
 
-    /// Ready once nothing more is taken from this caller, with the error that says why: the bus is
-    /// shutting down, or its credential has ended.
-    pub(crate) async fn caller_ended(&self, caller: &Caller) -> Error {
+    /// Ready once nothing more is taken from a stream of this caller, with the error that says why:
+    /// its turn has come in a shutdown, or the credential has ended.
+    pub(super) async fn publisher_ended(&self, caller: &Caller, turn: StreamEnd) -> Error {
         let credential_ended = async {
             match &caller.credential {
                 Some(credential) => self.credential_ended(credential).await,
@@ -37,7 +38,7 @@ impl Bus {
         };
         tokio::select! {
             biased;
-            () = self.closed() => Error::closing(),
+            () = turn.comes() => Error::closing(),
             ended = credential_ended => ended,
         }
     }

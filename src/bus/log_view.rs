@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Shared;
 use super::closing::ClosingReason;
+use super::drain::Stage;
 use crate::cursor::{Cursor, Epoch, Gap, GapReason, Vid};
 use crate::engine::{Bounds, LogState};
 use crate::error::{Error, Result};
@@ -156,7 +157,7 @@ impl Shared {
     /// Why subscriptions end now, where they do.
     pub(super) fn ending(&self) -> Option<ClosingReason> {
         // Whoever shuts down is not behind any more.
-        if self.closing.load(Ordering::SeqCst) {
+        if self.has_come_to(Stage::Closed) {
             Some(ClosingReason::Shutdown)
         } else if !self.log.is_live() {
             Some(ClosingReason::Behind)
@@ -165,9 +166,17 @@ impl Shared {
         }
     }
 
-    /// Refuses new requests while subscriptions end.
+    /// Refuses what cannot be done while subscriptions end.
     pub(super) fn check_serving(&self) -> Result<()> {
         self.ending().map_or(Ok(()), |reason| Err(reason.error()))
+    }
+
+    /// Refuses new subscriptions, from the beginning of the drain on.
+    pub(super) fn check_admitting(&self) -> Result<()> {
+        if self.has_come_to(Stage::Draining) {
+            return Err(Error::closing());
+        }
+        self.check_serving()
     }
 }
 

@@ -13,6 +13,7 @@ mod clock;
 mod closing;
 mod commit;
 mod credentials;
+mod drain;
 mod group;
 mod heartbeat;
 mod interest;
@@ -27,23 +28,24 @@ mod tail;
 mod visible;
 mod waiter;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::caller::Caller;
 use crate::cursor::{Cursor, Epoch, Vid};
 use crate::engine::{BatchBounds, Bounds, Engine, Moment, Retention, Sizes, Tail};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
 use crate::quota::Quotas;
 use crate::topic::{Filter, Topic};
 use catch_up::CatchUpLimiter;
 use clock::Clock;
+use drain::{DrainState, Stage};
 use heartbeat::Heartbeat;
 use interest::Interest;
 use log_view::CurrentLog;
@@ -96,9 +98,7 @@ struct Shared {
     tail: AtomicU64,
     /// The same, for the few who wait for a certain vid.
     tail_watch: watch::Sender<Vid>,
-    closing: AtomicBool,
-    /// The same, for those who wait for it.
-    closed: Semaphore,
+    drain: DrainState,
     places: Places,
     /// Credentials are to be looked at again.
     rechecks: watch::Sender<()>,
@@ -163,8 +163,7 @@ impl Bus {
             tail: AtomicU64::new(last),
             tail_watch: watch::Sender::new(last),
             tail_task: OnceLock::new(),
-            closing: AtomicBool::new(false),
-            closed: Semaphore::new(0),
+            drain: DrainState::default(),
             places: Places::default(),
             rechecks: watch::Sender::new(()),
             sequencer: Sequencer::new(),
@@ -269,7 +268,7 @@ impl Bus {
             bytes: sizes.bytes,
             subscribers: self.subscribers() as u64,
             wal_bytes: self.0.engine.wal_bytes(),
-            is_ready: self.writable().is_ok(),
+            is_ready: self.ready().is_ok(),
         }
     }
 
@@ -298,29 +297,12 @@ impl Bus {
         self.0.clock.now()
     }
 
-    /// Ends all subscriptions with `closing` and refuses new ones, and new publishes.
-    pub fn close(&self) {
-        // Set before anybody is woken: whoever wakes up looks at it.
-        self.0.closing.store(true, Ordering::SeqCst);
-        self.0.closed.close();
-        self.0.interest.everybody.wake_at_once();
-        // Nothing has changed, but those who wait for a vid look again.
-        self.0.tail_watch.send_modify(|_| ());
-    }
-
-    /// Is the bus shutting down?
-    pub fn is_closing(&self) -> bool {
-        self.0.closing.load(Ordering::SeqCst)
-    }
-
-    /// Ready once the bus is shutting down.
-    pub async fn closed(&self) {
-        // The semaphore has no permits: this ends only when it is closed.
-        let _ = self.0.closed.acquire().await;
-    }
-
-    /// Can events be published? The reason where not.
-    pub fn writable(&self) -> Result<()> {
+    /// Is this gateway one to come to? The reason where not: it is about to end, or events cannot
+    /// be published.
+    pub fn ready(&self) -> Result<()> {
+        if self.0.has_come_to(Stage::Leaving) {
+            return Err(Error::closing());
+        }
         self.0.check_serving()?;
         self.0.engine.writable()
     }

@@ -11,6 +11,9 @@
 //! - a batch is checked, and its memory is paid, before it waits for anything;
 //! - a batch that is refused has taken nothing, neither memory nor of its publisher's rate.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -228,7 +231,9 @@ impl PublishStream {
     /// Ready once no more batches are taken from its publisher, with the error that says why.
     pub(crate) fn ended(&self) -> impl Future<Output = Error> + use<> {
         let (bus, caller) = (self.bus.clone(), self.caller.clone());
-        async move { bus.caller_ended(&caller).await }
+        // From now on, not from when it is first waited for.
+        let turn = bus.stream_end();
+        async move { bus.publisher_ended(&caller, turn).await }
     }
 
     /// Puts a batch into the queue, waiting until its client may publish so much and the stream's

@@ -74,7 +74,7 @@ impl Subscription {
         // Refusals that cost nothing come first.
         let GrantedFilter { filter, is_cut } = caller.grant_read(&request.filter)?;
         request.filter = filter;
-        bus.0.check_serving()?;
+        bus.0.check_admitting()?;
         bus.memory().check(MemoryKind::Page)?;
         let place = Place::take(bus, caller)?;
 
@@ -236,8 +236,12 @@ impl Subscription {
         }
     }
 
-    /// Why it ends now, where it does.
+    /// Why it ends now, where it does: its turn has come, or that of all, or its credential has
+    /// ended.
     fn ending(&self) -> Option<ClosingReason> {
+        if self.registration.waiter.is_told_to_end() {
+            return Some(ClosingReason::Shutdown);
+        }
         let of_bus = self.bus.0.ending();
         of_bus.or_else(|| {
             self.has_credential_ended()

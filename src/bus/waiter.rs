@@ -49,6 +49,8 @@ pub(super) struct Waiter {
     has_credential: bool,
     /// The second of the wall clock in which that expires.
     expires_s: u32,
+    /// The gateway ends, and it is this one's turn.
+    is_told_to_end: AtomicBool,
 }
 
 const _: () = assert!(
@@ -108,6 +110,18 @@ impl Waiter {
     /// Has its credential expired by this second of the wall clock?
     pub(super) fn has_expired(&self, now_s: u32) -> bool {
         self.expires_s <= now_s
+    }
+
+    /// Says that it is to end, and gives whom to wake for that.
+    fn tell_to_end(&self) -> Option<Waker> {
+        // First: whoever is woken looks at it.
+        self.is_told_to_end.store(true, Ordering::Release);
+        self.take_waker()
+    }
+
+    /// Is it to end?
+    pub(super) fn is_told_to_end(&self) -> bool {
+        self.is_told_to_end.load(Ordering::Acquire)
     }
 
     /// Notes that the subscription has yielded something.
@@ -195,6 +209,31 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
         while self.wake_chunk(&mut walk, &|_| true) {}
     }
 
+    /// Tells some at random to end, a chunk at most, so that so many are left that have not been
+    /// told. Gives how many are.
+    pub(super) fn end_all_but(&self, walk: &mut Walk, left: usize) -> usize {
+        let mut waiters = self.waiters();
+        let mut end = walk.end.min(waiters.len());
+        let last = left.max(end.saturating_sub(CHUNK));
+        let mut wakers: SmallVec<[Waker; 8]> = SmallVec::new();
+
+        // Whoever is picked stands behind those that are left from here on.
+        while end > last {
+            let picked = fastrand::usize(..end);
+            end -= 1;
+            waiters.swap(picked, end);
+            waiters[picked].set_index::<WHICH>(picked);
+            waiters[end].set_index::<WHICH>(end);
+            wakers.extend(waiters[end].tell_to_end());
+        }
+
+        // As in a walk that wakes.
+        walk.end = end;
+        drop(waiters);
+        wakers.into_iter().for_each(Waker::wake);
+        end
+    }
+
     /// Wakes the next chunk; false when it was the last.
     fn wake_chunk(&self, walk: &mut Walk, wanted: &impl Fn(&Waiter) -> bool) -> bool {
         let waiters = self.waiters();
@@ -238,7 +277,7 @@ fn begin_of_last_chunk(waiters: &[Arc<Waiter>]) -> usize {
 
 /// How far a walk has come. It goes from the back to the front: whoever leaves meanwhile is
 /// replaced by the last one, which has been met already.
-struct Walk {
+pub(super) struct Walk {
     end: usize,
     has_woken: bool,
 }

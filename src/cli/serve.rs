@@ -4,14 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::signals::InterruptSignals;
+use super::open_files::OpenFiles;
+use super::reload::{ConfigSource, Reloader};
+use super::signals::{self, InterruptSignals};
 use super::{CommandResult, Failure, demo};
 use crate::bus::Bus;
 use crate::config::{Config, ListenAddress, Overrides};
 use crate::engine::{EngineKind, OpenError, SqliteEngine};
 use crate::server::Gateway;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{LogFlush, LogFormat, Logs};
 
 /// Run the gateway.
 ///
@@ -21,6 +24,9 @@ use crate::telemetry::{self, LogFormat};
 #[derive(Args)]
 pub(super) struct ServeArgs {
     /// Address to listen on; may be repeated [default: 127.0.0.1:8080]
+    ///
+    /// 8080 is the loopback address, :8080 every address of the machine, unix:/run/vidette.sock a
+    /// Unix socket.
     #[arg(long, env = "VIDETTE_LISTEN", value_delimiter = ',')]
     listen: Vec<ListenAddress>,
     /// Folder in which the log is kept [default: ./vidette-data]
@@ -56,51 +62,54 @@ pub(super) struct ServeArgs {
     /// How logs look
     #[arg(long, env = "VIDETTE_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, or as in `RUST_LOG`
-    #[arg(long, env = "VIDETTE_LOG", default_value = "info")]
-    log: String,
+    /// What is logged: error, warn, info, debug, or as in `RUST_LOG` [default: info]
+    #[arg(long, env = "VIDETTE_LOG")]
+    log: Option<String>,
 }
 
 pub(super) async fn run(args: ServeArgs) -> CommandResult {
-    start_logs(&args)?;
-    let config = args.config()?;
-    // Each reader is an open file; a refused raise leaves the limit as it was.
-    let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_default();
+    let (logs, _flushed_at_the_end) = start_logs(&args)?;
+    let source = args.source();
+    let config = source.load().map_err(Failure::usage)?;
+    logs.set_filter(source.log_filter(&config));
+    let open_files = OpenFiles::raise_limit();
 
     // Before the log is opened, so that no signal ends the process in the middle of that.
-    let signals = InterruptSignals::listen()?;
+    let (signals, hangups) = (InterruptSignals::listen()?, signals::listen_to_hangups()?);
     if args.new_epoch {
         begin_new_epoch(&config.engine).map_err(Failure::new)?;
     }
     let gateway = Gateway::start(&config).await.map_err(Failure::new)?;
-    announce(&gateway, &config, open_files);
+    announce(&gateway, &config, &open_files);
 
+    let live = gateway.live_config();
+    let reloader = Reloader { source, live, logs };
+    let reloading = AbortOnDropHandle::new(tokio::spawn(reloader.run(hangups)));
     run_until_signal(gateway, args.demo, signals).await;
+    drop(reloading);
     tracing::info!("stopped");
     Ok(())
 }
 
-fn start_logs(args: &ServeArgs) -> CommandResult {
-    let started = telemetry::init(args.log_format, &args.log);
-    started.map_err(|error| Failure::usage(format!("--log {:?}: {error}", args.log)))
+fn start_logs(args: &ServeArgs) -> Result<(Logs, LogFlush), Failure> {
+    let log = args.log.as_deref();
+    let started = Logs::start(args.log_format, log);
+    started.map_err(|error| Failure::usage(format!("--log {:?}: {error}", log.unwrap_or_default())))
 }
 
 /// Runs the gateway, with demo events where they are asked for, until it is asked to end.
-async fn run_until_signal(gateway: Gateway, with_demo: bool, mut signals: InterruptSignals) {
+async fn run_until_signal(gateway: Gateway, with_demo: bool, signals: InterruptSignals) {
     let bus = gateway.bus().clone();
-    let demo = with_demo.then(|| tokio::spawn(demo::run(bus)));
-    let signal = async move {
-        signals.next().await;
-    };
-    gateway.run(signal).await;
-
-    if let Some(demo) = demo {
-        demo.abort();
-    }
+    let demo = with_demo.then(|| AbortOnDropHandle::new(tokio::spawn(demo::run(bus))));
+    let [first, second] = signals.first_and_second();
+    gateway
+        .run_until(first.cancelled(), second.cancelled())
+        .await;
+    drop(demo);
 }
 
 impl ServeArgs {
-    fn config(&self) -> Result<Config, Failure> {
+    fn source(&self) -> ConfigSource {
         let overrides = Overrides {
             listen: self.listen.clone(),
             engine: self.engine.clone(),
@@ -108,7 +117,11 @@ impl ServeArgs {
             pages_dir: self.pages_dir.clone(),
             insecure: self.insecure,
         };
-        Config::load(self.config.as_deref(), overrides).map_err(Failure::usage)
+        ConfigSource {
+            file: self.config.clone(),
+            log: self.log.clone(),
+            overrides,
+        }
     }
 }
 
@@ -126,14 +139,9 @@ fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
 }
 
 /// Logs what was started, and where it can be reached.
-fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
+fn announce(gateway: &Gateway, config: &Config, open_files: &OpenFiles) {
     announce_log(gateway.bus(), &config.engine);
-
-    // Otherwise clients would be refused earlier than the configuration says.
-    if open_files < config.max_connections as u64 {
-        let max_connections = config.max_connections;
-        tracing::info!(open_files, max_connections, "{TOO_FEW_OPEN_FILES}");
-    }
+    open_files.warn_where_too_few(config.max_connections);
     if config.is_open_to_all() {
         tracing::warn!("{OPEN_TO_ALL}");
     }
@@ -141,17 +149,14 @@ fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
         match (address, is_encrypted) {
             (ListenAddress::Tcp(address), true) => tracing::info!("listening on https://{address}"),
             (ListenAddress::Tcp(address), _) => tracing::info!("listening on http://{address}"),
-            (ListenAddress::Unix(_), true) => tracing::info!("listening on {address} with TLS"),
-            (ListenAddress::Unix(_), _) => tracing::info!("listening on {address}"),
+            (address, true) => tracing::info!("listening on {address} with TLS"),
+            (address, _) => tracing::info!("listening on {address}"),
         }
     }
 }
 
 const OPEN_TO_ALL: &str = "--insecure: everybody who can reach this gateway may read and publish \
     everything; say in a section [auth] who may what";
-const TOO_FEW_OPEN_FILES: &str =
-    "the limit of open files bounds connections before max_connections does";
-
 fn announce_log(bus: &Bus, engine: &EngineKind) {
     if let EngineKind::Sqlite { data_dir } = engine {
         tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");

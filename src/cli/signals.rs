@@ -1,6 +1,8 @@
-//! Signals by which a person or a service manager ends a command.
+//! Signals by which a person or a service manager ends a command, or has it look at its
+//! configuration again.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
 
@@ -12,7 +14,6 @@ pub(super) struct InterruptSignals {
 
 impl InterruptSignals {
     pub(super) fn listen() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(Failure::new);
         Ok(InterruptSignals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -33,4 +34,26 @@ impl InterruptSignals {
             code: u8::try_from(128 + kind.as_raw_value()).unwrap_or(1),
         }
     }
+
+    /// What is ready after the first signal, and what is after the second.
+    pub(super) fn first_and_second(mut self) -> [CancellationToken; 2] {
+        let tokens = [CancellationToken::new(), CancellationToken::new()];
+        let to_cancel = tokens.clone();
+        tokio::spawn(async move {
+            for token in to_cancel {
+                self.next().await;
+                token.cancel();
+            }
+        });
+        tokens
+    }
+}
+
+/// SIGHUP of this process, which ends it no more.
+pub(super) fn listen_to_hangups() -> Result<Signal, Failure> {
+    listen(SignalKind::hangup())
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(Failure::new)
 }

@@ -14,14 +14,17 @@ impl ConfigErrors {
     pub(super) fn one(text: String) -> Self {
         ConfigErrors(vec![text])
     }
+
+    /// One by one, each with its place in the file.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|error| error.trim_end())
+    }
 }
 
 impl Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration has {} error(s):", self.0.len())?;
-        self.0
-            .iter()
-            .try_for_each(|error| write!(f, "\n  - {}", error.trim_end()))
+        self.iter().try_for_each(|error| write!(f, "\n  - {error}"))
     }
 }
 

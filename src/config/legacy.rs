@@ -7,7 +7,7 @@ use crate::limits;
 use crate::topic::Filter;
 
 /// The legacy page.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegacyConfig {
     /// Its path.
     pub path: String,

@@ -8,12 +8,14 @@
 
 mod auth;
 mod bus;
+mod drain;
 mod errors;
 mod gearman;
 mod legacy;
 mod limits;
 mod lines;
 mod listen;
+mod log;
 mod origins;
 mod postgres;
 mod proxy;
@@ -39,10 +41,12 @@ use section::Section;
 
 pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, JwtConfig, RevokedFile};
 pub(crate) use auth::{Digest, JwtKeys, VerificationKey, is_trustworthy, rsa_key};
+pub use drain::DrainConfig;
 pub use errors::ConfigErrors;
 pub use gearman::GearmanConfig;
 pub use legacy::LegacyConfig;
 pub use listen::ListenAddress;
+pub use log::LogConfig;
 pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig};
@@ -61,6 +65,8 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Addresses without encryption, whatever `tls` is.
     pub listen_plain: Vec<ListenAddress>,
+    /// Permissions of its Unix sockets; none: the system's default.
+    pub unix_mode: Option<u32>,
     /// Encryption of what comes to `listen`.
     pub tls: Option<TlsConfig>,
     /// Which engine keeps the log.
@@ -79,6 +85,10 @@ pub struct Config {
     pub write_timeout: Duration,
     /// A connection without any request is closed after this long.
     pub keep_alive_timeout: Duration,
+    /// How the gateway ends.
+    pub drain: DrainConfig,
+    /// What is logged.
+    pub log: LogConfig,
     /// The legacy page.
     pub legacy: LegacyConfig,
     /// What requests may carry.
@@ -98,7 +108,7 @@ pub struct Config {
 }
 
 /// Pages that the gateway serves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PagesConfig {
     /// A folder of the user's own files, served on addresses that the gateway does not use.
     pub dir: Option<PathBuf>,
@@ -173,6 +183,7 @@ impl Config {
         let sources = sources::sources(root.section("source"));
         Config {
             listen: listen::addresses(root, "listen", &[DEFAULT_LISTEN], overrides.listen),
+            unix_mode: listen::unix_mode(root),
             listen_plain: listen::addresses(root, "listen_plain", &[], Vec::new()),
             tls: tls::tls(root),
             engine: engine(root, overrides.engine, overrides.data_dir),
@@ -183,6 +194,8 @@ impl Config {
             memory_budget: limits.memory_budget,
             write_timeout: limits.write_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,
+            drain: DrainConfig::read(root.section("drain")),
+            log: LogConfig::read(root.section("log")),
             legacy: legacy::legacy(root.section("legacy")),
             requests: requests::requests(root.section("requests")),
             origins: origins::origins(root.section("origins")),

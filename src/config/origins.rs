@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use super::section::Section;
 
 /// Web pages of other origins, and of other names for this gateway.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OriginsConfig {
     /// Those that may read with credentials, and publish. Empty: any may read, none may publish.
     pub allow: Vec<Origin>,
@@ -21,7 +21,7 @@ pub struct OriginsConfig {
 }
 
 /// Hosts that requests may name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hosts {
     /// Every one (`*`).
     Any,

@@ -25,7 +25,7 @@ pub(crate) const OWN_PARAMETERS: [&str; 17] = [
 ];
 
 /// What requests may carry.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestsConfig {
     /// Query parameters that are ignored on every address, such as tokens for a proxy and cache
     /// busters. `_` always is.

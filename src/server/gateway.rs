@@ -3,14 +3,20 @@
 //! Invariants:
 //! - everything that can fail at start fails before the first connection is accepted;
 //! - sources begin when connections are accepted, and end with them;
-//! - shutdown ends every stream with its closing word, answers whoever asks meanwhile, and returns
-//!   within [`limits::DRAIN`] and [`limits::DRAIN_LATE`].
+//! - shutdown ends every stream with its closing word, spread over the time of `[drain]`, answers
+//!   whoever asks meanwhile, and returns within that time, [`limits::DRAIN_REST`] and
+//!   [`limits::DRAIN_LATE`].
+//!
+//! [`limits::DRAIN_REST`]: crate::limits::DRAIN_REST
+//! [`limits::DRAIN_LATE`]: crate::limits::DRAIN_LATE
 
+use std::future::pending;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,14 +24,14 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::connection::ConnectionContext;
+use super::drain::{self, Drain};
 use super::guard::Admission;
 use super::listener::{Listener, accept, bind};
 use super::readiness;
 use crate::auth::AuthBackground;
 use crate::bus::Bus;
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, DrainConfig, ListenAddress};
 use crate::engine::{self, Engine};
-use crate::limits;
 use crate::memory::MemoryBudget;
 use crate::metrics::OpenConnections;
 use crate::source::Sources;
@@ -39,16 +45,20 @@ pub enum StartError {
     #[error("{0}")]
     Engine(#[from] engine::OpenError),
     /// An address could not be bound.
-    #[error(
-        "cannot listen on {address}: {error}. Is another gateway running there? \
-         --listen takes another address"
-    )]
+    #[error("cannot listen on {address}: {error}. {}", what_to_do(error))]
     Bind {
         /// The address.
         address: ListenAddress,
         /// What the system said.
         error: std::io::Error,
     },
+}
+
+fn what_to_do(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => "Is another gateway running there? --listen takes another address",
+        _ => "--listen takes another address",
+    }
 }
 
 /// A gateway that has its log open and its addresses bound.
@@ -62,6 +72,8 @@ pub struct Gateway {
     health: HealthReporter,
     open: OpenConnections,
     pub(super) auth: AuthBackground,
+    /// How it ends, as the configuration of that moment says.
+    pub(super) drain: Arc<ArcSwap<DrainConfig>>,
     pub(super) config: Config,
 }
 
@@ -90,7 +102,7 @@ impl Gateway {
         let bus = start_bus(config, engine);
         let sources = Sources::plan(&config.sources, &bus);
         let (health, open) = (HealthReporter::new(), OpenConnections::default());
-        readiness::report(&health, bus.writable().is_ok()).await;
+        readiness::report(&health, bus.ready().is_ok()).await;
 
         let parts = RouteParts {
             bus: bus.clone(),
@@ -106,6 +118,7 @@ impl Gateway {
                 .tls
                 .as_ref()
                 .map(|tls| LiveTls::new(tls.server.clone())),
+            drain: Arc::new(ArcSwap::from_pointee(config.drain)),
             config: config.clone(),
             sources,
             open,
@@ -130,7 +143,7 @@ impl Gateway {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let ip_address = |address: &ListenAddress| match address {
             ListenAddress::Tcp(address) => Some(*address),
-            ListenAddress::Unix(_) => None,
+            ListenAddress::Every(_) | ListenAddress::Unix(_) => None,
         };
         self.listening_on().filter_map(ip_address).collect()
     }
@@ -142,29 +155,37 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then ends every stream and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.run_until(shutdown, pending()).await;
+    }
+
+    /// The same, and once `hurry` is ready as well, streams that are left are ended at once.
+    pub async fn run_until(
+        self,
+        shutdown: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) {
         let (context, stop) = (self.context(), CancellationToken::new());
         let accepting = accept_all(self.listeners, &context, &stop);
         self.sources.start(&self.bus, &context.admission.tracker);
         tokio::spawn(readiness::follow(self.bus.clone(), self.health.clone()));
+        tokio::spawn(watch_revocations(self.auth, self.bus.clone()));
         // As long as connections are accepted.
         let tls = self.tls.map(|tls| tokio::spawn(tls.follow()));
 
         shutdown.await;
-        tracing::info!(
-            subscribers = self.bus.subscribers(),
-            "shutting down: streams are being ended"
-        );
-        // First whoever watches health, so that nobody else is sent here.
-        readiness::report(&self.health, false).await;
-        // New connections are still accepted meanwhile, and answered that the gateway is closing.
-        self.bus.close();
-        context.draining.cancel();
-        drain(&context.admission.tracker).await;
+        let drain = Drain {
+            config: **self.drain.load(),
+            bus: self.bus,
+            health: self.health,
+            draining: context.draining.clone(),
+        };
+        let rest = drain.run(hurry).await;
+        drain::wait_for(&context.admission.tracker, rest).await;
 
         // Nobody else can come from here on; whoever has come is answered.
         stop.cancel();
         accepting.wait().await;
-        answer_the_last(&context.admission.late).await;
+        drain::answer_the_last(&context.admission.late).await;
         tls.inspect(JoinHandle::abort);
     }
 
@@ -197,6 +218,14 @@ fn accept_all(
     accepting
 }
 
+/// Has whoever is served be looked at again when somebody was revoked, until the bus is closed.
+async fn watch_revocations(auth: AuthBackground, bus: Bus) {
+    tokio::select! {
+        () = auth.watch_revocations(|| bus.recheck_callers()) => {}
+        () = bus.closed() => {}
+    }
+}
+
 fn health_server(health: &HealthReporter) -> HealthServer<HealthService> {
     HealthServer::new(HealthService::from_health_reporter(health.clone()))
 }
@@ -208,28 +237,4 @@ fn start_bus(config: &Config, engine: Arc<dyn Engine>) -> Bus {
         "memory budget for requests, answers and unread pages (limits.memory_budget)"
     );
     Bus::start_within(engine, config.bus.clone(), memory)
-}
-
-/// Waits until all that was there when the shutdown began has ended.
-async fn drain(connections: &TaskTracker) {
-    connections.close();
-    // The others are cut when the process ends.
-    if timeout(limits::DRAIN, connections.wait()).await.is_err() {
-        tracing::warn!(
-            connections = connections.len(),
-            "some connections or sources did not end in time and are cut"
-        );
-    }
-}
-
-/// Answers whoever has come since the shutdown began.
-async fn answer_the_last(late: &TaskTracker) {
-    // They came too late to be waited for as long, and most have asked for nothing.
-    late.close();
-    if timeout(limits::DRAIN_LATE, late.wait()).await.is_err() {
-        tracing::debug!(
-            connections = late.len(),
-            "some connections asked for nothing"
-        );
-    }
 }

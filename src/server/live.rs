@@ -1,9 +1,13 @@
 //! A new configuration for a gateway that runs.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
 use super::gateway::Gateway;
 use crate::auth::AuthBackground;
 use crate::bus::BusOptions;
-use crate::config::Config;
+use crate::config::{Config, DrainConfig};
 use crate::engine::Retention;
 use crate::tls::LiveTls;
 use crate::transport::{Routes, Settings};
@@ -14,23 +18,34 @@ pub struct LiveConfig {
     routes: Routes,
     auth: AuthBackground,
     tls: Option<LiveTls>,
+    drain: Arc<ArcSwap<DrainConfig>>,
     /// With what the gateway was started.
-    started: Box<Config>,
+    started: Arc<Config>,
+    /// What is in force now.
+    current: Arc<ArcSwap<Config>>,
 }
 
 impl Gateway {
     /// What replaces this gateway's configuration.
     pub fn live_config(&self) -> LiveConfig {
+        let started = Arc::new(self.config.clone());
         LiveConfig {
             routes: self.routes.clone(),
             auth: self.auth.clone(),
             tls: self.tls.clone(),
-            started: Box::new(self.config.clone()),
+            drain: self.drain.clone(),
+            current: Arc::new(ArcSwap::new(started.clone())),
+            started,
         }
     }
 }
 
 impl LiveConfig {
+    /// Settings in which a configuration differs from the one in force, and which need no restart.
+    pub fn changes(&self, config: &Config) -> Vec<&'static str> {
+        names_of(following(&self.current.load(), config))
+    }
+
     /// Has requests and connections from now on follow another configuration; what runs goes on as
     /// it began. Gives the settings in which it differs from what the gateway was started with, and
     /// which need a restart.
@@ -40,6 +55,8 @@ impl LiveConfig {
         if let Some((live, tls)) = self.tls.as_ref().zip(config.tls.as_ref()) {
             live.replace(tls.server.clone());
         }
+        self.drain.store(Arc::new(config.drain));
+        self.current.store(Arc::new(config.clone()));
         needing_restart(&self.started, config)
     }
 }
@@ -49,6 +66,8 @@ impl LiveConfig {
 fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
     let Config {
         // For requests and connections from now on.
+        drain: _,
+        log: _,
         legacy: _,
         requests: _,
         origins: _,
@@ -63,6 +82,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         insecure: _, // it says where to listen, and is checked with that
         // With a restart.
         listen,
+        unix_mode,
         listen_plain,
         tls, // or no encryption; the certificates follow
         engine,
@@ -75,6 +95,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
     let bus_differs = bus_differences(bus, &config.bus);
     let differs = [
         ("listen", *listen != config.listen),
+        ("unix_mode", *unix_mode != config.unix_mode),
         ("listen_plain", *listen_plain != config.listen_plain),
         ("tls", tls.is_some() != config.tls.is_some()),
         ("engine, data_dir", *engine != config.engine),
@@ -121,6 +142,43 @@ fn bus_differences(started: &BusOptions, config: &BusOptions) -> [(&'static str,
             *dedupe_window != new.dedupe_window,
         ),
     ]
+}
+
+/// Settings that need no restart, and whether they differ.
+fn following(old: &Config, new: &Config) -> impl Iterator<Item = (&'static str, bool)> {
+    let differs = [
+        ("drain", old.drain != new.drain),
+        ("log", old.log != new.log),
+        ("legacy", old.legacy != new.legacy),
+        ("requests", old.requests != new.requests),
+        ("origins", old.origins != new.origins),
+        ("proxy", old.proxy != new.proxy),
+        ("pages", old.pages != new.pages),
+        (
+            "limits.max_connections",
+            old.max_connections != new.max_connections,
+        ),
+        (
+            "limits.max_connections_per_address",
+            old.max_connections_per_address != new.max_connections_per_address,
+        ),
+        ("limits of each client", old.quotas != new.quotas),
+        (
+            "limits.write_timeout",
+            old.write_timeout != new.write_timeout,
+        ),
+        (
+            "limits.keep_alive_timeout",
+            old.keep_alive_timeout != new.keep_alive_timeout,
+        ),
+        // Keys are not compared, so that they stay in one place.
+        (
+            "auth (read again)",
+            old.auth.is_some() || new.auth.is_some(),
+        ),
+        ("tls (read again)", old.tls.is_some() && new.tls.is_some()),
+    ];
+    differs.into_iter()
 }
 
 fn names_of(settings: impl Iterator<Item = (&'static str, bool)>) -> Vec<&'static str> {

@@ -7,6 +7,7 @@ mod by_hyper;
 mod chunks;
 mod connection;
 mod corked;
+mod drain;
 mod gateway;
 mod guard;
 mod handshake;
@@ -29,6 +30,7 @@ mod rewind;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod unix_socket;
 
 pub use gateway::{Gateway, StartError};
 pub use live::LiveConfig;

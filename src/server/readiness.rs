@@ -1,13 +1,14 @@
 //! gRPC health follows readiness, which `/readyz` shows at every moment.
 //!
-//! Invariant: both names of the gateway's health have the same status.
+//! Invariant: both names of the gateway's health have the same status, until they have none: when it
+//! has ended.
 
 use tokio::time::{MissedTickBehavior, interval};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::bus::Bus;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::transport;
 
@@ -24,16 +25,20 @@ pub(super) async fn follow(bus: Bus, health: HealthReporter) {
         }
 
         // Only a change is reported, so that those who watch are not woken for nothing.
-        let ready = bus.writable();
+        let ready = bus.ready();
         if was_ready != Some(ready.is_ok()) {
             log_change(&ready, was_ready);
             report(&health, ready.is_ok()).await;
             was_ready = Some(ready.is_ok());
         }
     }
+}
 
-    // Nobody is to be sent here any more.
-    report(&health, false).await;
+/// Ends the streams of those who watch it: they would hold their connections.
+pub(super) async fn end(health: &mut HealthReporter) {
+    for service in transport::HEALTH_SERVICES {
+        health.clear_service_status(service).await;
+    }
 }
 
 /// Sets the status of all names.
@@ -57,6 +62,8 @@ fn log_change(ready: &Result<()>, was_ready: Option<bool>) {
     match ready {
         Ok(()) if was_ready.is_some() => tracing::info!("ready again: events can be published"),
         Ok(()) => {}
+        // The end says so itself.
+        Err(error) if error.kind() == ErrorKind::Closing => {}
         Err(error) => tracing::warn!(%error, "not ready: events cannot be published"),
     }
 }

@@ -48,11 +48,15 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
 ///
 /// # Errors
 /// The error itself, if it does not pass.
-pub(super) fn opened_and_closed(error: Error, headers: HeaderMap) -> Result<Response> {
+pub(super) fn opened_and_closed(
+    error: Error,
+    headers: HeaderMap,
+    closing: impl FnOnce(ClosingReason) -> Closing,
+) -> Result<Response> {
     let Some(reason) = passing_reason(&error) else {
         return Err(error);
     };
-    let block = last_words(&error, Closing::because(reason));
+    let block = last_words(&error, closing(reason));
     Ok((headers, block).into_response())
 }
 
@@ -90,8 +94,8 @@ mod tests {
 
     #[test]
     fn an_error_of_the_request_keeps_its_status() {
-        let headers = HeaderMap::new;
-        assert!(opened_and_closed(Error::bad_request("no"), headers()).is_err());
+        let closed = |error| opened_and_closed(error, HeaderMap::new(), Closing::because);
+        assert!(closed(Error::bad_request("no")).is_err());
         for kind in [
             ErrorKind::Busy,
             ErrorKind::OutOfMemory,
@@ -99,7 +103,7 @@ mod tests {
             ErrorKind::Behind,
             ErrorKind::Broken,
         ] {
-            let answer = opened_and_closed(Error::new(kind, "later"), headers()).expect("a stream");
+            let answer = closed(Error::new(kind, "later")).expect("a stream");
             assert_eq!(answer.status(), 200, "{kind:?}");
         }
     }

@@ -149,7 +149,7 @@ fn too_many_topics() -> Error {
 }
 
 pub(super) async fn readyz(State(AppState { bus, .. }): State<AppState>) -> Result<&'static str> {
-    bus.writable().map(|()| "ready\n")
+    bus.ready().map(|()| "ready\n")
 }
 
 pub(super) async fn metrics(

@@ -296,13 +296,13 @@ async fn a_gateway_that_is_behind_ends_streams_and_refuses_until_it_is_live_agai
         bus.publish(&Caller::gateway(), vec![event("a")])
             .await
             .err(),
-        bus.writable().err(),
+        bus.ready().err(),
     ];
     for error in refused {
         assert_eq!(error.expect("refused").kind(), ErrorKind::Behind);
     }
     log.send(TailStep::Live(true));
-    while bus.writable().is_err() {
+    while bus.ready().is_err() {
         tokio::task::yield_now().await;
     }
     assert!(open(&bus, ask(">", Start::Latest)).await.is_ok());

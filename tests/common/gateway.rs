@@ -14,6 +14,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::secure;
+
 /// How long anything in a test may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,6 +30,20 @@ pub struct Setup {
     pub env: Vec<(String, String)>,
     /// More flags.
     pub flags: Vec<String>,
+}
+
+impl Setup {
+    /// The configuration; unless it says something else, all streams end at once, so that no test
+    /// waits for the gateway's end.
+    fn config_text(&self) -> String {
+        let is_paced = self.config.contains("[drain]");
+        let drain = if is_paced {
+            ""
+        } else {
+            "\n[drain]\nover = \"0s\"\n"
+        };
+        format!("{}{drain}", self.config)
+    }
 }
 
 /// A running gateway; it is killed when this is dropped.
@@ -91,7 +107,7 @@ impl Gateway {
 
     fn start_in(setup: Setup, folder: Arc<TempDir>, data_dir: PathBuf, listen: SocketAddr) -> Self {
         let config = folder.path().join("vidette.toml");
-        std::fs::write(&config, &setup.config).expect("a configuration file");
+        std::fs::write(&config, setup.config_text()).expect("a configuration file");
         let mut child = command(&setup, &config, &data_dir, listen)
             .stderr(Stdio::piped())
             .spawn()
@@ -202,11 +218,23 @@ impl Gateway {
 
     /// SIGTERM, without waiting.
     pub fn ask_to_end(&self) {
-        kill(
-            Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")),
-            Signal::SIGTERM,
-        )
-        .expect("it can be asked");
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// A signal, without waiting for what it does.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        kill(pid, signal).expect("it can be asked");
+    }
+
+    /// Writes another configuration, which the gateway has not read yet.
+    pub fn rewrite_config(&mut self, config: &str) {
+        config.clone_into(&mut self.setup.config);
+        std::fs::write(self.config_file(), self.setup.config_text()).expect("a configuration file");
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("vidette.toml")
     }
 
     /// Starts it again, on the same port and folder; it has to have ended.
@@ -222,7 +250,7 @@ impl Gateway {
 
     /// Publishes events over HTTP as one batch, or one event.
     pub async fn publish(&self, body: &Value) -> Value {
-        let response = reqwest::Client::new()
+        let response = secure::http_client(&self.url())
             .post(format!("{}/v1/events", self.url()))
             .json(body)
             .send()
@@ -249,7 +277,9 @@ impl Gateway {
 
     /// `GET` of a JSON answer.
     pub async fn get(&self, path: &str) -> Value {
-        reqwest::get(format!("{}{path}", self.url()))
+        secure::http_client(&self.url())
+            .get(format!("{}{path}", self.url()))
+            .send()
             .await
             .expect("an answer")
             .json()
@@ -259,7 +289,9 @@ impl Gateway {
 
     /// The value of a line of `/metrics`.
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = reqwest::get(format!("{}/metrics", self.url()))
+        let text = secure::http_client(&self.url())
+            .get(format!("{}/metrics", self.url()))
+            .send()
             .await
             .expect("an answer")
             .text()

@@ -133,7 +133,7 @@ async fn wait_for_cursor(bus: &Bus, vid: Vid) -> Result<()> {
         return Ok(());
     }
     // Neither a gateway that ends nor one that is behind knows where the log ends.
-    bus.0.check_serving()?;
+    bus.0.check_admitting()?;
 
     // A gateway that lags would otherwise move a good cursor back.
     match bus.0.engine.confirmed_last().await {
