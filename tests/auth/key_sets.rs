@@ -188,11 +188,8 @@ async fn in_trouble(mode: Mode, reported: &str) {
         "urn:vidette:problem:keys-unavailable"
     );
     assert_eq!(answer.header("retry-after"), "3");
-    assert!(
-        gateway.log().contains(reported),
-        "{reported}: {}",
-        gateway.log()
-    );
+    let is_reported = || async { gateway.log().contains(reported) };
+    gateway.until(reported, is_reported).await;
 
     provider.set(Mode::Keys(set_of(&[&key, &next])));
     let is_back = || async { poll(&gateway, "door.1", &of_next).await == 200 };
