@@ -22,7 +22,7 @@ fn every_configuration_of_the_page_is_accepted() {
     assert!(blocks.len() >= 7, "only {} configurations", blocks.len());
     for block in blocks {
         let file = folder.file("vidette.toml", block);
-        let config = Config::load(Some(&file), Overrides::default());
+        let config = Config::load(Some(file.as_ref()), Overrides::default());
         let config = config.unwrap_or_else(|errors| panic!("{errors}\n{block}"));
         assert!(config.auth.is_some(), "{block}");
     }
