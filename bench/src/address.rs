@@ -1,9 +1,12 @@
-//! Addresses with values to fill in, such as `http://127.0.0.1:8080/v1/sse?topic={topic}`.
+//! Addresses with values to fill in, such as `http://127.0.0.1:8080/v1/sse?topic={topic}`; with
+//! `https://` what is sent there is encrypted.
 //!
 //! `{topic}` is a topic's whole name, `{k}` its number, and `{cursor}` where to read from;
 //! everything else stays as it is.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use rustls::pki_types::ServerName;
 
 /// The values to fill in.
 #[derive(Clone, Copy)]
@@ -22,20 +25,26 @@ pub(crate) fn topic_name(run: u32, topic: usize) -> String {
 pub(crate) struct Address {
     pub(crate) socket: SocketAddr,
     pub(crate) authority: String,
+    /// Whose certificate a server has to have there; none where nothing is encrypted.
+    pub(crate) server_name: Option<ServerName<'static>>,
     path: String,
 }
 
 impl Address {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix("http://");
-        let rest = rest.ok_or_else(|| format!("{text} is not an address http://HOST:PORT/PATH"))?;
+        let (rest, port) = without_scheme(text)
+            .ok_or_else(|| format!("{text} is not an address http://HOST:PORT/PATH"))?;
 
         // Without a path it is the server's root, for which `or_path` has a path of the gateway.
         let path_start = rest.find('/');
         let (authority, path) = path_start.map_or((rest, "/"), |start| rest.split_at(start));
+        let wrong = |error: String| format!("{text}: {error}");
+        let is_encrypted = port == HTTPS_PORT;
+        let name = is_encrypted.then(|| server_name(authority));
         Ok(Address {
-            socket: resolve(authority).map_err(|error| format!("{text}: {error}"))?,
+            socket: resolve(authority, port).map_err(wrong)?,
             authority: authority.to_owned(),
+            server_name: name.transpose().map_err(wrong)?,
             path: path.to_owned(),
         })
     }
@@ -66,12 +75,34 @@ impl Address {
     }
 }
 
-fn resolve(authority: &str) -> Result<SocketAddr, String> {
-    // The port of HTTP, where none is given.
-    let with_port = if authority.contains(':') {
-        authority.to_owned()
-    } else {
-        format!("{authority}:80")
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
+
+/// What follows the scheme, and the port that it has where none is given.
+fn without_scheme(text: &str) -> Option<(&str, u16)> {
+    let plain = text.strip_prefix("http://").map(|rest| (rest, HTTP_PORT));
+    plain.or_else(|| Some((text.strip_prefix("https://")?, HTTPS_PORT)))
+}
+
+fn server_name(authority: &str) -> Result<ServerName<'static>, String> {
+    // An address of IPv6 stands in brackets, which its name does not have.
+    let host = host_and_port(authority).0;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())
+}
+
+fn host_and_port(authority: &str) -> (&str, Option<&str>) {
+    // A colon within brackets belongs to the host.
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+fn resolve(authority: &str, default_port: u16) -> Result<SocketAddr, String> {
+    let with_port = match host_and_port(authority) {
+        (_, Some(_)) => authority.to_owned(),
+        (host, None) => format!("{host}:{default_port}"),
     };
 
     // Resolved once, so that a name server's time is not measured.
@@ -120,6 +151,26 @@ mod tests {
             );
         }
         assert!(Address::parse("127.0.0.1:1").is_err());
-        assert!(Address::parse("https://127.0.0.1:1").is_err());
+        assert!(Address::parse("ftp://127.0.0.1:1").is_err());
+    }
+
+    #[test]
+    fn an_encrypted_address_names_whose_certificate_is_expected() {
+        for (text, name, port) in [
+            ("https://127.0.0.1:7/x", Some("127.0.0.1"), 7),
+            ("https://127.0.0.1", Some("127.0.0.1"), 443),
+            ("https://[::1]:7", Some("::1"), 7),
+            ("https://[::1]", Some("::1"), 443),
+            ("https://localhost:7", Some("localhost"), 7),
+            ("http://127.0.0.1", None, 80),
+        ] {
+            let address = Address::parse(text).expect("an address");
+            let found = address.server_name.map(|name| name.to_str().into_owned());
+            assert_eq!(
+                (found.as_deref(), address.socket.port()),
+                (name, port),
+                "{text}"
+            );
+        }
     }
 }

@@ -35,7 +35,8 @@ const EXAMPLES: &str = "Examples:
   Others:
     vidette bench grpc -n 1000 -c 10 --json
     vidette bench resume --behind 10000 --engine memory
-    vidette bench poll --url http://127.0.0.1:8080 --server-pid \"$(pidof vidette)\"";
+    vidette bench poll --url http://127.0.0.1:8080 --server-pid \"$(pidof vidette)\"
+    vidette bench idle --url https://localhost:8443 --ca ca.pem --token-file token";
 
 impl BenchCommand {
     pub(crate) fn prints_json(&self) -> bool {
@@ -108,9 +109,24 @@ pub(crate) struct TargetArgs {
     /// Configuration of the gateway that is started
     #[arg(long, conflicts_with = "url")]
     pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// One JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct AccessArgs {
+    /// Certificates of authorities, in PEM, that are trusted for https://
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Trust any certificate for https://
+    #[arg(long, conflicts_with = "ca")]
+    pub(crate) insecure_tls: bool,
+    /// File with the token or key that readers and publishers show
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 #[derive(Args, Clone)]

@@ -1,29 +1,44 @@
 //! One request and its answer, on a blocking connection.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
+use rustls::StreamOwned;
+
+use super::access::{Access, Protocol};
 use super::address::{Address, AddressValues};
 use super::answer::HttpAnswer;
 use crate::limits;
 
-pub(crate) fn connect(to: &Address) -> io::Result<TcpStream> {
+/// A connection, encrypted or not.
+pub(crate) struct Exchange(Box<dyn ByteStream>);
+
+trait ByteStream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> ByteStream for S {}
+
+pub(crate) fn connect(to: &Address, access: &Access) -> io::Result<Exchange> {
     // No wait without a bound: a server that hangs is a result, not a reason to hang.
     let stream = TcpStream::connect_timeout(&to.socket, limits::ANSWER_WAIT)?;
 
     // The kernel must not hold a small request back to join it with the next one (Nagle).
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(limits::ANSWER_WAIT))?;
-    Ok(stream)
+
+    // The handshake is done by the first request.
+    Ok(Exchange(match access.session(to, Protocol::Http1)? {
+        None => Box::new(stream),
+        Some(session) => Box::new(StreamOwned::new(session, stream)),
+    }))
 }
 
 /// Sends a request. Returns its answer if that is a 2xx.
 pub(crate) fn exchange<'a>(
-    connection: &mut TcpStream,
+    connection: &mut Exchange,
     request: &[u8],
     bytes: &'a mut Vec<u8>,
 ) -> io::Result<HttpAnswer<'a>> {
-    connection.write_all(request)?;
+    connection.0.write_all(request)?;
     read_answer(connection, bytes)?;
 
     // Parsed once more, because the answer borrows the buffer that reading has filled.
@@ -37,12 +52,12 @@ pub(crate) fn exchange<'a>(
 }
 
 /// Reads until the answer is complete.
-fn read_answer(connection: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
+fn read_answer(connection: &mut Exchange, bytes: &mut Vec<u8>) -> io::Result<()> {
     // The buffer is the caller's, so that no request has to allocate one.
     bytes.clear();
     let mut chunk = [0; 8192];
     while HttpAnswer::read(bytes).map_err(io::Error::other)?.is_none() {
-        let count = connection.read(&mut chunk)?;
+        let count = connection.0.read(&mut chunk)?;
         if count == 0 {
             return Err(io::Error::other("the server closed without an answer"));
         }
@@ -57,7 +72,7 @@ fn refused(answer: &HttpAnswer<'_>) -> io::Error {
 }
 
 /// `GET` of a JSON answer.
-pub(crate) fn get_json(address: &Address) -> io::Result<serde_json::Value> {
+pub(crate) fn get_json(address: &Address, access: &Access) -> io::Result<serde_json::Value> {
     // The address has no values to fill in.
     let path = address.path(AddressValues {
         run: 0,
@@ -66,8 +81,9 @@ pub(crate) fn get_json(address: &Address) -> io::Result<serde_json::Value> {
     });
 
     // The connection is not used again, which the server notices when it is closed.
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", address.authority);
-    let mut bytes = Vec::new();
-    let answer = exchange(&mut connect(address)?, request.as_bytes(), &mut bytes)?;
+    let (host, authorization) = (&address.authority, access.authorization_line());
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}\r\n");
+    let (mut connection, mut bytes) = (connect(address, access)?, Vec::new());
+    let answer = exchange(&mut connection, request.as_bytes(), &mut bytes)?;
     Ok(serde_json::from_slice(answer.body)?)
 }

@@ -7,6 +7,7 @@
 //!   run;
 //! - the client is cheap (`load`), and reports what it and others on the machine used meanwhile.
 
+mod access;
 mod address;
 mod answer;
 mod args;
@@ -26,6 +27,7 @@ mod report_text;
 mod resume;
 mod tally;
 mod testbed;
+mod tls;
 
 pub use args::BenchArgs;
 use args::BenchCommand;

@@ -35,5 +35,9 @@ pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 pub(crate) const CONNECT_WAIT: Duration = Duration::from_secs(60);
 /// How long catching up may take.
 pub(crate) const RESUME_WAIT: Duration = Duration::from_secs(300);
-/// Bytes of a text in a request's head over HTTP/2, whose length is sent in 7 bits.
-pub(crate) const HPACK_BYTES: usize = 126;
+/// Bytes of a text in a request's head over HTTP/2.
+pub(crate) const HPACK_BYTES: usize = TOKEN_BYTES + 16;
+/// Bytes of a token.
+pub(crate) const TOKEN_BYTES: usize = 8 * 1024;
+/// Sessions of TLS that are kept to be resumed: a server mostly sends two a connection.
+pub(crate) const TICKETS: usize = 2 * OPENING;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::access::Access;
 use super::address::Address;
 use super::markers::now_us;
 use super::tally::histogram;
@@ -26,6 +27,7 @@ const START_DELAY_US: u64 = 20_000;
 pub(crate) struct PublishPlan {
     pub(crate) run: u32,
     pub(crate) address: Address,
+    pub(crate) access: Arc<Access>,
     /// Added to the topics' numbers.
     pub(crate) first_topic: usize,
     pub(crate) topics: usize,

@@ -1,8 +1,10 @@
 //! The server of a run, its addresses, and the steps that all runs are made of.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::access::Access;
 use super::address::Address;
 use super::args::{PublishArgs, ReaderArgs, TargetArgs};
 use super::exchange;
@@ -27,6 +29,7 @@ pub(crate) struct Testbed {
     pub(crate) run: u32,
     pub(crate) server: Processes,
     pub(crate) progress: Progress,
+    access: Arc<Access>,
     base: Address,
     publish_to: Option<Address>,
     _own: Option<OwnGateway>,
@@ -38,11 +41,19 @@ impl Testbed {
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         let own = own_gateway(target)?;
         let publish_to = target.publish_url.as_deref().map(Address::parse);
+        let (base, publish_to) = (base_address(target, own.as_ref())?, publish_to.transpose()?);
+
+        // Found now rather than by every connection.
+        let access = Access::read(&target.access)?;
+        for address in std::iter::once(&base).chain(&publish_to) {
+            access.check(address)?;
+        }
         Ok(Testbed {
             // A random number keeps topics and markers apart from those of earlier runs.
             run: fastrand::u32(..),
-            base: base_address(target, own.as_ref())?,
-            publish_to: publish_to.transpose()?,
+            access: Arc::new(access),
+            base,
+            publish_to,
             progress: Progress::new(),
             server: server_processes(target, own.as_ref())?,
             _own: own,
@@ -55,7 +66,8 @@ impl Testbed {
         if self.publish_to.is_some() {
             return Ok(String::new());
         }
-        let bus = exchange::get_json(&self.base.at("/v1/bus")).map_err(|e| no_gateway(&e))?;
+        let bus = exchange::get_json(&self.base.at("/v1/bus"), &self.access);
+        let bus = bus.map_err(|error| no_gateway(&error))?;
 
         // A cursor names a place and the log that it belongs to, so both are needed.
         let (last, epoch) = (bus["last"].as_u64(), bus["epoch"].as_str());
@@ -74,6 +86,7 @@ impl Testbed {
             run: self.run,
             via,
             address: self.base.clone().or_path(subscribe_path(via)),
+            access: self.access.clone(),
             readers: args.readers,
             connections: connections.min(args.readers),
             topics: args.topics,
@@ -90,6 +103,7 @@ impl Testbed {
         PublishPlan {
             run: self.run,
             address: self.publish_address(args.batch),
+            access: self.access.clone(),
             first_topic: 0,
             topics,
             publishers: args.publishers,

@@ -79,13 +79,13 @@ impl KeySet {
     /// Waits until there is a key that is looked for, or all that there are have been fetched.
     pub(super) async fn wait_for(&self, is_there: impl Fn(&[VerificationKey]) -> bool) -> Awaited {
         // One that is under way may have been answered before the key was there.
-        let mut fetches = self.fetches.subscribe();
-        let begun = fetches.borrow_and_update().begun;
+        let mut progress = self.fetches.subscribe();
+        let begun = progress.borrow_and_update().begun;
         self.asked.notify_one();
 
-        let fetched = async {
+        let found = async {
             while !is_there(&self.known.load().keys) {
-                let now = *fetches.borrow_and_update();
+                let now = *progress.borrow_and_update();
                 if now.ended > begun {
                     return if now.has_failed {
                         Awaited::Failed
@@ -93,14 +93,14 @@ impl KeySet {
                         Awaited::Fetched
                     };
                 }
-                if fetches.changed().await.is_err() {
+                if progress.changed().await.is_err() {
                     return Awaited::Failed;
                 }
             }
             Awaited::Fetched
         };
-        let fetched = timeout(limits::KEY_SET_WAIT, fetched).await;
-        fetched.unwrap_or(Awaited::Failed)
+        let awaited = timeout(limits::KEY_SET_WAIT, found).await;
+        awaited.unwrap_or(Awaited::Failed)
     }
 
     fn take(&self, fetched: Fetched) {

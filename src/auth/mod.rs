@@ -13,6 +13,7 @@ mod key_set_fetch;
 mod token;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use quick_cache::Weighter;
@@ -28,7 +29,6 @@ use claims::Claims;
 use token::TokenVerifier;
 
 /// Knows callers by what they show, by one configuration.
-#[derive(Debug)]
 pub(crate) struct Authenticator {
     /// The query parameter that a credential may be in.
     pub(crate) query_parameter: Option<String>,
@@ -224,11 +224,13 @@ fn known(identity: Identity, rights: Rights, credential: Credential) -> Caller {
         allowance: Allowance::UNLIMITED,
         credential: Some(Arc::new(credential)),
         credentials_would_help: false,
+        is_read_only: false,
     }
 }
 
-impl std::fmt::Debug for Verified {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.caller.identity.fmt(f)
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Nothing by which a key or a token could be guessed.
+        f.debug_struct("Authenticator").finish_non_exhaustive()
     }
 }

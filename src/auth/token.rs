@@ -6,7 +6,6 @@
 //! - of a token's header nothing is used but `alg` and `kid`: no key is taken from it, and no
 //!   address in it is asked for one.
 
-use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -180,7 +179,7 @@ fn fits(key: &VerificationKey, header: &Header) -> bool {
 fn validation(config: &JwtConfig) -> Validation {
     let first = config.algorithms.first().copied().unwrap_or_default();
     let mut validation = Validation::new(first);
-    validation.algorithms = config.algorithms.clone();
+    validation.algorithms.clone_from(&config.algorithms);
     validation.leeway = config.leeway.as_secs();
     validation.validate_nbf = true;
 
@@ -222,6 +221,8 @@ impl Refusal {
             JwtError::ImmatureSignature => Refusal::Early,
             JwtError::InvalidIssuer => Refusal::Issuer,
             JwtError::InvalidAudience => Refusal::Audience,
+            // The header has been read before, so it is the claims that cannot be.
+            JwtError::Json(_) => Refusal::Claims,
             JwtError::MissingRequiredClaim(claim) | JwtError::InvalidClaimFormat(claim) => {
                 match claim.as_str() {
                     "iss" => Refusal::Issuer,
@@ -242,17 +243,13 @@ impl Refusal {
             Refusal::Audience => "the token is not meant for this gateway (aud)",
             Refusal::Early => "the token is not good yet (nbf); is the clock of its issuer right?",
             Refusal::Expired => "the token has expired; ask for a new one",
-            Refusal::Claims => "the token's times (exp, nbf) are not numbers",
+            Refusal::Claims => {
+                "the token's claims have to be numbers (exp, nbf) and texts (sub, iss)"
+            }
         }
     }
 }
 
 fn bad(detail: &str) -> Error {
     Error::new(ErrorKind::Unauthenticated, detail)
-}
-
-impl fmt::Debug for TokenVerifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenVerifier of {} entries", self.0.len())
-    }
 }

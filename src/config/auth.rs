@@ -9,6 +9,7 @@ mod keys;
 mod revoked;
 
 use std::collections::HashSet;
+use std::fmt;
 
 use super::requests::OWN_PARAMETERS;
 use super::section::Section;
@@ -43,7 +44,7 @@ pub struct AuthConfig {
 pub(crate) type Digest = [u8; 32];
 
 /// A static key.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ApiKeyConfig {
     /// What it is known by in logs, and revoked by.
     pub name: String,
@@ -51,6 +52,17 @@ pub struct ApiKeyConfig {
     pub(crate) sha256: Digest,
     /// What it may do.
     pub rights: Rights,
+}
+
+impl fmt::Debug for ApiKeyConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the digest, by which a short key could be guessed.
+        let mut shown = f.debug_struct("ApiKeyConfig");
+        shown
+            .field("name", &self.name)
+            .field("rights", &self.rights);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// A client certificate.

@@ -65,6 +65,8 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Addresses without encryption, whatever `tls` is.
     pub listen_plain: Vec<ListenAddress>,
+    /// Permissions of its Unix sockets; none: the system's default.
+    pub unix_mode: Option<u32>,
     /// Encryption of what comes to `listen`.
     pub tls: Option<TlsConfig>,
     /// Which engine keeps the log.
@@ -181,6 +183,7 @@ impl Config {
         let sources = sources::sources(root.section("source"));
         Config {
             listen: listen::addresses(root, "listen", &[DEFAULT_LISTEN], overrides.listen),
+            unix_mode: listen::unix_mode(root),
             listen_plain: listen::addresses(root, "listen_plain", &[], Vec::new()),
             tls: tls::tls(root),
             engine: engine(root, overrides.engine, overrides.data_dir),

@@ -11,6 +11,7 @@
 //! [`limits::DRAIN_LATE`]: crate::limits::DRAIN_LATE
 
 use std::future::pending;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -44,16 +45,20 @@ pub enum StartError {
     #[error("{0}")]
     Engine(#[from] engine::OpenError),
     /// An address could not be bound.
-    #[error(
-        "cannot listen on {address}: {error}. Is another gateway running there? \
-         --listen takes another address"
-    )]
+    #[error("cannot listen on {address}: {error}. {}", what_to_do(error))]
     Bind {
         /// The address.
         address: ListenAddress,
         /// What the system said.
         error: std::io::Error,
     },
+}
+
+fn what_to_do(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => "Is another gateway running there? --listen takes another address",
+        _ => "--listen takes another address",
+    }
 }
 
 /// A gateway that has its log open and its addresses bound.
@@ -138,7 +143,7 @@ impl Gateway {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let ip_address = |address: &ListenAddress| match address {
             ListenAddress::Tcp(address) => Some(*address),
-            ListenAddress::Unix(_) => None,
+            ListenAddress::Every(_) | ListenAddress::Unix(_) => None,
         };
         self.listening_on().filter_map(ip_address).collect()
     }
@@ -163,6 +168,7 @@ impl Gateway {
         let accepting = accept_all(self.listeners, &context, &stop);
         self.sources.start(&self.bus, &context.admission.tracker);
         tokio::spawn(readiness::follow(self.bus.clone(), self.health.clone()));
+        tokio::spawn(watch_revocations(self.auth, self.bus.clone()));
         // As long as connections are accepted.
         let tls = self.tls.map(|tls| tokio::spawn(tls.follow()));
 
@@ -202,13 +208,22 @@ fn accept_all(
     stop: &CancellationToken,
 ) -> TaskTracker {
     let accepting = TaskTracker::new();
+    let https_port = listeners.iter().find_map(Listener::https_port);
     for listener in listeners {
         // Which hosts it answers for, and how, depends on its address.
-        let here = Arc::new(context.at(&listener));
+        let here = Arc::new(context.at(&listener, https_port));
         accepting.spawn(accept(listener, here, stop.clone()));
     }
     accepting.close();
     accepting
+}
+
+/// Has whoever is served be looked at again when somebody was revoked, until the bus is closed.
+async fn watch_revocations(auth: AuthBackground, bus: Bus) {
+    tokio::select! {
+        () = auth.watch_revocations(|| bus.recheck_callers()) => {}
+        () = bus.closed() => {}
+    }
 }
 
 fn health_server(health: &HealthReporter) -> HealthServer<HealthService> {

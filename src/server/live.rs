@@ -82,6 +82,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         insecure: _, // it says where to listen, and is checked with that
         // With a restart.
         listen,
+        unix_mode,
         listen_plain,
         tls, // or no encryption; the certificates follow
         engine,
@@ -94,6 +95,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
     let bus_differs = bus_differences(bus, &config.bus);
     let differs = [
         ("listen", *listen != config.listen),
+        ("unix_mode", *unix_mode != config.unix_mode),
         ("listen_plain", *listen_plain != config.listen_plain),
         ("tls", tls.is_some() != config.tls.is_some()),
         ("engine, data_dir", *engine != config.engine),

@@ -25,8 +25,8 @@ use super::params::Params;
 use super::peer::PeerWatch;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{OnGap, Step, SubscribeRequest, Subscription};
-use crate::error::Result;
+use crate::bus::{Closing, OnGap, Step, SubscribeRequest, Subscription};
+use crate::error::{ErrorKind, Result};
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -43,10 +43,18 @@ const LAST_EVENT_ID_PARAMS: [&str; 4] = [
 pub(super) async fn sse(
     State(state): State<AppState>,
     peer: PeerWatch,
-    caller: RequestCaller,
+    caller: Result<RequestCaller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
+    let caller = match caller {
+        Ok(caller) => caller,
+        // Who is known later may come back.
+        Err(error) if error.kind() == ErrorKind::KeysUnavailable => {
+            return opened_and_closed(error, sse_headers(), Closing::because);
+        }
+        Err(error) => return Err(error),
+    };
     // A mistake in the request is a status: coming back would not help.
     let params = Params::of(&state, query.as_deref())?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;

@@ -14,6 +14,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::secure;
+
 /// How long anything in a test may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -248,7 +250,7 @@ impl Gateway {
 
     /// Publishes events over HTTP as one batch, or one event.
     pub async fn publish(&self, body: &Value) -> Value {
-        let response = reqwest::Client::new()
+        let response = secure::http_client(&self.url())
             .post(format!("{}/v1/events", self.url()))
             .json(body)
             .send()
@@ -275,7 +277,9 @@ impl Gateway {
 
     /// `GET` of a JSON answer.
     pub async fn get(&self, path: &str) -> Value {
-        reqwest::get(format!("{}{path}", self.url()))
+        secure::http_client(&self.url())
+            .get(format!("{}{path}", self.url()))
+            .send()
             .await
             .expect("an answer")
             .json()
@@ -285,7 +289,9 @@ impl Gateway {
 
     /// The value of a line of `/metrics`.
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = reqwest::get(format!("{}/metrics", self.url()))
+        let text = secure::http_client(&self.url())
+            .get(format!("{}/metrics", self.url()))
+            .send()
             .await
             .expect("an answer")
             .text()

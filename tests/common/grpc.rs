@@ -2,36 +2,42 @@
 
 use std::collections::VecDeque;
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use vidette::proto::event_bus_client::EventBusClient;
 use vidette::proto::subscribe_response::Message;
 use vidette::proto::{self, OnGap, SubscribeRequest, SubscribeResponse};
 
 use super::read::{Data, Gap, Refused, Seen, Step, SubscribeParams};
+use super::secure::{self, Credentials};
 
 pub struct GrpcReader {
     responses: Streaming<SubscribeResponse>,
     ready: VecDeque<Step>,
 }
 
+/// The generated client, with what a gateway asks for.
+pub type GrpcClient = EventBusClient<InterceptedService<Channel, Credentials>>;
+
+/// A client that is connected.
+pub async fn connect(url: &str) -> Result<GrpcClient, tonic::transport::Error> {
+    let channel = secure::endpoint(url).connect().await?;
+    let credentials = Credentials::for_gateway(url);
+    Ok(EventBusClient::with_interceptor(channel, credentials))
+}
+
 /// A client for other calls.
-pub async fn client(url: &str) -> EventBusClient<Channel> {
-    let channel = Endpoint::from_shared(url.to_owned())
-        .expect("an address")
-        .connect()
-        .await
-        .expect("a connection");
-    EventBusClient::new(channel)
+pub async fn client(url: &str) -> GrpcClient {
+    let client = connect(url).await.expect("a connection");
+    client
         .max_decoding_message_size(64 << 20)
         .max_encoding_message_size(64 << 20)
 }
 
 impl GrpcReader {
     pub async fn open(url: &str, params: &SubscribeParams) -> Result<Self, Refused> {
-        let endpoint = Endpoint::from_shared(url.to_owned()).expect("an address");
-        let channel = endpoint
-            .connect()
+        let mut client = connect(url)
             .await
             .map_err(|e| Refused::Unavailable(e.to_string()))?;
         let request = SubscribeRequest {
@@ -48,7 +54,7 @@ impl GrpcReader {
             limit: params.limit.unwrap_or(0),
         };
         // The default bound of a client, 4 MiB, has to be enough.
-        let responses = EventBusClient::new(channel)
+        let responses = client
             .subscribe(request)
             .await
             .map_err(|s| refused(&s))?

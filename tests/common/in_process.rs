@@ -14,6 +14,7 @@ use vidette::engine::{Engine, Retention};
 use vidette::server::Gateway;
 
 use super::closing::all_closed;
+use super::secure;
 
 /// Opens the engine in a folder.
 pub type OpenEngine = Arc<dyn Fn(&Path) -> Arc<dyn Engine> + Send + Sync>;
@@ -23,6 +24,8 @@ pub type OpenEngine = Arc<dyn Fn(&Path) -> Arc<dyn Engine> + Send + Sync>;
 pub struct Setup {
     pub heartbeat: Duration,
     pub max_age: Duration,
+    /// It encrypts, and asks who calls.
+    pub is_secure: bool,
 }
 
 impl Default for Setup {
@@ -30,6 +33,7 @@ impl Default for Setup {
         Setup {
             heartbeat: Duration::from_millis(500),
             max_age: Duration::from_secs(3600),
+            is_secure: false,
         }
     }
 }
@@ -77,7 +81,12 @@ impl InProcessGateway {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.setup.is_secure {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Asks the gateway to end, and waits until its log is free for the next one.
@@ -202,8 +211,15 @@ fn config(setup: Setup, listen: SocketAddr) -> Config {
         "[bus]\nheartbeat = \"{heartbeat}ms\"\n[retention]\nmax_age = \"{max_age}ms\"\n\
          [drain]\nover = \"0s\"\n"
     );
+
+    // Its files are read with the configuration, and not needed any more then.
+    let folder = TempDir::new().expect("a folder");
+    let security = match setup.is_secure {
+        true => secure::settings(folder.path()),
+        false => String::new(),
+    };
     Config::parse(
-        &text,
+        &(text + &security),
         Overrides {
             listen: vec![listen.into()],
             ..Overrides::default()

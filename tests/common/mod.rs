@@ -13,7 +13,8 @@
 //! The lower the harness, the faster and the more exact the test: take the lowest one that still
 //! has the promise in it. Clients for all of them: [`read`] subscribes by each transport and yields
 //! the same steps, [`steps`] looks at those, [`publisher`] publishes in each way.
-//! [`tls`] makes certificates, and [`token`] what callers prove their rights with.
+//! [`tls`] makes certificates, [`token`] what callers prove their rights with, and [`secure`] puts
+//! both below all of these clients.
 
 // Each test program uses a part of it.
 #![allow(dead_code, unreachable_pub, unused_imports)]
@@ -30,9 +31,11 @@ pub mod poll;
 pub mod preload;
 pub mod publisher;
 pub mod read;
+pub mod secure;
 pub mod shared_log;
 pub mod sse;
 pub mod steps;
+pub mod target;
 pub mod tls;
 pub mod token;
 pub mod wrapping_engine;

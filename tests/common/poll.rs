@@ -32,7 +32,7 @@ struct Answer<'a> {
 impl PollReader {
     pub async fn open(url: &str, params: &SubscribeParams) -> Result<Self, Refused> {
         let mut reader = PollReader {
-            client: reqwest::Client::new(),
+            client: params.client(url),
             url: format!("{url}/v1/poll"),
             params: params.clone(),
             ready: VecDeque::new(),

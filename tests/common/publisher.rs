@@ -3,11 +3,11 @@
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tonic::Code;
-use tonic::transport::Channel;
-use vidette::proto::event_bus_client::EventBusClient;
 use vidette::proto::{NewEvent, PublishRequest, PublishResponse};
 
 use crate::common::gateway::PATIENCE;
+use crate::common::grpc::{self, GrpcClient};
+use crate::common::secure;
 
 /// The ways to publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +141,7 @@ pub(crate) struct Publisher {
     url: String,
     way: Way,
     http: reqwest::Client,
-    grpc: Option<EventBusClient<Channel>>,
+    grpc: Option<GrpcClient>,
 }
 
 type Acks = Vec<Ack>;
@@ -151,7 +151,7 @@ impl Publisher {
         Publisher {
             url: url.to_owned(),
             way,
-            http: reqwest::Client::new(),
+            http: secure::http_client(url),
             grpc: None,
         }
     }
@@ -245,9 +245,9 @@ impl Publisher {
         }
     }
 
-    async fn client(&mut self) -> Result<&mut EventBusClient<Channel>, PublishError> {
+    async fn client(&mut self) -> Result<&mut GrpcClient, PublishError> {
         if self.grpc.is_none() {
-            let connected = EventBusClient::connect(self.url.clone()).await;
+            let connected = grpc::connect(&self.url).await;
             self.grpc = Some(
                 connected
                     .map_err(|e| PublishError::Broke(e.to_string()))?

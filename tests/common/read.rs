@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::gateway::{Gateway, PATIENCE};
-use super::{grpc, poll, sse, steps};
+use super::{grpc, poll, secure, sse, steps};
 
 /// The transports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,12 +61,25 @@ impl SubscribeParams {
         self
     }
 
+    /// A client whose connections are driven as these parameters want it. Over TLS it would speak
+    /// HTTP/2 of its own accord, which hyper drives.
+    pub fn client(&self, url: &str) -> reqwest::Client {
+        if self.is_by_hyper() {
+            secure::http_client(url)
+        } else {
+            secure::http1_client(url)
+        }
+    }
+
+    fn is_by_hyper(&self) -> bool {
+        self.by_hyper || ALL_BY_HYPER.load(Ordering::SeqCst)
+    }
+
     /// A request with these parameters.
     pub fn get(&self, client: &reqwest::Client, url: &str) -> reqwest::RequestBuilder {
         let request = client.get(url).query(&self.query());
         // Only a GET that says nothing of a body is taken by the other driver.
-        let by_hyper = self.by_hyper || ALL_BY_HYPER.load(Ordering::SeqCst);
-        if by_hyper {
+        if self.is_by_hyper() {
             request.header("content-length", "0")
         } else {
             request

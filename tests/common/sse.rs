@@ -79,7 +79,7 @@ pub struct SseReader {
 
 impl SseReader {
     pub async fn open(url: &str, params: &SubscribeParams) -> Result<Self, Refused> {
-        let request = params.get(&reqwest::Client::new(), &format!("{url}/v1/sse"));
+        let request = params.get(&params.client(url), &format!("{url}/v1/sse"));
         let response = request
             .send()
             .await

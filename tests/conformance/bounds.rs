@@ -13,6 +13,7 @@ pub fn cases() -> Vec<Case> {
     let quick = Setup {
         heartbeat: Duration::from_millis(100),
         max_age: Duration::from_millis(300),
+        ..Setup::default()
     };
     vec![
         case!(

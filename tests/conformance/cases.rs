@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::common::read::{Reader, Refused, SubscribeParams, Transport};
+use crate::common::secure;
 use crate::common::shared_log::{Link, SharedLog};
 use crate::common::steps::{gap_ranges, vids_of};
 use crate::target::{InProcessGateway, Kind, OnSharedLog, Setup};
@@ -98,7 +99,8 @@ impl Cell {
         let (own, shared, url) = if let Kind::Running(url) = kind {
             (None, None, url.clone())
         } else {
-            let (own, shared) = kind.start(setup).await;
+            let is_secure = kind.is_secure();
+            let (own, shared) = kind.start(Setup { is_secure, ..setup }).await;
             let url = own.url();
             (Some(own), shared, url)
         };
@@ -153,7 +155,7 @@ impl Cell {
 
     /// Publishes a body to `/v1/events`; any answer.
     pub async fn post(&self, body: &Value) -> (u16, Value) {
-        let request = reqwest::Client::new()
+        let request = secure::http_client(&self.url)
             .post(format!("{}/v1/events", self.url))
             .json(body);
         let response = request.send().await.expect("an answer");
@@ -178,7 +180,9 @@ impl Cell {
 
     /// The bus as it stands: epoch, first, last.
     pub async fn bus(&self) -> (String, u64, u64) {
-        let bus: Value = reqwest::get(format!("{}/v1/bus", self.url))
+        let bus: Value = secure::http_client(&self.url)
+            .get(format!("{}/v1/bus", self.url))
+            .send()
             .await
             .expect("an answer")
             .json()

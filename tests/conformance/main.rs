@@ -6,7 +6,8 @@
 //! `cargo test --test conformance` runs it on engines of its own, and on engines that break one
 //! promise each, which some case has to catch. `cargo test --test conformance -- --url
 //! http://127.0.0.1:8080` runs the cases that need no control of the engine against a running
-//! gateway; it publishes to topics below `conformance.`.
+//! gateway; it publishes to topics below `conformance.`. With an address `https://`, `--ca FILE` and
+//! `--token-file FILE` say whom to trust and what to show.
 
 #![allow(unreachable_pub)] // a program of its own
 
@@ -34,7 +35,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use cases::{Case, Cell, Needs};
-use common::engines;
+use common::engines::{self, engines};
 use common::read::{ALL, ALL_BY_HYPER, Transport};
 use report::Report;
 use target::Kind;
@@ -55,6 +56,10 @@ async fn main() -> ExitCode {
         Some(url) => vec![Kind::Running(url.clone())],
         None => engines().map(Kind::Own).to_vec(),
     };
+    if let (Some(ca), Some(token)) = (&arguments.ca, &arguments.token_file) {
+        let read = |file: &String| std::fs::read_to_string(file).expect("the file is there");
+        common::secure::show(read(ca), read(token).trim().to_owned());
+    }
     let report = run(&cases, &kinds, &ALL).await;
     report.print();
     ALL_BY_HYPER.store(true, Ordering::SeqCst);
@@ -62,10 +67,12 @@ async fn main() -> ExitCode {
     ALL_BY_HYPER.store(false, Ordering::SeqCst);
     println!("\nwith connections that hyper drives:");
     by_hyper.print();
-    let (passed, mut failed) = (
-        report.passed() + by_hyper.passed(),
-        report.failed() + by_hyper.failed(),
-    );
+    let mut reports = vec![report, by_hyper];
+    if arguments.url.is_none() {
+        reports.extend(run_secure(&cases).await);
+    }
+    let passed: usize = reports.iter().map(Report::passed).sum();
+    let mut failed: usize = reports.iter().map(Report::failed).sum();
     if arguments.url.is_none() && arguments.only.is_empty() {
         failed += wrong::all_are_caught(&cases).await;
     }
@@ -73,8 +80,28 @@ async fn main() -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
+/// The same over TLS, for callers with a token.
+async fn run_secure(cases: &[Case]) -> [Report; 2] {
+    let kinds = engines().map(Kind::Secure);
+    let over_http1 = run(cases, &kinds, &ALL).await;
+    println!("\nover TLS, for callers with a token:");
+    over_http1.print();
+
+    // A client that is free to choose speaks HTTP/2 there.
+    let kinds = [Kind::Secure(engines::MEMORY)];
+    ALL_BY_HYPER.store(true, Ordering::SeqCst);
+    let over_http2 = run(cases, &kinds, &[Transport::Poll, Transport::Sse]).await;
+    ALL_BY_HYPER.store(false, Ordering::SeqCst);
+    println!("\nover TLS and HTTP/2:");
+    over_http2.print();
+    [over_http1, over_http2]
+}
+
 struct Arguments {
     url: Option<String>,
+    /// Of a running gateway that encrypts and asks who calls.
+    ca: Option<String>,
+    token_file: Option<String>,
     only: String,
 }
 
@@ -82,12 +109,16 @@ impl Arguments {
     fn parse() -> Self {
         let mut arguments = Arguments {
             url: None,
+            ca: None,
+            token_file: None,
             only: String::new(),
         };
         let mut given = std::env::args().skip(1);
         while let Some(argument) = given.next() {
             match argument.as_str() {
                 "--url" => arguments.url = given.next(),
+                "--ca" => arguments.ca = given.next(),
+                "--token-file" => arguments.token_file = given.next(),
                 flag if flag.starts_with('-') => {} // those of the usual test runner
                 name => name.clone_into(&mut arguments.only),
             }

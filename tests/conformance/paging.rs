@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::case;
 use crate::cases::{Case, Cell};
 use crate::common::read::{Data, Refused, SubscribeParams, Transport};
+use crate::common::secure;
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -144,7 +145,9 @@ async fn waits(cell: Arc<Cell>) {
 
 impl Cell {
     async fn get(&self, path: &str) -> (u16, Value) {
-        let response = reqwest::get(format!("{}{path}", self.url()))
+        let response = secure::http_client(self.url())
+            .get(format!("{}{path}", self.url()))
+            .send()
             .await
             .expect("an answer");
         (

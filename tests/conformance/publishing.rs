@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::case;
 use crate::cases::{Case, Cell};
 use crate::common::read::Data;
+use crate::common::secure;
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -129,7 +130,7 @@ async fn exact_json(cell: Arc<Cell>) {
     ];
     for text in texts {
         let body = format!("{{\"topic\":\"{}.a\",\"data\":{text}}}", cell.topic);
-        let request = reqwest::Client::new()
+        let request = secure::http_client(cell.url())
             .post(format!("{}/v1/events", cell.url()))
             .body(body);
         assert!(

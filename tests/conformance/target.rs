@@ -13,6 +13,8 @@ use crate::wrong::{Wrongness, wrong_engine};
 pub enum Kind {
     /// On its own engine.
     Own(EngineUnderTest),
+    /// The same, over TLS and for callers with a token.
+    Secure(EngineUnderTest),
     Wrong(Wrongness),
     Running(String),
 }
@@ -26,15 +28,19 @@ pub struct OnSharedLog {
 impl Kind {
     pub fn name(&self) -> &str {
         match self {
-            Kind::Own(engine) => engine.name,
+            Kind::Own(engine) | Kind::Secure(engine) => engine.name,
             Kind::Wrong(_) => "wrong",
             Kind::Running(_) => "running",
         }
     }
 
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Kind::Secure(_))
+    }
+
     pub fn survives_a_restart(&self) -> bool {
         match self {
-            Kind::Own(engine) => engine.is_durable,
+            Kind::Own(engine) | Kind::Secure(engine) => engine.is_durable,
             Kind::Wrong(_) => true,
             Kind::Running(_) => false,
         }
@@ -42,7 +48,7 @@ impl Kind {
 
     pub fn is_shared(&self) -> bool {
         match self {
-            Kind::Own(engine) => engine.is_shared,
+            Kind::Own(engine) | Kind::Secure(engine) => engine.is_shared,
             Kind::Wrong(wrongness) => wrongness.is_of_shared_log(),
             Kind::Running(_) => false,
         }
@@ -63,8 +69,10 @@ impl Kind {
     fn opener(&self, shared: Option<&OnSharedLog>) -> OpenEngine {
         let of_shared = shared.map(|OnSharedLog { log, link }| (log.clone(), link.clone()));
         match (self, of_shared) {
-            (Kind::Own(_), Some((log, link))) => Arc::new(move |_| log.engine(&link)),
-            (Kind::Own(engine), None) => engine.opener(),
+            (Kind::Own(_) | Kind::Secure(_), Some((log, link))) => {
+                Arc::new(move |_| log.engine(&link))
+            }
+            (Kind::Own(engine) | Kind::Secure(engine), None) => engine.opener(),
             (Kind::Wrong(wrongness), of_shared) => {
                 let wrongness = *wrongness;
                 Arc::new(move |_| wrong_engine(wrongness, of_shared.as_ref()))

@@ -142,7 +142,9 @@ async fn an_asterisk_and_an_address_for_all_are_for_every_host() {
     let of_all = gateway("memory", "[origins]\nhosts = \"*\"");
     let public = Gateway::start_with(Setup {
         engine: "memory",
-        flags: ["--listen", "0.0.0.0:0"].map(str::to_owned).into(),
+        flags: ["--insecure", "--listen", "0.0.0.0:0"]
+            .map(str::to_owned)
+            .into(),
         ..Setup::default()
     });
     // That gateway listens on loopback, too; the address for all was bound second.

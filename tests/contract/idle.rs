@@ -80,6 +80,7 @@ async fn ipv4_and_ipv6_go_together_on_one_port() {
     let gateway = Gateway::start_with(Setup {
         engine: "memory",
         flags: [
+            "--insecure",
             "--listen",
             &format!("0.0.0.0:{port}"),
             "--listen",

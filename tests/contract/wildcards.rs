@@ -2,7 +2,6 @@
 
 use tonic::Code;
 use vidette::limits;
-use vidette::proto::event_bus_client::EventBusClient;
 use vidette::proto::{self, SubscribeResponse};
 
 use crate::common::gateway::Gateway;
@@ -21,10 +20,7 @@ fn far_wildcards(from: usize) -> Vec<String> {
     (from + 1..=from + 100).map(pattern).collect()
 }
 
-async fn subscribe(
-    client: &EventBusClient<tonic::transport::Channel>,
-    topic: Vec<String>,
-) -> Result<Stream, tonic::Status> {
+async fn subscribe(client: &grpc::GrpcClient, topic: Vec<String>) -> Result<Stream, tonic::Status> {
     let request = proto::SubscribeRequest {
         topic,
         ..Default::default()

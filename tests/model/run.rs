@@ -16,6 +16,7 @@ use crate::script::{Command, Door, Draft, From, NAMES, Open, Script, Trim};
 const SETUP: Setup = Setup {
     heartbeat: Duration::from_millis(25),
     max_age: Duration::from_secs(3600),
+    is_secure: false,
 };
 /// How long a script may take.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -20,6 +20,7 @@ const GATEWAYS: usize = 2;
 const SETUP: Setup = Setup {
     heartbeat: Duration::from_millis(50),
     max_age: Duration::from_secs(3600),
+    is_secure: false,
 };
 /// How long all readers may take to come to the end of the log, once nothing happens any more.
 const PATIENCE: Duration = Duration::from_secs(40);

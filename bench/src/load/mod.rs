@@ -10,6 +10,7 @@
 
 mod connection;
 mod grpc;
+mod pipe;
 mod poll;
 mod sse;
 mod sweeper;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::access::Access;
 use super::address::Address;
 use super::tally::Tally;
 use sweeper::Sweeper;
@@ -32,6 +34,7 @@ pub(crate) struct ReaderPlan {
     pub(crate) run: u32,
     pub(crate) via: Transport,
     pub(crate) address: Address,
+    pub(crate) access: Arc<Access>,
     pub(crate) readers: usize,
     /// HTTP/2 connections that the readers share; otherwise each has its own.
     pub(crate) connections: usize,

@@ -1,8 +1,11 @@
 //! A long-poller: it sends a request, takes the events of the answer, and sends the next request
 //! with the answer's cursor. It is ready once it has sent one.
 
+use std::sync::Arc;
+
 use super::ReaderPlan;
 use super::wire::{Wire, WireContext};
+use crate::access::Access;
 use crate::address::{Address, AddressValues};
 use crate::answer::HttpAnswer;
 use crate::tally::ReceivedEvents;
@@ -17,6 +20,7 @@ const CONDITIONS: [(&str, &str); 2] = [
 
 pub(super) struct LongPollWire {
     address: Address,
+    access: Arc<Access>,
     run: u32,
     topic: usize,
     cursor: String,
@@ -31,6 +35,7 @@ impl LongPollWire {
     pub(super) fn new(plan: &ReaderPlan, reader: usize) -> Self {
         LongPollWire {
             address: plan.address.clone(),
+            access: plan.access.clone(),
             run: plan.run,
             topic: plan.topic_of(reader),
             cursor: plan.cursor.clone(),
@@ -50,7 +55,9 @@ impl LongPollWire {
 
         // Header lines end with a line break each, so none of them leaves the empty line alone.
         let (host, conditions) = (&self.address.authority, &self.conditions);
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{conditions}\r\n");
+        let authorization = self.access.authorization_line();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
+        let request = [&head, authorization.as_str(), conditions, "\r\n"].concat();
         out.extend_from_slice(request.as_bytes());
         self.has_asked = true;
     }

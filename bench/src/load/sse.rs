@@ -113,8 +113,8 @@ fn request(plan: &ReaderPlan, topic: usize) -> String {
     });
 
     // Without its empty line, so that a Last-Event-ID can still be added.
-    let host = &plan.address.authority;
-    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n")
+    let (host, authorization) = (&plan.address.authority, plan.access.authorization_line());
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}Accept: text/event-stream\r\n")
 }
 
 /// The connection of an ended stream stays open for another request, which nobody sends.

@@ -10,10 +10,12 @@ use socket2::SockRef;
 
 use super::connection::{Connection, connect};
 use super::grpc::GrpcWire;
+use super::pipe::Pipe;
 use super::poll::LongPollWire;
 use super::sse::SseWire;
 use super::wire::{ReaderCounts, Wire, WireContext};
 use super::{LoadState, ReaderPlan, ReaderResults, Transport};
+use crate::access::Protocol;
 use crate::limits;
 use crate::tally::Tally;
 
@@ -96,21 +98,24 @@ impl Sweeper {
         // Counted until it has opened or failed, which bounds how many are made at once.
         self.opening += 1;
         self.connections[at].is_opening = true;
-        match connect(self.plan.address.socket, at, self.sources) {
-            Ok(socket) => self.register(at, socket),
+        match self.begin_to_connect(at) {
+            Ok(pipe) => self.connections[at].pipe = Some(pipe),
             Err(error) => self.close(at, &format!("failed to connect: {error}")),
         }
     }
 
-    fn register(&mut self, at: usize, mut socket: mio::net::TcpStream) {
+    fn begin_to_connect(&self, at: usize) -> io::Result<Pipe> {
+        let address = &self.plan.address;
+        let mut socket = connect(address.socket, at, self.sources)?;
+
         // Writable means connected, and that more of a request can be sent.
         let both = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
-        let registered = registry.register(&mut socket, Token(at), both);
-        self.connections[at].socket = Some(socket);
-        if let Err(error) = registered {
-            self.close(at, &error.to_string());
-        }
+        registry.register(&mut socket, Token(at), both)?;
+
+        // Until then it is only memory: the handshake begins with the connection.
+        let session = self.plan.access.session(address, protocol(self.plan.via))?;
+        Ok(Pipe::new(socket, session))
     }
 
     fn handle(&mut self, at: usize, event: &mio::event::Event) {
@@ -155,7 +160,7 @@ impl Sweeper {
         let at = fastrand::usize(..self.connections.len());
         // One that is being connected has nothing to hang up on; another round chooses another one.
         let connection = &mut self.connections[at];
-        if connection.socket.is_some() && connection.wire.reading() > 0 {
+        if connection.pipe.is_some() && connection.wire.reading() > 0 {
             connection.hangs_up_after = Some(fastrand::usize(1..=limits::HANG_UP_BYTES));
         }
     }
@@ -169,8 +174,8 @@ impl Sweeper {
         };
 
         // Half of them reset the connection instead of closing it.
-        if let Some(socket) = connection.hang_up().filter(|_| fastrand::bool()) {
-            reset_on_close(&socket);
+        if let Some(pipe) = connection.hang_up().filter(|_| fastrand::bool()) {
+            reset_on_close(&pipe.socket);
         }
 
         // Until its new stream has begun, it is not among the connected readers.
@@ -203,7 +208,7 @@ impl Sweeper {
     fn close(&mut self, at: usize, error: &str) {
         self.opened(at);
         let connection = &mut self.connections[at];
-        connection.socket = None;
+        connection.pipe = None;
 
         // Readers that were never connected failed, whenever that is noticed.
         let counts = ReaderCounts::of(&*connection.wire);
@@ -227,8 +232,8 @@ impl Sweeper {
 
     fn results(self) -> ReaderResults {
         // A reset leaves nothing behind in TIME_WAIT, which would slow the next run down.
-        let sockets = self.connections.iter().filter_map(|c| c.socket.as_ref());
-        sockets.for_each(reset_on_close);
+        let pipes = self.connections.iter().filter_map(|c| c.pipe.as_ref());
+        pipes.for_each(|pipe| reset_on_close(&pipe.socket));
 
         let counting = self.connections.iter().filter(|c| !c.is_excluded);
         ReaderResults {
@@ -254,6 +259,13 @@ fn wire(plan: &ReaderPlan, connection: usize) -> Box<dyn Wire> {
         Transport::Sse => Box::new(SseWire::new(plan, connection)),
         Transport::Poll => Box::new(LongPollWire::new(plan, connection)),
         Transport::Grpc => Box::new(GrpcWire::new(plan, connection)),
+    }
+}
+
+fn protocol(via: Transport) -> Protocol {
+    match via {
+        Transport::Sse | Transport::Poll => Protocol::Http1,
+        Transport::Grpc => Protocol::Http2,
     }
 }
 

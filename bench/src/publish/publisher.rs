@@ -1,14 +1,13 @@
 //! One publisher: its thread, its connection, its sequences.
 
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{PublishPlan, PublishState, Published};
 use crate::address::{AddressValues, topic_name};
-use crate::exchange;
+use crate::exchange::{self, Exchange};
 use crate::limits;
 use crate::markers::{Marker, now_us};
 
@@ -18,7 +17,9 @@ pub(super) struct Publisher {
     shared: Arc<PublishState>,
     /// The next sequence of each topic.
     sequences: Vec<u32>,
-    connection: Option<TcpStream>,
+    connection: Option<Exchange>,
+    /// The line of each request's head that names the caller.
+    authorization: String,
     published: Published,
 }
 
@@ -47,6 +48,7 @@ impl Publisher {
             shared,
             sequences: vec![0; plan.topics],
             connection: None,
+            authorization: plan.access.authorization_line(),
             published: Published::new(plan.topics, start_us),
             plan,
         }
@@ -153,8 +155,10 @@ impl Publisher {
             topic: self.plan.first_topic + self.topic(first),
             cursor: "",
         });
-        let host = &address.authority;
-        format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n")
+        let (host, authorization) = (&address.authority, &self.authorization);
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}Content-Length: {length}\r\n\r\n"
+        )
     }
 
     fn write_array(&mut self, body: &mut Vec<u8>, batch: Batch, due_us: u64) {
@@ -219,7 +223,7 @@ impl Publisher {
         // Taken out, so that an error leaves no half-read connection behind.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => exchange::connect(&self.plan.address)?,
+            None => exchange::connect(&self.plan.address, &self.plan.access)?,
         };
         let answer = exchange::exchange(&mut connection, request, answer)?;
 

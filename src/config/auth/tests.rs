@@ -1,3 +1,5 @@
+//! What of `[auth]` is read, and what is refused.
+
 use crate::caller::Permission;
 use crate::config::{AuthConfig, Config, Overrides};
 

@@ -4,6 +4,7 @@
 
 use prost::Message as _;
 
+use crate::address::Address;
 use crate::limits;
 
 const METHOD: &str = "/vidette.v1.EventBus/Subscribe";
@@ -101,17 +102,22 @@ pub(super) fn setting(payload: &[u8], wanted: u16) -> Option<u32> {
 }
 
 /// A request's head in HPACK, all of it literals that are not put into a table.
-pub(super) fn request_head(authority: &str) -> Vec<u8> {
+pub(super) fn request_head(address: &Address, authorization: Option<&str>) -> Vec<u8> {
+    let scheme = match address.server_name {
+        Some(_) => "https",
+        None => "http",
+    };
     let fields = [
         (":method", "POST"),
-        (":scheme", "http"),
+        (":scheme", scheme),
         (":path", METHOD),
-        (":authority", authority),
+        (":authority", &address.authority),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
     ];
+    let authorization = authorization.map(|value| ("authorization", value));
     let mut head = Vec::new();
-    for (name, value) in fields {
+    for (name, value) in fields.into_iter().chain(authorization) {
         // A literal that is not indexed, with a name that is spelled out.
         head.push(0);
         push_text(&mut head, name);
@@ -121,9 +127,29 @@ pub(super) fn request_head(authority: &str) -> Vec<u8> {
 }
 
 fn push_text(head: &mut Vec<u8>, text: &str) {
-    // A length below 127 is one byte, whose highest bit, left clear, means no Huffman code.
-    head.push(u8::try_from(text.len()).unwrap_or_default());
+    push_length(head, text.len());
     head.extend_from_slice(text.as_bytes());
+}
+
+/// A length (RFC 7541 §5.1) in a byte whose highest bit, left clear, means no Huffman code; what
+/// those seven bits do not hold follows in groups of seven, the lowest first.
+fn push_length(head: &mut Vec<u8>, length: usize) {
+    let Some(mut rest) = length.checked_sub(usize::from(LENGTH_BITS)) else {
+        return head.push(low_byte(length));
+    };
+    head.push(LENGTH_BITS);
+    while rest > usize::from(LENGTH_BITS) {
+        head.push(low_byte(rest & usize::from(LENGTH_BITS)) | !LENGTH_BITS);
+        rest >>= 7;
+    }
+    head.push(low_byte(rest));
+}
+
+/// Seven bits of a byte.
+const LENGTH_BITS: u8 = 0x7f;
+
+fn low_byte(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
 }
 
 pub(super) fn grpc_message(request: &SubscribeRequest) -> Vec<u8> {
@@ -135,4 +161,24 @@ pub(super) fn grpc_message(request: &SubscribeRequest) -> Vec<u8> {
     message.extend_from_slice(&length.to_be_bytes());
     message.extend(encoded);
     message
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_length_that_seven_bits_do_not_hold_takes_more_bytes() {
+        for (length, bytes) in [
+            (0, &[0][..]),
+            (126, &[126]),
+            (127, &[127, 0]),
+            (254, &[127, 127]),
+            (255, &[127, 128, 1]),
+            (300, &[127, 173, 1]),
+            (8208, &[127, 0x91, 63]),
+        ] {
+            let mut head = Vec::new();
+            super::push_length(&mut head, length);
+            assert_eq!(head, bytes, "{length}");
+        }
+    }
 }

@@ -18,13 +18,17 @@ use frame::{
     request_head, setting,
 };
 
+use std::sync::Arc;
+
 use super::ReaderPlan;
 use super::wire::{Wire, WireContext};
-use crate::address::topic_name;
+use crate::access::Access;
+use crate::address::{Address, topic_name};
 use crate::tally::ReceivedEvents;
 
 pub(super) struct GrpcWire {
-    authority: String,
+    address: Address,
+    access: Arc<Access>,
     run: u32,
     cursor: String,
     streams: Vec<GrpcStream>,
@@ -56,7 +60,8 @@ impl GrpcWire {
         // Readers are dealt out in turn, so that every connection has its share of each topic.
         let readers = (connection..plan.readers).step_by(plan.connections);
         GrpcWire {
-            authority: plan.address.authority.clone(),
+            address: plan.address.clone(),
+            access: plan.access.clone(),
             run: plan.run,
             cursor: plan.cursor.clone(),
             streams: readers
@@ -77,7 +82,7 @@ impl GrpcWire {
         }
 
         // The head is the same for all streams; the message names the topic.
-        let head = request_head(&self.authority);
+        let head = request_head(&self.address, self.access.authorization().as_deref());
         for (index, stream) in (0_u32..).zip(&self.streams) {
             // A client's streams have odd numbers.
             let id = 1 + 2 * index;

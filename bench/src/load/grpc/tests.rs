@@ -14,6 +14,7 @@ fn wire(readers: usize) -> GrpcWire {
         run: 1,
         via: Transport::Grpc,
         address,
+        access: Arc::default(),
         readers,
         connections: 1,
         topics: 1,
