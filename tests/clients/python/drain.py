@@ -50,9 +50,17 @@ class Reader:
             assert self.changed.wait_for(lambda: holds(self), TIMEOUT_S), vars(self)
 
 
-def publish(stub):
-    event = pb.NewEvent(topic="door.1", data=b"1")
-    return stub.Publish(pb.PublishRequest(events=[event]), timeout=TIMEOUT_S, wait_for_ready=True).last_vid
+def publish(stub, event_id):
+    """Sends the same again for as long as the gateway ends or is gone, which the id makes one event."""
+    event = pb.NewEvent(topic="door.1", id=event_id, data=b"1")
+    until = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            request = pb.PublishRequest(events=[event])
+            return stub.Publish(request, timeout=TIMEOUT_S, wait_for_ready=True).last_vid
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.UNAVAILABLE and time.monotonic() < until, error
+            time.sleep(0.05)
 
 
 def ended(reader):
@@ -75,14 +83,15 @@ def main():
         assert not ended(second)
 
         # The channel has been told to take its next call elsewhere, and does so by itself.
-        vid = publish(stub)
+        vid = publish(stub, "first")
         second.wait(lambda reader: reader.vids == [1, vid])
         print("one reads on", flush=True)
         second.wait(ended)
         assert second.is_told and second.code == grpc.StatusCode.UNAVAILABLE, vars(second)
 
+        # Taken by the next gateway alone; from then on it is the one that is asked.
+        next_vid = publish(stub, "second")
         again = [Reader(stub, first.cursor), Reader(stub, second.cursor)]
-        next_vid = publish(stub)
         again[0].wait(lambda reader: reader.vids == [vid, next_vid])
         again[1].wait(lambda reader: reader.vids == [next_vid])
         print("ok", flush=True)
