@@ -39,6 +39,8 @@ pub struct Caller {
     pub credential: Option<Arc<Credential>>,
     /// Whoever is refused something has not said who it is, and could.
     pub credentials_would_help: bool,
+    /// It publishes nothing with this request, whatever its rights are.
+    pub is_read_only: bool,
     /// What it may take, of subscriptions and of the rate of publishing.
     pub allowance: Allowance,
 }
@@ -94,6 +96,7 @@ impl Caller {
             may_publish: Permission::Everything,
             credential: None,
             credentials_would_help: false,
+            is_read_only: false,
             allowance: Allowance::UNLIMITED,
         }
     }
@@ -111,6 +114,7 @@ impl Caller {
             may_publish,
             credential: None,
             credentials_would_help: false,
+            is_read_only: false,
             allowance: Allowance::UNLIMITED,
         }
     }
@@ -151,7 +155,7 @@ impl Caller {
     /// # Errors
     /// Forbidden, with the topic.
     pub fn check_publish(&self, topic: &Topic) -> Result<()> {
-        if self.may_publish.takes_in(topic) {
+        if !self.is_read_only && self.may_publish.takes_in(topic) {
             return Ok(());
         }
         Err(self.refused("publish to the topic", topic.as_str()))

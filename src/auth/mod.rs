@@ -224,6 +224,7 @@ fn known(identity: Identity, rights: Rights, credential: Credential) -> Caller {
         allowance: Allowance::UNLIMITED,
         credential: Some(Arc::new(credential)),
         credentials_would_help: false,
+        is_read_only: false,
     }
 }
 

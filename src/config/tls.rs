@@ -10,8 +10,11 @@ use crate::tls::{self, ServerTls, TlsFiles};
 #[derive(Debug, Clone)]
 pub struct TlsConfig {
     pub(crate) server: Arc<ServerTls>,
-    /// Plain addresses send browsers to the encrypted one.
+    /// Requests to `listen_plain` are sent to the encrypted address, but for addresses that can be
+    /// reached from this machine alone.
     pub redirect: bool,
+    /// The port that clients reach it by, where it is another one than the gateway's.
+    pub redirect_port: Option<u16>,
 }
 
 /// Reads the section; none where it is missing, or has an error.
@@ -22,6 +25,7 @@ pub(super) fn tls(root: &mut Section) -> Option<TlsConfig> {
     let key = section.file_path("key");
     let client_ca = section.file_path("client_ca");
     let redirect = section.value("redirect", false);
+    let redirect_port = section.value("redirect_port", None);
     if !is_there {
         return None;
     }
@@ -35,7 +39,11 @@ pub(super) fn tls(root: &mut Section) -> Option<TlsConfig> {
         client_ca,
     };
     let server = load(section, &files)?.into();
-    Some(TlsConfig { server, redirect })
+    Some(TlsConfig {
+        server,
+        redirect,
+        redirect_port,
+    })
 }
 
 fn required(section: &Section, setting: &str, path: Option<PathBuf>) -> Option<PathBuf> {

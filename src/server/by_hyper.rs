@@ -8,7 +8,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue, Request, Version, header};
@@ -20,23 +20,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::time::timeout;
-use tokio_io_timeout::TimeoutWriter;
 
 use super::connection::ConnectionContext;
 use super::corked::Corked;
 use super::head;
 use super::in_flight::{InFlight, InFlightBody};
-use super::io::Io;
+use super::io::{Io, TimedIo, timed};
 use super::layered::Layered;
+use super::lean::last_moment;
 use super::protocol::{Protocol, sniff};
 use super::requests::Requests;
 use super::rewind::Rewind;
 use super::streams::{FlowingBody, Streams};
 use crate::limits;
 use crate::transport::{ConnectionInfo, ConnectionLimits, Peer};
-
-/// A stream, and the time that it may take nothing.
-type TimedIo = Pin<Box<TimeoutWriter<Io>>>;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -60,22 +57,20 @@ impl ByHyper {
 
     /// Serves a stream of which these bytes were read already.
     pub(super) async fn serve(&self, mut io: Io, mut first: Bytes) -> io::Result<()> {
-        let sniffing = sniff(&mut io, &mut first);
-        let protocol = timeout(limits::HEADER_TIMEOUT, sniffing).await??;
+        let sniffing = timeout(limits::HEADER_TIMEOUT, sniff(&mut io, &mut first));
+        let protocol = tokio::select! {
+            biased; // what has come is answered, also while the gateway drains
+            protocol = sniffing => protocol??,
+            () = last_moment(&self.context.draining, false) => return Ok(()),
+        };
 
-        let io = self.timed(io);
+        // hyper itself waits without a bound for a peer that takes nothing.
+        let io = timed(io, self.limits.write_timeout);
         let served = match protocol {
             Protocol::Http1 => self.serve_http1(first, io).await,
             Protocol::Http2 => self.serve_http2(first, io).await,
         };
         served.map_err(io::Error::other)
-    }
-
-    /// hyper itself waits without a bound for a peer that takes nothing.
-    fn timed(&self, io: Io) -> TimedIo {
-        let mut timed = TimeoutWriter::new(io);
-        timed.set_timeout(Some(self.limits.write_timeout));
-        Box::pin(timed)
     }
 
     async fn serve_http1(&self, first: Bytes, io: TimedIo) -> hyper::Result<()> {

@@ -46,9 +46,10 @@ pub(super) struct ConnectionContext {
 
 impl ConnectionContext {
     /// The same for what a listener accepts.
-    pub(super) fn at(&self, listener: &Listener) -> Self {
+    pub(super) fn at(&self, listener: &Listener, https_port: Option<u16>) -> Self {
         let mut here = self.clone();
-        here.routes = here.routes.at(&listener.address);
+        let https_port = https_port.filter(|_| !listener.is_encrypted);
+        here.routes = here.routes.at(&listener.address, https_port);
         here.tls = here.tls.filter(|_| listener.is_encrypted);
         here
     }
@@ -71,9 +72,6 @@ impl ConnectionContext {
         let Some((opened, guard)) = Box::pin(self.let_in(io, peer, guard)).await else {
             return;
         };
-        if opened.io.is_http2() {
-            return Box::pin(self.serve_by_hyper(opened, Bytes::new(), guard)).await;
-        }
         let mut lean = LeanHttp1::new(opened);
         if let LeanOutcome::HandOverToHyper(first) = lean.serve(&self).await {
             Box::pin(self.serve_by_hyper(lean.into_opened(), first, guard)).await;

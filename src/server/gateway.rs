@@ -203,9 +203,10 @@ fn accept_all(
     stop: &CancellationToken,
 ) -> TaskTracker {
     let accepting = TaskTracker::new();
+    let https_port = listeners.iter().find_map(Listener::https_port);
     for listener in listeners {
         // Which hosts it answers for, and how, depends on its address.
-        let here = Arc::new(context.at(&listener));
+        let here = Arc::new(context.at(&listener, https_port));
         accepting.spawn(accept(listener, here, stop.clone()));
     }
     accepting.close();

@@ -6,6 +6,7 @@
 //!   where it has to go.
 
 use std::io::{self, Error, ErrorKind};
+use std::time::Duration;
 
 use rustls::ServerConnection;
 use rustls::server::Acceptor;
@@ -13,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::io::Io;
+use super::io::{Io, TimedIo, timed};
 use super::linger;
 use crate::limits;
 use crate::tls::ServerTls;
@@ -27,10 +28,14 @@ const PLAIN_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     This port speaks TLS: use https:// where you have used http://.\r\n";
 
 /// An encrypted stream over another one.
-pub(super) type TlsIo = Box<TlsStream<Io>>;
+pub(super) type TlsIo = Box<TlsStream<TimedIo>>;
 
 /// Performs the handshake with a peer.
-pub(super) async fn accept(mut io: Io, tls: &ServerTls) -> io::Result<TlsIo> {
+pub(super) async fn accept(
+    mut io: Io,
+    tls: &ServerTls,
+    write_timeout: Duration,
+) -> io::Result<TlsIo> {
     let mut first = [0];
     io.read_exact(&mut first).await?;
     if first != [HANDSHAKE_RECORD] {
@@ -40,6 +45,7 @@ pub(super) async fn accept(mut io: Io, tls: &ServerTls) -> io::Result<TlsIo> {
     // The byte that was looked at goes before the others.
     let mut acceptor = Acceptor::default();
     acceptor.read_tls(&mut &first[..])?;
+    let io = timed(io, write_timeout);
     let begun = LazyConfigAcceptor::new(acceptor, io).await?;
     let bounded = |session: &mut ServerConnection| {
         session.set_buffer_limit(Some(limits::TLS_UNSENT_BYTES));

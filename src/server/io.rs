@@ -3,6 +3,7 @@
 //! Invariant: nothing else in this module tree knows what a connection's stream is, but for whoever
 //! makes it: the listener, and the handshake of an encrypted one.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_io_timeout::TimeoutWriter;
 
 use super::handshake::TlsIo;
 use crate::limits;
@@ -40,12 +42,37 @@ macro_rules! forward {
     };
 }
 
+/// A stream, and the time that it may take nothing.
+pub(super) type TimedIo = Pin<Box<TimeoutWriter<Io>>>;
+
+/// Has a stream fail when it takes nothing for so long.
+pub(super) fn timed(io: Io, write_timeout: Duration) -> TimedIo {
+    let is_timed = io.is_timed();
+    let mut timed = TimeoutWriter::new(io);
+    timed.set_timeout(Some(write_timeout).filter(|_| !is_timed));
+    Box::pin(timed)
+}
+
 impl Io {
+    /// Does it fail by itself when its peer takes nothing? What an encrypted stream has taken is
+    /// still to be taken by its socket, and only below the encryption is that seen.
+    pub(super) fn is_timed(&self) -> bool {
+        matches!(self, Io::Tls(_))
+    }
+
+    /// Bytes that it may hold of what it has taken.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Io::Tls(stream) if stream.get_ref().1.wants_write() => limits::TLS_UNSENT_BYTES,
+            _ => 0,
+        }
+    }
+
     /// Prepares the socket for a connection that is served.
     pub(super) fn configure(&self, write_timeout: Duration) {
         match self {
             Io::Plain(stream) => configure_socket(stream, write_timeout),
-            Io::Tls(stream) => stream.get_ref().0.configure(write_timeout),
+            Io::Tls(_) => {}  // its socket is
             Io::Unix(_) => {} // the kernel holds little of it, and its peer cannot vanish
             #[cfg(test)]
             Io::Memory(_) => {}
@@ -66,13 +93,24 @@ impl Io {
             Io::Plain(stream) => stream.poll_read_ready(context),
             Io::Unix(stream) => stream.poll_read_ready(context),
             Io::Tls(stream) => match stream.get_ref() {
-                (socket, session) if session.wants_read() => socket.poll_readable(context),
+                (socket, session) if session.wants_read() => {
+                    socket.as_ref().get_ref().get_ref().poll_readable(context)
+                }
                 // Decrypted already, or the end.
                 _ => Poll::Ready(Ok(())),
             },
             // Only the read itself shows it.
             #[cfg(test)]
             Io::Memory(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Says that no more comes, where the encryption has a word for that: without it the peer could
+    /// not tell this end from one that somebody between them has made up.
+    pub(super) async fn say_end(&mut self) {
+        if let Io::Tls(stream) = self {
+            // At once or not at all: the word is short, and nobody waits for it.
+            poll_fn(|task| Poll::Ready(drop(Pin::new(&mut *stream).poll_shutdown(task)))).await;
         }
     }
 

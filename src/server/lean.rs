@@ -99,11 +99,18 @@ impl LeanHttp1 {
 
     /// Answers requests until one of them is for hyper, or the connection ends.
     pub(super) async fn serve(&mut self, context: &ConnectionContext) -> LeanOutcome {
+        // Agreed on in the handshake.
+        if self.io.is_http2() {
+            return LeanOutcome::HandOverToHyper(Bytes::new());
+        }
         loop {
             let (body, keep_alive) = match Box::pin(self.answer_next(context)).await {
                 LeanAnswer::Body(body, keep_alive) => (body, keep_alive),
                 LeanAnswer::ForHyper(bytes) => return LeanOutcome::HandOverToHyper(bytes),
-                LeanAnswer::PeerLeft => return LeanOutcome::Ended,
+                LeanAnswer::PeerLeft => {
+                    Box::pin(self.io.say_end()).await;
+                    return LeanOutcome::Ended;
+                }
             };
             // Events are sent here: whatever else a request needed is gone by now.
             if self.send(body, context).await.is_err() {

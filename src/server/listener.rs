@@ -27,6 +27,16 @@ pub(super) struct Listener {
     socket: ListeningSocket,
 }
 
+impl Listener {
+    /// Its port, where connections to it are encrypted.
+    pub(super) fn https_port(&self) -> Option<u16> {
+        match self.address {
+            ListenAddress::Tcp(address) if self.is_encrypted => Some(address.port()),
+            _ => None,
+        }
+    }
+}
+
 enum ListeningSocket {
     Tcp(TcpListener),
     Unix(UnixListener),

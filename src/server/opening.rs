@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::connection::ConnectionContext;
-use super::handshake;
+use super::handshake::{self, TlsIo};
 use super::io::Io;
 use super::lean::last_moment;
 use crate::limits;
@@ -30,9 +30,15 @@ pub(super) async fn open(
     peer: PeerAddress,
     context: &ConnectionContext,
 ) -> io::Result<OpenedConnection> {
-    io.configure(context.routes.limits(|limits| limits.write_timeout));
+    let write_timeout = context.routes.limits(|limits| limits.write_timeout);
+    io.configure(write_timeout);
     match &context.tls {
-        Some(tls) => encrypt(io, peer, &tls.current(), context).await,
+        Some(tls) => {
+            let tls = tls.current();
+            let accepting = handshake::accept(io, &tls, write_timeout);
+            let stream = in_time(accepting, context).await?;
+            encrypted(stream, peer, &tls)
+        }
         None => Ok(OpenedConnection {
             io,
             info: Arc::new(ConnectionInfo::plain(peer)),
@@ -40,20 +46,21 @@ pub(super) async fn open(
     }
 }
 
-/// Waits for the handshake, no longer than for a request.
-async fn encrypt(
-    io: Io,
-    peer: PeerAddress,
-    tls: &ServerTls,
+/// Waits for a handshake, no longer than for a request.
+async fn in_time(
+    accepting: impl Future<Output = io::Result<TlsIo>>,
     context: &ConnectionContext,
-) -> io::Result<OpenedConnection> {
-    let accepting = timeout(limits::TLS_HANDSHAKE_TIMEOUT, handshake::accept(io, tls));
-    let stream = tokio::select! {
+) -> io::Result<TlsIo> {
+    let accepting = timeout(limits::TLS_HANDSHAKE_TIMEOUT, accepting);
+    tokio::select! {
         biased; // what has come is answered, also while the gateway drains
-        stream = accepting => stream??,
-        () = last_moment(&context.draining, false) => return Err(io::ErrorKind::TimedOut.into()),
-    };
+        stream = accepting => stream?,
+        () = last_moment(&context.draining, false) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
 
+/// A connection whose handshake is done.
+fn encrypted(stream: TlsIo, peer: PeerAddress, tls: &ServerTls) -> io::Result<OpenedConnection> {
     // Whom the certificate names is known from here on.
     let names = tls.identify(stream.get_ref().1);
     let info = ConnectionInfo {

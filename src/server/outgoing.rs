@@ -145,11 +145,12 @@ impl Outgoing {
         // What is not taken now is kept, in the order in which it stands here.
         let total = head.len() + size_line.len() + gathered.bytes + tail.len();
         let written = write_at_once(io, &slices[..count], total, context)?;
-        if written < total || Pin::new(io).poll_flush(context)?.is_pending() {
+        if written < total || Pin::new(&mut *io).poll_flush(context)?.is_pending() {
+            let held_bytes = io.held_bytes();
             let front = [head, Bytes::copy_from_slice(size_line)];
             let all = front.iter().chain(pieces).cloned();
             let all = all.chain([Bytes::from_static(tail)]);
-            self.unsent = Some(Unsent::boxed(all.collect(), written, memory));
+            self.unsent = Some(Unsent::boxed(all.collect(), written, held_bytes, memory));
         }
         Ok(())
     }
@@ -195,21 +196,26 @@ impl Outgoing {
 struct Unsent {
     /// In reverse, so that the first is the cheapest to take out.
     pieces: Vec<Bytes>,
-    /// For the small pieces; large ones pay for themselves.
+    /// For the small pieces, and for what the stream holds; large pieces pay for themselves.
     _paid: Reservation,
     /// Runs while the stream takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Unsent {
-    /// The pieces in their order, of which so many bytes are written.
-    fn boxed(mut pieces: Vec<Bytes>, written: usize, memory: &MemoryBudget) -> Box<Self> {
+    /// The pieces in their order, of which so many bytes are written and so many held by the stream.
+    fn boxed(
+        mut pieces: Vec<Bytes>,
+        written: usize,
+        held_bytes: usize,
+        memory: &MemoryBudget,
+    ) -> Box<Self> {
         pieces.reverse();
         let small = pieces.iter().map(Bytes::len);
-        let small_bytes = small.filter(|bytes| *bytes < PAID_FROM_BYTES).sum();
+        let small_bytes: usize = small.filter(|bytes| *bytes < PAID_FROM_BYTES).sum();
         let mut unsent = Box::new(Unsent {
             pieces,
-            _paid: memory.charge(MemoryKind::Answer, small_bytes),
+            _paid: memory.charge(MemoryKind::Answer, small_bytes + held_bytes),
             stalled: None,
         });
         unsent.drop_written(written);
@@ -225,7 +231,7 @@ impl Unsent {
         while !self.pieces.is_empty() {
             let written = self.write_some(io, context)?;
             if written == 0 {
-                return self.poll_stalled(write_timeout, context);
+                return self.poll_stalled(io, write_timeout, context);
             }
             // Whatever it has taken, its time begins anew.
             self.drop_written(written);
@@ -233,8 +239,8 @@ impl Unsent {
         }
 
         // A stream that encrypts may still hold what it has taken.
-        match Pin::new(io).poll_flush(context) {
-            Poll::Pending => self.poll_stalled(write_timeout, context),
+        match Pin::new(&mut *io).poll_flush(context) {
+            Poll::Pending => self.poll_stalled(io, write_timeout, context),
             Poll::Ready(flushed) => Poll::Ready(flushed),
         }
     }
@@ -247,9 +253,13 @@ impl Unsent {
 
     fn poll_stalled(
         &mut self,
+        io: &Io,
         write_timeout: impl Fn() -> Duration,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        if io.is_timed() {
+            return Poll::Pending;
+        }
         // Running since the first time that nothing was taken.
         let timer = self
             .stalled

@@ -2,6 +2,7 @@
 //! replaced while they are served.
 
 mod addresses;
+mod encrypted;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -91,3 +91,26 @@ impl Looks {
         is_new && stands
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files of which nothing is there; they differ in how many there are.
+    fn seen(files: usize) -> FilesSeen {
+        FilesSeen::missing(files)
+    }
+
+    #[test]
+    fn files_are_read_once_when_they_have_changed_and_stand() {
+        let (used, mut looks) = (seen(1), Looks::default());
+        let mut look = |files| looks.are_to_be_read(&used, seen(files));
+        assert!(!look(1), "nothing has changed");
+        assert!(!look(2), "it may change again at once");
+        assert!(!look(3), "as it has");
+        assert!(look(3), "it stands");
+        assert!(!look(3), "it was read, and was no good");
+        assert!(!look(4) && look(4), "it has changed once more");
+        assert!(!look(1) && !look(1), "as before");
+    }
+}

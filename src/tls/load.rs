@@ -168,6 +168,14 @@ impl FilesSeen {
     }
 }
 
+#[cfg(test)]
+impl FilesSeen {
+    /// So many files that are not there.
+    pub(super) fn missing(count: usize) -> Self {
+        FilesSeen(vec![None; count])
+    }
+}
+
 fn file_state(path: &Path) -> io::Result<FileState> {
     // Of the file itself, not of a link to it, which stays while what it leads to is replaced.
     let state = fs::metadata(path)?;

@@ -28,7 +28,7 @@ use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
 use crate::auth::Authenticator;
-use crate::caller::{Caller, Permission};
+use crate::caller::Caller;
 use crate::config::OriginsConfig;
 use crate::error::{Error, Result};
 use crate::quota::Quotas;
@@ -86,7 +86,7 @@ impl Access {
         let (caller, has_shown) = self.identify(request, connection, is_publishing).await;
         // Without the right as well, so that a publishing route which `publishes` does not know
         // is not open to every page.
-        let caller = caller.map(|caller| reading_only_if(is_foreign, caller));
+        let caller = caller.map(|caller| reading_only(caller, is_foreign));
         let address = request.extensions().get().copied();
         let caller = caller.map(|caller| self.allowances.limit(caller, address, connection));
         request.extensions_mut().insert(Decided(caller));
@@ -119,7 +119,7 @@ impl Access {
             }) => {
                 let caller = authenticator.known_by(&credential).await;
                 (
-                    caller.map(|caller| reading_only_if(for_reading_only, caller)),
+                    caller.map(|caller| reading_only(caller, for_reading_only)),
                     true,
                 )
             }
@@ -141,13 +141,13 @@ impl Access {
     }
 }
 
-/// The caller, who may not publish where that is so.
-fn reading_only_if(is_so: bool, caller: Arc<Caller>) -> Arc<Caller> {
-    if !is_so {
+/// A caller, who may only read where that is so.
+fn reading_only(caller: Arc<Caller>, for_reading_only: bool) -> Arc<Caller> {
+    if !for_reading_only {
         return caller;
     }
     Arc::new(Caller {
-        may_publish: Permission::Nothing,
+        is_read_only: true,
         ..(*caller).clone()
     })
 }

@@ -31,6 +31,7 @@ mod problem;
 pub(crate) mod publish;
 mod receipts;
 mod receive;
+mod redirect;
 pub(crate) mod request;
 mod router;
 mod routes;

@@ -22,6 +22,8 @@ use super::client_address;
 use super::connection_info::ConnectionInfo;
 use super::own_files::OwnFiles;
 use super::problem::refusal;
+use super::redirect::Redirect;
+use super::routes::ListenerRules;
 use super::state::{AppState, ConnectionLimits, Settings};
 use super::status::{bus_state, metrics, readyz, topics};
 use super::{grpc, legacy, long_poll, options, pages, publish, sse};
@@ -57,6 +59,7 @@ impl RouteParts {
 pub(super) struct RouteTable {
     limits: ConnectionLimits,
     access: Access,
+    redirect: Option<Redirect>,
     plain: Router,
     /// The same behind the CORS layer, which is copied and asked anew for every request: two
     /// microseconds that a request without an `Origin` is spared.
@@ -82,6 +85,7 @@ impl RouteTable {
             cors,
             mark: access::mark(&config.origins),
             waiting: ["/v1/sse", "/v1/poll", legacy_path, LEGACY_BESIDE_PAGE].map(str::to_owned),
+            redirect: config.redirect,
             access: Access::new(config, parts.bus.quotas().clone()),
             limits: settings.connections,
         }
@@ -104,7 +108,7 @@ impl RouteTable {
         &self,
         mut request: Request<B>,
         connection: &Arc<ConnectionInfo>,
-        is_guarded: bool,
+        listener: ListenerRules,
     ) -> Result<Response, Infallible>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -116,14 +120,17 @@ impl RouteTable {
         let is_of_page = is_of_page(&request);
 
         // Whom it is for, what it asks for, who makes it: in this order, whatever the route.
-        let mut answer = if let Err(refused) = self.access.check_host(&mut request, is_guarded) {
-            refusal(request.headers(), refused)
-        } else if options::is_plain(&request) {
-            options::answer(self.plain.clone(), request.uri().clone()).await?
-        } else {
-            self.admit_and_answer(request, connection, is_of_page)
-                .await?
-        };
+        let mut answer =
+            if let Err(refused) = self.access.check_host(&mut request, listener.is_guarded) {
+                refusal(request.headers(), refused)
+            } else if let Some(elsewhere) = self.redirect(&request, listener) {
+                elsewhere
+            } else if options::is_plain(&request) {
+                options::answer(self.plain.clone(), request.uri().clone()).await?
+            } else {
+                self.admit_and_answer(request, connection, is_of_page)
+                    .await?
+            };
 
         // The CORS layer has marked the others itself.
         if !is_of_page {
@@ -131,6 +138,12 @@ impl RouteTable {
             answer.headers_mut().append(name, value.clone());
         }
         Ok(answer)
+    }
+
+    /// The answer to a request that is to be asked where it is encrypted.
+    fn redirect<B>(&self, request: &Request<B>, listener: ListenerRules) -> Option<Response> {
+        let (redirect, port) = self.redirect.zip(listener.https_port)?;
+        redirect.answer(request, port)
     }
 
     /// Has the routes answer a request, once it is decided who makes it.

@@ -23,8 +23,25 @@ use crate::config::ListenAddress;
 #[derive(Clone)]
 pub(crate) struct Routes {
     live: Arc<LiveRoutes>,
-    /// Does this listener answer for hosts of the gateway's own alone?
-    is_guarded: bool,
+    listener: ListenerRules,
+}
+
+/// What is special about a listener.
+#[derive(Clone, Copy)]
+pub(super) struct ListenerRules {
+    /// Does it answer for hosts of the gateway's own alone?
+    pub(super) is_guarded: bool,
+    /// The port to which the configuration may send its requests; none where it is encrypted itself
+    /// or can be reached from this machine alone.
+    pub(super) https_port: Option<u16>,
+}
+
+impl ListenerRules {
+    /// Reached from this machine alone.
+    pub(super) const LOCAL: Self = ListenerRules {
+        is_guarded: true,
+        https_port: None,
+    };
 }
 
 struct LiveRoutes {
@@ -38,14 +55,20 @@ impl Routes {
         let current = ArcSwap::from_pointee(RouteTable::new(&parts, settings));
         Routes {
             live: Arc::new(LiveRoutes { parts, current }),
-            is_guarded: true,
+            listener: ListenerRules::LOCAL,
         }
     }
 
-    /// The same for an address: what everybody can reach by its own name is asked by any.
-    pub(crate) fn at(&self, address: &ListenAddress) -> Self {
+    /// The same for an address: what everybody can reach by its own name is asked by any. Where it
+    /// is not encrypted, there may be a port that is.
+    pub(crate) fn at(&self, address: &ListenAddress, https_port: Option<u16>) -> Self {
+        let is_local = address.is_local();
+        let listener = ListenerRules {
+            is_guarded: is_local,
+            https_port: https_port.filter(|_| !is_local),
+        };
         Routes {
-            is_guarded: address.is_local(),
+            listener,
             ..self.clone()
         }
     }
@@ -61,7 +84,7 @@ impl Routes {
     pub(crate) fn current(&self) -> CurrentRoutes {
         CurrentRoutes {
             table: self.live.current.load_full(),
-            is_guarded: self.is_guarded,
+            listener: self.listener,
         }
     }
 
@@ -87,7 +110,7 @@ impl Routes {
 /// The routes that one request is answered by.
 pub(crate) struct CurrentRoutes {
     table: Arc<RouteTable>,
-    is_guarded: bool,
+    listener: ListenerRules,
 }
 
 impl CurrentRoutes {
@@ -122,7 +145,7 @@ impl CurrentRoutes {
             // The first box is freed where the second is made.
             let answering = self
                 .table
-                .answer(unboxed(request), &connection, self.is_guarded);
+                .answer(unboxed(request), &connection, self.listener);
             Box::pin(answering).await
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 
+use super::redirect::Redirect;
 use crate::auth::{AuthBackground, Authenticator};
 use crate::bus::Bus;
 use crate::caller::Caller;
@@ -56,6 +57,7 @@ pub(crate) struct TransportConfig {
     pub(crate) requests: RequestsConfig,
     pub(crate) origins: OriginsConfig,
     pub(crate) pages: PagesConfig,
+    pub(super) redirect: Option<Redirect>,
     pub(crate) quotas: QuotaRules,
     /// Somebody who has not said who it is.
     pub(crate) anonymous: Caller,
@@ -73,6 +75,7 @@ impl TransportConfig {
             requests: config.requests.clone(),
             origins: config.origins.clone(),
             pages: config.pages.clone(),
+            redirect: Redirect::of(config.tls.as_ref()),
             quotas: config.quotas,
             anonymous: anonymous.map_or_else(Caller::anonymous, |caller| (**caller).clone()),
             authenticator,

@@ -1,5 +1,7 @@
 //! Every route and every call, asked by somebody who may do nothing.
 
+mod matrix;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use crate::metrics::OpenConnections;
 use crate::transport::connection_info::{ConnectionInfo, PeerAddress};
 use crate::transport::grpc::{self, client_proto};
 use crate::transport::router::{RouteParts, RouteTable, http_routes};
+use crate::transport::routes::ListenerRules;
 use crate::transport::state::{Settings, TransportConfig};
 use crate::transport::{pages, publish};
 
@@ -35,6 +38,14 @@ const NOBODY: Caller = Caller::unnamed(Permission::Nothing, Permission::Nothing)
 fn table(anonymous: Caller) -> RouteTable {
     let config = Config::parse("[legacy]\nwait = \"1ms\"", Overrides::default());
     let config = config.expect("a configuration");
+    let transport = TransportConfig {
+        anonymous,
+        ..TransportConfig::of(&config, &AuthBackground::default())
+    };
+    table_with(&config, transport)
+}
+
+fn table_with(config: &Config, transport: TransportConfig) -> RouteTable {
     let engine = Arc::new(MemoryEngine::new(Duration::from_secs(60)));
     let health = HealthService::from_health_reporter(HealthReporter::new());
     let parts = RouteParts {
@@ -43,13 +54,9 @@ fn table(anonymous: Caller) -> RouteTable {
         health: HealthServer::new(health),
         connections: OpenConnections::default(),
     };
-    let transport = TransportConfig {
-        anonymous,
-        ..TransportConfig::of(&config, &AuthBackground::default())
-    };
     let settings = Settings {
         transport: Arc::new(transport),
-        ..Settings::of(&config, &AuthBackground::default())
+        ..Settings::of(config, &AuthBackground::default())
     };
     RouteTable::new(&parts, settings)
 }
@@ -73,7 +80,7 @@ fn connection() -> Arc<ConnectionInfo> {
 
 async fn answer(table: &RouteTable, request: Request<Body>) -> Response {
     table
-        .answer(request, &connection(), true)
+        .answer(request, &connection(), ListenerRules::LOCAL)
         .await
         .expect("an answer")
 }
