@@ -10,6 +10,7 @@
 //!   where health is asked for;
 //! - no handler sees a credential, so that none can let it out.
 
+mod allowances;
 mod credentials;
 mod hosts;
 mod origin;
@@ -23,17 +24,27 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, Method, Request, header};
 
+use super::client_address::is_over_tls;
 use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
 use crate::auth::Authenticator;
-use crate::caller::{Allowance, Caller, Client, ClientAddress};
+use crate::caller::Caller;
 use crate::config::OriginsConfig;
 use crate::error::{Error, Result};
-use crate::quota::{QuotaRules, Quotas};
+use crate::quota::Quotas;
+use allowances::Allowances;
 use credentials::Shown;
 pub(super) use credentials::challenge;
 pub(super) use origin::{cors, mark};
+
+/// What was decided of a request.
+pub(super) struct Admitted {
+    /// It has shown something to be known by.
+    pub(super) has_shown: bool,
+    /// Why it is refused whatever else it asks, so that its body is not read.
+    pub(super) refused: Option<Error>,
+}
 
 /// The rules for requests, of one configuration.
 pub(super) struct Access {
@@ -42,18 +53,17 @@ pub(super) struct Access {
     anonymous: Arc<Caller>,
     /// Who knows the others; none where nobody has to say who it is.
     authenticator: Option<Arc<Authenticator>>,
-    quotas: Quotas,
-    rules: QuotaRules,
+    allowances: Allowances,
 }
 
 impl Access {
     pub(super) fn new(config: &TransportConfig, quotas: Quotas) -> Self {
+        let rules = config.quotas;
         Access {
+            allowances: Allowances { quotas, rules },
             origins: config.origins.clone(),
             anonymous: Arc::new(config.anonymous.clone()),
             authenticator: config.authenticator.clone(),
-            quotas,
-            rules: config.quotas,
         }
     }
 
@@ -63,8 +73,7 @@ impl Access {
         hosts::check(request, is_guarded.then_some(&self.origins.hosts))
     }
 
-    /// Decides who makes a request, and puts that into it. Gives whether it has shown anything to
-    /// be known by.
+    /// Decides who makes a request, and puts that into it.
     ///
     /// # Errors
     /// When a page of another origin would publish.
@@ -72,12 +81,13 @@ impl Access {
         &self,
         request: &mut Request<B>,
         connection: &ConnectionInfo,
-    ) -> Result<bool> {
+    ) -> Result<Admitted> {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
+        let is_encrypted = is_over_tls(request, connection);
         let is_publishing = publishes(request.method(), request.uri().path());
         let is_foreign = headers.contains_key(header::ORIGIN)
-            && !origin::may_publish(headers, &self.origins, connection);
+            && !origin::may_publish(headers, &self.origins, is_encrypted);
         if is_foreign && is_publishing {
             return Err(origin::may_not_publish(headers));
         }
@@ -86,9 +96,13 @@ impl Access {
         // Without the right as well, so that a publishing route which `publishes` does not know
         // is not open to every page.
         let caller = caller.map(|caller| reading_only(caller, is_foreign));
-        let caller = caller.map(|caller| self.limited(caller, request.extensions(), connection));
+        let address = request.extensions().get().copied();
+        let caller = caller.map(|caller| self.allowances.limit(caller, address, connection));
+
+        // Not to be read: what strangers send would take memory from those who may publish.
+        let refused = is_publishing.then(|| stranger(&caller)).flatten();
         request.extensions_mut().insert(Decided(caller));
-        Ok(has_shown)
+        Ok(Admitted { has_shown, refused })
     }
 
     /// Who makes a request, and whether it has shown anything to be known by.
@@ -105,7 +119,7 @@ impl Access {
             request,
             authenticator,
             &self.origins,
-            connection,
+            is_over_tls(request, connection),
             is_publishing,
         );
         match shown {
@@ -137,32 +151,13 @@ impl Access {
             Err(error) => (Err(error), true),
         }
     }
+}
 
-    /// The caller with what it may take, as the client that it is.
-    fn limited(
-        &self,
-        caller: Arc<Caller>,
-        extensions: &Extensions,
-        connection: &ConnectionInfo,
-    ) -> Arc<Caller> {
-        let address = match extensions.get() {
-            Some(ClientAddress::Ip(address)) => Some(*address),
-            Some(ClientAddress::Local) | None => None,
-        };
-        let client = Client {
-            address,
-            identity: &caller.identity,
-            connection: &connection.subscriptions,
-        };
-        let allowance = Allowance::new(&self.quotas, &self.rules, client);
-        // Mostly all requests of a caller share it.
-        if allowance.is_unlimited() {
-            return caller;
-        }
-        Arc::new(Caller {
-            allowance,
-            ..Caller::clone(&caller)
-        })
+/// Why somebody cannot publish anything who is not known.
+fn stranger(caller: &Result<Arc<Caller>>) -> Option<Error> {
+    match caller {
+        Ok(caller) => caller.check_is_no_stranger().err(),
+        Err(error) => Some(error.clone()),
     }
 }
 

@@ -95,7 +95,9 @@ impl Guarded {
             certificate_names: names.into_iter().map(Into::into).collect(),
             ..ConnectionInfo::plain(connection().peer)
         });
-        let answer = self.table.answer(request, &connection, true);
+        let answer = self
+            .table
+            .answer(request, &connection, ListenerRules::LOCAL);
         answer.await.expect("an answer")
     }
 
