@@ -5,6 +5,7 @@ mod bench;
 mod churn;
 mod protected;
 mod publish;
+mod readme;
 mod resume;
 mod serve;
 mod tail;
