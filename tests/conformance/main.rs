@@ -7,7 +7,7 @@
 //! promise each, which some case has to catch. `cargo test --test conformance -- --url
 //! http://127.0.0.1:8080` runs the cases that need no control of the engine against a running
 //! gateway; it publishes to topics below `conformance.`. With an address `https://`, `--ca FILE` and
-//! `--token-file FILE` say whom to trust and what to show.
+//! `--token-file FILE` say whom to trust and what to show. `--secure` runs only what is over TLS.
 
 #![allow(unreachable_pub)] // a program of its own
 
@@ -52,32 +52,37 @@ async fn main() -> ExitCode {
         .into_iter()
         .filter(|c| c.name.contains(&arguments.only))
         .collect();
-    let kinds = match &arguments.url {
-        Some(url) => vec![Kind::Running(url.clone())],
-        None => engines().map(Kind::Own).to_vec(),
-    };
-    if let (Some(ca), Some(token)) = (&arguments.ca, &arguments.token_file) {
-        let read = |file: &String| std::fs::read_to_string(file).expect("the file is there");
-        common::secure::show(read(ca), read(token).trim().to_owned());
+    arguments.show_credentials();
+    let mut reports = Vec::new();
+    if !arguments.is_only_secure {
+        reports.extend(run_plain(&cases, &arguments).await);
     }
-    let report = run(&cases, &kinds, &ALL).await;
-    report.print();
-    ALL_BY_HYPER.store(true, Ordering::SeqCst);
-    let by_hyper = run(&cases, &kinds, &[Transport::Poll, Transport::Sse]).await;
-    ALL_BY_HYPER.store(false, Ordering::SeqCst);
-    println!("\nwith connections that hyper drives:");
-    by_hyper.print();
-    let mut reports = vec![report, by_hyper];
     if arguments.url.is_none() {
         reports.extend(run_secure(&cases).await);
     }
     let passed: usize = reports.iter().map(Report::passed).sum();
     let mut failed: usize = reports.iter().map(Report::failed).sum();
-    if arguments.url.is_none() && arguments.only.is_empty() {
+    if arguments.is_whole() {
         failed += wrong::all_are_caught(&cases).await;
     }
     println!("\n{passed} passed, {failed} failed");
     ExitCode::from(u8::from(failed > 0))
+}
+
+/// The cases on plain gateways, or on the one that is running.
+async fn run_plain(cases: &[Case], arguments: &Arguments) -> [Report; 2] {
+    let kinds = match &arguments.url {
+        Some(url) => vec![Kind::Running(url.clone())],
+        None => engines().map(Kind::Own).to_vec(),
+    };
+    let report = run(cases, &kinds, &ALL).await;
+    report.print();
+    ALL_BY_HYPER.store(true, Ordering::SeqCst);
+    let by_hyper = run(cases, &kinds, &[Transport::Poll, Transport::Sse]).await;
+    ALL_BY_HYPER.store(false, Ordering::SeqCst);
+    println!("\nwith connections that hyper drives:");
+    by_hyper.print();
+    [report, by_hyper]
 }
 
 /// The same over TLS, for callers with a token.
@@ -102,6 +107,8 @@ struct Arguments {
     /// Of a running gateway that encrypts and asks who calls.
     ca: Option<String>,
     token_file: Option<String>,
+    /// Only over TLS, for callers with a token.
+    is_only_secure: bool,
     only: String,
 }
 
@@ -111,6 +118,7 @@ impl Arguments {
             url: None,
             ca: None,
             token_file: None,
+            is_only_secure: false,
             only: String::new(),
         };
         let mut given = std::env::args().skip(1);
@@ -119,11 +127,25 @@ impl Arguments {
                 "--url" => arguments.url = given.next(),
                 "--ca" => arguments.ca = given.next(),
                 "--token-file" => arguments.token_file = given.next(),
+                "--secure" => arguments.is_only_secure = true,
                 flag if flag.starts_with('-') => {} // those of the usual test runner
                 name => name.clone_into(&mut arguments.only),
             }
         }
         arguments
+    }
+
+    /// Nothing is left out.
+    fn is_whole(&self) -> bool {
+        self.url.is_none() && self.only.is_empty() && !self.is_only_secure
+    }
+
+    /// Has the clients trust and show what a running gateway asks for.
+    fn show_credentials(&self) {
+        let read = |file: &String| std::fs::read_to_string(file).expect("the file is there");
+        if let (Some(ca), Some(token)) = (&self.ca, &self.token_file) {
+            common::secure::show(read(ca), read(token).trim().to_owned());
+        }
     }
 }
 
