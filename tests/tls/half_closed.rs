@@ -1,7 +1,9 @@
 //! Peers that send no more, and peers that leave, are served as without encryption.
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
+use crate::common::gateway::PATIENCE;
 use crate::support::{Connection, TlsGateway, get};
 
 /// For the lean driver, and for hyper.
@@ -91,14 +93,24 @@ async fn requests_that_come_together_are_answered_one_after_the_other() {
         let padding = "x".repeat(512 - poll("").len());
         assert_eq!(poll(&padding).len(), 512);
         connection.send(get("/v1/poll?wait=0", "")).await;
-        connection.read_to("\r\n\r\n").await;
+        connection.read_to("\"up_to_date\":true").await;
         connection.read.clear();
         connection.send(poll(&padding).repeat(20)).await;
-        let mut answers = 0;
-        while answers < 20 {
-            let read = connection.read_to("\"up_to_date\":true").await;
-            answers += read.matches("\"up_to_date\":true").count();
-            connection.read.clear();
-        }
+        let are_read = |read: &[u8]| {
+            let read = String::from_utf8_lossy(read);
+            read.matches("\"up_to_date\":true").count() == 20
+        };
+        let reading = async {
+            while !are_read(&connection.read) {
+                let count = connection.stream.read_buf(&mut connection.read).await;
+                assert!(count.expect("bytes") > 0, "{header:?}");
+            }
+        };
+        let in_time = timeout(PATIENCE, reading).await.is_ok();
+        assert!(
+            in_time,
+            "{header:?}: {}",
+            String::from_utf8_lossy(&connection.read)
+        );
     }
 }
