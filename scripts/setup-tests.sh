@@ -47,6 +47,7 @@ missing_packages() {
   has php || echo php-cli
   php -m 2>/dev/null | grep -qx gearman || echo php-gearman
   [ -x /usr/sbin/nginx ] || has nginx || echo nginx-light
+  [ -x /usr/sbin/haproxy ] || has haproxy || echo haproxy
 }
 
 install_packages() {

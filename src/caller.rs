@@ -139,6 +139,17 @@ impl Caller {
         }
     }
 
+    /// May it publish anything, or does nobody know who it is?
+    ///
+    /// # Errors
+    /// Unauthenticated where nobody may publish who has not said who it is.
+    pub fn check_is_no_stranger(&self) -> Result<()> {
+        if self.credentials_would_help && self.may_publish == Permission::Nothing {
+            return Err(self.refused("publish to", ">"));
+        }
+        Ok(())
+    }
+
     /// May it see how the gateway is doing?
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 mod auth;
 mod client;
 mod drain;
-mod proxies;
+mod listeners;
 mod quotas;
 mod sources;
 mod tls;
@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use auth::*;
 pub use client::*;
 pub use drain::*;
-pub use proxies::*;
+pub use listeners::*;
 pub use quotas::*;
 pub use sources::*;
 pub use tls::*;
@@ -149,7 +149,7 @@ pub const MAX_ROUND_SPACING: Duration = Duration::from_millis(100);
 pub const CREDENTIAL_CHECK: Duration = Duration::from_secs(1);
 /// After a revocation the subscriptions of those with credentials are woken over this time at most,
 /// so that all have looked at theirs before 3 s are over also where another one was just begun …
-pub const RECHECK_OVER: Duration = Duration::from_secs(1);
+pub const RECHECK_OVER: Duration = Duration::from_millis(750);
 /// … and with no more than this between two chunks of them.
 pub const RECHECK_PACE: Duration = Duration::from_millis(2);
 
@@ -271,18 +271,6 @@ pub const PUBLISH_PEER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an interrupted `vidette publish --ndjson` waits for answers to what it has sent.
 pub const PUBLISH_FAREWELL: Duration = Duration::from_secs(2);
 
-/// Connections that wait to be accepted, as after a restart; the kernel may allow fewer
-/// (`net.core.somaxconn`).
-pub const ACCEPT_BACKLOG: u32 = 4096;
-/// A listener that cannot accept connections tries again after this long.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A listener that cannot accept connections reports that at most this often.
-pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
-/// Connections over `max_connections` that are being answered with an error at once. Further ones
-/// are closed without an answer, so that a flood of them holds no more sockets than this.
-pub const REFUSALS: usize = 1024;
-/// Bytes that such a connection may still send before it is closed: its request is not read.
-pub const REFUSAL_BYTES: usize = 64 * 1024;
 /// How long a connection may still send after its last answer: closing it with unread bytes would
 /// reset it, and its peer would lose the answer.
 pub const LINGER: Duration = Duration::from_secs(2);

@@ -9,8 +9,17 @@
 
 mod scenarios;
 mod search;
+#[allow(dead_code, unreachable_pub)] // the tests use all of it
+#[path = "../../tests/common/secure.rs"]
+mod secure;
 mod servers;
 mod table;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../tests/common/tls.rs"]
+mod tls;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../tests/common/token.rs"]
+mod token;
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write as _};
@@ -21,7 +30,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use serde_json::{Value, json};
 
-use scenarios::{SCENARIOS, Scenario};
+use scenarios::{SCENARIOS, Scenario, TLS};
 use servers::{RunningServer, Server};
 
 /// A run that takes longer is given up.
@@ -38,7 +47,7 @@ struct Options {
     /// nothing
     #[arg(long)]
     quick: bool,
-    /// Only these servers: vidette, vidette-memory, naive, tonic, nchan
+    /// Only these servers: vidette, vidette-memory, vidette-tls, naive, tonic, nchan
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// One line of JSON a run is added to this file
@@ -53,8 +62,13 @@ struct Options {
 }
 
 impl Options {
-    fn wants_scenario(&self, name: &str) -> bool {
-        self.names.is_empty() || self.names.iter().any(|wanted| wanted == name)
+    fn wants_scenario(&self, scenario: &Scenario) -> bool {
+        let names = || {
+            [Some(scenario.name), scenario.part_of]
+                .into_iter()
+                .flatten()
+        };
+        self.names.is_empty() || names().any(|name| self.names.iter().any(|n| n == name))
     }
 
     fn wants_server(&self, server: Server) -> bool {
@@ -69,10 +83,9 @@ fn main() -> ExitCode {
         return ExitCode::from(64);
     }
     servers::build_examples();
-    let wanted = SCENARIOS
-        .iter()
-        .filter(|scenario| options.wants_scenario(scenario.name));
-    for scenario in wanted {
+    let wanted = SCENARIOS.iter().filter(|s| options.wants_scenario(s));
+    let (parts, alone): (Vec<_>, Vec<_>) = wanted.partition(|s| s.part_of.is_some());
+    for scenario in alone {
         // Printed at once, because all scenarios together take hours.
         let results = run(scenario, &options);
         let table = table::markdown(scenario, &results, options.rounds);
@@ -81,11 +94,29 @@ fn main() -> ExitCode {
             table::write(page, scenario.name, &table);
         }
     }
+    run_tls(&parts, &options);
     ExitCode::SUCCESS
 }
 
+/// Several scenarios, without encryption and with it, in one table.
+fn run_tls(parts: &[&Scenario], options: &Options) {
+    if parts.is_empty() {
+        return;
+    }
+    let results: Vec<_> = parts
+        .iter()
+        .map(|scenario| (*scenario, run(scenario, options)))
+        .collect();
+    let table = table::of_parts(TLS, &results, options.rounds);
+    println!("## TLS\n\n{table}");
+    if let Some(page) = &options.write {
+        table::write(page, TLS, &table);
+    }
+}
+
 fn check_names(names: &[String]) -> Result<(), String> {
-    let known: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+    let known = SCENARIOS.iter().map(|scenario| scenario.name);
+    let known: Vec<_> = known.chain([TLS]).collect();
     let mut names = names.iter().map(String::as_str);
     match names.find(|name| !known.contains(name)) {
         Some(unknown) => Err(format!("unknown scenario {unknown}; there are {known:?}")),

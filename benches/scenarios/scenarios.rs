@@ -12,7 +12,12 @@ pub(crate) struct Scenario {
     pub(crate) rows: &'static [Row],
     /// The highest rate that holds, instead of one run.
     pub(crate) is_search: bool,
+    /// It is one part of a table of this name, run where that is asked for.
+    pub(crate) part_of: Option<&'static str>,
 }
+
+/// The table of what encryption and tokens cost.
+pub(crate) const TLS: &str = "TLS";
 
 /// A figure: its name, its place in the result, and the unit in which it is shown.
 pub(crate) struct Row(
@@ -80,7 +85,7 @@ const RESUME: &[Row] = &[
     Row("others' CPU, s", "/client/other_cpu_s", 1.0),
 ];
 
-use Server::{Naive, Nchan, Tonic, Vidette, VidetteMemory};
+use Server::{Naive, Nchan, Tonic, Vidette, VidetteMemory, VidetteTls};
 
 const SSE_SERVERS: &[Server] = &[Vidette, Naive, Nchan];
 
@@ -92,6 +97,49 @@ const fn load(name: &'static str, title: &'static str, flags: &'static [&'static
         servers: SSE_SERVERS,
         rows: LOAD,
         is_search: false,
+        part_of: None,
+    }
+}
+
+const TLS_SERVERS: &[Server] = &[Vidette, VidetteTls];
+
+const TLS_LOAD: &[Row] = &[
+    Row("latency p50, ms", "/delivery/latency_us/p50", 1000.0),
+    Row("latency p99, ms", "/delivery/latency_us/p99", 1000.0),
+    Row("missing", "/delivery/missing", 1.0),
+    Row("server CPU, s", "/server/cpu_s", 1.0),
+    Row(
+        "deliveries a server CPU second",
+        "/server/deliveries_per_cpu_s",
+        1.0,
+    ),
+    Row("client CPU, s", "/client/cpu_s", 1.0),
+    Row("others' CPU, s", "/client/other_cpu_s", 1.0),
+];
+
+const TLS_IDLE: &[Row] = &[
+    Row("readers", "/ready", 1.0),
+    Row("connects /s", "/connect/per_second", 1.0),
+    Row(
+        "server CPU while connecting, s",
+        "/server/connect_cpu_s",
+        1.0,
+    ),
+    Row("bytes a reader (RSS)", "/server/rss_reader_bytes", 1.0),
+    Row("others' CPU, s", "/client/other_cpu_s", 1.0),
+];
+
+const fn tls(
+    name: &'static str,
+    title: &'static str,
+    flags: &'static [&'static str],
+    rows: &'static [Row],
+) -> Scenario {
+    Scenario {
+        servers: TLS_SERVERS,
+        rows,
+        part_of: Some(TLS),
+        ..load(name, title, flags)
     }
 }
 
@@ -205,4 +253,38 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             ],
         )
     },
+    tls(
+        "TLS-A",
+        "A: 1,000 readers of one topic, 200 events a second",
+        &["fanout", "-n", "1000", "-r", "200", "--coalesce", "5"],
+        TLS_LOAD,
+    ),
+    tls(
+        "TLS-D",
+        "D: 19,000 readers that wait",
+        &["idle", "-n", "19000"],
+        TLS_IDLE,
+    ),
+    tls(
+        "TLS-G",
+        "G: 1,000 gRPC streams over 10 connections, 200 events a second",
+        &[
+            "grpc",
+            "-n",
+            "1000",
+            "-c",
+            "10",
+            "-r",
+            "200",
+            "--coalesce",
+            "5",
+        ],
+        TLS_LOAD,
+    ),
+    tls(
+        "TLS-G-idle",
+        "G-idle: 20,000 gRPC streams that wait, over 200 connections",
+        &["idle", "--via", "grpc", "-n", "20000", "-c", "200"],
+        TLS_IDLE,
+    ),
 ];

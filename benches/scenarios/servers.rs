@@ -8,11 +8,16 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::secure;
+use crate::tls;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Server {
     /// The release build, on SQLite.
     Vidette,
     VidetteMemory,
+    /// The same on SQLite, over TLS and for callers with a token.
+    VidetteTls,
     /// `examples/naive_sse.rs`.
     Naive,
     /// `examples/plain_tonic.rs`.
@@ -32,6 +37,7 @@ impl Server {
         match self {
             Server::Vidette => "vidette",
             Server::VidetteMemory => "vidette-memory",
+            Server::VidetteTls => "vidette-tls",
             Server::Naive => "naive",
             Server::Tonic => "tonic",
             Server::Nchan => "nchan",
@@ -73,6 +79,7 @@ impl RunningServer {
         match server {
             Server::Vidette => Self::own("sqlite"),
             Server::VidetteMemory => Self::own("memory"),
+            Server::VidetteTls => Self::secure(),
             Server::Naive => Self::example("naive_sse", "/sub/{topic}"),
             Server::Tonic => Self::example("plain_tonic", ""),
             Server::Nchan if bench == "poll" => Self::nchan("/poll/{topic}"),
@@ -86,6 +93,26 @@ impl RunningServer {
             child: None,
             _folder: None,
         }
+    }
+
+    /// With a certificate and keys of its own, which the clients trust and use.
+    fn secure() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let settings = secure::settings(folder.path());
+        let put = |name: &str, text: &str| tls::put(&folder.path().join(name), text);
+        let files = [
+            ("--config", put("vidette.toml", &settings)),
+            ("--ca", put("ca.pem", &secure::AUTHORITY.pem())),
+            ("--token-file", put("token", secure::token())),
+        ];
+        let mut server = Self::own("sqlite");
+        for (flag, file) in files {
+            server
+                .flags
+                .extend([flag.to_owned(), file.display().to_string()]);
+        }
+        server._folder = Some(folder);
+        server
     }
 
     fn other(child: Child, url: &str, path: &str, folder: Option<TempDir>) -> Self {

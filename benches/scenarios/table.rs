@@ -23,6 +23,34 @@ pub(crate) fn markdown(scenario: &Scenario, results: &Results, rounds: u32) -> S
     text
 }
 
+/// Several scenarios of the same servers in one table.
+pub(crate) fn of_parts(
+    name: &str,
+    parts: &[(&Scenario, Vec<(Server, Vec<Value>)>)],
+    rounds: u32,
+) -> String {
+    let run = format!("cargo bench --bench scenarios -- {name} --rounds {rounds}");
+    let mut text = format!("```sh\n{run}\n```\n\n");
+    let mut has_head = false;
+    for (scenario, results) in parts {
+        let Some((first, others)) = results.split_first() else {
+            continue;
+        };
+        if !std::mem::replace(&mut has_head, true) {
+            push_head(&mut text, first.0, others);
+        }
+        let cells = " |".repeat(1 + 2 * others.len());
+        let _ = writeln!(text, "| **{}** |{cells}", scenario.title);
+        for row in scenario.rows {
+            push_row(&mut text, row, &first.1, others);
+        }
+    }
+    for (_, results) in parts {
+        push_errors(&mut text, results);
+    }
+    text
+}
+
 /// How to run the scenario again.
 fn command(scenario: &Scenario, rounds: u32) -> String {
     let (name, flags) = (scenario.name, scenario.flags.join(" "));

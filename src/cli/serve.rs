@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::open_files::OpenFiles;
 use super::reload::{ConfigSource, Reloader};
 use super::signals::{self, InterruptSignals};
 use super::{CommandResult, Failure, demo};
@@ -23,6 +24,9 @@ use crate::telemetry::{LogFlush, LogFormat, Logs};
 #[derive(Args)]
 pub(super) struct ServeArgs {
     /// Address to listen on; may be repeated [default: 127.0.0.1:8080]
+    ///
+    /// 8080 is the loopback address, :8080 every address of the machine, unix:/run/vidette.sock a
+    /// Unix socket.
     #[arg(long, env = "VIDETTE_LISTEN", value_delimiter = ',')]
     listen: Vec<ListenAddress>,
     /// Folder in which the log is kept [default: ./vidette-data]
@@ -68,8 +72,7 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
     let source = args.source();
     let config = source.load().map_err(Failure::usage)?;
     logs.set_filter(source.log_filter(&config));
-    // Each reader is an open file; a refused raise leaves the limit as it was.
-    let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_default();
+    let open_files = OpenFiles::raise_limit();
 
     // Before the log is opened, so that no signal ends the process in the middle of that.
     let (signals, hangups) = (InterruptSignals::listen()?, signals::listen_to_hangups()?);
@@ -77,7 +80,7 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
         begin_new_epoch(&config.engine).map_err(Failure::new)?;
     }
     let gateway = Gateway::start(&config).await.map_err(Failure::new)?;
-    announce(&gateway, &config, open_files);
+    announce(&gateway, &config, &open_files);
 
     let live = gateway.live_config();
     let reloader = Reloader { source, live, logs };
@@ -136,14 +139,9 @@ fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
 }
 
 /// Logs what was started, and where it can be reached.
-fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
+fn announce(gateway: &Gateway, config: &Config, open_files: &OpenFiles) {
     announce_log(gateway.bus(), &config.engine);
-
-    // Otherwise clients would be refused earlier than the configuration says.
-    if open_files < config.max_connections as u64 {
-        let max_connections = config.max_connections;
-        tracing::info!(open_files, max_connections, "{TOO_FEW_OPEN_FILES}");
-    }
+    open_files.warn_where_too_few(config.max_connections);
     if config.is_open_to_all() {
         tracing::warn!("{OPEN_TO_ALL}");
     }
@@ -151,17 +149,14 @@ fn announce(gateway: &Gateway, config: &Config, open_files: u64) {
         match (address, is_encrypted) {
             (ListenAddress::Tcp(address), true) => tracing::info!("listening on https://{address}"),
             (ListenAddress::Tcp(address), _) => tracing::info!("listening on http://{address}"),
-            (ListenAddress::Unix(_), true) => tracing::info!("listening on {address} with TLS"),
-            (ListenAddress::Unix(_), _) => tracing::info!("listening on {address}"),
+            (address, true) => tracing::info!("listening on {address} with TLS"),
+            (address, _) => tracing::info!("listening on {address}"),
         }
     }
 }
 
 const OPEN_TO_ALL: &str = "--insecure: everybody who can reach this gateway may read and publish \
     everything; say in a section [auth] who may what";
-const TOO_FEW_OPEN_FILES: &str =
-    "the limit of open files bounds connections before max_connections does";
-
 fn announce_log(bus: &Bus, engine: &EngineKind) {
     if let EngineKind::Sqlite { data_dir } = engine {
         tracing::info!(data_dir = %data_dir.display(), "the log is kept in this folder");

@@ -175,6 +175,11 @@ impl Section {
         (!path.is_empty()).then(|| self.folder.join(path))
     }
 
+    /// A path of the configuration, as it can be opened from here.
+    pub(super) fn resolve(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
     /// A list of texts. A single text is a list of one.
     pub(super) fn list(&mut self, key: &str, default: Vec<String>) -> Vec<String> {
         // `topic = "door"` reads better than a list of one.

@@ -11,6 +11,7 @@
 //! [`limits::DRAIN_LATE`]: crate::limits::DRAIN_LATE
 
 use std::future::pending;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -44,16 +45,20 @@ pub enum StartError {
     #[error("{0}")]
     Engine(#[from] engine::OpenError),
     /// An address could not be bound.
-    #[error(
-        "cannot listen on {address}: {error}. Is another gateway running there? \
-         --listen takes another address"
-    )]
+    #[error("cannot listen on {address}: {error}. {}", what_to_do(error))]
     Bind {
         /// The address.
         address: ListenAddress,
         /// What the system said.
         error: std::io::Error,
     },
+}
+
+fn what_to_do(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => "Is another gateway running there? --listen takes another address",
+        _ => "--listen takes another address",
+    }
 }
 
 /// A gateway that has its log open and its addresses bound.
@@ -138,7 +143,7 @@ impl Gateway {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let ip_address = |address: &ListenAddress| match address {
             ListenAddress::Tcp(address) => Some(*address),
-            ListenAddress::Unix(_) => None,
+            ListenAddress::Every(_) | ListenAddress::Unix(_) => None,
         };
         self.listening_on().filter_map(ip_address).collect()
     }

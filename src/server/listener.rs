@@ -1,11 +1,11 @@
 //! Addresses, and who comes to them.
 //!
 //! Invariants:
-//! - an address is of one family: IPv4, or IPv6 without it;
+//! - an address is of one family, IPv4, or IPv6 without it; only "every address" is of both;
 //! - who has come before a listener ends is accepted.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::ConnectionContext;
 use super::gateway::StartError;
 use super::io::Io;
+use super::unix_socket::{self, SocketFile};
 use crate::config::{Config, ListenAddress};
 use crate::limits;
 use crate::transport::PeerAddress;
@@ -39,7 +40,7 @@ impl Listener {
 
 enum ListeningSocket {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(SocketFile, UnixListener),
 }
 
 /// The same once nobody waits for it any more.
@@ -51,19 +52,24 @@ enum EndedSocket {
 /// Binds every address, or none.
 pub(super) fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
     let main = config.listen.iter();
-    let main = main.map(|address| bind_one(address, config.tls.is_some()));
+    let main = main.map(|address| bind_one(address, config.tls.is_some(), config.unix_mode));
     let plain = config.listen_plain.iter();
-    main.chain(plain.map(|address| bind_one(address, false)))
+    main.chain(plain.map(|address| bind_one(address, false, config.unix_mode)))
         .collect()
 }
 
-fn bind_one(address: &ListenAddress, is_encrypted: bool) -> Result<Listener, StartError> {
+fn bind_one(
+    address: &ListenAddress,
+    is_encrypted: bool,
+    unix_mode: Option<u32>,
+) -> Result<Listener, StartError> {
     let bound = match address {
-        ListenAddress::Tcp(address) => bind_tcp(*address),
-        ListenAddress::Unix(path) => UnixListener::bind(path).map(|socket| {
-            let socket = ListeningSocket::Unix(socket);
-            (address.clone(), socket)
-        }),
+        ListenAddress::Tcp(address) => bind_tcp(*address, true),
+        ListenAddress::Every(port) => bind_every(*port),
+        ListenAddress::Unix(path) => {
+            let bound = unix_socket::bind(path, unix_mode);
+            bound.map(|(file, socket)| (address.clone(), ListeningSocket::Unix(file, socket)))
+        }
     };
     let listener = bound.map(|(address, socket)| Listener {
         address,
@@ -76,7 +82,21 @@ fn bind_one(address: &ListenAddress, is_encrypted: bool) -> Result<Listener, Sta
     })
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<(ListenAddress, ListeningSocket)> {
+/// Both families on one socket, so that port 0 is the same port for both.
+fn bind_every(port: u16) -> io::Result<(ListenAddress, ListeningSocket)> {
+    match bind_tcp((Ipv6Addr::UNSPECIFIED, port).into(), false) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            // A machine without IPv6, as in some containers.
+            bind_tcp((Ipv4Addr::UNSPECIFIED, port).into(), true)
+        }
+        bound => bound,
+    }
+}
+
+fn bind_tcp(
+    address: SocketAddr,
+    is_of_one_family: bool,
+) -> io::Result<(ListenAddress, ListeningSocket)> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -85,7 +105,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(ListenAddress, ListeningSocket)>
     if address.is_ipv6() {
         // Each family by itself, so that 0.0.0.0 and [::] go together, whatever the system's
         // default.
-        socket2::SockRef::from(&socket).set_only_v6(true)?;
+        socket2::SockRef::from(&socket).set_only_v6(is_of_one_family)?;
     }
 
     // Or a restart would have to wait for the connections of the last run.
@@ -100,9 +120,9 @@ impl ListeningSocket {
         match self {
             ListeningSocket::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
-                Ok((Io::Plain(stream), PeerAddress::Ip(peer)))
+                Ok((Io::Plain(stream), PeerAddress::of(peer)))
             }
-            ListeningSocket::Unix(socket) => {
+            ListeningSocket::Unix(_, socket) => {
                 let (stream, _) = socket.accept().await?;
                 Ok((Io::Unix(stream), PeerAddress::Local))
             }
@@ -112,7 +132,10 @@ impl ListeningSocket {
     fn end(self) -> io::Result<EndedSocket> {
         Ok(match self {
             ListeningSocket::Tcp(socket) => EndedSocket::Tcp(socket.into_std()?),
-            ListeningSocket::Unix(socket) => EndedSocket::Unix(socket.into_std()?),
+            ListeningSocket::Unix(file, socket) => {
+                drop(file);
+                EndedSocket::Unix(socket.into_std()?)
+            }
         })
     }
 }
@@ -124,10 +147,8 @@ impl EndedSocket {
             EndedSocket::Tcp(socket) => {
                 let (stream, peer) = socket.accept()?;
                 stream.set_nonblocking(true)?;
-                Ok((
-                    Io::Plain(TcpStream::from_std(stream)?),
-                    PeerAddress::Ip(peer),
-                ))
+                let stream = TcpStream::from_std(stream)?;
+                Ok((Io::Plain(stream), PeerAddress::of(peer)))
             }
             EndedSocket::Unix(socket) => {
                 let (stream, _) = socket.accept()?;

@@ -30,6 +30,7 @@ mod rewind;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod unix_socket;
 
 pub use gateway::{Gateway, StartError};
 pub use live::LiveConfig;

@@ -42,7 +42,7 @@ where
 {
     let reading = timeout(limits::PROXY_HEADER_TIMEOUT, read(stream));
     let client = reading.await.map_err(|_| HeaderError::Late)??;
-    Ok(client.map_or(proxy, PeerAddress::Ip))
+    Ok(client.map_or(proxy, PeerAddress::of))
 }
 
 async fn read<R>(stream: &mut R) -> Result<Option<SocketAddr>, HeaderError>
@@ -133,7 +133,7 @@ fn client_of_text(header: &[u8]) -> Result<Option<SocketAddr>, HeaderError> {
 
 #[expect(clippy::unnecessary_wraps, reason = "beside addresses that are none")]
 fn client(address: impl Into<IpAddr>, port: u16) -> Option<SocketAddr> {
-    Some(SocketAddr::new(address.into().to_canonical(), port))
+    Some(SocketAddr::new(address.into(), port))
 }
 
 fn invalid(error: &impl ToString) -> HeaderError {

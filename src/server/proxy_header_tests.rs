@@ -1,3 +1,5 @@
+//! Headers of the PROXY protocol, as proxies and others send them.
+
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;

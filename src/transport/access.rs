@@ -24,6 +24,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, Method, Request, header};
 
+use super::client_address::is_over_tls;
 use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
@@ -36,6 +37,14 @@ use allowances::Allowances;
 use credentials::Shown;
 pub(super) use credentials::challenge;
 pub(super) use origin::{cors, mark};
+
+/// What was decided of a request.
+pub(super) struct Admitted {
+    /// It has shown something to be known by.
+    pub(super) has_shown: bool,
+    /// Why it is refused whatever else it asks, so that its body is not read.
+    pub(super) refused: Option<Error>,
+}
 
 /// The rules for requests, of one configuration.
 pub(super) struct Access {
@@ -64,8 +73,7 @@ impl Access {
         hosts::check(request, is_guarded.then_some(&self.origins.hosts))
     }
 
-    /// Decides who makes a request, and puts that into it. Gives whether it has shown anything to
-    /// be known by.
+    /// Decides who makes a request, and puts that into it.
     ///
     /// # Errors
     /// When a page of another origin would publish.
@@ -73,12 +81,13 @@ impl Access {
         &self,
         request: &mut Request<B>,
         connection: &ConnectionInfo,
-    ) -> Result<bool> {
+    ) -> Result<Admitted> {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
+        let is_encrypted = is_over_tls(request, connection);
         let is_publishing = publishes(request.method(), request.uri().path());
         let is_foreign = headers.contains_key(header::ORIGIN)
-            && !origin::may_publish(headers, &self.origins, connection);
+            && !origin::may_publish(headers, &self.origins, is_encrypted);
         if is_foreign && is_publishing {
             return Err(origin::may_not_publish(headers));
         }
@@ -89,8 +98,11 @@ impl Access {
         let caller = caller.map(|caller| reading_only(caller, is_foreign));
         let address = request.extensions().get().copied();
         let caller = caller.map(|caller| self.allowances.limit(caller, address, connection));
+
+        // Not to be read: what strangers send would take memory from those who may publish.
+        let refused = is_publishing.then(|| stranger(&caller)).flatten();
         request.extensions_mut().insert(Decided(caller));
-        Ok(has_shown)
+        Ok(Admitted { has_shown, refused })
     }
 
     /// Who makes a request, and whether it has shown anything to be known by.
@@ -107,7 +119,7 @@ impl Access {
             request,
             authenticator,
             &self.origins,
-            connection,
+            is_over_tls(request, connection),
             is_publishing,
         );
         match shown {
@@ -138,6 +150,14 @@ impl Access {
             Ok(None) => (Ok(self.anonymous.clone()), false),
             Err(error) => (Err(error), true),
         }
+    }
+}
+
+/// Why somebody cannot publish anything who is not known.
+fn stranger(caller: &Result<Arc<Caller>>) -> Option<Error> {
+    match caller {
+        Ok(caller) => caller.check_is_no_stranger().err(),
+        Err(error) => Some(error.clone()),
     }
 }
 

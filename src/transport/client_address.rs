@@ -8,9 +8,23 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, Request, header};
 
 use super::connection_info::{ConnectionInfo, PeerAddress};
-use super::forwarded::{X_FORWARDED_FOR, forwarded, x_forwarded_for};
+use super::forwarded::{
+    ForwardedHop, X_FORWARDED_FOR, forwarded, x_forwarded_for, x_forwarded_proto_is_https,
+};
 use crate::caller::ClientAddress;
 use crate::config::TrustedProxies;
+
+/// A trusted proxy says that the client has asked it over TLS.
+#[derive(Clone)]
+struct TlsBeforeProxy;
+
+/// What is known of a request's client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct KnownClient {
+    /// None comes by a Unix socket.
+    address: Option<IpAddr>,
+    is_over_tls: bool,
+}
 
 /// Puts into a request where it comes from: its extensions have a [`ClientAddress`] from here on.
 pub(super) fn note<B>(
@@ -18,18 +32,29 @@ pub(super) fn note<B>(
     connection: &ConnectionInfo,
     trusted: &TrustedProxies,
 ) {
-    let address = client_of(request.headers(), connection.peer, trusted);
-    request.extensions_mut().insert(address);
+    let client = client_of(request.headers(), connection.peer, trusted);
+    let extensions = request.extensions_mut();
+    extensions.insert(ClientAddress::of(client.address));
+    if client.is_over_tls {
+        extensions.insert(TlsBeforeProxy);
+    }
 }
 
-fn client_of(headers: &HeaderMap, peer: PeerAddress, trusted: &TrustedProxies) -> ClientAddress {
-    let peer = peer.ip();
-    let client = if trusted.contain(peer) {
-        behind_proxies(headers, peer, trusted)
+/// Has the client asked over TLS, as far as is known?
+pub(super) fn is_over_tls<B>(request: &Request<B>, connection: &ConnectionInfo) -> bool {
+    connection.is_encrypted || request.extensions().get::<TlsBeforeProxy>().is_some()
+}
+
+fn client_of(headers: &HeaderMap, peer: PeerAddress, trusted: &TrustedProxies) -> KnownClient {
+    let address = peer.ip();
+    if trusted.contain(address) {
+        behind_proxies(headers, address, trusted)
     } else {
-        peer
-    };
-    ClientAddress::of(client)
+        KnownClient {
+            address,
+            is_over_tls: false,
+        }
+    }
 }
 
 /// A proxy sets one of the two headers, and may pass the other on as the client sent it. Where they
@@ -38,33 +63,44 @@ fn behind_proxies(
     headers: &HeaderMap,
     proxy: Option<IpAddr>,
     trusted: &TrustedProxies,
-) -> Option<IpAddr> {
+) -> KnownClient {
     let of_forwarded = headers
         .contains_key(header::FORWARDED)
-        .then(|| follow(forwarded(headers).map(|hop| hop.client), proxy, trusted));
+        .then(|| follow(forwarded(headers), proxy, trusted));
     let of_other = headers
         .contains_key(X_FORWARDED_FOR)
         .then(|| follow(x_forwarded_for(headers), proxy, trusted));
-    match (of_forwarded, of_other) {
-        (Some(one), Some(other)) if one != other => proxy,
-        (Some(client), _) | (None, Some(client)) => client,
+
+    // It only makes the rule for pages stricter, so whoever says so is believed.
+    let says_tls = of_forwarded.as_ref().is_some_and(|hop| hop.is_over_tls);
+    let address = match (of_forwarded, of_other) {
+        (Some(one), Some(other)) if one.address != other.address => proxy,
+        (Some(client), _) | (None, Some(client)) => client.address,
         (None, None) => proxy,
+    };
+    KnownClient {
+        address,
+        is_over_tls: says_tls || x_forwarded_proto_is_https(headers),
     }
 }
 
 /// Goes from hop to hop while they are trusted. Behind a hop that is hidden nothing is known.
 fn follow(
-    hops: impl Iterator<Item = Option<IpAddr>>,
+    hops: impl Iterator<Item = ForwardedHop>,
     proxy: Option<IpAddr>,
     trusted: &TrustedProxies,
-) -> Option<IpAddr> {
-    let mut client = proxy;
+) -> KnownClient {
+    let mut client = KnownClient {
+        address: proxy,
+        is_over_tls: false,
+    };
     for hop in hops {
-        let Some(address) = hop.map(|address| address.to_canonical()) else {
+        client.is_over_tls = hop.is_over_tls;
+        let Some(address) = hop.client.map(|address| address.to_canonical()) else {
             break;
         };
-        client = Some(address);
-        if !trusted.contain(client) {
+        client.address = Some(address);
+        if !trusted.contain(client.address) {
             break;
         }
     }
@@ -82,8 +118,8 @@ mod tests {
 
     const PROXY: &str = "10.0.0.1";
 
-    /// Whom a request is taken to come from, as it is written.
-    fn client(peer: &str, lines: &[(&'static str, &str)]) -> String {
+    /// Whom a request is taken to come from.
+    fn known(peer: &str, lines: &[(&'static str, &str)]) -> KnownClient {
         let text = "[proxy]\ntrusted = [\"10.0.0.0/8\", \"unix\"]";
         let config = Config::parse(text, Overrides::default()).expect("a configuration");
         let peer = match peer {
@@ -94,7 +130,12 @@ mod tests {
             let value = HeaderValue::from_str(value).expect("a value");
             (HeaderName::from_static(name), value)
         });
-        client_of(&headers.collect(), peer, &config.proxy.trusted).to_string()
+        client_of(&headers.collect(), peer, &config.proxy.trusted)
+    }
+
+    /// The same as limits count it.
+    fn client(peer: &str, lines: &[(&'static str, &str)]) -> String {
+        ClientAddress::of(known(peer, lines).address).to_string()
     }
 
     fn x(value: &str) -> [(&'static str, &str); 1] {
@@ -154,5 +195,34 @@ mod tests {
         assert_eq!(client(PROXY, &hops), "192.0.2.1");
         assert_eq!(client(PROXY, &both("for=198.51.100.9", "192.0.2.1")), PROXY);
         assert_eq!(client(PROXY, &both("for=\"", "192.0.2.1")), PROXY);
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_that_its_client_has_come_over_tls() {
+        let says_tls = |peer, lines: &[(&'static str, &str)]| known(peer, lines).is_over_tls;
+        let x = [("x-forwarded-proto", "HTTPS")];
+        assert!(says_tls(PROXY, &x));
+        assert!(says_tls("unix", &x));
+        assert!(!says_tls("192.0.2.77", &x));
+        assert!(!says_tls(PROXY, &[("x-forwarded-proto", "http")]));
+        assert!(!says_tls(PROXY, &[("x-forwarded-proto", "https, http")]));
+        assert!(!says_tls(PROXY, &[]));
+
+        // Of the hop that the client has asked, not of one between proxies.
+        for (forwarded, expected) in [
+            ("for=192.0.2.1;proto=https", true),
+            ("for=192.0.2.1;proto=https, for=10.0.0.2;proto=http", true),
+            ("for=192.0.2.1;proto=http, for=10.0.0.2;proto=https", false),
+            (
+                "for=198.51.100.9;proto=https, for=192.0.2.1;proto=http",
+                false,
+            ),
+            ("for=_hidden;proto=https", true),
+            ("for=192.0.2.1", false),
+        ] {
+            let lines = [("forwarded", forwarded)];
+            assert_eq!(says_tls(PROXY, &lines), expected, "{forwarded}");
+            assert!(!says_tls("192.0.2.77", &lines));
+        }
     }
 }

@@ -40,6 +40,12 @@ impl ConnectionInfo {
 }
 
 impl PeerAddress {
+    /// Of a socket: one of IPv4 that has come by IPv6 is one of IPv4.
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        let canonical = SocketAddr::new(address.ip().to_canonical(), address.port());
+        PeerAddress::Ip(canonical)
+    }
+
     /// The address without its port, and IPv4 as itself.
     pub(crate) fn ip(self) -> Option<IpAddr> {
         match self {

@@ -13,21 +13,35 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::limits::MAX_FORWARDED_HOPS;
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HTTPS: &[u8] = b"https";
 
-/// A hop of `Forwarded`. A part that is missing or hidden is none.
+/// What a proxy says of whom it has a request from. An address that is missing or hidden is none.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct ForwardedHop {
     /// From whom the proxy has the request.
     pub(super) client: Option<IpAddr>,
-    /// The scheme that this one has asked by.
-    pub(super) proto: Option<String>,
+    /// This one has asked over TLS.
+    pub(super) is_over_tls: bool,
 }
 
 /// The hops of `X-Forwarded-For`, from the right.
-pub(super) fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
+pub(super) fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = ForwardedHop> {
     let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
     let hops = lines.flat_map(|line| line.to_str().unwrap_or("unknown").rsplit(','));
-    hops.map(node_address).take(MAX_FORWARDED_HOPS)
+    let hops = hops.map(|node| ForwardedHop {
+        client: node_address(node),
+        is_over_tls: false,
+    });
+    hops.take(MAX_FORWARDED_HOPS)
+}
+
+/// Does a proxy say that its client has asked over TLS? Of several values nobody knows whose each
+/// is.
+pub(super) fn x_forwarded_proto_is_https(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(X_FORWARDED_PROTO).iter();
+    let is_https = |line: &HeaderValue| line.as_bytes().trim_ascii().eq_ignore_ascii_case(HTTPS);
+    lines.next().is_some_and(is_https) && lines.next().is_none()
 }
 
 /// The hops of `Forwarded`, from the right. A line that breaks the grammar is one hop, of whom
@@ -58,7 +72,7 @@ fn hop(element: &str) -> Option<ForwardedHop> {
         let name = name.to_ascii_lowercase();
         match &*name {
             "for" => hop.client = node_address(&unquote(value)?),
-            "proto" => hop.proto = Some(unquote(value)?.to_ascii_lowercase()),
+            "proto" => hop.is_over_tls = unquote(value)?.as_bytes().eq_ignore_ascii_case(HTTPS),
             _ => {} // `by`, `host`, and what is to come
         }
 
@@ -153,7 +167,9 @@ mod tests {
             "[2001:db8::5]:443",
         ];
         let headers = headers(&X_FORWARDED_FOR, &lines);
-        let hops: Vec<_> = x_forwarded_for(&headers).map(shown).collect();
+        let hops: Vec<_> = x_forwarded_for(&headers)
+            .map(|hop| shown(hop.client))
+            .collect();
         let expected = [
             "2001:db8::5",
             "2001:db8::4",
@@ -182,7 +198,7 @@ mod tests {
         ] {
             let headers = headers(&X_FORWARDED_FOR, &[hidden]);
             let hops: Vec<_> = x_forwarded_for(&headers).collect();
-            assert_eq!(hops, [None], "{hidden}");
+            assert_eq!(hops, [ForwardedHop::default()], "{hidden}");
         }
         assert_eq!(clients(&["for=unknown", "proto=http"]), ["?", "?"]);
         assert_eq!(clients(&["for=_gazonk, for=192.0.2.1"]), ["192.0.2.1", "?"]);

@@ -157,28 +157,43 @@ impl RouteTable {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let has_shown = match self.access.admit(&mut request, connection).await {
-            Ok(has_shown) => has_shown,
+        let admitted = match self.access.admit(&mut request, connection).await {
+            Ok(admitted) => admitted,
             Err(refused) => {
                 let request = request.map(|_| Body::empty());
                 return self.refuse_page(request, refused).await;
             }
         };
-        let routes = if is_of_page {
-            &self.of_pages
-        } else {
-            &self.plain
+        let mut answer = match admitted.refused {
+            Some(refused) if is_of_page => {
+                let request = request.map(|_| Body::empty());
+                self.refuse_page(request, refused).await?
+            }
+            Some(refused) => refusal(request.headers(), refused),
+            None => self.route(request.map(Body::new), is_of_page).await?,
         };
-        let mut answer = routes.clone().oneshot(request.map(Body::new)).await?;
 
         // Whether something was missing or bad is known only here.
         if answer.status() == StatusCode::UNAUTHORIZED {
-            let challenge = access::challenge(has_shown);
+            let challenge = access::challenge(admitted.has_shown);
             answer
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, challenge);
         }
         Ok(answer)
+    }
+
+    async fn route(
+        &self,
+        request: Request<Body>,
+        is_of_page: bool,
+    ) -> Result<Response, Infallible> {
+        let routes = if is_of_page {
+            &self.of_pages
+        } else {
+            &self.plain
+        };
+        routes.clone().oneshot(request).await
     }
 
     /// The handlers, as nothing must reach them.

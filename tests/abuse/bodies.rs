@@ -1,15 +1,14 @@
 //! Request bodies that never end.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::common::http2::{Connection, error_label, grpc_frame, grpc_outcome, send};
+use crate::common::target::Target;
 use crate::ground::Ground;
 use crate::h1;
 
@@ -21,7 +20,7 @@ pub async fn http(ground: &mut Ground) {
     ground.begin();
     let body = Bytes::from(vec![b' '; BODY_BYTES - 1]);
     let mut held = JoinSet::new();
-    let (address, wait) = (ground.gateway.address(), ground.seconds(4, 90));
+    let (address, wait) = (ground.target(), ground.seconds(4, 90));
     for _ in 0..ground.count(36, 48) {
         held.spawn(hold_http(address, body.clone(), wait));
     }
@@ -33,7 +32,7 @@ pub async fn grpc(ground: &mut Ground) {
     ground.begin();
     let body = grpc_frame(&vec![0; BODY_BYTES - 1024], BODY_BYTES - 1023);
     let mut held = JoinSet::new();
-    let (address, wait) = (ground.gateway.address(), ground.seconds(4, 90));
+    let (address, wait) = (ground.target(), ground.seconds(4, 90));
     for _ in 0..ground.count(36, 48) {
         held.spawn(hold_grpc(address, body.clone(), wait));
     }
@@ -56,8 +55,8 @@ async fn judge(ground: &mut Ground, mut held: JoinSet<String>, wait: Duration) {
     ground.check_got_only(&["held", "400", "408", "413", "429", "503", "reset", "grpc"]);
 }
 
-async fn hold_http(address: SocketAddr, body: Bytes, wait: Duration) -> String {
-    let Ok(mut stream) = TcpStream::connect(address).await else {
+async fn hold_http(address: Target, body: Bytes, wait: Duration) -> String {
+    let Ok(mut stream) = address.connect().await else {
         return "no connection".to_owned();
     };
     let until = Instant::now() + wait;
@@ -70,7 +69,7 @@ async fn hold_http(address: SocketAddr, body: Bytes, wait: Duration) -> String {
     }
 }
 
-async fn hold_grpc(address: SocketAddr, body: Bytes, wait: Duration) -> String {
+async fn hold_grpc(address: Target, body: Bytes, wait: Duration) -> String {
     let until = Instant::now() + wait;
     let opening = async {
         let mut connection = Connection::open(address, 65_535).await?;

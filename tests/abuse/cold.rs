@@ -33,7 +33,7 @@ pub async fn leaving_cold_readers(ground: &mut Ground) {
     };
     ground.fill((0..EVENTS).map(old)).await;
     ground.begin();
-    let address = ground.gateway.address();
+    let address = ground.target();
     let until = Instant::now() + ground.seconds(3, 20);
     let tally = Tally::default();
     let leavers = join_all((0..LEAVERS).map(|_| async {

@@ -1,15 +1,14 @@
 //! More connections than there may be, and connections whose requests never begin.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::common::gateway::Gateway;
+use crate::common::target::Target;
 use crate::ground::Ground;
 use crate::h1;
 
@@ -27,10 +26,10 @@ const HEAD_WAIT: Duration = Duration::from_secs(15);
 /// Readers over `max_connections` each get the refusal that was written for them.
 pub async fn too_many(ground: &mut Ground) {
     ground.begin();
-    let address = ground.gateway.address();
+    let address = ground.target();
     let mut idle = Vec::new();
     for _ in 0..IDLE {
-        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let mut stream = address.connect().await.expect("a connection");
         let request = h1::get(address, "/v1/poll?wait=100&topic=none");
         let _ = stream.write_all(request.as_bytes()).await;
         idle.push(stream);
@@ -51,8 +50,8 @@ pub async fn too_many(ground: &mut Ground) {
 }
 
 /// Sends a request in two parts, as a client does that receives the refusal in between.
-async fn come_late(address: SocketAddr) -> String {
-    let Ok(mut stream) = TcpStream::connect(address).await else {
+async fn come_late(address: Target) -> String {
+    let Ok(mut stream) = address.connect().await else {
         return "no connection".to_owned();
     };
     let long = "x".repeat(LATE_HEADER_BYTES);
@@ -70,7 +69,7 @@ async fn come_late(address: SocketAddr) -> String {
 /// Heads that come byte by byte, and never to their end.
 pub async fn slow_heads(ground: &mut Ground) {
     ground.begin();
-    let address = ground.gateway.address();
+    let address = ground.target();
     let mut slow = JoinSet::new();
     for n in 0..ground.count(200, 2000) {
         let head: &[u8] = if n % 4 == 0 {
@@ -91,8 +90,8 @@ pub async fn slow_heads(ground: &mut Ground) {
 }
 
 /// Sends a head byte by byte, then more of its last header; how it ended.
-async fn drip(address: SocketAddr, head: &'static [u8]) -> String {
-    let Ok(mut stream) = TcpStream::connect(address).await else {
+async fn drip(address: Target, head: &'static [u8]) -> String {
+    let Ok(mut stream) = address.connect().await else {
         return "no connection".to_owned();
     };
     let until = Instant::now() + HEAD_WAIT;

@@ -82,7 +82,7 @@ pub async fn outside_reader(ground: &mut Ground) {
 pub async fn held_write_lock(ground: &mut Ground) {
     ground.begin();
     sleep(Duration::from_millis(300)).await;
-    let address = ground.gateway.address();
+    let address = ground.target();
     let stranger = database(&ground.gateway);
     stranger
         .busy_timeout(Duration::from_secs(5))

@@ -1,17 +1,16 @@
 //! Who comes while the gateway drains is answered.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use vidette::proto::NewEvent;
 
 use crate::common::gateway::PATIENCE;
 use crate::common::http2;
 use crate::common::leave::reset;
+use crate::common::target::Target;
 use crate::ground::Ground;
 use crate::h1;
 
@@ -33,7 +32,7 @@ pub async fn late_callers(ground: &mut Ground) {
     };
     ground.fill((0..LARGE_EVENTS).map(large)).await;
     ground.begin();
-    let address = ground.gateway.address();
+    let address = ground.target();
     let mut unread = h1::connect_slow(address).await.expect("a connection");
     let request = h1::get(address, "/v1/sse?after=earliest&topic=large");
     unread
@@ -72,7 +71,7 @@ async fn wait_until_draining(ground: &mut Ground) {
 }
 
 /// One of five ways to come late, and what was answered.
-async fn call(address: SocketAddr, number: usize) -> String {
+async fn call(address: Target, number: usize) -> String {
     let poll = h1::get(address, "/v1/poll?wait=5");
     match number % 5 {
         0 => {
@@ -97,7 +96,7 @@ async fn call(address: SocketAddr, number: usize) -> String {
         }
         3 => call_grpc(address).await,
         _ => {
-            let Ok(mut stream) = TcpStream::connect(address).await else {
+            let Ok(mut stream) = address.connect().await else {
                 return "slow poll refused".to_owned();
             };
             sleep(Duration::from_millis(100)).await;
@@ -116,7 +115,7 @@ fn without_retry(answer: &h1::Answer) -> &'static str {
     }
 }
 
-async fn call_grpc(address: SocketAddr) -> String {
+async fn call_grpc(address: Target) -> String {
     let calling = async {
         let mut connection = http2::Connection::open(address, 65_535).await?;
         let response = connection.call_with("Subscribe", &[]).await?;

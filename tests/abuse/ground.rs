@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use vidette::proto::{NewEvent, PublishRequest};
 
@@ -14,7 +15,10 @@ use crate::attacks::Attack;
 use crate::clock::Clock;
 use crate::common::gateway::{Gateway, PATIENCE, Setup};
 use crate::common::grpc;
+use crate::common::secure;
+use crate::common::target::Target;
 use crate::h1;
+use crate::key_server::KeyServer;
 use crate::live::{Live, Outcome};
 use crate::memory::{self, MIB};
 
@@ -41,6 +45,10 @@ pub struct Ground {
     /// The gateway's wall clock, where the attack has one to set.
     pub clock: Option<Clock>,
     is_long: bool,
+    is_secure: bool,
+    /// Certificate and keys of a gateway that encrypts.
+    _keys: TempDir,
+    key_server: Option<KeyServer>,
     live: Option<Live>,
     live_outcome: Option<Outcome>,
     began: Instant,
@@ -56,6 +64,7 @@ pub struct Ground {
 pub struct Row {
     pub line: &'static str,
     pub name: &'static str,
+    pub is_secure: bool,
     pub before_bytes: u64,
     pub peak_bytes: u64,
     pub after_bytes: u64,
@@ -69,9 +78,9 @@ pub struct Row {
 
 impl Ground {
     /// Starts the gateway, runs the attack, and judges what it did.
-    pub async fn run(attack: &Attack, is_long: bool) -> Row {
+    pub async fn run(attack: &Attack, is_long: bool, is_secure: bool) -> Row {
         let began = Instant::now();
-        let mut ground = Self::new(attack, is_long);
+        let mut ground = Self::new(attack, is_long, is_secure);
         let patience = ground.seconds(90, 900);
         let attacking = AssertUnwindSafe((attack.run)(&mut ground)).catch_unwind();
         match timeout(patience, attacking).await {
@@ -84,10 +93,19 @@ impl Ground {
         row
     }
 
-    fn new(attack: &Attack, is_long: bool) -> Self {
+    fn new(attack: &Attack, is_long: bool, is_secure: bool) -> Self {
         let clock = attack.has_clock.then(Clock::new);
+        let keys = TempDir::new().expect("a folder");
+        let security = match is_secure {
+            true => secure::settings(keys.path()),
+            false => String::new(),
+        };
+        let key_server = attack.has_key_server.then(KeyServer::start);
+        let keys_of = key_server.as_ref().map(KeyServer::settings);
+        let security = security + &keys_of.unwrap_or_default();
+        let (limits, config) = (attack.limits, attack.config);
         let gateway = Gateway::start_on_a_port_of_its_own(Setup {
-            config: format!("[limits]\n{LIMITS}\n{}\n{}", attack.limits, attack.config),
+            config: format!("[limits]\n{LIMITS}\n{limits}\n{config}\n{security}"),
             env: clock.as_ref().map(Clock::env).unwrap_or_default(),
             ..Setup::default()
         });
@@ -95,6 +113,9 @@ impl Ground {
             gateway,
             clock,
             is_long,
+            is_secure,
+            _keys: keys,
+            key_server,
             live: None,
             live_outcome: None,
             began: Instant::now(),
@@ -104,6 +125,19 @@ impl Ground {
             peak_bytes: 0,
             past_logs: String::new(),
         }
+    }
+
+    /// Where raw bytes are sent.
+    pub fn target(&self) -> Target {
+        Target {
+            address: self.gateway.address(),
+            is_secure: self.is_secure,
+        }
+    }
+
+    /// How often the provider of keys was asked for them.
+    pub fn key_fetches(&self) -> usize {
+        self.key_server.as_ref().map_or(0, KeyServer::asked)
     }
 
     /// A number of the short form, or of the long one.
@@ -251,6 +285,7 @@ impl Ground {
         Row {
             line: attack.line,
             name: attack.name,
+            is_secure: self.is_secure,
             before_bytes: self.before_bytes,
             peak_bytes: self.peak_bytes,
             after_bytes,
@@ -313,7 +348,7 @@ impl Ground {
 
     /// Is the gateway ready, and does it take an event and show it?
     async fn check_serves(&mut self) {
-        let address = self.gateway.address();
+        let address = self.target();
         let serves = async |_: &Gateway| {
             for request in [
                 h1::get(address, "/healthz"),

@@ -1,11 +1,12 @@
 //! HTTP/1.1 by raw bytes: what a client's library would hide, a reset for one, is seen here.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
+
+use crate::common::target::{Stream, Target};
 
 /// A receive buffer as small as the kernel gives.
 const SMALL_BUFFER_BYTES: u32 = 4096;
@@ -60,27 +61,29 @@ impl Answer {
 }
 
 /// A `GET` after which the gateway closes the connection.
-pub fn get(address: SocketAddr, path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+pub fn get(address: Target, path: &str) -> String {
+    let authorization = address.authorization();
+    format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n")
 }
 
 /// The head of a `POST` of a body of this length.
-pub fn post_head(address: SocketAddr, path: &str, content_type: &str, bytes: usize) -> String {
+pub fn post_head(address: Target, path: &str, content_type: &str, bytes: usize) -> String {
+    let authorization = address.authorization();
     format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\
          Content-Type: {content_type}\r\nContent-Length: {bytes}\r\n\r\n"
     )
 }
 
 /// A `POST` of one event, after which the gateway closes the connection.
-pub fn post_event(address: SocketAddr, topic: &str) -> String {
+pub fn post_event(address: Target, topic: &str) -> String {
     let body = format!("{{\"topic\":\"{topic}\",\"data\":1}}");
     post_head(address, "/v1/events", "application/json", body.len()) + &body
 }
 
 /// Sends a request and reads to the end of the connection.
-pub async fn ask(address: SocketAddr, request: &str, patience: Duration) -> Answer {
-    let Ok(mut stream) = TcpStream::connect(address).await else {
+pub async fn ask(address: Target, request: &str, patience: Duration) -> Answer {
+    let Ok(mut stream) = address.connect().await else {
         return Answer::Reset;
     };
     let _ = stream.write_all(request.as_bytes()).await; // a refusal may have come before it
@@ -88,7 +91,7 @@ pub async fn ask(address: SocketAddr, request: &str, patience: Duration) -> Answ
 }
 
 /// Reads to the end of the connection.
-pub async fn read_answer(stream: &mut TcpStream, patience: Duration) -> Answer {
+pub async fn read_answer(stream: &mut Stream, patience: Duration) -> Answer {
     let mut received = Vec::new();
     match timeout(patience, stream.read_to_end(&mut received)).await {
         Ok(end) => Answer::of(&received, &end),
@@ -100,8 +103,8 @@ pub async fn read_answer(stream: &mut TcpStream, patience: Duration) -> Answer {
 }
 
 /// A connection whose peer can send little before it has to wait for reads, as of a slow client.
-pub async fn connect_slow(address: SocketAddr) -> std::io::Result<TcpStream> {
+pub async fn connect_slow(address: Target) -> std::io::Result<Stream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(SMALL_BUFFER_BYTES)?;
-    socket.connect(address).await
+    address.begin(socket.connect(address.address).await?).await
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::common::gateway::PATIENCE;
 use crate::common::read::{Data, Seen, Step, SubscribeParams};
+use crate::common::secure;
 use crate::common::sse::SseReader;
 use crate::ground::message;
 
@@ -137,7 +138,7 @@ impl State {
         while !self.is_open.get() {
             sleep(Duration::from_millis(1)).await;
         }
-        let client = reqwest::Client::new();
+        let client = secure::http1_client(url);
         let mut due = Instant::now();
         let mut number = 0;
         while !asked_to_end.load(Ordering::SeqCst) {

@@ -22,13 +22,18 @@ mod database;
 mod drain;
 mod ground;
 mod h1;
+mod handshakes;
 mod jumps;
+mod key_server;
 mod live;
 mod memory;
 mod messages;
+mod quiet;
+mod records;
 mod report;
 mod resets;
 mod retention;
+mod strangers;
 mod streams;
 mod wildcards;
 mod windows;
@@ -42,6 +47,8 @@ use ground::{Ground, Row};
 fn main() -> ExitCode {
     // An attack that succeeds may panic; its message is in the table.
     std::panic::set_hook(Box::new(|_| ()));
+    // Thousands of connections of attackers are as many open files.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
     let only = only.unwrap_or_default();
     let is_long = std::env::var("VIDETTE_ABUSE").is_ok_and(|form| form == "long");
@@ -49,13 +56,15 @@ fn main() -> ExitCode {
     report::print_heads();
     let (mut held, mut succeeded) = (0, 0);
     for attack in attacks::ALL.iter().filter(|a| a.name.contains(&only)) {
-        let row = run(attack, is_long);
-        report::print_row(&row);
-        *if row.wrong.is_empty() {
-            &mut held
-        } else {
-            &mut succeeded
-        } += 1;
+        for &is_secure in attack.against.gateways(is_long) {
+            let row = run(attack, is_long, is_secure);
+            report::print_row(&row);
+            *if row.wrong.is_empty() {
+                &mut held
+            } else {
+                &mut succeeded
+            } += 1;
+        }
     }
     let took = began.elapsed();
     println!("\n{held} attacks held, {succeeded} succeeded, in {took:.0?}");
@@ -64,12 +73,12 @@ fn main() -> ExitCode {
 
 /// Each attack has a runtime of its own, on one thread: clients of gateways that are killed must
 /// not hand requests between threads.
-fn run(attack: &Attack, is_long: bool) -> Row {
+fn run(attack: &Attack, is_long: bool, is_secure: bool) -> Row {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let row = runtime.block_on(Ground::run(attack, is_long));
+    let row = runtime.block_on(Ground::run(attack, is_long, is_secure));
     runtime.shutdown_background();
     row
 }

@@ -1,17 +1,16 @@
 //! Requests that are small on the wire and large once they are decoded.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::common::gateway::PATIENCE;
 use crate::common::http2;
 use crate::common::http2::{Connection, error_label, grpc_outcome};
+use crate::common::target::Target;
 use crate::ground::Ground;
 use crate::h1;
 
@@ -30,7 +29,7 @@ pub async fn grpc_empty_items(ground: &mut Ground) {
     let message = EMPTY_ITEM.repeat(items);
     for method in ["Publish", "PublishStream", "Subscribe", "ListTopics"] {
         let calling = async {
-            let mut connection = Connection::open(ground.gateway.address(), 65_535).await?;
+            let mut connection = Connection::open(ground.target(), 65_535).await?;
             let (response, mut stream) = connection.call(method).await?;
             let frame = http2::grpc_frame(&message, message.len());
             let _ = http2::send(&mut stream, frame, true).await; // refused early: see the response
@@ -49,7 +48,7 @@ pub async fn grpc_empty_items(ground: &mut Ground) {
 /// Millions of zeros in JSON arrays.
 pub async fn json_empty_items(ground: &mut Ground) {
     ground.begin();
-    let address = ground.gateway.address();
+    let address = ground.target();
     let mut body = b"[0".to_vec();
     body.extend(b",0".repeat(ZEROS - 1));
     body.push(b']');
@@ -62,8 +61,8 @@ pub async fn json_empty_items(ground: &mut Ground) {
     ground.check_got_only(&["400", "413", "503", "reset"]);
 }
 
-async fn post_zeros(address: SocketAddr, body: &Bytes) -> String {
-    let Ok(mut stream) = TcpStream::connect(address).await else {
+async fn post_zeros(address: Target, body: &Bytes) -> String {
+    let Ok(mut stream) = address.connect().await else {
         return "no connection".to_owned();
     };
     let head = h1::post_head(address, "/v1/events", "application/json", body.len());

@@ -34,6 +34,7 @@ pub fn print_row(row: &Row) {
     } else {
         refused.join(", ")
     };
+    let over = if row.is_secure { " over TLS" } else { "" };
     let got: Vec<String> = row.got.iter().map(counted).collect();
     let verdict = if row.wrong.is_empty() {
         "held".to_owned()
@@ -41,7 +42,7 @@ pub fn print_row(row: &Row) {
         format!("**{}**", row.wrong.join("; "))
     };
     println!(
-        "| {} | {} | {memory} | {latency} | {}, {refused} | {} | {:.0} | {verdict} |",
+        "| {} | {}{over} | {memory} | {latency} | {}, {refused} | {} | {:.0} | {verdict} |",
         row.line,
         row.name,
         row.live.acknowledged,

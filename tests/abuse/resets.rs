@@ -19,7 +19,7 @@ const RESETS_AT_ONCE: usize = 50;
 /// One caller behind a shared connection cancels all its requests; a neighbour reads on.
 pub async fn reset_burst(ground: &mut Ground) {
     ground.begin();
-    let opened = Connection::open(ground.gateway.address(), WINDOW_BYTES).await;
+    let opened = Connection::open(ground.target(), WINDOW_BYTES).await;
     let mut connection = opened.expect("a connection");
     let response = connection.get("/v1/sse?topic=live").await;
     let response = response.expect("a stream").await.expect("a response");
@@ -57,7 +57,7 @@ pub async fn reset_burst(ground: &mut Ground) {
 /// Streams that are reset as soon as they are opened, as fast as they can be sent.
 pub async fn rapid_reset(ground: &mut Ground) {
     ground.begin();
-    let address = ground.gateway.address();
+    let address = ground.target();
     let (mut left, until) = (
         ground.count(5000, 200_000),
         Instant::now() + ground.seconds(5, 60),

@@ -58,9 +58,9 @@ pub async fn snapshot_pages(ground: &mut Ground) {
     ground.begin();
     for page in 0..ground.count(2, 20) {
         let path = format!("/v1/poll?topic=snapshot.%3E&topic=none.{page}&snapshot=true&limit=1");
-        let request = h1::get(ground.gateway.address(), &path);
+        let request = h1::get(ground.target(), &path);
         let before = written_bytes(ground.gateway.pid());
-        let answer = h1::ask(ground.gateway.address(), &request, PATIENCE).await;
+        let answer = h1::ask(ground.target(), &request, PATIENCE).await;
         let written = written_bytes(ground.gateway.pid()) - before;
         ground.got(answer.label());
         ground.check(

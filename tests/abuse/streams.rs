@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use crate::common::gateway::PATIENCE;
+use crate::common::secure;
 use crate::ground::Ground;
 use crate::h1;
 
@@ -22,7 +23,7 @@ const SINGLES: usize = 21;
 
 pub async fn large_lines(ground: &mut Ground) {
     ground.begin();
-    let address = ground.gateway.address();
+    let address = ground.target();
     let (url, lines) = (ground.gateway.url(), ground.count(25, 150));
     let streaming = Rc::new(Cell::new(true));
     let streams = async {
@@ -62,7 +63,7 @@ async fn stream_lines(url: &str, lines: usize) -> Option<String> {
     let text = "7".repeat(LINE_BYTES);
     let line = Bytes::from(format!("{{\"topic\":\"large\",\"data\":\"{text}\"}}\n"));
     let chunks = (0..lines).map(move |_| Ok::<_, Infallible>(line.clone()));
-    let request = reqwest::Client::new()
+    let request = secure::http_client(url)
         .post(format!("{url}/v1/events"))
         .header("content-type", "application/x-ndjson")
         .body(reqwest::Body::wrap_stream(tokio_stream::iter(chunks)));

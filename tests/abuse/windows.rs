@@ -80,7 +80,7 @@ async fn stall(
     let mut stalled = JoinSet::new();
     for n in 0..streams {
         if n % STREAMS_A_CONNECTION == 0 {
-            let opened = Connection::open(ground.gateway.address(), window_bytes).await;
+            let opened = Connection::open(ground.target(), window_bytes).await;
             connections.push(opened.expect("a connection"));
         }
         let connection = connections.last_mut().expect("a connection");
@@ -124,7 +124,7 @@ async fn until_cut(response: ResponseFuture) -> String {
 pub async fn h1_never_reads(ground: &mut Ground) {
     fill(ground).await;
     ground.begin();
-    let address = ground.gateway.address();
+    let address = ground.target();
     let mut unread = Vec::new();
     for n in 0..ground.count(64, 200) {
         let Ok(mut stream) = h1::connect_slow(address).await else {

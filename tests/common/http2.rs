@@ -1,18 +1,19 @@
 //! HTTP/2 stream by stream: windows, resets and unfinished requests are chosen by the attack.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+
+use super::secure;
+use super::target::Target;
 
 /// A connection whose frames are sent and answered (PINGs for one) as long as this lives.
 pub struct Connection {
     requests: SendRequest<Bytes>,
-    address: SocketAddr,
+    target: Target,
     driver: JoinHandle<Result<(), h2::Error>>,
 }
 
@@ -25,8 +26,10 @@ impl Drop for Connection {
 impl Connection {
     /// Connects; each stream may send so many bytes before it has to wait for a window update,
     /// which comes only for what is read and released.
-    pub async fn open(address: SocketAddr, stream_window: u32) -> Result<Self, h2::Error> {
-        let socket = TcpStream::connect(address)
+    pub async fn open(target: impl Into<Target>, stream_window: u32) -> Result<Self, h2::Error> {
+        let target = target.into();
+        let socket = target
+            .connect_for_http2()
             .await
             .map_err(|_| h2::Error::from(h2::Reason::CONNECT_ERROR))?;
         let (requests, connection) = h2::client::Builder::new()
@@ -35,7 +38,7 @@ impl Connection {
             .await?;
         Ok(Connection {
             requests,
-            address,
+            target,
             driver: tokio::spawn(connection),
         })
     }
@@ -47,18 +50,14 @@ impl Connection {
 
     /// `GET` of a path.
     pub async fn get(&mut self, path: &str) -> Result<ResponseFuture, h2::Error> {
-        let request = http::Request::get(self.uri(path))
-            .body(())
-            .expect("a request");
+        let request = self.request("GET", path).body(()).expect("a request");
         self.wait_for_turn().await?;
         Ok(self.requests.send_request(request, true)?.0)
     }
 
     /// A `GET` that is taken back at once.
     pub async fn get_and_reset(&mut self, path: &str) -> Result<(), h2::Error> {
-        let request = http::Request::get(self.uri(path))
-            .body(())
-            .expect("a request");
+        let request = self.request("GET", path).body(()).expect("a request");
         self.wait_for_turn().await?;
         let (_, mut stream) = self.requests.send_request(request, true)?;
         stream.send_reset(h2::Reason::CANCEL);
@@ -71,7 +70,8 @@ impl Connection {
         method: &str,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         let path = format!("/vidette.v1.EventBus/{method}");
-        let request = http::Request::post(self.uri(&path))
+        let request = self
+            .request("POST", &path)
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(())
@@ -98,8 +98,15 @@ impl Connection {
         Ok(())
     }
 
-    fn uri(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+    /// A request that shows a token where the gateway asks for one.
+    fn request(&self, method: &str, path: &str) -> http::request::Builder {
+        let uri = format!("{}://{}{path}", self.target.scheme(), self.target);
+        let request = http::Request::builder().method(method).uri(uri);
+        if self.target.is_secure {
+            request.header("authorization", format!("Bearer {}", secure::token()))
+        } else {
+            request
+        }
     }
 }
 

@@ -1,14 +1,13 @@
 //! Clients that ask for old events and hang up while the log may be read for them.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 use vidette::proto::SubscribeRequest;
 
 use super::http2::Connection;
+use super::target::{Stream, Target};
 
 /// A client leaves after at most this long.
 const STAY_MICROS: u64 = 4000;
@@ -17,7 +16,8 @@ const WINDOW_BYTES: u32 = 65_535;
 
 /// Asks for what comes after a cursor in one of four ways, and leaves at once or nearly so; which
 /// way it was. `topic` is exact, or empty for all.
-pub async fn ask_and_leave(gateway: SocketAddr, cursor: &str, topic: &str) -> &'static str {
+pub async fn ask_and_leave(gateway: impl Into<Target>, cursor: &str, topic: &str) -> &'static str {
+    let gateway = gateway.into();
     let stay = Duration::from_micros(fastrand::u64(..STAY_MICROS));
     let query = match topic {
         "" => format!("after={cursor}"),
@@ -46,16 +46,17 @@ pub async fn ask_and_leave(gateway: SocketAddr, cursor: &str, topic: &str) -> &'
 }
 
 /// Leaves with a reset instead of a goodbye.
-pub fn reset(stream: TcpStream) {
-    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+pub fn reset(stream: Stream) {
+    let _ = socket2::SockRef::from(stream.socket()).set_linger(Some(Duration::ZERO));
     drop(stream);
 }
 
-async fn leave_http(gateway: SocketAddr, path: &str, header: &str, stay: Duration) {
-    let Ok(mut stream) = TcpStream::connect(gateway).await else {
+async fn leave_http(gateway: Target, path: &str, header: &str, stay: Duration) {
+    let Ok(mut stream) = gateway.connect().await else {
         return;
     };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {gateway}\r\n{header}\r\n");
+    let authorization = gateway.authorization();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {gateway}\r\n{authorization}{header}\r\n");
     let _ = stream.write_all(request.as_bytes()).await;
     sleep(stay).await;
     if fastrand::bool() {
@@ -63,7 +64,7 @@ async fn leave_http(gateway: SocketAddr, path: &str, header: &str, stay: Duratio
     }
 }
 
-async fn leave_grpc(gateway: SocketAddr, cursor: &str, topic: &str, stay: Duration) {
+async fn leave_grpc(gateway: Target, cursor: &str, topic: &str, stay: Duration) {
     let Ok(mut connection) = Connection::open(gateway, WINDOW_BYTES).await else {
         return;
     };

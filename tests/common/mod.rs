@@ -35,6 +35,7 @@ pub mod secure;
 pub mod shared_log;
 pub mod sse;
 pub mod steps;
+pub mod target;
 pub mod tls;
 pub mod token;
 pub mod wrapping_engine;

@@ -16,7 +16,7 @@ use super::tls::{self, Authority, LOCAL_NAMES};
 use super::token::{Signer, rights};
 
 /// What signs the tokens that gateways with [`settings`] accept.
-pub const SECRET: &str = "only the tests know this secret";
+pub const SECRET: &str = "only these tests know this long secret";
 /// The audience that such a token has to name.
 pub const AUDIENCE: &str = "vidette-tests";
 

@@ -6,7 +6,8 @@
 //! `cargo test --test conformance` runs it on engines of its own, and on engines that break one
 //! promise each, which some case has to catch. `cargo test --test conformance -- --url
 //! http://127.0.0.1:8080` runs the cases that need no control of the engine against a running
-//! gateway; it publishes to topics below `conformance.`.
+//! gateway; it publishes to topics below `conformance.`. With an address `https://`, `--ca FILE` and
+//! `--token-file FILE` say whom to trust and what to show.
 
 #![allow(unreachable_pub)] // a program of its own
 
@@ -55,6 +56,10 @@ async fn main() -> ExitCode {
         Some(url) => vec![Kind::Running(url.clone())],
         None => engines().map(Kind::Own).to_vec(),
     };
+    if let (Some(ca), Some(token)) = (&arguments.ca, &arguments.token_file) {
+        let read = |file: &String| std::fs::read_to_string(file).expect("the file is there");
+        common::secure::show(read(ca), read(token).trim().to_owned());
+    }
     let report = run(&cases, &kinds, &ALL).await;
     report.print();
     ALL_BY_HYPER.store(true, Ordering::SeqCst);
@@ -94,6 +99,9 @@ async fn run_secure(cases: &[Case]) -> [Report; 2] {
 
 struct Arguments {
     url: Option<String>,
+    /// Of a running gateway that encrypts and asks who calls.
+    ca: Option<String>,
+    token_file: Option<String>,
     only: String,
 }
 
@@ -101,12 +109,16 @@ impl Arguments {
     fn parse() -> Self {
         let mut arguments = Arguments {
             url: None,
+            ca: None,
+            token_file: None,
             only: String::new(),
         };
         let mut given = std::env::args().skip(1);
         while let Some(argument) = given.next() {
             match argument.as_str() {
                 "--url" => arguments.url = given.next(),
+                "--ca" => arguments.ca = given.next(),
+                "--token-file" => arguments.token_file = given.next(),
                 flag if flag.starts_with('-') => {} // those of the usual test runner
                 name => name.clone_into(&mut arguments.only),
             }

@@ -16,7 +16,6 @@ use super::origin;
 use crate::auth::Authenticator;
 use crate::config::OriginsConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::connection_info::ConnectionInfo;
 use crate::transport::params::{decode_form, pairs};
 
 /// What a request shows.
@@ -40,7 +39,7 @@ pub(super) fn take<B>(
     request: &mut Request<B>,
     authenticator: &Authenticator,
     origins: &OriginsConfig,
-    connection: &ConnectionInfo,
+    is_encrypted: bool,
     is_publishing: bool,
 ) -> Result<Shown> {
     // Each is taken out, whichever of them decides.
@@ -58,7 +57,7 @@ pub(super) fn take<B>(
         return Ok(Shown::Openly(credential));
     }
     let headers = request.headers();
-    if !origin::lets_cookie_count(headers, origins, connection, is_publishing) {
+    if !origin::lets_cookie_count(headers, origins, is_encrypted, is_publishing) {
         return Ok(Shown::Nothing);
     }
     let for_reading_only = !headers.contains_key(header::ORIGIN);

@@ -46,7 +46,7 @@ fn not_a_host(host: &str) -> Error {
 fn wrong_host(host: &str) -> Error {
     let host = shorten(host);
     let detail = format!(
-        "{host:?} is not a host of this gateway, which listens on a loopback address; \
+        "{host:?} is not a host of this gateway, which listens on a loopback address or a Unix socket; \
          if it should be, as behind a proxy, add it to origins.hosts in the configuration"
     );
     Error::new(ErrorKind::WrongHost, detail)

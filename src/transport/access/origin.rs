@@ -12,7 +12,6 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
 use crate::config::{OriginsConfig, is_own_page};
 use crate::error::{Error, ErrorKind};
-use crate::transport::ConnectionInfo;
 
 /// Headers of answers that a script may read.
 const EXPOSED: [&str; 7] = [
@@ -70,19 +69,14 @@ fn allows(config: &OriginsConfig, origin: &HeaderValue) -> bool {
 ///
 /// A browser sends simple POSTs across origins without asking first, so this cannot be left to
 /// CORS.
-pub(super) fn may_publish(
-    headers: &HeaderMap,
-    config: &OriginsConfig,
-    connection: &ConnectionInfo,
-) -> bool {
+pub(super) fn may_publish(headers: &HeaderMap, config: &OriginsConfig, is_encrypted: bool) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
-    let is_own =
-        host.is_some_and(|host| is_own_page(text_of(origin), host, connection.is_encrypted));
+    let is_own = host.is_some_and(|host| is_own_page(text_of(origin), host, is_encrypted));
     is_own || allows(config, origin)
 }
 
@@ -92,11 +86,11 @@ pub(super) fn may_publish(
 pub(super) fn lets_cookie_count(
     headers: &HeaderMap,
     config: &OriginsConfig,
-    connection: &ConnectionInfo,
+    is_encrypted: bool,
     is_publishing: bool,
 ) -> bool {
     if headers.contains_key(header::ORIGIN) {
-        return may_publish(headers, config, connection);
+        return may_publish(headers, config, is_encrypted);
     }
     let site = headers.get(FETCH_SITE).map(HeaderValue::as_bytes);
     !is_publishing && matches!(site, None | Some(b"same-origin" | b"none"))
@@ -121,7 +115,6 @@ fn text_of(origin: &HeaderValue) -> &str {
 mod tests {
     use super::*;
     use crate::config::{Config, Overrides};
-    use crate::transport::PeerAddress;
 
     fn is_let_publish(origin: Option<&str>, allow: &[&str]) -> bool {
         let mut headers = HeaderMap::new();
@@ -134,8 +127,7 @@ mod tests {
         }
         let text = format!("[origins]\nallow = {allow:?}");
         let config = Config::parse(&text, Overrides::default()).expect("a configuration");
-        let peer = PeerAddress::Local;
-        may_publish(&headers, &config.origins, &ConnectionInfo::plain(peer))
+        may_publish(&headers, &config.origins, false)
     }
 
     #[test]

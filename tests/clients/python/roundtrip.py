@@ -10,6 +10,11 @@ from vidette.v1 import vidette_pb2 as pb, vidette_pb2_grpc  # noqa: E402
 TIMEOUT_S = 20
 
 
+def options_for(address):
+    """grpcio names the path of a Unix socket as the host, in a form that HTTP/2 servers may refuse."""
+    return [("grpc.default_authority", "localhost")] if address.startswith("unix:") else []
+
+
 def new_event(number, **fields):
     return pb.NewEvent(topic=f"door.{number % 3}", data=b"%d" % number, **fields)
 
@@ -28,7 +33,7 @@ def events_of(stub, **request):
 
 
 def main():
-    with grpc.insecure_channel(sys.argv[2]) as channel:
+    with grpc.insecure_channel(sys.argv[2], options=options_for(sys.argv[2])) as channel:
         stub = vidette_pb2_grpc.EventBusStub(channel)
 
         batch = [new_event(n, type="opened", id=f"id-{n}", headers={"card": "17"}) for n in range(1, 11)]
