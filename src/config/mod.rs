@@ -164,8 +164,10 @@ impl Config {
         // A text that is not TOML has a single error, which names its line.
         let lines = SettingLines::of(text, file);
         let table = text.parse::<toml::Table>();
-        let table =
-            table.map_err(|error| ConfigErrors::one(format!("{}{error}", lines.place(""))))?;
+        let table = table.map_err(|error| {
+            let error = not_toml(text, &error);
+            ConfigErrors::one(format!("{}{error}", lines.place("")))
+        })?;
 
         // Nothing here stops at an error: rules between settings are checked on defaults, too.
         let errors = ErrorCollector::new(lines);
@@ -287,6 +289,19 @@ fn pages(section: &mut Section, flag: Option<PathBuf>) -> PagesConfig {
     }
 }
 
+/// What is wrong with a text that is not TOML, and in which line. The line itself is not shown, as it
+/// may have a password in it.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = text
+        .bytes()
+        .take(start)
+        .filter(|byte| *byte == b'\n')
+        .count()
+        + 1;
+    format!("TOML parse error at line {line}: {}", error.message())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,6 +310,13 @@ mod tests {
         Config::parse(text, Overrides::default())
             .expect_err("an error")
             .to_string()
+    }
+
+    #[test]
+    fn a_text_that_is_not_toml_has_its_line_named_and_not_shown() {
+        let said = errors("[a]\nurl = \"postgres://me:s3cret@db\n");
+        assert!(said.contains("TOML parse error at line 2: "), "{said}");
+        assert!(!said.contains("s3cret"), "{said}");
     }
 
     #[test]
