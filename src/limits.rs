@@ -149,7 +149,7 @@ pub const MAX_ROUND_SPACING: Duration = Duration::from_millis(100);
 pub const CREDENTIAL_CHECK: Duration = Duration::from_secs(1);
 /// After a revocation the subscriptions of those with credentials are woken over this time at most,
 /// so that all have looked at theirs before 3 s are over also where another one was just begun …
-pub const RECHECK_OVER: Duration = Duration::from_secs(1);
+pub const RECHECK_OVER: Duration = Duration::from_millis(750);
 /// … and with no more than this between two chunks of them.
 pub const RECHECK_PACE: Duration = Duration::from_millis(2);
 

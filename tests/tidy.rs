@@ -124,6 +124,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "server",
             "source",
             "telemetry",
+            "topic",
         ],
     ),
     (

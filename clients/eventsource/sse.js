@@ -8,6 +8,11 @@
  * of that very type, so it shows events of the types given to it and those without a type. StreamReader reads the
  * body of a fetch() and sees every block: all types, and the blocks that bring only an id.
  *
+ * Where the gateway asks who reads, StreamReader sends what `reader.token` gives, a function that is called for each
+ * connection: reader.token = async () => (await fetch('/session/token')).text();
+ * An EventSource sends no headers of its own: SourceReader's token is in a cookie, or in the filter as the parameter
+ * that the gateway is configured for.
+ *
  * The listener has state(name, detail), hello(hello), event(event), gap(gap), cursor(text) and caughtUp(); hello may be
  * left out. States: connecting, catching-up, live, waiting (for the next try), paused, stopped. */
 
@@ -31,6 +36,7 @@ class Reader {
     this.retryMs = 0;      // a least wait that the gateway asked for
     this.farewell = '';    // why the gateway ends the stream, once it has sent closing
     this.timer = null;
+    this.token = null;     // a function that gives the token to send, or a promise of it
   }
 
   start(filter, begin) {
@@ -202,9 +208,9 @@ export class StreamReader extends Reader {
   async read(abort) {
     const current = () => this.abort === abort;
     try {
-      const response = await fetch(`${this.url}?${this.query()}`, {
-        headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal: abort.signal,
-      });
+      const headers = { Accept: 'text/event-stream' };
+      if (this.token) headers.Authorization = `Bearer ${await this.token()}`;
+      const response = await fetch(`${this.url}?${this.query()}`, { headers, cache: 'no-store', signal: abort.signal });
       if (!current()) return;
       if (response.ok) await this.readBody(response.body.getReader(), current);
       else await this.explain(response, current);

@@ -4,6 +4,8 @@
  *   comet.start('topic=door.*', 'after=earliest');    // filter, and where to begin
  *   comet.pause();  comet.resume();                   // continues after the last cursor
  *
+ * Where the gateway asks who reads, comet.token is a function that gives the token; it is called for each request.
+ *
  * The listener has state(name, detail), event(event), gap(gap), cursor(text) and caughtUp(). States: connecting,
  * catching-up, live, waiting (for the next try), paused, stopped (trying again as it is would not help).
  *
@@ -20,6 +22,7 @@ function Comet(url, listener) {
   this.live = false;      // has an answer said up_to_date since the connection was last (re)made?
   this.failures = 0;      // in a row
   this.request = null;
+  this.token = null;      // a function that gives the token to send
   this.timer = null;      // the watchdog of a request, or the wait before the next one
 }
 
@@ -89,6 +92,7 @@ Comet.prototype.ask = function () {
   };
   try {
     request.open('GET', this.address(), true);
+    if (this.token) request.setRequestHeader('Authorization', 'Bearer ' + this.token());
     request.send(null);
   } catch (refused) {
     this.failed('The request could not be sent.', 0);

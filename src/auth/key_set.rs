@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use reqwest::{Client, Url};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::key_set_fetch::{Fetched, client, fetch};
@@ -23,6 +23,8 @@ pub(super) struct KeySet {
     known: ArcSwap<KnownKeys>,
     fetches: watch::Sender<Fetches>,
     asked: Arc<Notify>,
+    /// Whoever waits has shown a key id that anybody can make up.
+    waiters: Semaphore,
 }
 
 /// The keys as they were fetched last.
@@ -60,6 +62,7 @@ impl KeySet {
             known: ArcSwap::default(),
             fetches: watch::Sender::new(Fetches::default()),
             asked: asked.clone(),
+            waiters: Semaphore::new(limits::KEY_SET_WAITERS),
         });
         let fetcher = Fetcher {
             set: Arc::downgrade(&set),
@@ -78,6 +81,9 @@ impl KeySet {
 
     /// Waits until there is a key that is looked for, or all that there are have been fetched.
     pub(super) async fn wait_for(&self, is_there: impl Fn(&[VerificationKey]) -> bool) -> Awaited {
+        let Ok(_waiter) = self.waiters.try_acquire() else {
+            return Awaited::Failed;
+        };
         // One that is under way may have been answered before the key was there.
         let mut progress = self.fetches.subscribe();
         let begun = progress.borrow_and_update().begun;

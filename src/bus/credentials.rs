@@ -52,10 +52,11 @@ impl Bus {
                 return ended;
             }
             // Not slept through: the wall clock, by which it expires, may be set meanwhile.
-            let can_expire = credential.expires_ms.is_some();
+            let left = credential.time_left();
+            let pause = left.unwrap_or_default().min(limits::CREDENTIAL_CHECK);
             tokio::select! {
                 _ = rechecks.changed() => {}
-                () = sleep(limits::CREDENTIAL_CHECK), if can_expire => {}
+                () = sleep(pause), if left.is_some() => {}
             }
         }
     }

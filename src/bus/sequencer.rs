@@ -11,6 +11,9 @@
 //! - a batch is checked, and its memory is paid, before it waits for anything;
 //! - a batch that is refused has taken nothing, neither memory nor of its publisher's rate.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

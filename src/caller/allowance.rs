@@ -11,14 +11,13 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::Identity;
+use super::{ClientAddress, Identity};
 use crate::error::Result;
 use crate::quota::{Bucket, ConnectionCount, PublishRate, QuotaRules, Quotas};
 use scope::Scope;
@@ -30,8 +29,8 @@ pub struct Allowance(Option<Arc<Limited>>);
 /// What is known of the client that makes a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client<'c> {
-    /// Where it comes from; none for one of this machine.
-    pub(crate) address: Option<IpAddr>,
+    /// Where it comes from, if that is known.
+    pub(crate) address: Option<ClientAddress>,
     pub(crate) identity: &'c Identity,
     pub(crate) connection: &'c ConnectionCount,
 }

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
+mod connect;
 mod demo;
 mod open_files;
 mod publish;
@@ -10,6 +11,7 @@ mod serve;
 mod signals;
 mod source;
 mod tail;
+mod token;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -53,6 +55,7 @@ enum CliCommand {
     Publish(publish::PublishArgs),
     Source(source::SourceArgs),
     Tail(tail::TailArgs),
+    Token(token::TokenArgs),
     #[cfg(feature = "bench")]
     Bench(vidette_bench::BenchArgs),
 }
@@ -78,6 +81,14 @@ impl Failure {
         }
     }
 
+    /// What is wrong with the address or the files that a client was given.
+    fn wrong_flags(error: ClientError) -> Self {
+        match error.kind() {
+            ClientErrorKind::Address => Failure::usage(format!("--url: {error}")),
+            _ => Failure::usage(error),
+        }
+    }
+
     /// The same failure with another line behind its text.
     fn with_line(mut self, line: &str) -> Self {
         self.text = format!("{}\n{line}", self.text);
@@ -95,7 +106,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error.kind() {
             // The address is a flag, so a wrong one is wrong usage.
-            ClientErrorKind::Address => Failure::usage(format!("--url: {error}")),
+            ClientErrorKind::Address => Failure::wrong_flags(error),
             _ => Failure::new(error),
         }
     }
@@ -156,6 +167,7 @@ impl CliCommand {
             CliCommand::Publish(args) => publish::run(args).await,
             CliCommand::Source(args) => source::run(args),
             CliCommand::Tail(args) => tail::run(args).await,
+            CliCommand::Token(args) => token::run(args),
             #[cfg(feature = "bench")]
             CliCommand::Bench(args) => vidette_bench::run(args).await.map_err(Failure::new),
         }

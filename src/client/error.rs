@@ -28,6 +28,12 @@ pub enum ClientErrorKind {
     Unavailable,
     /// The gateway refused the request; the same request will be refused again.
     Refused,
+    /// The gateway does not know who asks: there is no token, or it is not accepted and there is no
+    /// fresh one.
+    Unauthenticated,
+    /// A certificate or key cannot be used, or encryption with the gateway failed: one of the two
+    /// does not trust the other.
+    Tls,
     /// Events were lost to retention, and the reader was to fail in that case.
     Gap,
     /// What came is not what a gateway sends.
@@ -68,6 +74,14 @@ impl ClientError {
     #[must_use]
     pub(super) fn with_retry_after(mut self, pause: Duration) -> Self {
         self.retry_after = pause;
+        self
+    }
+
+    /// The same error, with what helps a client that has said nothing about who it is.
+    pub(super) fn with_advice(mut self) -> Self {
+        if self.kind == ClientErrorKind::Unauthenticated {
+            self.text += "; give a token (--token-file FILE, or VIDETTE_TOKEN)";
+        }
         self
     }
 

@@ -53,16 +53,23 @@
 //! # }
 //! ```
 //!
+//! Where the gateway wants to know who asks, a client has a token ([`TokenSource`]), and follows
+//! its renewals; see [`ClientOptions`].
+//!
 //! Invariants:
 //! - nothing runs before it is asked for: there are no tasks, threads or globals of its own;
 //! - what is buffered has a bound, and whoever is slow is waited for;
 //! - it knows the nouns and the wire, and nothing of the gateway's inside.
 
+mod address;
 mod error;
 mod event;
 mod http;
+mod options;
 mod publish;
 mod read;
+mod tls;
+mod token;
 
 use std::time::Duration;
 
@@ -75,11 +82,13 @@ pub use crate::cursor::{Cursor, Epoch, Vid};
 pub use crate::event::{EventParts, NewEvent};
 pub use error::{ClientError, ClientErrorKind};
 pub use event::{EventData, ReceivedEvent};
+pub use options::ClientOptions;
 pub use publish::{PublishLine, PublishReceipt, PublishReport, Publisher};
 pub use read::{
     GapPolicy, GapReport, Interruption, LogBounds, ReadItem, ReadOptions, Reader, ReaderStatus,
     Transport,
 };
+pub use token::TokenSource;
 
 /// A gateway to read from and to publish to. Cloning it is cheap, and shares its connections.
 #[derive(Debug, Clone)]
@@ -89,15 +98,23 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the gateway at this address, such as `http://127.0.0.1:8080`. Nothing is sent
-    /// yet.
+    /// A client of the gateway at this address, such as `http://127.0.0.1:8080` or
+    /// `https://gateway.example`. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`ClientErrorKind::Address`] when this is no address of plain HTTP: the client speaks no
-    /// TLS.
+    /// [`ClientErrorKind::Address`] when this is no address of HTTP.
     pub fn new(url: &str) -> Result<Self, ClientError> {
+        Self::with_options(url, ClientOptions::new())
+    }
+
+    /// A client with a token, or with certificates of its own.
+    ///
+    /// # Errors
+    /// [`ClientErrorKind::Address`] when this is no address of HTTP, or not one for these options;
+    /// [`ClientErrorKind::Tls`] when a certificate or a key cannot be used.
+    pub fn with_options(url: &str, options: ClientOptions) -> Result<Self, ClientError> {
         Ok(Client {
-            http: GatewayHttp::new(url)?,
+            http: GatewayHttp::new(url, options)?,
             retry_for: limits::PUBLISH_RETRY_FOR,
         })
     }

@@ -204,7 +204,7 @@ mod tests {
         }
         let errors = read("listen = []").expect_err("nobody");
         assert!(errors.contains("listen names no address"), "{errors}");
-        assert!(read("listen = \":8080\"").is_ok());
+        assert!(read("listen = \":8080\"\n[auth]").is_ok());
     }
 
     #[test]

@@ -222,22 +222,30 @@ impl Config {
     /// Where other machines can reach the gateway, somebody has to have said who may do what.
     fn check_who_may(&self, errors: &ErrorCollector) {
         let is_said = self.auth.is_some() || self.insecure;
-        for address in self.listen.iter().filter(|address| !address.is_local()) {
-            errors.require("listen", is_said, open_to_all(address));
+        for (setting, address) in self.reachable() {
+            errors.require(setting, is_said, open_to_all(setting, address));
         }
+    }
+
+    /// Addresses where other machines can reach the gateway, with their settings.
+    fn reachable(&self) -> impl Iterator<Item = (&'static str, &ListenAddress)> {
+        let listen = self.listen.iter().map(|address| ("listen", address));
+        let plain = self.listen_plain.iter();
+        let all = listen.chain(plain.map(|address| ("listen_plain", address)));
+        all.filter(|(_, address)| !address.is_local())
     }
 
     /// Is anybody let do everything who can reach the gateway from another machine?
     pub(crate) fn is_open_to_all(&self) -> bool {
-        self.auth.is_none() && self.listen.iter().any(|address| !address.is_local())
+        self.auth.is_none() && self.reachable().next().is_some()
     }
 }
 
-fn open_to_all(address: &ListenAddress) -> String {
+fn open_to_all(setting: &str, address: &ListenAddress) -> String {
     format!(
-        "listen: other machines can reach {address}, and without a section [auth] everybody may \
-         read and publish everything there. Say in [auth] who may what (an empty one gives nobody \
-         anything), listen on a loopback address, or give --insecure"
+        "{setting}: other machines can reach {address}, and without a section [auth] everybody \
+         may read and publish everything there. Say in [auth] who may what (an empty one gives \
+         nobody anything), listen on a loopback address, or give --insecure"
     )
 }
 

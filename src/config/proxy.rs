@@ -13,7 +13,7 @@ use crate::limits;
 const UNIX: &str = "unix";
 
 /// The proxies before the gateway.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
     /// Those that are believed.
     pub trusted: TrustedProxies,
@@ -22,7 +22,7 @@ pub struct ProxyConfig {
 }
 
 /// Proxies that say truly whom they speak for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
     /// Whoever may open a Unix socket of the gateway.

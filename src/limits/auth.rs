@@ -58,3 +58,5 @@ pub const KEY_SET_BACKOFF_ASKED: Duration = Duration::from_secs(10);
 /// How long a request waits for a key set that may have its token's key: for a fetch that is under
 /// way, and one that begins after the interval.
 pub const KEY_SET_WAIT: Duration = Duration::from_secs(8);
+/// Requests that wait for one key set at once; further ones are to come again.
+pub const KEY_SET_WAITERS: usize = 10_000;

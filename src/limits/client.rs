@@ -23,9 +23,21 @@ pub const READ_POLL_SLACK: Duration = Duration::from_secs(10);
 pub const READ_ANSWER_BYTES: usize = 6 * MAX_EVENT_BYTES_CEILING + MAX_BODY_BYTES;
 /// Bytes of a refusal that the client reads.
 pub const READ_REFUSAL_BYTES: usize = 64 * 1024;
+/// Bytes of a refusal that is shown as it is, because it is no problem document.
+pub const READ_SENTENCE_BYTES: usize = 200;
 
 /// The client goes on trying to publish for this long: less than the default dedupe window, within
 /// which the gateway knows what it has published already.
 pub const PUBLISH_RETRY_FOR: Duration = Duration::from_secs(90);
 /// A request to publish that has been sent completely has to be answered within this time.
 pub const PUBLISH_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A token's file that is empty is read again after this pause …
+pub const TOKEN_FILE_PAUSE: Duration = Duration::from_millis(100);
+/// … until it has been read so often.
+pub const TOKEN_FILE_TRIES: u32 = 10;
+/// Bytes of a file of certificates or of a key that a client reads.
+pub const PEM_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The longest life of a token that `vidette token new` makes.
+pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);

@@ -66,25 +66,32 @@ impl ConnectionContext {
         }
     }
 
-    async fn serve(self: Arc<Self>, io: Io, peer: PeerAddress, guard: ConnectionGuard) {
+    fn serve(
+        self: Arc<Self>,
+        io: Io,
+        peer: PeerAddress,
+        guard: ConnectionGuard,
+    ) -> impl Future<Output = ()> + Send + use<> {
         // Most connections stay with the lean driver for life; the rest is boxed, so that they do
-        // not pay for it.
-        let Some((opened, guard)) = Box::pin(self.let_in(io, peer, guard)).await else {
-            return;
-        };
-        let mut lean = LeanHttp1::new(opened);
-        if let LeanOutcome::HandOverToHyper(first) = lean.serve(&self).await {
-            Box::pin(self.serve_by_hyper(lean.into_opened(), first, guard)).await;
+        // not pay for it. This one from the start: what a future is given, it has to its end.
+        let letting_in = Box::pin(self.clone().let_in(io, peer, guard));
+        async move {
+            let Some((mut lean, guard)) = letting_in.await else {
+                return;
+            };
+            if let LeanOutcome::HandOverToHyper(first) = lean.serve(&self).await {
+                Box::pin(self.serve_by_hyper(lean.into_opened(), first, guard)).await;
+            }
         }
     }
 
     /// Sees to what comes before the first request; none where nothing may follow.
     async fn let_in(
-        &self,
+        self: Arc<Self>,
         mut io: Io,
         peer: PeerAddress,
         mut guard: ConnectionGuard,
-    ) -> Option<(OpenedConnection, ConnectionGuard)> {
+    ) -> Option<(LeanHttp1, ConnectionGuard)> {
         // Whose it is comes first: whatever else it takes is that client's.
         let peer = self.peer_behind(&mut io, peer).await?;
         if !self.count(peer, &mut guard) {
@@ -96,7 +103,7 @@ impl ConnectionContext {
             return None;
         }
         let opened = self.open(io, peer).await?;
-        Some((opened, guard))
+        Some((LeanHttp1::new(opened), guard))
     }
 
     /// The peer that a proxy names, where this is one that has to, or else the peer itself.

@@ -50,7 +50,11 @@ impl Drain {
     async fn end_in_time(&self) {
         let over = humantime::format_duration(self.config.over);
         let streams = self.bus.streams();
-        tracing::info!(streams, %over, "shutting down: streams are being ended");
+        tracing::info!(
+            streams,
+            %over,
+            "shutting down: streams are being ended; a second signal ends them at once"
+        );
 
         // First whoever looks at readiness, so that nobody else is sent here.
         self.bus.leave();

@@ -152,11 +152,17 @@ fn following(old: &Config, new: &Config) -> impl Iterator<Item = (&'static str, 
         ("legacy", old.legacy != new.legacy),
         ("requests", old.requests != new.requests),
         ("origins", old.origins != new.origins),
+        ("proxy", old.proxy != new.proxy),
         ("pages", old.pages != new.pages),
         (
             "limits.max_connections",
             old.max_connections != new.max_connections,
         ),
+        (
+            "limits.max_connections_per_address",
+            old.max_connections_per_address != new.max_connections_per_address,
+        ),
+        ("limits of each client", old.quotas != new.quotas),
         (
             "limits.write_timeout",
             old.write_timeout != new.write_timeout,
@@ -165,6 +171,12 @@ fn following(old: &Config, new: &Config) -> impl Iterator<Item = (&'static str, 
             "limits.keep_alive_timeout",
             old.keep_alive_timeout != new.keep_alive_timeout,
         ),
+        // Keys are not compared, so that they stay in one place.
+        (
+            "auth (read again)",
+            old.auth.is_some() || new.auth.is_some(),
+        ),
+        ("tls (read again)", old.tls.is_some() && new.tls.is_some()),
     ];
     differs.into_iter()
 }

@@ -12,7 +12,6 @@ use super::handshake::{self, TlsIo};
 use super::io::Io;
 use super::lean::last_moment;
 use crate::limits;
-use crate::quota::ConnectionCount;
 use crate::tls::ServerTls;
 use crate::transport::{ConnectionInfo, PeerAddress};
 
@@ -65,10 +64,9 @@ fn encrypted(stream: TlsIo, peer: PeerAddress, tls: &ServerTls) -> io::Result<Op
     // Whom the certificate names is known from here on.
     let names = tls.identify(stream.get_ref().1);
     let info = ConnectionInfo {
-        peer,
         is_encrypted: true,
         certificate_names: names.map_err(io::Error::other)?,
-        subscriptions: ConnectionCount::default(),
+        ..ConnectionInfo::plain(peer)
     };
     Ok(OpenedConnection {
         io: Io::Tls(stream),

@@ -153,7 +153,9 @@ mod tests {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let (queue, flush) = LogQueue::to(Box::new(writer));
         let lines: Vec<String> = (0..1000).map(|n| format!("line {n}\n")).collect();
-        lines.iter().for_each(|line| queue.add(line.as_bytes()));
+        for line in &lines {
+            queue.add(line.as_bytes());
+        }
         drop(flush);
         let mut read = vec![0; lines.concat().len()];
         reader.read_exact(&mut read).expect("all of it");

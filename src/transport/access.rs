@@ -10,6 +10,7 @@
 //!   where health is asked for;
 //! - no handler sees a credential, so that none can let it out.
 
+mod allowances;
 mod credentials;
 mod hosts;
 mod origin;
@@ -28,10 +29,11 @@ use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
 use crate::auth::Authenticator;
-use crate::caller::{Allowance, Caller, Client, ClientAddress};
+use crate::caller::Caller;
 use crate::config::OriginsConfig;
 use crate::error::{Error, Result};
-use crate::quota::{QuotaRules, Quotas};
+use crate::quota::Quotas;
+use allowances::Allowances;
 use credentials::Shown;
 pub(super) use credentials::challenge;
 pub(super) use origin::{cors, mark};
@@ -51,18 +53,17 @@ pub(super) struct Access {
     anonymous: Arc<Caller>,
     /// Who knows the others; none where nobody has to say who it is.
     authenticator: Option<Arc<Authenticator>>,
-    quotas: Quotas,
-    rules: QuotaRules,
+    allowances: Allowances,
 }
 
 impl Access {
     pub(super) fn new(config: &TransportConfig, quotas: Quotas) -> Self {
+        let rules = config.quotas;
         Access {
+            allowances: Allowances { quotas, rules },
             origins: config.origins.clone(),
             anonymous: Arc::new(config.anonymous.clone()),
             authenticator: config.authenticator.clone(),
-            quotas,
-            rules: config.quotas,
         }
     }
 
@@ -95,7 +96,8 @@ impl Access {
         // Without the right as well, so that a publishing route which `publishes` does not know
         // is not open to every page.
         let caller = caller.map(|caller| reading_only(caller, is_foreign));
-        let caller = caller.map(|caller| self.limited(caller, request.extensions(), connection));
+        let address = request.extensions().get().copied();
+        let caller = caller.map(|caller| self.allowances.limit(caller, address, connection));
 
         // Not to be read: what strangers send would take memory from those who may publish.
         let refused = is_publishing.then(|| stranger(&caller)).flatten();
@@ -148,33 +150,6 @@ impl Access {
             Ok(None) => (Ok(self.anonymous.clone()), false),
             Err(error) => (Err(error), true),
         }
-    }
-
-    /// The caller with what it may take, as the client that it is.
-    fn limited(
-        &self,
-        caller: Arc<Caller>,
-        extensions: &Extensions,
-        connection: &ConnectionInfo,
-    ) -> Arc<Caller> {
-        let address = match extensions.get() {
-            Some(ClientAddress::Ip(address)) => Some(*address),
-            Some(ClientAddress::Local) | None => None,
-        };
-        let client = Client {
-            address,
-            identity: &caller.identity,
-            connection: &connection.subscriptions,
-        };
-        let allowance = Allowance::new(&self.quotas, &self.rules, client);
-        // Mostly all requests of a caller share it.
-        if allowance.is_unlimited() {
-            return caller;
-        }
-        Arc::new(Caller {
-            allowance,
-            ..Caller::clone(&caller)
-        })
     }
 }
 

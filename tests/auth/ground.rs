@@ -1,5 +1,6 @@
 //! A gateway with `[auth]`, the files that this names, and requests that show something.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -29,10 +30,10 @@ impl Folder {
     }
 
     /// Writes a file, and gives its path.
-    pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         std::fs::write(&path, text).expect("a file");
-        path
+        path.to_str().expect("UTF-8").to_owned()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -54,7 +55,10 @@ pub fn auth(folder: &Folder, more: &str) -> String {
 /// The SHA-256 of a key, as the configuration has it.
 pub fn hex(key: &str) -> String {
     let digest = Sha256::digest(key);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("memory");
+        hex
+    })
 }
 
 pub fn gateway(config: &str) -> Gateway {

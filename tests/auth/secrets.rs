@@ -1,5 +1,7 @@
 //! No secret is in a log, a metric, an error or the state of the gateway, whatever is asked.
 
+use std::fmt::Write as _;
+
 use jsonwebtoken::Algorithm;
 use vidette::config::{Config, Overrides};
 
@@ -43,7 +45,7 @@ async fn no_secret_is_ever_shown() {
     answers += &get(&gateway, "/v1/bus", &admin).await.text;
 
     let parsed = Config::parse(&config, Overrides::default()).expect("a configuration");
-    answers += &format!("{parsed:?}");
+    write!(answers, "{parsed:?}").expect("memory");
     let log = gateway.log();
     assert!(log.contains("TRACE"), "nothing was traced");
     for secret in tokens.iter().map(String::as_str).chain([SECRET, &hex(KEY)]) {
@@ -65,7 +67,7 @@ fn sha2_of(key: &str) -> [u8; 32] {
 async fn ask_everywhere(gateway: &Gateway, token: &str) -> String {
     let shown = bearer(token);
     let mut answers = String::new();
-    let mut add = |answer: Answer| answers += &format!("{answer:?}");
+    let mut add = |answer: Answer| write!(answers, "{answer:?}").expect("memory");
     for target in [
         "/v1/poll?wait=0",
         "/v1/sse?wait=0",

@@ -7,3 +7,4 @@ mod common;
 mod publishing;
 mod reading;
 mod scripted;
+mod tokens;

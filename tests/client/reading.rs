@@ -17,13 +17,13 @@ fn client(url: &str) -> Client {
     Client::new(url).expect("an address")
 }
 
-async fn next(reader: &mut Reader) -> Option<Result<ReadItem, ClientError>> {
+pub(crate) async fn next(reader: &mut Reader) -> Option<Result<ReadItem, ClientError>> {
     let item = timeout(PATIENCE, reader.next()).await;
     item.unwrap_or_else(|_| panic!("nothing comes: {reader:?}"))
 }
 
 /// Events until there are so many: their vids.
-async fn vids(reader: &mut Reader, count: usize) -> Vec<u64> {
+pub(crate) async fn vids(reader: &mut Reader, count: usize) -> Vec<u64> {
     let mut vids = Vec::new();
     while vids.len() < count {
         match next(reader).await {
@@ -173,7 +173,7 @@ fn event(vid: u64) -> String {
     )
 }
 
-fn stream_of(vids: &[u64], end: &str) -> String {
+pub(crate) fn stream_of(vids: &[u64], end: &str) -> String {
     let events: String = vids.iter().map(|vid| event(*vid)).collect();
     event_stream(&format!("{HELLO}{events}{end}"))
 }

@@ -14,6 +14,9 @@ pub(crate) enum Scene {
     Nothing,
     /// These bytes, and then silence.
     Hold(String),
+    /// An answer for each line of the body, once it has come; the answers end after the last one,
+    /// when the body has ended.
+    Answers(Vec<String>),
 }
 
 /// A running script.
@@ -52,14 +55,18 @@ impl ScriptedServer {
 }
 
 async fn play_scene(mut connection: TcpStream, scene: Scene, seen: Arc<Mutex<Vec<String>>>) {
-    let request = read_request(&mut connection).await;
+    let mut request = read_request(&mut connection).await;
+    if let Scene::Answers(answers) = scene {
+        seen.lock().expect("requests").push(request.clone());
+        return answer_lines(connection, &mut request, answers).await;
+    }
     seen.lock().expect("requests").push(request);
     match scene {
         Scene::Send(text) => {
             let _ = connection.write_all(text.as_bytes()).await;
             let _ = connection.shutdown().await;
         }
-        Scene::Nothing => {}
+        Scene::Nothing | Scene::Answers(_) => {}
         Scene::Hold(text) => {
             let _ = connection.write_all(text.as_bytes()).await;
             std::future::pending::<()>().await;
@@ -67,15 +74,40 @@ async fn play_scene(mut connection: TcpStream, scene: Scene, seen: Arc<Mutex<Vec
     }
 }
 
+async fn answer_lines(mut connection: TcpStream, request: &mut String, answers: Vec<String>) {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n";
+    let _ = connection.write_all(head.as_bytes()).await;
+    for (number, answer) in answers.iter().enumerate() {
+        // Each line of the body is a JSON object.
+        read_until(&mut connection, request, |r| {
+            r.matches("}\n").count() > number
+        })
+        .await;
+        let _ = connection.write_all(format!("{answer}\n").as_bytes()).await;
+    }
+    read_until(&mut connection, request, |r| r.ends_with("\r\n0\r\n\r\n")).await;
+    let _ = connection.shutdown().await;
+}
+
 /// The head, and a body of the length that it names.
 async fn read_request(connection: &mut TcpStream) -> String {
     let mut request = String::new();
+    read_until(connection, &mut request, is_complete).await;
+    request
+}
+
+/// Reads on until something is there, or the connection has ended.
+async fn read_until(
+    connection: &mut TcpStream,
+    request: &mut String,
+    is_there: impl Fn(&str) -> bool,
+) {
     let mut chunk = [0; 4096];
-    loop {
+    while !is_there(request) {
         let count = connection.read(&mut chunk).await.unwrap_or(0);
         request.push_str(&String::from_utf8_lossy(&chunk[..count]));
-        if count == 0 || is_complete(&request) {
-            return request;
+        if count == 0 {
+            return;
         }
     }
 }

@@ -3,10 +3,13 @@
 mod behind_a_proxy;
 mod bench;
 mod churn;
+mod protected;
 mod publish;
+mod readme;
 mod resume;
 mod serve;
 mod tail;
+mod token;
 
 use crate::tools::{Output, run_with_input};
 
@@ -22,10 +25,18 @@ async fn vidette_with_input(args: &[&str], input: &str) -> Output {
 
 #[tokio::test]
 async fn help_is_there_for_each_command_and_exits_with_0() {
-    let cases: [(&[&str], &[&str]); 7] = [
+    let cases: [(&[&str], &[&str]); 9] = [
         (
             &["--help"],
-            &["serve", "publish", "tail", "source", "bench", "Examples:"],
+            &[
+                "serve",
+                "publish",
+                "tail",
+                "token",
+                "source",
+                "bench",
+                "Examples:",
+            ],
         ),
         (
             &["serve", "--help"],
@@ -70,8 +81,20 @@ async fn help_is_there_for_each_command_and_exits_with_0() {
                 "--snapshot",
                 "--limit",
                 "--json",
+                "--token-file",
+                "VIDETTE_TOKEN",
+                "--ca",
+                "--certificate",
                 "Examples:",
             ],
+        ),
+        (
+            &["token", "--help"],
+            &["new", "key", "secret", "pair", "show", "hash", "Examples:"],
+        ),
+        (
+            &["token", "new", "--help"],
+            &["--subscribe", "--publish", "--expires-in", "Examples:"],
         ),
         (
             &["bench", "--help"],
@@ -97,7 +120,7 @@ async fn help_is_there_for_each_command_and_exits_with_0() {
 
 #[tokio::test]
 async fn wrong_flags_exit_with_64() {
-    let cases: [&[&str]; 17] = [
+    let cases: [&[&str]; 20] = [
         &[],
         &["sreve"],
         &["serve", "--nonsense"],
@@ -115,6 +138,9 @@ async fn wrong_flags_exit_with_64() {
         &["publish", "door.3", "{}", "--id-prefix", "x"],
         &["publish", "door.3", "{}", "--from-line", "7"],
         &["source", "postgres"],
+        &["tail", "--token", "x"],
+        &["tail", "--certificate", "cert.pem"],
+        &["token"],
     ];
     for args in cases {
         let output = vidette(args).await;

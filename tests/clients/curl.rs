@@ -422,3 +422,19 @@ async fn a_wildcard_may_stand_in_an_address_as_it_is() {
         1
     );
 }
+
+#[tokio::test]
+async fn a_stream_of_a_gateway_that_ends_is_whole_and_curl_ends_with_0() {
+    for version in VERSIONS {
+        let mut gateway = Gateway::start();
+        let url = format!("{}/v1/sse", gateway.url());
+        let mut stream = Running::start(curl(), &["-sSN", version, &url]);
+        let mut blocks = vec![next_block(&mut stream).await, next_block(&mut stream).await];
+        assert!(gateway.terminate().await.success(), "{}", gateway.log());
+        blocks.push(next_block(&mut stream).await);
+        let last = blocks.last().expect("three blocks");
+        assert!(last[0].starts_with("retry: "), "{version} {blocks:?}");
+        assert_eq!(last[1], "event: vidette.closing", "{version} {blocks:?}");
+        assert!(stream.end().await.status.success(), "{version}");
+    }
+}

@@ -124,3 +124,23 @@ async fn grpcio_resumes_after_a_crash_and_after_an_orderly_end_with_its_last_cur
     assert_eq!(vids, (1..=90).collect::<Vec<_>>());
     assert!(reader.end().await.status.success());
 }
+
+/// Two streams over a minute: one has its turn at once, the other half a minute later.
+#[tokio::test]
+async fn grpcio_takes_its_next_call_elsewhere_at_a_goaway_and_both_streams_resume() {
+    let mut gateway = Gateway::start_on_a_port_of_its_own(Setup {
+        config: "[drain]\nover = \"60s\"\n".to_owned(),
+        ..Setup::default()
+    });
+    gateway.publish_numbers("door.1", 1).await;
+    let mut readers = start("drain.py", &gateway, &[]);
+    assert_eq!(readers.line().await.as_deref(), Some("both read"));
+    gateway.ask_to_end();
+    assert_eq!(readers.line().await.as_deref(), Some("one reads on"));
+
+    // A second signal ends the other one, too.
+    assert!(gateway.terminate().await.success(), "{}", gateway.log());
+    gateway.start_again();
+    let output = readers.end().await;
+    assert!(output.stdout.ends_with("ok\n"), "{output:?}");
+}

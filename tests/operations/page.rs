@@ -143,6 +143,8 @@ fn every_section_of_the_page_is_run_here() {
     let titles: Vec<_> = page().into_iter().map(|section| section.title).collect();
     let tested = [
         "The service",
+        "End",
+        "Reload",
         "Back up and restore",
         "Back up a stopped gateway",
         "Restore a machine or a disk",
@@ -156,6 +158,18 @@ fn every_section_of_the_page_is_run_here() {
 #[tokio::test]
 async fn the_service_becomes_ready() {
     let left = run_section("The service", 0).await;
+    is_whole(&left, 3, true).await;
+}
+
+#[tokio::test]
+async fn an_orderly_end_keeps_the_log() {
+    let left = run_section("End", 0).await;
+    is_whole(&left, 3, true).await;
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_gateway() {
+    let left = run_section("Reload", 0).await;
     is_whole(&left, 3, true).await;
 }
 

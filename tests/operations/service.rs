@@ -34,10 +34,16 @@ start() {
         sleep 0.01
     done
 }
+reload() {
+    before=$(grep -c SIGHUP ROOT/journal || true)
+    kill -HUP "$(cat ROOT/pid)"
+    until [ "$(grep -c SIGHUP ROOT/journal)" -gt "$before" ]; do sleep 0.01; done
+}
 case $1 in
     start) start ;;
     stop) stop ;;
     restart) stop; start ;;
+    reload) reload ;;
 esac
 "#;
 

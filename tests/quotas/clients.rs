@@ -4,48 +4,125 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
 use crate::common::gateway::{Gateway, Setup};
+use crate::common::token::{self, Signer};
 use crate::tools::{Output, Running, find, root, run};
 
 /// Somebody who is known by an address of this machine and by a header.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Who {
-    pub(crate) address: &'static str,
-    pub(crate) authorization: &'static str,
+    address: &'static str,
+    authorization: String,
 }
 
-/// Two clients of one kind, and the section of their limits.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pair {
-    pub(crate) section: &'static str,
-    /// The label `reason` begins so.
-    pub(crate) reason: &'static str,
-    pub(crate) one: Who,
-    pub(crate) other: Who,
-}
+impl Who {
+    pub(crate) fn at(address: &'static str) -> Self {
+        Who {
+            address,
+            authorization: String::new(),
+        }
+    }
 
-const fn anonymous(address: &'static str) -> Who {
-    Who {
-        address,
-        authorization: "",
+    fn bearer(credential: &str) -> Self {
+        Who {
+            authorization: format!("Bearer {credential}"),
+            ..Who::at("127.0.0.1")
+        }
     }
 }
 
-/// grpcurl and grpcio cannot choose the address that they come from: the one is 127.0.0.1.
-pub(crate) const PAIRS: [Pair; 2] = [
-    Pair {
-        section: "limits.address",
-        reason: "address",
-        one: anonymous("127.0.0.1"),
-        other: anonymous("127.0.0.2"),
-    },
-    Pair {
-        section: "limits.caller",
-        reason: "caller",
-        one: anonymous("127.0.0.1"),
-        other: anonymous("127.0.0.2"),
-    },
-];
+/// Two clients of one kind, and where the limits of that kind are.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    /// The section of the configuration.
+    pub(crate) section: &'static str,
+    /// What the label `reason` begins with.
+    pub(crate) reason: &'static str,
+    pub(crate) one: Who,
+    pub(crate) other: Who,
+    /// What their gateway has to know of them.
+    auth: String,
+    /// With the files of that.
+    folder: TempDir,
+}
+
+const SECRET: &str = "a secret that is long enough for HS256";
+/// The tests themselves look at metrics, and read what was published.
+const ANONYMOUS: &str =
+    "[auth]\nanonymous = { subscribe = [\">\", \"vidette.admin\"], publish = [] }\n";
+
+impl Pair {
+    fn new(section: &'static str, one: Who, other: Who, auth: String) -> Self {
+        let (_, reason) = section.split_once('.').expect("a section of [limits]");
+        let folder = TempDir::new().expect("a folder");
+        std::fs::write(folder.path().join("secret"), SECRET).expect("a file");
+        Pair {
+            section,
+            reason,
+            one,
+            other,
+            auth,
+            folder,
+        }
+    }
+
+    /// grpcurl and grpcio cannot choose the address that they come from: the one is 127.0.0.1.
+    fn of_addresses(section: &'static str) -> Self {
+        let (one, other) = (Who::at("127.0.0.1"), Who::at("127.0.0.2"));
+        Pair::new(section, one, other, String::new())
+    }
+
+    /// From one address, as all that follow.
+    fn of_subjects() -> Self {
+        let token = |subject| {
+            let mut claims = token::rights(&[">"], &[">"]);
+            claims["sub"] = serde_json::Value::from(subject);
+            Who::bearer(&Signer::of_secret(SECRET).token(&claims))
+        };
+        let auth = "[[auth.jwt]]\nalgorithms = [\"HS256\"]\nsecret_file = \"FOLDER/secret\"\n";
+        let auth = format!("{ANONYMOUS}{auth}");
+        Pair::new("limits.caller", token("anne"), token("bob"), auth)
+    }
+
+    fn of_keys() -> Self {
+        let section = |name: &str| {
+            let digest = Sha256::digest(name);
+            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!(
+                "[[auth.api_key]]\nname = \"{name}\"\nsha256 = \"{digest}\"\n\
+                 publish = [\">\"]\nsubscribe = [\">\"]\n"
+            )
+        };
+        let auth = [ANONYMOUS, &section("doors"), &section("lifts")].concat();
+        let (doors, lifts) = (Who::bearer("doors"), Who::bearer("lifts"));
+        Pair::new("limits.key", doors, lifts, auth)
+    }
+
+    /// A gateway that knows them, with these settings for their kind.
+    pub(crate) fn gateway(&self, settings: &str) -> Gateway {
+        let folder = self.folder.path().display().to_string();
+        let auth = self.auth.replace("FOLDER", &folder);
+        gateway(self.section, &format!("{settings}\n{auth}"))
+    }
+}
+
+/// A pair of each kind. Whoever has no name is a caller by its address.
+pub(crate) fn pairs() -> [Pair; 4] {
+    [
+        Pair::of_addresses("limits.address"),
+        Pair::of_addresses("limits.caller"),
+        Pair::of_subjects(),
+        Pair::of_keys(),
+    ]
+}
+
+/// Two addresses.
+pub(crate) fn addresses() -> Pair {
+    Pair::of_addresses("limits.address")
+}
 
 /// A gateway with these settings in a section.
 pub(crate) fn gateway(section: &str, settings: &str) -> Gateway {
@@ -119,7 +196,7 @@ impl Call {
 }
 
 /// curl, which shows the head of the answer and its body.
-pub(crate) fn curl(gateway: &Gateway, who: Who, path: &str) -> Call {
+pub(crate) fn curl(gateway: &Gateway, who: &Who, path: &str) -> Call {
     let url = format!("{}{path}", gateway.url());
     let call = Call::new(
         find("curl", "bin"),
@@ -132,24 +209,34 @@ pub(crate) fn curl(gateway: &Gateway, who: Who, path: &str) -> Call {
     call.with(&["-H", &header])
 }
 
-pub(crate) fn grpcurl(gateway: &Gateway, who: Who, method: &str, messages: &str) -> Call {
-    let header = format!("authorization: {}", who.authorization);
-    let credentials = ["-H", &header];
-    let credentials = match who.authorization {
-        "" => &[],
-        _ => &credentials[..],
-    };
+/// grpcurl, with flags that say who calls.
+pub(crate) fn grpcurl<F: AsRef<str>>(
+    gateway: &Gateway,
+    known: &[F],
+    method: &str,
+    messages: &str,
+) -> Call {
     let address = gateway.address().to_string();
-    Call::new(find("grpcurl", "bin"), &["-plaintext", "-format-error"])
-        .with(credentials)
+    Call::new(find("grpcurl", "bin"), &["-format-error"])
+        .with(&known.iter().map(AsRef::as_ref).collect::<Vec<_>>())
         .with(&["-d", messages, &address])
         .with(&[&format!("vidette.v1.EventBus/{method}")])
 }
 
-pub(crate) fn grpcio(gateway: &Gateway, who: Who, call: &[&str]) -> Call {
+impl Who {
+    /// For [`grpcurl`].
+    pub(crate) fn flags(&self) -> Vec<String> {
+        let plain = ["-plaintext".to_owned()].into_iter();
+        let header = format!("authorization: {}", self.authorization);
+        let known = (!self.authorization.is_empty()).then(|| ["-H".to_owned(), header]);
+        plain.chain(known.into_iter().flatten()).collect()
+    }
+}
+
+pub(crate) fn grpcio(gateway: &Gateway, who: &Who, call: &[&str]) -> Call {
     let script = root().join("tests/quotas/python/client.py");
     let (script, address) = (script.display().to_string(), gateway.address().to_string());
-    let arguments = ["-u", &script, stubs(), &address, who.authorization];
+    let arguments = ["-u", &script, stubs(), &address, &who.authorization];
     Call::new(python(), &arguments).with(call)
 }
 

@@ -3,7 +3,7 @@
 use futures_util::StreamExt as _;
 use reqwest::Response;
 
-use crate::clients::{PAIRS, exhausted_line, gateway, grpcio};
+use crate::clients::{addresses, exhausted_line, gateway, grpcio};
 use crate::common::gateway::Gateway;
 
 fn limited() -> Gateway {
@@ -13,7 +13,7 @@ fn limited() -> Gateway {
 #[tokio::test]
 async fn a_grpc_connection_has_as_many_streams_as_it_may_and_another_one_too() {
     let gateway = limited();
-    let calls = [0; 2].map(|_| grpcio(&gateway, PAIRS[0].one, &["subscribe-often", "3"]));
+    let calls = [0; 2].map(|_| grpcio(&gateway, &addresses().one, &["subscribe-often", "3"]));
     let mut connections = calls.map(|call| call.start());
     for connection in &mut connections {
         for _ in 0..2 {

@@ -6,6 +6,8 @@ mod common;
 #[allow(dead_code, reason = "made for another program")]
 mod tools;
 
+mod addresses;
+mod certificates;
 mod clients;
 mod connections;
 mod publishing;

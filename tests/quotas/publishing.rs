@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::clients::{
-    Busy, Call, PAIRS, Pair, Who, curl, exhausted, exhausted_line, gateway, grpcio, grpcurl,
+    Busy, Call, Pair, Who, addresses, curl, exhausted, exhausted_line, grpcio, grpcurl, pairs,
     refused, status,
 };
 use crate::common::gateway::{Gateway, PATIENCE};
@@ -53,13 +53,18 @@ fn grpc_batch(events: u32) -> Value {
 }
 
 impl Publisher {
-    fn call(self, gateway: &Gateway, who: Who, events: u32) -> Call {
+    fn call(self, gateway: &Gateway, who: &Who, events: u32) -> Call {
         let (count, path) = (events.to_string(), "/v1/events");
         match self {
             Publisher::Object => json_type(curl(gateway, who, path), &batch(1)[0].to_string()),
             Publisher::Topic => json_type(curl(gateway, who, "/v1/topics/door.1"), "1"),
             Publisher::Batch => json_type(curl(gateway, who, path), &batch(events).to_string()),
-            Publisher::Grpcurl => grpcurl(gateway, who, "Publish", &grpc_batch(events).to_string()),
+            Publisher::Grpcurl => grpcurl(
+                gateway,
+                &who.flags(),
+                "Publish",
+                &grpc_batch(events).to_string(),
+            ),
             Publisher::Grpcio => grpcio(gateway, who, &["publish", &count, &count]),
             Publisher::GrpcioStream => grpcio(gateway, who, &["publish-stream", &count, &count]),
         }
@@ -92,7 +97,7 @@ async fn events_in(gateway: &Gateway) -> u64 {
 }
 
 /// Publishes until it is refused; how many events were taken before.
-async fn publish_until_refused(publisher: Publisher, gateway: &Gateway, who: Who) -> (u64, Busy) {
+async fn publish_until_refused(publisher: Publisher, gateway: &Gateway, who: &Who) -> (u64, Busy) {
     let begun = Instant::now();
     let events = if publisher.is_of_one() { 1 } else { BURST };
     let mut taken = 0;
@@ -106,7 +111,7 @@ async fn publish_until_refused(publisher: Publisher, gateway: &Gateway, who: Who
     panic!("{publisher:?} was never refused");
 }
 
-fn reason(pair: Pair) -> String {
+fn reason(pair: &Pair) -> String {
     format!(
         "vidette_refused_total{{reason=\"{}_publishing\"}}",
         pair.reason
@@ -115,15 +120,18 @@ fn reason(pair: Pair) -> String {
 
 #[tokio::test]
 async fn who_publishes_too_fast_is_refused_in_each_way_and_another_is_served() {
-    for pair in PAIRS {
-        let gateway = gateway(pair.section, SLOWLY);
+    for pair in &pairs() {
+        let gateway = pair.gateway(SLOWLY);
         let begun = Instant::now();
-        let burst = Publisher::Batch.call(&gateway, pair.one, BURST).run().await;
+        let burst = Publisher::Batch
+            .call(&gateway, &pair.one, BURST)
+            .run()
+            .await;
         assert_eq!(status(&burst), 200, "a burst passes: {burst:?}");
 
         let mut taken = u64::from(BURST);
         for (refusals, publisher) in (1..).zip(PUBLISHERS) {
-            let (more, busy) = publish_until_refused(publisher, &gateway, pair.one).await;
+            let (more, busy) = publish_until_refused(publisher, &gateway, &pair.one).await;
             taken += more;
             assert!(busy.is_passing, "{publisher:?}: {busy:?}");
             let setting = format!("{}.published_events_per_second", pair.section);
@@ -142,7 +150,7 @@ async fn who_publishes_too_fast_is_refused_in_each_way_and_another_is_served() {
         );
 
         let other = Publisher::Batch
-            .call(&gateway, pair.other, BURST)
+            .call(&gateway, &pair.other, BURST)
             .run()
             .await;
         assert_eq!(status(&other), 200, "{other:?}");
@@ -151,16 +159,19 @@ async fn who_publishes_too_fast_is_refused_in_each_way_and_another_is_served() {
 
 #[tokio::test]
 async fn a_batch_larger_than_a_burst_is_too_large_in_each_way() {
-    let pair = PAIRS[0];
-    let gateway = gateway(pair.section, SLOWLY);
+    let pair = addresses();
+    let gateway = pair.gateway(SLOWLY);
     for publisher in PUBLISHERS.into_iter().filter(|way| !way.is_of_one()) {
-        let output = publisher.call(&gateway, pair.one, BURST + 1).run().await;
+        let output = publisher.call(&gateway, &pair.one, BURST + 1).run().await;
         let busy = publisher.busy(&output, 413).expect("refused");
         assert!(!busy.is_passing, "{publisher:?}: {busy:?}");
         assert!(busy.detail.contains("published_events_burst"), "{busy:?}");
     }
     assert_eq!(events_in(&gateway).await, 0);
-    let burst = Publisher::Batch.call(&gateway, pair.one, BURST).run().await;
+    let burst = Publisher::Batch
+        .call(&gateway, &pair.one, BURST)
+        .run()
+        .await;
     assert_eq!(
         status(&burst),
         200,
@@ -174,7 +185,7 @@ const RATE: u32 = 25;
 const EVENTS: u32 = 60;
 
 /// Streams of an event a line or message.
-fn streams(gateway: &Gateway, who: Who) -> [Call; 3] {
+fn streams(gateway: &Gateway, who: &Who) -> [Call; 3] {
     let lines: String = (1..=EVENTS)
         .map(|n| json!({ "topic": "curl.stream", "data": n }).to_string() + "\n")
         .collect();
@@ -193,19 +204,19 @@ fn streams(gateway: &Gateway, who: Who) -> [Call; 3] {
     let count = EVENTS.to_string();
     [
         curl(gateway, who, "/v1/events").with(&ndjson),
-        grpcurl(gateway, who, "PublishStream", &messages),
+        grpcurl(gateway, &who.flags(), "PublishStream", &messages),
         grpcio(gateway, who, &["publish-stream", &count, "1"]),
     ]
 }
 
 #[tokio::test]
 async fn a_stream_over_its_rate_is_slowed_and_loses_nothing() {
-    for pair in PAIRS {
+    for pair in &pairs() {
         let settings =
             format!("published_events_per_second = {RATE}\npublished_events_burst = {RATE}");
-        let gateway = gateway(pair.section, &settings);
+        let gateway = pair.gateway(&settings);
         let begun = Instant::now();
-        for stream in streams(&gateway, pair.one) {
+        for stream in streams(&gateway, &pair.one) {
             let output = stream.run().await;
             assert!(output.status.success(), "{output:?}");
             assert!(!output.stdout.contains("error"), "{output:?}");

@@ -1,69 +1,60 @@
 //! Limits that are replaced while the gateway serves.
 
-use std::sync::Arc;
-use std::time::Duration;
-
+use nix::sys::signal::Signal;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::json;
 use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
-use vidette::config::{Config, Overrides};
-use vidette::engine::MemoryEngine;
-use vidette::server::{Gateway, LiveConfig};
 
-use crate::common::gateway::PATIENCE;
+use crate::common::gateway::{Gateway, PATIENCE, Setup};
 
-/// A gateway whose configuration a test replaces.
+/// A gateway whose configuration a test replaces, and a client.
 struct Replaceable {
-    url: String,
-    live: LiveConfig,
+    gateway: Gateway,
     http: Client,
-    _running: AbortOnDropHandle<()>,
 }
 
-fn config(limits: &str) -> Config {
-    let overrides = Overrides {
-        listen: vec!["127.0.0.1:0".parse().expect("an address")],
-        ..Overrides::default()
-    };
-    Config::parse(limits, overrides).expect("a configuration")
-}
+const IN_FORCE: &str = "the configuration is in force";
 
 impl Replaceable {
-    async fn start(limits: &str) -> Self {
-        let engine = Arc::new(MemoryEngine::new(Duration::from_secs(60)));
-        let gateway = Gateway::start_on(engine, &config(limits)).await;
-        let gateway = gateway.expect("a gateway");
-        let (live, url) = (gateway.live_config(), gateway.addresses()[0]);
-        let running = tokio::spawn(gateway.run(std::future::pending()));
+    fn start(limits: &str) -> Self {
+        let setup = Setup {
+            engine: "memory",
+            config: limits.to_owned(),
+            ..Setup::default()
+        };
         Replaceable {
-            url: format!("http://{url}"),
-            live,
+            gateway: Gateway::start_with(setup),
             http: Client::new(),
-            _running: AbortOnDropHandle::new(running),
         }
     }
 
-    fn replace(&self, limits: &str) {
-        let needing_restart = self.live.replace(&config(limits));
-        assert!(needing_restart.is_empty(), "{needing_restart:?}");
+    async fn replace(&mut self, limits: &str) {
+        let told = |gateway: &Gateway| gateway.log().matches(IN_FORCE).count();
+        let before = told(&self.gateway);
+        self.gateway.rewrite_config(limits);
+        self.gateway.signal(Signal::SIGHUP);
+        let is_told = async || told(&self.gateway) > before;
+        self.gateway.until(IN_FORCE, is_told).await;
+        assert!(!self.gateway.log().contains("restart"));
     }
 
     async fn read(&self) -> Response {
-        let request = self.http.get(format!("{}/v1/sse", self.url));
+        let request = self.http.get(format!("{}/v1/sse", self.gateway.url()));
         request.send().await.expect("an answer")
     }
 
     /// A poll that does not wait.
     async fn poll(&self) -> StatusCode {
-        let request = self.http.get(format!("{}/v1/poll?wait=0", self.url));
+        let request = self
+            .http
+            .get(format!("{}/v1/poll?wait=0", self.gateway.url()));
         request.send().await.expect("an answer").status()
     }
 
     async fn publish(&self, events: u32) -> StatusCode {
         let event = json!({ "topic": "door.1", "data": 1 });
         let batch = vec![event; events as usize];
-        let request = self.http.post(format!("{}/v1/events", self.url));
+        let request = self.http.post(format!("{}/v1/events", self.gateway.url()));
         request
             .json(&batch)
             .send()
@@ -75,13 +66,13 @@ impl Replaceable {
 
 #[tokio::test]
 async fn new_limits_hold_for_new_subscriptions_and_those_that_are_open_stay_and_count() {
-    let gateway = Replaceable::start("[limits.address]\nsubscriptions = 9").await;
+    let mut gateway = Replaceable::start("[limits.address]\nsubscriptions = 9");
     let mut open = Vec::new();
     for _ in 0..3 {
         open.push(gateway.read().await);
     }
 
-    gateway.replace("[limits.address]\nsubscriptions = 2");
+    gateway.replace("[limits.address]\nsubscriptions = 2").await;
     assert_eq!(gateway.poll().await, 429);
     assert_eq!(gateway.publish(1).await, 200);
     for stream in &mut open {
@@ -91,27 +82,27 @@ async fn new_limits_hold_for_new_subscriptions_and_those_that_are_open_stay_and_
             heard.push_str(&String::from_utf8_lossy(&piece));
         }
     }
-    gateway.replace("[limits.address]\nsubscriptions = 4");
+    gateway.replace("[limits.address]\nsubscriptions = 4").await;
     assert_eq!(gateway.poll().await, 200);
-    gateway.replace("");
+    gateway.replace("").await;
     assert_eq!(gateway.poll().await, 200);
 }
 
 #[tokio::test]
 async fn a_new_rate_holds_for_requests_from_now_on() {
     let slowly = "[limits.address]\npublished_events_per_second = 1\npublished_events_burst = 100";
-    let gateway = Replaceable::start(slowly).await;
+    let mut gateway = Replaceable::start(slowly);
     assert_eq!(gateway.publish(100).await, 200);
     assert_eq!(gateway.publish(100).await, 429);
 
     let fast = "[limits.address]\npublished_events_per_second = 1000000\n\
                 published_events_burst = 1000000";
-    gateway.replace(fast);
+    gateway.replace(fast).await;
     // What was published before is made up for at the new rate.
     let has_passed = async { while gateway.publish(100).await != 200 {} };
     timeout(PATIENCE, has_passed).await.expect("in time");
-    gateway.replace(slowly);
+    gateway.replace(slowly).await;
     assert_eq!(gateway.publish(101).await, 413);
-    gateway.replace("");
+    gateway.replace("").await;
     assert_eq!(gateway.publish(1000).await, 200);
 }

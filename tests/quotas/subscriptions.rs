@@ -1,8 +1,8 @@
 //! Subscriptions open at once.
 
 use crate::clients::{
-    Busy, Call, PAIRS, Pair, Who, curl, exhausted, exhausted_line, gateway, grpcio, grpcurl,
-    refused, status,
+    Busy, Call, Pair, Who, addresses, curl, exhausted, exhausted_line, gateway, grpcio, grpcurl,
+    pairs, refused, status,
 };
 use crate::common::gateway::Gateway;
 
@@ -28,7 +28,7 @@ const READERS: [Reader; 6] = [
 
 impl Reader {
     /// Waits on an empty log.
-    fn call(self, gateway: &Gateway, who: Who) -> Call {
+    fn call(self, gateway: &Gateway, who: &Who) -> Call {
         match self {
             Reader::Poll => curl(gateway, who, "/v1/poll?wait=60"),
             Reader::Sse => curl(gateway, who, "/v1/sse"),
@@ -36,13 +36,13 @@ impl Reader {
                 curl(gateway, who, "/v1/sse").with(&["--http2-prior-knowledge"])
             }
             Reader::Legacy => curl(gateway, who, "/backend.php?maxvid=0"),
-            Reader::Grpcurl => grpcurl(gateway, who, "Subscribe", "{}"),
+            Reader::Grpcurl => grpcurl(gateway, &who.flags(), "Subscribe", "{}"),
             Reader::Grpcio => grpcio(gateway, who, &["subscribe"]),
         }
     }
 
     /// It has ended at once, because there are too many.
-    async fn is_refused(self, gateway: &Gateway, who: Who) -> Busy {
+    async fn is_refused(self, gateway: &Gateway, who: &Who) -> Busy {
         let output = self.call(gateway, who).run().await;
         match self {
             Reader::Poll | Reader::Legacy => refused(&output, 429),
@@ -70,12 +70,12 @@ async fn until_open(gateway: &Gateway, count: u32) {
 }
 
 /// Is a poll that does not wait answered?
-async fn is_served(gateway: &Gateway, who: Who) -> bool {
+async fn is_served(gateway: &Gateway, who: &Who) -> bool {
     let output = curl(gateway, who, "/v1/poll?wait=0").run().await;
     status(&output) == 200
 }
 
-fn reason(pair: Pair) -> String {
+fn reason(pair: &Pair) -> String {
     format!(
         "vidette_refused_total{{reason=\"{}_subscriptions\"}}",
         pair.reason
@@ -84,35 +84,38 @@ fn reason(pair: Pair) -> String {
 
 #[tokio::test]
 async fn who_has_as_many_as_it_may_is_refused_on_each_transport_and_another_is_served() {
-    for pair in PAIRS {
-        let gateway = gateway(pair.section, "subscriptions = 2");
-        let _open = [Reader::Sse, Reader::Grpcio].map(|r| r.call(&gateway, pair.one).start());
+    for pair in &pairs() {
+        let gateway = pair.gateway("subscriptions = 2");
+        let _open = [Reader::Sse, Reader::Grpcio].map(|r| r.call(&gateway, &pair.one).start());
         until_open(&gateway, 2).await;
 
         for (refusals, reader) in (1..).zip(READERS) {
-            let busy = reader.is_refused(&gateway, pair.one).await;
+            let busy = reader.is_refused(&gateway, &pair.one).await;
             assert!(busy.is_passing, "{reader:?}: {busy:?}");
             let setting = format!("{}.subscriptions", pair.section);
             assert!(busy.detail.contains(&setting), "{reader:?}: {busy:?}");
             let counted = gateway.metric(&reason(pair)).await;
             assert_eq!(counted, f64::from(refusals), "{reader:?}");
-            assert!(is_served(&gateway, pair.other).await, "{reader:?}");
+            assert!(is_served(&gateway, &pair.other).await, "{reader:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn each_transport_counts_and_its_place_is_free_when_the_client_has_left() {
-    for pair in PAIRS {
-        let gateway = gateway(pair.section, "subscriptions = 1");
+    for pair in &pairs() {
+        let gateway = pair.gateway("subscriptions = 1");
         for reader in READERS {
-            let open = reader.call(&gateway, pair.one).start();
+            let open = reader.call(&gateway, &pair.one).start();
             until_open(&gateway, 1).await;
-            assert!(!is_served(&gateway, pair.one).await, "{pair:?} {reader:?}");
-            assert!(is_served(&gateway, pair.other).await, "{pair:?} {reader:?}");
+            assert!(!is_served(&gateway, &pair.one).await, "{pair:?} {reader:?}");
+            assert!(
+                is_served(&gateway, &pair.other).await,
+                "{pair:?} {reader:?}"
+            );
 
             drop(open);
-            let is_free = async || is_served(&gateway, pair.one).await;
+            let is_free = async || is_served(&gateway, &pair.one).await;
             gateway.until("its place is free again", is_free).await;
         }
     }
@@ -122,6 +125,6 @@ async fn each_transport_counts_and_its_place_is_free_when_the_client_has_left() 
 async fn an_answer_that_was_waited_for_gives_its_place_back() {
     let gateway = gateway("limits.address", "subscriptions = 1");
     for _ in 0..20 {
-        assert!(is_served(&gateway, PAIRS[0].one).await);
+        assert!(is_served(&gateway, &addresses().one).await);
     }
 }

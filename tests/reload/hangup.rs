@@ -159,6 +159,23 @@ async fn a_storm_of_reloads_loses_no_event_and_ends_no_stream() {
 }
 
 #[tokio::test]
+async fn the_end_is_as_the_newest_configuration_says() {
+    let mut gateway = gateway_over("1h");
+    let address = gateway.address();
+    let streams = [
+        RawSse::open(address, "", "").await,
+        RawSse::open(address, "", "").await,
+    ];
+    until_subscribed(&gateway, 2).await;
+    gateway.rewrite_config("[drain]\nover = \"0s\"\n");
+    reload(&gateway, IN_FORCE).await;
+    assert!(gateway.terminate().await.success(), "{}", gateway.log());
+    for stream in streams {
+        assert!(stream.ended().await.is_told);
+    }
+}
+
+#[tokio::test]
 async fn a_reload_during_the_drain_changes_nothing_about_it() {
     let mut gateway = gateway_over("60s");
     let address = gateway.address();

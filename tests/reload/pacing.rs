@@ -85,7 +85,7 @@ async fn ends_are_spread_and_whoever_has_not_ended_reads_on() {
             .vids
             .first()
             .map_or(0, |first| one.last_vid() + 1 - first);
-        assert_eq!(all as usize, one.vids.len(), "{one:?}");
+        assert_eq!(all, one.vids.len() as u64, "{one:?}");
         assert!(one.is_told, "{one:?}");
     }
     let counts = counts_by_last_vid(&ended);

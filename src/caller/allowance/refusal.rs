@@ -58,9 +58,8 @@ pub(super) fn publishing_too_fast(
     quotas.refusals().count(publishing(kind));
     let (who, section, most) = (who(kind), section(kind), rate.events_per_second);
     let detail = format!(
-        "{who} publishes more than {most} events a second \
-         ({section}.published_events_per_second); nothing was taken. Try again, with the same ids \
-         if the events have any"
+        "{who} publishes faster than it may ({section}.published_events_per_second = {most}); \
+         nothing was taken. Try again, with the same ids if the events have any"
     );
     Error::new(ErrorKind::Busy, detail).passing_after(wait)
 }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::refusal::{batch_too_large, publishing_too_fast, too_many_subscriptions};
 use super::{Client, EventTokens, TakenTokens};
-use crate::caller::Identity;
+use crate::caller::{ClientAddress, Identity};
 use crate::error::Result;
 use crate::quota::{ClientKey, ClientKind, ClientLimits, OpenCount, QuotaRules, Quotas};
 
@@ -30,7 +30,7 @@ pub(super) enum Scope {
 
 /// All that a client is known by, as far as it is limited as that.
 pub(super) fn of(rules: &QuotaRules, client: Client<'_>) -> SmallVec<[Scope; 3]> {
-    let address = client.address.map(ClientKey::of_address);
+    let address = client.address.and_then(key_of);
     let address_scope = address.and_then(|key| scope(ClientKind::Address, key, rules.address));
     let name_scope = name_scope(rules, client.identity, address);
 
@@ -40,6 +40,14 @@ pub(super) fn of(rules: &QuotaRules, client: Client<'_>) -> SmallVec<[Scope; 3]>
     });
     let scopes = [address_scope, name_scope, connection];
     scopes.into_iter().flatten().collect()
+}
+
+/// A Unix socket has none: its permissions say who may use it.
+fn key_of(address: ClientAddress) -> Option<ClientKey> {
+    match address {
+        ClientAddress::Ip(address) => Some(ClientKey::Address(address)),
+        ClientAddress::Local => None,
+    }
 }
 
 fn scope(kind: ClientKind, key: ClientKey, limits: ClientLimits) -> Option<Scope> {

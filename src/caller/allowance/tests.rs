@@ -38,7 +38,7 @@ fn token(subject: &str) -> Identity {
 /// A request of its own from this address, on a connection of its own.
 fn request(quotas: &Quotas, rules: &QuotaRules, address: &str, identity: &Identity) -> Allowance {
     let client = Client {
-        address: (!address.is_empty()).then(|| address.parse().expect("an address")),
+        address: Some(ClientAddress::of(address.parse().ok())),
         identity,
         connection: &ConnectionCount::default(),
     };

@@ -1,7 +1,6 @@
 //! `vidette publish --ndjson`: a stream of lines, with what a person sees of it.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::input::{self, InputLines, LineOptions, LinePlace};
 use super::tally::PublishTally;
@@ -14,9 +13,8 @@ use crate::limits;
 pub(super) struct LinesToPublish {
     pub(super) path: PathBuf,
     pub(super) options: LineOptions,
-    pub(super) url: String,
-    /// How long the gateway may be away.
-    pub(super) retry_for: Duration,
+    /// The gateway, and how long it may be away.
+    pub(super) client: Client,
 }
 
 pub(super) async fn run(lines: LinesToPublish) -> CommandResult {
@@ -38,13 +36,12 @@ impl LinePublishing {
     async fn begin(lines: LinesToPublish) -> Result<Self, Failure> {
         // First of all, so that no signal is missed.
         let signals = InterruptSignals::listen()?;
-        let client = Client::new(&lines.url)?.retry_for(lines.retry_for);
         let length_bytes = input::length_bytes(&lines.path);
         let tally = PublishTally::new(length_bytes, lines.options.from_line);
         // Read ahead while the first connection is made.
         let input = input::read(lines.path, lines.options).await?;
         Ok(LinePublishing {
-            publisher: client.publisher(input),
+            publisher: lines.client.publisher(input),
             tally,
             signals,
         })

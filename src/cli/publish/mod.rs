@@ -11,8 +11,9 @@ use std::time::Duration;
 use clap::Args;
 use tokio::io::AsyncReadExt as _;
 
-use super::{CommandResult, DEFAULT_URL, Failure};
-use crate::client::{Client, EventParts, NewEvent, PublishReceipt};
+use super::connect::ConnectArgs;
+use super::{CommandResult, Failure};
+use crate::client::{EventParts, NewEvent, PublishReceipt};
 use crate::limits;
 use input::LineOptions;
 use lines::LinesToPublish;
@@ -70,13 +71,12 @@ pub(super) struct PublishArgs {
     #[arg(requires = "ndjson", conflicts_with = "topic")]
     #[arg(value_parser = humantime::parse_duration)]
     retry_for: Duration,
-    /// Address of the gateway
-    #[arg(long, env = "VIDETTE_URL", default_value = DEFAULT_URL)]
-    url: String,
+    #[command(flatten)]
+    gateway: ConnectArgs,
 }
 
 pub(super) async fn run(args: PublishArgs) -> CommandResult {
-    match args.lines() {
+    match args.lines()? {
         Some(lines) => lines::run(lines).await,
         None => publish_one(args).await,
     }
@@ -84,13 +84,15 @@ pub(super) async fn run(args: PublishArgs) -> CommandResult {
 
 impl PublishArgs {
     /// The lines to publish, where it is a stream.
-    fn lines(&self) -> Option<LinesToPublish> {
-        Some(LinesToPublish {
-            path: self.ndjson.clone()?,
+    fn lines(&self) -> Result<Option<LinesToPublish>, Failure> {
+        let Some(path) = self.ndjson.clone() else {
+            return Ok(None);
+        };
+        Ok(Some(LinesToPublish {
+            path,
             options: self.line_options(),
-            url: self.url.clone(),
-            retry_for: self.retry_for,
-        })
+            client: self.gateway.client()?.retry_for(self.retry_for),
+        }))
     }
 
     fn line_options(&self) -> LineOptions {
@@ -117,7 +119,7 @@ impl PublishArgs {
 
 async fn publish_one(args: PublishArgs) -> CommandResult {
     // Once, without an id that the person has not given.
-    let client = Client::new(&args.url)?.retry_for(Duration::ZERO);
+    let client = args.gateway.client()?.retry_for(Duration::ZERO);
     let data = match args.data.as_str() {
         "-" => read_standard_input().await.map_err(|e| failed_input(&e))?,
         data => data.as_bytes().to_vec(),

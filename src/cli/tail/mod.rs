@@ -9,8 +9,9 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
 
-use super::{CommandResult, DEFAULT_URL, Failure};
-use crate::client::{Client, Interruption, ReadItem, ReadOptions, Reader, Transport};
+use super::connect::ConnectArgs;
+use super::{CommandResult, Failure};
+use crate::client::{Interruption, ReadItem, ReadOptions, Reader, Transport};
 use print::{EventPrinter, Printed};
 
 /// Print events: those that are retained, then each new one as it comes.
@@ -22,7 +23,8 @@ use print::{EventPrinter, Printed};
   vidette tail                                  everything from now on
   vidette tail 'door.>' --after earliest        all doors, from the oldest retained event
   vidette tail --since 15m --via grpc           the last quarter of an hour, over gRPC
-  vidette tail --after 1042 --limit 10 --json   ten events after vid 1042, a JSON object per line")]
+  vidette tail --after 1042 --limit 10 --json   ten events after vid 1042, a JSON object per line
+  vidette tail --url https://gateway.example --token-file token.jwt")]
 pub(super) struct TailArgs {
     /// Topics to read; * stands for one token, a last > for one or more [default: >]
     topics: Vec<String>,
@@ -44,9 +46,8 @@ pub(super) struct TailArgs {
     /// Print each event as its JSON object, for other programs
     #[arg(long)]
     json: bool,
-    /// Address of the gateway
-    #[arg(long, env = "VIDETTE_URL", default_value = DEFAULT_URL)]
-    url: String,
+    #[command(flatten)]
+    gateway: ConnectArgs,
 }
 
 impl ValueEnum for Transport {
@@ -78,7 +79,7 @@ impl TailArgs {
 }
 
 pub(super) async fn run(args: TailArgs) -> CommandResult {
-    let reader = Client::new(&args.url)?.read(args.options());
+    let reader = args.gateway.client()?.read(args.options());
     let printer = EventPrinter::new(args.json, args.limit);
     print_all(reader, printer).await
 }

@@ -14,6 +14,8 @@ use super::line::object_of;
 use super::outage::Outage;
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::http::{GatewayHttp, body_up_to, innermost, refusal};
+use crate::client::tls;
+use crate::client::token::BearerToken;
 use crate::event::NewEvent;
 use crate::limits;
 
@@ -38,8 +40,9 @@ pub(in crate::client) async fn publish_batch(
     let mut outage = Outage::new(retry_for);
     let mut may_be_published = false;
     loop {
-        let error = match publish_once(http, body.clone()).await {
-            Ok(receipts) => return Ok(receipts),
+        let attempt = http.with_fresh_token(|token| publish_once(http, &body, token));
+        let error = match attempt.await {
+            Ok((receipts, _)) => return Ok(receipts),
             Err(error) => error,
         };
 
@@ -81,16 +84,20 @@ fn final_error(error: ClientError, may_be_published: bool) -> ClientError {
     ClientError::new(ClientErrorKind::OutcomeUnknown, text)
 }
 
-async fn publish_once(http: &GatewayHttp, body: Bytes) -> Result<Vec<PublishReceipt>, ClientError> {
+async fn publish_once(
+    http: &GatewayHttp,
+    body: &Bytes,
+    token: Option<BearerToken>,
+) -> Result<Vec<PublishReceipt>, ClientError> {
     // The time limit is for gateways that take the request and then say nothing.
     let request = http
-        .post("/v1/events")
+        .post("/v1/events", token.as_ref())
         .header("content-type", "application/json")
         .timeout(limits::PUBLISH_ANSWER_TIMEOUT)
-        .body(body);
+        .body(body.clone());
     let response = request.send().await.map_err(|error| {
         // Without a connection nothing can have been published.
-        if error.is_connect() {
+        if error.is_connect() || tls::is_shut_out(&error) {
             http.no_answer(&error)
         } else {
             unanswered(&error)
@@ -109,7 +116,7 @@ async fn publish_once(http: &GatewayHttp, body: Bytes) -> Result<Vec<PublishRece
 }
 
 /// The request has been sent, at least in part, and nothing says what became of it.
-fn unanswered(error: &dyn Error) -> ClientError {
+fn unanswered(error: &(dyn Error + 'static)) -> ClientError {
     let text = format!("no answer to what was published: {}", innermost(error));
     ClientError::new(ClientErrorKind::OutcomeUnknown, text)
 }

@@ -1,9 +1,11 @@
 //! Publishing: one batch, or a stream of lines over as many requests as it takes.
 
 mod batch;
+mod errors;
 mod line;
 mod outage;
 mod pace;
+mod report;
 mod request;
 mod stream;
 mod window;
@@ -14,7 +16,8 @@ use crate::cursor::Vid;
 
 pub(super) use batch::publish_batch;
 pub use line::PublishLine;
-pub use stream::{PublishReport, Publisher};
+pub use report::PublishReport;
+pub use stream::Publisher;
 
 /// Where a published event stands.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -1,6 +1,7 @@
 //! One request that streams lines to the gateway, and their answers back.
 
 use std::convert::Infallible;
+use std::io;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -14,12 +15,13 @@ use tokio_util::io::StreamReader;
 use super::batch::passes;
 use crate::client::error::ClientError;
 use crate::client::http::{GatewayHttp, refusal};
+use crate::client::token::BearerToken;
 use crate::limits;
 
 /// What a request brings.
 pub(super) enum LineReply {
-    /// The gateway has begun to answer.
-    Connected,
+    /// The gateway has begun to answer, for this token.
+    Connected(Option<BearerToken>),
     /// A line's answer.
     Answer(String),
     /// The connection has gone, or the gateway does not take the stream; nothing comes after this.
@@ -42,6 +44,8 @@ pub(super) struct LineRequest {
     /// The gateway could not take a line just then.
     pub(super) put_off: Option<ClientError>,
     ended_at: Option<Instant>,
+    /// What the gateway takes its lines for.
+    pub(super) token: Option<BearerToken>,
 }
 
 impl LineRequest {
@@ -53,6 +57,7 @@ impl LineRequest {
             replies: replies(http.clone(), lines),
             put_off: None,
             ended_at: None,
+            token: None,
         }
     }
 
@@ -110,29 +115,48 @@ async fn space(body: Option<&mpsc::Sender<Bytes>>) {
 fn replies(http: GatewayHttp, lines: mpsc::Receiver<Bytes>) -> BoxStream<'static, LineReply> {
     // Bytes of the body go out as lines come, while answers come back.
     let body = reqwest::Body::wrap_stream(ReceiverStream::new(lines).map(Ok::<_, Infallible>));
-    let request = http
-        .post("/v1/events")
-        .header("content-type", "application/x-ndjson")
-        .body(body);
     // Until the head of the answer has come there is one thing to wait for.
     let replies = stream::once(async move {
-        match request.send().await {
-            Ok(response) if response.status().is_success() => answers(response).boxed(),
-            Ok(response) => failed(refusal(response, passes).await),
-            Err(error) => failed(http.no_answer(&error)),
+        match begin(&http, body).await {
+            Ok((response, token)) => answers(response, token).boxed(),
+            Err(error) => failed(error),
         }
     });
     replies.flatten().boxed()
+}
+
+/// Sends the head of the request, and gives that of the answer.
+async fn begin(
+    http: &GatewayHttp,
+    body: reqwest::Body,
+) -> Result<(reqwest::Response, Option<BearerToken>), ClientError> {
+    let token = http.token().await?;
+    let request = http
+        .post("/v1/events", token.as_ref())
+        .header("content-type", "application/x-ndjson")
+        .body(body);
+    let response = request.send().await.map_err(|e| http.no_answer(&e))?;
+    if response.status().is_success() {
+        return Ok((response, token));
+    }
+
+    // The lines have gone with this request, so a fresh token is for the next one.
+    let error = refusal(response, passes).await;
+    http.refused(token.as_ref(), error.clone())?;
+    Err(error)
 }
 
 fn failed(error: ClientError) -> BoxStream<'static, LineReply> {
     stream::iter([LineReply::Failed(error)]).boxed()
 }
 
-fn answers(response: reqwest::Response) -> impl Stream<Item = LineReply> {
+fn answers(
+    response: reqwest::Response,
+    token: Option<BearerToken>,
+) -> impl Stream<Item = LineReply> {
     let bytes = response
         .bytes_stream()
-        .map(|chunk| chunk.map_err(std::io::Error::other));
+        .map(|chunk| chunk.map_err(|error| io::Error::other(error.without_url())));
     // An answer is short; a page that a proxy sends in its place may not be.
     let codec = LinesCodec::new_with_max_length(limits::MAX_LINE_BYTES);
     let answers = FramedRead::new(StreamReader::new(bytes), codec).map(|answer| match answer {
@@ -141,7 +165,7 @@ fn answers(response: reqwest::Response) -> impl Stream<Item = LineReply> {
     });
 
     // The head of the answer alone shows that the gateway has been reached.
-    stream::iter([LineReply::Connected]).chain(answers)
+    stream::iter([LineReply::Connected(token)]).chain(answers)
 }
 
 fn broken_off(error: &LinesCodecError) -> ClientError {

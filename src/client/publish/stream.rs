@@ -1,50 +1,32 @@
 //! Lines on their way to the gateway, over as many requests as it takes.
 //!
 //! Invariants:
-//! - at most [`limits::PUBLISH_WINDOW_LINES`] lines, of [`limits::PUBLISH_WINDOW_BYTES`], have no
+//! - at most a window of lines and bytes (`limits::PUBLISH_WINDOW_LINES` and `_BYTES`) has no
 //!   answer yet; the input is not read on meanwhile;
 //! - a line that may have been published is sent again only when it has an id;
+//! - after a refusal of the token a fresh one is tried, and a second refusal is final until a line
+//!   has been settled;
 //! - a request is ended and the next one begun when answers stay away (see [`super::pace`]).
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, sleep_until};
 
-use super::PublishReceipt;
+use super::errors::{ended_early, failed_input, passes, unanswered};
 use super::line::PublishLine;
 use super::outage::Outage;
 use super::pace::Pace;
+use super::report::PublishReport;
 use super::request::{LineReply, LineRequest, RequestEvent};
 use super::window::{LineOutcome, LineWindow};
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::http::GatewayHttp;
-use crate::limits;
-
-/// What became of a line, or of the connection.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum PublishReport<K> {
-    /// The line is an event, and durable.
-    Published {
-        /// The line's key.
-        key: K,
-        /// Where the event stands.
-        receipt: PublishReceipt,
-    },
-    /// The line is not published, and will not be.
-    Refused {
-        /// The line's key.
-        key: K,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The gateway cannot be reached or cannot take lines; the publisher goes on trying.
-    Interrupted(ClientError),
-}
+use crate::client::token::BearerToken;
 
 /// Publishes lines in their order, and reports about each.
 ///
@@ -63,6 +45,8 @@ pub struct Publisher<K, I> {
     pace: Pace,
     link: PublisherLink,
     outage: Outage,
+    /// The token was refused, and no line has been settled since.
+    is_renewing: bool,
     /// The gateway has been reached at least once.
     has_connected: bool,
     reports: VecDeque<PublishReport<K>>,
@@ -90,7 +74,7 @@ enum Happened<K> {
 impl<K, I> fmt::Debug for Publisher<K, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher")
-            .field("url", &self.http.url())
+            .field("url", &self.http.address())
             .field("unanswered", &self.lines.unanswered())
             .finish_non_exhaustive()
     }
@@ -102,12 +86,13 @@ where
 {
     pub(in crate::client) fn new(http: GatewayHttp, retry_for: Duration, lines: I) -> Self {
         Publisher {
-            http,
             input: Some(lines),
-            lines: LineWindow::new(),
+            lines: LineWindow::new(http.has_token()),
+            http,
             pace: Pace::new(),
             link: PublisherLink::Waiting(Instant::now()),
             outage: Outage::new(retry_for),
+            is_renewing: false,
             has_connected: false,
             reports: VecDeque::new(),
             is_stopping: false,
@@ -256,7 +241,9 @@ where
         match line.transpose().map_err(|e| failed_input(&e))? {
             None => self.input = None,
             // The gateway would refuse the whole stream for it.
-            Some(line) if line.is_too_long() => self.reports.push_back(too_long(line)),
+            Some(line) if line.is_too_long() => {
+                self.reports.push_back(PublishReport::too_long(line))
+            }
             Some(line) => self.lines.push(line),
         }
         Ok(())
@@ -276,8 +263,8 @@ where
 
     fn take_reply(&mut self, reply: Option<LineReply>) -> Result<(), ClientError> {
         match reply {
-            Some(LineReply::Connected) => {
-                self.has_connected = true;
+            Some(LineReply::Connected(token)) => {
+                self.let_in(token);
                 self.heard();
             }
             Some(LineReply::Answer(answer)) => {
@@ -291,6 +278,13 @@ where
         Ok(())
     }
 
+    fn let_in(&mut self, token: Option<BearerToken>) {
+        self.has_connected = true;
+        if let PublisherLink::Open(request) = &mut self.link {
+            request.token = token;
+        }
+    }
+
     fn heard(&mut self) {
         let goes_on = matches!(&self.link, PublisherLink::Open(request) if request.is_open());
         self.pace.heard(goes_on);
@@ -301,11 +295,14 @@ where
             // A gateway that settles lines is not away.
             Some(LineOutcome::Settled(report)) => {
                 self.outage.end();
+                self.is_renewing = false;
                 self.reports.push_back(report);
             }
             Some(LineOutcome::PutOff(error)) => {
                 // The request carries no more lines, and the next one begins with this line.
                 if let PublisherLink::Open(request) = &mut self.link {
+                    // One that has been good until now may have expired.
+                    let _ = self.http.refused(request.token.as_ref(), error.clone());
                     request.put_off = Some(error);
                 }
             }
@@ -334,6 +331,18 @@ where
         Ok(())
     }
 
+    /// The gateway does not take the token: the next request has a fresh one.
+    fn renew(&mut self, error: ClientError) -> Result<(), ClientError> {
+        if !self.http.has_token() || mem::replace(&mut self.is_renewing, true) {
+            return Err(error);
+        }
+        // What is not answered is not published either: a gateway that refuses the token of one line
+        // takes none behind it.
+        self.lines.put_back();
+        self.link = PublisherLink::Waiting(Instant::now());
+        Ok(())
+    }
+
     /// The request has failed: the next one begins after a while, unless that makes no sense.
     fn broken(&mut self, error: ClientError) -> Result<(), ClientError> {
         // Whoever stops does not wait for the next request.
@@ -341,8 +350,11 @@ where
             self.has_ended = true;
             return Ok(());
         }
+        if error.kind() == ClientErrorKind::Unauthenticated {
+            return self.renew(error);
+        }
         // A gateway that was never there is more likely a wrong address than an outage.
-        if !self.has_connected || !error.is_passing() {
+        if !self.has_connected || !passes(&error) {
             return Err(error);
         }
         self.lines.take_back(&error)?;
@@ -358,31 +370,6 @@ where
         }
         Ok(())
     }
-}
-
-fn failed_input(error: &io::Error) -> ClientError {
-    ClientError::new(
-        ClientErrorKind::Input,
-        format!("failed to read input: {error}"),
-    )
-}
-
-fn too_long<K>(line: PublishLine<K>) -> PublishReport<K> {
-    let most = limits::MAX_LINE_BYTES;
-    PublishReport::Refused {
-        key: line.key,
-        reason: format!("it has more than {most} bytes"),
-    }
-}
-
-fn ended_early() -> ClientError {
-    let text = "the gateway has ended the stream";
-    ClientError::new(ClientErrorKind::Unavailable, text)
-}
-
-fn unanswered() -> ClientError {
-    let seconds = limits::PUBLISH_ANSWER_TIMEOUT.as_secs();
-    ClientError::unreachable(format!("the gateway has answered nothing for {seconds} s"))
 }
 
 /// The next line of an input that has not ended.

@@ -24,6 +24,8 @@ pub(super) struct LineWindow<K> {
     /// Lines that the gateway could not take just then.
     put_off: VecDeque<PublishLine<K>>,
     unanswered_bytes: usize,
+    /// A line that is refused for its token can be sent with another one.
+    has_token: bool,
 }
 
 /// What an answer means for its line.
@@ -52,11 +54,15 @@ struct LineProblem {
 
 impl LineAnswer {
     /// Why the gateway could not take the line just then, if that is what it says.
-    fn put_off(&self) -> Option<ClientError> {
+    fn put_off(&self, has_token: bool) -> Option<ClientError> {
         let problem = self.error.as_ref()?;
-        // Too much at once, shutting down, or no space: the line itself is good.
-        let is_for_later = matches!(problem.status, 429 | 503 | 507);
-        is_for_later.then(|| ClientError::new(ClientErrorKind::Unavailable, problem.text()))
+        // Too much at once, shutting down, no space, or an old token: the line itself is good.
+        let kind = match problem.status {
+            429 | 503 | 507 => ClientErrorKind::Unavailable,
+            401 if has_token => ClientErrorKind::Unauthenticated,
+            _ => return None,
+        };
+        Some(ClientError::new(kind, problem.text()))
     }
 
     /// What it says about its line for good.
@@ -79,8 +85,9 @@ impl LineProblem {
 }
 
 impl<K> LineWindow<K> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(has_token: bool) -> Self {
         LineWindow {
+            has_token,
             unsent: VecDeque::new(),
             unanswered: VecDeque::new(),
             put_off: VecDeque::new(),
@@ -129,22 +136,20 @@ impl<K> LineWindow<K> {
         taken.chain(&self.unsent).map(|line| &line.key)
     }
 
-    /// Takes the answer to the oldest unanswered line. None when it belongs to no line, as the
-    /// gateway's last word before it ends a stream.
+    /// Takes the answer to the oldest unanswered line. The gateway's last word before it ends a
+    /// stream may belong to no line.
     pub(super) fn answered(&mut self, answer: &str) -> Option<LineOutcome<K>> {
         // Answers come in the order of lines.
-        let line = self.unanswered.pop_front()?;
-        self.unanswered_bytes -= line.size_bytes();
+        let line = self.unanswered.pop_front();
+        self.unanswered_bytes -= line.as_ref().map_or(0, PublishLine::size_bytes);
 
         // An answer that cannot be read settles its line: sent again it might be published twice.
         let answer: LineAnswer = serde_json::from_str(answer).unwrap_or_default();
-        Some(match answer.put_off() {
-            Some(error) => {
-                self.put_off.push_back(line);
-                LineOutcome::PutOff(error)
-            }
-            None => LineOutcome::Settled(answer.report(line.key)),
-        })
+        if let Some(error) = answer.put_off(self.has_token) {
+            self.put_off.extend(line);
+            return Some(LineOutcome::PutOff(error));
+        }
+        Some(LineOutcome::Settled(answer.report(line?.key)))
     }
 
     /// Takes back the lines that are to be sent again after this error.
@@ -156,13 +161,17 @@ impl<K> LineWindow<K> {
         if self.unanswered.iter().any(|line| !line.is_repeatable) {
             return Err(outcome_unknown(error));
         }
+        self.put_back();
+        Ok(())
+    }
 
+    /// Takes back the lines that are not settled, of which none is published.
+    pub(super) fn put_back(&mut self) {
         // In the order of the input: what was put off had been sent before the others.
         self.put_off.append(&mut self.unanswered);
         self.put_off.append(&mut self.unsent);
         self.unanswered_bytes = 0;
         mem::swap(&mut self.put_off, &mut self.unsent);
-        Ok(())
     }
 }
 
@@ -179,7 +188,7 @@ mod tests {
     use super::*;
 
     fn window(ids: &[Option<&str>]) -> LineWindow<usize> {
-        let mut window = LineWindow::new();
+        let mut window = LineWindow::new(true);
         for (key, id) in ids.iter().enumerate() {
             window.push(PublishLine::from_json(
                 key,

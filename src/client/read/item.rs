@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use crate::client::error::ClientError;
 use crate::client::event::ReceivedEvent;
+use crate::client::http::GatewayHttp;
+use crate::client::token::BearerToken;
 use crate::cursor::{Cursor, Vid};
 
 /// One item of a [`Reader`](super::Reader).
@@ -49,6 +51,7 @@ pub struct Interruption {
 
 /// The log as it stood when a connection was made.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
 pub struct LogBounds {
     /// The name of the log.
     pub epoch: String,
@@ -117,4 +120,16 @@ pub(super) enum Received {
         reason: String,
         retry: Duration,
     },
+}
+
+impl Received {
+    /// A stream that ends because of its token is followed by one with a fresh token.
+    pub(super) fn heed_expiry(&self, http: &GatewayHttp, token: Option<&BearerToken>) {
+        if matches!(self, Received::Closing { reason, .. } if reason == "expired") {
+            http.refuse(
+                token,
+                "the gateway has ended the stream, as the token has expired",
+            );
+        }
+    }
 }

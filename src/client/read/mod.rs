@@ -59,7 +59,7 @@ enum ReaderPhase {
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")
-            .field("url", &self.http.url())
+            .field("url", &self.http.address())
             .field("status", &self.status())
             .finish_non_exhaustive()
     }
@@ -87,7 +87,7 @@ impl Reader {
         self.phase = ReaderPhase::Reading(match self.state.transport() {
             Transport::Sse => sse::read(http, query),
             Transport::LongPoll => poll::read(http, query),
-            Transport::Grpc => grpc::read(http.url().to_owned(), query),
+            Transport::Grpc => grpc::read(http, query),
         });
         self.listen_on();
     }
@@ -167,7 +167,7 @@ impl Reader {
         let seconds = self.state.silence().as_secs_f32();
         ended(&format!(
             "nothing came from {} for {seconds} s",
-            self.http.url()
+            self.http.address()
         ))
     }
 }

@@ -14,6 +14,7 @@ use super::{Incoming, ReadQuery, ended};
 use crate::client::error::ClientError;
 use crate::client::event::ReceivedEvent;
 use crate::client::http::{GatewayHttp, innermost, refusal};
+use crate::client::token::BearerToken;
 use crate::cursor::{Cursor, Epoch};
 use crate::limits;
 
@@ -33,7 +34,8 @@ pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
     try_stream! {
         let mut polls = Polls::new(query);
         loop {
-            let mut response = polls.ask(&http).await?;
+            let asking = http.with_fresh_token(|token| polls.ask(&http, token));
+            let (mut response, _) = asking.await?;
 
             // Each part of an answer shows that the connection is alive.
             let mut body = Vec::new();
@@ -85,9 +87,15 @@ impl Polls {
         }
     }
 
-    async fn ask(&self, http: &GatewayHttp) -> Result<reqwest::Response, ClientError> {
+    async fn ask(
+        &self,
+        http: &GatewayHttp,
+        token: Option<BearerToken>,
+    ) -> Result<reqwest::Response, ClientError> {
         // The wait is named, so that a late answer shows that the connection is dead.
-        let request = http.get("/v1/poll").query(&self.query.parameters());
+        let request = http
+            .get("/v1/poll", token.as_ref())
+            .query(&self.query.parameters());
         let request = request.query(&[("wait", self.wait_s())]);
         let response = request.send().await.map_err(|e| http.no_answer(&e))?;
         if !response.status().is_success() {

@@ -14,12 +14,14 @@ use super::{Incoming, ReadQuery, ended};
 use crate::client::error::ClientError;
 use crate::client::event::ReceivedEvent;
 use crate::client::http::{GatewayHttp, innermost, refusal};
+use crate::client::token::BearerToken;
 use crate::cursor::Cursor;
 use crate::limits;
 
 pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
     try_stream! {
-        let mut response = open(&http, &query).await?;
+        let opening = http.with_fresh_token(|token| open(&http, &query, token));
+        let (mut response, token) = opening.await?;
         let mut parser = SseParser::new(limits::READ_ANSWER_BYTES);
         while let Some(chunk) = response.chunk().await.map_err(|e| broken(&e))? {
             parser.take(&chunk).map_err(|_| too_long())?;
@@ -30,7 +32,9 @@ pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
             // One read may complete several blocks.
             while let Some(block) = parser.next_block() {
                 for received in steps(block) {
-                    yield received?;
+                    let received = received?;
+                    received.heed_expiry(&http, token.as_ref());
+                    yield received;
                 }
             }
         }
@@ -38,9 +42,15 @@ pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
     .boxed()
 }
 
-async fn open(http: &GatewayHttp, query: &ReadQuery) -> Result<reqwest::Response, ClientError> {
+async fn open(
+    http: &GatewayHttp,
+    query: &ReadQuery,
+    token: Option<BearerToken>,
+) -> Result<reqwest::Response, ClientError> {
     // Only the parameters say where to resume: a Last-Event-ID would win over them.
-    let request = http.get("/v1/sse").query(&query.parameters());
+    let request = http
+        .get("/v1/sse", token.as_ref())
+        .query(&query.parameters());
     let response = request.send().await.map_err(|e| http.no_answer(&e))?;
     if !response.status().is_success() {
         return Err(refusal(response, super::passes).await);
@@ -48,8 +58,8 @@ async fn open(http: &GatewayHttp, query: &ReadQuery) -> Result<reqwest::Response
 
     // A proxy may send a page of its own for a while.
     if !is_event_stream(&response) {
-        let url = http.url();
-        let text = format!("the answer is no event stream; is {url} the address of a gateway?");
+        let address = http.address();
+        let text = format!("the answer is no event stream; is {address} the address of a gateway?");
         return Err(ended(&text));
     }
     Ok(response)

@@ -92,6 +92,8 @@ pub(super) struct ReaderState {
     foreign_epochs: u32,
     /// The open connection is of no use any more.
     wants_new_connection: bool,
+    /// A gateway has been read from at least once.
+    has_connected: bool,
     status: ReaderStatus,
 }
 
@@ -109,6 +111,7 @@ impl ReaderState {
             away_since: None,
             foreign_epochs: 0,
             wants_new_connection: false,
+            has_connected: false,
             status: ReaderStatus::default(),
         }
     }
@@ -189,6 +192,7 @@ impl ReaderState {
 
     fn connected(&mut self, bounds: LogBounds) -> ReadItem {
         self.away_since = None;
+        self.has_connected = true;
         // The log may be another one than before: events are held against what is named here.
         self.connection.epoch = Some(bounds.epoch.clone());
         // A heartbeat of zero or of years would break the watch over silence.
@@ -282,7 +286,7 @@ impl ReaderState {
         now: Instant,
     ) -> Result<Interruption, ClientError> {
         // What the same request would meet again is not tried again.
-        if !error.is_passing() || self.is_away_for_too_long(now) {
+        if !self.passes(&error) || self.is_away_for_too_long(now) {
             return Err(error);
         }
 
@@ -293,6 +297,13 @@ impl ReaderState {
             resume_from: self.resume_from().to_string(),
             error,
         })
+    }
+
+    fn passes(&self, error: &ClientError) -> bool {
+        // A gateway that was trusted once has a certificate that is renewed late, or somebody is in
+        // its way: both pass.
+        let was_trusted = error.kind() == ClientErrorKind::Tls && self.has_connected;
+        error.is_passing() || was_trusted
     }
 
     fn is_away_for_too_long(&mut self, now: Instant) -> bool {

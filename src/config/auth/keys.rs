@@ -179,10 +179,13 @@ fn of_info(info: &SubjectPublicKeyInfo<'_>) -> Result<VerificationKey, String> {
 }
 
 fn of_rsa(key: &RSAPublicKey<'_>) -> Result<VerificationKey, String> {
-    // An integer of DER may begin with a zero.
-    let modulus = key.modulus.strip_prefix(&[0]).unwrap_or(key.modulus);
-    let exponent = key.exponent.strip_prefix(&[0]).unwrap_or(key.exponent);
-    rsa_key(None, modulus, exponent)
+    rsa_key(None, key.modulus, key.exponent)
+}
+
+/// Integers of DER may begin with a zero, as do those of some key sets.
+fn without_zeros(integer: &[u8]) -> &[u8] {
+    let zeros = integer.iter().take_while(|byte| **byte == 0).count();
+    &integer[zeros..]
 }
 
 /// An RSA key of these components, big-endian.
@@ -191,6 +194,7 @@ pub(crate) fn rsa_key(
     modulus: &[u8],
     exponent: &[u8],
 ) -> Result<VerificationKey, String> {
+    let (modulus, exponent) = (without_zeros(modulus), without_zeros(exponent));
     let bits = modulus.len() * 8;
     let (least, most) = (limits::MIN_RSA_BITS, limits::MAX_RSA_BITS);
     if !(least..=most).contains(&bits) {

@@ -91,6 +91,8 @@ fn who_can_be_reached_by_others_says_who_may() {
     }
     assert!(!refused.contains("8081"), "{refused}");
     assert!(parse(&format!("{public}[auth]")).is_ok());
+    let plain = parse("listen_plain = \"0.0.0.0:8081\"").expect_err("open to all");
+    assert!(plain.contains("listen_plain: "), "{plain}");
 
     let insecure = Overrides {
         insecure: true,

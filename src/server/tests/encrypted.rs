@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::generate_simple_self_signed;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -98,6 +99,29 @@ async fn a_peer_that_takes_nothing_of_what_is_encrypted_is_cut() {
         gateway.context.admission.tracker.close();
         let gone = timeout(PATIENCE, gateway.context.admission.tracker.wait()).await;
         gone.expect("it is cut");
+    }
+}
+
+/// It takes far less than a record within the timeout; that it takes something is seen all the same.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_a_little_of_what_is_encrypted_now_and_then_is_not_cut() {
+    let (gateway, client) = start("[limits]\nwrite_timeout = \"5s\"").await;
+    gateway.publish("x".repeat(3000)).await;
+    for by_hyper in ["", "Content-Length: 0\r\n"] {
+        let mut stream = connect(&gateway, &client, 700).await;
+        let poll = "GET /v1/poll?after=0&wait=0 HTTP/1.1\r\nHost: localhost\r\n";
+        let request = format!("{poll}{by_hyper}\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        stream.flush().await.expect("sent");
+
+        // As it comes, without being decrypted.
+        let (mut taken, mut some) = (0, [0; 100]);
+        while taken < 3000 {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let count = stream.get_mut().0.read(&mut some).await.expect("bytes");
+            assert!(count > 0, "cut after {taken} bytes");
+            taken += count;
+        }
     }
 }
 

@@ -233,3 +233,12 @@ async fn silence_is_measured_in_heartbeats_whatever_the_gateway_says_they_are() 
     state.connect(Instant::now());
     assert_eq!(state.silence(), limits::READ_HELLO_TIMEOUT);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_is_not_trusted_ends_reading_unless_it_was_trusted_before() {
+    let untrusted = || ClientError::new(ClientErrorKind::Tls, "not trusted");
+    let mut state = state(ReadOptions::new());
+    assert!(state.interrupted(untrusted(), Instant::now()).is_err());
+    handle(&mut state, bounds("abcdef", 9));
+    assert!(state.interrupted(untrusted(), Instant::now()).is_ok());
+}

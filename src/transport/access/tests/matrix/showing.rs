@@ -73,81 +73,76 @@ fn with_parameter(request: &mut Request<Body>, name: &str, value: &str) {
 /// Shows something with a request; gives the names of the connection's certificate.
 pub(super) fn show(request: &mut Request<Body>, shows: Shows, gives: Gives) -> Vec<String> {
     let mut taken = std::mem::take(request);
-    let mut names = Vec::new();
-    let good = good_token(gives);
-    let cookie = format!("other=1; vidette={good}");
-    taken = match shows {
-        Shows::Nothing => taken,
-        Shows::Token => with_token(taken, &good),
-        Shows::ApiKey => with_token(taken, &key_of(gives)),
-        Shows::Certificate | Shows::TokenBesideCertificate => {
-            // The certificate's rights are others than the token's, which counts before it.
-            let is_beside = shows == Shows::TokenBesideCertificate;
-            names.push("unknown.example".to_owned());
-            if is_beside {
-                names.push(certificate_of(Gives::Both));
-                with_token(taken, &good)
-            } else {
-                names.push(certificate_of(gives));
-                taken
-            }
-        }
-        Shows::UnknownCertificate => {
-            names.push("unknown.example".to_owned());
-            taken
-        }
-        Shows::NotAToken => with_token(taken, "no-token-at-all"),
+    if let Some((name, value)) = parameter(shows, gives) {
+        with_parameter(&mut taken, name, &value);
+    }
+    if let Some(shown) = bearer(shows, gives) {
+        taken = with_token(taken, &shown);
+    }
+    for (name, value) in cookie(shows, gives) {
+        taken = with_header(taken, name, &value);
+    }
+    *request = taken;
+    certificate_names(shows, gives)
+}
+
+/// What is shown as `Authorization: Bearer`.
+fn bearer(shows: Shows, gives: Gives) -> Option<String> {
+    match shows {
+        Shows::Token | Shows::TokenBesideCertificate => Some(good_token(gives)),
+        Shows::ApiKey => Some(key_of(gives)),
+        Shows::NotAToken | Shows::BadTokenBesideCookie => Some("no-token-at-all".to_owned()),
         Shows::TokenOfAnotherKey => {
             let other = b"another secret that is as long as the first one";
-            with_token(taken, &token(other, gives, -60, 3600))
+            Some(token(other, gives, -60, 3600))
         }
-        Shows::TokenWithoutSignature => with_token(taken, &unsigned(&good)),
-        Shows::ExpiredToken => with_token(taken, &expired_token(gives)),
-        Shows::TokenOfLater => with_token(taken, &token(SECRET, gives, 3600, 3600)),
-        Shows::CookieOfOwnPage => {
-            let taken = with_header(taken, "cookie", &cookie);
-            with_header(taken, "origin", "http://localhost")
+        Shows::TokenWithoutSignature => Some(unsigned(&good_token(gives))),
+        Shows::ExpiredToken => Some(expired_token(gives)),
+        Shows::TokenOfLater => Some(token(SECRET, gives, 3600, 3600)),
+        _ => None,
+    }
+}
+
+/// A cookie, and what a browser says of the page that sends it.
+fn cookie(shows: Shows, gives: Gives) -> Vec<(&'static str, String)> {
+    let origin = |origin: &str| Some(("origin", origin.to_owned()));
+    let site = |site: &str| Some(("sec-fetch-site", site.to_owned()));
+    let page = match shows {
+        Shows::CookieOfOwnPage | Shows::BadTokenBesideCookie | Shows::ExpiredTokenInCookie => {
+            origin("http://localhost")
         }
-        Shows::CookieOfAllowedPage => {
-            let taken = with_header(taken, "cookie", &cookie);
-            with_header(taken, "origin", "https://allowed.test")
-        }
-        Shows::CookieOfForeignPage => {
-            let taken = with_header(taken, "cookie", &cookie);
-            with_header(taken, "origin", "https://foreign.test")
-        }
-        Shows::CookieWithoutOrigin => with_header(taken, "cookie", &cookie),
-        Shows::CookieOfSameOrigin => {
-            let taken = with_header(taken, "cookie", &cookie);
-            with_header(taken, "sec-fetch-site", "same-origin")
-        }
-        Shows::CookieOfOtherSite => {
-            let taken = with_header(taken, "cookie", &cookie);
-            with_header(taken, "sec-fetch-site", "cross-site")
-        }
-        Shows::ExpiredTokenInCookie => {
-            let cookie = format!("vidette={}", expired_token(gives));
-            let taken = with_header(taken, "cookie", &cookie);
-            with_header(taken, "origin", "http://localhost")
-        }
-        Shows::Parameter => {
-            with_parameter(&mut taken, "access_token", &good);
-            taken
-        }
-        Shows::ExpiredTokenInParameter => {
-            with_parameter(&mut taken, "access_token", &expired_token(gives));
-            taken
-        }
-        Shows::ParameterOffTheList => {
-            with_parameter(&mut taken, "token", &good);
-            taken
-        }
-        Shows::BadTokenBesideCookie => {
-            let taken = with_header(taken, "cookie", &cookie);
-            let taken = with_header(taken, "origin", "http://localhost");
-            with_token(taken, "no-token-at-all")
-        }
+        Shows::CookieOfAllowedPage => origin("https://allowed.test"),
+        Shows::CookieOfForeignPage => origin("https://foreign.test"),
+        Shows::CookieOfSameOrigin => site("same-origin"),
+        Shows::CookieOfOtherSite => site("cross-site"),
+        Shows::CookieWithoutOrigin => None,
+        _ => return Vec::new(),
     };
-    *request = taken;
-    names
+    let shown = match shows {
+        Shows::ExpiredTokenInCookie => expired_token(gives),
+        _ => good_token(gives),
+    };
+    let cookie = ("cookie", format!("other=1; vidette={shown}"));
+    page.into_iter().chain([cookie]).collect()
+}
+
+fn parameter(shows: Shows, gives: Gives) -> Option<(&'static str, String)> {
+    match shows {
+        Shows::Parameter => Some(("access_token", good_token(gives))),
+        Shows::ExpiredTokenInParameter => Some(("access_token", expired_token(gives))),
+        Shows::ParameterOffTheList => Some(("token", good_token(gives))),
+        _ => None,
+    }
+}
+
+fn certificate_names(shows: Shows, gives: Gives) -> Vec<String> {
+    let known = match shows {
+        Shows::UnknownCertificate => None,
+        Shows::Certificate => Some(certificate_of(gives)),
+        // Its rights are others than the token's, which counts before it.
+        Shows::TokenBesideCertificate => Some(certificate_of(Gives::Both)),
+        _ => return Vec::new(),
+    };
+    let unknown = "unknown.example".to_owned();
+    [unknown].into_iter().chain(known).collect()
 }
