@@ -11,7 +11,7 @@ use super::reload::{ConfigSource, Reloader};
 use super::signals::{self, InterruptSignals};
 use super::{CommandResult, Failure, demo};
 use crate::bus::Bus;
-use crate::config::{Config, ListenAddress, Overrides};
+use crate::config::{Config, ListenAddress, Overrides, setting_variables};
 use crate::engine::{EngineKind, OpenError, SqliteEngine};
 use crate::server::Gateway;
 use crate::telemetry::{LogFlush, LogFormat, Logs};
@@ -25,8 +25,8 @@ use crate::telemetry::{LogFlush, LogFormat, Logs};
 pub(super) struct ServeArgs {
     /// Address to listen on; may be repeated [default: 127.0.0.1:8080]
     ///
-    /// 8080 is the loopback address, :8080 every address of the machine, unix:/run/vidette.sock a
-    /// Unix socket.
+    /// 8080 is the loopback address, :8080 every address of the machine, `unix:/run/vidette.sock`
+    /// a Unix socket.
     #[arg(long, env = "VIDETTE_LISTEN", value_delimiter = ',')]
     listen: Vec<ListenAddress>,
     /// Folder in which the log is kept [default: ./vidette-data]
@@ -69,7 +69,7 @@ pub(super) struct ServeArgs {
 
 pub(super) async fn run(args: ServeArgs) -> CommandResult {
     let (logs, _flushed_at_the_end) = start_logs(&args)?;
-    let source = args.source();
+    let source = args.source()?;
     let config = source.load().map_err(Failure::usage)?;
     logs.set_filter(source.log_filter(&config));
     let open_files = OpenFiles::raise_limit();
@@ -109,19 +109,20 @@ async fn run_until_signal(gateway: Gateway, with_demo: bool, signals: InterruptS
 }
 
 impl ServeArgs {
-    fn source(&self) -> ConfigSource {
+    fn source(&self) -> Result<ConfigSource, Failure> {
         let overrides = Overrides {
             listen: self.listen.clone(),
             engine: self.engine.clone(),
             data_dir: self.data_dir.clone(),
             pages_dir: self.pages_dir.clone(),
             insecure: self.insecure,
+            settings: setting_variables().map_err(Failure::usage)?,
         };
-        ConfigSource {
+        Ok(ConfigSource {
             file: self.config.clone(),
             log: self.log.clone(),
             overrides,
-        }
+        })
     }
 }
 

@@ -96,7 +96,7 @@ fn find<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
 fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
     let wrapper = error.downcast_ref::<io::Error>();
     match wrapper.and_then(io::Error::get_ref) {
-        Some(wrapped) => tls_error(wrapped),
+        Some(inner) => tls_error(inner),
         None => error.downcast_ref(),
     }
 }

@@ -34,21 +34,26 @@ impl std::error::Error for ConfigErrors {}
 #[derive(Clone)]
 pub(super) struct ErrorCollector {
     errors: Rc<RefCell<Vec<String>>>,
-    lines: Rc<SettingLines>,
+    lines: Rc<RefCell<SettingLines>>,
 }
 
 impl ErrorCollector {
     pub(super) fn new(lines: SettingLines) -> Self {
         ErrorCollector {
             errors: Rc::default(),
-            lines: Rc::new(lines),
+            lines: Rc::new(RefCell::new(lines)),
         }
     }
 
     /// Adds an error, with the place of the setting in the file.
     pub(super) fn push(&self, setting: &str, text: impl Display) {
-        let place = self.lines.place(setting);
+        let place = self.lines.borrow().place(setting);
         self.errors.borrow_mut().push(format!("{place}{text}"));
+    }
+
+    /// From here on errors of this setting name another place than the file.
+    pub(super) fn name_place(&self, setting: &str, place: &str) {
+        self.lines.borrow_mut().name(setting, place);
     }
 
     /// Reports a setting that breaks a rule.

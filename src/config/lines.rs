@@ -10,6 +10,8 @@ use toml::de::{DeTable, DeValue};
 pub(super) struct SettingLines {
     file: Option<String>,
     lines: HashMap<String, usize>,
+    /// Settings that stand elsewhere, and where.
+    elsewhere: HashMap<String, String>,
 }
 
 impl SettingLines {
@@ -17,7 +19,7 @@ impl SettingLines {
     pub(super) fn of(text: &str, file: Option<&Path>) -> Self {
         let mut found = SettingLines {
             file: file.map(|file| file.display().to_string()),
-            lines: HashMap::new(),
+            ..SettingLines::default()
         };
 
         // Parsed a second time, because the table of values has forgotten where they were.
@@ -57,8 +59,17 @@ impl SettingLines {
         self.lines.insert(path, line);
     }
 
-    /// What comes before an error: the file and the line of the setting, as far as they are known.
+    /// A setting stands elsewhere than in the file.
+    pub(super) fn name(&mut self, setting: &str, place: &str) {
+        self.elsewhere.insert(setting.to_owned(), place.to_owned());
+    }
+
+    /// What comes before an error: where the setting stands, such as the file and the line, as far
+    /// as that is known.
     pub(super) fn place(&self, setting: &str) -> String {
+        if let Some(place) = self.elsewhere.get(setting) {
+            return format!("{place}: ");
+        }
         match (&self.file, self.line(setting)) {
             (Some(file), Some(line)) => format!("{file}:{line}: "),
             (Some(file), None) => format!("{file}: "),

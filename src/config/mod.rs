@@ -1,4 +1,4 @@
-//! The configuration: a TOML file, and the flags of `vidette serve`.
+//! The configuration: a TOML file, variables of the environment, and the flags of `vidette serve`.
 //!
 //! Invariants:
 //! - a configuration is checked as a whole before anything starts, and all its errors are reported
@@ -9,6 +9,7 @@
 mod auth;
 mod bus;
 mod drain;
+mod environment;
 mod errors;
 mod gearman;
 mod legacy;
@@ -25,6 +26,8 @@ mod section;
 mod sources;
 mod table_name;
 mod template;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::num::NonZeroUsize;
@@ -42,6 +45,7 @@ use section::Section;
 pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, JwtConfig, RevokedFile};
 pub(crate) use auth::{Digest, JwtKeys, VerificationKey, is_trustworthy, rsa_key};
 pub use drain::DrainConfig;
+pub use environment::{SettingVariable, setting_variables};
 pub use errors::ConfigErrors;
 pub use gearman::GearmanConfig;
 pub use legacy::LegacyConfig;
@@ -105,6 +109,8 @@ pub struct Config {
     pub auth: Option<AuthConfig>,
     /// Everybody may do everything also where other machines can reach the gateway.
     pub insecure: bool,
+    /// Settings of sections, from the environment.
+    pub settings: Vec<SettingVariable>,
 }
 
 /// Pages that the gateway serves.
@@ -116,7 +122,7 @@ pub struct PagesConfig {
     pub prototype_js: PathBuf,
 }
 
-/// What the command line says; it takes precedence over the file.
+/// What the command line and the environment say; it takes precedence over the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// Addresses to listen on.
@@ -164,13 +170,14 @@ impl Config {
         // A text that is not TOML has a single error, which names its line.
         let lines = SettingLines::of(text, file);
         let table = text.parse::<toml::Table>();
-        let table = table.map_err(|error| {
+        let mut table = table.map_err(|error| {
             let error = not_toml(text, &error);
             ConfigErrors::one(format!("{}{error}", lines.place("")))
         })?;
 
         // Nothing here stops at an error: rules between settings are checked on defaults, too.
         let errors = ErrorCollector::new(lines);
+        environment::apply(&overrides.settings, &mut table, &errors);
         let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
         let mut root = Section::root(table, errors.clone(), folder);
         let config = Self::read(&mut root, overrides);
@@ -300,97 +307,4 @@ fn not_toml(text: &str, error: &toml::de::Error) -> String {
         .count()
         + 1;
     format!("TOML parse error at line {line}: {}", error.message())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn errors(text: &str) -> String {
-        Config::parse(text, Overrides::default())
-            .expect_err("an error")
-            .to_string()
-    }
-
-    #[test]
-    fn a_text_that_is_not_toml_has_its_line_named_and_not_shown() {
-        let said = errors("[a]\nurl = \"postgres://me:s3cret@db\n");
-        assert!(said.contains("TOML parse error at line 2: "), "{said}");
-        assert!(!said.contains("s3cret"), "{said}");
-    }
-
-    #[test]
-    fn nothing_at_all_is_a_configuration() {
-        let config = Config::parse("", Overrides::default()).expect("defaults");
-        assert_eq!(
-            config.engine,
-            EngineKind::Sqlite {
-                data_dir: "./vidette-data".into()
-            }
-        );
-        assert_eq!(config.bus.heartbeat, Duration::from_secs(15));
-    }
-
-    #[test]
-    fn the_command_line_wins_over_the_file() {
-        let overrides = Overrides {
-            engine: Some("memory".into()),
-            ..Overrides::default()
-        };
-        let config = Config::parse("engine = \"sqlite\"", overrides).expect("a configuration");
-        assert_eq!(config.engine, EngineKind::Memory);
-    }
-
-    #[test]
-    fn all_errors_are_reported_at_once() {
-        let reported = errors(
-            r#"
-            listen = "nowhere"
-            enginee = "sqlite"
-            [bus]
-            heartbeat = "soon"
-            [limits]
-            max_event_bytes = 0
-            memory_budget = 1000
-            [retention]
-            max_age = "10s"
-            max_events = "many"
-            [origins]
-            allow = ["example.org"]
-            "#,
-        );
-        for part in [
-            "nowhere",
-            "enginee",
-            "bus.heartbeat",
-            "max_event_bytes",
-            "limits.memory_budget",
-            "retention.max_age",
-            "retention.max_events",
-            "example.org",
-        ] {
-            assert!(reported.contains(part), "{part} is missing in: {reported}");
-        }
-    }
-
-    #[test]
-    fn no_duration_is_too_long_to_be_compared() {
-        let reported = errors("[bus]\nheartbeat = \"500000000000years\"");
-        assert!(reported.contains("three times"), "{reported}");
-    }
-
-    #[test]
-    fn retention_has_to_outlast_three_heartbeats() {
-        assert!(
-            errors("[bus]\nheartbeat = \"15s\"\n[retention]\nmax_age = \"44s\"")
-                .contains("three times")
-        );
-        assert!(
-            Config::parse(
-                "[bus]\nheartbeat = \"15s\"\n[retention]\nmax_age = \"45s\"",
-                Overrides::default()
-            )
-            .is_ok()
-        );
-    }
 }

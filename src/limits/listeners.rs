@@ -23,8 +23,8 @@ pub const RESERVED_FILES: usize = 128;
 pub const MAX_TRUSTED_PROXIES: usize = 256;
 /// Hops of a request that proxies name and that are looked at.
 pub const MAX_FORWARDED_HOPS: usize = 32;
-/// Bytes of a header of the PROXY protocol, version 2. One with everything that HAProxy or a cloud's
-/// load balancer adds takes some hundred.
+/// Bytes of a header of the PROXY protocol, version 2. One with everything that a proxy or a
+/// cloud's load balancer adds takes some hundred.
 pub const MAX_PROXY_HEADER_BYTES: usize = 4096;
 /// The same of version 1, which is one line: the longest that there can be.
 pub const MAX_PROXY_LINE_BYTES: usize = 107;

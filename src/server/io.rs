@@ -110,7 +110,11 @@ impl Io {
     pub(super) async fn say_end(&mut self) {
         if let Io::Tls(stream) = self {
             // At once or not at all: the word is short, and nobody waits for it.
-            poll_fn(|task| Poll::Ready(drop(Pin::new(&mut *stream).poll_shutdown(task)))).await;
+            poll_fn(|task| {
+                let _ = Pin::new(&mut *stream).poll_shutdown(task);
+                Poll::Ready(())
+            })
+            .await;
         }
     }
 

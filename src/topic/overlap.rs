@@ -49,7 +49,6 @@ fn common_tokens<'t>(ours: &'t str, theirs: &'t str) -> Option<Vec<&'t str>> {
     loop {
         match (ours.next(), theirs.next()) {
             (None, None) => return Some(common),
-            (None, _) | (_, None) => return None,
             // All that follows in the other one, which is at least this token.
             (Some(">"), Some(token)) => {
                 common.push(token);

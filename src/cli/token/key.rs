@@ -31,7 +31,7 @@ pub(super) struct KeyArgs {
     key_file: Option<PathBuf>,
 }
 
-/// Print the SHA-256 of an API key, as `sha256` in [[auth.api_key]] has it.
+/// Print the SHA-256 of an API key, as `sha256` in `[[auth.api_key]]` has it.
 ///
 /// Less one newline at the end of the key, as files have one.
 #[derive(Args)]

@@ -37,6 +37,10 @@ use crate::client::token::BearerToken;
 ///   [`ClientErrorKind::OutcomeUnknown`].
 /// - An outage is waited for ([`Client::retry_for`](crate::client::Client::retry_for)), but not
 ///   before the gateway has been reached once.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says something of its own, and they change at different times"
+)]
 pub struct Publisher<K, I> {
     http: GatewayHttp,
     /// None at its end.
@@ -242,7 +246,7 @@ where
             None => self.input = None,
             // The gateway would refuse the whole stream for it.
             Some(line) if line.is_too_long() => {
-                self.reports.push_back(PublishReport::too_long(line))
+                self.reports.push_back(PublishReport::too_long(line));
             }
             Some(line) => self.lines.push(line),
         }

@@ -118,11 +118,11 @@ fn cookie(shows: Shows, gives: Gives) -> Vec<(&'static str, String)> {
         Shows::CookieWithoutOrigin => None,
         _ => return Vec::new(),
     };
-    let shown = match shows {
+    let value = match shows {
         Shows::ExpiredTokenInCookie => expired_token(gives),
         _ => good_token(gives),
     };
-    let cookie = ("cookie", format!("other=1; vidette={shown}"));
+    let cookie = ("cookie", format!("other=1; vidette={value}"));
     page.into_iter().chain([cookie]).collect()
 }
 
