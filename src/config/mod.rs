@@ -109,8 +109,6 @@ pub struct Config {
     pub auth: Option<AuthConfig>,
     /// Everybody may do everything also where other machines can reach the gateway.
     pub insecure: bool,
-    /// Settings of sections, from the environment.
-    pub settings: Vec<SettingVariable>,
 }
 
 /// Pages that the gateway serves.
@@ -135,6 +133,8 @@ pub struct Overrides {
     pub pages_dir: Option<PathBuf>,
     /// Everybody may do everything also where other machines can reach the gateway.
     pub insecure: bool,
+    /// Settings of sections, from the environment.
+    pub settings: Vec<SettingVariable>,
 }
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
