@@ -70,7 +70,7 @@ pub(crate) fn build_examples() {
 pub(crate) struct RunningServer {
     pub(crate) flags: Vec<String>,
     child: Option<Child>,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 impl RunningServer {
@@ -91,7 +91,7 @@ impl RunningServer {
         RunningServer {
             flags: vec!["--engine".to_owned(), engine.to_owned()],
             child: None,
-            _folder: None,
+            folder: None,
         }
     }
 
@@ -111,7 +111,7 @@ impl RunningServer {
                 .flags
                 .extend([flag.to_owned(), file.display().to_string()]);
         }
-        server._folder = Some(folder);
+        server.folder = Some(folder);
         server
     }
 
@@ -128,7 +128,7 @@ impl RunningServer {
                 .flat_map(|(flag, value)| [flag.to_owned(), value])
                 .collect(),
             child: Some(child),
-            _folder: folder,
+            folder,
         }
     }
 

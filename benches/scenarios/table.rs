@@ -23,10 +23,13 @@ pub(crate) fn markdown(scenario: &Scenario, results: &Results, rounds: u32) -> S
     text
 }
 
+/// A server, and what each round gave.
+type ServerResults = (Server, Vec<Value>);
+
 /// Several scenarios of the same servers in one table.
 pub(crate) fn of_parts(
     name: &str,
-    parts: &[(&Scenario, Vec<(Server, Vec<Value>)>)],
+    parts: &[(&Scenario, Vec<ServerResults>)],
     rounds: u32,
 ) -> String {
     let run = format!("cargo bench --bench scenarios -- {name} --rounds {rounds}");

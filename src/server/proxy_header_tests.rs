@@ -101,7 +101,7 @@ async fn anything_else_is_refused() {
         (binary(0x21, 0x12, &IPV4, &[]), "datagrams"),
         (binary(0x21, 0x11, &IPV4[..8], &[]), "length"),
         (binary(0x21, 0x11, &IPV4, &too_long), "4097 bytes"),
-        (binary(0x21, 0x11, &IPV4, &[0; 65_000]), "at most 4096"),
+        (binary(0x21, 0x11, &IPV4, &vec![0; 65_000]), "at most 4096"),
         (
             b"PROXY TCP4 192.0.2.1 10.0.0.9 99999 80\r\n".to_vec(),
             "port",

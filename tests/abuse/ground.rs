@@ -96,9 +96,10 @@ impl Ground {
     fn new(attack: &Attack, is_long: bool, is_secure: bool) -> Self {
         let clock = attack.has_clock.then(Clock::new);
         let keys = TempDir::new().expect("a folder");
-        let security = match is_secure {
-            true => secure::settings(keys.path()),
-            false => String::new(),
+        let security = if is_secure {
+            secure::settings(keys.path())
+        } else {
+            String::new()
         };
         let key_server = attack.has_key_server.then(KeyServer::start);
         let keys_of = key_server.as_ref().map(KeyServer::settings);

@@ -176,8 +176,10 @@ async fn show_all(url: &str, tokens: &[String], until: Instant) -> Vec<String> {
 pub async fn cookies(ground: &mut Ground) {
     ground.begin();
     let (url, until) = (ground.gateway.url(), Instant::now() + ground.seconds(3, 30));
-    let many: String = (0..500).map(|n| format!("c{n}=1; ")).collect();
-    let several: String = (0..200).map(|n| format!("vidette=a.b.{n}; ")).collect();
+    let cookies =
+        |count, cookie: &dyn Fn(u32) -> String| (0..count).map(cookie).collect::<String>();
+    let many = cookies(500, &|n| format!("c{n}=1; "));
+    let several = cookies(200, &|n| format!("vidette=a.b.{n}; "));
     let cookies = [
         "vidette=a.b.c".to_owned(),
         format!("{many}vidette=a.b.c"),

@@ -210,8 +210,8 @@ async fn a_batch_and_a_stream_of_lines_go_on_with_a_fresh_token() {
         async move { Ok::<_, std::io::Error>(format!("token-{number}")) }
     });
     let client = client(&server, source);
-    let receipt = client.publish(event("0")).await.expect("it is published");
-    assert_eq!(receipt.vid, 7);
+    let single = client.publish(event("0")).await.expect("it is published");
+    assert_eq!(single.vid, 7);
 
     // Without ids: what is refused is known not to be published.
     let lines = ["1", "2", "3"].map(|data| Ok(PublishLine::new(data, &event(data))));

@@ -214,9 +214,10 @@ fn config(setup: Setup, listen: SocketAddr) -> Config {
 
     // Its files are read with the configuration, and not needed any more then.
     let folder = TempDir::new().expect("a folder");
-    let security = match setup.is_secure {
-        true => secure::settings(folder.path()),
-        false => String::new(),
+    let security = if setup.is_secure {
+        secure::settings(folder.path())
+    } else {
+        String::new()
     };
     Config::parse(
         &(text + &security),

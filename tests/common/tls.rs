@@ -53,11 +53,11 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        self.sign(params)
+        self.sign(&params)
     }
 
     /// A certificate with whatever the test has put into it.
-    pub fn sign(&self, params: CertificateParams) -> Identity {
+    pub fn sign(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer);
         Identity {

@@ -1,4 +1,4 @@
-//! Behind HAProxy, as docs/proxies.md sets it up.
+//! Behind `HAProxy`, as docs/proxies.md sets it up.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::served::{Served, free_port, installed, until};
 use crate::tools::{Running, find, run};
 use crate::wire::{Wire, refused};
 
-/// HAProxy between a port and the gateway's.
+/// `HAProxy` between a port and the gateway's.
 struct Haproxy {
     port: u16,
     stats: String,

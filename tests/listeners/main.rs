@@ -1,5 +1,5 @@
 //! Where a gateway listens, and whom it takes its peers for: Unix sockets and short addresses by the
-//! clients that people use, proxies that speak for others (HAProxy, nginx, curl and made-up ones),
+//! clients that people use, proxies that speak for others (`HAProxy`, nginx, curl and made-up ones),
 //! and limits for each address.
 
 #[path = "../common/mod.rs"]

@@ -22,8 +22,8 @@ fn gateway(limits: &str) -> (Gateway, TempDir) {
         let own = path.join(name);
         std::fs::create_dir(&own).expect("a folder");
         authority.issue(&[name]).write(&own);
-        config += &format!(
-            "[[auth.certificate]]\nname = \"{name}\"\npublish = [\">\"]\nsubscribe = [\">\"]\n"
+        config = format!(
+            "{config}[[auth.certificate]]\nname = \"{name}\"\npublish = [\">\"]\nsubscribe = [\">\"]\n"
         );
     }
     let setup = Setup {

@@ -90,7 +90,9 @@ impl Pair {
     fn of_keys() -> Self {
         let section = |name: &str| {
             let digest = Sha256::digest(name);
-            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = digest
+                .iter()
+                .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
             format!(
                 "[[auth.api_key]]\nname = \"{name}\"\nsha256 = \"{digest}\"\n\
                  publish = [\">\"]\nsubscribe = [\">\"]\n"

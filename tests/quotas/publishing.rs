@@ -136,7 +136,11 @@ async fn who_publishes_too_fast_is_refused_in_each_way_and_another_is_served() {
             assert!(busy.is_passing, "{publisher:?}: {busy:?}");
             let setting = format!("{}.published_events_per_second", pair.section);
             assert!(busy.detail.contains(&setting), "{publisher:?}: {busy:?}");
-            assert_eq!(gateway.metric(&reason(pair)).await, f64::from(refusals));
+            let counted = gateway.metric(&reason(pair)).await;
+            assert!(
+                (counted - f64::from(refusals)).abs() < 0.5,
+                "{publisher:?}: {counted}"
+            );
             assert_eq!(
                 events_in(&gateway).await,
                 taken,
@@ -226,7 +230,7 @@ async fn a_stream_over_its_rate_is_slowed_and_loses_nothing() {
         assert!(begun.elapsed() >= held_back, "{:?}", begun.elapsed());
 
         assert_eq!(events_in(&gateway).await, 3 * u64::from(EVENTS));
-        let in_order = Value::from_iter(1..=EVENTS);
+        let in_order = (1..=EVENTS).collect::<Value>();
         for topic in ["curl.stream", "python.stream"] {
             let path = format!("/v1/poll?topic={topic}&after=earliest&wait=0");
             let answer = gateway.get(&path).await;

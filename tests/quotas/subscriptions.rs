@@ -65,7 +65,8 @@ impl Reader {
 }
 
 async fn until_open(gateway: &Gateway, count: u32) {
-    let is_open = async || gateway.metric("vidette_subscribers").await == f64::from(count);
+    let is_open =
+        async || (gateway.metric("vidette_subscribers").await - f64::from(count)).abs() < 0.5;
     gateway.until("so many subscriptions", is_open).await;
 }
 
@@ -95,7 +96,10 @@ async fn who_has_as_many_as_it_may_is_refused_on_each_transport_and_another_is_s
             let setting = format!("{}.subscriptions", pair.section);
             assert!(busy.detail.contains(&setting), "{reader:?}: {busy:?}");
             let counted = gateway.metric(&reason(pair)).await;
-            assert_eq!(counted, f64::from(refusals), "{reader:?}");
+            assert!(
+                (counted - f64::from(refusals)).abs() < 0.5,
+                "{reader:?}: {counted}"
+            );
             assert!(is_served(&gateway, &pair.other).await, "{reader:?}");
         }
     }

@@ -38,8 +38,8 @@ impl Ground {
             "[legacy]\ntopic = \"*.1\"\n\
              [auth]\nanonymous = {{ subscribe = [\"public.>\"] }}\nrevoked_file = {:?}\n\
              [[auth.jwt]]\nalgorithms = [\"HS256\"]\nsecret_file = {:?}\n",
-            path("revoked.txt"),
-            path("jwt.key"),
+            path("revoked.txt").display().to_string(),
+            path("jwt.key").display().to_string(),
         );
         let gateway = Gateway::start_with(Setup {
             engine: "memory",

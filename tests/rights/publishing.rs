@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::ground::{ENDS, End, Ground, short_token, token};
 
-/// A message of PublishStream.
+/// A message of `PublishStream`.
 const BATCH: &str = "{\"events\":[{\"topic\":\"door.1\",\"data\":\"MQ==\"}]}\n";
 
 #[tokio::test]
@@ -85,8 +85,7 @@ async fn each_topic_of_a_batch_needs_the_right_and_each_line_is_answered_by_itse
         .expect("two")
         .iter()
         .chain([&json!({ "topic": "door.2", "data": 3 })])
-        .map(|event| format!("{event}\n"))
-        .collect();
+        .fold(String::new(), |lines, event| lines + &format!("{event}\n"));
     let answers = post("application/x-ndjson", lines)
         .await
         .expect("an answer");

@@ -11,7 +11,7 @@ use crate::ground::{End, Ground, master, short_token};
 /// Reads until the text has come.
 async fn read_until(stream: &mut TcpStream, text: &str) -> String {
     let mut read = Vec::new();
-    let mut piece = [0; 64 * 1024];
+    let mut piece = vec![0; 64 * 1024];
     let reading = async {
         while !ends_with(&read, text) {
             let length = stream.read(&mut piece).await.expect("bytes");

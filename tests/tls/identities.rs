@@ -15,7 +15,7 @@ use crate::tools::{find, run};
 fn gateway(clients: &Authority) -> TlsGateway {
     TlsGateway::start_in(|folder| {
         let file = put(&folder.join("clients.pem"), &clients.pem());
-        format!("client_ca = {file:?}")
+        format!("client_ca = \"{}\"", file.display())
     })
 }
 
@@ -43,7 +43,7 @@ fn issue(authority: &Authority, change: impl FnOnce(&mut CertificateParams)) -> 
     let mut params = CertificateParams::new(vec!["billing.example".into()]).expect("a name");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     change(&mut params);
-    authority.sign(params)
+    authority.sign(&params)
 }
 
 #[tokio::test]
@@ -55,10 +55,10 @@ async fn who_shows_a_good_certificate_or_none_is_served_and_a_bad_one_is_refused
     assert!(is_served(&gateway, client(&gateway, &good)).await);
 
     let expired = issue(&clients, |params| {
-        params.not_after = date_time_ymd(2020, 1, 1)
+        params.not_after = date_time_ymd(2020, 1, 1);
     });
     let early = issue(&clients, |params| {
-        params.not_before = date_time_ymd(2100, 1, 1)
+        params.not_before = date_time_ymd(2100, 1, 1);
     });
     let of_a_server = issue(&clients, |params| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -94,7 +94,7 @@ fn an_expired_certificate_is_warned_of_and_served() {
     let names = LOCAL_NAMES.map(str::to_owned).to_vec();
     let mut params = rcgen::CertificateParams::new(names).expect("names");
     params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    Authority::new("tests").sign(params).write(folder.path());
+    Authority::new("tests").sign(&params).write(folder.path());
     let gateway = Gateway::start_with(Setup {
         engine: "memory",
         config: section(folder.path()),

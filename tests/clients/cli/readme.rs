@@ -11,9 +11,9 @@ const PAGE: &str = include_str!("../../../README.md");
 
 /// The commands between the marks, for a gateway on this port.
 fn commands(port: u16) -> String {
-    let (_, part) = PAGE.split_once("<!-- PROTECTED -->").expect("the mark");
-    let (_, part) = part.split_once("```sh\n").expect("commands");
-    let (commands, _) = part.split_once("```").expect("their end");
+    let (_, marked) = PAGE.split_once("<!-- PROTECTED -->").expect("the mark");
+    let (_, block) = marked.split_once("```sh\n").expect("commands");
+    let (commands, _) = block.split_once("```").expect("their end");
     commands.replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"))
 }
 

@@ -38,16 +38,19 @@ impl Guarded {
         );
         for gives in ALL_RIGHTS {
             let digest = Sha256::digest(key_of(gives));
-            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = digest
+                .iter()
+                .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
             let rights = format!(
                 "publish = {:?}\nsubscribe = {:?}\n",
                 gives.publish(),
                 gives.subscribe()
             );
-            text += &format!("[[auth.api_key]]\nname = \"{gives:?}\"\nsha256 = \"{digest}\"\n");
-            text += &rights;
             let certificate = certificate_of(gives);
-            text += &format!("[[auth.certificate]]\nname = \"{certificate}\"\n{rights}");
+            text = format!(
+                "{text}[[auth.api_key]]\nname = \"{gives:?}\"\nsha256 = \"{digest}\"\n{rights}\
+                 [[auth.certificate]]\nname = \"{certificate}\"\n{rights}"
+            );
         }
         let config = Config::parse(&text, Overrides::default()).expect("a configuration");
         let transport = TransportConfig::of(&config, &AuthBackground::default());
