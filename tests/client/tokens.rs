@@ -216,14 +216,14 @@ async fn a_batch_and_a_stream_of_lines_go_on_with_a_fresh_token() {
     // Without ids: what is refused is known not to be published.
     let lines = ["1", "2", "3"].map(|data| Ok(PublishLine::new(data, &event(data))));
     let mut publisher = client.publisher(stream::iter(lines));
-    let mut published = Vec::new();
+    let mut done = Vec::new();
     while let Some(report) = publisher.next().await {
         match report.expect("it goes on") {
-            PublishReport::Published { key, receipt } => published.push((key, receipt.vid)),
+            PublishReport::Published { key, receipt } => done.push((key, receipt.vid)),
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(published, [("1", 8), ("2", 9), ("3", 10)]);
+    assert_eq!(done, [("1", 8), ("2", 9), ("3", 10)]);
     let sent = ["token-1", "token-2", "token-2", "token-3", "token-4"];
     assert_eq!(tokens(&server), sent);
 }
