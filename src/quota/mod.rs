@@ -1,6 +1,6 @@
 //! How much each client may take: subscriptions that are open, and events that it publishes.
 //!
-//! A client is told apart by its address, by the subject of its token, and by the name of its API
+//! A client is known by its address, by the subject of its token, and by the name of its API
 //! key or certificate. Each of these has a count of open subscriptions and a token bucket of events.
 //!
 //! Invariants:
@@ -34,7 +34,7 @@ pub(crate) use open_counts::OpenCount;
 use open_counts::OpenCounts;
 pub use rules::{ClientLimits, PublishRate, QuotaRules};
 
-/// What clients are told apart by.
+/// What clients are distinguished by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientKind {
     /// Their address.

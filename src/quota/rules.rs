@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct QuotaRules {
     /// Each address; of IPv6, each network of 64 bits.
     pub address: ClientLimits,
-    /// Each subject of tokens. Who names none is told apart by its address.
+    /// Each subject of tokens. Who names none is distinguished by its address.
     pub caller: ClientLimits,
     /// Each name of an API key or certificate.
     pub key: ClientLimits,

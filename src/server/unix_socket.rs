@@ -71,7 +71,7 @@ pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<(SocketFile, Un
     Ok((file, UnixListener::from_std(socket.into())?))
 }
 
-/// One that never waits: a program that listens may have no room for another connection.
+/// One that never waits: the queue of a program that listens may be full.
 fn new_socket() -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

@@ -59,7 +59,7 @@ impl Pipe {
         }
     }
 
-    /// Takes as many encrypted bytes as the session has room for.
+    /// Takes as many encrypted bytes as the session accepts.
     pub(super) fn take_encrypted(&mut self, bytes: &mut &[u8]) -> Result<(), String> {
         let Some(session) = &mut self.session else {
             return Ok(());

@@ -54,8 +54,8 @@ fn scope(kind: ClientKind, key: ClientKey, limits: ClientLimits) -> Option<Scope
     (!limits.is_empty()).then_some(Scope::Client { kind, key, limits })
 }
 
-/// By who it is. Who has no name is told apart by its address: it would have more than somebody who
-/// says who it is otherwise.
+/// By who it is. Who has no name is distinguished by its address: it would have more than somebody
+/// who says who it is otherwise.
 fn name_scope(
     rules: &QuotaRules,
     identity: &Identity,
