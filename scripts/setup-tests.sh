@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 GRPCURL_VERSION=v1.9.3
+NATS_SERVER_VERSION=v2.15.3
 PROTOTYPE_JS=/usr/share/javascript/prototype/prototype.js
 REQUIREMENTS=tests/clients/python/requirements.txt
 LOG=.tools/setup.log
@@ -24,7 +25,7 @@ check_toolchain() {
   local missing=()
   has cargo || missing+=('cargo (https://rustup.rs)')
   has cc || missing+=('cc (apt-get install build-essential)')
-  [ -x .tools/bin/grpcurl ] || has go || missing+=('go (https://go.dev/dl, to build grpcurl)')
+  { [ -x .tools/bin/grpcurl ] && [ -x .tools/bin/nats-server ]; } || has go || missing+=('go (https://go.dev/dl, to build grpcurl and nats-server)')
   if [ ${#missing[@]} -gt 0 ]; then
     fail "missing: $(printf '%s; ' "${missing[@]}" | sed 's/; $//')"
   fi
@@ -80,6 +81,16 @@ install_grpcurl() {
     go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL_VERSION"
 }
 
+install_nats_server() {
+  if [ -x .tools/bin/nats-server ] && .tools/bin/nats-server --version | grep -qF "$NATS_SERVER_VERSION"; then
+    step nats ready
+    return
+  fi
+  step nats "building nats-server $NATS_SERVER_VERSION"
+  quietly 'go install' env GOBIN="$PWD/.tools/bin" \
+    go install "github.com/nats-io/nats-server/v2@$NATS_SERVER_VERSION"
+}
+
 make_venv() {
   # The copy is written last, so an unfinished venv is made again.
   if cmp -s "$REQUIREMENTS" .tools/venv/requirements.txt && .tools/venv/bin/python -c 'import grpc' 2>/dev/null; then
@@ -98,5 +109,6 @@ mkdir -p .tools/bin
 check_toolchain
 install_packages
 install_grpcurl
+install_nats_server
 make_venv
 step done 'cargo test'

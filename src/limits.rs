@@ -7,6 +7,7 @@
 mod auth;
 mod client;
 mod drain;
+mod jetstream;
 mod listeners;
 mod quotas;
 mod sources;
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub use auth::*;
 pub use client::*;
 pub use drain::*;
+pub use jetstream::*;
 pub use listeners::*;
 pub use quotas::*;
 pub use sources::*;

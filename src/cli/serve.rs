@@ -132,7 +132,7 @@ const NO_NEW_EPOCH: &str = "--new-epoch changes nothing: a log in memory begins 
 fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
     match engine {
         EngineKind::Sqlite { data_dir } => SqliteEngine::begin_new_epoch(data_dir),
-        EngineKind::Memory => {
+        EngineKind::Memory | EngineKind::JetStream(_) => {
             tracing::info!("{NO_NEW_EPOCH}");
             Ok(())
         }

@@ -8,6 +8,7 @@
 //! - epoch, bounds and sizes are replaced together, as one [`LogState`];
 //! - nothing here waits for an event: that is the bus's part.
 
+mod jetstream;
 mod log;
 mod memory;
 mod page;
@@ -16,7 +17,6 @@ pub(crate) mod sqlite;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -25,6 +25,7 @@ use crate::error::Result;
 use crate::event::{Event, NewEvent};
 use crate::topic::{Filter, Topic};
 
+pub use jetstream::{JetStreamEngine, JetStreamOptions, NatsCredentials, NatsTls};
 pub use log::{BatchBounds, Bounds, LogState, Sizes, Tail, TailStep};
 pub use memory::MemoryEngine;
 pub use page::{Page, PageBudget, ReadRequest};
@@ -114,6 +115,12 @@ pub trait Engine: Send + Sync + 'static {
         0
     }
 
+    /// Messages that others have appended and that are no events, met so far; 0 where only gateways
+    /// append.
+    fn skipped_messages(&self) -> u64 {
+        0
+    }
+
     /// Appends batches in the given order, each with neighbouring vids in its order, and each all
     /// or none. Events get the time of the last event or of now, whichever is later; where nothing
     /// is new on the log, its time is as before.
@@ -158,6 +165,17 @@ pub enum EngineKind {
     },
     /// Tests and throw-away runs.
     Memory,
+    /// Any number of gateways on one stream of NATS JetStream.
+    JetStream(Box<JetStreamOptions>),
+}
+
+/// What the log of a gateway has to keep, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct LogRequirements {
+    /// When events leave it.
+    pub retention: Retention,
+    /// The largest event data, in bytes.
+    pub max_event_bytes: usize,
 }
 
 /// Why a log cannot be opened, and what to do about it.
@@ -178,9 +196,13 @@ impl OpenError {
 /// When the log cannot be used; the text says why and what to do.
 pub async fn open(
     kind: &EngineKind,
-    dedupe_window: Duration,
+    required: LogRequirements,
 ) -> std::result::Result<Arc<dyn Engine>, OpenError> {
+    let dedupe_window = required.retention.dedupe_window;
     match kind.clone() {
+        EngineKind::JetStream(options) => {
+            Ok(Arc::new(JetStreamEngine::open(*options, required).await?))
+        }
         EngineKind::Memory => Ok(Arc::new(MemoryEngine::new(dedupe_window))),
         EngineKind::Sqlite { data_dir } => {
             // It checks the files of the log, which can take a while, and sqlite only blocks.

@@ -31,7 +31,7 @@ use super::readiness;
 use crate::auth::AuthBackground;
 use crate::bus::Bus;
 use crate::config::{Config, DrainConfig, ListenAddress};
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, LogRequirements};
 use crate::memory::MemoryBudget;
 use crate::metrics::OpenConnections;
 use crate::source::Sources;
@@ -85,7 +85,11 @@ impl Gateway {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         // The addresses first: a second gateway on them is noticed before it touches the log.
         let listeners = bind(config)?;
-        let engine = engine::open(&config.engine, config.bus.retention.dedupe_window).await?;
+        let required = LogRequirements {
+            retention: config.bus.retention,
+            max_event_bytes: config.bus.max_event_bytes,
+        };
+        let engine = engine::open(&config.engine, required).await?;
         Ok(Self::assemble(config, listeners, engine).await)
     }
 

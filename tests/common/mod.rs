@@ -13,7 +13,7 @@
 //! The lower the harness, the faster and the more exact the test: take the lowest one that still
 //! has the promise in it. Clients for all of them: [`read`] subscribes by each transport and yields
 //! the same steps, [`steps`] looks at those, [`publisher`] publishes in each way.
-//! [`tls`] makes certificates, [`token`] what callers prove their rights with, and [`secure`] puts
+//! [`nats`] starts servers of NATS for a log of several gateways. [`tls`] makes certificates, [`token`] what callers prove their rights with, and [`secure`] puts
 //! both below all of these clients.
 
 // Each test program uses a part of it.
@@ -27,6 +27,7 @@ pub mod http2;
 pub mod in_process;
 pub mod leave;
 pub mod link;
+pub mod nats;
 pub mod poll;
 pub mod preload;
 pub mod publisher;

@@ -1,0 +1,7 @@
+//! A log on NATS JetStream, with real servers: what it does with the stream, and what others may do
+//! to it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod open;
