@@ -133,8 +133,10 @@ impl ScriptedDriver {
         });
         let state = Arc::new(SourceState::new("scripted", "script"));
         let for_source = script.clone();
-        let make: MakeSource = Box::new(move || Box::new(Scripted(for_source.clone())));
-        let driven = tokio::spawn(drive(make, bus.clone(), state.clone(), Arc::default()));
+        let make: MakeSource = Arc::new(move || Box::new(Scripted(for_source.clone())));
+        let turn = Turn::new(bus.clone(), None, CancellationToken::new());
+        let (for_driver, unacked) = (bus.clone(), Arc::default());
+        let driven = tokio::spawn(drive(make, for_driver, turn, state.clone(), unacked));
         ScriptedDriver {
             bus,
             engine,

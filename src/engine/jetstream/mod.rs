@@ -11,6 +11,7 @@
 mod api;
 mod connection;
 mod epoch;
+mod lease;
 mod message;
 mod options;
 mod publish;
@@ -26,15 +27,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::lease::LeaseHolder;
 use super::{
     Appended, BatchBounds, Engine, LogRequirements, LogState, Moment, OpenError, Page, ReadRequest,
-    Retention, Tail, TrimStep,
+    Retention, SourceLease, Tail, TrimStep,
 };
 use crate::cursor::Vid;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::topic::{Filter, Topic};
 use api::Api;
+use lease::LeaseBucket;
 use publish::Publisher;
 use subjects::Subjects;
 use watch::StreamWatch;
@@ -132,6 +135,14 @@ impl Engine for JetStreamEngine {
             return Err(Error::behind());
         }
         Ok(view.bounds.last)
+    }
+
+    fn source_lease(&self) -> Option<Arc<SourceLease>> {
+        let bucket = LeaseBucket::of(self.stream.clone());
+        Some(Arc::new(SourceLease::new(
+            bucket,
+            LeaseHolder::this_gateway(),
+        )))
     }
 
     fn skipped_messages(&self) -> u64 {
