@@ -112,6 +112,17 @@ impl SourceLease {
         }
     }
 
+    /// One that is held as a test says.
+    #[cfg(test)]
+    pub(crate) fn held_until(held_until: watch::Receiver<Option<Instant>>) -> Self {
+        SourceLease {
+            held_until,
+            wanted: watch::Sender::new(false),
+            released: CancellationToken::new(),
+            keeper: Mutex::new(None),
+        }
+    }
+
     /// Does this gateway hold it at this moment?
     pub fn is_held(&self) -> bool {
         is_in_future(*self.held_until.borrow())
@@ -350,3 +361,7 @@ impl<S: LeaseStore> LeaseKeeper<S> {
         self.told = now;
     }
 }
+
+#[cfg(test)]
+#[path = "lease_tests.rs"]
+mod tests;

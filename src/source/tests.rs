@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
 use super::driver::drive;
 use super::work::{DeadLetter, Pulled, Source, SourceError, WorkOutcome};
 use super::*;
-use crate::bus::Receipt;
+use crate::bus::{Receipt, SourceLease};
 use crate::config::{Config, Overrides};
 use crate::cursor::Vid;
 use crate::engine::{
@@ -119,6 +121,15 @@ struct ScriptedDriver {
 
 impl ScriptedDriver {
     fn set(full: u64, dedupe_window: Duration, steps: Vec<ScriptStep>) -> Self {
+        Self::set_with(full, dedupe_window, steps, None)
+    }
+
+    fn set_with(
+        full: u64,
+        dedupe_window: Duration,
+        steps: Vec<ScriptStep>,
+        lease: Option<Arc<SourceLease>>,
+    ) -> Self {
         let engine = Arc::new(FullAtTimes {
             log: MemoryEngine::new(dedupe_window),
             full: AtomicU64::new(full),
@@ -134,7 +145,7 @@ impl ScriptedDriver {
         let state = Arc::new(SourceState::new("scripted", "script"));
         let for_source = script.clone();
         let make: MakeSource = Arc::new(move || Box::new(Scripted(for_source.clone())));
-        let turn = Turn::new(bus.clone(), None, CancellationToken::new());
+        let turn = Turn::new(bus.clone(), lease, CancellationToken::new());
         let (for_driver, unacked) = (bus.clone(), Arc::default());
         let driven = tokio::spawn(drive(make, for_driver, turn, state.clone(), unacked));
         ScriptedDriver {
@@ -249,4 +260,23 @@ async fn an_id_that_was_used_for_another_record_loses_neither_even_among_the_sam
     let again = [published(1, true), published(2, true), published(1, true)];
     assert_eq!(outcomes[..3], [first, other, published(1, true)]);
     assert_eq!(outcomes[3..], again);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_pulled_is_not_published_once_the_lease_is_lost() {
+    let (held, held_until) = watch::channel(Some(Instant::now() + WINDOW));
+    let lease = Some(Arc::new(SourceLease::held_until(held_until)));
+    let steps = vec![ScriptStep::Give(vec![event("a", "1")])];
+    let mut driver = ScriptedDriver::set_with(u64::MAX, WINDOW, steps, lease);
+    while driver.state.json()["state"] != "held" {
+        sleep(Duration::from_millis(10)).await;
+    }
+
+    // The disk would take it again, but another gateway may have published it meanwhile.
+    held.send_replace(Some(Instant::now()));
+    driver.engine.full.store(0, Ordering::SeqCst);
+    (&mut driver.driven).await.expect("its turn is over");
+    assert_eq!(driver.engine.state().bounds.last, 0);
+    assert_eq!(driver.acknowledged(), []);
+    assert_eq!(driver.state.json()["state"], "waiting");
 }
