@@ -24,3 +24,9 @@ pub const NATS_READ_WAIT: Duration = Duration::from_secs(1);
 pub const NATS_OPEN_WAIT: Duration = Duration::from_secs(10);
 /// Events of one atomic batch: as many as the servers take by default.
 pub const NATS_BATCH_EVENTS: usize = 1000;
+/// Addresses of servers, and of their monitors, that can be configured.
+pub const MAX_NATS_SERVERS: usize = 64;
+/// The shortest time after which a gateway that is not in touch with the log says so …
+pub const NATS_STALE_AFTER_MIN: Duration = Duration::from_secs(3);
+/// … and the longest.
+pub const NATS_STALE_AFTER_MAX: Duration = Duration::from_secs(300);

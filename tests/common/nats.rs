@@ -110,6 +110,7 @@ impl NatsCluster {
             credentials: NatsCredentials::None,
             tls: NatsTls::default(),
             stale_after: Duration::from_secs(15),
+            monitors: Vec::new(),
         }
     }
 
