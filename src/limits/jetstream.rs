@@ -29,6 +29,8 @@ pub const NATS_BATCH_EVENTS: usize = 1000;
 pub const NATS_PUBLISH_DEADLINE: Duration = Duration::from_secs(12);
 /// The same for groups that were waiting while another one has not been stored in that time.
 pub const NATS_PUBLISH_DEADLINE_WAITING: Duration = Duration::from_secs(2);
+/// Servers that a broken connection to publish by comes back to at most, within a second each.
+pub const NATS_PUBLISH_RECONNECTS: usize = 8;
 /// The pause between two tries.
 pub const NATS_PUBLISH_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause where the servers have too many batches open; a random part of it is waited.
@@ -46,6 +48,13 @@ pub const NATS_REFUSAL_REMEMBERED: Duration = Duration::from_secs(30);
 /// Nothing is appended once fewer vids than these are left: what other gateways are writing
 /// meanwhile still has to fit.
 pub const NATS_RESERVED_VIDS: u64 = 100_000;
+
+/// Addresses of servers, and of their monitors, that can be configured.
+pub const MAX_NATS_SERVERS: usize = 64;
+/// The shortest time after which a gateway that is not in touch with the log says so …
+pub const NATS_STALE_AFTER_MIN: Duration = Duration::from_secs(3);
+/// … and the longest.
+pub const NATS_STALE_AFTER_MAX: Duration = Duration::from_secs(300);
 
 const _: () = {
     assert!(

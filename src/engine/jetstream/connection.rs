@@ -30,7 +30,7 @@ pub(super) async fn connect(options: &JetStreamOptions) -> Result<Client, OpenEr
 pub(super) async fn connect_to_publish(options: &JetStreamOptions) -> Result<Client, OpenError> {
     let connecting = connect_options(options).await?;
     connecting
-        .max_reconnects(options.servers.len())
+        .max_reconnects(options.servers.len().min(limits::NATS_PUBLISH_RECONNECTS))
         .connect(options.servers.as_slice())
         .await
         .map_err(|error| cannot_connect(options, &error))
