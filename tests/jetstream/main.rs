@@ -6,3 +6,4 @@ mod common;
 
 mod lease;
 mod open;
+mod publish;
