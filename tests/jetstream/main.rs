@@ -7,3 +7,4 @@ mod common;
 mod lease;
 mod open;
 mod publish;
+mod tail;
