@@ -7,4 +7,5 @@ mod common;
 mod lease;
 mod open;
 mod publish;
+mod reads;
 mod tail;
