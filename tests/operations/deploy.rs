@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use serde_json::json;
 use tempfile::TempDir;
 use vidette::config::{Config, Overrides};
+
+use crate::common::gateway::{Gateway, Setup};
+use crate::common::nats::NatsCluster;
 
 /// What has to be left for a gateway to end after `[drain]`.
 const REST: Duration = Duration::from_secs(10);
@@ -256,4 +260,69 @@ fn kubernetes_gets_all_manifests_with_the_files_in_them() {
     for file in ["nats.conf: |", "permissions.conf: |", "vidette.toml: |"] {
         assert!(manifests.contains(file), "{file}");
     }
+}
+
+/// The configuration of a gateway in compose, on another cluster, and with a source, so that all
+/// that a gateway does at NATS is tried.
+fn config_on(nats: &NatsCluster) -> String {
+    let config = text("cluster/vidette.toml");
+    let lines = config.lines().map(|line| {
+        let setting = line.split(' ').next().unwrap_or_default();
+        match setting {
+            "servers" => format!("servers = {:?}", nats.urls()),
+            "monitors" => format!("monitors = [{:?}]", nats.servers[0].monitor_url()),
+            "replicas" => "replicas = 1".to_owned(),
+            _ => line.to_owned(),
+        }
+    });
+    let lines: Vec<String> = lines.collect();
+    let source =
+        "[[source.gearman]]\nfunction = \"f\"\ntopic = \"door.1\"\nservers = \"127.0.0.1:1\"\n";
+    format!("{}\n{source}", lines.join("\n"))
+}
+
+#[tokio::test]
+async fn a_gateway_can_do_all_that_it_does_with_the_permissions_it_is_given() {
+    let permissions = text("nats/permissions.conf");
+    let permissions = permissions.replace("$NATS_GATEWAY_PASSWORD", "of_gateway");
+    let permissions = permissions.replace("$NATS_OPERATOR_PASSWORD", "of_operator");
+    let nats = NatsCluster::start_with(1, &permissions).await;
+    let password = ("VIDETTE_JETSTREAM__PASSWORD", "of_gateway");
+    let mut gateway = Gateway::start_on_a_port_of_its_own(Setup {
+        engine: "jetstream",
+        config: config_on(&nats),
+        env: vec![(password.0.to_owned(), password.1.to_owned())],
+        ..Setup::default()
+    });
+    for door in 1..=3 {
+        let topic = format!("door.{door}");
+        gateway
+            .publish(&json!({ "topic": topic, "id": door.to_string(), "data": door }))
+            .await;
+    }
+    let holds_lease = async || gateway.log().contains("this gateway holds the lease");
+    gateway.until("it holds the lease", holds_lease).await;
+
+    // Read from the stream: a gateway that has just been started has no events in memory.
+    gateway.kill();
+    gateway.start_again();
+    for query in ["after=earliest", "since=1h", "snapshot=true&topic=door.*"] {
+        let page = gateway.get(&format!("/v1/poll?wait=0&{query}")).await;
+        let events = page["events"].as_array().map(Vec::len);
+        assert_eq!(events, Some(3), "{query}: {page}");
+    }
+    let topics = gateway.get("/v1/topics").await;
+    assert_eq!(
+        topics["topics"].as_array().map(Vec::len),
+        Some(3),
+        "{topics}"
+    );
+    gateway
+        .publish(&json!({ "topic": "door.4", "data": 4 }))
+        .await;
+
+    let log = nats.folder().join("n1.log");
+    let log = fs::read_to_string(log).expect("the log of NATS");
+    assert!(!log.contains("Violation"), "{log}");
+    assert!(!log.contains("authorization"), "{log}");
 }
