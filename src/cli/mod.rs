@@ -4,6 +4,7 @@
 
 mod connect;
 mod demo;
+mod nats;
 mod open_files;
 mod publish;
 mod reload;

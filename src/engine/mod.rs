@@ -9,6 +9,7 @@
 //! - nothing here waits for an event: that is the bus's part.
 
 mod jetstream;
+mod lease;
 mod log;
 mod memory;
 mod page;
@@ -26,6 +27,7 @@ use crate::event::{Event, NewEvent};
 use crate::topic::{Filter, Topic};
 
 pub use jetstream::{JetStreamEngine, JetStreamOptions, NatsCredentials, NatsTls};
+pub use lease::SourceLease;
 pub use log::{BatchBounds, Bounds, LogState, Sizes, Tail, TailStep};
 pub use memory::MemoryEngine;
 pub use page::{Page, PageBudget, ReadRequest};
@@ -92,6 +94,12 @@ pub trait Engine: Send + Sync + 'static {
     /// When it cannot be confirmed now.
     async fn confirmed_last(&self) -> Result<Vid> {
         Ok(self.state().bounds.last)
+    }
+
+    /// A new contender for the right to pull from sources, where other gateways use this log as
+    /// well; none where this one is alone and has that right anyway.
+    fn source_lease(&self) -> Option<Arc<SourceLease>> {
+        None
     }
 
     /// Can events be appended? The reason where not.
