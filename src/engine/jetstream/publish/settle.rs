@@ -102,9 +102,10 @@ impl Lane {
                     self.gave_up_at = None;
                     return Ok(stored(plan, last, duplicate));
                 }
-                Answer::Refused(refusal) if !tries.is_uncertain => return Err(refusal),
-                // An earlier try may have been taken all the same.
-                Answer::Refused(refusal) => (refusal.into_error().to_string(), Pause::Usual),
+                Answer::Refused(refusal) if tries.is_uncertain => {
+                    return Err(Refusal::OfAll(refused_later(&refusal.into_error())));
+                }
+                Answer::Refused(refusal) => return Err(refusal),
                 Answer::KnownId => match self.look_up(plan, tries).await {
                     Ok(Some(settled)) => return Ok(settled),
                     Ok(None) => ("an id was known and is not any more".into(), Pause::Usual),
@@ -238,12 +239,17 @@ const IDS_KEEP_COMING: &str = "other gateways publish the same ids at the same t
 
 fn given_up(why: &str, may_be_stored: bool) -> Error {
     let detail = if may_be_stored {
-        format!(
-            "the stream does not answer ({why}). This may have been stored, or may be stored yet: \
-             publish it again with the same ids, then it is stored once; without ids nobody can tell"
-        )
+        format!("the stream does not answer ({why}). {MAY_BE_STORED}")
     } else {
         format!("the stream takes no events now ({why}). Nothing was stored of this: try again")
     };
     Error::new(ErrorKind::Behind, detail)
 }
+
+/// A try was refused, and nobody has answered an earlier one.
+fn refused_later(refusal: &Error) -> Error {
+    Error::new(refusal.kind(), format!("{refusal}. {MAY_BE_STORED}"))
+}
+
+const MAY_BE_STORED: &str = "This may have been stored, or may be stored yet: publish it again \
+                             with the same ids, then it is stored once; without ids nobody can tell";
