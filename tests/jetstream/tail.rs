@@ -1,5 +1,7 @@
 //! The end of a stream, followed while others publish to it and servers come and go.
 
+mod cluster;
+
 use std::time::Duration;
 
 use async_nats::Client;
@@ -18,6 +20,8 @@ struct Followed {
     engine: JetStreamEngine,
     tail: Box<dyn Tail>,
     events: Vec<(Vid, String)>,
+    /// When each of them came.
+    came_at: Vec<Instant>,
     through: Vid,
     is_live: bool,
 }
@@ -32,6 +36,7 @@ impl Followed {
             engine,
             tail,
             events: Vec::new(),
+            came_at: Vec::new(),
             through,
             is_live: false,
         }
@@ -54,6 +59,7 @@ impl Followed {
                     self.through = event.vid;
                     let topic = event.sent.topic.as_str().to_owned();
                     self.events.push((event.vid, topic));
+                    self.came_at.push(Instant::now());
                 }
                 self.through = *through;
             }
@@ -65,6 +71,7 @@ impl Followed {
             TailStep::Reset(log) => {
                 self.through = log.bounds.last;
                 self.events.clear();
+                self.came_at.clear();
             }
             TailStep::Live(is_live) => self.is_live = *is_live,
         }
@@ -144,9 +151,11 @@ impl Plain {
         serde_json::from_slice(&answer.expect("an answer").payload).expect("JSON")
     }
 
-    /// Deletes the stream and makes it again, with the same configuration and mark.
+    /// Deletes the stream and makes it again, with the same configuration and mark; messages of
+    /// this one can be deleted.
     async fn recreate(&self) {
-        let config = self.stream().await.cached_info().config.clone();
+        let mut config = self.stream().await.cached_info().config.clone();
+        config.deny_delete = false;
         self.context.delete_stream("doors").await.expect("deleted");
         self.context.create_stream(config).await.expect("created");
     }
@@ -199,8 +208,10 @@ async fn a_purge_is_reported_though_nothing_is_published() {
 #[tokio::test]
 async fn an_event_that_was_deleted_alone_is_passed_over_and_a_trimmed_one_is_reported() {
     let nats = NatsCluster::start(1).await;
-    let mut followed = Followed::open(nats.options("doors")).await;
     let plain = Plain::of(&nats).await;
+    drop(Followed::open(nats.options("doors")).await);
+    plain.recreate().await;
+    let mut followed = Followed::open(nats.options("doors")).await;
     plain.publish_many(6).await;
     plain.stream().await.delete_message(4).await.expect("deleted");
     plain.stream().await.purge().sequence(3).await.expect("purged");
