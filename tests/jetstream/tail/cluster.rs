@@ -226,3 +226,58 @@ async fn the_server_of_the_connection_is_frozen(nats: &mut NatsCluster) {
     let vids: Vec<_> = stored.iter().map(|(vid, _)| *vid).collect();
     assert_eq!(followed.vids(), vids);
 }
+
+#[tokio::test]
+async fn a_gateway_is_behind_while_a_majority_is_frozen_and_shows_nothing_that_is_not_there_later() {
+    if std::env::var("VIDETTE_CLUSTER").as_deref() != Ok("long") {
+        return eprintln!("skipped: it takes two minutes; VIDETTE_CLUSTER=long runs it");
+    }
+    let mut nats = NatsCluster::start(3).await;
+    drop(Followed::open(nats.options("doors")).await);
+    for is_connected_to_leader in [true, false] {
+        a_majority_is_frozen(&mut nats, is_connected_to_leader).await;
+    }
+}
+
+async fn a_majority_is_frozen(nats: &mut NatsCluster, is_connected_to_leader: bool) {
+    let plain = Plain::of(nats).await;
+    let leader = plain.leader().await;
+    let names: Vec<_> = nats.servers.iter().map(|s| s.name().to_owned()).collect();
+    let followers: Vec<_> = names.iter().filter(|name| **name != leader).collect();
+    // One stays, and it is that of the connection.
+    let (stays, frozen) = if is_connected_to_leader {
+        (leader.clone(), [followers[0], followers[1]])
+    } else {
+        (followers[0].clone(), [&leader, followers[1]])
+    };
+    let mut options = nats.options("doors");
+    options.servers = vec![url(nats, &stays)];
+    let mut followed = Followed::live(options).await;
+    let publisher = Publisher::start(&url(nats, &stays)).await;
+    followed.until_stored(&publisher, 20).await;
+
+    frozen.iter().for_each(|name| nats.server(name).freeze());
+    let since = Instant::now();
+    followed.until_live(false).await;
+    let red = since.elapsed();
+    followed.follow_for(Duration::from_secs(25).saturating_sub(red)).await;
+    assert!(!followed.is_live, "nobody leads");
+
+    frozen.iter().for_each(|name| nats.server(name).thaw());
+    followed.until_stored(&publisher, 1).await;
+    let back = Instant::now();
+    followed.until_live(true).await;
+    let green = back.elapsed();
+    eprintln!("red after {red:?}, green {green:?} after the first answer to a publisher");
+    assert!(red < RED_WITHIN && green < Duration::from_secs(3));
+
+    // What is there now is what was shown, and nothing else.
+    let stored = publisher.end().await;
+    followed.until(stored.last().expect("stored").0).await;
+    let stream = plain.stream().await;
+    let (first, last) = (followed.events[0].0, followed.through);
+    assert_eq!(followed.vids(), (first..=last).collect::<Vec<_>>());
+    for (vid, _) in stored {
+        assert!(stream.get_raw_message(vid).await.is_ok(), "vid {vid} is not there");
+    }
+}
