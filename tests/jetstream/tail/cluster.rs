@@ -1,6 +1,6 @@
 //! The same on three servers, which are killed and frozen while events are published.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -82,15 +82,6 @@ impl Followed {
             }
         };
         timeout(2 * PATIENCE, following).await.expect("events are stored");
-    }
-
-    async fn follow_for(&mut self, time: Duration) {
-        let _ = timeout(time, async {
-            loop {
-                self.step().await;
-            }
-        })
-        .await;
     }
 
     /// Everything that was stored has come, once and in time.
