@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
+use crate::common::nats::NatsServer;
 
 /// An event comes by the tail at most so long after its publisher had the answer: 2 s by the
 /// design, and as much again for a busy machine.
@@ -86,6 +87,12 @@ impl Followed {
 
     /// Everything that was stored has come, once and in time.
     async fn check(&mut self, stored: &[(Vid, Instant)]) {
+        let latest = self.report(stored).await;
+        assert!(latest < MOST_BEHIND, "an event came {latest:?} after its answer");
+    }
+
+    /// Everything that was stored has come once; the most that one came after its answer.
+    async fn report(&mut self, stored: &[(Vid, Instant)]) -> Duration {
         let last = stored.last().expect("something was stored").0;
         self.until(last).await;
         let mut latest = Duration::ZERO;
@@ -95,7 +102,7 @@ impl Followed {
             latest = latest.max(self.came_at[index].saturating_duration_since(*stored_at));
         }
         eprintln!("{} events, at most {latest:?} behind", stored.len());
-        assert!(latest < MOST_BEHIND, "an event came {latest:?} after its answer");
+        latest
     }
 }
 
@@ -211,17 +218,104 @@ async fn the_server_of_the_connection_is_frozen(nats: &mut NatsCluster) {
     let last = followed.came_at.last().expect("events");
     assert!(last.duration_since(since) > Duration::from_secs(8), "it goes on without that server");
     followed.until_stored(&publisher, 20).await;
-    let stored = publisher.end().await;
-    let last = stored.last().expect("something was stored").0;
-    followed.until(last).await;
-    let vids: Vec<_> = stored.iter().map(|(vid, _)| *vid).collect();
-    assert_eq!(followed.vids(), vids);
+    followed.report(&publisher.end().await).await;
+}
+
+#[tokio::test]
+async fn every_server_is_killed_and_frozen_in_turn_and_no_event_is_missed() {
+    if !runs_long_tests() {
+        return;
+    }
+    let mut nats = NatsCluster::start(3).await;
+    drop(Followed::open(nats.options("doors")).await);
+    for fault in [Fault::Kill, Fault::Freeze] {
+        for hits_leader in [true, false] {
+            the_server_of_the_connection_is_hit(&mut nats, fault, hits_leader).await;
+        }
+    }
+    for _ in 0..3 {
+        all_servers_are_killed(&mut nats).await;
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Kill,
+    Freeze,
+}
+
+async fn the_server_of_the_connection_is_hit(
+    nats: &mut NatsCluster,
+    fault: Fault,
+    hits_leader: bool,
+) {
+    let plain = Plain::of(nats).await;
+    let leader = plain.leader().await;
+    let (hit, other) = two_servers(nats, &leader, hits_leader);
+    let mut options = nats.options("doors");
+    options.servers = vec![url(nats, &hit)];
+    let mut followed = Followed::live(options).await;
+    let lineage = followed.engine.state().lineage.clone();
+    let publisher = Publisher::start(&url(nats, &other)).await;
+    followed.until_stored(&publisher, 20).await;
+
+    match fault {
+        Fault::Kill => nats.server(&hit).kill(),
+        Fault::Freeze => nats.server(&hit).freeze(),
+    }
+    followed.until_stored(&publisher, 20).await;
+    followed.follow_for(Duration::from_secs(8)).await;
+    match fault {
+        Fault::Kill => nats.server(&hit).start(),
+        Fault::Freeze => nats.server(&hit).thaw(),
+    }
+    nats.until_ready().await;
+    followed.until_stored(&publisher, 20).await;
+    eprint!("{fault:?}, leader: {hits_leader}: ");
+    followed.report(&publisher.end().await).await;
+    assert_eq!(followed.engine.state().lineage, lineage, "it is the same log");
+    assert!(followed.is_live);
+}
+
+/// A server to be hit, which leads or not, and another one.
+fn two_servers(nats: &NatsCluster, leader: &str, hits_leader: bool) -> (String, String) {
+    let names = nats.servers.iter().map(|server| server.name().to_owned());
+    let (mut leaders, mut others): (Vec<_>, Vec<_>) = names.partition(|name| name == leader);
+    let follower = others.pop().expect("a follower");
+    match hits_leader {
+        true => (leaders.pop().expect("a leader"), follower),
+        false => (follower, others.pop().expect("another follower")),
+    }
+}
+
+async fn all_servers_are_killed(nats: &mut NatsCluster) {
+    let mut followed = Followed::live(nats.options("doors")).await;
+    let lineage = followed.engine.state().lineage.clone();
+    let publisher = Publisher::start(&nats.servers[0].url()).await;
+    followed.until_stored(&publisher, 20).await;
+    nats.servers.iter_mut().for_each(NatsServer::kill);
+    followed.follow_for(Duration::from_secs(2)).await;
+    nats.servers.iter_mut().for_each(NatsServer::start);
+    followed.until_stored(&publisher, 20).await;
+    eprint!("all killed: ");
+    followed.check(&publisher.end().await).await;
+    assert_eq!(followed.engine.state().lineage, lineage, "it is the same log");
+    nats.until_ready().await;
+}
+
+/// They take minutes.
+fn runs_long_tests() -> bool {
+    let is_wanted = std::env::var("VIDETTE_CLUSTER").as_deref() == Ok("long");
+    if !is_wanted {
+        eprintln!("skipped; VIDETTE_CLUSTER=long runs it");
+    }
+    is_wanted
 }
 
 #[tokio::test]
 async fn a_gateway_is_behind_while_a_majority_is_frozen_and_shows_nothing_that_is_not_there_later() {
-    if std::env::var("VIDETTE_CLUSTER").as_deref() != Ok("long") {
-        return eprintln!("skipped: it takes two minutes; VIDETTE_CLUSTER=long runs it");
+    if !runs_long_tests() {
+        return;
     }
     let mut nats = NatsCluster::start(3).await;
     drop(Followed::open(nats.options("doors")).await);
