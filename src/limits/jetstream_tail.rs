@@ -58,7 +58,7 @@ pub const NATS_TAIL_CHECK: Duration = Duration::from_millis(100);
 pub const NATS_INFO_INTERVAL_AGAIN: Duration = Duration::from_millis(250);
 
 /// A server that has sent nothing at all for this long is taken to be frozen, …
-pub const NATS_SERVER_SILENCE: Duration = Duration::from_secs(4);
+pub const NATS_SERVER_SILENCE: Duration = Duration::from_secs(3);
 /// … and left for another one, at most this often.
 pub const NATS_FORCED_RECONNECT_INTERVAL: Duration = Duration::from_secs(8);
 

@@ -262,6 +262,11 @@ impl StreamWatch {
         });
     }
 
+    /// Asks without waiting for the next question to be due.
+    pub(super) fn ask_soon(&self) {
+        self.wanted.notify_one();
+    }
+
     /// What the stream says to a question that is asked after this call.
     ///
     /// # Errors

@@ -87,7 +87,8 @@ impl Follower {
 
     /// Ends with whoever takes the steps.
     pub(super) async fn run(mut self) {
-        self.answers.mark_changed();
+        // At once, so that the gateway is ready soon.
+        self.stream.watch.ask_soon();
         loop {
             let met = self.meet().await;
             let handled = self.handle(met).await;
