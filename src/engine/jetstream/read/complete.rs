@@ -156,3 +156,6 @@ fn merge(parts: Vec<Part<'_>>, range: Range, through: Vid) -> Stretch {
     messages.dedup_by_key(|message| message.vid);
     Stretch { messages, through }
 }
+
+#[cfg(test)]
+mod tests;
