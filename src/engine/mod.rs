@@ -8,6 +8,7 @@
 //! - epoch, bounds and sizes are replaced together, as one [`LogState`];
 //! - nothing here waits for an event: that is the bus's part.
 
+pub(crate) mod import;
 mod jetstream;
 mod log;
 mod memory;
