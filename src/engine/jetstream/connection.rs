@@ -22,6 +22,20 @@ pub(super) async fn connect(options: &JetStreamOptions) -> Result<Client, OpenEr
         .map_err(|error| cannot_connect(options, &error))
 }
 
+/// A connection to publish by. Where it breaks it comes back within seconds or not at all: what
+/// still waits in it to be sent must not be sent once the servers have forgotten the ids.
+///
+/// # Errors
+/// As [`connect`].
+pub(super) async fn connect_to_publish(options: &JetStreamOptions) -> Result<Client, OpenError> {
+    let connecting = connect_options(options).await?;
+    connecting
+        .max_reconnects(options.servers.len().min(limits::NATS_PUBLISH_RECONNECTS))
+        .connect(options.servers.as_slice())
+        .await
+        .map_err(|error| cannot_connect(options, &error))
+}
+
 async fn connect_options(options: &JetStreamOptions) -> Result<ConnectOptions, OpenError> {
     let mut connecting = ConnectOptions::new()
         .name("vidette")

@@ -86,7 +86,7 @@ impl JetStreamEngine {
         });
         let watching = stream.clone();
         Ok(JetStreamEngine {
-            publisher: Publisher::new(stream.clone(), opened.batch_bounds),
+            publisher: Publisher::new(stream.clone(), options.clone()),
             tail: Mutex::new(Some(tail::StreamTail::new(
                 stream.clone(),
                 options.stale_after,
@@ -136,6 +136,10 @@ impl Engine for JetStreamEngine {
 
     fn skipped_messages(&self) -> u64 {
         self.stream.skipped.load(Ordering::Relaxed)
+    }
+
+    fn writable(&self) -> Result<()> {
+        self.publisher.writable()
     }
 
     async fn append(&self, batches: Vec<Vec<NewEvent>>, _now: Moment) -> Result<Appended> {
