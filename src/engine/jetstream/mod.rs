@@ -73,12 +73,12 @@ impl JetStreamEngine {
         options: JetStreamOptions,
         required: LogRequirements,
     ) -> std::result::Result<Self, OpenError> {
-        let client = connection::connect(&options).await?;
+        let (client, connects) = connection::connect(&options).await?;
         let api = Api::new(client, &options.stream);
         let opened = stream_config::open(&api, &options, &required).await?;
 
         let stream = Arc::new(SharedStream {
-            watch: StreamWatch::new(api.clone(), opened.view),
+            watch: StreamWatch::new(api.clone(), opened.view, connects),
             api,
             subjects: opened.subjects,
             tail_at: AtomicU64::new(0),
