@@ -69,6 +69,11 @@ pub(crate) struct Standing {
     pub(crate) same_through: Option<Vid>,
     /// Events of the source up to this one are here under other vids.
     pub(crate) renumbered_through: Option<Vid>,
+    /// What the target keeps at most, where it knows that itself.
+    pub(crate) max_events: u64,
+    pub(crate) max_bytes: u64,
+    /// About as many bytes more than on the source an event takes here.
+    pub(crate) overhead_bytes: u64,
 }
 
 /// A log that is copied.
@@ -84,9 +89,6 @@ pub(crate) trait CopySource: Send + Sync {
 /// A log that another one is copied into.
 #[async_trait]
 pub(crate) trait CopyTarget: Send + Sync {
-    /// Its kind, as configured.
-    fn kind(&self) -> &'static str;
-
     /// How it is related to this source.
     async fn standing(&self, source: &LogState) -> Result<Standing, CopyError>;
 

@@ -26,6 +26,7 @@ use crate::error::Result;
 use crate::event::{Event, NewEvent};
 use crate::topic::{Filter, Topic};
 
+pub(crate) use jetstream::JetStreamTarget;
 pub use jetstream::{JetStreamEngine, JetStreamOptions, NatsCredentials, NatsTls};
 pub use log::{BatchBounds, Bounds, LogState, Sizes, Tail, TailStep};
 pub use memory::MemoryEngine;
@@ -33,6 +34,7 @@ pub use page::{Page, PageBudget, ReadRequest};
 use retention::millis;
 pub use retention::{Moment, Retention, TrimStep};
 pub use sqlite::SqliteEngine;
+pub(crate) use sqlite::SqliteSource;
 
 /// Where a published event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,7 +50,10 @@ impl Followed {
         match &step {
             TailStep::Events { events, through } => {
                 for event in events {
-                    assert!(event.vid > self.through && event.vid <= *through, "{step:?}");
+                    assert!(
+                        event.vid > self.through && event.vid <= *through,
+                        "{step:?}"
+                    );
                     self.through = event.vid;
                     let topic = event.sent.topic.as_str().to_owned();
                     self.events.push((event.vid, topic));
@@ -122,7 +125,10 @@ impl Plain {
 
     async fn publish(&self, subject: &str) -> Vid {
         let sent = self.context.publish(subject.to_owned(), "{}".into()).await;
-        sent.expect("it is sent").await.expect("it is stored").sequence
+        sent.expect("it is sent")
+            .await
+            .expect("it is stored")
+            .sequence
     }
 
     async fn publish_many(&self, count: usize) -> Vid {
@@ -183,7 +189,13 @@ async fn a_purge_is_reported_though_nothing_is_published() {
     plain.publish_many(10).await;
     followed.until(10).await;
 
-    plain.stream().await.purge().sequence(4).await.expect("purged");
+    plain
+        .stream()
+        .await
+        .purge()
+        .sequence(4)
+        .await
+        .expect("purged");
     assert_eq!(followed.until_trimmed().await, 4);
 
     plain.stream().await.purge().await.expect("purged");
@@ -193,7 +205,10 @@ async fn a_purge_is_reported_though_nothing_is_published() {
     assert_eq!(followed.until_trimmed().await, 1000);
     let next = plain.publish("doors.door.1").await;
     followed.until(next).await;
-    assert_eq!((next, followed.events.last().map(|e| e.0)), (1000, Some(1000)));
+    assert_eq!(
+        (next, followed.events.last().map(|e| e.0)),
+        (1000, Some(1000))
+    );
 }
 
 #[tokio::test]
@@ -202,8 +217,19 @@ async fn an_event_that_was_deleted_alone_is_passed_over_and_a_trimmed_one_is_rep
     let mut followed = Followed::open(nats.options("doors")).await;
     let plain = Plain::of(&nats).await;
     plain.publish_many(6).await;
-    plain.stream().await.delete_message(4).await.expect("deleted");
-    plain.stream().await.purge().sequence(3).await.expect("purged");
+    plain
+        .stream()
+        .await
+        .delete_message(4)
+        .await
+        .expect("deleted");
+    plain
+        .stream()
+        .await
+        .purge()
+        .sequence(3)
+        .await
+        .expect("purged");
 
     assert_eq!(followed.until_trimmed().await, 3);
     followed.until(6).await;
@@ -228,7 +254,10 @@ async fn a_tail_that_is_far_behind_skips_to_the_newest_events() {
     };
     assert_eq!(through, MESSAGES - 32_768);
     followed.until_live(true).await;
-    assert_eq!(followed.vids(), (through + 1..=MESSAGES).collect::<Vec<_>>());
+    assert_eq!(
+        followed.vids(),
+        (through + 1..=MESSAGES).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]
@@ -248,7 +277,11 @@ async fn a_stream_that_was_made_anew_resets_the_tail_though_its_configuration_is
     let next = plain.publish("doors.door.1").await;
     followed.until(next).await;
     let expected: Vec<_> = (log.bounds.last + 1..=next).collect();
-    assert_eq!(followed.vids(), expected, "the reset said the rest is to be read");
+    assert_eq!(
+        followed.vids(),
+        expected,
+        "the reset said the rest is to be read"
+    );
 }
 
 #[tokio::test]
@@ -261,7 +294,9 @@ async fn a_consumer_that_an_admin_deletes_is_replaced() {
         let names = plain.ask("CONSUMER.NAMES.doors", "").await;
         for name in names["consumers"].as_array().expect("names") {
             let name = name.as_str().expect("a name");
-            plain.ask(&format!("CONSUMER.DELETE.doors.{name}"), "").await;
+            plain
+                .ask(&format!("CONSUMER.DELETE.doors.{name}"), "")
+                .await;
             published.push(plain.publish("doors.door.1").await);
         }
         let next = plain.publish("doors.door.2").await;
@@ -291,7 +326,11 @@ async fn a_server_that_is_killed_and_comes_back_costs_no_event() {
     }
     let last = followed.through;
     assert_eq!(followed.vids(), (1..=last).collect::<Vec<_>>());
-    assert_eq!(followed.engine.state().lineage, before, "it is the same log");
+    assert_eq!(
+        followed.engine.state().lineage,
+        before,
+        "it is the same log"
+    );
     assert!(followed.is_live);
 }
 

@@ -10,7 +10,11 @@
 
 mod api;
 mod connection;
+mod copied;
+mod copy_source;
 mod epoch;
+mod import;
+mod lineage;
 mod message;
 mod options;
 mod publish;
@@ -39,6 +43,7 @@ use publish::Publisher;
 use subjects::Subjects;
 use watch::StreamWatch;
 
+pub(crate) use import::JetStreamTarget;
 pub use options::{JetStreamOptions, NatsCredentials, NatsTls};
 
 /// A log on a stream of NATS JetStream.

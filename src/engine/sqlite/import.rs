@@ -156,10 +156,6 @@ fn renumbered_through(connection: &Connection, source: &Lineage) -> rusqlite::Re
 
 #[async_trait]
 impl CopyTarget for SqliteEngine {
-    fn kind(&self) -> &'static str {
-        "sqlite"
-    }
-
     async fn standing(&self, source: &LogState) -> Result<Standing, CopyError> {
         let own = self.state();
         let lineage = source.lineage.clone();
@@ -170,6 +166,10 @@ impl CopyTarget for SqliteEngine {
             sizes: own.sizes,
             same_through: own.same_through(source),
             renumbered_through,
+            // Its gateway's configuration says so.
+            max_events: u64::MAX,
+            max_bytes: u64::MAX,
+            overhead_bytes: 0,
         })
     }
 
