@@ -8,6 +8,7 @@
 //! - epoch, bounds and sizes are replaced together, as one [`LogState`];
 //! - nothing here waits for an event: that is the bus's part.
 
+pub(crate) mod import;
 mod jetstream;
 mod lease;
 mod log;
@@ -26,6 +27,7 @@ use crate::error::Result;
 use crate::event::{Event, NewEvent};
 use crate::topic::{Filter, Topic};
 
+pub(crate) use jetstream::JetStreamTarget;
 pub use jetstream::{JetStreamEngine, JetStreamOptions, NatsCredentials, NatsTls};
 pub use lease::SourceLease;
 pub use log::{BatchBounds, Bounds, LogState, Sizes, Tail, TailStep};
@@ -34,6 +36,7 @@ pub use page::{Page, PageBudget, ReadRequest};
 use retention::millis;
 pub use retention::{Moment, Retention, TrimStep};
 pub use sqlite::SqliteEngine;
+pub(crate) use sqlite::SqliteSource;
 
 /// Where a published event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | topic | subject, behind the prefix of the stream |
 //! | data | payload |
-//! | id | `Nats-Msg-Id` |
+//! | id | `Nats-Msg-Id`; of a copied event `Vidette-Id` |
 //! | type | `Vidette-Type` |
 //! | content type | `Content-Type`; found in the data where there is none |
 //! | headers | `Vidette-Headers`, a line of JSON; of plain clients their own headers |
-//! | vid, time | sequence and time of the message |
+//! | vid, time | sequence and time of the message; of a copied event `Vidette-Time` |
 //!
 //! Ids and types that would not come back as they are begin with `~` and are percent-encoded.
 //!
@@ -30,6 +30,7 @@ use async_nats::header::{HeaderMap, HeaderName, HeaderValue, NATS_MESSAGE_ID};
 use bytes::Bytes;
 
 use super::api::{StoredMessage, last};
+use super::copied;
 use super::subjects::Subjects;
 use crate::event::{ContentType, Event, EventParts, NewEvent};
 use crate::limits;
@@ -139,7 +140,7 @@ pub(super) fn event_of(message: StoredMessage, subjects: &Subjects) -> Option<Ar
         return None;
     }
     let headers = &message.headers;
-    let id = last(headers, MSG_ID).and_then(text_from_wire);
+    let id = copied::id(headers).and_then(text_from_wire);
     let kind = last(headers, TYPE).and_then(text_from_wire);
     let parts = EventParts {
         topic: topic.as_str(),
@@ -149,8 +150,9 @@ pub(super) fn event_of(message: StoredMessage, subjects: &Subjects) -> Option<Ar
         headers: publisher_headers(headers),
         data: message.data,
     };
+    let time_ms = copied::time_ms(headers, message.time_ms);
     let sent = keep_what_is_valid(parts)?;
-    Some(Arc::new(Event::new(message.vid, message.time_ms, sent)))
+    Some(Arc::new(Event::new(message.vid, time_ms, sent)))
 }
 
 /// The event without those labels that break a rule.

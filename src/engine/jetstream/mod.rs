@@ -10,8 +10,12 @@
 
 mod api;
 mod connection;
+mod copied;
+mod copy_source;
 mod epoch;
+mod import;
 mod lease;
+mod lineage;
 mod message;
 mod options;
 mod publish;
@@ -42,6 +46,7 @@ use publish::Publisher;
 use subjects::Subjects;
 use watch::StreamWatch;
 
+pub(crate) use import::JetStreamTarget;
 pub use options::{JetStreamOptions, NatsCredentials, NatsTls};
 
 /// A log on a stream of NATS JetStream.

@@ -20,11 +20,11 @@ use tokio::time::{Instant, timeout};
 
 use super::api::{Api, ApiError};
 use super::connection::Connects;
-use super::epoch;
+use super::{epoch, lineage};
 use crate::cursor::{Epoch, Vid};
 use crate::engine::{Bounds, LogState, Sizes};
 use crate::limits;
-use crate::lineage::Lineage;
+use crate::lineage::{EarlierEpoch, Lineage};
 use replaced::{Judgement, Replacement};
 
 /// What a stream said of itself.
@@ -32,6 +32,8 @@ use replaced::{Judgement, Replacement};
 pub(super) struct StreamView {
     /// The name of this log: another one where the stream was made anew.
     pub(super) epoch: Epoch,
+    /// Those that it goes on from.
+    pub(super) earlier: Arc<[EarlierEpoch]>,
     pub(super) bounds: Bounds,
     pub(super) sizes: Sizes,
     /// Has a leader answered that was in touch with a majority of the servers?
@@ -46,6 +48,7 @@ impl StreamView {
         let unheard_for = unheard_for(info);
         StreamView {
             epoch: epoch::of(info),
+            earlier: lineage::earlier_of(info),
             bounds: Bounds {
                 first: state.first_sequence.max(1),
                 last: state.last_sequence,
@@ -61,9 +64,9 @@ impl StreamView {
 }
 
 impl StreamView {
-    fn state(&self, live: bool) -> LogState {
+    pub(super) fn state(&self, live: bool) -> LogState {
         LogState {
-            lineage: Lineage::new(self.epoch.clone()),
+            lineage: Lineage::with_earlier(self.epoch.clone(), self.earlier.to_vec()),
             bounds: self.bounds,
             sizes: self.sizes,
             live,

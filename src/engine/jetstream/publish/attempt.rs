@@ -112,14 +112,14 @@ fn add_batch_headers(messages: &mut [OutgoingMessage]) -> String {
 }
 
 /// How long the answer to so many bytes may take.
-fn answer_wait(bytes: usize) -> Duration {
+pub(super) fn answer_wait(bytes: usize) -> Duration {
     let seconds = bytes / limits::NATS_PUBLISH_BYTES_A_SECOND;
     let more = Duration::from_secs(seconds.try_into().unwrap_or(u64::MAX));
     limits::NATS_PUBLISH_ANSWER_WAIT.saturating_add(more)
 }
 
 impl Link {
-    fn check_sizes(&self, messages: &[OutgoingMessage]) -> Option<Refusal> {
+    pub(super) fn check_sizes(&self, messages: &[OutgoingMessage]) -> Option<Refusal> {
         let most = self.client().max_payload();
         let sizes = messages
             .iter()
@@ -153,7 +153,7 @@ impl Link {
         }
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         messages: Vec<OutgoingMessage>,
         asks_each: bool,

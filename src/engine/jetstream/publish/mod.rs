@@ -2,6 +2,7 @@
 //!
 //! - `link`: the connection to publish by, and answers on it
 //! - `plan`: which events of a group are sent, and what their publishers are answered
+//! - `copying`: batches of a log that is copied
 //! - `attempt`: one try to store them
 //! - `answer`: what JetStream says to it
 //! - `settle`: tries until it is known what has become of a group
@@ -23,6 +24,7 @@
 
 mod answer;
 mod attempt;
+pub(super) mod copying;
 mod health;
 mod link;
 mod plan;

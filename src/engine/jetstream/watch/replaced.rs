@@ -110,6 +110,7 @@ mod tests {
     fn view(epoch: &str, last: Vid, is_confirmed: bool) -> Answer {
         Ok(Arc::new(StreamView {
             epoch: epoch.parse().expect("an epoch"),
+            earlier: Arc::default(),
             bounds: Bounds { first: 1, last },
             sizes: Sizes::default(),
             is_confirmed,
