@@ -176,7 +176,7 @@ impl Link {
     }
 }
 
-fn not_sent(error: &PublishError) -> Result<Answer, String> {
+pub(super) fn not_sent(error: &PublishError) -> Result<Answer, String> {
     let refusal = match error.kind() {
         PublishErrorKind::MaxPayloadExceeded => {
             Error::too_large(format!("NATS does not take an event so large: {error}"))

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::super::JetStreamOptions;
 use super::super::message::OutgoingMessage;
 use super::answer::{Answer, Refusal};
-use super::attempt::answer_wait;
+use super::attempt::{answer_wait, not_sent};
 use super::link::{Link, ReplyTo};
 use super::random_name;
 use crate::cursor::Vid;
@@ -87,7 +87,8 @@ impl CopyLane {
             return Ok(Sent::Refused(refusal.into_error().to_string()));
         }
         let reply = link.new_question();
-        if let Err(answer) = link.send(messages, false, &reply).await {
+        if let Err(error) = link.send(messages, false, &reply).await {
+            let answer = not_sent(&error)?;
             return Ok(meaning_of(answer).unwrap_or_else(|| Sent::Again("not sent".into())));
         }
         let sent = answered(&mut link, &reply, &stream).await?;
