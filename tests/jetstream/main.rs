@@ -5,4 +5,5 @@
 mod common;
 
 mod open;
+mod reads;
 mod tail;

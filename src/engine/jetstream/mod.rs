@@ -62,6 +62,8 @@ struct SharedStream {
     api: Api,
     subjects: Subjects,
     watch: StreamWatch,
+    /// For stored messages.
+    requests: read::Requests,
     /// The newest vid that the tail has brought.
     tail_at: AtomicU64,
     /// Messages that are no events.
@@ -84,6 +86,7 @@ impl JetStreamEngine {
 
         let stream = Arc::new(SharedStream {
             watch: StreamWatch::new(api.clone(), opened.view, connects),
+            requests: read::Requests::new(api.clone()),
             api,
             subjects: opened.subjects,
             tail_at: AtomicU64::new(0),
