@@ -6,6 +6,7 @@
 
 mod auth;
 mod client;
+mod copy;
 mod drain;
 mod jetstream;
 mod jetstream_tail;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use auth::*;
 pub use client::*;
+pub use copy::*;
 pub use drain::*;
 pub use jetstream::*;
 pub use jetstream_tail::*;

@@ -53,7 +53,7 @@ pub(crate) async fn copy(
         through: plan.after,
         elapsed: Duration::ZERO,
     };
-    let mut page = source.read(plan.after, last).await?;
+    let mut page = first_page(source, plan).await?;
     loop {
         let after = progress.through;
         progress.add(&page, plan.vids);
@@ -81,6 +81,19 @@ pub(crate) async fn copy(
     }
     target.end(lineage, plan.vids, last).await?;
     Ok(progress)
+}
+
+async fn first_page(source: &dyn CopySource, plan: &CopyPlan) -> Result<Page, CopyError> {
+    let (after, bounds) = (plan.after, plan.source.bounds);
+    if after < bounds.last {
+        return source.read(after, bounds.last).await;
+    }
+    // All of its events are gone; its next vid is still to be told.
+    Ok(Page {
+        events: Vec::new(),
+        through: bounds.last,
+        first: bounds.first,
+    })
 }
 
 impl CopyProgress {

@@ -55,7 +55,10 @@ fn choose(
 ) -> Result<Option<CopyPlan>, CopyError> {
     let (own, before_first) = (standing.bounds, source.bounds.first.saturating_sub(1));
     let copied = standing.same_through.max(standing.renumbered_through);
-    if copied.is_some_and(|copied| copied >= source.bounds.last) {
+    let has_all = copied.is_some_and(|copied| copied >= source.bounds.last);
+    // The source is empty, and always was, or the target begins at the same vid already.
+    let is_as_empty = source.sizes.events == 0 && own.last == source.bounds.last;
+    if has_all || is_as_empty {
         return Ok(None);
     }
 

@@ -71,6 +71,9 @@ const BROKEN_OFF: &str = "another copy into this stream was broken off, or somet
 pub(super) async fn kept_through(api: &Api, source: &Lineage) -> Result<Option<Vid>, CopyError> {
     let info = ask(api).await?;
     let last = info.state.last_sequence;
+    if info.state.messages == 0 {
+        return Ok(None);
+    }
     let Some(message) = message(api, &json!({ "seq": last })).await? else {
         return Ok(None);
     };
