@@ -6,3 +6,4 @@ mod common;
 
 mod open;
 mod publish;
+mod publish_speed;

@@ -27,12 +27,27 @@ use crate::limits;
 pub(super) struct Tries {
     /// None begins after this.
     pub(super) deadline: Instant,
-    /// One of them may have stored the group.
-    pub(super) is_uncertain: bool,
+    /// Since when one of them may have stored the group.
+    pub(super) uncertain_since: Option<Instant>,
     /// Each message asks for an answer: one was refused without.
     pub(super) asks_each: bool,
     /// The ids of the batches that were sent.
     pub(super) batch_ids: Vec<String>,
+}
+
+impl Tries {
+    pub(super) fn new(deadline: Instant) -> Self {
+        Tries {
+            deadline,
+            uncertain_since: None,
+            asks_each: false,
+            batch_ids: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_uncertain(&self) -> bool {
+        self.uncertain_since.is_some()
+    }
 }
 
 impl Lane {
