@@ -7,5 +7,6 @@ mod common;
 mod lease;
 mod open;
 mod publish;
+mod publish_speed;
 mod reads;
 mod tail;

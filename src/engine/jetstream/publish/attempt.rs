@@ -13,7 +13,7 @@ use async_nats::header::{
 };
 use async_nats::{PublishError, PublishErrorKind};
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::message::OutgoingMessage;
 use super::answer::{Answer, NotNow, Refusal};
@@ -27,12 +27,27 @@ use crate::limits;
 pub(super) struct Tries {
     /// None begins after this.
     pub(super) deadline: Instant,
-    /// One of them may have stored the group.
-    pub(super) is_uncertain: bool,
+    /// Since when one of them may have stored the group.
+    pub(super) uncertain_since: Option<Instant>,
     /// Each message asks for an answer: one was refused without.
     pub(super) asks_each: bool,
     /// The ids of the batches that were sent.
     pub(super) batch_ids: Vec<String>,
+}
+
+impl Tries {
+    pub(super) fn new(deadline: Instant) -> Self {
+        Tries {
+            deadline,
+            uncertain_since: None,
+            asks_each: false,
+            batch_ids: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_uncertain(&self) -> bool {
+        self.uncertain_since.is_some()
+    }
 }
 
 impl Lane {
@@ -59,10 +74,9 @@ impl Lane {
         if let Some(refusal) = link.check_sizes(&messages) {
             return Answer::Refused(refusal);
         }
-        let wait = answer_wait(plan.bytes());
-        let until = (Instant::now() + wait).min(tries.deadline);
+        let wait = answer_wait(plan.bytes(), tries.deadline);
         let asked = link.ask(messages, tries.asks_each, &stream);
-        let answered = timeout_at(until, asked).await;
+        let answered = timeout(wait, asked).await;
         self.note(&answered);
         let answer = answered.unwrap_or_else(|_| Err(format!("no answer within {wait:?}")));
         answer.unwrap_or_else(|why| Answer::Unknown { why })
@@ -111,11 +125,13 @@ fn add_batch_headers(messages: &mut [OutgoingMessage]) -> String {
     id
 }
 
-/// How long the answer to so many bytes may take.
-pub(super) fn answer_wait(bytes: usize) -> Duration {
+/// How long the answer to so many bytes may take. The last try has its second, too.
+pub(super) fn answer_wait(bytes: usize, deadline: Instant) -> Duration {
+    let least = limits::NATS_PUBLISH_ANSWER_WAIT;
     let seconds = bytes / limits::NATS_PUBLISH_BYTES_A_SECOND;
     let more = Duration::from_secs(seconds.try_into().unwrap_or(u64::MAX));
-    limits::NATS_PUBLISH_ANSWER_WAIT.saturating_add(more)
+    let left = deadline.saturating_duration_since(Instant::now());
+    least.saturating_add(more).min(left.max(least))
 }
 
 impl Link {

@@ -62,7 +62,7 @@ impl CopyLane {
     /// Sends a batch once, and waits for the answer.
     pub(in super::super) async fn send(&mut self, batch: &CopyBatch) -> Sent {
         let bytes = batch.messages.iter().map(|message| message.data.len());
-        let wait = answer_wait(bytes.sum());
+        let wait = answer_wait(bytes.sum(), Instant::now() + limits::NATS_PUBLISH_DEADLINE);
         let messages = with_batch_headers(batch);
         match timeout(wait, self.ask(messages)).await {
             Ok(Ok(sent)) => sent,

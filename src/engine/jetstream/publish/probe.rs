@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use async_nats::header::{HeaderMap, HeaderValue, NATS_MESSAGE_ID, NATS_ROLLUP};
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::Lane;
 use super::answer::Known;
@@ -87,9 +87,9 @@ impl Lane {
         deadline: Instant,
     ) -> Result<HashMap<usize, Vid>, String> {
         let stream = self.stream.api.stream().to_owned();
-        let until = (Instant::now() + limits::NATS_PUBLISH_ANSWER_WAIT).min(deadline);
+        let wait = limits::NATS_PUBLISH_ANSWER_WAIT;
         let link = self.connected(deadline).await?;
-        let answered = timeout_at(until, link.ask_for(probes, &stream)).await;
+        let answered = timeout(wait, link.ask_for(probes, &stream)).await;
         self.note(&answered);
         let known = answered.map_err(|_| "nobody says whether ids are known".to_owned())??;
         known.ok_or_else(|| "it is not clear yet whether an id is known".to_owned())
