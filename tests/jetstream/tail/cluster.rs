@@ -324,6 +324,32 @@ async fn a_gateway_is_behind_while_a_majority_is_frozen_and_shows_nothing_that_i
     }
 }
 
+/// A leader shows a server that was dead when it was elected as if it had just heard of it.
+#[tokio::test]
+async fn a_gateway_is_behind_when_a_majority_is_lost_one_after_the_other() {
+    if !runs_long_tests() {
+        return;
+    }
+    let mut nats = NatsCluster::start(3).await;
+    let plain = Plain::of(&nats).await;
+    let mut followed = Followed::live(nats.options("doors")).await;
+    let first = plain.leader().await;
+    nats.server(&first).kill();
+    followed.until(until_published(&plain).await).await;
+    followed.follow_for(Duration::from_secs(4)).await;
+    assert!(followed.is_live);
+
+    let second = plain.leader().await;
+    let names = nats.servers.iter().map(|server| server.name().to_owned());
+    let third = names.into_iter().find(|name| *name != first && *name != second);
+    nats.server(&third.expect("a third server")).freeze();
+    let since = Instant::now();
+    followed.until_live(false).await;
+    let red = since.elapsed();
+    eprintln!("red after {red:?}");
+    assert!(red < RED_WITHIN);
+}
+
 async fn a_majority_is_frozen(nats: &mut NatsCluster, is_connected_to_leader: bool) {
     let plain = Plain::of(nats).await;
     let leader = plain.leader().await;
