@@ -47,8 +47,7 @@ pub const NATS_STEP_BYTES: usize = GROUP_BYTES;
 pub const NATS_STEPS_AHEAD: usize = 2;
 
 /// The end of the log is known while an answer that counts is no older than this.
-pub const NATS_ANSWER_AGE: Duration =
-    NATS_INFO_INTERVAL.saturating_add(NATS_INFO_WAIT);
+pub const NATS_ANSWER_AGE: Duration = NATS_INFO_INTERVAL.saturating_add(NATS_INFO_WAIT);
 /// The tail may be behind what the stream said within this time: two questions.
 pub const NATS_TAIL_LAG: Duration = NATS_INFO_INTERVAL.saturating_mul(2);
 /// Where the end of the log has not been known for this long, another consumer is tried.

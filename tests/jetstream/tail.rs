@@ -28,13 +28,18 @@ struct Followed {
     /// When each of them came.
     came_at: Vec<Instant>,
     through: Vid,
+    /// How many vids were passed over that were not reported as trimmed or skipped.
+    holes: u64,
     is_live: bool,
 }
 
 impl Followed {
     async fn open(options: JetStreamOptions) -> Self {
         let engine = JetStreamEngine::open(options, requirements()).await;
-        let engine = engine.expect("an engine");
+        Self::of(engine.expect("an engine"))
+    }
+
+    fn of(engine: JetStreamEngine) -> Self {
         let through = engine.state().bounds.last;
         let tail = engine.take_tail(through).expect("the tail");
         Followed {
@@ -43,6 +48,7 @@ impl Followed {
             events: Vec::new(),
             came_at: Vec::new(),
             through,
+            holes: 0,
             is_live: false,
         }
     }
@@ -60,12 +66,17 @@ impl Followed {
         match &step {
             TailStep::Events { events, through } => {
                 for event in events {
-                    assert!(event.vid > self.through && event.vid <= *through, "{step:?}");
+                    assert!(
+                        event.vid > self.through && event.vid <= *through,
+                        "{step:?}"
+                    );
+                    self.holes += event.vid - self.through - 1;
                     self.through = event.vid;
                     let topic = event.sent.topic.as_str().to_owned();
                     self.events.push((event.vid, topic));
                     self.came_at.push(Instant::now());
                 }
+                self.holes += through - self.through;
                 self.through = *through;
             }
             TailStep::Skipped { through } => {
@@ -143,7 +154,10 @@ impl Plain {
 
     async fn publish(&self, subject: &str) -> Vid {
         let sent = self.context.publish(subject.to_owned(), "{}".into()).await;
-        sent.expect("it is sent").await.expect("it is stored").sequence
+        sent.expect("it is sent")
+            .await
+            .expect("it is stored")
+            .sequence
     }
 
     async fn publish_many(&self, count: usize) -> Vid {
@@ -194,7 +208,7 @@ async fn events_of_plain_clients_come_in_order_and_what_is_no_topic_is_left_out(
     let expected = [(1, "door.1"), (3, "door.2"), (5, "door.3")];
     let expected = expected.map(|(vid, topic)| (vid, topic.to_owned()));
     assert_eq!(followed.events, expected);
-    assert_eq!(followed.engine.skipped_messages(), 3);
+    assert_eq!((followed.holes, followed.engine.skipped_messages()), (3, 3));
     assert!(followed.engine.state().live);
 }
 
@@ -206,7 +220,13 @@ async fn a_purge_is_reported_though_nothing_is_published() {
     plain.publish_many(10).await;
     followed.until(10).await;
 
-    plain.stream().await.purge().sequence(4).await.expect("purged");
+    plain
+        .stream()
+        .await
+        .purge()
+        .sequence(4)
+        .await
+        .expect("purged");
     assert_eq!(followed.until_trimmed().await, 4);
 
     plain.stream().await.purge().await.expect("purged");
@@ -216,7 +236,10 @@ async fn a_purge_is_reported_though_nothing_is_published() {
     assert_eq!(followed.until_trimmed().await, 1000);
     let next = plain.publish("doors.door.1").await;
     followed.until(next).await;
-    assert_eq!((next, followed.events.last().map(|e| e.0)), (1000, Some(1000)));
+    assert_eq!(
+        (next, followed.events.last().map(|e| e.0)),
+        (1000, Some(1000))
+    );
 }
 
 #[tokio::test]
@@ -227,12 +250,50 @@ async fn an_event_that_was_deleted_alone_is_passed_over_and_a_trimmed_one_is_rep
     plain.recreate().await;
     let mut followed = Followed::open(nats.options("doors")).await;
     plain.publish_many(6).await;
-    plain.stream().await.delete_message(4).await.expect("deleted");
-    plain.stream().await.purge().sequence(3).await.expect("purged");
+    plain
+        .stream()
+        .await
+        .delete_message(4)
+        .await
+        .expect("deleted");
+    plain
+        .stream()
+        .await
+        .purge()
+        .sequence(3)
+        .await
+        .expect("purged");
 
     assert_eq!(followed.until_trimmed().await, 3);
     followed.until(6).await;
-    assert_eq!(followed.vids(), [3, 5, 6]);
+    assert_eq!((followed.vids(), followed.holes), (vec![3, 5, 6], 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_retention_takes_before_they_come_are_reported_as_trimmed() {
+    let nats = NatsCluster::start(1).await;
+    let mut required = requirements();
+    required.retention.max_events = 50;
+    let engine = JetStreamEngine::open(nats.options("doors"), required).await;
+    let mut followed = Followed::of(engine.expect("an engine"));
+    followed.until_live(true).await;
+
+    // Faster than the consumer delivers.
+    let plain = Plain::of(&nats).await;
+    let publishing = tokio::spawn(async move {
+        for _ in 0..5 {
+            for _ in 0..4000 {
+                let sent = plain.client.publish("doors.door.1", "{}".into());
+                sent.await.expect("it is sent");
+            }
+            plain.publish("doors.door.2").await;
+        }
+    });
+    followed.until(5 * 4001).await;
+    publishing.await.expect("everything is published");
+    let came = followed.events.len();
+    assert!(came < 5 * 4001, "the stream kept 50, and none was missed");
+    assert_eq!(followed.holes, 0, "{came} events came");
 }
 
 #[tokio::test]
@@ -253,7 +314,10 @@ async fn a_tail_that_is_far_behind_skips_to_the_newest_events() {
     };
     assert_eq!(through, MESSAGES - 32_768);
     followed.until_live(true).await;
-    assert_eq!(followed.vids(), (through + 1..=MESSAGES).collect::<Vec<_>>());
+    assert_eq!(
+        followed.vids(),
+        (through + 1..=MESSAGES).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]
@@ -273,7 +337,11 @@ async fn a_stream_that_was_made_anew_resets_the_tail_though_its_configuration_is
     let next = plain.publish("doors.door.1").await;
     followed.until(next).await;
     let expected: Vec<_> = (log.bounds.last + 1..=next).collect();
-    assert_eq!(followed.vids(), expected, "the reset said the rest is to be read");
+    assert_eq!(
+        followed.vids(),
+        expected,
+        "the reset said the rest is to be read"
+    );
 }
 
 #[tokio::test]
@@ -286,7 +354,9 @@ async fn a_consumer_that_an_admin_deletes_is_replaced() {
         let names = plain.ask("CONSUMER.NAMES.doors", "").await;
         for name in names["consumers"].as_array().expect("names") {
             let name = name.as_str().expect("a name");
-            plain.ask(&format!("CONSUMER.DELETE.doors.{name}"), "").await;
+            plain
+                .ask(&format!("CONSUMER.DELETE.doors.{name}"), "")
+                .await;
             published.push(plain.publish("doors.door.1").await);
         }
         let next = plain.publish("doors.door.2").await;
@@ -316,7 +386,11 @@ async fn a_server_that_is_killed_and_comes_back_costs_no_event() {
     }
     let last = followed.through;
     assert_eq!(followed.vids(), (1..=last).collect::<Vec<_>>());
-    assert_eq!(followed.engine.state().lineage, before, "it is the same log");
+    assert_eq!(
+        followed.engine.state().lineage,
+        before,
+        "it is the same log"
+    );
     assert!(followed.is_live);
 }
 

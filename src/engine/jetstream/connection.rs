@@ -20,12 +20,14 @@ pub(super) type Connects = watch::Receiver<u64>;
 /// None of them can be reached, or they do not take the credentials.
 pub(super) async fn connect(options: &JetStreamOptions) -> Result<(Client, Connects), OpenError> {
     let (counting, connects) = watch::channel(0);
-    let connecting = connect_options(options).await?.event_callback(move |event| {
-        if event == Event::Connected {
-            counting.send_modify(|count| *count += 1);
-        }
-        std::future::ready(())
-    });
+    let connecting = connect_options(options)
+        .await?
+        .event_callback(move |event| {
+            if event == Event::Connected {
+                counting.send_modify(|count| *count += 1);
+            }
+            std::future::ready(())
+        });
     let connected = connecting.connect(options.servers.as_slice()).await;
     let client = connected.map_err(|error| cannot_connect(options, &error))?;
     Ok((client, connects))

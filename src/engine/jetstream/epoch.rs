@@ -67,10 +67,13 @@ pub(super) async fn renew(api: &Api) -> Result<(), ApiError> {
         before = Some(mark);
         sleep(limits::NATS_INFO_INTERVAL_AGAIN).await;
     }
-    Err(ApiError::Broken("the mark of the stream changes all the time".into()))
+    Err(ApiError::Broken(
+        "the mark of the stream changes all the time".into(),
+    ))
 }
 
 async fn ask(api: &Api) -> Result<Value, ApiError> {
     let subject = format!("STREAM.INFO.{}", api.stream());
-    api.call(&subject, &json!({}), limits::NATS_RENEW_WAIT).await
+    api.call(&subject, &json!({}), limits::NATS_RENEW_WAIT)
+        .await
 }

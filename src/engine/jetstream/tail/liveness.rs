@@ -106,7 +106,10 @@ impl Liveness {
         if self.tail.0 != tail {
             self.tail = (tail, now);
         }
-        if let Some(newest) = self.newest.filter(|newest| self.is_at_end(newest, now, tail)) {
+        if let Some(newest) = self
+            .newest
+            .filter(|newest| self.is_at_end(newest, now, tail))
+        {
             self.known_at = self.known_at.max(newest.heard_at);
             self.doubted_at = None;
             return self.told(true);
