@@ -87,6 +87,25 @@ impl Followed {
             .expect("events are stored");
     }
 
+    /// Deletes the consumer again and again, until the next one is on that server.
+    async fn until_consumer_is_on(&mut self, plain: &Plain, server: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let list = plain.ask("CONSUMER.LIST.doors", "").await;
+            let consumers = list["consumers"].as_array().expect("consumers");
+            let is_there = |it: &serde_json::Value| it["cluster"]["leader"] == server;
+            if !consumers.is_empty() && consumers.iter().all(is_there) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no consumer is on {server}");
+            for consumer in consumers.iter().filter(|it| !is_there(it)) {
+                let name = consumer["name"].as_str().expect("a name");
+                plain.ask(&format!("CONSUMER.DELETE.doors.{name}"), "").await;
+            }
+            self.follow_for(Duration::from_millis(300)).await;
+        }
+    }
+
     /// Everything that was stored has come, once and in time.
     async fn check(&mut self, stored: &[(Vid, Instant)]) {
         let latest = self.report(stored).await;
@@ -196,6 +215,7 @@ async fn the_meta_leader_is_killed_while_the_leader_of_the_stream_lives(nats: &m
     let mut options = nats.options("doors");
     options.servers = vec![url(nats, &meta_leader)];
     let mut followed = Followed::live(options).await;
+    followed.until_consumer_is_on(&plain, &meta_leader).await;
     let publisher = Publisher::start(&url(nats, &leader)).await;
     followed.until_stored(&publisher, 20).await;
     nats.server(&meta_leader).kill();
