@@ -28,13 +28,18 @@ struct Followed {
     /// When each of them came.
     came_at: Vec<Instant>,
     through: Vid,
+    /// How many vids were passed over that were not reported as trimmed or skipped.
+    holes: u64,
     is_live: bool,
 }
 
 impl Followed {
     async fn open(options: JetStreamOptions) -> Self {
         let engine = JetStreamEngine::open(options, requirements()).await;
-        let engine = engine.expect("an engine");
+        Self::of(engine.expect("an engine"))
+    }
+
+    fn of(engine: JetStreamEngine) -> Self {
         let through = engine.state().bounds.last;
         let tail = engine.take_tail(through).expect("the tail");
         Followed {
@@ -43,6 +48,7 @@ impl Followed {
             events: Vec::new(),
             came_at: Vec::new(),
             through,
+            holes: 0,
             is_live: false,
         }
     }
@@ -64,11 +70,13 @@ impl Followed {
                         event.vid > self.through && event.vid <= *through,
                         "{step:?}"
                     );
+                    self.holes += event.vid - self.through - 1;
                     self.through = event.vid;
                     let topic = event.sent.topic.as_str().to_owned();
                     self.events.push((event.vid, topic));
                     self.came_at.push(Instant::now());
                 }
+                self.holes += through - self.through;
                 self.through = *through;
             }
             TailStep::Skipped { through } => {
@@ -200,7 +208,7 @@ async fn events_of_plain_clients_come_in_order_and_what_is_no_topic_is_left_out(
     let expected = [(1, "door.1"), (3, "door.2"), (5, "door.3")];
     let expected = expected.map(|(vid, topic)| (vid, topic.to_owned()));
     assert_eq!(followed.events, expected);
-    assert_eq!(followed.engine.skipped_messages(), 3);
+    assert_eq!((followed.holes, followed.engine.skipped_messages()), (3, 3));
     assert!(followed.engine.state().live);
 }
 
@@ -258,7 +266,34 @@ async fn an_event_that_was_deleted_alone_is_passed_over_and_a_trimmed_one_is_rep
 
     assert_eq!(followed.until_trimmed().await, 3);
     followed.until(6).await;
-    assert_eq!(followed.vids(), [3, 5, 6]);
+    assert_eq!((followed.vids(), followed.holes), (vec![3, 5, 6], 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_retention_takes_before_they_come_are_reported_as_trimmed() {
+    let nats = NatsCluster::start(1).await;
+    let mut required = requirements();
+    required.retention.max_events = 50;
+    let engine = JetStreamEngine::open(nats.options("doors"), required).await;
+    let mut followed = Followed::of(engine.expect("an engine"));
+    followed.until_live(true).await;
+
+    // Faster than the consumer delivers.
+    let plain = Plain::of(&nats).await;
+    let publishing = tokio::spawn(async move {
+        for _ in 0..5 {
+            for _ in 0..4000 {
+                let sent = plain.client.publish("doors.door.1", "{}".into());
+                sent.await.expect("it is sent");
+            }
+            plain.publish("doors.door.2").await;
+        }
+    });
+    followed.until(5 * 4001).await;
+    publishing.await.expect("everything is published");
+    let came = followed.events.len();
+    assert!(came < 5 * 4001, "the stream kept 50, and none was missed");
+    assert_eq!(followed.holes, 0, "{came} events came");
 }
 
 #[tokio::test]

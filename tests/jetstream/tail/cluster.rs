@@ -82,13 +82,37 @@ impl Followed {
                 }
             }
         };
-        timeout(2 * PATIENCE, following).await.expect("events are stored");
+        timeout(2 * PATIENCE, following)
+            .await
+            .expect("events are stored");
+    }
+
+    /// Deletes the consumer again and again, until the next one is on that server.
+    async fn until_consumer_is_on(&mut self, plain: &Plain, server: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let list = plain.ask("CONSUMER.LIST.doors", "").await;
+            let consumers = list["consumers"].as_array().expect("consumers");
+            let is_there = |it: &serde_json::Value| it["cluster"]["leader"] == server;
+            if !consumers.is_empty() && consumers.iter().all(is_there) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no consumer is on {server}");
+            for consumer in consumers.iter().filter(|it| !is_there(it)) {
+                let name = consumer["name"].as_str().expect("a name");
+                plain.ask(&format!("CONSUMER.DELETE.doors.{name}"), "").await;
+            }
+            self.follow_for(Duration::from_millis(300)).await;
+        }
     }
 
     /// Everything that was stored has come, once and in time.
     async fn check(&mut self, stored: &[(Vid, Instant)]) {
         let latest = self.report(stored).await;
-        assert!(latest < MOST_BEHIND, "an event came {latest:?} after its answer");
+        assert!(
+            latest < MOST_BEHIND,
+            "an event came {latest:?} after its answer"
+        );
     }
 
     /// Everything that was stored has come once; the most that one came after its answer.
@@ -129,7 +153,9 @@ impl Plain {
                 sleep(Duration::from_millis(100)).await;
             }
         };
-        timeout(PATIENCE, moving).await.expect("the leader has moved");
+        timeout(PATIENCE, moving)
+            .await
+            .expect("the leader has moved");
     }
 }
 
@@ -189,6 +215,7 @@ async fn the_meta_leader_is_killed_while_the_leader_of_the_stream_lives(nats: &m
     let mut options = nats.options("doors");
     options.servers = vec![url(nats, &meta_leader)];
     let mut followed = Followed::live(options).await;
+    followed.until_consumer_is_on(&plain, &meta_leader).await;
     let publisher = Publisher::start(&url(nats, &leader)).await;
     followed.until_stored(&publisher, 20).await;
     nats.server(&meta_leader).kill();
@@ -216,7 +243,10 @@ async fn the_server_of_the_connection_is_frozen(nats: &mut NatsCluster) {
     followed.follow_for(Duration::from_secs(10)).await;
     nats.server(&frozen).thaw();
     let last = followed.came_at.last().expect("events");
-    assert!(last.duration_since(since) > Duration::from_secs(8), "it goes on without that server");
+    assert!(
+        last.duration_since(since) > Duration::from_secs(8),
+        "it goes on without that server"
+    );
     followed.until_stored(&publisher, 20).await;
     followed.report(&publisher.end().await).await;
 }
@@ -273,7 +303,11 @@ async fn the_server_of_the_connection_is_hit(
     followed.until_stored(&publisher, 20).await;
     eprint!("{fault:?}, leader: {hits_leader}: ");
     followed.report(&publisher.end().await).await;
-    assert_eq!(followed.engine.state().lineage, lineage, "it is the same log");
+    assert_eq!(
+        followed.engine.state().lineage,
+        lineage,
+        "it is the same log"
+    );
     assert!(followed.is_live);
 }
 
@@ -299,7 +333,11 @@ async fn all_servers_are_killed(nats: &mut NatsCluster) {
     followed.until_stored(&publisher, 20).await;
     eprint!("all killed: ");
     followed.check(&publisher.end().await).await;
-    assert_eq!(followed.engine.state().lineage, lineage, "it is the same log");
+    assert_eq!(
+        followed.engine.state().lineage,
+        lineage,
+        "it is the same log"
+    );
     nats.until_ready().await;
 }
 
@@ -313,7 +351,8 @@ fn runs_long_tests() -> bool {
 }
 
 #[tokio::test]
-async fn a_gateway_is_behind_while_a_majority_is_frozen_and_shows_nothing_that_is_not_there_later() {
+async fn a_gateway_is_behind_while_a_majority_is_frozen_and_shows_nothing_that_is_not_there_later()
+{
     if !runs_long_tests() {
         return;
     }
@@ -322,6 +361,34 @@ async fn a_gateway_is_behind_while_a_majority_is_frozen_and_shows_nothing_that_i
     for is_connected_to_leader in [true, false] {
         a_majority_is_frozen(&mut nats, is_connected_to_leader).await;
     }
+}
+
+/// A leader shows a server that was dead when it was elected as if it had just heard of it.
+#[tokio::test]
+async fn a_gateway_is_behind_when_a_majority_is_lost_one_after_the_other() {
+    if !runs_long_tests() {
+        return;
+    }
+    let mut nats = NatsCluster::start(3).await;
+    let plain = Plain::of(&nats).await;
+    let mut followed = Followed::live(nats.options("doors")).await;
+    let first = plain.leader().await;
+    nats.server(&first).kill();
+    followed.until(until_published(&plain).await).await;
+    followed.follow_for(Duration::from_secs(4)).await;
+    assert!(followed.is_live);
+
+    let second = plain.leader().await;
+    let names = nats.servers.iter().map(|server| server.name().to_owned());
+    let third = names
+        .into_iter()
+        .find(|name| *name != first && *name != second);
+    nats.server(&third.expect("a third server")).freeze();
+    let since = Instant::now();
+    followed.until_live(false).await;
+    let red = since.elapsed();
+    eprintln!("red after {red:?}");
+    assert!(red < RED_WITHIN);
 }
 
 async fn a_majority_is_frozen(nats: &mut NatsCluster, is_connected_to_leader: bool) {
@@ -345,7 +412,9 @@ async fn a_majority_is_frozen(nats: &mut NatsCluster, is_connected_to_leader: bo
     let since = Instant::now();
     followed.until_live(false).await;
     let red = since.elapsed();
-    followed.follow_for(Duration::from_secs(25).saturating_sub(red)).await;
+    followed
+        .follow_for(Duration::from_secs(25).saturating_sub(red))
+        .await;
     assert!(!followed.is_live, "nobody leads");
 
     frozen.iter().for_each(|name| nats.server(name).thaw());
@@ -363,6 +432,9 @@ async fn a_majority_is_frozen(nats: &mut NatsCluster, is_connected_to_leader: bo
     let (first, last) = (followed.events[0].0, followed.through);
     assert_eq!(followed.vids(), (first..=last).collect::<Vec<_>>());
     for (vid, _) in stored {
-        assert!(stream.get_raw_message(vid).await.is_ok(), "vid {vid} is not there");
+        assert!(
+            stream.get_raw_message(vid).await.is_ok(),
+            "vid {vid} is not there"
+        );
     }
 }

@@ -7,7 +7,7 @@ use async_nats::header::{
     NATS_EXPECTED_LAST_SEQUENCE,
 };
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::super::JetStreamOptions;
 use super::super::message::OutgoingMessage;
@@ -16,6 +16,7 @@ use super::attempt::{answer_wait, not_sent};
 use super::link::{Link, ReplyTo};
 use super::random_name;
 use crate::cursor::Vid;
+use crate::limits;
 
 /// Something else has been appended.
 const OTHER_LAST: u64 = 10071;

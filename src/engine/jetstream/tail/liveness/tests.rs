@@ -93,7 +93,10 @@ fn a_tail_may_be_two_seconds_behind_and_no_more() {
     let mut fake = Fake::live();
     for second in 1..=30 {
         // Ten events a second, and a tail that is 1.5 s behind.
-        let (now, end) = (f64::from(second), 10 + 10 * u64::try_from(second).expect("few"));
+        let (now, end) = (
+            f64::from(second),
+            10 + 10 * u64::try_from(second).expect("few"),
+        );
         fake.answer(now, end, 0.5);
         let verdict = fake.judge(now + 0.1, end - 15);
         assert_eq!(verdict, Verdict::default(), "at {second}");
@@ -129,7 +132,11 @@ fn a_leader_that_is_cut_off_is_told_stale_after_it_last_heard_of_others() {
     }
     assert_eq!(told, Some(150));
     fake.answer(25.5, 40, 0.1);
-    assert_eq!(fake.judge(25.6, 10).live, None, "the tail has to come there");
+    assert_eq!(
+        fake.judge(25.6, 10).live,
+        None,
+        "the tail has to come there"
+    );
     assert_eq!(fake.judge(25.7, 40).live, Some(true));
 }
 

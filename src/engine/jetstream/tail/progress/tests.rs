@@ -25,7 +25,9 @@ fn message(vid: Vid, time_ms: i64, subject: &str) -> StoredMessage {
 }
 
 fn messages(vids: &[Vid]) -> Vec<StoredMessage> {
-    vids.iter().map(|vid| message(*vid, 0, "doors.door")).collect()
+    vids.iter()
+        .map(|vid| message(*vid, 0, "doors.door"))
+        .collect()
 }
 
 fn vids(messages: &[StoredMessage]) -> Vec<Vid> {
@@ -83,10 +85,16 @@ fn times_never_fall_and_what_is_no_event_moves_the_tail() {
 fn trimming_is_a_step_once_and_moves_the_tail_where_it_goes_beyond() {
     let mut progress = Progress::at(&log("aaaaaa", 1, 10), 10);
     assert!(progress.trim(1).is_none());
-    assert!(matches!(progress.trim(5), Some(TailStep::Trimmed { first: 5 })));
+    assert!(matches!(
+        progress.trim(5),
+        Some(TailStep::Trimmed { first: 5 })
+    ));
     assert!(progress.trim(5).is_none() && progress.trim(4).is_none());
     assert_eq!(progress.last(), 10);
-    assert!(matches!(progress.trim(100), Some(TailStep::Trimmed { first: 100 })));
+    assert!(matches!(
+        progress.trim(100),
+        Some(TailStep::Trimmed { first: 100 })
+    ));
     assert_eq!(progress.last(), 99);
 }
 
