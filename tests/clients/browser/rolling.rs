@@ -338,8 +338,9 @@ impl GrpcioReader {
         };
         timeout(PATIENCE, reads_all).await.expect("all events");
         let arrived = self.arrived.lock().expect("a list");
-        let late_ms = |(vid, at): &(u64, f64)| (*vid, at - made[*vid as usize - 1].made_ms);
-        arrived.iter().map(late_ms).collect()
+        let late = arrived.iter().zip(made);
+        late.map(|((vid, at), event)| (*vid, at - event.made_ms))
+            .collect()
     }
 }
 
