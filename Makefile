@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-retention bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
+.PHONY: test quick abuse-long drain-long bench-retention bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -36,6 +36,9 @@ gearman-long:
 # Events a second that one gateway appends to NATS JetStream, on one server and on three, as a table.
 bench-nats-publish:
 	cargo test --test jetstream publish_speed -- --ignored --nocapture
+# Two gateways behind HAProxy and nginx, restarted five times each under readers of all kinds; how late events come.
+rolling-long:
+	VIDETTE_ROLLING_ROUNDS=5 cargo test --test clients rolling -- --nocapture --test-threads=1
 
 # Each fuzz target for FUZZ_SECONDS, from its seeds; needs cargo-fuzz. Findings are kept in fuzz/corpus.
 FUZZ_SECONDS ?= 60

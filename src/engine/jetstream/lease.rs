@@ -106,12 +106,11 @@ impl LeaseBucket {
             header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
             replaced.to_string(),
         );
-        let value = match holder {
-            Some(holder) => serde_json::to_vec(holder).expect("texts are JSON"),
-            None => {
-                headers.insert(OPERATION, "DEL");
-                Vec::new()
-            }
+        let value = if let Some(holder) = holder {
+            serde_json::to_vec(holder).expect("texts are JSON")
+        } else {
+            headers.insert(OPERATION, "DEL");
+            Vec::new()
         };
         match self.publish(headers, value.into()).await {
             Ok(revision) => Ok(LeaseWrite::Accepted(revision)),

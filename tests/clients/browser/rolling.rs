@@ -1,7 +1,9 @@
-//! Two gateways on one log behind nginx, restarted one after the other while all kinds of clients
+//! Two gateways on one log behind a balancer, restarted one after the other while all kinds of clients
 //! read and a publisher publishes: nobody misses an event or sees one twice.
 //!
-//! nginx has the file that `deploy/` has. How late events come because of the restarts is printed.
+//! HAProxy and nginx have the files that `deploy/` has. HAProxy looks at `/readyz`, so whoever comes
+//! back goes to the other gateway. nginx sends some of them to the one that ends, which asks them to
+//! come again. How late events come because of the restarts is printed.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -23,8 +25,8 @@ use crate::common::nats::NatsCluster;
 use crate::python;
 use crate::tools::{Running, root};
 
-/// Each gateway is restarted so often.
-const ROUNDS: usize = 2;
+/// Longer than HAProxy needs to notice.
+const NOTICE: Duration = Duration::from_millis(1500);
 /// Readers of each transport beside the browser and grpcio.
 const READERS: usize = 10;
 /// Between two events.
@@ -91,75 +93,113 @@ fn gateway_on(nats: &NatsCluster, pages: &Path) -> Gateway {
     ];
     Gateway::start_on_a_port_of_its_own(Setup {
         engine: "jetstream",
-        config: "[drain]\nover = \"2s\"\nnotice = \"500ms\"\n[proxy]\ntrusted = \"127.0.0.1\"\n"
+        config: "[drain]\nover = \"2s\"\nnotice = \"1500ms\"\n[proxy]\ntrusted = \"127.0.0.1\"\n"
             .to_owned(),
         flags: flags.map(str::to_owned).to_vec(),
         ..Setup::default()
     })
 }
 
-/// nginx before both gateways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    HaProxy,
+    Nginx,
+}
+
+/// What stands before both gateways.
 struct Balancer {
-    _nginx: Running,
+    _running: Running,
     _folder: TempDir,
     http: u16,
     grpc: u16,
 }
 
 impl Balancer {
-    async fn before(gateways: &[Gateway; 2]) -> Self {
+    async fn before(gateways: &[Gateway; 2], kind: Kind) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let at = folder.path().display();
         let [http, grpc] = free_ports();
-        let of_deploy = std::fs::read_to_string(root().join("deploy/cluster/nginx.conf"));
-        let mut config = of_deploy.expect("the file in deploy");
-        let own_folders = format!(
-            "access_log off;\n  client_body_temp_path {at}/b;\n  proxy_temp_path {at}/p;\n  \
-             fastcgi_temp_path {at}/f;\n  uwsgi_temp_path {at}/u;\n  scgi_temp_path {at}/s;"
-        );
-        for (from, to) in [
-            ("gateway1:8080", gateways[0].address().to_string()),
-            ("gateway2:8080", gateways[1].address().to_string()),
-            ("listen 8080;", format!("listen 127.0.0.1:{http};")),
-            (
-                "listen 8081 http2;",
-                format!("listen 127.0.0.1:{grpc} http2;"),
-            ),
-            ("worker_processes auto;", "worker_processes 1;".to_owned()),
-            ("worker_rlimit_nofile 200000;", String::new()),
-            (
-                "worker_connections 50000;",
-                "worker_connections 1024;".to_owned(),
-            ),
-            ("access_log off;", own_folders),
-        ] {
-            assert!(config.contains(from), "{from}");
-            config = config.replace(from, &to);
-        }
-        let file = folder.path().join("nginx.conf");
-        std::fs::write(&file, config).expect("a file");
-        let more = format!(
-            "daemon off; master_process off; pid {at}/nginx.pid; error_log {at}/error.log;"
-        );
-        let file = file.display().to_string();
-        let nginx = Running::start("/usr/sbin/nginx", &["-c", &file, "-g", &more]);
-        let listens = async || {
-            tokio::net::TcpStream::connect(("127.0.0.1", http))
-                .await
-                .is_ok()
+        let file = match kind {
+            Kind::HaProxy => "haproxy.cfg",
+            Kind::Nginx => "nginx.conf",
         };
-        gateways[0].until("nginx listens", listens).await;
+        let config = match kind {
+            Kind::HaProxy => haproxy_config(gateways, http),
+            Kind::Nginx => nginx_config(gateways, [http, grpc], folder.path()),
+        };
+        let config_file = folder.path().join(file);
+        std::fs::write(&config_file, config).expect("a file");
+        let config_file = config_file.display().to_string();
+        let running = match kind {
+            Kind::HaProxy => Running::start("/usr/sbin/haproxy", &["-db", "-f", &config_file]),
+            Kind::Nginx => {
+                let at = folder.path().display();
+                let more = format!(
+                    "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log;"
+                );
+                Running::start("/usr/sbin/nginx", &["-c", &config_file, "-g", &more])
+            }
+        };
+        let serves = async || {
+            let answer = reqwest::get(format!("http://127.0.0.1:{http}/v1/bus")).await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        };
+        gateways[0].until("the balancer serves", serves).await;
         Balancer {
-            _nginx: nginx,
+            _running: running,
             _folder: folder,
             http,
-            grpc,
+            // HAProxy has one address for all.
+            grpc: if kind == Kind::Nginx { grpc } else { http },
         }
     }
 
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.http)
     }
+}
+
+/// A file of `deploy/` with other words in these places.
+fn of_deploy(file: &str, changes: &[(&str, String)]) -> String {
+    let path = root().join("deploy/cluster").join(file);
+    let mut config = std::fs::read_to_string(path).expect("a file of deploy");
+    for (from, to) in changes {
+        assert!(config.contains(from), "{file}: {from}");
+        config = config.replace(from, to);
+    }
+    config
+}
+
+fn haproxy_config(gateways: &[Gateway; 2], port: u16) -> String {
+    let changes = [
+        ("gateway1:8080", gateways[0].address().to_string()),
+        ("gateway2:8080", gateways[1].address().to_string()),
+        ("bind :8080", format!("bind 127.0.0.1:{port}")),
+        ("maxconn 50000", "maxconn 500".to_owned()),
+    ];
+    of_deploy("haproxy.cfg", &changes)
+}
+
+fn nginx_config(gateways: &[Gateway; 2], [http, grpc]: [u16; 2], folder: &Path) -> String {
+    let at = folder.display();
+    let own_folders = format!(
+        "access_log off;\n  client_body_temp_path {at}/b;\n  proxy_temp_path {at}/p;\n  \
+         fastcgi_temp_path {at}/f;\n  uwsgi_temp_path {at}/u;\n  scgi_temp_path {at}/s;"
+    );
+    let http2 = format!("listen 127.0.0.1:{grpc} http2;");
+    let changes = [
+        ("gateway1:8080", gateways[0].address().to_string()),
+        ("gateway2:8080", gateways[1].address().to_string()),
+        ("listen 8080;", format!("listen 127.0.0.1:{http};")),
+        ("listen 8081 http2;", http2),
+        ("worker_processes auto;", "worker_processes 1;".to_owned()),
+        ("worker_rlimit_nofile 200000;", String::new()),
+        (
+            "worker_connections 50000;",
+            "worker_connections 500;".to_owned(),
+        ),
+        ("access_log off;", own_folders),
+    ];
+    of_deploy("nginx.conf", &changes)
 }
 
 /// Two ports that were free a moment ago.
@@ -280,6 +320,7 @@ impl GrpcioReader {
                 let vid = line.parse().expect("a vid");
                 kept.lock().expect("a list").push((vid, now_ms()));
             }
+            panic!("grpcio has ended: {}", follow.complaints());
         });
         GrpcioReader {
             arrived,
@@ -297,8 +338,9 @@ impl GrpcioReader {
         };
         timeout(PATIENCE, reads_all).await.expect("all events");
         let arrived = self.arrived.lock().expect("a list");
-        let late_ms = |(vid, at): &(u64, f64)| (*vid, at - made[*vid as usize - 1].made_ms);
-        arrived.iter().map(late_ms).collect()
+        let late = arrived.iter().zip(made);
+        late.map(|((vid, at), event)| (*vid, at - event.made_ms))
+            .collect()
     }
 }
 
@@ -319,11 +361,11 @@ fn assert_each_once(who: &str, arrivals: &[Arrival], count: usize) {
     assert_eq!(numbers, expected, "{who}");
 }
 
-fn report(who: &str, mut late_ms: Vec<f64>) {
+fn report(kind: Kind, who: &str, mut late_ms: Vec<f64>) {
     late_ms.sort_by(f64::total_cmp);
     let at = |share: usize| late_ms[(late_ms.len() * share / 1000).min(late_ms.len() - 1)];
     println!(
-        "{who:<24} {:>6} events, late by p50 {:>5.0} ms, p99 {:>5.0} ms, p99.9 {:>5.0} ms, at most {:>5.0} ms",
+        "{kind:?}: {who:<24} {:>6} events, late by p50 {:>5.0} ms, p99 {:>5.0} ms, p99.9 {:>5.0} ms, at most {:>5.0} ms",
         late_ms.len(),
         at(500),
         at(990),
@@ -332,8 +374,11 @@ fn report(who: &str, mut late_ms: Vec<f64>) {
     );
 }
 
+/// As often as `VIDETTE_ROLLING_ROUNDS` says.
 async fn restart_one_after_the_other(gateways: &mut [Gateway; 2]) {
-    for _ in 0..ROUNDS {
+    let rounds = std::env::var("VIDETTE_ROLLING_ROUNDS").ok();
+    let rounds = rounds.map_or(1, |rounds| rounds.parse().expect("a number"));
+    for _ in 0..rounds {
         for gateway in &mut *gateways {
             assert!(gateway.terminate().await.success(), "{}", gateway.log());
             gateway.start_again();
@@ -342,16 +387,27 @@ async fn restart_one_after_the_other(gateways: &mut [Gateway; 2]) {
                 answer.is_ok_and(|answer| answer.status().is_success())
             };
             gateway.until("it is ready", is_ready).await;
+            // Until the balancer knows, as an operator would.
+            sleep(NOTICE).await;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_gateways_behind_haproxy_are_restarted_and_nobody_misses_an_event() {
+    restart_under_load(Kind::HaProxy).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_gateways_behind_nginx_are_restarted_and_nobody_misses_an_event() {
+    restart_under_load(Kind::Nginx).await;
+}
+
+async fn restart_under_load(kind: Kind) {
     let (nats, pages) = (NatsCluster::start(1).await, pages());
     let first = gateway_on(&nats, pages.path());
     let mut gateways = [first, gateway_on(&nats, pages.path())];
-    let balancer = Balancer::before(&gateways).await;
+    let balancer = Balancer::before(&gateways, kind).await;
     let url = balancer.url();
 
     let browser = Browser::open(&format!("{url}/source.html")).await;
@@ -365,7 +421,7 @@ async fn all_gateways_behind_nginx_are_restarted_and_nobody_misses_an_event() {
 
     let made = publisher.end().await;
     let took = made.iter().map(|event| event.acknowledged_after_ms);
-    report("acknowledgement", took.collect());
+    report(kind, "acknowledgement", took.collect());
     let mut all = vec![("Python grpcio", grpcio.arrivals(&made).await)];
     let tabs = arrivals_of_tabs(&browser, made.len()).await;
     all.extend(
@@ -389,6 +445,6 @@ async fn all_gateways_behind_nginx_are_restarted_and_nobody_misses_an_event() {
     ] {
         let of_kind = all.iter().filter(|(kind, _)| *kind == who);
         let late_ms = of_kind.flat_map(|(_, arrivals)| arrivals.iter().map(|(_, late)| *late));
-        report(who, late_ms.collect());
+        report(kind, who, late_ms.collect());
     }
 }
