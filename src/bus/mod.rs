@@ -270,6 +270,7 @@ impl Bus {
             bytes: sizes.bytes,
             subscribers: self.subscribers() as u64,
             wal_bytes: self.0.engine.wal_bytes(),
+            skipped_messages: self.0.engine.skipped_messages(),
             is_ready: self.ready().is_ok(),
         }
     }

@@ -86,3 +86,11 @@ pub const NATS_SNAPSHOT_VIDS: usize = 1_000_000;
 pub const NATS_MESSAGES_AT_ONCE: usize = 32;
 /// The longest that a list of topics, or a large snapshot, waits while others are made.
 pub const NATS_LIST_QUEUE: Duration = Duration::from_secs(30);
+/// What a message of NATS may hold besides the data of an event, in bytes: headers and names.
+pub const NATS_MESSAGE_OVERHEAD_BYTES: usize = 16 * 1024;
+/// A server that can be monitored answers within this time, …
+pub const NATS_MONITOR_WAIT: Duration = Duration::from_secs(3);
+/// … with at most so many bytes.
+pub const NATS_MONITOR_BYTES: usize = 1024 * 1024;
+/// The pause between two tries to connect at start.
+pub const NATS_CONNECT_PAUSE: Duration = Duration::from_millis(500);

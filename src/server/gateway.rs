@@ -32,7 +32,7 @@ use super::readiness;
 use crate::auth::AuthBackground;
 use crate::bus::Bus;
 use crate::config::{Config, DrainConfig, ListenAddress};
-use crate::engine::{self, Engine, LogRequirements};
+use crate::engine::{self, Engine};
 use crate::memory::MemoryBudget;
 use crate::metrics::OpenConnections;
 use crate::source::Sources;
@@ -86,11 +86,7 @@ impl Gateway {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         // The addresses first: a second gateway on them is noticed before it touches the log.
         let listeners = bind(config)?;
-        let required = LogRequirements {
-            retention: config.bus.retention,
-            max_event_bytes: config.bus.max_event_bytes,
-        };
-        let engine = engine::open(&config.engine, required).await?;
+        let engine = engine::open(&config.engine, config.log_requirements()).await?;
         Ok(Self::assemble(config, listeners, engine).await)
     }
 

@@ -8,6 +8,7 @@
 //! - a page is complete up to its `through`, or it is an error: a replica that lags is never taken
 //!   at its word.
 
+mod admin;
 mod api;
 mod connection;
 mod copied;
@@ -17,6 +18,7 @@ mod import;
 mod lease;
 mod lineage;
 mod message;
+mod monitor;
 mod options;
 mod publish;
 mod read;
@@ -43,9 +45,11 @@ use crate::topic::{Filter, Topic};
 use api::Api;
 use lease::LeaseBucket;
 use publish::Publisher;
+use stream_config::watch_servers;
 use subjects::Subjects;
 use watch::StreamWatch;
 
+pub(crate) use admin::{StreamReport, inspect, renew_epoch};
 pub(crate) use import::JetStreamTarget;
 pub use options::{JetStreamOptions, NatsCredentials, NatsTls};
 
@@ -83,10 +87,12 @@ impl JetStreamEngine {
         options: JetStreamOptions,
         required: LogRequirements,
     ) -> std::result::Result<Self, OpenError> {
-        let (client, connects) = connection::connect(&options).await?;
+        let (client, connects) = connection::connect_at_start(&options).await?;
         let api = Api::new(client, &options.stream);
         let opened = stream_config::open(&api, &options, &required).await?;
 
+        let (client, max_event_bytes) = (api.client().clone(), required.max_event_bytes);
+        let watching_servers = watch_servers(client, connects.clone(), max_event_bytes);
         let stream = Arc::new(SharedStream {
             watch: StreamWatch::new(api.clone(), opened.view, connects),
             requests: read::Requests::new(api.clone()),
@@ -103,10 +109,10 @@ impl JetStreamEngine {
                 options.stale_after,
             ))),
             batch_bounds: opened.batch_bounds,
-            durability: opened.durability,
+            durability: admin::durability(&options, opened.replicas).await,
             stream,
             _watching: AbortOnDropHandle::new(tokio::spawn(async move {
-                watching.watch.run().await;
+                tokio::join!(watching.watch.run(), watching_servers);
             })),
         })
     }

@@ -100,7 +100,9 @@ impl Followed {
             assert!(Instant::now() < deadline, "no consumer is on {server}");
             for consumer in consumers.iter().filter(|it| !is_there(it)) {
                 let name = consumer["name"].as_str().expect("a name");
-                plain.ask(&format!("CONSUMER.DELETE.doors.{name}"), "").await;
+                plain
+                    .ask(&format!("CONSUMER.DELETE.doors.{name}"), "")
+                    .await;
             }
             self.follow_for(Duration::from_millis(300)).await;
         }
