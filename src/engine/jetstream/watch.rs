@@ -16,7 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_nats::jetstream::stream::{ClusterInfo, Info, PeerInfo};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::api::{Api, ApiError};
 use super::connection::Connects;
@@ -232,17 +232,30 @@ impl StreamWatch {
             Judgement::Believed => answer,
             Judgement::InDoubt => Err(replaced::not_believed()),
             Judgement::IsAnother => {
-                tracing::warn!(
-                    stream = self.api.stream(),
-                    "the stream is not the one that was there before, though it has the same \
-                     epoch, as after a restore from a backup; it is given another epoch"
-                );
-                if let Err(error) = epoch::renew(&self.api).await {
-                    tracing::warn!(%error, "the stream has not been given another epoch yet");
-                }
+                self.begin_another_epoch().await;
                 Err(replaced::not_believed())
             }
         }
+    }
+
+    async fn begin_another_epoch(&self) {
+        let stream = self.api.stream();
+        let Err(error) = epoch::renew(&self.api).await else {
+            tracing::warn!(
+                stream,
+                "the stream is not the one that was there before, though it had the same epoch, as \
+                 after a restore from a backup; it has another epoch now"
+            );
+            return;
+        };
+        tracing::warn!(
+            stream,
+            %error,
+            "the stream is not the one that was there before, and cannot be given another epoch \
+             yet; if this goes on, check that the gateway may update the stream"
+        );
+        // So that neither the servers nor the log of the gateway is flooded.
+        sleep(limits::NATS_RENEW_WAIT).await;
     }
 
     fn take_over(&self, view: &StreamView) {

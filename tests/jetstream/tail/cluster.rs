@@ -318,9 +318,10 @@ fn two_servers(nats: &NatsCluster, leader: &str, hits_leader: bool) -> (String, 
     let names = nats.servers.iter().map(|server| server.name().to_owned());
     let (mut leaders, mut others): (Vec<_>, Vec<_>) = names.partition(|name| name == leader);
     let follower = others.pop().expect("a follower");
-    match hits_leader {
-        true => (leaders.pop().expect("a leader"), follower),
-        false => (follower, others.pop().expect("another follower")),
+    if hits_leader {
+        (leaders.pop().expect("a leader"), follower)
+    } else {
+        (follower, others.pop().expect("another follower"))
     }
 }
 
@@ -410,7 +411,9 @@ async fn a_majority_is_frozen(nats: &mut NatsCluster, is_connected_to_leader: bo
     let publisher = Publisher::start(&url(nats, &stays)).await;
     followed.until_stored(&publisher, 20).await;
 
-    frozen.iter().for_each(|name| nats.server(name).freeze());
+    for name in frozen {
+        nats.server(name).freeze();
+    }
     let since = Instant::now();
     followed.until_live(false).await;
     let red = since.elapsed();
@@ -419,7 +422,9 @@ async fn a_majority_is_frozen(nats: &mut NatsCluster, is_connected_to_leader: bo
         .await;
     assert!(!followed.is_live, "nobody leads");
 
-    frozen.iter().for_each(|name| nats.server(name).thaw());
+    for name in frozen {
+        nats.server(name).thaw();
+    }
     followed.until_stored(&publisher, 1).await;
     let back = Instant::now();
     followed.until_live(true).await;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use async_nats::Client;
 use async_nats::connection::State;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::limits;
 
@@ -35,8 +35,8 @@ impl FrozenServer {
         let received_bytes = client.statistics().in_bytes.load(Ordering::Relaxed);
         if self.is_frozen(is_connected, received_bytes, now) {
             tracing::warn!("the NATS server has stopped answering; another one is tried");
-            // Without a client there is nothing to leave.
-            let _ = client.force_reconnect().await;
+            // Bounded: what is sent to a frozen server piles up before this.
+            let _ = timeout(limits::NATS_CONNECT_TIMEOUT, client.force_reconnect()).await;
         }
     }
 

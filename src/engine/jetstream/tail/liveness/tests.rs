@@ -1,3 +1,5 @@
+//! When the end of a log is known, on fake times.
+
 use std::sync::Arc;
 
 use super::*;

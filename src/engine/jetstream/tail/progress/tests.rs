@@ -1,3 +1,5 @@
+//! Steps of a tail, from messages and answers that nobody has sent.
+
 use async_nats::HeaderMap;
 use proptest::prelude::*;
 
