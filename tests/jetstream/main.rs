@@ -7,3 +7,4 @@ mod common;
 mod open;
 mod publish;
 mod publish_speed;
+mod reads;

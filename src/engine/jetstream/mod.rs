@@ -57,6 +57,8 @@ struct SharedStream {
     api: Api,
     subjects: Subjects,
     watch: StreamWatch,
+    /// For stored messages.
+    requests: read::Requests,
     /// The newest vid that the tail has brought.
     tail_at: AtomicU64,
     /// Messages that are no events.
@@ -79,6 +81,7 @@ impl JetStreamEngine {
 
         let stream = Arc::new(SharedStream {
             watch: StreamWatch::new(api.clone(), opened.view),
+            requests: read::Requests::new(api.clone()),
             api,
             subjects: opened.subjects,
             tail_at: AtomicU64::new(0),
