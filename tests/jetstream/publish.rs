@@ -561,6 +561,25 @@ async fn events_whose_outcome_is_unknown_are_stored_once_though_each_try_is_deli
 }
 
 #[tokio::test]
+async fn what_an_unanswered_try_has_stored_is_new_and_no_duplicate() {
+    let nats = NatsCluster::start(1).await;
+    let engine = engine(&nats, "pause").await;
+    publish(&engine, batch(&["first"])).await;
+
+    for (group, vids) in [(batch(&["a", "b"]), 2..=3), (batch(&["c", "", ""]), 4..=6)] {
+        nats.servers[0].freeze();
+        let thaw = async {
+            // The second try is on its way when the first one is stored.
+            sleep(limits::NATS_PUBLISH_ANSWER_WAIT + 2 * limits::NATS_PUBLISH_PAUSE).await;
+            nats.servers[0].thaw();
+        };
+        let (published, ()) = tokio::join!(publish(&engine, group), thaw);
+        assert_eq!(published, new(vids));
+    }
+    assert_eq!(stream(&nats, "pause").await.all().await.len(), 6);
+}
+
+#[tokio::test]
 async fn nothing_is_lost_or_stored_twice_when_the_leader_dies() {
     let mut nats = NatsCluster::start(3).await;
     let engines = [engine(&nats, "kill").await, engine(&nats, "kill").await];
