@@ -401,6 +401,34 @@ async fn what_others_put_into_headers_changes_no_event_but_their_own() {
     assert!(newest.contains(&("status".to_owned(), 7)));
 }
 
+/// A client that gets such a message loses its connection.
+#[tokio::test]
+async fn messages_with_broken_headers_are_passed_over() {
+    let log = Log::start().await;
+    let mut expected = Vec::new();
+    for n in 0..40 {
+        expected.push(log.store(&format!("t.{}", n % 3), "x").await);
+    }
+    let mut raw = RawClient::connect(&log.nats).await;
+    let broken: [&[u8]; 3] = [
+        b"garbage\r\n\r\n",
+        b"NATS/1.0\r\nno colon\r\n\r\n",
+        b"NATS/1.0\r\na: \xff\r\n\r\n",
+    ];
+    for headers in broken {
+        raw.publish("doors.t.1", headers, "x").await;
+        expected.push(log.store("t.1", "x").await);
+    }
+    let last = *expected.last().expect("a vid");
+    assert_eq!(last, 46);
+    assert_eq!(log.read_all(last, &[], MANY).await, expected);
+    // Known by now, they cost no connection any more.
+    let few = PageBudget { events: 9, ..MANY };
+    assert_eq!(log.read_all(last, &[], few).await, expected);
+    expected.retain(|vid| *vid % 3 == 2 || *vid > 40);
+    assert_eq!(log.read_all(last, &["t.1"], few).await, expected);
+}
+
 #[tokio::test]
 async fn a_page_of_a_new_stream_is_never_one_of_the_old_log() {
     let log = Log::start().await;
@@ -565,6 +593,38 @@ impl Log {
         }
         seen
     }
+}
+
+/// Takes long, so it is left to `make jetstream-long`.
+#[tokio::test]
+async fn a_snapshot_of_a_hundred_thousand_topics_is_read_page_by_page() {
+    if std::env::var("VIDETTE_CLUSTER").as_deref() != Ok("long") {
+        return;
+    }
+    const TOPICS: usize = 100_001;
+    let log = Log::start().await;
+    let newest = log
+        .store_all((0..TOPICS).map(|n| format!("t.{n}")), "x")
+        .await;
+    let through = *newest.values().max().expect("topics");
+
+    let begun = Instant::now();
+    let found = log.newest(through, &["t.*"], 1000).await;
+    println!("{} topics in {:?}", found.len(), begun.elapsed());
+    let begun = Instant::now();
+    assert_eq!(log.newest(through, &["t.*"], 1000).await, found);
+    println!("and again, with their vids known, in {:?}", begun.elapsed());
+    assert_eq!(found.into_iter().collect::<BTreeMap<_, _>>(), newest);
+
+    // More than the servers list at once.
+    let begun = Instant::now();
+    let after = Topic::for_publisher("t.99990").expect("a topic");
+    let listed = log.engine.topics(filter(&[]), Some(after), 1000).await;
+    println!("the end of the list in {:?}", begun.elapsed());
+    let listed = listed.expect("topics");
+    let expected = newest.range("t.99991".to_owned()..);
+    let listed = listed.iter().map(|(topic, vid)| (topic.as_str(), *vid));
+    assert!(listed.eq(expected.map(|(topic, vid)| (topic.as_str(), *vid))));
 }
 
 /// A client that sends what others could not.
