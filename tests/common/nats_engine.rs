@@ -127,6 +127,7 @@ async fn open(own: &OwnStream) -> Arc<dyn Engine> {
         credentials: NatsCredentials::None,
         tls: NatsTls::default(),
         stale_after: Duration::from_secs(15),
+        monitors: Vec::new(),
     };
     let engine = JetStreamEngine::open(options, requirements()).await;
     let engine = Arc::new(engine.expect("an engine"));

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod copy;
 mod open;
 mod reads;
 mod tail;

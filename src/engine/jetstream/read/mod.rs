@@ -8,6 +8,7 @@
 //!   peer reads nothing, holds up no other.
 
 mod complete;
+mod copied;
 mod newest;
 mod plan;
 mod requests;
@@ -79,7 +80,7 @@ pub(super) async fn vid_before(stream: &SharedStream, time_ms: i64) -> Result<Vi
     loop {
         let found = vid_before_once(stream, time_ms).await;
         if let Some(vid) = tries.settle(found).await? {
-            return Ok(vid);
+            return copied::vid_before(stream, vid, time_ms).await;
         }
     }
 }
