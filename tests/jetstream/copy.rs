@@ -348,14 +348,25 @@ async fn a_copy_that_is_killed_goes_on_where_it_was() {
     assert!(events_of_stream(&nats, "doors").await == original);
 
     // And back, into a folder.
-    let wal = target.join("vidette.db-wal");
-    let wal_bytes = || std::fs::metadata(&wal).map_or(0, |file| file.len());
     let command = copy(&stream, &target, &[]);
-    let kills = killed_when(command, async || wal_bytes() > 500_000).await;
+    let kills = killed_when(command, async || newest_vid_noted(&target) > 0).await;
     assert_eq!(kills, 1);
     let text = done(copy(&stream, &target, &[]));
     assert!(text.contains("goes on behind vid"), "{text}");
     assert!(events_of_folder(&target).await == original);
+}
+
+/// The newest durable vid, which is noted beside the database twice a second.
+fn newest_vid_noted(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let marks = files.filter(|f| {
+        f.file_name()
+            .to_string_lossy()
+            .starts_with("vidette.newest")
+    });
+    let texts = marks.filter_map(|mark| std::fs::read_to_string(mark.path()).ok());
+    let vids = texts.filter_map(|text| text.split('-').next()?.parse().ok());
+    vids.max().unwrap_or(0)
 }
 
 /// Kills it as soon as that holds; 0 where it has ended before.
