@@ -75,6 +75,17 @@ async fn events_of_stream(nats: &NatsCluster, stream: &str) -> Vec<Shown> {
     events_of(&open_stream(nats, stream).await).await
 }
 
+/// Are these the same, event by event?
+#[track_caller]
+fn assert_same(copied: &[Shown], original: &[Shown]) {
+    let differing = copied
+        .iter()
+        .zip(original)
+        .find(|(one, other)| one != other);
+    assert!(differing.is_none(), "{differing:?}");
+    assert_eq!(copied.len(), original.len());
+}
+
 /// Events of every form that there is.
 fn all_forms() -> Vec<NewEvent> {
     let headers = vec![
@@ -249,7 +260,7 @@ async fn a_log_with_holes_comes_back_from_a_stream_as_it_was() {
         events_of_stream(&nats, "second").await,
         events_of_folder(&two).await,
     ] {
-        assert!(copied == original);
+        assert_same(&copied, &original);
     }
     for state in [
         open_folder(&one).state(),
@@ -287,9 +298,15 @@ async fn cursors_of_the_source_are_good_on_a_copy_up_to_where_it_was_copied() {
     let on_folder = Gateway::start_at(Setup::default(), &folder);
     for gateway in [&on_stream, &on_folder] {
         until_ready(gateway).await;
-        gateway
-            .publish(&serde_json::json!({"topic": "new", "data": 1}))
-            .await;
+        let event = serde_json::json!({"topic": "new", "data": 1});
+        gateway.publish(&event).await;
+        // An id of the last minutes is still compared.
+        let event = serde_json::json!({"topic": "new", "data": 1, "id": "id 5"});
+        let answer = gateway.publish(&event).await;
+        assert_eq!(
+            (&answer["vid"], &answer["duplicate"]),
+            (&10.into(), &true.into())
+        );
         let poll = async |cursor: String| {
             let path = format!("/v1/poll?wait=0&limit=1&after={cursor}-{epoch}");
             gateway.get(&path).await
@@ -328,7 +345,8 @@ async fn a_copy_that_is_killed_goes_on_where_it_was() {
         TempDir::new().expect("a folder"),
     );
     let (source, target) = (folder_in(&place, "source"), folder_in(&place, "target"));
-    make_folder(&source, 20_000).await;
+    make_folder(&source, 12_000).await;
+    publish_an_id_again(&source).await;
     let stream = address(&nats, "doors");
     let context = jetstream::new(nats.client().await);
     let last_of_stream = async || match context.get_stream("doors").await {
@@ -337,15 +355,18 @@ async fn a_copy_that_is_killed_goes_on_where_it_was() {
     };
 
     let mut kills = 0;
-    for killed_at in [1, 3000, 9000] {
+    for killed_at in [1, 2000, 6000] {
         let command = copy(&source, &stream, &["--create", "--replicas", "1"]);
         kills += killed_when(command, async || last_of_stream().await >= killed_at).await;
     }
     assert!(kills >= 2, "only {kills} kills");
+    let unfinished = JetStreamEngine::open(nats.options("doors"), requirements()).await;
+    let text = unfinished.err().expect("a refusal").to_string();
+    assert!(text.contains("has begun and not ended"), "{text}");
     let text = done(copy(&source, &stream, &[]));
     assert!(text.contains("goes on behind vid"), "{text}");
     let original = events_of_folder(&source).await;
-    assert!(events_of_stream(&nats, "doors").await == original);
+    assert_same(&events_of_stream(&nats, "doors").await, &original);
 
     // And back, into a folder.
     let command = copy(&stream, &target, &[]);
@@ -353,7 +374,13 @@ async fn a_copy_that_is_killed_goes_on_where_it_was() {
     assert_eq!(kills, 1);
     let text = done(copy(&stream, &target, &[]));
     assert!(text.contains("goes on behind vid"), "{text}");
-    assert!(events_of_folder(&target).await == original);
+    assert_same(&events_of_folder(&target).await, &original);
+}
+
+/// Publishes an id again, which the log has forgotten already.
+async fn publish_an_id_again(folder: &Path) {
+    let engine = SqliteEngine::open(folder, Duration::from_millis(1)).expect("an engine");
+    append(&engine, vec![number(11_000)], now()).await;
 }
 
 /// The newest durable vid, which is noted beside the database twice a second.
@@ -435,24 +462,23 @@ async fn into_a_log_with_events_of_its_own_events_come_once_and_with_new_vids() 
 #[tokio::test]
 async fn a_source_may_be_in_use_and_what_has_come_since_is_copied_by_the_next_run() {
     let place = TempDir::new().expect("a folder");
-    let target = folder_in(&place, "target");
-    let gateway = Gateway::start();
+    let (source, target) = (folder_in(&place, "source"), folder_in(&place, "target"));
+    let gateway = Gateway::start_at(Setup::default(), &source);
     gateway.publish_numbers("door.1", 10).await;
-    done(copy(&gateway.data_dir(), &target, &[]));
+    done(copy(&source, &target, &[]));
     gateway.publish_numbers("door.1", 5).await;
-    let text = done(copy(&gateway.data_dir(), &target, &[]));
+    let text = done(copy(&source, &target, &[]));
     assert!(
         text.contains("goes on behind vid 10") && text.contains("5 events"),
         "{text}"
     );
-    let text = refused(copy(&target, &gateway.data_dir(), &[]));
+    let text = refused(copy(&target, &source, &[]));
     assert!(text.contains("is held by another process"), "{text}");
 
-    let source = gateway.data_dir().to_owned();
     drop(gateway);
     let events = events_of_folder(&target).await;
     assert_eq!(events.len(), 15);
-    assert!(events == events_of_folder(&target).await);
+    assert_same(&events, &events_of_folder(&source).await);
     assert_eq!(
         open_folder(&source).state().lineage.earlier().len(),
         0,
@@ -482,6 +508,44 @@ async fn what_would_not_end_well_is_refused_before_anything_is_written() {
     let create = ["--create", "--replicas", "1", "--to-config", config];
     let text = refused(copy(&source, &stream, &create));
     assert!(text.contains("retention.max_events"), "{text}");
+}
+
+#[tokio::test]
+async fn a_copy_goes_on_when_the_leader_of_its_stream_dies() {
+    let (mut nats, place) = (
+        NatsCluster::start(3).await,
+        TempDir::new().expect("a folder"),
+    );
+    let source = folder_in(&place, "source");
+    make_folder(&source, 12_000).await;
+    let stream = address(&nats, "doors");
+    let context = jetstream::new(nats.client().await);
+    // What is asked while the stream is being created may be lost.
+    let info = async || {
+        let asked = context.get_stream("doors");
+        let stream = tokio::time::timeout(Duration::from_millis(200), asked).await;
+        Some(stream.ok()?.ok()?.cached_info().clone())
+    };
+    let mut process = copy(&source, &stream, &["--create"])
+        .spawn()
+        .expect("it starts");
+    let has_begun = async || {
+        let info = info().await;
+        info.is_some_and(|info| info.state.last_sequence >= 2000)
+    };
+    let is_running = holds_while_running(&mut process, has_begun).await;
+    let cluster = info().await.and_then(|info| info.cluster);
+    let leader = cluster
+        .and_then(|cluster| cluster.leader)
+        .expect("a leader");
+    nats.server(&leader).kill();
+
+    let output = process.wait_with_output().expect("it ends");
+    assert!(is_running && output.status.success(), "{}", said(&output));
+    nats.server(&leader).start();
+    nats.until_ready().await;
+    let original = events_of_folder(&source).await;
+    assert_same(&events_of_stream(&nats, "doors").await, &original);
 }
 
 /// A log whose events have all left it still says which vid is the next one.

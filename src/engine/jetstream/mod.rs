@@ -83,6 +83,7 @@ impl JetStreamEngine {
         let (client, connects) = connection::connect(&options).await?;
         let api = Api::new(client, &options.stream);
         let opened = stream_config::open(&api, &options, &required).await?;
+        import::refuse_unfinished(&api).await?;
 
         let stream = Arc::new(SharedStream {
             watch: StreamWatch::new(api.clone(), opened.view, connects),
