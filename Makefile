@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-retention bench-tls history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
+.PHONY: test quick abuse-long drain-long bench-nats-publish bench-retention bench-tls history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -32,6 +32,10 @@ outbox-long:
 # The path from Gearman to five pages in Chromium in full: 10,000 jobs, ten kills; minutes.
 gearman-long:
 	VIDETTE_JOBS=10000 VIDETTE_KILLS=10 cargo test --test gearman every_page -- --nocapture
+
+# Events a second that one gateway appends to NATS JetStream, on one server and on three, as a table.
+bench-nats-publish:
+	cargo test --test jetstream publish_speed -- --ignored --nocapture
 
 # Each fuzz target for FUZZ_SECONDS, from its seeds; needs cargo-fuzz. Findings are kept in fuzz/corpus.
 FUZZ_SECONDS ?= 60

@@ -6,5 +6,7 @@ mod common;
 
 mod copy;
 mod open;
+mod publish;
+mod publish_speed;
 mod reads;
 mod tail;

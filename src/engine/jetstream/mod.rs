@@ -95,7 +95,7 @@ impl JetStreamEngine {
         });
         let watching = stream.clone();
         Ok(JetStreamEngine {
-            publisher: Publisher::new(stream.clone(), options.clone()),
+            publisher: Publisher::new(stream.clone(), options.clone(), opened.dedupe_window),
             tail: Mutex::new(Some(tail::StreamTail::new(
                 stream.clone(),
                 options.stale_after,

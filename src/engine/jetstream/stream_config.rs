@@ -3,6 +3,8 @@
 //! Invariant: a stream from which events could vanish in the middle, or whose acknowledgements mean
 //! less than they say, is refused with the name of each field.
 
+use std::time::Duration;
+
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 
 use super::api::{Api, NO_STREAM};
@@ -20,6 +22,8 @@ pub(super) struct OpenedStream {
     pub(super) subjects: Subjects,
     pub(super) batch_bounds: BatchBounds,
     pub(super) durability: String,
+    /// For how long the stream remembers ids.
+    pub(super) dedupe_window: Duration,
 }
 
 /// Opens the stream, or creates it where it is not there and the options say so.
@@ -39,6 +43,7 @@ pub(super) async fn open(
     };
     Ok(OpenedStream {
         view: StreamView::of(&found),
+        dedupe_window: found.config.duplicate_window,
         subjects: subjects(&found, options)?,
         batch_bounds: BatchBounds {
             events: limits::NATS_BATCH_EVENTS,

@@ -31,11 +31,6 @@ impl Subjects {
         (!prefix.is_empty() && !has_wildcard).then_some(prefix)
     }
 
-    /// The prefix, without its dot.
-    pub(super) fn prefix(&self) -> &str {
-        &self.prefix[..self.prefix.len() - 1]
-    }
-
     /// Those of all topics.
     pub(super) fn all(&self) -> String {
         self.of_pattern(">")

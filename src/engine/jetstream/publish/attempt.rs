@@ -5,12 +5,15 @@
 //! - a message that is larger than the servers take is found before anything is sent;
 //! - what has been sent and not been answered may have been stored.
 
-use async_nats::PublishErrorKind;
+use std::time::Duration;
+
 use async_nats::header::{
     HeaderMap, HeaderValue, NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID,
     NATS_BATCH_SEQUENCE,
 };
-use tokio::time::{Instant, timeout_at};
+use async_nats::{PublishError, PublishErrorKind};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::message::OutgoingMessage;
 use super::answer::{Answer, NotNow, Refusal};
@@ -24,12 +27,27 @@ use crate::limits;
 pub(super) struct Tries {
     /// None begins after this.
     pub(super) deadline: Instant,
-    /// One of them may have stored the group.
-    pub(super) is_uncertain: bool,
+    /// Since when one of them may have stored the group.
+    pub(super) uncertain_since: Option<Instant>,
     /// Each message asks for an answer: one was refused without.
     pub(super) asks_each: bool,
     /// The ids of the batches that were sent.
     pub(super) batch_ids: Vec<String>,
+}
+
+impl Tries {
+    pub(super) fn new(deadline: Instant) -> Self {
+        Tries {
+            deadline,
+            uncertain_since: None,
+            asks_each: false,
+            batch_ids: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_uncertain(&self) -> bool {
+        self.uncertain_since.is_some()
+    }
 }
 
 impl Lane {
@@ -56,14 +74,12 @@ impl Lane {
         if let Some(refusal) = link.check_sizes(&messages) {
             return Answer::Refused(refusal);
         }
-        let wait = answer_wait(plan.bytes());
-        let until = (Instant::now() + wait).min(tries.deadline);
+        let wait = answer_wait(plan.bytes(), tries.deadline);
         let asked = link.ask(messages, tries.asks_each, &stream);
-        let answer = timeout_at(until, asked).await;
-        self.note_silence(answer.is_err());
-        answer.unwrap_or_else(|_| Answer::Unknown {
-            why: format!("no answer within {wait:?}"),
-        })
+        let answered = timeout(wait, asked).await;
+        self.note(&answered);
+        let answer = answered.unwrap_or_else(|_| Err(format!("no answer within {wait:?}")));
+        answer.unwrap_or_else(|why| Answer::Unknown { why })
     }
 
     /// The connection, made anew where it has failed.
@@ -80,9 +96,14 @@ impl Lane {
         self.link.as_mut().ok_or_else(String::new)
     }
 
-    /// Who does not answer may be frozen: another server is connected to after a while.
-    pub(super) fn note_silence(&mut self, is_silent: bool) {
-        self.silent_tries = if is_silent { self.silent_tries + 1 } else { 0 };
+    /// Takes note whether there was an answer. Who gives none may be frozen: another server is
+    /// connected to after a while.
+    pub(super) fn note<T>(&mut self, answered: &Result<Result<T, String>, Elapsed>) {
+        self.silent_tries = match answered {
+            Ok(Ok(_)) => 0,
+            Ok(Err(_)) => limits::NATS_PUBLISH_SILENT_TRIES,
+            Err(_) => self.silent_tries + 1,
+        };
         if self.silent_tries >= limits::NATS_PUBLISH_SILENT_TRIES {
             self.link = None;
         }
@@ -104,11 +125,13 @@ fn add_batch_headers(messages: &mut [OutgoingMessage]) -> String {
     id
 }
 
-/// How long the answer to so many bytes may take.
-pub(super) fn answer_wait(bytes: usize) -> std::time::Duration {
+/// How long the answer to so many bytes may take. The last try has its second, too.
+pub(super) fn answer_wait(bytes: usize, deadline: Instant) -> Duration {
+    let least = limits::NATS_PUBLISH_ANSWER_WAIT;
     let seconds = bytes / limits::NATS_PUBLISH_BYTES_A_SECOND;
-    let more = std::time::Duration::from_secs(seconds.try_into().unwrap_or(u64::MAX));
-    limits::NATS_PUBLISH_ANSWER_WAIT.saturating_add(more)
+    let more = Duration::from_secs(seconds.try_into().unwrap_or(u64::MAX));
+    let left = deadline.saturating_duration_since(Instant::now());
+    least.saturating_add(more).min(left.max(least))
 }
 
 impl Link {
@@ -124,23 +147,24 @@ impl Link {
         ))))
     }
 
+    /// # Errors
+    /// The connection has ended, and with it what waited in it to be sent.
     async fn ask(
         &mut self,
         messages: Vec<OutgoingMessage>,
         asks_each: bool,
         stream: &str,
-    ) -> Answer {
+    ) -> Result<Answer, String> {
         let reply = self.new_question();
-        if let Err(answer) = self.send(messages, asks_each, &reply).await {
-            return answer;
+        if let Err(error) = self.send(messages, asks_each, &reply).await {
+            return not_sent(&error);
         }
         loop {
-            let answered = self.answer(&reply).await;
-            match answered.map(|(_, message)| Answer::of(&message, stream)) {
+            let (_, message) = self.answer(&reply).await?;
+            match Answer::of(&message, stream) {
                 // The first messages of a batch; the answer to it comes with the last.
-                Ok(Answer::Accepted) => {}
-                Ok(answer) => return answer,
-                Err(why) => return Answer::Unknown { why },
+                Answer::Accepted => {}
+                answer => return Ok(answer),
             }
         }
     }
@@ -150,40 +174,35 @@ impl Link {
         messages: Vec<OutgoingMessage>,
         asks_each: bool,
         reply: &ReplyTo,
-    ) -> Result<(), Answer> {
+    ) -> Result<(), PublishError> {
         let client = self.client();
         let last = messages.len() - 1;
         for (index, message) in messages.into_iter().enumerate() {
             let (subject, headers, data) = (message.subject, message.headers, message.data);
             let asks = asks_each || index == 0 || index == last;
-            let sent = if asks {
+            if asks {
                 let reply = reply.subject();
                 let sent = client.publish_with_reply_and_headers(subject, reply, headers, data);
-                sent.await
+                sent.await?;
             } else {
-                client.publish_with_headers(subject, headers, data).await
-            };
-            sent.map_err(|error| not_sent(&error))?;
+                client.publish_with_headers(subject, headers, data).await?;
+            }
         }
         Ok(())
     }
 }
 
-fn not_sent(error: &async_nats::PublishError) -> Answer {
-    match error.kind() {
+pub(super) fn not_sent(error: &PublishError) -> Result<Answer, String> {
+    let refusal = match error.kind() {
         PublishErrorKind::MaxPayloadExceeded => {
-            let error = Error::too_large(format!("NATS does not take an event so large: {error}"));
-            Answer::Refused(Refusal::OfEvent(error))
+            Error::too_large(format!("NATS does not take an event so large: {error}"))
         }
         PublishErrorKind::InvalidSubject => {
-            let error = Error::bad_request(format!("the topic is no subject of NATS: {error}"));
-            Answer::Refused(Refusal::OfEvent(error))
+            Error::bad_request(format!("the topic is no subject of NATS: {error}"))
         }
-        // The connection has ended, and with it what waited to be sent.
-        PublishErrorKind::Send => Answer::Unknown {
-            why: error.to_string(),
-        },
-    }
+        PublishErrorKind::Send => return Err(error.to_string()),
+    };
+    Ok(Answer::Refused(Refusal::OfEvent(refusal)))
 }
 
 /// The bytes of headers as they are sent.

@@ -7,15 +7,16 @@ use async_nats::header::{
     NATS_EXPECTED_LAST_SEQUENCE,
 };
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::super::JetStreamOptions;
 use super::super::message::OutgoingMessage;
 use super::answer::{Answer, Refusal};
-use super::attempt::answer_wait;
+use super::attempt::{answer_wait, not_sent};
 use super::link::{Link, ReplyTo};
 use super::random_name;
 use crate::cursor::Vid;
+use crate::limits;
 
 /// Something else has been appended.
 const OTHER_LAST: u64 = 10071;
@@ -49,6 +50,8 @@ pub(in super::super) struct CopyLane {
     options: JetStreamOptions,
     /// None before the first batch, and after a connection that has failed.
     link: Option<Link>,
+    /// Each message asks for an answer, after a batch of which one was refused without.
+    asks_each: bool,
 }
 
 impl CopyLane {
@@ -56,16 +59,20 @@ impl CopyLane {
         CopyLane {
             options,
             link: None,
+            asks_each: false,
         }
     }
 
     /// Sends a batch once, and waits for the answer.
     pub(in super::super) async fn send(&mut self, batch: &CopyBatch) -> Sent {
         let bytes = batch.messages.iter().map(|message| message.data.len());
-        let wait = answer_wait(bytes.sum());
+        let wait = answer_wait(bytes.sum(), Instant::now() + limits::COPY_PATIENCE);
         let messages = with_batch_headers(batch);
         match timeout(wait, self.ask(messages)).await {
-            Ok(Ok(sent)) => sent,
+            Ok(Ok(sent)) => {
+                self.asks_each = matches!(sent, Sent::Again(_));
+                sent
+            }
             Ok(Err(why)) => self.lost(why),
             // Who does not answer may be frozen: another server is connected to.
             Err(_) => self.lost(format!("no answer within {wait:?}")),
@@ -87,8 +94,9 @@ impl CopyLane {
             return Ok(Sent::Refused(refusal.into_error().to_string()));
         }
         let reply = link.new_question();
-        if let Err(answer) = link.send(messages, false, &reply).await {
-            return Ok(meaning_of(answer).unwrap_or_else(|| Sent::Again("not sent".into())));
+        if let Err(error) = link.send(messages, self.asks_each, &reply).await {
+            let refused = not_sent(&error)?;
+            return Ok(meaning_of(refused).unwrap_or_else(|| Sent::Again(error.to_string())));
         }
         let sent = answered(&mut link, &reply, &stream).await?;
         self.link = Some(link);

@@ -13,14 +13,16 @@
 //! of its own, or all of its events have one, and the same ids are sent again until an answer comes:
 //! whichever try reaches the stream first is the only one that it takes. Past the deadline the
 //! publisher is asked to come back with the same ids; for events without ids nobody can settle it
-//! then.
+//! then. A single event with an id whose first try was not answered may be called a duplicate of
+//! itself: only of batches does the stream keep which try has stored them.
 //!
 //! Invariants:
 //! - one group is under way at a time, so events of one publisher keep their order;
 //! - events of a batch have neighbouring vids in their order, and each batch is stored as a whole
 //!   or not at all;
 //! - a vid is answered only after the stream has acknowledged it;
-//! - nothing stays in a broken connection for longer than the stream remembers ids.
+//! - nothing stays in a broken connection for longer than the stream remembers ids, and nothing is
+//!   sent again so late that it might have forgotten them.
 
 mod answer;
 mod attempt;
@@ -32,6 +34,7 @@ mod probe;
 mod settle;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -55,6 +58,7 @@ pub(super) struct Publisher {
 struct Lane {
     stream: Arc<SharedStream>,
     options: JetStreamOptions,
+    dedupe_window: Duration,
     /// None before the first group, and after a connection that has failed.
     link: Option<Link>,
     /// Tries in a row that nobody has answered.
@@ -75,10 +79,16 @@ struct Batch {
 type BatchAnswer = Result<Vec<Receipt>>;
 
 impl Publisher {
-    pub(super) fn new(stream: Arc<SharedStream>, options: JetStreamOptions) -> Self {
+    /// `dedupe_window`: for how long the stream remembers ids.
+    pub(super) fn new(
+        stream: Arc<SharedStream>,
+        options: JetStreamOptions,
+        dedupe_window: Duration,
+    ) -> Self {
         let lane = Lane {
             stream: stream.clone(),
             options,
+            dedupe_window,
             link: None,
             silent_tries: 0,
             gave_up_at: None,

@@ -4,8 +4,9 @@
 //! - no id is sent twice in one group: JetStream would refuse all of it;
 //! - the events that are sent keep the order of the group, so new ones of a batch have neighbouring
 //!   vids;
-//! - a group of which an event has no id has one itself, on the first such event. It belongs to
-//!   that event for as long as the group is tried, whichever others are known meanwhile.
+//! - a group of which an event has no id has one itself, on the last such event. It belongs to
+//!   that event for as long as the group is tried, whichever others are known meanwhile. On the
+//!   last: a single server whose space runs out may have stored the beginning of a batch.
 
 use std::collections::HashMap;
 
@@ -74,8 +75,7 @@ impl<'g> Plan<'g> {
                 }
                 sent.insert(id, next);
             }
-            None if self.group_id.is_none() => self.group_id = Some((next, &batch.group_id)),
-            None => {}
+            None => self.group_id = Some((next, &batch.group_id)),
         }
         self.events.push(event);
         Place::New(next)
@@ -150,7 +150,7 @@ mod tests {
         let plan = Plan::of(&batches, &known);
         assert_eq!(plan.ids().collect::<Vec<_>>(), [(0, "a"), (3, "b")]);
         assert_eq!(plan.events.len(), 4);
-        assert_eq!(plan.group_id, Some((1, "g1")));
+        assert_eq!(plan.group_id, Some((2, "g2")));
 
         let receipts = plan.receipts(10);
         assert_eq!(vids(&receipts[0]), [(10, false), (11, false), (10, true)]);

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use async_nats::header::{HeaderMap, HeaderValue, NATS_MESSAGE_ID, NATS_ROLLUP};
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::Lane;
 use super::answer::Known;
@@ -87,38 +87,42 @@ impl Lane {
         deadline: Instant,
     ) -> Result<HashMap<usize, Vid>, String> {
         let stream = self.stream.api.stream().to_owned();
-        let until = (Instant::now() + limits::NATS_PUBLISH_ANSWER_WAIT).min(deadline);
+        let wait = limits::NATS_PUBLISH_ANSWER_WAIT;
         let link = self.connected(deadline).await?;
-        let answered = timeout_at(until, link.ask_for(probes, &stream)).await;
-        self.note_silence(answered.is_err());
-        answered.map_err(|_| "nobody says whether ids are known".to_owned())?
+        let answered = timeout(wait, link.ask_for(probes, &stream)).await;
+        self.note(&answered);
+        let known = answered.map_err(|_| "nobody says whether ids are known".to_owned())??;
+        known.ok_or_else(|| "it is not clear yet whether an id is known".to_owned())
     }
 }
 
 impl Link {
-    /// All at once, then all answers.
+    /// All at once, then all answers; none where one of them leaves it open.
+    ///
+    /// # Errors
+    /// The connection has ended.
     async fn ask_for(
         &mut self,
         probes: Vec<Probe>,
         stream: &str,
-    ) -> Result<HashMap<usize, Vid>, String> {
+    ) -> Result<Option<HashMap<usize, Vid>>, String> {
         let reply = self.new_question();
         let mut awaited = probes.len();
         for probe in probes {
             self.send_probe(probe, &reply).await?;
         }
 
-        let mut known = HashMap::new();
+        let (mut known, mut is_clear) = (HashMap::new(), true);
         while awaited > 0 {
             let (index, message) = self.answer(&reply).await?;
             match Known::of(&message, stream) {
                 Known::As(vid) => drop(known.insert(index, vid)),
                 Known::No => {}
-                Known::Unclear => return Err("it is not clear yet whether an id is known".into()),
+                Known::Unclear => is_clear = false,
             }
             awaited -= 1;
         }
-        Ok(known)
+        Ok(is_clear.then_some(known))
     }
 
     async fn send_probe(&self, probe: Probe, reply: &ReplyTo) -> Result<(), String> {

@@ -74,12 +74,7 @@ impl Lane {
         batches: &[&Batch],
         deadline: Instant,
     ) -> Result<Vec<Vec<Receipt>>, Refusal> {
-        let mut tries = Tries {
-            deadline,
-            is_uncertain: false,
-            asks_each: false,
-            batch_ids: Vec::new(),
-        };
+        let mut tries = Tries::new(deadline);
         let mut known = KnownIds::new();
         for _ in 0..=limits::NATS_PUBLISH_ROUNDS {
             let plan = Plan::of(batches, &known);
@@ -97,14 +92,16 @@ impl Lane {
     /// Tries again until it is known what has become of these events.
     async fn store(&mut self, plan: &Plan<'_>, tries: &mut Tries) -> Result<Settled, Refusal> {
         loop {
+            let began = Instant::now();
             let (why, pause) = match self.attempt(plan, tries).await {
                 Answer::Stored { last, duplicate } => {
                     self.gave_up_at = None;
                     return Ok(stored(plan, last, duplicate));
                 }
-                Answer::Refused(refusal) if !tries.is_uncertain => return Err(refusal),
-                // An earlier try may have been taken all the same.
-                Answer::Refused(refusal) => (refusal.into_error().to_string(), Pause::Usual),
+                Answer::Refused(refusal) if tries.is_uncertain() => {
+                    return Err(Refusal::OfAll(refused_later(&refusal.into_error())));
+                }
+                Answer::Refused(refusal) => return Err(refusal),
                 Answer::KnownId => match self.look_up(plan, tries).await {
                     Ok(Some(settled)) => return Ok(settled),
                     Ok(None) => ("an id was known and is not any more".into(), Pause::Usual),
@@ -115,7 +112,7 @@ impl Lane {
                     (why, Pause::after(reason))
                 }
                 Answer::Unknown { why } => {
-                    tries.is_uncertain = true;
+                    self.note_uncertain(tries, began);
                     (why, Pause::Usual)
                 }
                 Answer::Accepted => ("the answer did not come".into(), Pause::Usual),
@@ -124,12 +121,21 @@ impl Lane {
         }
     }
 
+    /// A try may have stored the events. They are sent again for as long as it is certain that the
+    /// stream would recognize them.
+    fn note_uncertain(&self, tries: &mut Tries, began: Instant) {
+        if tries.uncertain_since.is_none() {
+            tries.uncertain_since = Some(began);
+            tries.deadline = tries.deadline.min(began + self.dedupe_window / 2);
+        }
+    }
+
     /// Waits before the next try, if there is to be one.
     async fn pause(&mut self, pause: Pause, why: &str, tries: &Tries) -> Result<(), Refusal> {
         let pause = pause.duration();
         if Instant::now() + pause >= tries.deadline {
             self.gave_up_at = Some(Instant::now());
-            return Err(Refusal::OfAll(given_up(why, tries.is_uncertain)));
+            return Err(Refusal::OfAll(given_up(why, tries.is_uncertain())));
         }
         tracing::debug!(%why, "events are not stored yet");
         sleep(pause).await;
@@ -143,7 +149,7 @@ impl Lane {
             return Ok(Some(Settled::From(first)));
         }
         let known = self.known_ids(plan, tries.deadline).await?;
-        if tries.is_uncertain
+        if tries.is_uncertain()
             && let Some(first) = self.stored_by_an_earlier_try(plan, &known, tries).await
         {
             return Ok(Some(Settled::From(first)));
@@ -238,12 +244,17 @@ const IDS_KEEP_COMING: &str = "other gateways publish the same ids at the same t
 
 fn given_up(why: &str, may_be_stored: bool) -> Error {
     let detail = if may_be_stored {
-        format!(
-            "the stream does not answer ({why}). This may have been stored, or may be stored yet: \
-             publish it again with the same ids, then it is stored once; without ids nobody can tell"
-        )
+        format!("the stream does not answer ({why}). {MAY_BE_STORED}")
     } else {
         format!("the stream takes no events now ({why}). Nothing was stored of this: try again")
     };
     Error::new(ErrorKind::Behind, detail)
 }
+
+/// A try was refused, and nobody has answered an earlier one.
+fn refused_later(refusal: &Error) -> Error {
+    Error::new(refusal.kind(), format!("{refusal}. {MAY_BE_STORED}"))
+}
+
+const MAY_BE_STORED: &str = "This may have been stored, or may be stored yet: publish it again \
+                             with the same ids, then it is stored once; without ids nobody can tell";
