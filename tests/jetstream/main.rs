@@ -5,6 +5,7 @@
 mod common;
 
 mod lease;
+mod copy;
 mod open;
 mod publish;
 mod publish_speed;

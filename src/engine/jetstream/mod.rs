@@ -90,6 +90,7 @@ impl JetStreamEngine {
         let (client, connects) = connection::connect_at_start(&options).await?;
         let api = Api::new(client, &options.stream);
         let opened = stream_config::open(&api, &options, &required).await?;
+        import::refuse_unfinished(&api).await?;
 
         let (client, max_event_bytes) = (api.client().clone(), required.max_event_bytes);
         let watching_servers = watch_servers(client, connects.clone(), max_event_bytes);

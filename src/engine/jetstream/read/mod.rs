@@ -9,6 +9,7 @@
 
 mod by_leader;
 mod complete;
+mod copied;
 mod newest;
 mod plan;
 mod requests;
@@ -85,7 +86,7 @@ pub(super) async fn vid_before(stream: &SharedStream, time_ms: i64) -> Result<Vi
     loop {
         let found = vid_before_once(stream, time_ms).await;
         if let Some(vid) = tries.settle(found).await? {
-            return Ok(vid);
+            return copied::vid_before(stream, vid, time_ms).await;
         }
     }
 }
