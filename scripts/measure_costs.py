@@ -3,6 +3,7 @@
 
   scripts/measure_costs.py sockets VIDETTE            19,000 idle connections, /proc/slabinfo (needs root)
   scripts/measure_costs.py handshakes VIDETTE [COUNT] full handshakes against three kinds of certificates' keys
+  scripts/measure_costs.py burst VIDETTE              10,000 connects to a gateway with a part of a core (needs root)
   scripts/measure_costs.py nats NATS_SERVER           three servers, a stream of three replicas, and its tails
 
 VIDETTE and NATS_SERVER are programs. Everything is on loopback; what is started is ended. Figures are
@@ -128,6 +129,45 @@ def handshakes(vidette, count=3000):
             finally:
                 gateway.terminate()
                 gateway.wait()
+
+
+# --- bursts of connections -----------------------------------------------------------------------
+
+CONTROL_GROUP = Path("/sys/fs/cgroup/cpu/vidette-burst")
+
+
+def burst(vidette):
+    """How long a burst takes where the gateway's CPU is what it waits for."""
+    CONTROL_GROUP.mkdir()
+    try:
+        for key in (None, "ECDSA P-256"):
+            for percent in (10, 20, 40):
+                burst_once(vidette, key, percent)
+    finally:
+        CONTROL_GROUP.rmdir()
+
+
+def burst_once(vidette, key, percent):
+    (CONTROL_GROUP / "cpu.cfs_period_us").write_text("10000")
+    (CONTROL_GROUP / "cpu.cfs_quota_us").write_text(str(percent * 100))
+    with tempfile.TemporaryDirectory() as folder:
+        config, address = Path(folder) / "vidette.toml", f"127.0.0.1:{free_port()}"
+        config.write_text(certificate(folder, key) if key else "")
+        command = [vidette, "serve", "--engine", "memory", "--listen", address, "--config", str(config)]
+        gateway = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            (CONTROL_GROUP / "cgroup.procs").write_text(str(gateway.pid))
+            wait_for(lambda: can_connect(int(address.split(":")[1])))
+            url = f"https://{address}" if key else f"http://{address}"
+            bench = [vidette, "bench", "idle", "-n", "10000", "--hold", "1", "--url", url, "--json"]
+            bench += ["--server-pid", str(gateway.pid)] + (["--insecure-tls"] if key else [])
+            report = json.loads(subprocess.run(bench, capture_output=True, check=True).stdout)
+        finally:
+            gateway.terminate()
+            gateway.wait()
+    seconds, cpu = report["connect"]["seconds"], report["server"]["connect_cpu_s"]
+    print(f"{key or 'plain'}, {percent} % of a core: {report['ready']} connected in {seconds:.2f} s; CPU by the "
+          f"share of it: {cpu * 100 / percent:.2f} s")
 
 
 # --- NATS ----------------------------------------------------------------------------------------
@@ -357,7 +397,7 @@ def measure_tails(cluster, size, events):
 
 
 def main():
-    commands = {"sockets": sockets, "handshakes": handshakes, "nats": nats}
+    commands = {"sockets": sockets, "handshakes": handshakes, "burst": burst, "nats": nats}
     if len(sys.argv) < 3 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))

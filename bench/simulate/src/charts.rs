@@ -3,6 +3,7 @@
 use crate::capacity::{NatsNeed, Need, PageCost, Transport};
 use crate::chart::{Axis, Chart, Line};
 use crate::history::Report;
+use crate::hot_topic::Lag;
 use crate::parameters::Parameters;
 use crate::run_tables::{HOT_PARTS, Results};
 use crate::runs;
@@ -174,10 +175,9 @@ fn rolling_connects(results: &Results) -> Chart {
 
 fn hot_topic(results: &Results) -> Chart {
     let of_part = |part: f64| {
-        let lags = results
-            .hot
-            .iter()
-            .filter(|(of, ..)| (*of - part).abs() < 1e-9);
+        let is_of_part =
+            |(of, _, lag): &&(f64, f64, Lag)| (*of - part).abs() < 1e-9 && lag.keeps_up;
+        let lags = results.hot.iter().filter(is_of_part);
         let points = lags.map(|(_, rate, lag)| (*rate, lag.p99_s * 1000.0));
         line(
             format!("{} % of the pages read it", part * 100.0),

@@ -30,6 +30,8 @@ pub(crate) struct Lag {
     pub(crate) cpu: f64,
     /// Events that one write carries.
     pub(crate) events_a_write: f64,
+    /// Otherwise writes become longer for as long as it goes on.
+    pub(crate) keeps_up: bool,
 }
 
 /// Readers of a round whose latency is noted, spread evenly over it.
@@ -67,6 +69,7 @@ impl HotTopic {
             p99_s: at(0.99) / SECOND_US as f64,
             cpu: (work_us / free_us.max(end_us)).min(1.0),
             events_a_write: events / rounds,
+            keeps_up: self.readers * self.events_a_second * self.event_us / 1e6 < self.cores,
         }
     }
 
@@ -108,9 +111,14 @@ mod tests {
     #[test]
     fn rare_events_go_one_a_write_and_cost_what_their_writes_cost() {
         let lag = topic(1000.0, 1.0).run();
-        assert!(lag.events_a_write < 1.1, "{lag:?}");
+        assert!(lag.events_a_write < 1.1 && lag.keeps_up, "{lag:?}");
         let expected = 1000.0 * 8.2 / 2.0 / 1e6;
         assert!((lag.cpu / expected - 1.0).abs() < 0.3, "{lag:?}");
+    }
+
+    #[test]
+    fn more_deliveries_than_the_cores_can_write_are_not_kept_up_with() {
+        assert!(!topic(20_000.0, 1000.0).run().keeps_up);
     }
 
     #[test]

@@ -71,7 +71,7 @@ parameters! {
     round_spacing_us, round_spacing_least_ms, round_spacing_most_ms,
     drain_over_s, newcomers_spread_s, patience_s, notice_s, restart_s, settle_s, network_s,
     machine_cores, machine_gb, machine_gbit, target_cpu, target_memory, target_egress,
-    shared_gateway_bytes,
+    shared_gateway_bytes, busy_retry_s, catch_up_mb, bus_events_most,
 }
 
 /// The figures of the file, in its order, and by name.
