@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-retention bench-tls history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
+.PHONY: test quick abuse-long drain-long bench-retention bench-tls bench-cluster history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -54,6 +54,10 @@ bench-retention:
 # What encryption and tokens cost: scenarios A, D and G without them and with them, in one table.
 bench-tls:
 	cargo bench --bench scenarios -- TLS --rounds $(BENCH_ROUNDS) --write docs/performance.md
+# Gateways on three servers of NATS JetStream beside one on SQLite, as a table for docs/performance.md.
+bench-cluster:
+	cargo build --release --bin vidette
+	python3 scripts/bench-cluster.py --rounds $(BENCH_ROUNDS)
 bench-%:
 	cargo bench --bench scenarios -- $* --rounds $(BENCH_ROUNDS) --write docs/performance.md
 

@@ -55,6 +55,10 @@ mod transport;
 #[cfg(feature = "server")]
 pub use transport::{ErrorFace, error_face};
 
+// Copying one log into another.
+#[cfg(feature = "cli")]
+mod copy;
+
 // What a Rust program reads and publishes with.
 #[cfg(feature = "client")]
 pub mod client;

@@ -6,8 +6,10 @@
 
 mod auth;
 mod client;
+mod copy;
 mod drain;
 mod jetstream;
+mod jetstream_tail;
 mod listeners;
 mod quotas;
 mod sources;
@@ -17,8 +19,10 @@ use std::time::Duration;
 
 pub use auth::*;
 pub use client::*;
+pub use copy::*;
 pub use drain::*;
 pub use jetstream::*;
+pub use jetstream_tail::*;
 pub use listeners::*;
 pub use quotas::*;
 pub use sources::*;

@@ -64,9 +64,48 @@ impl Lineage {
         Self::with_earlier(new_epoch, earlier)
     }
 
+    /// The vid up to which two logs have the same events under the same vids, as far as their
+    /// lineages say: of a copy and its source, the vid up to which it was copied. None where they
+    /// have no epoch in common. Each comes with its last vid.
+    pub fn same_through(
+        (one, one_last): (&Self, Vid),
+        (other, other_last): (&Self, Vid),
+    ) -> Option<Vid> {
+        let common = one.epochs().filter_map(|epoch| {
+            let ends = one.good_through(epoch)?.min(one_last);
+            Some(ends.min(other.good_through(epoch)?).min(other_last))
+        });
+        common.max()
+    }
+
+    /// The lineage of this log once it has what a source has up to this vid, under the same vids:
+    /// cursors of the source are served up to there. Its own epoch goes on.
+    #[must_use]
+    pub fn with_copied(&self, source: &Self, through: Vid) -> Self {
+        let copied = source.branch(through, self.epoch.clone());
+        let copied = copied.earlier.iter().cloned();
+        let is_own = |earlier: &EarlierEpoch| earlier.epoch == self.epoch;
+
+        // What the source knows of an epoch counts more: this log may have less of it, so far.
+        let mut earlier: Vec<_> = copied.filter(|e| !is_own(e)).collect();
+        for known in self.earlier.iter() {
+            if !earlier.iter().any(|e| e.epoch == known.epoch) {
+                earlier.push(known.clone());
+            }
+        }
+        earlier.sort_by_key(|earlier| earlier.good_through);
+        Self::with_earlier(self.epoch.clone(), earlier)
+    }
+
     /// The current epoch.
     pub fn epoch(&self) -> &Epoch {
         &self.epoch
+    }
+
+    /// All epochs, the oldest first.
+    pub fn epochs(&self) -> impl Iterator<Item = &Epoch> {
+        let earlier = self.earlier.iter().map(|earlier| &earlier.epoch);
+        earlier.chain([&self.epoch])
     }
 
     /// The earlier epochs, the oldest first.
@@ -122,6 +161,32 @@ mod tests {
         assert_eq!(good_through("second"), Some(7));
         assert_eq!(good_through("third1"), Some(limits::MAX_VID));
         assert_eq!(good_through("other1"), None);
+    }
+
+    #[test]
+    fn a_copy_remembers_the_epochs_of_its_source_up_to_where_it_was_copied() {
+        let source = Lineage::new(epoch("first1")).branch(3, epoch("second"));
+        let copy = Lineage::new(epoch("copied")).with_copied(&source, 7);
+        assert_eq!(earlier(&copy), [("first1", 3), ("second", 7)]);
+        let same = |copy_last| Lineage::same_through((&copy, copy_last), (&source, 9));
+        assert_eq!(same(7), Some(7));
+        assert_eq!(same(8), Some(7), "it has an event of its own");
+
+        let further = copy.with_copied(&source, 9);
+        assert_eq!(earlier(&further), [("first1", 3), ("second", 9)]);
+        assert_eq!(further.epoch(), &epoch("copied"));
+
+        // And back again, which needs no new epoch.
+        let back = source.with_copied(&further, 12);
+        assert_eq!(earlier(&back), [("first1", 3), ("copied", 12)]);
+        assert_eq!(back.epoch(), &epoch("second"));
+    }
+
+    #[test]
+    fn logs_without_a_common_epoch_have_nothing_in_common() {
+        let one = Lineage::new(epoch("first1"));
+        let other = Lineage::new(epoch("second"));
+        assert_eq!(Lineage::same_through((&one, 5), (&other, 5)), None);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
 mod connect;
+mod copy;
 mod demo;
+mod nats;
 mod open_files;
 mod publish;
 mod reload;
@@ -53,6 +55,7 @@ const EXAMPLES: &str = "Examples:
 enum CliCommand {
     Serve(serve::ServeArgs),
     Publish(publish::PublishArgs),
+    Copy(copy::CopyArgs),
     Source(source::SourceArgs),
     Tail(tail::TailArgs),
     Token(token::TokenArgs),
@@ -154,7 +157,7 @@ impl CliCommand {
     /// 3,000 of such resets).
     fn runtime(&self) -> Builder {
         match self {
-            CliCommand::Serve(_) => Builder::new_multi_thread(),
+            CliCommand::Copy(_) | CliCommand::Serve(_) => Builder::new_multi_thread(),
             #[cfg(feature = "bench")]
             CliCommand::Bench(_) => Builder::new_multi_thread(),
             _ => Builder::new_current_thread(),
@@ -163,6 +166,7 @@ impl CliCommand {
 
     async fn run(self) -> CommandResult {
         match self {
+            CliCommand::Copy(args) => copy::run(args).await,
             CliCommand::Serve(args) => serve::run(args).await,
             CliCommand::Publish(args) => publish::run(args).await,
             CliCommand::Source(args) => source::run(args),

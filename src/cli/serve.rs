@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::nats::JetStreamArgs;
 use super::open_files::OpenFiles;
 use super::reload::{ConfigSource, Reloader};
 use super::signals::{self, InterruptSignals};
@@ -32,9 +33,12 @@ pub(super) struct ServeArgs {
     /// Folder in which the log is kept [default: ./vidette-data]
     #[arg(long, env = "VIDETTE_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// Where events are kept: sqlite (on disk) or memory (lost at exit) [default: sqlite]
-    #[arg(long, env = "VIDETTE_ENGINE", value_name = "sqlite|memory")]
+    /// Where events are kept: sqlite (on disk), memory (lost at exit) or jetstream (on a stream of
+    /// NATS, for any number of gateways) [default: sqlite]
+    #[arg(long, env = "VIDETTE_ENGINE", value_name = "sqlite|memory|jetstream")]
     engine: Option<String>,
+    #[command(flatten)]
+    jetstream: JetStreamArgs,
     /// Configuration file (TOML); flags take precedence over it
     #[arg(long, env = "VIDETTE_CONFIG")]
     config: Option<PathBuf>,
@@ -114,6 +118,7 @@ impl ServeArgs {
             listen: self.listen.clone(),
             engine: self.engine.clone(),
             data_dir: self.data_dir.clone(),
+            jetstream: self.jetstream.overrides(),
             pages_dir: self.pages_dir.clone(),
             insecure: self.insecure,
             settings: setting_variables().map_err(Failure::usage)?,

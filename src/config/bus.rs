@@ -22,10 +22,13 @@ const DEFAULT_MAX_BYTES: u64 = 4096 * MIB;
 
 const HEARTBEAT: &str = "bus.heartbeat";
 const MAX_AGE: &str = "retention.max_age";
+const DEDUPE_WINDOW: &str = "retention.dedupe_window";
 const MAX_EVENT_BYTES: &str = "limits.max_event_bytes";
 
 const AGE_RULE: &str = "retention.max_age has to be at least three times bus.heartbeat, \
     or a connected subscriber could fall out of retention";
+const DEDUPE_RULE: &str = "retention.dedupe_window has to be at most retention.max_age: a stream \
+    of NATS remembers no id for longer than it keeps events";
 const SIZE_RULE: &str = "retention.max_events has to be at least 1, \
     and retention.max_bytes at least limits.max_event_bytes";
 
@@ -72,6 +75,13 @@ pub(super) fn check(options: &BusOptions, errors: &ErrorCollector) {
     let outlasts = retention.max_age >= heartbeat.saturating_mul(3);
     errors.require(MAX_AGE, outlasts, AGE_RULE);
     check_sizes(options, errors);
+}
+
+/// A stream of NATS remembers no id for longer than it keeps events.
+pub(super) fn check_for_stream(options: &BusOptions, errors: &ErrorCollector) {
+    let retention = &options.retention;
+    let is_allowed = retention.dedupe_window <= retention.max_age;
+    errors.require(DEDUPE_WINDOW, is_allowed, DEDUPE_RULE);
 }
 
 fn check_sizes(options: &BusOptions, errors: &ErrorCollector) {

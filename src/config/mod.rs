@@ -9,9 +9,11 @@
 mod auth;
 mod bus;
 mod drain;
+mod engine;
 mod environment;
 mod errors;
 mod gearman;
+mod jetstream;
 mod legacy;
 mod limits;
 mod lines;
@@ -37,6 +39,7 @@ use std::time::Duration;
 use crate::bus::BusOptions;
 use crate::engine::EngineKind;
 use crate::quota::QuotaRules;
+use engine::EngineOverrides;
 use errors::ErrorCollector;
 use limits::ServerLimits;
 use lines::SettingLines;
@@ -48,6 +51,7 @@ pub use drain::DrainConfig;
 pub use environment::{SettingVariable, setting_variables};
 pub use errors::ConfigErrors;
 pub use gearman::GearmanConfig;
+pub use jetstream::JetStreamOverrides;
 pub use legacy::LegacyConfig;
 pub use listen::ListenAddress;
 pub use log::LogConfig;
@@ -125,10 +129,12 @@ pub struct PagesConfig {
 pub struct Overrides {
     /// Addresses to listen on.
     pub listen: Vec<ListenAddress>,
-    /// `sqlite` or `memory`.
+    /// `sqlite`, `memory` or `jetstream`.
     pub engine: Option<String>,
     /// The data folder.
     pub data_dir: Option<PathBuf>,
+    /// The stream that is the log of several gateways.
+    pub jetstream: JetStreamOverrides,
     /// A folder of the user's own files.
     pub pages_dir: Option<PathBuf>,
     /// Everybody may do everything also where other machines can reach the gateway.
@@ -138,7 +144,6 @@ pub struct Overrides {
 }
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
-const DEFAULT_DATA_DIR: &str = "./vidette-data";
 
 /// Where Debian installs it.
 const DEFAULT_PROTOTYPE_JS: &str = "/usr/share/javascript/prototype/prototype.js";
@@ -190,12 +195,17 @@ impl Config {
         // Sources come first: they decide for how long ids are remembered by default.
         let limits = ServerLimits::read(root.section("limits"));
         let sources = sources::sources(root.section("source"));
+        let of_engine = EngineOverrides {
+            kind: overrides.engine,
+            data_dir: overrides.data_dir,
+            jetstream: overrides.jetstream,
+        };
         Config {
             listen: listen::addresses(root, "listen", &[DEFAULT_LISTEN], overrides.listen),
             unix_mode: listen::unix_mode(root),
             listen_plain: listen::addresses(root, "listen_plain", &[], Vec::new()),
             tls: tls::tls(root),
-            engine: engine(root, overrides.engine, overrides.data_dir),
+            engine: engine::engine(root, of_engine),
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,
@@ -221,6 +231,9 @@ impl Config {
         // Each of them concerns settings of more than one section.
         self.check_who_may(errors);
         bus::check(&self.bus, errors);
+        if let EngineKind::JetStream(_) = self.engine {
+            bus::check_for_stream(&self.bus, errors);
+        }
         for source in &self.sources.gearman {
             source.check_memory(self.bus.max_event_bytes, errors);
         }
@@ -261,24 +274,6 @@ fn open_to_all(setting: &str, address: &ListenAddress) -> String {
 fn read_file(path: &Path) -> Result<String, ConfigErrors> {
     std::fs::read_to_string(path)
         .map_err(|error| ConfigErrors::one(format!("{}: {error}", path.display())))
-}
-
-fn engine(root: &mut Section, kind: Option<String>, data_dir: Option<PathBuf>) -> EngineKind {
-    // Both are read even where a flag replaces them, so that neither is reported as unknown.
-    let configured_kind: String = root.value("engine", "sqlite".to_owned());
-    let configured_dir = root.file_path("data_dir");
-    let kind = kind.unwrap_or(configured_kind);
-    let data_dir = data_dir.or(configured_dir);
-    let data_dir = data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into());
-    match kind.as_str() {
-        "memory" => EngineKind::Memory,
-        "sqlite" => EngineKind::Sqlite { data_dir },
-        // Any engine will do to go on with, because the error keeps the gateway from starting.
-        other => {
-            root.error("engine", format!("{other:?} is neither sqlite nor memory"));
-            EngineKind::Sqlite { data_dir }
-        }
-    }
 }
 
 fn pages(section: &mut Section, flag: Option<PathBuf>) -> PagesConfig {

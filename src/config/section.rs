@@ -126,6 +126,11 @@ impl Section {
         self.report(format!("{} {rule}", self.name));
     }
 
+    /// From here on errors of a setting name a flag, which has taken its place.
+    pub(super) fn name_flag(&self, key: &str, flag: &str) {
+        self.errors.name_place(&self.path(key), flag);
+    }
+
     /// Reports an error that belongs to no single setting.
     pub(super) fn report(&self, text: String) {
         self.errors.push(&self.name, text);
@@ -166,6 +171,18 @@ impl Section {
     /// A text; empty where the setting is missing.
     pub(super) fn text(&mut self, key: &str) -> String {
         self.value(key, String::new())
+    }
+
+    /// A text that no error shows; none where the setting is missing.
+    pub(super) fn secret(&mut self, key: &str) -> Option<String> {
+        match self.values.remove(key)? {
+            Value::String(secret) => Some(secret),
+            // Such as a password of digits alone, which has quotes to be a text.
+            _ => {
+                self.error(key, "has to be a text, in quotes");
+                None
+            }
+        }
     }
 
     /// The path of a file or folder, as it can be opened from here; none where the setting is

@@ -44,6 +44,15 @@ pub struct LogState {
     pub live: bool,
 }
 
+impl LogState {
+    /// The vid up to which another log has the same events under the same vids, where both have an
+    /// epoch in common.
+    pub(crate) fn same_through(&self, other: &LogState) -> Option<Vid> {
+        let one = (&self.lineage, self.bounds.last);
+        Lineage::same_through(one, (&other.lineage, other.bounds.last))
+    }
+}
+
 /// How much one atomic batch may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchBounds {

@@ -8,7 +8,9 @@
 //! - epoch, bounds and sizes are replaced together, as one [`LogState`];
 //! - nothing here waits for an event: that is the bus's part.
 
+pub(crate) mod import;
 mod jetstream;
+mod lease;
 mod log;
 mod memory;
 mod page;
@@ -25,13 +27,16 @@ use crate::error::Result;
 use crate::event::{Event, NewEvent};
 use crate::topic::{Filter, Topic};
 
+pub(crate) use jetstream::JetStreamTarget;
 pub use jetstream::{JetStreamEngine, JetStreamOptions, NatsCredentials, NatsTls};
+pub use lease::SourceLease;
 pub use log::{BatchBounds, Bounds, LogState, Sizes, Tail, TailStep};
 pub use memory::MemoryEngine;
 pub use page::{Page, PageBudget, ReadRequest};
 use retention::millis;
 pub use retention::{Moment, Retention, TrimStep};
 pub use sqlite::SqliteEngine;
+pub(crate) use sqlite::SqliteSource;
 
 /// Where a published event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +97,12 @@ pub trait Engine: Send + Sync + 'static {
     /// When it cannot be confirmed now.
     async fn confirmed_last(&self) -> Result<Vid> {
         Ok(self.state().bounds.last)
+    }
+
+    /// A new contender for the right to pull from sources, where other gateways use this log as
+    /// well; none where this one is alone and has that right anyway.
+    fn source_lease(&self) -> Option<Arc<SourceLease>> {
+        None
     }
 
     /// Can events be appended? The reason where not.

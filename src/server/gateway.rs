@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - everything that can fail at start fails before the first connection is accepted;
-//! - sources begin when connections are accepted, and end with them;
+//! - sources begin when connections are accepted, and end with them, or as soon as the gateway is
+//!   asked to end where another one can go on with them;
 //! - shutdown ends every stream with its closing word, spread over the time of `[drain]`, answers
 //!   whoever asks meanwhile, and returns within that time, [`limits::DRAIN_REST`] and
 //!   [`limits::DRAIN_LATE`].
@@ -170,13 +171,14 @@ impl Gateway {
     ) {
         let (context, stop) = (self.context(), CancellationToken::new());
         let accepting = accept_all(self.listeners, &context, &stop);
-        self.sources.start(&self.bus, &context.admission.tracker);
+        let sources = self.sources.start(&self.bus, &context.admission.tracker);
         tokio::spawn(readiness::follow(self.bus.clone(), self.health.clone()));
         tokio::spawn(watch_revocations(self.auth, self.bus.clone()));
         // As long as connections are accepted.
         let tls = self.tls.map(|tls| tokio::spawn(tls.follow()));
 
         shutdown.await;
+        sources.hand_over();
         let drain = Drain {
             config: **self.drain.load(),
             bus: self.bus,

@@ -98,7 +98,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         ("unix_mode", *unix_mode != config.unix_mode),
         ("listen_plain", *listen_plain != config.listen_plain),
         ("tls", tls.is_some() != config.tls.is_some()),
-        ("engine, data_dir", *engine != config.engine),
+        ("engine, data_dir, jetstream", *engine != config.engine),
         (
             "limits.memory_budget",
             *memory_budget != config.memory_budget,

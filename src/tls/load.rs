@@ -11,9 +11,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
-use super::{ServerTls, TlsFiles};
+use super::{ClientTlsFiles, ServerTls, TlsFiles};
 use crate::limits;
 
 /// What clients may speak over TLS, the best first.
@@ -54,6 +55,43 @@ pub(crate) fn load(files: &TlsFiles) -> Result<ServerTls, Vec<FileError>> {
         seen,
         clients,
     })
+}
+
+/// What is wrong with the files of a client; nothing where they can be used.
+pub(crate) fn check_client_files(files: &ClientTlsFiles) -> Vec<FileError> {
+    let authorities = files.ca.as_deref().map(certificates).transpose();
+    let identity = match (&files.certificate, &files.key) {
+        (Some(certificate), Some(key)) => check_client_identity(certificate, key),
+        (None, None) => Vec::new(),
+        (Some(_), None) => vec![error_of("key", "is missing: it belongs to the certificate")],
+        (None, Some(_)) => vec![error_of("certificate", "is missing: the key belongs to it")],
+    };
+    let of_authorities = named("ca", authorities).err();
+    of_authorities.into_iter().chain(identity).collect()
+}
+
+fn error_of(setting: &'static str, text: &str) -> FileError {
+    let text = text.to_owned();
+    FileError { setting, text }
+}
+
+fn check_client_identity(certificate: &Path, key: &Path) -> Vec<FileError> {
+    let chain = named("certificate", certificates(certificate));
+    let private_key = named("key", private_key(key));
+    let (chain, private_key) = match (chain, private_key) {
+        (Ok(chain), Ok(private_key)) => (chain, private_key),
+        (chain, private_key) => {
+            let errors = [chain.err(), private_key.err()];
+            return errors.into_iter().flatten().collect();
+        }
+    };
+    let provider = aws_lc_rs::default_provider();
+    let fits = CertifiedKey::from_der(chain, private_key, &provider);
+    let fits = fits.map_err(|error| {
+        let (key, certificate) = (key.display(), certificate.display());
+        format!("{key} is not the key of the first certificate in {certificate}: {error}")
+    });
+    named("key", fits).err().into_iter().collect()
 }
 
 fn named<T>(setting: &'static str, read: Result<T, String>) -> Result<T, FileError> {

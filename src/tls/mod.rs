@@ -23,7 +23,7 @@ use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 
 pub(crate) use live::LiveTls;
 use load::FilesSeen;
-pub(crate) use load::load;
+pub(crate) use load::{check_client_files, load};
 
 /// The files of `[tls]`, as they can be opened from here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,15 @@ pub(crate) struct TlsFiles {
     pub(crate) key: PathBuf,
     /// Authorities whose certificates identify clients.
     pub(crate) client_ca: Option<PathBuf>,
+}
+
+/// The files that a connection to another server is encrypted with, where this end is the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientTlsFiles {
+    /// Authorities whose certificates the other end may have.
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// What was read of these files, ready to be used.

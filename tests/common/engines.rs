@@ -7,6 +7,7 @@ use vidette::engine::{MemoryEngine, SqliteEngine};
 
 use super::in_process::OpenEngine;
 use super::shared_log::SharedLog;
+use super::{nats, nats_engine};
 
 /// For how long the engines of the tests remember ids.
 pub const DEDUPE_WINDOW: Duration = Duration::from_secs(120);
@@ -20,6 +21,9 @@ pub struct EngineUnderTest {
     pub is_durable: bool,
     /// Do others append as well, so that events come by the tail?
     pub is_shared: bool,
+    /// Are times, ids and retention by the clock of whoever calls the engine? Elsewhere servers
+    /// have a clock of their own.
+    pub is_timed_by_caller: bool,
     opener: fn() -> OpenEngine,
 }
 
@@ -30,15 +34,20 @@ impl EngineUnderTest {
     }
 }
 
-/// Every engine.
-pub const fn engines() -> [EngineUnderTest; 3] {
-    [MEMORY, SQLITE, SHARED]
+/// Every engine; that on NATS where its server is installed.
+pub fn engines() -> Vec<EngineUnderTest> {
+    let mut engines = vec![MEMORY, SQLITE, SHARED];
+    if nats::is_installed() {
+        engines.push(JETSTREAM);
+    }
+    engines
 }
 
 pub const MEMORY: EngineUnderTest = EngineUnderTest {
     name: "memory",
     is_durable: false,
     is_shared: false,
+    is_timed_by_caller: true,
     opener: || Arc::new(|_| Arc::new(MemoryEngine::new(DEDUPE_WINDOW))),
 };
 
@@ -46,6 +55,7 @@ pub const SQLITE: EngineUnderTest = EngineUnderTest {
     name: "sqlite",
     is_durable: true,
     is_shared: false,
+    is_timed_by_caller: true,
     opener: || {
         Arc::new(|folder| Arc::new(SqliteEngine::open(folder, DEDUPE_WINDOW).expect("an engine")))
     },
@@ -56,9 +66,19 @@ pub const SHARED: EngineUnderTest = EngineUnderTest {
     name: "shared",
     is_durable: true,
     is_shared: true,
+    is_timed_by_caller: true,
     opener: || {
         let log = SharedLog::default();
         let link = log.link();
         Arc::new(move |_| log.engine(&link))
     },
+};
+
+/// A stream of NATS JetStream.
+pub const JETSTREAM: EngineUnderTest = EngineUnderTest {
+    name: "jetstream",
+    is_durable: true,
+    is_shared: true,
+    is_timed_by_caller: false,
+    opener: nats_engine::opener,
 };

@@ -144,7 +144,7 @@ impl InProcessGateway {
             max_bytes: u64::MAX,
             dedupe_window: hour,
         };
-        self.bus.trim(retention).await.expect("trimmed");
+        self.trim(retention).await;
     }
 
     /// Trims everything, as if it had become too old.
@@ -158,7 +158,20 @@ impl InProcessGateway {
             max_bytes: u64::MAX,
             dedupe_window: none,
         };
+        self.trim(retention).await;
+    }
+
+    /// On a shared log the bus hears of it by the tail, a moment later.
+    async fn trim(&self, retention: Retention) {
         self.bus.trim(retention).await.expect("trimmed");
+        let first = self.bus.engine_for_tests().state().bounds.first;
+        let heard = async {
+            while self.bus.bounds().first < first {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let heard = tokio::time::timeout(Duration::from_secs(10), heard).await;
+        heard.expect("the bus hears of what is trimmed");
     }
 }
 

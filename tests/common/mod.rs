@@ -13,8 +13,10 @@
 //! The lower the harness, the faster and the more exact the test: take the lowest one that still
 //! has the promise in it. Clients for all of them: [`read`] subscribes by each transport and yields
 //! the same steps, [`steps`] looks at those, [`publisher`] publishes in each way.
-//! [`nats`] starts servers of NATS for a log of several gateways. [`tls`] makes certificates, [`token`] what callers prove their rights with, and [`secure`] puts
-//! both below all of these clients.
+//! [`nats`] starts servers of NATS for a log of several gateways, [`nats_stream`] looks at one of
+//! their streams and changes it as an administrator does, and [`tcp_proxy`] is a bad network on the
+//! way to them. [`tls`] makes certificates, [`token`] what callers prove their rights with, and
+//! [`secure`] puts both below all of these clients.
 
 // Each test program uses a part of it.
 #![allow(dead_code, unreachable_pub, unused_imports)]
@@ -28,6 +30,8 @@ pub mod in_process;
 pub mod leave;
 pub mod link;
 pub mod nats;
+pub mod nats_engine;
+pub mod nats_stream;
 pub mod poll;
 pub mod preload;
 pub mod publisher;
@@ -37,6 +41,7 @@ pub mod shared_log;
 pub mod sse;
 pub mod steps;
 pub mod target;
+pub mod tcp_proxy;
 pub mod tls;
 pub mod token;
 pub mod wrapping_engine;

@@ -29,6 +29,16 @@ pub struct NatsServer {
     process: Option<Child>,
 }
 
+/// What servers to start.
+#[derive(Default)]
+pub struct NatsSetup {
+    pub servers: usize,
+    /// Lines of the configuration of each server, …
+    pub extra: String,
+    /// … and of its JetStream, as `sync_interval: always` or `max_file: 64MB`.
+    pub jetstream: String,
+}
+
 /// Servers that keep streams together; a single one is none.
 pub struct NatsCluster {
     pub servers: Vec<NatsServer>,
@@ -39,39 +49,21 @@ impl NatsCluster {
     /// Starts so many servers with these lines in their configuration, and waits until JetStream
     /// answers.
     pub async fn start_with(count: usize, extra: &str) -> Self {
+        Self::start_setup(&NatsSetup {
+            servers: count,
+            extra: extra.to_owned(),
+            ..NatsSetup::default()
+        })
+        .await
+    }
+
+    /// Starts servers, and waits until JetStream answers.
+    pub async fn start_setup(setup: &NatsSetup) -> Self {
         let folder = TempDir::with_prefix("vidette-nats-").expect("a folder");
-        let ports = free_ports(3 * count);
-        let cluster_ports = &ports[2 * count..];
-        let mut servers = Vec::new();
-        for index in 0..count {
-            let name = format!("n{}", index + 1);
-            let (port, monitor_port) = (ports[index], ports[count + index]);
-            let mut text = format!(
-                "server_name: {name}\nlisten: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor_port}\n\
-                 max_payload: {MAX_PAYLOAD}\n\
-                 jetstream {{ store_dir: \"{}\" }}\n{extra}\n",
-                folder.path().join(&name).display()
-            );
-            if count > 1 {
-                let own = cluster_ports[index];
-                let routes = cluster_ports.iter();
-                let routes: Vec<_> = routes.map(|p| format!("nats://127.0.0.1:{p}")).collect();
-                text += &format!(
-                    "cluster {{ name: tests, listen: 127.0.0.1:{own}, routes: [{}] }}\n",
-                    routes.join(", ")
-                );
-            }
-            let config = folder.path().join(format!("{name}.conf"));
-            fs::write(&config, text).expect("a file");
-            servers.push(NatsServer {
-                name,
-                config,
-                port,
-                monitor_port,
-                process: None,
-            });
-        }
-        let mut cluster = NatsCluster { servers, folder };
+        let mut cluster = NatsCluster {
+            servers: configure(setup, folder.path()),
+            folder,
+        };
         for server in &mut cluster.servers {
             server.start();
         }
@@ -118,6 +110,7 @@ impl NatsCluster {
             credentials: NatsCredentials::None,
             tls: NatsTls::default(),
             stale_after: Duration::from_secs(15),
+            monitors: Vec::new(),
         }
     }
 
@@ -137,6 +130,43 @@ impl NatsCluster {
             .find(|server| server.name == name)
             .expect("a server of this cluster")
     }
+}
+
+/// Writes the configuration of each server.
+fn configure(setup: &NatsSetup, folder: &Path) -> Vec<NatsServer> {
+    let count = setup.servers;
+    let ports = free_ports(3 * count);
+    let (extra, jetstream) = (&setup.extra, &setup.jetstream);
+    let routes = ports[2 * count..].iter();
+    let routes: Vec<_> = routes.map(|p| format!("nats://127.0.0.1:{p}")).collect();
+    let server = |index: usize| {
+        let name = format!("n{}", index + 1);
+        let (port, monitor_port) = (ports[index], ports[count + index]);
+        let mut text = format!(
+            "server_name: {name}\nlisten: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor_port}\n\
+             max_payload: {MAX_PAYLOAD}\n\
+             jetstream {{ store_dir: \"{}\"\n{jetstream}\n}}\n{extra}\n",
+            folder.join(&name).display()
+        );
+        if count > 1 {
+            // Clients go where they were told to, which may be a proxy, and nowhere else.
+            text += &format!(
+                "cluster {{ name: tests, listen: 127.0.0.1:{}, no_advertise: true, routes: [{}] }}\n",
+                ports[2 * count + index],
+                routes.join(", ")
+            );
+        }
+        let config = folder.join(format!("{name}.conf"));
+        fs::write(&config, text).expect("a file");
+        NatsServer {
+            name,
+            config,
+            port,
+            monitor_port,
+            process: None,
+        }
+    };
+    (0..count).map(server).collect()
 }
 
 /// What the engines of the tests have to keep.
@@ -228,16 +258,32 @@ impl Drop for NatsServer {
     }
 }
 
-fn program() -> PathBuf {
+/// Is there a program to start? Says so loudly where not: what needs it is then left out.
+pub fn is_installed() -> bool {
+    let is_there = program().is_file();
+    if !is_there {
+        let program = program();
+        eprintln!(
+            "\n*** SKIPPED: {} is not there; scripts/setup-tests.sh installs nats-server ***\n",
+            program.display()
+        );
+    }
+    is_there
+}
+
+pub(super) fn program() -> PathBuf {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/nats-server");
     std::env::var_os("NATS_SERVER").map_or(installed, PathBuf::from)
 }
 
-/// Ports that were free a moment ago.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
-        .collect();
+/// Ports that were free a moment ago. They are below those that outgoing connections take, so that
+/// no other socket gets one while its server is down.
+pub(super) fn free_ports(count: usize) -> Vec<u16> {
+    let mut listeners = Vec::new();
+    while listeners.len() < count {
+        let port = fastrand::u16(16_000..30_000);
+        listeners.extend(TcpListener::bind(("127.0.0.1", port)));
+    }
     let ports = listeners.iter();
     ports
         .map(|l| l.local_addr().expect("an address").port())

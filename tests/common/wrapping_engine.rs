@@ -55,6 +55,15 @@ pub trait Hooks: Send + Sync + 'static {
     async fn read_newest(&self, inner: &dyn Engine, request: ReadRequest) -> Result<Page> {
         inner.read_newest(request).await
     }
+
+    async fn trim(
+        &self,
+        inner: &dyn Engine,
+        retention: Retention,
+        counted_ms: i64,
+    ) -> Result<TrimStep> {
+        inner.trim(retention, counted_ms).await
+    }
 }
 
 /// The engine inside, changed by the hooks.
@@ -111,6 +120,10 @@ impl<H: Hooks> Engine for WrappingEngine<H> {
         self.inner.wal_bytes()
     }
 
+    fn skipped_messages(&self) -> u64 {
+        self.inner.skipped_messages()
+    }
+
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
         self.hooks.append(&*self.inner, batches, now).await
     }
@@ -137,6 +150,6 @@ impl<H: Hooks> Engine for WrappingEngine<H> {
     }
 
     async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep> {
-        self.inner.trim(retention, counted_ms).await
+        self.hooks.trim(&*self.inner, retention, counted_ms).await
     }
 }

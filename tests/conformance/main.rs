@@ -73,7 +73,7 @@ async fn main() -> ExitCode {
 async fn run_plain(cases: &[Case], arguments: &Arguments) -> [Report; 2] {
     let kinds = match &arguments.url {
         Some(url) => vec![Kind::Running(url.clone())],
-        None => engines().map(Kind::Own).to_vec(),
+        None => engines().into_iter().map(Kind::Own).collect(),
     };
     let report = run(cases, &kinds, &ALL).await;
     report.print();
@@ -87,7 +87,7 @@ async fn run_plain(cases: &[Case], arguments: &Arguments) -> [Report; 2] {
 
 /// The same over TLS, for callers with a token.
 async fn run_secure(cases: &[Case]) -> [Report; 2] {
-    let kinds = engines().map(Kind::Secure);
+    let kinds: Vec<Kind> = engines().into_iter().map(Kind::Secure).collect();
     let over_http1 = run(cases, &kinds, &ALL).await;
     println!("\nover TLS, for callers with a token:");
     over_http1.print();
@@ -184,7 +184,7 @@ fn is_possible(needs: Needs, kind: &Kind) -> bool {
         (Needs::OwnLog, Kind::Running(_)) => false,
         (Needs::Nothing | Needs::OwnLog, _) => true,
         (Needs::Restart, kind) => kind.survives_a_restart(),
-        (Needs::SharedLog, kind) => kind.is_shared(),
+        (Needs::SharedLog, kind) => kind.is_on_shared_log(),
     }
 }
 

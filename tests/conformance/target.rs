@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::common::engines::EngineUnderTest;
+use crate::common::engines::{EngineUnderTest, SHARED};
 pub use crate::common::in_process::{InProcessGateway, OpenEngine, Setup};
 use crate::common::shared_log::{Link, LinkSettings, SharedLog};
 use crate::wrong::{Wrongness, wrong_engine};
@@ -46,9 +46,10 @@ impl Kind {
         }
     }
 
-    pub fn is_shared(&self) -> bool {
+    /// On the shared log of the tests, which a case can reach behind the gateway's back.
+    pub fn is_on_shared_log(&self) -> bool {
         match self {
-            Kind::Own(engine) | Kind::Secure(engine) => engine.is_shared,
+            Kind::Own(engine) | Kind::Secure(engine) => engine.name == SHARED.name,
             Kind::Wrong(wrongness) => wrongness.is_of_shared_log(),
             Kind::Running(_) => false,
         }
@@ -56,7 +57,7 @@ impl Kind {
 
     /// A gateway, and the shared log below it where it has one.
     pub async fn start(&self, setup: Setup) -> (InProcessGateway, Option<OnSharedLog>) {
-        let shared = self.is_shared().then(|| {
+        let shared = self.is_on_shared_log().then(|| {
             let log = SharedLog::default();
             let link = log.link();
             link.set(LinkSettings::slow());

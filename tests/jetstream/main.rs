@@ -4,4 +4,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod lease;
 mod open;
+mod publish;
+mod reads;
+mod tail;

@@ -5,28 +5,27 @@
 //! - of a stored message nothing is believed but what the server itself adds: its headers come
 //!   last, behind those of the same names that a publisher may have sent.
 
+mod direct;
+mod subjects;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::header::HeaderMap;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::Info;
-use async_nats::{Client, Message, Request, RequestErrorKind, StatusCode};
-use bytes::Bytes;
-use futures_util::StreamExt as _;
+use async_nats::{Client, Request, RequestErrorKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 
 use crate::cursor::Vid;
+
+pub(super) use direct::{DirectGet, DirectPage, StoredMessage, TOO_MANY_SUBJECTS};
 
 /// The code by which JetStream says that there is no such stream.
 pub(super) const NO_STREAM: u64 = 10059;
 /// The code by which JetStream says that there is no such message.
-const NO_MESSAGE: u64 = 10037;
-
-/// The status at the end of a page.
-const END_OF_BATCH: u16 = 204;
+pub(super) const NO_MESSAGE: u64 = 10037;
 
 /// A way to one stream.
 #[derive(Clone)]
@@ -64,51 +63,6 @@ impl ApiError {
     }
 }
 
-/// What to read by `DIRECT.GET`.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct DirectGet {
-    /// From this vid on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) seq: Option<Vid>,
-    /// Messages of these subjects.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next_by_subj: Option<String>,
-    /// The newest message of each of these subjects instead …
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) multi_last: Vec<String>,
-    /// … as of this vid.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) up_to_seq: Option<Vid>,
-    /// At most so many.
-    pub(super) batch: usize,
-    /// It ends with the message that crosses this.
-    pub(super) max_bytes: usize,
-}
-
-/// What a replica has answered. It may not have everything that the leader has.
-#[derive(Debug, Default)]
-pub(super) struct DirectPage {
-    /// In the order of the log.
-    pub(super) messages: Vec<StoredMessage>,
-    /// How many more that replica knows of.
-    pub(super) pending: u64,
-}
-
-/// A message as a server has stored it.
-#[derive(Debug, Clone)]
-pub(super) struct StoredMessage {
-    /// Its place in the stream.
-    pub(super) vid: Vid,
-    /// When the leader took it, in milliseconds since 1970.
-    pub(super) time_ms: i64,
-    /// With the prefix of the stream.
-    pub(super) subject: String,
-    /// Those of the publisher, and those that the server has added.
-    pub(super) headers: HeaderMap,
-    /// The data.
-    pub(super) data: Bytes,
-}
-
 impl Api {
     pub(super) fn new(client: Client, stream: &str) -> Self {
         Api {
@@ -142,7 +96,17 @@ impl Api {
     ) -> Result<T, ApiError> {
         let body = serde_json::to_vec(body).map_err(|error| broken(&error))?;
         let request = Request::new().payload(body.into()).timeout(Some(wait));
-        let subject = format!("$JS.API.{subject}");
+        self.request(format!("$JS.API.{subject}"), request, wait)
+            .await
+    }
+
+    /// Any request that JetStream answers.
+    pub(super) async fn request<T: DeserializeOwned>(
+        &self,
+        subject: String,
+        request: Request,
+        wait: Duration,
+    ) -> Result<T, ApiError> {
         let answer = self.client.send_request(subject, request).await;
         let answer = answer.map_err(|error| not_answered(&error, wait))?;
         match serde_json::from_slice(&answer.payload).map_err(|error| broken(&error))? {
@@ -151,35 +115,6 @@ impl Api {
                 code: error.error_code().0,
                 description: error.to_string(),
             }),
-        }
-    }
-
-    /// Stored messages, from any replica.
-    ///
-    /// # Errors
-    /// No replica has answered to the end, or it has refused the request.
-    pub(super) async fn direct_get(
-        &self,
-        request: &DirectGet,
-        wait: Duration,
-    ) -> Result<DirectPage, ApiError> {
-        let body = serde_json::to_vec(request).map_err(|error| broken(&error))?;
-        let inbox = self.client.new_inbox();
-        let subscribed = self.client.subscribe(inbox.clone()).await;
-        let mut answers = subscribed.map_err(|error| broken(&error))?;
-        let subject = format!("$JS.API.DIRECT.GET.{}", self.stream);
-        let asked = self.client.publish_with_reply(subject, inbox, body.into());
-        asked.await.map_err(|error| broken(&error))?;
-
-        let mut page = DirectPage::default();
-        loop {
-            // Between two messages, so that a large page has the time that it needs.
-            let answer = timeout(wait, answers.next()).await;
-            let answer = answer.map_err(|_| ApiError::Unanswered(wait))?;
-            let answer = answer.ok_or_else(|| ApiError::Broken("the connection closed".into()))?;
-            if page.add(answer)? == PagePart::End {
-                return Ok(page);
-            }
         }
     }
 
@@ -230,63 +165,6 @@ struct LeaderMessage {
 #[derive(Deserialize)]
 struct LeaderMessageBody {
     seq: Vid,
-}
-
-#[derive(PartialEq, Eq)]
-enum PagePart {
-    Message,
-    End,
-}
-
-impl DirectPage {
-    fn add(&mut self, answer: Message) -> Result<PagePart, ApiError> {
-        match answer.status {
-            None => {
-                self.messages.push(StoredMessage::of_direct_get(answer)?);
-                return Ok(PagePart::Message);
-            }
-            // The end of the page.
-            Some(status) if status.as_u16() == END_OF_BATCH => self.pending = pending_of(&answer)?,
-            // Nothing matches on that replica.
-            Some(StatusCode::NOT_FOUND) => {}
-            Some(StatusCode::NO_RESPONDERS) => return Err(ApiError::NoResponders),
-            Some(status) => {
-                let description = answer.description.unwrap_or_default();
-                return Err(ApiError::Refused {
-                    code: status.as_u16().into(),
-                    description,
-                });
-            }
-        }
-        Ok(PagePart::End)
-    }
-}
-
-/// The server's answer to a page names how much is left; one that does not is too old.
-fn pending_of(answer: &Message) -> Result<u64, ApiError> {
-    let pending = answer
-        .headers
-        .as_ref()
-        .and_then(|headers| last(headers, "Nats-Num-Pending"));
-    let pending = pending.and_then(|text| text.parse().ok());
-    pending.ok_or_else(|| ApiError::Broken("the server is older than 2.11".into()))
-}
-
-impl StoredMessage {
-    fn of_direct_get(answer: Message) -> Result<Self, ApiError> {
-        let headers = answer.headers.unwrap_or_default();
-        let missing = |name: &str| ApiError::Broken(format!("a stored message without {name}"));
-        let vid = last(&headers, "Nats-Sequence").and_then(|text| text.parse().ok());
-        let time = last(&headers, "Nats-Time-Stamp").and_then(millis_of);
-        let subject = last(&headers, "Nats-Subject").map(str::to_owned);
-        Ok(StoredMessage {
-            vid: vid.ok_or_else(|| missing("Nats-Sequence"))?,
-            time_ms: time.ok_or_else(|| missing("Nats-Time-Stamp"))?,
-            subject: subject.ok_or_else(|| missing("Nats-Subject"))?,
-            headers,
-            data: answer.payload,
-        })
-    }
 }
 
 /// The last value of a header: what a server adds comes behind what a publisher has sent.

@@ -4,19 +4,44 @@
 //! - it comes back by itself, on any of the servers, for as long as the gateway runs;
 //! - a server that has stopped answering is noticed within seconds.
 
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, Event};
+use tokio::sync::watch;
 
 use super::options::{JetStreamOptions, NatsCredentials};
 use crate::engine::OpenError;
 use crate::limits;
 
+/// Counts how often the connection has been made, and notifies those who have to know.
+pub(super) type Connects = watch::Receiver<u64>;
+
 /// Connects to one of the servers.
 ///
 /// # Errors
 /// None of them can be reached, or they do not take the credentials.
-pub(super) async fn connect(options: &JetStreamOptions) -> Result<Client, OpenError> {
+pub(super) async fn connect(options: &JetStreamOptions) -> Result<(Client, Connects), OpenError> {
+    let (counting, connects) = watch::channel(0);
+    let connecting = connect_options(options)
+        .await?
+        .event_callback(move |event| {
+            if event == Event::Connected {
+                counting.send_modify(|count| *count += 1);
+            }
+            std::future::ready(())
+        });
+    let connected = connecting.connect(options.servers.as_slice()).await;
+    let client = connected.map_err(|error| cannot_connect(options, &error))?;
+    Ok((client, connects))
+}
+
+/// A connection to publish by. Where it breaks it comes back within seconds or not at all: what
+/// still waits in it to be sent must not be sent once the servers have forgotten the ids.
+///
+/// # Errors
+/// As [`connect`].
+pub(super) async fn connect_to_publish(options: &JetStreamOptions) -> Result<Client, OpenError> {
     let connecting = connect_options(options).await?;
     connecting
+        .max_reconnects(options.servers.len().min(limits::NATS_PUBLISH_RECONNECTS))
         .connect(options.servers.as_slice())
         .await
         .map_err(|error| cannot_connect(options, &error))

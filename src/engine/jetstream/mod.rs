@@ -10,7 +10,12 @@
 
 mod api;
 mod connection;
+mod copied;
+mod copy_source;
 mod epoch;
+mod import;
+mod lease;
+mod lineage;
 mod message;
 mod options;
 mod publish;
@@ -26,19 +31,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::lease::LeaseHolder;
 use super::{
     Appended, BatchBounds, Engine, LogRequirements, LogState, Moment, OpenError, Page, ReadRequest,
-    Retention, Tail, TrimStep,
+    Retention, SourceLease, Tail, TrimStep,
 };
 use crate::cursor::Vid;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::topic::{Filter, Topic};
 use api::Api;
+use lease::LeaseBucket;
 use publish::Publisher;
 use subjects::Subjects;
 use watch::StreamWatch;
 
+pub(crate) use import::JetStreamTarget;
 pub use options::{JetStreamOptions, NatsCredentials, NatsTls};
 
 /// A log on a stream of NATS JetStream.
@@ -57,6 +65,8 @@ struct SharedStream {
     api: Api,
     subjects: Subjects,
     watch: StreamWatch,
+    /// For stored messages.
+    requests: read::Requests,
     /// The newest vid that the tail has brought.
     tail_at: AtomicU64,
     /// Messages that are no events.
@@ -73,12 +83,13 @@ impl JetStreamEngine {
         options: JetStreamOptions,
         required: LogRequirements,
     ) -> std::result::Result<Self, OpenError> {
-        let client = connection::connect(&options).await?;
+        let (client, connects) = connection::connect(&options).await?;
         let api = Api::new(client, &options.stream);
         let opened = stream_config::open(&api, &options, &required).await?;
 
         let stream = Arc::new(SharedStream {
-            watch: StreamWatch::new(api.clone(), opened.view),
+            watch: StreamWatch::new(api.clone(), opened.view, connects),
+            requests: read::Requests::new(api.clone()),
             api,
             subjects: opened.subjects,
             tail_at: AtomicU64::new(0),
@@ -86,7 +97,7 @@ impl JetStreamEngine {
         });
         let watching = stream.clone();
         Ok(JetStreamEngine {
-            publisher: Publisher::new(stream.clone(), opened.batch_bounds),
+            publisher: Publisher::new(stream.clone(), options.clone()),
             tail: Mutex::new(Some(tail::StreamTail::new(
                 stream.clone(),
                 options.stale_after,
@@ -134,8 +145,20 @@ impl Engine for JetStreamEngine {
         Ok(view.bounds.last)
     }
 
+    fn source_lease(&self) -> Option<Arc<SourceLease>> {
+        let bucket = LeaseBucket::of(self.stream.clone());
+        Some(Arc::new(SourceLease::new(
+            bucket,
+            LeaseHolder::this_gateway(),
+        )))
+    }
+
     fn skipped_messages(&self) -> u64 {
         self.stream.skipped.load(Ordering::Relaxed)
+    }
+
+    fn writable(&self) -> Result<()> {
+        self.publisher.writable()
     }
 
     async fn append(&self, batches: Vec<Vec<NewEvent>>, _now: Moment) -> Result<Appended> {

@@ -28,6 +28,9 @@ pub struct JetStreamOptions {
     pub tls: NatsTls,
     /// Not in touch with the log for so long, a gateway is behind.
     pub stale_after: Duration,
+    /// Addresses at which servers can be monitored, as `http://host:8222`: whether they sync each
+    /// write is told there alone.
+    pub monitors: Vec<String>,
 }
 
 /// How the gateway proves to NATS who it is.
@@ -47,7 +50,7 @@ pub enum NatsCredentials {
     Token(String),
     /// The seed of an NKey, which begins with `SU`.
     NKeySeed(String),
-    /// A `.creds` file with a JWT and a seed.
+    /// A file with a JWT and a seed, as `nsc generate creds` makes it.
     File(PathBuf),
 }
 
@@ -56,7 +59,7 @@ pub enum NatsCredentials {
 pub struct NatsTls {
     /// Refuses servers without encryption.
     pub required: bool,
-    /// Certificates of authorities to trust besides the system's.
+    /// Certificates of authorities to trust instead of the system's.
     pub ca: Option<PathBuf>,
     /// The gateway's own certificate and its key.
     pub client: Option<(PathBuf, PathBuf)>,
@@ -71,6 +74,7 @@ impl fmt::Debug for JetStreamOptions {
             .field("create", &self.create)
             .field("replicas", &self.replicas)
             .field("credentials", &self.credentials)
+            .field("monitors", &self.monitors)
             .finish_non_exhaustive()
     }
 }

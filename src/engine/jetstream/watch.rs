@@ -3,10 +3,14 @@
 //! Invariants:
 //! - one question is under way at a time, and its answer serves everybody who asked before it;
 //! - an answer replaces the state of the log as a whole;
-//! - another log is believed in only where its leader is in touch with a majority.
+//! - another log is believed in only where its leader is in touch with a majority;
+//! - a stream that was deleted and is back, or that has become shorter, and has the same epoch is
+//!   given another one, and until it has that nothing of it is believed.
 
-use std::sync::Arc;
+mod replaced;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,28 +19,36 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use super::api::{Api, ApiError};
-use super::epoch;
-use crate::cursor::Epoch;
+use super::connection::Connects;
+use super::{epoch, lineage};
+use crate::cursor::{Epoch, Vid};
 use crate::engine::{Bounds, LogState, Sizes};
 use crate::limits;
-use crate::lineage::Lineage;
+use crate::lineage::{EarlierEpoch, Lineage};
+use replaced::{Judgement, Replacement};
 
 /// What a stream said of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StreamView {
     /// The name of this log: another one where the stream was made anew.
     pub(super) epoch: Epoch,
+    /// Those that it goes on from.
+    pub(super) earlier: Arc<[EarlierEpoch]>,
     pub(super) bounds: Bounds,
     pub(super) sizes: Sizes,
     /// Has a leader answered that was in touch with a majority of the servers?
     pub(super) is_confirmed: bool,
+    /// How long before it had heard of the last one of them.
+    pub(super) unheard_for: Duration,
 }
 
 impl StreamView {
     pub(super) fn of(info: &Info) -> Self {
         let state = &info.state;
+        let unheard_for = unheard_for(info);
         StreamView {
             epoch: epoch::of(info),
+            earlier: lineage::earlier_of(info),
             bounds: Bounds {
                 first: state.first_sequence.max(1),
                 last: state.last_sequence,
@@ -45,15 +57,16 @@ impl StreamView {
                 events: state.messages,
                 bytes: state.bytes,
             },
-            is_confirmed: is_confirmed(info),
+            is_confirmed: unheard_for.is_some_and(|time| time < limits::NATS_REPLICA_SILENCE),
+            unheard_for: unheard_for.unwrap_or(Duration::MAX),
         }
     }
 }
 
 impl StreamView {
-    fn state(&self, live: bool) -> LogState {
+    pub(super) fn state(&self, live: bool) -> LogState {
         LogState {
-            lineage: Lineage::new(self.epoch.clone()),
+            lineage: Lineage::with_earlier(self.epoch.clone(), self.earlier.to_vec()),
             bounds: self.bounds,
             sizes: self.sizes,
             live,
@@ -61,20 +74,22 @@ impl StreamView {
     }
 }
 
-/// Has the leader heard of so many of the others within the last seconds that together they are a
-/// majority? A leader that is cut off goes on answering for a while.
-fn is_confirmed(info: &Info) -> bool {
+/// How long ago the leader has last heard of so many of the others that together they are a
+/// majority; none where it has not, or where nobody leads. A leader that is cut off goes on
+/// answering for a while.
+fn unheard_for(info: &Info) -> Option<Duration> {
     // A single server has no cluster.
     let Some(cluster) = &info.cluster else {
-        return true;
+        return Some(Duration::ZERO);
     };
-    let in_touch = |active: &Duration| *active < limits::NATS_REPLICA_SILENCE;
-    let others = cluster.replicas.iter();
-    let heard_of = others
-        .filter(|peer| !peer.offline && in_touch(&peer.active))
-        .count();
-    let has_leader = cluster.leader.as_ref().is_some_and(|name| !name.is_empty());
-    has_leader && heard_of >= info.config.num_replicas / 2
+    cluster.leader.as_ref().filter(|name| !name.is_empty())?;
+    let online = cluster.replicas.iter().filter(|peer| !peer.offline);
+    let mut heard_of: Vec<_> = online.map(|peer| peer.active).collect();
+    heard_of.sort_unstable();
+    match info.config.num_replicas / 2 {
+        0 => Some(Duration::ZERO),
+        others => heard_of.get(others - 1).copied(),
+    }
 }
 
 /// An answer, or why there was none.
@@ -98,12 +113,17 @@ pub(super) struct StreamWatch {
     wanted: Notify,
     newest: watch::Sender<Asked>,
     state: ArcSwap<LogState>,
+    connects: Connects,
+    /// The newest vid that is known by the tail or by an answer.
+    reached: AtomicU64,
+    replacement: Mutex<Replacement>,
 }
 
 impl StreamWatch {
     /// Begins with what was found when the stream was opened.
-    pub(super) fn new(api: Api, found: StreamView) -> Self {
+    pub(super) fn new(api: Api, found: StreamView, connects: Connects) -> Self {
         let state = found.state(false);
+        let last = found.bounds.last;
         let first = Asked {
             number: 0,
             at: Instant::now(),
@@ -115,6 +135,9 @@ impl StreamWatch {
             asked: AtomicU64::new(0),
             wanted: Notify::new(),
             newest: watch::Sender::new(first),
+            connects,
+            reached: AtomicU64::new(last),
+            replacement: Mutex::default(),
         }
     }
 
@@ -136,34 +159,96 @@ impl StreamWatch {
         self.newest.subscribe()
     }
 
+    /// Takes note that the tail has come to this vid.
+    pub(super) fn has_reached(&self, vid: Vid) {
+        self.reached.fetch_max(vid, Ordering::SeqCst);
+    }
+
+    /// The connection to the servers: how often it has been made.
+    pub(super) fn connects(&self) -> Connects {
+        self.connects.clone()
+    }
+
     /// Asks for as long as it is polled.
     pub(super) async fn run(&self) {
+        let mut connects = self.connects.clone();
         loop {
-            let was_answered = self.newest.borrow().answer.is_ok();
-            self.ask(was_answered).await;
+            let is_good = self.ask(&mut connects).await;
+            let pause = if is_good {
+                limits::NATS_INFO_INTERVAL
+            } else {
+                limits::NATS_INFO_INTERVAL_AGAIN
+            };
             // Earlier where somebody wants to know.
-            let _ = timeout(limits::NATS_INFO_INTERVAL, self.wanted.notified()).await;
+            let _ = timeout(pause, self.wanted.notified()).await;
         }
     }
 
-    async fn ask(&self, was_answered: bool) {
+    /// Asks once. True where the answer counts.
+    async fn ask(&self, connects: &mut Connects) -> bool {
+        let reached = self.reached.load(Ordering::SeqCst);
+        let at = Instant::now();
+        let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let answer = self.info(connects).await;
+        let answer = answer.map(|info| Arc::new(StreamView::of(&info)));
+
+        let answer = self.judge(answer, reached, at).await;
+        if let Ok(view) = &answer {
+            self.take_over(view);
+        }
+        let is_good = answer.as_ref().is_ok_and(|view| view.is_confirmed);
+        self.newest.send_replace(Asked { number, at, answer });
+        is_good
+    }
+
+    async fn info(&self, connects: &mut Connects) -> Result<Info, ApiError> {
         // Short while nobody answers: what was sent while nobody led is lost.
-        let wait = if was_answered {
+        let was_answered = self.newest.borrow().answer.is_ok();
+        let wait = if was_answered && self.state().live {
             limits::NATS_INFO_WAIT
         } else {
             limits::NATS_INFO_WAIT_AGAIN
         };
-        let at = Instant::now();
-        let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let info = self.api.stream_info(wait).await;
-        let answer = info.map(|info| Arc::new(StreamView::of(&info)));
-        if let Ok(view) = &answer {
-            self.take_over(view);
+        // An answer that was on its way when the connection broke does not come any more.
+        connects.mark_unchanged();
+        let asking = self.api.stream_info(wait);
+        tokio::select! {
+            answer = asking => answer,
+            Ok(()) = connects.changed() => self.api.stream_info(limits::NATS_INFO_WAIT_AGAIN).await,
         }
-        self.newest.send_replace(Asked { number, at, answer });
+    }
+
+    /// What is to be believed of an answer that was asked for when the tail was at `reached`.
+    async fn judge(&self, answer: Answer, reached: Vid, at: Instant) -> Answer {
+        let judgement = {
+            let epoch = self.state().lineage.epoch().clone();
+            let replacement = self.replacement.lock();
+            let mut replacement = replacement.unwrap_or_else(PoisonError::into_inner);
+            replacement.judge(&answer, &epoch, reached, at)
+        };
+        match judgement {
+            Judgement::Believed => answer,
+            Judgement::InDoubt => Err(replaced::not_believed()),
+            Judgement::IsAnother => {
+                tracing::warn!(
+                    stream = self.api.stream(),
+                    "the stream is not the one that was there before, though it has the same \
+                     epoch, as after a restore from a backup; it is given another epoch"
+                );
+                if let Err(error) = epoch::renew(&self.api).await {
+                    tracing::warn!(%error, "the stream has not been given another epoch yet");
+                }
+                Err(replaced::not_believed())
+            }
+        }
     }
 
     fn take_over(&self, view: &StreamView) {
+        if *self.state().lineage.epoch() == view.epoch {
+            self.has_reached(view.bounds.last);
+        } else if view.is_confirmed {
+            self.reached.store(view.bounds.last, Ordering::SeqCst);
+        }
         self.state.rcu(|state| {
             let is_same_log = *state.lineage.epoch() == view.epoch;
             if is_same_log {
@@ -178,6 +263,11 @@ impl StreamWatch {
                 (**state).clone()
             }
         });
+    }
+
+    /// Asks without waiting for the next question to be due.
+    pub(super) fn ask_soon(&self) {
+        self.wanted.notify_one();
     }
 
     /// What the stream says to a question that is asked after this call.

@@ -90,16 +90,35 @@ impl<'t> AppendTransaction<'t> {
         // In the draft only: a transaction that is rolled back has given no vid.
         let vid = self.state.last + 1;
         self.state.last = vid;
-        self.write(vid, sent)?;
+        self.write(vid, sent, true)?;
         Ok(Receipt {
             vid,
             duplicate: false,
         })
     }
 
-    fn write(&mut self, vid: Vid, sent: NewEvent) -> rusqlite::Result<()> {
+    /// Writes an event of another log at a place and a time that are given.
+    pub(super) fn import(
+        &mut self,
+        vid: Vid,
+        time: Moment,
+        sent: NewEvent,
+        remembers_id: bool,
+    ) -> rusqlite::Result<()> {
+        // An id may come again where the other log had forgotten it; the newest counts.
+        if let Some(id) = sent.id.as_ref().filter(|_| remembers_id)
+            && let Some((known, _)) = self.find_id(id)?
+        {
+            self.forget_id(known)?;
+        }
+        (self.time_ms, self.now) = (time.time_ms, time);
+        self.state.last = vid;
+        self.write(vid, sent, remembers_id)
+    }
+
+    fn write(&mut self, vid: Vid, sent: NewEvent, remembers_id: bool) -> rusqlite::Result<()> {
         let topic_id = self.topic_id(&sent.topic, vid)?;
-        if let Some(id) = &sent.id {
+        if let Some(id) = sent.id.as_ref().filter(|_| remembers_id) {
             self.remember_id(vid, id)?;
         }
 
@@ -121,14 +140,18 @@ impl<'t> AppendTransaction<'t> {
     fn duplicate_of(&mut self, sent: &NewEvent) -> rusqlite::Result<Option<Vid>> {
         let Some(id) = &sent.id else { return Ok(None) };
         // Outside of the window it is a new event, and the id may be given again.
-        let find = &mut self.statements.find_id;
-        let found = find.query_row([&**id], |r| Ok((r.get(0)?, r.get(1)?)));
-        let found: Option<(i64, i64)> = found.optional()?;
-        match found {
+        match self.find_id(id)? {
             Some((vid, time_ms)) if time_ms >= self.remembered_since_ms => Ok(Some(from_sql(vid))),
             Some((vid, _)) => self.forget_id(vid).map(|()| None),
             None => Ok(None),
         }
+    }
+
+    /// The vid of the event that had an id, and when it came.
+    fn find_id(&mut self, id: &str) -> rusqlite::Result<Option<(i64, i64)>> {
+        let find = &mut self.statements.find_id;
+        let found = find.query_row([id], |r| Ok((r.get(0)?, r.get(1)?)));
+        found.optional()
     }
 
     fn remember_id(&mut self, vid: Vid, id: &str) -> rusqlite::Result<()> {
@@ -170,6 +193,11 @@ impl<'t> AppendTransaction<'t> {
         let row = params![topic.as_str(), to_sql(vid)];
         let insert = &mut self.statements.insert_topic;
         insert.query_row(row, |r| r.get(0))
+    }
+
+    /// The log with what has been written so far.
+    pub(super) fn state(&self) -> &WriterState {
+        self.state
     }
 
     /// The events that are new on the log.

@@ -141,7 +141,7 @@ fn save_current(
     connection.execute(update, current).map(drop)
 }
 
-fn save_earlier(connection: &Connection, lineage: &Lineage) -> rusqlite::Result<()> {
+pub(super) fn save_earlier(connection: &Connection, lineage: &Lineage) -> rusqlite::Result<()> {
     // There are few, and some may have been forgotten.
     connection.execute("DELETE FROM earlier_epochs", [])?;
     for earlier in lineage.earlier() {

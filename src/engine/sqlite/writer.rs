@@ -10,6 +10,7 @@ use super::threads::spawn;
 use super::writer_command::{Batches, WriterCommand};
 use super::writer_thread::{WriterSetup, WriterThread};
 use crate::cursor::Vid;
+use crate::engine::import::CopiedPart;
 use crate::engine::{Appended, LogState, Moment, OpenError, Retention, TrimStep};
 use crate::error::Result;
 
@@ -57,6 +58,11 @@ impl Writer {
             reply,
         })
         .await
+    }
+
+    pub(super) async fn import(&self, part: CopiedPart) -> Result<()> {
+        self.call(|reply| WriterCommand::Import { part, reply })
+            .await
     }
 
     pub(super) async fn note(&self, now: Moment) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 
+use crate::engine::import::CopiedPart;
 use crate::engine::{Appended, Moment, Retention, TrimStep};
 use crate::error::Result;
 use crate::event::NewEvent;
@@ -15,6 +16,11 @@ pub(super) enum WriterCommand {
         batches: Batches,
         now: Moment,
         reply: oneshot::Sender<Result<Appended>>,
+    },
+    /// Write a part of another log.
+    Import {
+        part: CopiedPart,
+        reply: oneshot::Sender<Result<()>>,
     },
     Note {
         now: Moment,

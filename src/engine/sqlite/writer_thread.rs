@@ -18,6 +18,7 @@ use super::append::AppendTransaction;
 use super::errors::is_busy;
 use super::health::Health;
 use super::high_water::HighWaterMark;
+use super::import::Import;
 use super::published::PublishedState;
 use super::reserve::{self, Reserve};
 use super::trim::{TrimBudget, TrimPlan};
@@ -25,6 +26,7 @@ use super::wal_check::before_closing;
 use super::writer_command::{Batches, WriterCommand};
 use super::writer_state::WriterState;
 use super::{errors, index};
+use crate::engine::import::CopiedPart;
 use crate::engine::memory::too_many_ids;
 use crate::engine::{Appended, Moment, Receipt, Retention, TrimStep};
 use crate::error::{Error, ErrorKind, Result};
@@ -85,6 +87,12 @@ impl WriterThread {
                 reply,
                 self.write(|thread, state| thread.append(state, batches, now)),
             ),
+            WriterCommand::Import { part, reply } => {
+                answer(
+                    reply,
+                    self.write(|thread, state| thread.import(state, &part)),
+                );
+            }
             WriterCommand::Note { now, reply } => {
                 answer(reply, self.write(|thread, state| thread.note(state, now)));
             }
@@ -136,7 +144,7 @@ impl WriterThread {
         batches: Batches,
         now: Moment,
     ) -> rusqlite::Result<Result<Appended>> {
-        if let Err(refused) = self.check_bounds(state, &batches) {
+        if let Err(refused) = self.check_bounds(state, || batches.iter().flatten()) {
             return Ok(Err(refused));
         }
         // Looked up again one by one, which is cheap where a few are in use.
@@ -158,9 +166,34 @@ impl WriterThread {
         Ok(Ok(Appended { events, batches }))
     }
 
+    /// Writes a part of another log.
+    fn import(
+        &mut self,
+        state: &mut WriterState,
+        part: &CopiedPart,
+    ) -> rusqlite::Result<Result<()>> {
+        if let Err(refused) = self.check_bounds(state, || part.events.iter().map(|e| &e.sent)) {
+            return Ok(Err(refused));
+        }
+        let WriterThread { setup, topics, .. } = self;
+        let transaction = begin(&mut setup.connection, &setup.health)?;
+        let mut import = Import {
+            connection: &transaction,
+            state,
+            topics,
+            dedupe_window: setup.dedupe_window,
+        };
+        let lineage = import.write(&setup.lineage, part)?;
+        transaction.commit()?;
+        setup.lineage = lineage;
+        Ok(Ok(()))
+    }
+
     /// Refuses what would make the log grow beyond what it may or can.
-    fn check_bounds(&self, state: &WriterState, batches: &Batches) -> Result<()> {
-        let events = || batches.iter().flatten();
+    fn check_bounds<'e, E>(&self, state: &WriterState, events: impl Fn() -> E) -> Result<()>
+    where
+        E: Iterator<Item = &'e NewEvent>,
+    {
         // Ids are kept in the database for the dedupe window, so their number is bounded.
         let ids = events().filter(|e| e.id.is_some()).count() as u64;
         if state.ids + ids > limits::MAX_DEDUPE_IDS {
