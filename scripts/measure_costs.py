@@ -4,6 +4,8 @@
   scripts/measure_costs.py sockets VIDETTE            19,000 idle connections, /proc/slabinfo (needs root)
   scripts/measure_costs.py handshakes VIDETTE [COUNT] full handshakes against three kinds of certificates' keys
   scripts/measure_costs.py burst VIDETTE              10,000 connects to a gateway with a part of a core (needs root)
+  scripts/measure_costs.py gateways VIDETTE NATS_SERVER
+                                                      two gateways on a stream: publishing at one, the tail of the other
   scripts/measure_costs.py nats NATS_SERVER           three servers, a stream of three replicas, and its tails
 
 VIDETTE and NATS_SERVER are programs. Everything is on loopback; what is started is ended. Figures are
@@ -108,6 +110,7 @@ def open_stream(port, context):
 
 
 def handshakes(vidette, count=3000):
+    count = int(count)
     for key in [None, *KEYS]:
         with tempfile.TemporaryDirectory() as folder:
             config, port, context = Path(folder) / "vidette.toml", free_port(), None
@@ -396,11 +399,68 @@ def measure_tails(cluster, size, events):
               f"servers, {more[1]:.0f} bytes of headers and data, {more[2]:.0f} of them between servers")
 
 
+# --- gateways on NATS ----------------------------------------------------------------------------
+
+
+def gateways(vidette, program):
+    for sync in ("2m", "always"):
+        with tempfile.TemporaryDirectory() as folder:
+            cluster = Cluster(program, folder, sync)
+            started = []
+            try:
+                urls = ",".join(f"nats://127.0.0.1:{port}" for port in cluster.ports)
+                for _ in range(2):
+                    started.append(start_gateway(vidette, urls))
+                print(f"sync_interval {sync}; µs of CPU for an event: of the gateway that publishes it, of another "
+                      "gateway that nobody reads from, of all three servers")
+                before = cpu_seconds(started[1][0].pid)
+                time.sleep(20)
+                idle = (cpu_seconds(started[1][0].pid) - before) / 20 * 1e6
+                print(f"  nothing: {idle:.0f} of a gateway, a second")
+                for batch, rate in ((1, 0), (1, 200), (10, 5000), (100, 20_000)):
+                    measure_gateways(vidette, cluster, started, batch, rate)
+            finally:
+                for gateway, _ in started:
+                    gateway.terminate()
+                    gateway.wait()
+                cluster.end()
+
+
+def start_gateway(vidette, urls):
+    address = f"127.0.0.1:{free_port()}"
+    command = [vidette, "serve", "--engine", "jetstream", "--nats", urls, "--stream", "V", "--create"]
+    command += ["--replicas", "3", "--listen", address]
+    gateway = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def is_ready():
+        try:
+            return urllib.request.urlopen(f"http://{address}/readyz", timeout=1).status == 200
+        except OSError:
+            return False
+
+    wait_for(is_ready)
+    return gateway, address
+
+
+def measure_gateways(vidette, cluster, started, batch, rate):
+    processes = [gateway for gateway, _ in started] + cluster.processes
+    bench = [vidette, "bench", "publish", "--url", f"http://{started[0][1]}", "--batch", str(batch)]
+    before, begun = [cpu_seconds(process.pid) for process in processes], time.monotonic()
+    bench += ["--rate", str(rate), "--json"]
+    report = json.loads(subprocess.run(bench, capture_output=True, check=True).stdout)
+    used = [cpu_seconds(process.pid) - was for process, was in zip(processes, before)]
+    events = report["publish"]["accepted"]
+    publishing, other, servers = [cpu / events * 1e6 for cpu in (used[0], used[1], sum(used[2:]))]
+    print(f"  {batch} events a request, {events} in {time.monotonic() - begun:.0f} s: "
+          f"{publishing:.1f}, {other:.1f}, {servers:.1f}")
+
+
 def main():
-    commands = {"sockets": sockets, "handshakes": handshakes, "burst": burst, "nats": nats}
+    commands = {"sockets": sockets, "handshakes": handshakes, "burst": burst}
+    commands |= {"gateways": gateways, "nats": nats}
     if len(sys.argv) < 3 or sys.argv[1] not in commands:
         sys.exit(__doc__)
-    commands[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
+    commands[sys.argv[1]](*sys.argv[2:])
 
 
 if __name__ == "__main__":

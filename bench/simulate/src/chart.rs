@@ -66,6 +66,11 @@ impl Axis {
         }
     }
 
+    /// A logarithmic axis has no place for what lies beyond its ends.
+    fn shows(&self, value: f64) -> bool {
+        self.scale == Scale::Linear || (self.from..=self.to * 1.001).contains(&value)
+    }
+
     fn ticks(&self) -> Vec<f64> {
         if self.scale == Scale::Linear {
             return (0..=5).map(|n| self.to * f64::from(n) / 5.0).collect();
@@ -76,10 +81,10 @@ impl Axis {
     }
 }
 
-/// The next number that is 1, 2, 2.5 or 5 with zeros.
+/// The next number that is 1, 2, 2.5, 4 or 5 with zeros.
 fn rounded_up(value: f64) -> f64 {
     let power = 10f64.powf(value.max(1e-9).log10().floor());
-    let steps = [1.0, 2.0, 2.5, 5.0, 10.0];
+    let steps = [1.0, 2.0, 2.5, 4.0, 5.0, 10.0];
     let step = steps.iter().find(|step| *step * power >= value * 0.999);
     step.unwrap_or(&10.0) * power
 }
@@ -162,6 +167,9 @@ impl Chart {
     fn push_line(&self, svg: &mut String, index: usize, line: &Line) {
         let mut path = String::new();
         for point in thinned(&line.points) {
+            if !self.x.shows(point.0) || !self.y.shows(point.1) {
+                continue;
+            }
             let (x, y) = self.at(point);
             let command = if path.is_empty() { 'M' } else { 'L' };
             let _ = write!(path, "{command}{x:.1} {y:.1}");
@@ -228,10 +236,8 @@ mod tests {
 
     #[test]
     fn an_axis_ends_at_a_round_number_and_says_it_shortly() {
-        assert_eq!(
-            [0.7, 1.0, 130.0, 21_000.0].map(rounded_up),
-            [1.0, 1.0, 200.0, 25_000.0]
-        );
+        let ends = [0.7, 1.0, 130.0, 21_000.0].map(|to| short(rounded_up(to)));
+        assert_eq!(ends, ["1", "1", "200", "25k"]);
         let texts = [250_000.0, 1_500_000.0, 0.25, 0.0].map(short);
         assert_eq!(texts, ["250k", "1.5M", "0.25", "0"]);
     }

@@ -14,8 +14,9 @@ pub(crate) enum Client {
     Backoff,
 }
 
-/// Waits of clients, in microseconds; each is measured or read in the code.
+/// Waits of clients; each is measured or read in the code.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_field_names)] // they name their unit
 pub(crate) struct Waits {
     pub(crate) event_source_us: u64,
     pub(crate) retry_us: u64,

@@ -73,8 +73,8 @@ mod tests {
         assert_eq!(cpu.work(0, 100_000.0, 0.0), 50_000);
         assert_eq!(cpu.work(10_000, 100_000.0, 0.0), 100_000);
         assert_eq!(cpu.work(200_000, 300_000.0, 0.0), 350_000, "it was idle");
-        let used = [0, 1, 2, 3, 4].map(|window| cpu.cores_used(window));
-        assert_eq!(used, [2.0, 0.0, 2.0, 1.0, 0.0]);
+        let used = [0, 1, 2, 3, 4].map(|window| (cpu.cores_used(window) * 10.0).round() as u32);
+        assert_eq!(used, [20, 0, 20, 10, 0]);
     }
 
     #[test]

@@ -5,6 +5,13 @@
 //! All of it is computed from `parameters.toml`, which has the measured figures and their commands.
 //! Runs are the same each time: their seed is fixed.
 
+// Counts, microseconds and parts of them are far below 2^52, gateways below 2^16.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss
+)]
+
 mod balancer;
 mod capacity;
 mod chart;

@@ -9,6 +9,9 @@ use crate::parameters::Parameters;
 use crate::runs::{self, PAGES, Trouble};
 use crate::tables::{Tables, number, table};
 
+use Client::{Backoff, EventSource, Jittered};
+use Trouble::{AllBroken, OneKilled};
+
 /// Parts of a gateway's pages that read the hot topic, …
 pub(crate) const HOT_PARTS: [f64; 3] = [0.01, 0.1, 1.0];
 /// … and its events a second.
@@ -66,8 +69,6 @@ fn storms(p: &Parameters) -> Vec<(&'static str, Report)> {
             ..all
         }
     };
-    use Client::{Backoff, EventSource, Jittered};
-    use Trouble::{AllBroken, OneKilled};
     let runs = [
         (
             "one gateway killed; `EventSource`, 3 s",
@@ -199,9 +200,12 @@ fn balancer_table(p: &Parameters, rolling: &[(Policy, f64, Report)]) -> String {
 
 fn hot_table(hot: &[(f64, f64, Lag)]) -> String {
     let row = |(part, rate, lag): &(f64, f64, Lag)| {
-        let if_it_keeps_up = |value: f64| match lag.keeps_up {
-            true => number(value),
-            false => "falls behind".to_owned(),
+        let if_it_keeps_up = |value: f64| {
+            if lag.keeps_up {
+                number(value)
+            } else {
+                "falls behind".to_owned()
+            }
         };
         vec![
             percent(*part),

@@ -83,7 +83,7 @@ pub(crate) fn rolling_restart(p: &Parameters, policy: Policy, over_s: f64) -> Re
 /// The end of one gateway with 10,000 readers beside another one, as `make drain-long` has it.
 pub(crate) fn measured_drain(p: &Parameters, over_s: f64) -> Report {
     let page = PageCost::of(p, Transport::Sse, false);
-    let mut fleet = Fleet::new(Setup {
+    let two_gateways = Setup {
         gateways: 2,
         pages: 20_000,
         cores: 2.0,
@@ -95,15 +95,13 @@ pub(crate) fn measured_drain(p: &Parameters, over_s: f64) -> Report {
             ..waits(p)
         },
         ..setup(p, Client::EventSource, Policy::RoundRobin)
-    });
-    let over_us = us(over_s);
-    fleet.plan(
-        0,
-        Plan::Drain {
-            gateway: 0,
-            over_us,
-        },
-    );
+    };
+    let mut fleet = Fleet::new(two_gateways);
+    let drain = Plan::Drain {
+        gateway: 0,
+        over_us: us(over_s),
+    };
+    fleet.plan(0, drain);
     fleet.run()
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn number(value: f64) -> String {
     match value {
         _ if value >= 100.0 => grouped(value),
         _ if value >= 10.0 => format!("{value:.1}").trim_end_matches(".0").to_owned(),
-        _ if value == value.round() => format!("{value:.0}"),
+        _ if value.fract().abs() < 1e-9 => format!("{value:.0}"),
         _ => format!("{value:.2}"),
     }
 }
@@ -334,10 +334,10 @@ mod tests {
 
     #[test]
     fn a_number_has_as_many_digits_as_it_deserves() {
-        let numbers = [0.05, 3.0, 3.14159, 12.34, 12.0, 1234.5, 1_234_567.0].map(number);
+        let numbers = [0.05, 3.0, 2.349, 12.34, 12.0, 1234.5, 1_234_567.0].map(number);
         assert_eq!(
             numbers,
-            ["0.05", "3", "3.14", "12.3", "12", "1,234", "1,234,567"]
+            ["0.05", "3", "2.35", "12.3", "12", "1,234", "1,234,567"]
         );
     }
 }
