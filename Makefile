@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-retention bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long
+.PHONY: test quick abuse-long drain-long bench-retention bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -77,6 +77,11 @@ SOAK_RATE ?= 1200
 soak:
 	cargo run --release -- bench fanout --churn 20 --readers 1000 --rate $(SOAK_RATE) --seconds $(SOAK_SECONDS) \
 	--coalesce 5 --config benches/soak.toml
+
+# How many machines a fleet needs, and what happens to a million pages: tables and charts of docs/scale.md, from the
+# figures in bench/simulate/parameters.toml. scripts/measure_costs.py measures those that no bench has.
+simulate:
+	cargo run --release -p vidette-simulate
 
 # Instructions of the hot paths in the release build, against tests/counts/counts.json; needs valgrind.
 counts:
