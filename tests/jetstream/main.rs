@@ -4,8 +4,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod lease;
 mod copy;
+mod lease;
 mod open;
 mod publish;
 mod publish_speed;
