@@ -312,7 +312,20 @@ impl Fleet {
         self.listed = (0..self.gateways.len()).filter(is_ready).collect();
     }
 
+    /// Is each gateway's count that of its pages? A page names one gateway at most.
+    fn counts_agree(&self) -> bool {
+        let mut counts = vec![0; self.gateways.len()];
+        for page in self.pages.iter().filter(|page| page.is_connected) {
+            let Some(gateway) = page.gateway else {
+                return false;
+            };
+            counts[usize::from(gateway)] += 1;
+        }
+        self.gateways.iter().map(|gateway| gateway.pages).eq(counts)
+    }
+
     fn sample(&mut self) {
+        debug_assert!(self.counts_agree(), "at {} µs", self.now_us);
         let states = self.gateways.iter().map(|gateway| {
             let delivering = f64::from(gateway.pages) * self.setup.cores_per_page;
             (gateway.pages, delivering)
