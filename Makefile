@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-nats-publish bench-retention bench-tls history-long outbox-long gearman-long model-long lint setup demo fuzz bench soak counts
+.PHONY: test quick abuse-long drain-long bench-nats-publish bench-retention bench-tls history-long outbox-long gearman-long jetstream-long model-long lint setup demo fuzz bench soak counts
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -36,6 +36,10 @@ gearman-long:
 # Events a second that one gateway appends to NATS JetStream, on one server and on three, as a table.
 bench-nats-publish:
 	cargo test --test jetstream publish_speed -- --ignored --nocapture
+
+# Servers of NATS that are killed and frozen in turn, and a majority that is gone for a while; minutes.
+jetstream-long:
+	VIDETTE_CLUSTER=long cargo test --test jetstream -- --nocapture --test-threads=1
 
 # Each fuzz target for FUZZ_SECONDS, from its seeds; needs cargo-fuzz. Findings are kept in fuzz/corpus.
 FUZZ_SECONDS ?= 60

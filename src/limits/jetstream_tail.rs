@@ -58,7 +58,7 @@ pub const NATS_TAIL_CHECK: Duration = Duration::from_millis(100);
 pub const NATS_INFO_INTERVAL_AGAIN: Duration = Duration::from_millis(250);
 
 /// A server that has sent nothing at all for this long is taken to be frozen, …
-pub const NATS_SERVER_SILENCE: Duration = Duration::from_secs(4);
+pub const NATS_SERVER_SILENCE: Duration = Duration::from_secs(3);
 /// … and left for another one, at most this often.
 pub const NATS_FORCED_RECONNECT_INTERVAL: Duration = Duration::from_secs(8);
 
@@ -66,10 +66,11 @@ pub const NATS_FORCED_RECONNECT_INTERVAL: Duration = Duration::from_secs(8);
 pub const NATS_SHORTER_ANSWERS: u32 = 3;
 /// … and the time between the first and the last of them.
 pub const NATS_SHORTER_TIME: Duration = Duration::from_secs(1);
-/// The longest that giving a stream another mark takes.
+/// The longest that one request takes when a stream is given another mark, and the pause before it
+/// is tried again.
 pub const NATS_RENEW_WAIT: Duration = Duration::from_secs(2);
 /// Questions about the mark of a stream, until two answers agree.
-pub const NATS_RENEW_QUESTIONS: usize = 20;
+pub const NATS_RENEW_QUESTIONS: usize = 8;
 
 /// Messages that are no events are logged at most this often.
 pub const NATS_SKIPPED_LOG_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,10 +1,17 @@
 //! The end of a stream, followed while others publish to it and servers come and go.
 
+mod cluster;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::{self, Context};
+use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
+use vidette::bus::{Bus, BusOptions};
 use vidette::cursor::Vid;
 use vidette::engine::{Engine as _, JetStreamEngine, JetStreamOptions, LogState, Tail, TailStep};
 
@@ -18,21 +25,30 @@ struct Followed {
     engine: JetStreamEngine,
     tail: Box<dyn Tail>,
     events: Vec<(Vid, String)>,
+    /// When each of them came.
+    came_at: Vec<Instant>,
     through: Vid,
+    /// How many vids were passed over that were not reported as trimmed or skipped.
+    holes: u64,
     is_live: bool,
 }
 
 impl Followed {
     async fn open(options: JetStreamOptions) -> Self {
         let engine = JetStreamEngine::open(options, requirements()).await;
-        let engine = engine.expect("an engine");
+        Self::of(engine.expect("an engine"))
+    }
+
+    fn of(engine: JetStreamEngine) -> Self {
         let through = engine.state().bounds.last;
         let tail = engine.take_tail(through).expect("the tail");
         Followed {
             engine,
             tail,
             events: Vec::new(),
+            came_at: Vec::new(),
             through,
+            holes: 0,
             is_live: false,
         }
     }
@@ -54,10 +70,13 @@ impl Followed {
                         event.vid > self.through && event.vid <= *through,
                         "{step:?}"
                     );
+                    self.holes += event.vid - self.through - 1;
                     self.through = event.vid;
                     let topic = event.sent.topic.as_str().to_owned();
                     self.events.push((event.vid, topic));
+                    self.came_at.push(Instant::now());
                 }
+                self.holes += through - self.through;
                 self.through = *through;
             }
             TailStep::Skipped { through } => {
@@ -68,6 +87,7 @@ impl Followed {
             TailStep::Reset(log) => {
                 self.through = log.bounds.last;
                 self.events.clear();
+                self.came_at.clear();
             }
             TailStep::Live(is_live) => self.is_live = *is_live,
         }
@@ -101,6 +121,15 @@ impl Followed {
                 return first;
             }
         }
+    }
+
+    async fn follow_for(&mut self, time: Duration) {
+        let following = async {
+            loop {
+                self.step().await;
+            }
+        };
+        let _ = timeout(time, following).await;
     }
 
     fn vids(&self) -> Vec<Vid> {
@@ -150,9 +179,11 @@ impl Plain {
         serde_json::from_slice(&answer.expect("an answer").payload).expect("JSON")
     }
 
-    /// Deletes the stream and makes it again, with the same configuration and mark.
+    /// Deletes the stream and makes it again, with the same configuration and mark; messages of
+    /// this one can be deleted.
     async fn recreate(&self) {
-        let config = self.stream().await.cached_info().config.clone();
+        let mut config = self.stream().await.cached_info().config.clone();
+        config.deny_delete = false;
         self.context.delete_stream("doors").await.expect("deleted");
         self.context.create_stream(config).await.expect("created");
     }
@@ -177,7 +208,7 @@ async fn events_of_plain_clients_come_in_order_and_what_is_no_topic_is_left_out(
     let expected = [(1, "door.1"), (3, "door.2"), (5, "door.3")];
     let expected = expected.map(|(vid, topic)| (vid, topic.to_owned()));
     assert_eq!(followed.events, expected);
-    assert_eq!(followed.engine.skipped_messages(), 3);
+    assert_eq!((followed.holes, followed.engine.skipped_messages()), (3, 3));
     assert!(followed.engine.state().live);
 }
 
@@ -214,8 +245,10 @@ async fn a_purge_is_reported_though_nothing_is_published() {
 #[tokio::test]
 async fn an_event_that_was_deleted_alone_is_passed_over_and_a_trimmed_one_is_reported() {
     let nats = NatsCluster::start(1).await;
-    let mut followed = Followed::open(nats.options("doors")).await;
     let plain = Plain::of(&nats).await;
+    drop(Followed::open(nats.options("doors")).await);
+    plain.recreate().await;
+    let mut followed = Followed::open(nats.options("doors")).await;
     plain.publish_many(6).await;
     plain
         .stream()
@@ -233,7 +266,34 @@ async fn an_event_that_was_deleted_alone_is_passed_over_and_a_trimmed_one_is_rep
 
     assert_eq!(followed.until_trimmed().await, 3);
     followed.until(6).await;
-    assert_eq!(followed.vids(), [3, 5, 6]);
+    assert_eq!((followed.vids(), followed.holes), (vec![3, 5, 6], 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_retention_takes_before_they_come_are_reported_as_trimmed() {
+    let nats = NatsCluster::start(1).await;
+    let mut required = requirements();
+    required.retention.max_events = 50;
+    let engine = JetStreamEngine::open(nats.options("doors"), required).await;
+    let mut followed = Followed::of(engine.expect("an engine"));
+    followed.until_live(true).await;
+
+    // Faster than the consumer delivers.
+    let plain = Plain::of(&nats).await;
+    let publishing = tokio::spawn(async move {
+        for _ in 0..5 {
+            for _ in 0..4000 {
+                let sent = plain.client.publish("doors.door.1", "{}".into());
+                sent.await.expect("it is sent");
+            }
+            plain.publish("doors.door.2").await;
+        }
+    });
+    followed.until(5 * 4001).await;
+    publishing.await.expect("everything is published");
+    let came = followed.events.len();
+    assert!(came < 5 * 4001, "the stream kept 50, and none was missed");
+    assert_eq!(followed.holes, 0, "{came} events came");
 }
 
 #[tokio::test]
@@ -332,6 +392,120 @@ async fn a_server_that_is_killed_and_comes_back_costs_no_event() {
         "it is the same log"
     );
     assert!(followed.is_live);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_shorter_than_it_was_begins_another_epoch() {
+    let mut nats = NatsCluster::start(1).await;
+    let mut followed = Followed::live(nats.options("doors")).await;
+    let plain = Plain::of(&nats).await;
+    followed.until(plain.publish_many(5).await).await;
+    let before = followed.engine.state().lineage.clone();
+
+    // As after the loss of all power: the last two events are gone.
+    nats.servers[0].kill();
+    let backup = copy_of_store(&nats);
+    nats.servers[0].start();
+    nats.until_ready().await;
+    followed.until(until_published(&plain).await).await;
+    followed.until(until_published(&plain).await).await;
+    nats.servers[0].kill();
+    put_store_back(&nats, &backup);
+    nats.servers[0].start();
+    nats.until_ready().await;
+
+    let log = followed.until_reset().await;
+    assert_ne!(log.lineage, before);
+    assert_eq!(log.bounds.last, 5);
+    let next = until_published(&plain).await;
+    followed.until(next).await;
+    assert_eq!((followed.vids(), followed.is_live), (vec![next], true));
+}
+
+#[tokio::test]
+async fn a_stream_that_was_gone_and_is_back_begins_another_epoch() {
+    let mut nats = NatsCluster::start(1).await;
+    let mut followed = Followed::live(nats.options("doors")).await;
+    let plain = Plain::of(&nats).await;
+    followed.until(plain.publish_many(5).await).await;
+    let before = followed.engine.state().lineage.clone();
+    nats.servers[0].kill();
+    let backup = copy_of_store(&nats);
+    nats.servers[0].start();
+    nats.until_ready().await;
+
+    // As a restore does it: the time of creation and the mark are those of before.
+    until_published(&plain).await;
+    plain.context.delete_stream("doors").await.expect("deleted");
+    followed.follow_for(Duration::from_millis(1500)).await;
+    nats.servers[0].kill();
+    put_store_back(&nats, &backup);
+    nats.servers[0].start();
+    nats.until_ready().await;
+    for _ in 0..3 {
+        until_published(&plain).await;
+    }
+
+    let log = followed.until_reset().await;
+    assert_ne!(log.lineage, before);
+    let next = until_published(&plain).await;
+    followed.until(next).await;
+    assert_eq!(followed.vids().last(), Some(&next));
+}
+
+/// The folder in which the only server of these keeps its streams, as it is now.
+fn copy_of_store(nats: &NatsCluster) -> TempDir {
+    let backup = TempDir::with_prefix("vidette-backup-").expect("a folder");
+    copy_folder(&nats.folder().join("n1"), &backup.path().join("n1"));
+    backup
+}
+
+fn put_store_back(nats: &NatsCluster, backup: &TempDir) {
+    let store = nats.folder().join("n1");
+    fs::remove_dir_all(&store).expect("removed");
+    copy_folder(&backup.path().join("n1"), &store);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("its type").is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_is_not_ready_before_its_tail_is_at_the_end_and_is_soon_afterwards() {
+    let nats = NatsCluster::start(1).await;
+    let engine = JetStreamEngine::open(nats.options("doors"), requirements()).await;
+    let plain = Plain::of(&nats).await;
+    plain.publish_many(20).await;
+    let bus = Bus::start(Arc::new(engine.expect("an engine")), bus_options());
+    assert!(bus.ready().is_err(), "the end is not known yet");
+    let started = Instant::now();
+    let ready = async {
+        while bus.ready().is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, ready).await.expect("it is ready");
+    assert_eq!(bus.bounds().last, 20);
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(2), "ready after {took:?}");
+}
+
+fn bus_options() -> BusOptions {
+    BusOptions {
+        heartbeat: Duration::from_secs(15),
+        max_subscribers: 10,
+        max_event_bytes: 1 << 20,
+        retention: requirements().retention,
+    }
 }
 
 /// Publishes one event as soon as the servers take it.

@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_nats::jetstream::stream::Info;
+use async_nats::jetstream::stream::{ClusterInfo, Info, PeerInfo};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::api::{Api, ApiError};
 use super::connection::Connects;
@@ -45,7 +45,7 @@ pub(super) struct StreamView {
 impl StreamView {
     pub(super) fn of(info: &Info) -> Self {
         let state = &info.state;
-        let unheard_for = unheard_for(info);
+        let unheard_for = unheard_for(info.cluster.as_ref(), info.config.num_replicas);
         StreamView {
             epoch: epoch::of(info),
             earlier: lineage::earlier_of(info),
@@ -77,18 +77,20 @@ impl StreamView {
 /// How long ago the leader has last heard of so many of the others that together they are a
 /// majority; none where it has not, or where nobody leads. A leader that is cut off goes on
 /// answering for a while.
-fn unheard_for(info: &Info) -> Option<Duration> {
+fn unheard_for(cluster: Option<&ClusterInfo>, servers: usize) -> Option<Duration> {
     // A single server has no cluster.
-    let Some(cluster) = &info.cluster else {
+    let Some(cluster) = cluster else {
         return Some(Duration::ZERO);
     };
     cluster.leader.as_ref().filter(|name| !name.is_empty())?;
-    let online = cluster.replicas.iter().filter(|peer| !peer.offline);
-    let mut heard_of: Vec<_> = online.map(|peer| peer.active).collect();
-    heard_of.sort_unstable();
-    match info.config.num_replicas / 2 {
+    // One that was gone before this leader was elected is shown with no time at all.
+    let was_heard_of = |peer: &&PeerInfo| peer.current || !peer.active.is_zero();
+    let others = cluster.replicas.iter().filter(|peer| !peer.offline);
+    let mut unheard_for: Vec<_> = others.filter(was_heard_of).map(|p| p.active).collect();
+    unheard_for.sort_unstable();
+    match servers / 2 {
         0 => Some(Duration::ZERO),
-        others => heard_of.get(others - 1).copied(),
+        needed => unheard_for.get(needed - 1).copied(),
     }
 }
 
@@ -230,17 +232,30 @@ impl StreamWatch {
             Judgement::Believed => answer,
             Judgement::InDoubt => Err(replaced::not_believed()),
             Judgement::IsAnother => {
-                tracing::warn!(
-                    stream = self.api.stream(),
-                    "the stream is not the one that was there before, though it has the same \
-                     epoch, as after a restore from a backup; it is given another epoch"
-                );
-                if let Err(error) = epoch::renew(&self.api).await {
-                    tracing::warn!(%error, "the stream has not been given another epoch yet");
-                }
+                self.begin_another_epoch().await;
                 Err(replaced::not_believed())
             }
         }
+    }
+
+    async fn begin_another_epoch(&self) {
+        let stream = self.api.stream();
+        let Err(error) = epoch::renew(&self.api).await else {
+            tracing::warn!(
+                stream,
+                "the stream is not the one that was there before, though it had the same epoch, as \
+                 after a restore from a backup; it has another epoch now"
+            );
+            return;
+        };
+        tracing::warn!(
+            stream,
+            %error,
+            "the stream is not the one that was there before, and cannot be given another epoch \
+             yet; if this goes on, check that the gateway may update the stream"
+        );
+        // So that neither the servers nor the log of the gateway is flooded.
+        sleep(limits::NATS_RENEW_WAIT).await;
     }
 
     fn take_over(&self, view: &StreamView) {
@@ -265,6 +280,11 @@ impl StreamWatch {
         });
     }
 
+    /// Asks without waiting for the next question to be due.
+    pub(super) fn ask_soon(&self) {
+        self.wanted.notify_one();
+    }
+
     /// What the stream says to a question that is asked after this call.
     ///
     /// # Errors
@@ -277,5 +297,39 @@ impl StreamWatch {
         let answered = answers.wait_for(|asked| asked.number >= number).await;
         let closed = |_| ApiError::Broken("the gateway shuts down".into());
         answered.map_err(closed)?.answer.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A cluster of three with this leader; of the others it has heard so many seconds ago.
+    fn cluster(leader: Option<&str>, others: [(f64, bool); 2]) -> ClusterInfo {
+        let others = others.iter().map(|(seconds, is_current)| {
+            let active = Duration::from_secs_f64(*seconds).as_nanos();
+            json!({ "name": "n", "current": is_current, "active": u64::try_from(active).ok() })
+        });
+        let others: Vec<_> = others.collect();
+        let cluster = json!({ "name": "c", "leader": leader, "replicas": others });
+        serde_json::from_value(cluster).expect("a cluster")
+    }
+
+    #[test]
+    fn a_leader_counts_for_as_long_as_it_has_heard_of_a_majority() {
+        let of = |leader, others| {
+            let unheard_for = unheard_for(Some(&cluster(leader, others)), 3);
+            unheard_for.map(|time| time.as_secs_f64())
+        };
+        assert_eq!(unheard_for(None, 1), Some(Duration::ZERO));
+        assert_eq!(of(Some("n1"), [(0.5, true), (9.0, true)]), Some(0.5));
+        assert_eq!(of(Some("n1"), [(8.0, true), (9.0, true)]), Some(8.0));
+        assert_eq!(of(None, [(0.5, true), (0.5, true)]), None);
+        assert_eq!(of(Some(""), [(0.5, true), (0.5, true)]), None);
+        // It was dead when this leader was elected, and has never been heard of.
+        assert_eq!(of(Some("n1"), [(0.0, false), (4.0, true)]), Some(4.0));
+        assert_eq!(of(Some("n1"), [(0.0, false), (0.0, false)]), None);
     }
 }

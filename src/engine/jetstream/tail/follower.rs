@@ -87,7 +87,8 @@ impl Follower {
 
     /// Ends with whoever takes the steps.
     pub(super) async fn run(mut self) {
-        self.answers.mark_changed();
+        // At once, so that the gateway is ready soon.
+        self.stream.watch.ask_soon();
         loop {
             let met = self.meet().await;
             let handled = self.handle(met).await;
@@ -254,6 +255,7 @@ impl Follower {
             self.source.doubt("the end of the log is not known");
         }
         if let Some(is_live) = verdict.live {
+            log_live(self.stream.api.stream(), is_live);
             self.stream.watch.set_live(is_live);
             self.send(TailStep::Live(is_live)).await?;
         }
@@ -267,5 +269,17 @@ impl Follower {
         self.stream.tail_at.store(at, Ordering::SeqCst);
         self.stream.watch.has_reached(at);
         Ok(())
+    }
+}
+
+fn log_live(stream: &str, is_live: bool) {
+    if is_live {
+        tracing::info!(stream, "the end of the stream is known; the gateway serves");
+    } else {
+        tracing::warn!(
+            stream,
+            "the end of the stream has not been known for too long; the gateway is not ready and \
+             ends its streams until it is known again. Are the NATS servers running and connected?"
+        );
     }
 }

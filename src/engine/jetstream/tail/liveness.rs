@@ -21,6 +21,7 @@ use crate::limits;
 #[derive(Debug)]
 pub(super) struct Liveness {
     stale_after: Duration,
+    started_at: Instant,
     /// Answers that counted, one after the other: when they were asked for, and the end as they
     /// said. Empty where the newest answer did not count.
     ends: VecDeque<(Instant, Vid)>,
@@ -56,6 +57,7 @@ impl Liveness {
     pub(super) fn new(stale_after: Duration, now: Instant) -> Self {
         Liveness {
             stale_after,
+            started_at: now,
             ends: VecDeque::new(),
             newest: None,
             known_at: now,
@@ -67,6 +69,10 @@ impl Liveness {
 
     /// Takes note of an answer.
     pub(super) fn answered(&mut self, asked: &Asked) {
+        // Before there was a tail; it may have become far behind since.
+        if asked.at < self.started_at {
+            return;
+        }
         let Some(view) = asked.answer.as_ref().ok().filter(|view| view.is_confirmed) else {
             return self.forget_ends();
         };
