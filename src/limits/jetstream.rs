@@ -47,6 +47,10 @@ pub const NATS_SNAPSHOT_VIDS: usize = 1_000_000;
 pub const NATS_MESSAGES_AT_ONCE: usize = 32;
 /// The longest that a list of topics, or a large snapshot, waits while others are made.
 pub const NATS_LIST_QUEUE: Duration = Duration::from_secs(30);
+/// A page that has had no answer so often is read from the leader, message by message.
+pub const NATS_UNANSWERED_PAGES: usize = 2;
+/// Messages with broken headers that are remembered.
+pub const NATS_UNREADABLE_MESSAGES: usize = 1024;
 
 /// How long it is tried to store a group of events, far below the dedupe window.
 pub const NATS_PUBLISH_DEADLINE: Duration = Duration::from_secs(12);
