@@ -11,6 +11,7 @@ use async_nats::jetstream::stream::{
 
 use super::super::subjects::Subjects;
 use crate::engine::{LogRequirements, Retention};
+use crate::limits;
 
 /// What was found in the configuration of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,7 @@ impl Fitness {
         fitness.check_what_vanishes(config);
         fitness.check_what_is_promised(config);
         fitness.check_what_is_used(config);
+        fitness.check_size(config, required.max_event_bytes);
         fitness.compare(config, &required.retention);
         fitness
     }
@@ -124,6 +126,19 @@ impl Fitness {
         );
     }
 
+    /// The largest event has to fit, with its headers.
+    fn check_size(&mut self, config: &Config, max_event_bytes: usize) {
+        let needed = max_event_bytes + limits::NATS_MESSAGE_OVERHEAD_BYTES;
+        let most = usize::try_from(config.max_message_size);
+        // Below 0 there is no limit.
+        let fits = most.map_or(true, |most| most == 0 || most >= needed);
+        let why = format!(
+            "has to be -1, or {needed}: events of {max_event_bytes} bytes (limits.max_event_bytes) \
+             are refused else"
+        );
+        self.demand("max_msg_size", fits, &why);
+    }
+
     /// The servers trim by the configuration of the stream, whatever the gateway's is.
     fn compare(&mut self, config: &Config, wanted: &Retention) {
         let window = config.duplicate_window;
@@ -131,7 +146,7 @@ impl Fitness {
             window >= wanted.dedupe_window.min(wanted.max_age),
             format!(
                 "duplicate_window is {window:?}: ids are remembered for that long, and not for \
-                 the {:?} of [bus] dedupe_window",
+                 the {:?} of [retention] dedupe_window",
                 wanted.dedupe_window
             ),
         );
@@ -223,6 +238,7 @@ mod tests {
             }),
             mirror: Some(async_nats::jetstream::stream::Source::default()),
             sealed: true,
+            max_message_size: 1 << 20,
             ..fit()
         };
         let faults = Fitness::of(&unfit, &required()).faults;
@@ -244,6 +260,7 @@ mod tests {
             "subject_transform",
             "mirror",
             "sealed",
+            "max_msg_size",
         ];
         assert_eq!(named, wanted);
     }
