@@ -154,7 +154,7 @@ impl Fitness {
         let age = Some(config.max_age).filter(|age| *age > Duration::ZERO);
         self.advise(
             age == Some(wanted.max_age),
-            differs("max_age", debug(age), format!("{:?}", wanted.max_age)),
+            differs("max_age", &debug(age), &format!("{:?}", wanted.max_age)),
         );
         for (field, found, wanted) in [
             ("max_msgs", no_limit(config.max_messages), wanted.max_events),
@@ -162,7 +162,10 @@ impl Fitness {
         ] {
             // More than JetStream can be told is no limit for it.
             let wanted = Some(wanted).filter(|wanted| i64::try_from(*wanted).is_ok());
-            self.advise(found == wanted, differs(field, debug(found), debug(wanted)));
+            self.advise(
+                found == wanted,
+                differs(field, &debug(found), &debug(wanted)),
+            );
         }
     }
 }
@@ -171,7 +174,7 @@ fn debug<T: std::fmt::Debug>(limit: Option<T>) -> String {
     limit.map_or("without limit".to_owned(), |limit| format!("{limit:?}"))
 }
 
-fn differs(field: &str, found: String, wanted: String) -> String {
+fn differs(field: &str, found: &str, wanted: &str) -> String {
     format!(
         "{field} of the stream is {found}, and that counts: the servers trim, and [retention] of \
          the configuration, which says {wanted}, is only for streams that are created"
