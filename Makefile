@@ -39,6 +39,7 @@ bench-nats-publish:
 # Two gateways behind HAProxy and nginx, restarted five times each under readers of all kinds; how late events come.
 rolling-long:
 	VIDETTE_ROLLING_ROUNDS=5 cargo test --test clients rolling -- --nocapture --test-threads=1
+
 # Servers of NATS that are killed and frozen in turn, and a majority that is gone for a while; minutes.
 jetstream-long:
 	VIDETTE_CLUSTER=long cargo test --test jetstream -- --nocapture --test-threads=1

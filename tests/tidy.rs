@@ -111,6 +111,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("telemetry", &["limits"]),
+    ("copy", &["cursor", "engine", "lineage"]),
     (
         "cli",
         &[
@@ -118,6 +119,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "caller",
             "client",
             "config",
+            "copy",
+            "cursor",
             "engine",
             "event",
             "limits",

@@ -15,11 +15,11 @@ const NAME_LINE: f64 = 18.0;
 /// Points of one line; more are thinned out to those that stand out.
 const POINTS: usize = 400;
 
-const STYLE: &str = "text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold;font-size:14px}\
+const STYLE: &str = ".back{fill:#fff}text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold;font-size:14px}\
 .frame{stroke:#8c959f;fill:none}.grid{stroke:#8c959f;stroke-opacity:.3}\
 .line{fill:none;stroke-width:2}.c0{stroke:#0969da}.c1{stroke:#cf222e}.c2{stroke:#1a7f37}\
 .c3{stroke:#9a6700}.c4{stroke:#8250df}\
-@media (prefers-color-scheme:dark){text{fill:#e6edf3}.c0{stroke:#58a6ff}.c1{stroke:#ff7b72}\
+@media (prefers-color-scheme:dark){.back{fill:#0d1117}text{fill:#e6edf3}.c0{stroke:#58a6ff}.c1{stroke:#ff7b72}\
 .c2{stroke:#3fb950}.c3{stroke:#d29922}.c4{stroke:#bc8cff}}";
 
 /// How far apart values are on an axis.
@@ -108,6 +108,11 @@ impl Chart {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
              role=\"img\">\n<title>{}</title>\n<style>{STYLE}</style>\n",
             escaped(self.title)
+        );
+        // A page may be light where its reader prefers dark ones: the ground is the chart's own.
+        push(
+            &mut svg,
+            format_args!("<rect class=\"back\" width=\"{WIDTH}\" height=\"{height}\"/>"),
         );
         text(
             &mut svg,

@@ -9,74 +9,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::balancer::{Balancer, Policy};
-use crate::clients::{Client, SECOND_US, Waits};
+use crate::balancer::Balancer;
 use crate::cpu::Cpu;
 use crate::history::{History, Report};
-
-/// A fleet, and what a connection costs it.
-#[derive(Debug, Clone)]
-pub(crate) struct Setup {
-    pub(crate) gateways: usize,
-    pub(crate) pages: u32,
-    pub(crate) cores: f64,
-    /// CPU of a new connection: handshake, request, greeting and what was missed.
-    pub(crate) connect_us: f64,
-    /// Cores that delivering to one page uses.
-    pub(crate) cores_per_page: f64,
-    pub(crate) balancers: usize,
-    pub(crate) policy: Policy,
-    pub(crate) client: Client,
-    pub(crate) waits: Waits,
-    /// A page that has not been answered for so long hangs up and tries again.
-    pub(crate) patience_us: u64,
-    /// Until balancers know that a gateway is not ready, or ready again.
-    pub(crate) notice_us: u64,
-    /// Readers that come to a gateway that ends are asked to come back later by up to this.
-    pub(crate) newcomers_spread_us: u64,
-    pub(crate) seed: u64,
-}
-
-/// What is planned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Plan {
-    /// A page asks for a gateway.
-    Arrive(u32),
-    /// Its connection is ready.
-    Ready {
-        page: u32,
-        gateway: u16,
-    },
-    /// It has waited for too long.
-    GiveUp {
-        page: u32,
-        gateway: u16,
-    },
-    /// Its stream has its turn to end.
-    Turn {
-        page: u32,
-        gateway: u16,
-    },
-    /// The process is gone, without a word.
-    Kill(u16),
-    /// Every connection breaks off, as when the balancers restart.
-    BreakAll,
-    /// It refuses new streams and ends the others over this time.
-    Drain {
-        gateway: u16,
-        over_us: u64,
-    },
-    /// The process has ended, and starts again after this time.
-    Exit {
-        gateway: u16,
-        restart_us: u64,
-    },
-    Start(u16),
-    /// Balancers look at who is ready.
-    Look,
-    /// The state is noted.
-    Sample,
-}
+use crate::plan::{Plan, Setup};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -376,7 +312,20 @@ impl Fleet {
         self.listed = (0..self.gateways.len()).filter(is_ready).collect();
     }
 
+    /// Is each gateway's count that of its pages? A page names one gateway at most.
+    fn counts_agree(&self) -> bool {
+        let mut counts = vec![0; self.gateways.len()];
+        for page in self.pages.iter().filter(|page| page.is_connected) {
+            let Some(gateway) = page.gateway else {
+                return false;
+            };
+            counts[usize::from(gateway)] += 1;
+        }
+        self.gateways.iter().map(|gateway| gateway.pages).eq(counts)
+    }
+
     fn sample(&mut self) {
+        debug_assert!(self.counts_agree(), "at {} µs", self.now_us);
         let states = self.gateways.iter().map(|gateway| {
             let delivering = f64::from(gateway.pages) * self.setup.cores_per_page;
             (gateway.pages, delivering)
@@ -386,29 +335,5 @@ impl Fleet {
         if !self.plans.is_empty() {
             self.plan(self.now_us + crate::cpu::WINDOW_US, Plan::Sample);
         }
-    }
-}
-
-/// Restarts each gateway in turn.
-pub(crate) fn plan_rolling_restart(
-    fleet: &mut Fleet,
-    over_us: u64,
-    restart_us: u64,
-    settle_us: u64,
-) {
-    let gateways = fleet.setup.gateways;
-    let mut at_us = SECOND_US;
-    for gateway in 0..gateways as u16 {
-        fleet.plan(at_us, Plan::Drain { gateway, over_us });
-        // Those whose answer is on its way still get it.
-        let exit_us = at_us + over_us + SECOND_US;
-        fleet.plan(
-            exit_us,
-            Plan::Exit {
-                gateway,
-                restart_us,
-            },
-        );
-        at_us = exit_us + restart_us + settle_us;
     }
 }

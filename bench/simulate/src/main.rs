@@ -23,9 +23,11 @@ mod history;
 mod hot_topic;
 mod page;
 mod parameters;
+mod plan;
 mod run_tables;
 mod runs;
 mod tables;
+mod worst_cases;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -63,7 +63,7 @@ parameters! {
     sse_write_cpu_us, sse_tls_write_cpu_us, poll_write_cpu_us, poll_tls_write_cpu_us,
     grpc_write_cpu_us, grpc_tls_write_cpu_us, event_in_write_cpu_us,
     sse_event_bytes, poll_event_bytes, packet_bytes, tls_record_bytes,
-    publish_cpu_us, publish_batch_cpu_us, publish_memory_cpu_us,
+    publish_cpu_us, publish_batch_cpu_us, nats_gateway_publish_cpu_us, nats_gateway_group_cpu_us,
     nats_leader_publish_cpu_us, nats_follower_publish_cpu_us,
     nats_leader_group_cpu_us, nats_follower_group_cpu_us,
     nats_tail_cpu_us, nats_event_bytes, nats_info_cpu_us, tail_event_cpu_us,

@@ -2,10 +2,10 @@
 
 use crate::balancer::Policy;
 use crate::clients::Client;
-use crate::fleet::Setup;
 use crate::history::Report;
 use crate::hot_topic::Lag;
 use crate::parameters::Parameters;
+use crate::plan::Setup;
 use crate::runs::{self, PAGES, Trouble};
 use crate::tables::{Tables, number, table};
 

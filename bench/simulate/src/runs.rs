@@ -3,10 +3,11 @@
 use crate::balancer::Policy;
 use crate::capacity::{Need, PageCost, Transport};
 use crate::clients::{Client, SECOND_US, Waits};
-use crate::fleet::{Fleet, Plan, Setup, plan_rolling_restart};
+use crate::fleet::Fleet;
 use crate::history::Report;
 use crate::hot_topic::{HotTopic, Lag};
 use crate::parameters::Parameters;
+use crate::plan::{Plan, Setup};
 
 pub(crate) const PAGES: u32 = 1_000_000;
 /// Events a second for each page.
@@ -74,9 +75,36 @@ pub(crate) fn storm(setup: Setup, trouble: Trouble) -> Report {
     fleet.run()
 }
 
+/// Restarts each gateway in turn.
+fn plan_rolling_restart(
+    fleet: &mut Fleet,
+    gateways: usize,
+    over_us: u64,
+    restart_us: u64,
+    settle_us: u64,
+) {
+    let mut at_us = SECOND_US;
+    for gateway in 0..gateways as u16 {
+        fleet.plan(at_us, Plan::Drain { gateway, over_us });
+        // Those whose answer is on its way still get it.
+        let exit_us = at_us + over_us + SECOND_US;
+        fleet.plan(
+            exit_us,
+            Plan::Exit {
+                gateway,
+                restart_us,
+            },
+        );
+        at_us = exit_us + restart_us + settle_us;
+    }
+}
+
 pub(crate) fn rolling_restart(p: &Parameters, policy: Policy, over_s: f64) -> Report {
-    let mut fleet = Fleet::new(setup(p, Client::EventSource, policy));
-    plan_rolling_restart(&mut fleet, us(over_s), us(p.restart_s), us(p.settle_s));
+    let setup = setup(p, Client::EventSource, policy);
+    let gateways = setup.gateways;
+    let mut fleet = Fleet::new(setup);
+    let [drain_us, restart_us, settle_us] = [over_s, p.restart_s, p.settle_s].map(us);
+    plan_rolling_restart(&mut fleet, gateways, drain_us, restart_us, settle_us);
     fleet.run()
 }
 
@@ -161,7 +189,7 @@ mod tests {
     fn a_rolling_restart_ends_each_stream_and_loses_nobody() {
         for over_us in [0, 5 * SECOND_US] {
             let mut fleet = Fleet::new(small(Client::EventSource, Policy::LeastConnections, 1));
-            plan_rolling_restart(&mut fleet, over_us, SECOND_US, SECOND_US);
+            plan_rolling_restart(&mut fleet, 5, over_us, SECOND_US, SECOND_US);
             let report = fleet.run();
             assert_eq!(report.connected_in_the_end(), 5000);
             assert!(report.pauses >= 5000, "each was ended at least once");

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::capacity::{NatsNeed, Need, PageCost, Transport, cpu_decides_from, pages_by_memory};
 use crate::parameters::{self, Figure, Parameters};
+use crate::worst_cases;
 
 /// How pages may be connected, with the names that the page uses.
 pub(crate) const KINDS: [(&str, Transport, bool); 6] = [
@@ -31,7 +32,7 @@ pub(crate) fn of_formulas(figures: &[Figure], p: &Parameters) -> Tables {
         ("machines-100M", machine_table(p, 1e8)),
         ("nats", nats_table(p)),
         ("publishing", publishing_table(p)),
-        ("worst", worst_table(p)),
+        ("worst", worst_cases::table_of(p)),
         (
             "fingerprint",
             format!("Figures `{}`.\n", parameters::fingerprint()),
@@ -62,7 +63,7 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-fn grouped(value: f64) -> String {
+pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -211,7 +212,7 @@ fn nats_table(p: &Parameters) -> String {
 /// Cores for what is published, by engine.
 fn publishing_table(p: &Parameters) -> String {
     let row = |name: &str, each_us: f64, leader_us: f64, follower_us: f64| {
-        let cores = |us: f64| number(us * 1000.0 / 1e6);
+        let cores = |us: f64| format!("{:.3}", us * 1000.0 / 1e6);
         vec![
             name.to_owned(),
             cores(each_us),
@@ -219,9 +220,9 @@ fn publishing_table(p: &Parameters) -> String {
             cores(follower_us),
         ]
     };
-    let nats_single = (p.nats_leader_publish_cpu_us, p.nats_follower_publish_cpu_us);
-    let nats_group = (p.nats_leader_group_cpu_us, p.nats_follower_group_cpu_us);
-    let gateway_us = p.publish_memory_cpu_us;
+    let single = (p.nats_leader_publish_cpu_us, p.nats_follower_publish_cpu_us);
+    let group = (p.nats_leader_group_cpu_us, p.nats_follower_group_cpu_us);
+    let (alone_us, batch_us) = (p.nats_gateway_publish_cpu_us, p.nats_gateway_group_cpu_us);
     let rows = [
         row("SQLite, one event a request", p.publish_cpu_us, 0.0, 0.0),
         row(
@@ -230,18 +231,8 @@ fn publishing_table(p: &Parameters) -> String {
             0.0,
             0.0,
         ),
-        row(
-            "NATS, groups of one event",
-            gateway_us,
-            nats_single.0,
-            nats_single.1,
-        ),
-        row(
-            "NATS, groups of 10 events",
-            gateway_us,
-            nats_group.0,
-            nats_group.1,
-        ),
+        row("NATS, one event a request", alone_us, single.0, single.1),
+        row("NATS, 10 events a request", batch_us, group.0, group.1),
     ];
     let columns = [
         "1,000 events/s",
@@ -250,82 +241,6 @@ fn publishing_table(p: &Parameters) -> String {
         "of each follower",
     ];
     table(&columns, &rows)
-}
-
-/// What may happen to a million pages on the machines that they have at one event a second each.
-fn worst_table(p: &Parameters) -> String {
-    let page = PageCost::of(p, Transport::Sse, true);
-    let pages = 1e6;
-    let machines = Need::of(p, &page, pages, 1.0, 1.0).machines();
-    let cores = machines * p.machine_cores;
-    let back_s = |connect_us: f64| format!("{} s", number(pages * connect_us / 1e6 / cores));
-    let behind_cores =
-        pages / (p.busy_retry_s + p.retry_jitter_s / 2.0) * page.connect_cpu_us / 1e6;
-    let missed_bytes = pages * 1000.0 * p.sse_event_bytes;
-    let by_bound = missed_bytes / (p.catch_up_mb * 1e6 * cores);
-    let by_network = missed_bytes * 8.0 / (machines * p.machine_gbit * 1e9);
-    let hot_cores = pages * 1000.0 * p.event_in_write_cpu_us / 1e6;
-    let text =
-        |words: [&str; 2], value: String| vec![words[0].to_owned(), words[1].to_owned(), value];
-    let rows = [
-        text(
-            ["all connections break at once", "pages × connect ÷ cores"],
-            back_s(page.connect_cpu_us),
-        ),
-        text(
-            ["… the key of the certificate is RSA 2048", "the same"],
-            back_s(p.connect_tls_rsa_cpu_us),
-        ),
-        text(
-            [
-                "… each comes back to its gateway, and resumes its session",
-                "the same",
-            ],
-            back_s(p.connect_tls_resumed_cpu_us),
-        ),
-        text(
-            [
-                "the log is out of reach for minutes: each page asks again every 3 to 5 s",
-                "pages ÷ 4 s × connect",
-            ],
-            format!("{} of {} cores", number(behind_cores), number(cores)),
-        ),
-        text(
-            [
-                "all come back with 1,000 missed events each",
-                "bytes ÷ (160 MB × cores); ÷ network",
-            ],
-            format!("{} s; {} s", number(by_bound), number(by_network)),
-        ),
-        text(
-            [
-                "a topic that all pages read has 1,000 events/s",
-                "deliveries × an event in a write",
-            ],
-            format!("{} of {} cores", number(hot_cores), number(cores)),
-        ),
-        text(
-            [
-                "each page has a topic of its own",
-                "events/s of the bus ÷ pages",
-            ],
-            format!(
-                "{} events/s for each page at most",
-                p.bus_events_most / pages
-            ),
-        ),
-    ];
-    let columns = [
-        "what",
-        "formula",
-        "1,000,000 pages, SSE over TLS, one event/s each",
-    ];
-    let rows = table(&columns, &rows);
-    format!(
-        "\n{} machines of {} cores.\n{rows}",
-        number(machines),
-        number(p.machine_cores)
-    )
 }
 
 #[cfg(test)]

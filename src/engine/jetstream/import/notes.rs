@@ -233,10 +233,10 @@ struct Message {
 impl Message {
     fn batch_id(&self) -> Option<String> {
         let headers = String::from_utf8(STANDARD.decode(&self.hdrs).ok()?).ok()?;
-        let lines = headers
+        let mut lines = headers
             .lines()
             .filter_map(|line| line.strip_prefix(BATCH_ID));
-        lines.last().map(|id| id.trim().to_owned())
+        lines.next_back().map(|id| id.trim().to_owned())
     }
 
     fn data(&self) -> Option<String> {

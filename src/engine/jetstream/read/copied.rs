@@ -46,7 +46,7 @@ async fn first_event(
         let request = ReadRequest {
             after,
             through,
-            filter: Filter::all(),
+            filter: Filter::everything(),
             budget: PageBudget::of_events(EVENTS_AT_ONCE),
         };
         let read = page(stream, request).await?;

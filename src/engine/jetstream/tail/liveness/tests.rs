@@ -36,6 +36,7 @@ impl Fake {
         let view = StreamView {
             earlier: [].into(),
             epoch: "aaaaaa".parse().expect("an epoch"),
+            earlier: std::sync::Arc::default(),
             bounds: Bounds { first: 1, last },
             sizes: Sizes::default(),
             is_confirmed: unheard_for < limits::NATS_REPLICA_SILENCE,

@@ -105,6 +105,7 @@ fn only_what_is_far_behind_is_skipped_and_only_by_who_can_be_believed() {
     let view = |epoch: &str, last, is_confirmed| StreamView {
         earlier: [].into(),
         epoch: epoch.parse().expect("an epoch"),
+        earlier: std::sync::Arc::default(),
         bounds: Bounds { first: 1, last },
         sizes: Sizes::default(),
         is_confirmed,
