@@ -34,7 +34,6 @@ impl Fake {
     fn answer(&mut self, seconds: f64, last: Vid, unheard_for: f64) {
         let unheard_for = Duration::from_secs_f64(unheard_for);
         let view = StreamView {
-            earlier: [].into(),
             epoch: "aaaaaa".parse().expect("an epoch"),
             earlier: std::sync::Arc::default(),
             bounds: Bounds { first: 1, last },
