@@ -13,6 +13,7 @@ mod api;
 mod connection;
 mod copied;
 mod copy_source;
+mod durability;
 mod epoch;
 mod import;
 mod lease;
@@ -110,7 +111,7 @@ impl JetStreamEngine {
                 options.stale_after,
             ))),
             batch_bounds: opened.batch_bounds,
-            durability: admin::durability(&options, opened.replicas).await,
+            durability: opened.keepers.durability(&options.monitors).await,
             stream,
             _watching: AbortOnDropHandle::new(tokio::spawn(async move {
                 tokio::join!(watching.watch.run(), watching_servers);
