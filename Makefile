@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-nats-publish bench-retention bench-tls history-long outbox-long gearman-long jetstream-long model-long lint setup demo fuzz bench soak counts
+.PHONY: test quick abuse-long drain-long bench-retention bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -36,6 +36,9 @@ gearman-long:
 # Events a second that one gateway appends to NATS JetStream, on one server and on three, as a table.
 bench-nats-publish:
 	cargo test --test jetstream publish_speed -- --ignored --nocapture
+# Two gateways behind HAProxy and nginx, restarted five times each under readers of all kinds; how late events come.
+rolling-long:
+	VIDETTE_ROLLING_ROUNDS=5 cargo test --test clients rolling -- --nocapture --test-threads=1
 
 # Servers of NATS that are killed and frozen in turn, and a majority that is gone for a while; minutes.
 jetstream-long:
@@ -62,6 +65,10 @@ bench-retention:
 # What encryption and tokens cost: scenarios A, D and G without them and with them, in one table.
 bench-tls:
 	cargo bench --bench scenarios -- TLS --rounds $(BENCH_ROUNDS) --write docs/performance.md
+# Gateways on three servers of NATS JetStream beside one on SQLite, as a table for docs/performance.md.
+bench-cluster:
+	cargo build --release --bin vidette
+	python3 scripts/bench-cluster.py --rounds $(BENCH_ROUNDS)
 bench-%:
 	cargo bench --bench scenarios -- $* --rounds $(BENCH_ROUNDS) --write docs/performance.md
 
@@ -71,6 +78,11 @@ SOAK_RATE ?= 1200
 soak:
 	cargo run --release -- bench fanout --churn 20 --readers 1000 --rate $(SOAK_RATE) --seconds $(SOAK_SECONDS) \
 	--coalesce 5 --config benches/soak.toml
+
+# How many machines a fleet needs, and what happens to a million pages: tables and charts of docs/scale.md, from the
+# figures in bench/simulate/parameters.toml. scripts/measure_costs.py measures those that no bench has.
+simulate:
+	cargo run --release -p vidette-simulate
 
 # Instructions of the hot paths in the release build, against tests/counts/counts.json; needs valgrind.
 counts:

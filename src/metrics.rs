@@ -157,6 +157,8 @@ pub struct Gauges {
     pub subscribers: u64,
     /// Bytes of the write-ahead log of an engine that has one.
     pub wal_bytes: u64,
+    /// Messages of others on a shared log that are no events.
+    pub skipped_messages: u64,
     /// Events can be published, as `/readyz` says.
     pub is_ready: bool,
 }
@@ -169,6 +171,7 @@ struct ShownGauge(&'static str, &'static str, fn(&Gauges) -> u64);
 
 const REFUSED_HELP: &str = "Publish requests refused because the queue was full";
 const COLD_READS_HELP: &str = "Pages read from the engine instead of from memory";
+const SKIPPED_HELP: &str = "Messages that others have put on a shared log and that are no events";
 const WAL_HELP: &str = "Bytes of the write-ahead log, which retention does not count";
 
 #[rustfmt::skip] // a table with one line a counter
@@ -186,13 +189,14 @@ const COUNTERS: [ShownCounter; 10] = [
 ];
 
 #[rustfmt::skip] // a table with one line a gauge
-const GAUGES: [ShownGauge; 7] = [
+const GAUGES: [ShownGauge; 8] = [
     ShownGauge("first_vid", "The oldest retained vid", |g| g.first),
     ShownGauge("last_vid", "The newest vid", |g| g.last),
     ShownGauge("retained_events", "Retained events", |g| g.events),
     ShownGauge("retained_bytes", "Bytes of retained events", |g| g.bytes),
     ShownGauge("subscribers", "Subscriptions open now", |g| g.subscribers),
     ShownGauge("wal_bytes", WAL_HELP, |g| g.wal_bytes),
+    ShownGauge("skipped_messages", SKIPPED_HELP, |g| g.skipped_messages),
     ShownGauge("ready", "1 while events can be published, else 0", |g| g.is_ready.into()),
 ];
 

@@ -33,12 +33,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::caller::Caller;
 use crate::cursor::{Cursor, Epoch, Vid};
 use crate::engine::{BatchBounds, Bounds, Engine, Moment, Retention, Sizes, Tail};
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::memory::MemoryBudget;
 use crate::metrics::{Gauges, Metrics};
 use crate::quota::Quotas;
@@ -53,7 +55,7 @@ use pages::Pages;
 use sequencer::Sequencer;
 use subscription::Places;
 
-pub(crate) use crate::engine::{Page, PageBudget, ReadRequest, Receipt};
+pub(crate) use crate::engine::{Page, PageBudget, ReadRequest, Receipt, SourceLease};
 pub use batch::Batch;
 pub use clock::{MachineTime, SettableTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
@@ -268,6 +270,7 @@ impl Bus {
             bytes: sizes.bytes,
             subscribers: self.subscribers() as u64,
             wal_bytes: self.0.engine.wal_bytes(),
+            skipped_messages: self.0.engine.skipped_messages(),
             is_ready: self.ready().is_ok(),
         }
     }
@@ -305,6 +308,32 @@ impl Bus {
         }
         self.0.check_serving()?;
         self.0.engine.writable()
+    }
+
+    /// See [`Engine::source_lease`].
+    pub(crate) fn source_lease(&self) -> Option<Arc<SourceLease>> {
+        self.0.engine.source_lease()
+    }
+
+    /// Waits until all that is on the log by now is visible here, whoever has appended it.
+    ///
+    /// # Errors
+    /// That takes longer than `at_most`.
+    pub(crate) async fn catch_up_with_log(&self, at_most: Duration) -> Result<()> {
+        let caught_up = async {
+            loop {
+                // Where it cannot be confirmed now, it is asked for again.
+                let confirmed = self.0.engine.confirmed_last().await;
+                if let Ok(last) = confirmed
+                    && self.0.wait_for(last, limits::VISIBLE_WAIT).await
+                {
+                    return;
+                }
+                sleep(limits::SOURCE_CATCH_UP_INTERVAL).await;
+            }
+        };
+        let in_time = timeout(at_most, caught_up).await;
+        in_time.map_err(|_| Error::behind())
     }
 
     /// Topics that match and that the caller may read, after this one, in byte order, with their

@@ -2,9 +2,11 @@
 //!
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
+mod check;
 mod connect;
 mod copy;
 mod demo;
+mod epoch;
 mod nats;
 mod open_files;
 mod publish;
@@ -56,6 +58,8 @@ enum CliCommand {
     Serve(serve::ServeArgs),
     Publish(publish::PublishArgs),
     Copy(copy::CopyArgs),
+    Check(check::CheckArgs),
+    Epoch(epoch::EpochArgs),
     Source(source::SourceArgs),
     Tail(tail::TailArgs),
     Token(token::TokenArgs),
@@ -167,6 +171,8 @@ impl CliCommand {
     async fn run(self) -> CommandResult {
         match self {
             CliCommand::Copy(args) => copy::run(args).await,
+            CliCommand::Check(args) => check::run(args).await,
+            CliCommand::Epoch(args) => epoch::run(args).await,
             CliCommand::Serve(args) => serve::run(args).await,
             CliCommand::Publish(args) => publish::run(args).await,
             CliCommand::Source(args) => source::run(args),

@@ -3,9 +3,13 @@
 //! Invariant: addresses may have passwords in them, so that neither the help nor an error shows
 //! their values.
 
+use std::path::Path;
+
 use clap::Args;
 
-use crate::config::JetStreamOverrides;
+use super::Failure;
+use crate::config::{Config, JetStreamOverrides, Overrides, setting_variables};
+use crate::engine::{EngineKind, JetStreamOptions, LogRequirements};
 
 /// Where the stream is.
 #[derive(Args)]
@@ -22,7 +26,7 @@ pub(super) struct StreamArgs {
     /// Name of the stream
     #[arg(long, env = "VIDETTE_STREAM", value_name = "NAME")]
     stream: Option<String>,
-    /// Address at which a server can be monitored, http://host:8222; several with commas between,
+    /// Address at which a server can be monitored, `http://host:8222`; several with commas between,
     /// or repeated
     ///
     /// There alone a server says whether it syncs each write (`sync_interval: always`). Give those
@@ -65,5 +69,35 @@ impl JetStreamArgs {
             replicas: self.replicas,
             ..self.stream.overrides()
         }
+    }
+}
+
+/// A stream, and what is demanded of it.
+pub(super) struct NamedStream {
+    pub(super) options: JetStreamOptions,
+    pub(super) required: LogRequirements,
+}
+
+/// The stream that flags and a configuration name.
+pub(super) fn stream_of(
+    config: Option<&Path>,
+    jetstream: JetStreamOverrides,
+) -> Result<NamedStream, Failure> {
+    let overrides = Overrides {
+        engine: Some("jetstream".to_owned()),
+        jetstream,
+        settings: setting_variables().map_err(Failure::usage)?,
+        ..Overrides::default()
+    };
+    let config = Config::load(config, overrides).map_err(Failure::usage)?;
+    let required = config.log_requirements();
+    match config.engine {
+        EngineKind::JetStream(options) => Ok(NamedStream {
+            options: *options,
+            required,
+        }),
+        _ => Err(Failure::usage(
+            "the log is not on a stream of NATS JetStream",
+        )),
     }
 }

@@ -13,7 +13,7 @@ use super::signals::{self, InterruptSignals};
 use super::{CommandResult, Failure, demo};
 use crate::bus::Bus;
 use crate::config::{Config, ListenAddress, Overrides, setting_variables};
-use crate::engine::{EngineKind, OpenError, SqliteEngine};
+use crate::engine::{EngineKind, OpenError, SqliteEngine, renew_epoch};
 use crate::server::Gateway;
 use crate::telemetry::{LogFlush, LogFormat, Logs};
 
@@ -81,7 +81,9 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
     // Before the log is opened, so that no signal ends the process in the middle of that.
     let (signals, hangups) = (InterruptSignals::listen()?, signals::listen_to_hangups()?);
     if args.new_epoch {
-        begin_new_epoch(&config.engine).map_err(Failure::new)?;
+        begin_new_epoch(&config.engine)
+            .await
+            .map_err(Failure::new)?;
     }
     let gateway = Gateway::start(&config).await.map_err(Failure::new)?;
     announce(&gateway, &config, &open_files);
@@ -134,10 +136,15 @@ impl ServeArgs {
 const NO_NEW_EPOCH: &str = "--new-epoch changes nothing: a log in memory begins a new epoch anyway";
 
 /// Done before the log is opened for readers, so that nobody sees the earlier epoch as the current.
-fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
+async fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
     match engine {
         EngineKind::Sqlite { data_dir } => SqliteEngine::begin_new_epoch(data_dir),
-        EngineKind::Memory | EngineKind::JetStream(_) => {
+        EngineKind::JetStream(options) => {
+            let renewed = renew_epoch(options).await?;
+            tracing::info!(before = %renewed.before, now = %renewed.now, "the stream has another epoch");
+            Ok(())
+        }
+        EngineKind::Memory => {
             tracing::info!("{NO_NEW_EPOCH}");
             Ok(())
         }

@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bus::BusOptions;
-use crate::engine::EngineKind;
+use crate::engine::{EngineKind, LogRequirements};
 use crate::quota::QuotaRules;
 use engine::EngineOverrides;
 use errors::ErrorCollector;
@@ -223,6 +223,14 @@ impl Config {
             sources,
             auth: auth::auth(root),
             insecure: overrides.insecure,
+        }
+    }
+
+    /// What the log has to keep.
+    pub fn log_requirements(&self) -> LogRequirements {
+        LogRequirements {
+            retention: self.bus.retention,
+            max_event_bytes: self.bus.max_event_bytes,
         }
     }
 

@@ -10,6 +10,7 @@
 
 pub(crate) mod import;
 mod jetstream;
+mod lease;
 mod log;
 mod memory;
 mod page;
@@ -26,8 +27,9 @@ use crate::error::Result;
 use crate::event::{Event, NewEvent};
 use crate::topic::{Filter, Topic};
 
-pub(crate) use jetstream::JetStreamTarget;
 pub use jetstream::{JetStreamEngine, JetStreamOptions, NatsCredentials, NatsTls};
+pub(crate) use jetstream::{JetStreamTarget, StreamReport, inspect, renew_epoch};
+pub use lease::SourceLease;
 pub use log::{BatchBounds, Bounds, LogState, Sizes, Tail, TailStep};
 pub use memory::MemoryEngine;
 pub use page::{Page, PageBudget, ReadRequest};
@@ -95,6 +97,12 @@ pub trait Engine: Send + Sync + 'static {
     /// When it cannot be confirmed now.
     async fn confirmed_last(&self) -> Result<Vid> {
         Ok(self.state().bounds.last)
+    }
+
+    /// A new contender for the right to pull from sources, where other gateways use this log as
+    /// well; none where this one is alone and has that right anyway.
+    fn source_lease(&self) -> Option<Arc<SourceLease>> {
+        None
     }
 
     /// Can events be appended? The reason where not.
@@ -183,13 +191,30 @@ pub struct LogRequirements {
 
 /// Why a log cannot be opened, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(String);
+#[error("{text}")]
+pub struct OpenError {
+    text: String,
+    may_pass: bool,
+}
 
 impl OpenError {
     /// The text names what was to be opened, and a remedy.
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        OpenError(text.into())
+        OpenError {
+            text: text.into(),
+            may_pass: false,
+        }
+    }
+
+    /// The same, where it may pass by itself: what was to be opened may be starting.
+    pub(crate) fn passing(mut self) -> Self {
+        self.may_pass = true;
+        self
+    }
+
+    /// Is it worth a second try?
+    pub(crate) fn may_pass(&self) -> bool {
+        self.may_pass
     }
 }
 

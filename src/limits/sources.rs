@@ -54,3 +54,32 @@ pub const DATABASE_POLL_MAX: Duration = Duration::from_secs(3600);
 pub const DATABASE_LAG_ROWS: i64 = 100_000;
 /// … and no more often than this.
 pub const DATABASE_LAG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A gateway that has renewed the lease of the sources holds it for this long.
+pub const SOURCE_LEASE: Duration = Duration::from_secs(5);
+/// How often its holder renews it.
+pub const SOURCE_LEASE_RENEWAL: Duration = Duration::from_secs(1);
+/// How often the others look at it.
+pub const SOURCE_LEASE_LOOK: Duration = Duration::from_millis(500);
+/// The longest that reading or writing it takes.
+pub const SOURCE_LEASE_WAIT: Duration = Duration::from_secs(1);
+/// Seen unchanged for this long it may be taken: a little longer than it is held, as no two clocks
+/// run equally fast.
+pub const SOURCE_LEASE_TAKEOVER: Duration = Duration::from_millis(5250);
+/// The longest that releasing it takes: a write that is under way, and one more.
+pub const SOURCE_LEASE_RELEASE_WAIT: Duration = Duration::from_secs(2);
+/// The largest record of it, in bytes.
+pub const SOURCE_LEASE_BYTES: i32 = 4096;
+/// The most that the bucket with it may hold, in bytes.
+pub const SOURCE_LEASE_BUCKET_BYTES: i64 = 1024 * 1024;
+/// How long a gateway that has got the lease waits until it has seen all that others appended,
+/// before it pulls.
+pub const SOURCE_CATCH_UP_WAIT: Duration = Duration::from_secs(30);
+/// How often it asks meanwhile how much that is.
+pub const SOURCE_CATCH_UP_INTERVAL: Duration = Duration::from_millis(250);
+
+const _: () = assert!(SOURCE_LEASE_TAKEOVER.as_millis() > SOURCE_LEASE.as_millis());
+// So that a few renewals may fail.
+const _: () = assert!(
+    3 * SOURCE_LEASE_RENEWAL.as_millis() + SOURCE_LEASE_WAIT.as_millis() < SOURCE_LEASE.as_millis()
+);

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - everything that can fail at start fails before the first connection is accepted;
-//! - sources begin when connections are accepted, and end with them;
+//! - sources begin when connections are accepted, and end with them, or as soon as the gateway is
+//!   asked to end where another one can go on with them;
 //! - shutdown ends every stream with its closing word, spread over the time of `[drain]`, answers
 //!   whoever asks meanwhile, and returns within that time, [`limits::DRAIN_REST`] and
 //!   [`limits::DRAIN_LATE`].
@@ -31,7 +32,7 @@ use super::readiness;
 use crate::auth::AuthBackground;
 use crate::bus::Bus;
 use crate::config::{Config, DrainConfig, ListenAddress};
-use crate::engine::{self, Engine, LogRequirements};
+use crate::engine::{self, Engine};
 use crate::memory::MemoryBudget;
 use crate::metrics::OpenConnections;
 use crate::source::Sources;
@@ -85,11 +86,7 @@ impl Gateway {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         // The addresses first: a second gateway on them is noticed before it touches the log.
         let listeners = bind(config)?;
-        let required = LogRequirements {
-            retention: config.bus.retention,
-            max_event_bytes: config.bus.max_event_bytes,
-        };
-        let engine = engine::open(&config.engine, required).await?;
+        let engine = engine::open(&config.engine, config.log_requirements()).await?;
         Ok(Self::assemble(config, listeners, engine).await)
     }
 
@@ -170,13 +167,14 @@ impl Gateway {
     ) {
         let (context, stop) = (self.context(), CancellationToken::new());
         let accepting = accept_all(self.listeners, &context, &stop);
-        self.sources.start(&self.bus, &context.admission.tracker);
+        let sources = self.sources.start(&self.bus, &context.admission.tracker);
         tokio::spawn(readiness::follow(self.bus.clone(), self.health.clone()));
         tokio::spawn(watch_revocations(self.auth, self.bus.clone()));
         // As long as connections are accepted.
         let tls = self.tls.map(|tls| tokio::spawn(tls.follow()));
 
         shutdown.await;
+        sources.hand_over();
         let drain = Drain {
             config: **self.drain.load(),
             bus: self.bus,

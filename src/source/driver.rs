@@ -5,8 +5,8 @@
 //! - an error or a panic ends one connection; the next one is made after a pause that grows up to
 //!   [`SOURCE_BACKOFF_MAX`](crate::limits::SOURCE_BACKOFF_MAX), and is short again after a pull
 //!   that succeeded;
-//! - the loop ends when the bus closes; work that was pulled by then is either acknowledged or left
-//!   to be given again.
+//! - the loop ends with the gateway's turn; work that was pulled by then is either acknowledged or
+//!   left to be given again.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -18,20 +18,23 @@ use super::backoff::Backoff;
 use super::publishing::{SettledWork, WorkPublisher};
 use super::recovery::RecoveryNote;
 use super::state::SourceState;
+use super::turn::Turn;
 use super::unacked::UnackedIds;
 use super::work::{MakeSource, Pulled, Source, SourceError, WorkOutcome};
 use crate::bus::Bus;
 use crate::cursor::Vid;
 
-/// Runs a source until the bus closes.
+/// Runs a source until the gateway's turn is over.
 pub(super) async fn drive(
     make: MakeSource,
     bus: Bus,
+    turn: Turn,
     state: Arc<SourceState>,
     unacked: Arc<UnackedIds>,
 ) {
-    let mut driver = SourceDriver::new(make, bus, state, unacked);
-    while !driver.bus.is_closing() {
+    let mut driver = SourceDriver::new(make, bus, turn, state, unacked);
+    driver.state().connecting();
+    while !driver.turn.is_over() {
         let ended = AssertUnwindSafe(driver.serve_connection())
             .catch_unwind()
             .await;
@@ -47,13 +50,14 @@ pub(super) async fn drive(
         }
         driver.pause().await;
     }
-    driver.state().stopped();
+    driver.state().waiting();
 }
 
 /// What outlives a connection.
 struct SourceDriver {
     make: MakeSource,
     bus: Bus,
+    turn: Turn,
     publisher: WorkPublisher,
     backoff: Backoff,
     /// What was acknowledged last, until the next pull shows that the acknowledgement has arrived.
@@ -64,12 +68,19 @@ struct SourceDriver {
 }
 
 impl SourceDriver {
-    fn new(make: MakeSource, bus: Bus, state: Arc<SourceState>, unacked: Arc<UnackedIds>) -> Self {
+    fn new(
+        make: MakeSource,
+        bus: Bus,
+        turn: Turn,
+        state: Arc<SourceState>,
+        unacked: Arc<UnackedIds>,
+    ) -> Self {
         SourceDriver {
             make,
             unproven: Some(bus.bounds().last),
-            publisher: WorkPublisher::new(bus.clone(), state, unacked),
+            publisher: WorkPublisher::new(bus.clone(), turn.clone(), state, unacked),
             bus,
+            turn,
             backoff: Backoff::new(),
             unacknowledged: Vec::new(),
         }
@@ -79,7 +90,7 @@ impl SourceDriver {
         self.publisher.state()
     }
 
-    /// Serves one connection to its end. `Ok` only when the bus closes.
+    /// Serves one connection to its end. `Ok` only when the turn is over.
     async fn serve_connection(&mut self) -> Result<(), SourceError> {
         let mut source = (self.make)();
         while let Some(pulled) = self.pull(&mut *source).await? {
@@ -88,7 +99,7 @@ impl SourceDriver {
                 continue;
             }
 
-            // What cannot be published before the bus closes is left to be given again.
+            // What cannot be published within this turn is left to be given again.
             let Ok(settled) = self.publisher.settle(pulled).await else {
                 return Ok(());
             };
@@ -98,12 +109,12 @@ impl SourceDriver {
         Ok(())
     }
 
-    /// The next pieces of work; `None` when the bus closes.
+    /// The next pieces of work; `None` when the turn is over.
     async fn pull(&mut self, source: &mut dyn Source) -> Result<Option<Vec<Pulled>>, SourceError> {
-        // A closing gateway takes no more work: what is not pulled stays with the source.
+        // A gateway whose turn is over takes no more work: what is not pulled stays with the source.
         let pulled = tokio::select! {
             pulled = source.pull() => pulled?,
-            () = self.bus.closed() => return Ok(None),
+            () = self.turn.over() => return Ok(None),
         };
 
         // The source has answered, so it has the acknowledgement before this pull.
@@ -149,7 +160,7 @@ impl SourceDriver {
     async fn pause(&mut self) {
         tokio::select! {
             () = tokio::time::sleep(self.backoff.next()) => {}
-            () = self.bus.closed() => {}
+            () = self.turn.over() => {}
         }
     }
 }

@@ -15,6 +15,7 @@ use super::fingerprint::fingerprint;
 use super::log::{append, read_after};
 use super::state::SourceState;
 use super::text::beginning;
+use super::turn::Turn;
 use super::unacked::UnackedIds;
 use super::work::{DeadLetter, Pulled, WorkOutcome};
 use crate::bus::{Bus, Receipt};
@@ -24,11 +25,11 @@ use crate::event::{ContentType, Event, NewEvent};
 use crate::limits;
 use crate::topic::{Filter, Topic};
 
-/// The bus closed before the work was done.
+/// The gateway's turn was over before the work was done.
 #[derive(Debug)]
-pub(super) struct BusClosed;
+pub(super) struct TurnOver;
 
-type UntilClosed<T> = Result<T, BusClosed>;
+type WithinTurn<T> = Result<T, TurnOver>;
 
 /// A piece of work whose event is durable.
 pub(super) struct SettledWork {
@@ -53,14 +54,21 @@ type Unpublished = (usize, NewEvent);
 /// Publishes for one source.
 pub(super) struct WorkPublisher {
     bus: Bus,
+    turn: Turn,
     state: Arc<SourceState>,
     unacked: Arc<UnackedIds>,
 }
 
 impl WorkPublisher {
-    pub(super) fn new(bus: Bus, state: Arc<SourceState>, unacked: Arc<UnackedIds>) -> Self {
+    pub(super) fn new(
+        bus: Bus,
+        turn: Turn,
+        state: Arc<SourceState>,
+        unacked: Arc<UnackedIds>,
+    ) -> Self {
         WorkPublisher {
             bus,
+            turn,
             state,
             unacked,
         }
@@ -75,7 +83,7 @@ impl WorkPublisher {
     }
 
     /// Makes all of it durable.
-    pub(super) async fn settle(&self, pulled: Vec<Pulled>) -> UntilClosed<Vec<SettledWork>> {
+    pub(super) async fn settle(&self, pulled: Vec<Pulled>) -> WithinTurn<Vec<SettledWork>> {
         let work = pulled.into_iter().map(|piece| self.event_of(piece));
         let (events, refusals): (Vec<_>, Vec<_>) = work.unzip();
         let ids: Vec<_> = events.iter().map(|event| event.id.clone()).collect();
@@ -140,7 +148,7 @@ impl WorkPublisher {
     }
 
     /// A receipt for each event, in their order.
-    async fn receipts(&self, events: Vec<NewEvent>) -> UntilClosed<Vec<Receipt>> {
+    async fn receipts(&self, events: Vec<NewEvent>) -> WithinTurn<Vec<Receipt>> {
         // First those that are in the log already, whose acknowledgement was lost.
         let mut receipts = vec![None; events.len()];
         let mut left = Vec::new();
@@ -159,7 +167,7 @@ impl WorkPublisher {
     }
 
     /// A receipt where this event is stored and only its acknowledgement was lost.
-    async fn earlier_receipt(&self, event: &NewEvent) -> UntilClosed<Option<Receipt>> {
+    async fn earlier_receipt(&self, event: &NewEvent) -> WithinTurn<Option<Receipt>> {
         let id = event.id.as_deref();
         let Some(vid) = id.and_then(|id| self.unacked.vid_of(id)) else {
             return Ok(None);
@@ -179,7 +187,7 @@ impl WorkPublisher {
         &self,
         left: Vec<Unpublished>,
         receipts: &mut [Option<Receipt>],
-    ) -> UntilClosed<Vec<Unpublished>> {
+    ) -> WithinTurn<Vec<Unpublished>> {
         let mut again = Vec::new();
         for chunk in chunks(left) {
             let batch: Vec<NewEvent> = chunk.iter().map(|(_, event)| event.clone()).collect();
@@ -200,7 +208,7 @@ impl WorkPublisher {
         &self,
         event: &NewEvent,
         receipt: Receipt,
-    ) -> UntilClosed<Option<NewEvent>> {
+    ) -> WithinTurn<Option<NewEvent>> {
         if !receipt.duplicate {
             return Ok(None);
         }
@@ -215,9 +223,13 @@ impl WorkPublisher {
         Ok(own)
     }
 
-    async fn publish(&self, batch: Vec<NewEvent>) -> UntilClosed<Vec<Receipt>> {
+    async fn publish(&self, batch: Vec<NewEvent>) -> WithinTurn<Vec<Receipt>> {
         let mut backoff = Backoff::new();
         loop {
+            // A gateway that was frozen finds out here that another one has taken over.
+            if !self.turn.may_publish() {
+                return Err(TurnOver);
+            }
             // A batch that failed may have been written all the same; its ids make it a duplicate.
             match append(&self.bus, batch.clone()).await {
                 Ok(receipts) => return Ok(receipts),
@@ -227,7 +239,7 @@ impl WorkPublisher {
     }
 
     /// Is this event the one at that vid? One that has been trimmed since is taken to be.
-    async fn is_stored_at(&self, vid: Vid, event: &NewEvent) -> UntilClosed<bool> {
+    async fn is_stored_at(&self, vid: Vid, event: &NewEvent) -> WithinTurn<bool> {
         let mut backoff = Backoff::new();
         loop {
             // What retention has deleted cannot be compared; its id is the best evidence left.
@@ -244,15 +256,15 @@ impl WorkPublisher {
     }
 
     /// Waits before another attempt.
-    async fn hold(&self, error: &Error, backoff: &mut Backoff) -> UntilClosed<()> {
+    async fn hold(&self, error: &Error, backoff: &mut Backoff) -> WithinTurn<()> {
         // The error of a closing bus is none of the source's; there is nothing to report.
-        if self.bus.is_closing() {
-            return Err(BusClosed);
+        if self.turn.is_over() {
+            return Err(TurnOver);
         }
         self.state.held(&error.to_string());
         tokio::select! {
             () = tokio::time::sleep(backoff.next()) => Ok(()),
-            () = self.bus.closed() => Err(BusClosed),
+            () = self.turn.over() => Err(TurnOver),
         }
     }
 }

@@ -1,16 +1,58 @@
-//! The state of a source: in `/v1/bus`, in the metrics, and in the gateway's own log when it
+//! The state of a source, and of all of them: in `/v1/bus`, in the metrics, and in the gateway's own log when it
 //! changes.
 //!
 //! Invariant: a change is logged once, not each time that it is seen again, so no source fills the
 //! log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::text::clip;
+use crate::bus::SourceLease;
+
+/// The states of all sources, and whether this gateway is the one to pull from them.
+#[derive(Clone)]
+pub(crate) struct SourceStates {
+    sources: Arc<[Arc<SourceState>]>,
+    /// None where no other gateway uses the log.
+    lease: Option<Arc<SourceLease>>,
+}
+
+impl SourceStates {
+    pub(super) fn new(sources: Arc<[Arc<SourceState>]>, lease: Option<Arc<SourceLease>>) -> Self {
+        // Until it is this gateway's turn.
+        if lease.is_some() {
+            sources.iter().for_each(|source| source.waiting());
+        }
+        SourceStates { sources, lease }
+    }
+
+    /// Those of a gateway without sources.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        SourceStates::new(Arc::new([]), None)
+    }
+
+    pub(super) fn lease(&self) -> Option<&SourceLease> {
+        self.lease.as_deref()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<SourceState>> {
+        self.sources.iter()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    /// As `/v1/bus` shows them.
+    pub(crate) fn json(&self) -> Value {
+        self.iter().map(|source| source.json()).collect()
+    }
+}
 
 /// The state of one source.
 pub(crate) struct SourceState {
@@ -73,6 +115,8 @@ pub(super) const COUNTS: [SourceCount; 5] = [
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SourcePhase {
+    /// Another gateway pulls, or may.
+    Waiting,
     Connecting,
     Up,
     /// What has been pulled cannot be stored now.
@@ -84,6 +128,7 @@ enum SourcePhase {
 impl SourcePhase {
     fn word(self) -> &'static str {
         match self {
+            SourcePhase::Waiting => "waiting",
             SourcePhase::Connecting => "connecting",
             SourcePhase::Up => "up",
             SourcePhase::Held => "held",
@@ -135,6 +180,17 @@ impl SourceState {
 
     pub(super) fn lag(&self) -> Option<u64> {
         self.current().lag
+    }
+
+    /// Somebody else pulls, or nobody.
+    pub(super) fn waiting(&self) {
+        self.enter(SourcePhase::Waiting);
+        // What was known is not known any more.
+        self.current().lag = None;
+    }
+
+    pub(super) fn connecting(&self) {
+        self.enter(SourcePhase::Connecting);
     }
 
     /// The source answers.

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::driver::drive;
 use super::work::{DeadLetter, Pulled, Source, SourceError, WorkOutcome};
 use super::*;
-use crate::bus::Receipt;
+use crate::bus::{Receipt, SourceLease};
 use crate::config::{Config, Overrides};
 use crate::cursor::Vid;
 use crate::engine::{
@@ -74,6 +76,7 @@ impl Engine for FullAtTimes {
 /// What the source does next.
 enum ScriptStep {
     Give(Vec<Pulled>),
+    GiveAfter(Box<dyn FnOnce() + Send>, Vec<Pulled>),
     Break,
     Panic,
 }
@@ -92,6 +95,10 @@ impl Source for Scripted {
         let step = self.0.steps.lock().expect("the script").pop_front();
         match step {
             Some(ScriptStep::Give(pulled)) => Ok(pulled),
+            Some(ScriptStep::GiveAfter(happens, pulled)) => {
+                happens();
+                Ok(pulled)
+            }
             Some(ScriptStep::Break) => Err(SourceError::new("connection lost")),
             Some(ScriptStep::Panic) => panic!("a bug in the source"),
             None => std::future::pending().await,
@@ -119,6 +126,15 @@ struct ScriptedDriver {
 
 impl ScriptedDriver {
     fn set(full: u64, dedupe_window: Duration, steps: Vec<ScriptStep>) -> Self {
+        Self::set_with(full, dedupe_window, steps, None)
+    }
+
+    fn set_with(
+        full: u64,
+        dedupe_window: Duration,
+        steps: Vec<ScriptStep>,
+        lease: Option<Arc<SourceLease>>,
+    ) -> Self {
         let engine = Arc::new(FullAtTimes {
             log: MemoryEngine::new(dedupe_window),
             full: AtomicU64::new(full),
@@ -133,8 +149,10 @@ impl ScriptedDriver {
         });
         let state = Arc::new(SourceState::new("scripted", "script"));
         let for_source = script.clone();
-        let make: MakeSource = Box::new(move || Box::new(Scripted(for_source.clone())));
-        let driven = tokio::spawn(drive(make, bus.clone(), state.clone(), Arc::default()));
+        let make: MakeSource = Arc::new(move || Box::new(Scripted(for_source.clone())));
+        let turn = Turn::new(bus.clone(), lease, CancellationToken::new());
+        let (for_driver, unacked) = (bus.clone(), Arc::default());
+        let driven = tokio::spawn(drive(make, for_driver, turn, state.clone(), unacked));
         ScriptedDriver {
             bus,
             engine,
@@ -247,4 +265,25 @@ async fn an_id_that_was_used_for_another_record_loses_neither_even_among_the_sam
     let again = [published(1, true), published(2, true), published(1, true)];
     assert_eq!(outcomes[..3], [first, other, published(1, true)]);
     assert_eq!(outcomes[3..], again);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_pulled_is_not_published_once_the_lease_is_lost() {
+    let (held, held_until) = watch::channel(Some(Instant::now() + WINDOW));
+    let lease = Some(Arc::new(SourceLease::held_until(held_until)));
+    // Nothing else runs between the loss and what the source gives, as after a freeze.
+    let lose = move || {
+        held.send_replace(Some(Instant::now()));
+    };
+    let given = vec![event("a", "1")];
+    let steps = vec![ScriptStep::GiveAfter(Box::new(lose), given)];
+    let driver = ScriptedDriver::set_with(0, WINDOW, steps, lease);
+
+    driver.driven.await.expect("its turn is over");
+    assert_eq!(driver.engine.state().bounds.last, 0);
+    assert_eq!(
+        driver.script.acknowledged.lock().expect("the script").len(),
+        0
+    );
+    assert_eq!(driver.state.json()["state"], "waiting");
 }

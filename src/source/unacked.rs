@@ -32,7 +32,9 @@ impl UnackedIds {
     /// reported; the dedupe window still works then.
     pub(super) async fn recover(bus: &Bus) -> Self {
         let unacked = UnackedIds::default();
-        if let Err(error) = unacked.read_log(bus).await {
+        // What another gateway has published last is among those, too.
+        let caught_up = bus.catch_up_with_log(limits::SOURCE_CATCH_UP_WAIT).await;
+        if let Err(error) = caught_up.and(unacked.read_log(bus).await) {
             tracing::warn!(%error, "{UNREADABLE_LOG}");
         }
         unacked

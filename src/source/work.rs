@@ -30,7 +30,7 @@ pub(crate) trait Source: Send {
 }
 
 /// Makes a source that is not connected yet.
-pub(crate) type MakeSource = Box<dyn Fn() -> Box<dyn Source> + Send + Sync>;
+pub(crate) type MakeSource = Arc<dyn Fn() -> Box<dyn Source> + Send + Sync>;
 
 /// One piece of work.
 #[derive(Debug)]

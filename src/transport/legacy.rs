@@ -271,7 +271,7 @@ mod tests {
         let state = AppState {
             bus,
             config: Arc::new(TransportConfig::of(&config, &AuthBackground::default())),
-            sources: Arc::new([]),
+            sources: crate::source::SourceStates::none(),
             connections: OpenConnections::default(),
         };
         let begun = Instant::now();

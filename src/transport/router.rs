@@ -31,7 +31,7 @@ use crate::bus::Bus;
 use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind};
 use crate::metrics::OpenConnections;
-use crate::source::SourceState;
+use crate::source::SourceStates;
 
 /// The page of the long-poll era asks for `./backend.php`, so it is answered beside that page, too.
 const LEGACY_BESIDE_PAGE: &str = "/clients/longpoll/backend.php";
@@ -39,7 +39,7 @@ const LEGACY_BESIDE_PAGE: &str = "/clients/longpoll/backend.php";
 /// What routes are made of, whatever the configuration says.
 pub(crate) struct RouteParts {
     pub(crate) bus: Bus,
-    pub(crate) sources: Arc<[Arc<SourceState>]>,
+    pub(crate) sources: SourceStates,
     pub(crate) health: HealthServer<HealthService>,
     pub(crate) connections: OpenConnections,
 }

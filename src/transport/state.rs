@@ -16,14 +16,14 @@ use crate::config::{
 use crate::limits;
 use crate::metrics::OpenConnections;
 use crate::quota::QuotaRules;
-use crate::source::SourceState;
+use crate::source::SourceStates;
 
 /// Shared by all requests; a clone is a few pointers.
 #[derive(Clone)]
 pub(crate) struct AppState {
     pub(crate) bus: Bus,
     pub(crate) config: Arc<TransportConfig>,
-    pub(crate) sources: Arc<[Arc<SourceState>]>,
+    pub(crate) sources: SourceStates,
     pub(crate) connections: OpenConnections,
 }
 

@@ -31,8 +31,7 @@ pub(super) async fn bus_state(
     // A gateway without sources does not speak of them.
     let mut answer = log_state(&state.bus);
     if !state.sources.is_empty() {
-        let sources = state.sources.iter().map(|source| source.json());
-        answer["sources"] = sources.collect();
+        answer["sources"] = state.sources.json();
     }
     Ok(axum::Json(answer).into_response())
 }

@@ -44,15 +44,19 @@ fn stubs() -> &'static str {
 
 /// Starts a script of `tests/clients/python` with the stubs and the gateway's address.
 fn start(script: &str, gateway: &Gateway, more: &[&str]) -> Running {
+    start_at(script, &gateway.address().to_string(), more)
+}
+
+/// The same with the address of what stands before gateways.
+pub(crate) fn start_at(script: &str, address: &str, more: &[&str]) -> Running {
     let script = root()
         .join("tests/clients/python")
         .join(script)
         .display()
         .to_string();
-    let address = gateway.address().to_string();
     Running::start(
         python(),
-        &[&["-u", &script, stubs(), &address], more].concat(),
+        &[&["-u", &script, stubs(), address], more].concat(),
     )
 }
 

@@ -19,5 +19,6 @@ mod migration;
 mod old_system;
 mod outages;
 mod pages;
+mod several_gateways;
 mod support;
 mod withholding;

@@ -5,6 +5,7 @@
 mod common;
 
 mod copy;
+mod lease;
 mod open;
 mod publish;
 mod publish_speed;

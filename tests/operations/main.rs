@@ -5,5 +5,6 @@
 mod common;
 
 mod copies;
+mod deploy;
 mod page;
 mod service;

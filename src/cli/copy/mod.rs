@@ -13,9 +13,7 @@ use crate::config::{Config, JetStreamOverrides, Overrides, setting_variables};
 use crate::copy::{self, CopyPlan, CopyProgress, PlanOptions};
 use crate::cursor::Vid;
 use crate::engine::import::{CopyError, CopySource, CopyTarget};
-use crate::engine::{
-    EngineKind, JetStreamEngine, JetStreamTarget, LogRequirements, SqliteEngine, SqliteSource,
-};
+use crate::engine::{EngineKind, JetStreamEngine, JetStreamTarget, SqliteEngine, SqliteSource};
 use address::LogAddress;
 use progress::CopyDisplay;
 
@@ -162,14 +160,14 @@ async fn open_source(config: &Config) -> Result<Box<dyn CopySource>, CopyError> 
         EngineKind::Sqlite { data_dir } => Ok(Box::new(SqliteSource::open(&data_dir)?)),
         EngineKind::JetStream(mut options) => {
             options.create = false;
-            let engine = JetStreamEngine::open(*options, requirements(config)).await?;
+            let engine = JetStreamEngine::open(*options, config.log_requirements()).await?;
             Ok(Box::new(engine))
         }
     }
 }
 
 async fn open_target(config: &Config, first_vid: Vid) -> Result<Box<dyn CopyTarget>, CopyError> {
-    let required = requirements(config);
+    let required = config.log_requirements();
     match config.engine.clone() {
         EngineKind::Memory => Err(CopyError::new(NO_MEMORY)),
         EngineKind::Sqlite { data_dir } => {
@@ -180,12 +178,5 @@ async fn open_target(config: &Config, first_vid: Vid) -> Result<Box<dyn CopyTarg
             let target = JetStreamTarget::open(*options, required, first_vid).await?;
             Ok(Box::new(target))
         }
-    }
-}
-
-fn requirements(config: &Config) -> LogRequirements {
-    LogRequirements {
-        retention: config.bus.retention,
-        max_event_bytes: config.bus.max_event_bytes,
     }
 }

@@ -27,7 +27,7 @@ pub(super) use leader::LeaderMessage;
 /// The code by which JetStream says that there is no such stream.
 pub(super) const NO_STREAM: u64 = 10059;
 /// The code by which JetStream says that there is no such message.
-const NO_MESSAGE: u64 = 10037;
+pub(super) const NO_MESSAGE: u64 = 10037;
 
 /// A way to one stream.
 #[derive(Clone)]
@@ -98,7 +98,17 @@ impl Api {
     ) -> Result<T, ApiError> {
         let body = serde_json::to_vec(body).map_err(|error| broken(&error))?;
         let request = Request::new().payload(body.into()).timeout(Some(wait));
-        let subject = format!("$JS.API.{subject}");
+        self.request(format!("$JS.API.{subject}"), request, wait)
+            .await
+    }
+
+    /// Any request that JetStream answers.
+    pub(super) async fn request<T: DeserializeOwned>(
+        &self,
+        subject: String,
+        request: Request,
+        wait: Duration,
+    ) -> Result<T, ApiError> {
         let answer = self.client.send_request(subject, request).await;
         let answer = answer.map_err(|error| not_answered(&error, wait))?;
         match serde_json::from_slice(&answer.payload).map_err(|error| broken(&error))? {

@@ -4,8 +4,10 @@
 //! - it comes back by itself, on any of the servers, for as long as the gateway runs;
 //! - a server that has stopped answering is noticed within seconds.
 
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
+use futures_util::future::join_all;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
 use super::options::{JetStreamOptions, NatsCredentials};
 use crate::engine::OpenError;
@@ -29,8 +31,30 @@ pub(super) async fn connect(options: &JetStreamOptions) -> Result<(Client, Conne
             std::future::ready(())
         });
     let connected = connecting.connect(options.servers.as_slice()).await;
-    let client = connected.map_err(|error| cannot_connect(options, &error))?;
-    Ok((client, connects))
+    match connected {
+        Ok(client) => Ok((client, connects)),
+        Err(error) => Err(cannot_connect(options, &error).await),
+    }
+}
+
+/// The same at start, where the servers may be starting as well: those that cannot be reached are
+/// tried for a while.
+///
+/// # Errors
+/// As [`connect`].
+pub(super) async fn connect_at_start(
+    options: &JetStreamOptions,
+) -> Result<(Client, Connects), OpenError> {
+    let give_up_at = Instant::now() + limits::NATS_OPEN_WAIT;
+    loop {
+        match connect(options).await {
+            Err(error) if error.may_pass() && Instant::now() < give_up_at => {
+                tracing::info!("waiting for NATS: {error}");
+                sleep(limits::NATS_CONNECT_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// A connection to publish by. Where it breaks it comes back within seconds or not at all: what
@@ -40,11 +64,12 @@ pub(super) async fn connect(options: &JetStreamOptions) -> Result<(Client, Conne
 /// As [`connect`].
 pub(super) async fn connect_to_publish(options: &JetStreamOptions) -> Result<Client, OpenError> {
     let connecting = connect_options(options).await?;
-    connecting
+    let connected = connecting
         .max_reconnects(options.servers.len().min(limits::NATS_PUBLISH_RECONNECTS))
         .connect(options.servers.as_slice())
-        .await
-        .map_err(|error| cannot_connect(options, &error))
+        .await;
+    // Asked for again and again by those who wait: the servers are not asked each for its reason.
+    connected.map_err(|error| not_connected(options, &error.to_string()))
 }
 
 async fn connect_options(options: &JetStreamOptions) -> Result<ConnectOptions, OpenError> {
@@ -84,10 +109,37 @@ async fn with_credentials(
     }
 }
 
-fn cannot_connect(options: &JetStreamOptions, error: &async_nats::ConnectError) -> OpenError {
-    let servers = options.servers.join(", ");
+/// Why none of the servers can be connected to: each is asked once more for its own reason.
+async fn cannot_connect(options: &JetStreamOptions, error: &ConnectError) -> OpenError {
+    let asking = options.servers.iter().map(async |server| {
+        let connecting = connect_options(options)
+            .await
+            .map_err(|error| error.to_string())?;
+        let connected = connecting.connect(server.as_str()).await;
+        match connected {
+            Ok(_) => Err(format!("{server}: it answers again")),
+            Err(error) => Ok::<_, String>(format!("{server}: {error}")),
+        }
+    });
+    let reasons = join_all(asking).await;
+    let reasons: Vec<_> = reasons
+        .into_iter()
+        .map(|r| r.unwrap_or_else(|text| text))
+        .collect();
+    let text = not_connected(options, &reasons.join("; "));
+    match error.kind() {
+        ConnectErrorKind::Io | ConnectErrorKind::Dns | ConnectErrorKind::TimedOut => text.passing(),
+        _ => text,
+    }
+}
+
+fn not_connected(options: &JetStreamOptions, reasons: &str) -> OpenError {
+    let credentials = match &options.credentials {
+        NatsCredentials::None => "without credentials".to_owned(),
+        shown => format!("with {shown:?}"),
+    };
     OpenError::new(format!(
-        "cannot connect to NATS at {servers}: {error}. Are the servers running, and are address, \
-         credentials and TLS right?"
+        "cannot connect to NATS {credentials} ({reasons}). Are the servers running, and are \
+         address, credentials and TLS right?"
     ))
 }

@@ -8,14 +8,18 @@
 //! - a page is complete up to its `through`, or it is an error: a replica that lags is never taken
 //!   at its word.
 
+mod admin;
 mod api;
 mod connection;
 mod copied;
 mod copy_source;
+mod durability;
 mod epoch;
 mod import;
+mod lease;
 mod lineage;
 mod message;
+mod monitor;
 mod options;
 mod publish;
 mod read;
@@ -30,19 +34,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::lease::LeaseHolder;
 use super::{
     Appended, BatchBounds, Engine, LogRequirements, LogState, Moment, OpenError, Page, ReadRequest,
-    Retention, Tail, TrimStep,
+    Retention, SourceLease, Tail, TrimStep,
 };
 use crate::cursor::Vid;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::topic::{Filter, Topic};
 use api::Api;
+use lease::LeaseBucket;
 use publish::Publisher;
+use stream_config::watch_servers;
 use subjects::Subjects;
 use watch::StreamWatch;
 
+pub(crate) use admin::{StreamReport, inspect, renew_epoch};
 pub(crate) use import::JetStreamTarget;
 pub use options::{JetStreamOptions, NatsCredentials, NatsTls};
 
@@ -80,11 +88,13 @@ impl JetStreamEngine {
         options: JetStreamOptions,
         required: LogRequirements,
     ) -> std::result::Result<Self, OpenError> {
-        let (client, connects) = connection::connect(&options).await?;
+        let (client, connects) = connection::connect_at_start(&options).await?;
         let api = Api::new(client, &options.stream);
         let opened = stream_config::open(&api, &options, &required).await?;
         import::refuse_unfinished(&api).await?;
 
+        let (client, max_event_bytes) = (api.client().clone(), required.max_event_bytes);
+        let watching_servers = watch_servers(client, connects.clone(), max_event_bytes);
         let stream = Arc::new(SharedStream {
             watch: StreamWatch::new(api.clone(), opened.view, connects),
             requests: read::Requests::new(api.clone()),
@@ -101,10 +111,10 @@ impl JetStreamEngine {
                 options.stale_after,
             ))),
             batch_bounds: opened.batch_bounds,
-            durability: opened.durability,
+            durability: opened.keepers.durability(&options.monitors).await,
             stream,
             _watching: AbortOnDropHandle::new(tokio::spawn(async move {
-                watching.watch.run().await;
+                tokio::join!(watching.watch.run(), watching_servers);
             })),
         })
     }
@@ -141,6 +151,14 @@ impl Engine for JetStreamEngine {
             return Err(Error::behind());
         }
         Ok(view.bounds.last)
+    }
+
+    fn source_lease(&self) -> Option<Arc<SourceLease>> {
+        let bucket = LeaseBucket::of(self.stream.clone());
+        Some(Arc::new(SourceLease::new(
+            bucket,
+            LeaseHolder::this_gateway(),
+        )))
     }
 
     fn skipped_messages(&self) -> u64 {

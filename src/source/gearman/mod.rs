@@ -76,7 +76,7 @@ impl WorkerPlan {
         // Each job server has a state of its own, so that it shows which one is down.
         let state = SourceState::new(format!("{}@{}", self.config.name, self.server), KIND);
         let make = move || Box::new(GearmanSource::new(self.clone())) as Box<dyn Source>;
-        (Arc::new(state), Box::new(make))
+        (Arc::new(state), Arc::new(make))
     }
 
     async fn connect(&self) -> Result<GearmanConnection, SourceError> {

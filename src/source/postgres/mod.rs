@@ -50,7 +50,7 @@ pub(super) fn plan(config: &PostgresConfig, bus: &Bus) -> (Arc<SourceState>, Mak
     let state = SourceState::new(&config.name, "postgres");
     let make =
         move || Box::new(PostgresSource::new(config.clone(), bus.clone())) as Box<dyn Source>;
-    (Arc::new(state), Box::new(make))
+    (Arc::new(state), Arc::new(make))
 }
 
 /// One connection, made at the first pull.

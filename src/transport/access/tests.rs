@@ -24,6 +24,7 @@ use crate::config::{Config, Overrides};
 use crate::engine::MemoryEngine;
 use crate::error::ErrorKind;
 use crate::metrics::OpenConnections;
+use crate::source::SourceStates;
 use crate::transport::connection_info::{ConnectionInfo, PeerAddress};
 use crate::transport::grpc::{self, client_proto};
 use crate::transport::router::{RouteParts, RouteTable, http_routes};
@@ -50,7 +51,7 @@ fn table_with(config: &Config, transport: TransportConfig) -> RouteTable {
     let health = HealthService::from_health_reporter(HealthReporter::new());
     let parts = RouteParts {
         bus: Bus::start(engine, config.bus.clone()),
-        sources: Arc::new([]),
+        sources: SourceStates::none(),
         health: HealthServer::new(health),
         connections: OpenConnections::default(),
     };

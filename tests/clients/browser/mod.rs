@@ -10,6 +10,7 @@ mod progress;
 mod prototype;
 mod quiet;
 mod readme;
+mod rolling;
 mod start;
 
 /// 1 to so many.
