@@ -175,6 +175,8 @@ fn copy(
     let mut command = Command::new(env!("CARGO_BIN_EXE_vidette"));
     command.arg("copy").arg("--from").arg(from);
     command.arg("--to").arg(to).args(flags);
+    // Servers reserve what a stream may grow to.
+    command.env("VIDETTE_RETENTION__MAX_BYTES", "67108864");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
