@@ -315,7 +315,7 @@ async fn what_only_a_restart_changes_is_named() {
         [bus]\nheartbeat = \"9s\"\n[[source.gearman]]\nfunction = \"f\"\ntopic = \"a\"";
     let named = gateway.live.replace(&config(text));
     let expected = [
-        "engine, data_dir",
+        "engine, data_dir, jetstream",
         "limits.memory_budget",
         "source",
         "bus.heartbeat",
