@@ -175,14 +175,12 @@ impl Section {
 
     /// A text that no error shows; none where the setting is missing.
     pub(super) fn secret(&mut self, key: &str) -> Option<String> {
-        match self.values.remove(key)? {
-            Value::String(secret) => Some(secret),
-            // Such as a password of digits alone, which has quotes to be a text.
-            _ => {
-                self.error(key, "has to be a text, in quotes");
-                None
-            }
+        if let Value::String(secret) = self.values.remove(key)? {
+            return Some(secret);
         }
+        // Such as a password of digits alone, which has quotes to be a text.
+        self.error(key, "has to be a text, in quotes");
+        None
     }
 
     /// The path of a file or folder, as it can be opened from here; none where the setting is

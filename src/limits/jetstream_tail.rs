@@ -32,6 +32,8 @@ pub const NATS_CONSUMER_PAUSE_MAX: Duration = Duration::from_secs(2);
 pub const NATS_BRIDGE_MESSAGES: usize = 1000;
 /// Bytes of such a page; it ends with the message that crosses this.
 pub const NATS_BRIDGE_BYTES: usize = 4 * 1024 * 1024;
+/// Messages of such a page where it is read from the leader, one by one.
+pub const NATS_BRIDGE_LEADER_MESSAGES: usize = 100;
 /// The pause between two such pages where there is nothing new.
 pub const NATS_BRIDGE_PAUSE: Duration = Duration::from_millis(50);
 /// The longest that such a page is waited for, from one message to the next.

@@ -9,5 +9,6 @@ mod lease;
 mod open;
 mod publish;
 mod publish_speed;
+mod raw_client;
 mod reads;
 mod tail;

@@ -9,8 +9,6 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, Stream};
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use vidette::cursor::Epoch;
 use vidette::engine::{
@@ -21,6 +19,7 @@ use vidette::event::Event;
 use vidette::topic::{Filter, Topic};
 
 use crate::common::nats::{NatsCluster, NatsServer, requirements};
+use crate::raw_client::RawClient;
 
 const MANY: PageBudget = PageBudget {
     events: 1000,
@@ -628,41 +627,4 @@ async fn a_snapshot_of_a_hundred_thousand_topics_is_read_page_by_page() {
     let expected = newest.range("t.99991".to_owned()..);
     let listed = listed.iter().map(|(topic, vid)| (topic.as_str(), *vid));
     assert!(listed.eq(expected.map(|(topic, vid)| (topic.as_str(), *vid))));
-}
-
-/// A client that sends what others could not.
-struct RawClient(BufStream<TcpStream>);
-
-impl RawClient {
-    async fn connect(nats: &NatsCluster) -> Self {
-        let address = ("127.0.0.1", nats.servers[0].port());
-        let socket = TcpStream::connect(address).await.expect("a connection");
-        let mut client = RawClient(BufStream::new(socket));
-        let options = "CONNECT {\"verbose\":false,\"headers\":true}\r\nPING\r\n";
-        client
-            .0
-            .write_all(options.as_bytes())
-            .await
-            .expect("it is sent");
-        client.until_pong().await;
-        client
-    }
-
-    async fn publish(&mut self, subject: &str, headers: &[u8], data: &str) {
-        let (length, total) = (headers.len(), headers.len() + data.len());
-        let line = format!("HPUB {subject} {length} {total}\r\n");
-        let message = [line.as_bytes(), headers, data.as_bytes(), b"\r\nPING\r\n"].concat();
-        self.0.write_all(&message).await.expect("it is sent");
-        self.until_pong().await;
-    }
-
-    async fn until_pong(&mut self) {
-        self.0.flush().await.expect("it is sent");
-        let mut line = String::new();
-        while line.trim() != "PONG" {
-            line.clear();
-            self.0.read_line(&mut line).await.expect("a line");
-            assert!(!line.starts_with("-ERR"), "{line}");
-        }
-    }
 }

@@ -16,6 +16,7 @@ use vidette::cursor::Vid;
 use vidette::engine::{Engine as _, JetStreamEngine, JetStreamOptions, LogState, Tail, TailStep};
 
 use crate::common::nats::{NatsCluster, requirements};
+use crate::raw_client::RawClient;
 
 /// The longest that something is waited for that has no bound of its own.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -520,4 +521,32 @@ async fn until_published(plain: &Plain) -> Vid {
         }
     };
     timeout(PATIENCE, publishing).await.expect("it is stored")
+}
+
+/// A client that gets such a message loses its connection, and gets it again with the next one.
+#[tokio::test]
+async fn messages_with_broken_headers_are_left_out_and_the_tail_goes_on() {
+    let nats = NatsCluster::start(1).await;
+    let mut followed = Followed::live(nats.options("doors")).await;
+    let client = nats.client().await;
+    let mut raw = RawClient::connect(&nats).await;
+    let broken: [&[u8]; 3] = [
+        b"garbage\r\n\r\n",
+        b"NATS/1.0\r\nno colon\r\n\r\n",
+        b"NATS/1.0\r\na: \xff\r\n\r\n",
+    ];
+    for headers in broken {
+        raw.publish("doors.broken", headers, "x").await;
+        let context = jetstream::new(client.clone());
+        let sent = context.publish("doors.whole", "1".into()).await;
+        sent.expect("sent").await.expect("stored");
+    }
+    followed.until(6).await;
+    let topics: Vec<_> = followed
+        .events
+        .iter()
+        .map(|(_, topic)| topic.as_str())
+        .collect();
+    assert_eq!(topics, ["whole"; 3]);
+    assert_eq!(followed.engine.skipped_messages(), 3);
 }

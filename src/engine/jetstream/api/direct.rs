@@ -206,6 +206,17 @@ fn too_old() -> ApiError {
 }
 
 impl StoredMessage {
+    /// One at this place of which nothing can be read; it is no event.
+    pub(in crate::engine::jetstream) fn unreadable(vid: Vid) -> Self {
+        StoredMessage {
+            vid,
+            time_ms: 0,
+            subject: String::new(),
+            headers: HeaderMap::new(),
+            data: Bytes::new(),
+        }
+    }
+
     fn of_direct_get(answer: Message) -> Result<Self, ApiError> {
         let headers = answer.headers.unwrap_or_default();
         let missing = |name: &str| ApiError::Broken(format!("a stored message without {name}"));

@@ -133,6 +133,9 @@ mod tests {
             assert!(headers_of(bad).is_none(), "{bad:?}");
         }
         let headers = headers_of(b"NATS/1.0\r\na: 1\r\na: 2\r\n\r\n").expect("headers");
-        assert_eq!(headers.get_last("a").map(|a| a.as_str()), Some("2"));
+        assert_eq!(
+            headers.get_last("a").map(async_nats::HeaderValue::as_str),
+            Some("2")
+        );
     }
 }

@@ -39,7 +39,7 @@ impl Requests {
     }
 
     /// Takes note of a message that replicas should not be asked for.
-    pub(super) fn note_unreadable(&self, vid: Vid) {
+    pub(in crate::engine::jetstream) fn note_unreadable(&self, vid: Vid) {
         let mut unreadable = self
             .unreadable
             .lock()

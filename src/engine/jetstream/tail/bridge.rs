@@ -13,9 +13,19 @@ use tokio::time::sleep;
 
 use crate::cursor::Vid;
 use crate::engine::jetstream::SharedStream;
-use crate::engine::jetstream::api::{ApiError, DirectGet, StoredMessage};
+use crate::engine::jetstream::api::{ApiError, DirectGet, LeaderMessage, StoredMessage};
 use crate::engine::jetstream::watch::StreamView;
 use crate::limits;
+
+/// Who is asked for a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AskedOf {
+    /// Any replica.
+    Replicas,
+    /// The leader, message by message: one whose headers are none ends the connection of a client
+    /// that gets it in another way, and so would each page with it.
+    Leader,
+}
 
 /// Messages, and what the stream said to a question that was asked when they had come.
 pub(super) struct BridgePage {
@@ -31,8 +41,23 @@ pub(super) async fn page(
     stream: Arc<SharedStream>,
     after: Vid,
     pause: Duration,
+    asked_of: AskedOf,
 ) -> Result<Option<BridgePage>, ApiError> {
     sleep(pause).await;
+    let messages = match asked_of {
+        AskedOf::Replicas => of_replicas(&stream, after).await?,
+        AskedOf::Leader => of_leader(&stream, after).await?,
+    };
+    if messages.is_empty() {
+        return Ok(None);
+    }
+
+    // Only now: the page names no incarnation of the stream.
+    let view = stream.watch.ask_now().await?;
+    Ok(Some(BridgePage { messages, view }))
+}
+
+async fn of_replicas(stream: &SharedStream, after: Vid) -> Result<Vec<StoredMessage>, ApiError> {
     let request = DirectGet {
         seq: Some(after + 1),
         next_by_subj: Some(">".to_owned()),
@@ -41,12 +66,32 @@ pub(super) async fn page(
         ..DirectGet::default()
     };
     let read = stream.api.direct_get(&request, limits::NATS_BRIDGE_WAIT);
-    let messages = read.await?.messages;
-    if messages.is_empty() {
-        return Ok(None);
-    }
+    Ok(read.await?.messages)
+}
 
-    // Only now: the page names no incarnation of the stream.
-    let view = stream.watch.ask_now().await?;
-    Ok(Some(BridgePage { messages, view }))
+/// What was read before the leader did not answer is good.
+async fn of_leader(stream: &SharedStream, after: Vid) -> Result<Vec<StoredMessage>, ApiError> {
+    let (mut messages, mut last) = (Vec::new(), after);
+    while messages.len() < limits::NATS_BRIDGE_LEADER_MESSAGES {
+        let next = stream
+            .api
+            .leader_message(last + 1, ">", limits::NATS_BRIDGE_WAIT);
+        let message = match next.await {
+            Ok(Some(LeaderMessage::Readable(message))) => message,
+            Ok(Some(LeaderMessage::Unreadable(vid))) => {
+                tracing::warn!(
+                    vid,
+                    "a message of the stream has broken headers; it is left out"
+                );
+                stream.requests.note_unreadable(vid);
+                StoredMessage::unreadable(vid)
+            }
+            Ok(None) => break,
+            Err(error) if messages.is_empty() => return Err(error),
+            Err(_) => break,
+        };
+        last = message.vid;
+        messages.push(message);
+    }
+    Ok(messages)
 }

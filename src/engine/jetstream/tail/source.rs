@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::bridge::{self, BridgePage};
+use super::bridge::{self, AskedOf, BridgePage};
 use super::consumer::{Consumer, Heard};
 use crate::cursor::Vid;
 use crate::engine::jetstream::SharedStream;
@@ -36,6 +36,8 @@ pub(super) struct Source {
     is_bridging: bool,
     page: Option<Waiting<Option<BridgePage>>>,
     page_pause: Duration,
+    /// Pages in a row that have not come.
+    lost_pages: usize,
 }
 
 /// What has come.
@@ -67,6 +69,7 @@ impl Source {
             is_bridging: true,
             page: None,
             page_pause: Duration::ZERO,
+            lost_pages: 0,
         }
     }
 
@@ -103,7 +106,12 @@ impl Source {
             self.making = Some(Box::pin(making));
         }
         if self.is_bridging && self.page.is_none() {
-            let page = bridge::page(self.stream.clone(), after, self.page_pause);
+            let asked_of = if self.lost_pages >= limits::NATS_UNANSWERED_PAGES {
+                AskedOf::Leader
+            } else {
+                AskedOf::Replicas
+            };
+            let page = bridge::page(self.stream.clone(), after, self.page_pause, asked_of);
             self.page = Some(Box::pin(page));
         }
     }
@@ -146,6 +154,7 @@ impl Source {
     }
 
     fn take_page(&mut self, read: Result<Option<BridgePage>, ApiError>) -> Option<BridgePage> {
+        self.lost_pages = if read.is_ok() { 0 } else { self.lost_pages + 1 };
         let page = read.unwrap_or_else(|error| {
             tracing::debug!(%error, "a page of the end of the stream has not come");
             None
@@ -184,6 +193,9 @@ impl Source {
             consumer.reconnected();
         }
         // Answers to what was asked before do not come any more.
+        if self.page.is_some() {
+            self.lost_pages += 1;
+        }
         self.making = None;
         self.page = None;
         self.is_bridging = true;

@@ -107,6 +107,7 @@ mod tests {
         judged
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "beside answers that are errors")]
     fn view(epoch: &str, last: Vid, is_confirmed: bool) -> Answer {
         Ok(Arc::new(StreamView {
             epoch: epoch.parse().expect("an epoch"),
