@@ -106,7 +106,11 @@ impl<'h> Check<'h> {
             let counts = place.epoch == stream.epoch && place.vid >= stream.first;
             counts && !stream.holes.contains(&place.vid) && !stream.events.contains_key(&place.vid)
         };
-        for ack in history.acknowledged.iter().filter(|ack| is_gone(&ack.place)) {
+        for ack in history
+            .acknowledged
+            .iter()
+            .filter(|ack| is_gone(&ack.place))
+        {
             self.found.lost_acks += 1;
             self.example(|| format!("lost: {ack:?}"));
         }
@@ -138,9 +142,8 @@ impl<'h> Check<'h> {
 
     fn batches(&mut self, history: &History) {
         for batch in &history.batches {
-            let follows = |pair: &[Place]| {
-                pair[0].epoch == pair[1].epoch && pair[0].vid + 1 == pair[1].vid
-            };
+            let follows =
+                |pair: &[Place]| pair[0].epoch == pair[1].epoch && pair[0].vid + 1 == pair[1].vid;
             if !batch.windows(2).all(follows) {
                 self.found.split_batches += 1;
                 self.example(|| format!("split: {batch:?}"));
@@ -237,7 +240,11 @@ impl<'c, 'h> ReadingCheck<'c, 'h> {
         if let Some(log) = self.check.logs.get(place.epoch.as_str())
             && position < last_passed
         {
+            let stream = self.check.stream;
+            let is_last = place.epoch == stream.epoch;
             let passed = log.range(position + 1..=last_passed);
+            // What was deleted cannot be told any more.
+            let passed = passed.filter(|(vid, _)| !(is_last && stream.holes.contains(vid)));
             self.check.found.untold += passed.count();
         }
         self.position = Some(Place {

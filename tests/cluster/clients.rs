@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
-use crate::common::publisher::{Draft, PublishError, Publisher, Way};
+use crate::common::publisher::{Draft, Outcome, PublishError, Publisher, Way};
 use crate::common::read::{ALL, Reader, SubscribeParams, Transport};
-use crate::record::{Acknowledged, Place, Record, Refusal, Told, what_of};
+use crate::record::{Acknowledged, Moment, Place, Record, Refusal, Told, what_of};
 
 /// How long a publisher waits for an answer; a gateway refuses after 12 s.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(16);
@@ -34,7 +34,7 @@ pub(crate) async fn publish(number: usize, way: Way, urls: Vec<String>, record: 
             .collect();
         record.history().sent += count as u64;
         until_acknowledged(&drafts, way, home, &urls, &record).await;
-        sleep(Duration::from_millis(fastrand::u64(5..60))).await;
+        sleep(Duration::from_millis(fastrand::u64(30..150))).await;
     }
 }
 
@@ -50,43 +50,65 @@ async fn until_acknowledged(
         let begun = Instant::now();
         let mut publisher = Publisher::new(way, &urls[gateway]);
         let answer = timeout(PUBLISH_PATIENCE, publisher.publish(drafts)).await;
-        let at = record.now();
-        let mut history = record.history();
-        let refusal = |text| Refusal {
-            at,
+        let answered = Answered {
+            at: record.now(),
             gateway,
             took: begun.elapsed(),
-            text,
         };
         let Ok(outcome) = answer else {
-            history.refusals.push(refusal(None));
+            record.history().refusals.push(answered.refusal(None));
             continue;
         };
+        answered.note(&outcome, drafts, way, record);
+        if outcome.error.is_none() {
+            return;
+        }
+        drafts = &drafts[outcome.acks.len()..];
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// When and by whom a publisher was answered.
+struct Answered {
+    at: Moment,
+    gateway: usize,
+    took: Duration,
+}
+
+impl Answered {
+    fn note(&self, outcome: &Outcome, drafts: &[Draft], way: Way, record: &Record) {
         let acks = outcome.acks.iter().zip(drafts);
         let acks = acks.map(|(ack, draft)| Acknowledged {
-            at,
-            gateway,
+            at: self.at,
+            gateway: self.gateway,
             id: draft.id.clone(),
             place: Place::of(&ack.cursor),
         });
         let acks: Vec<_> = acks.collect();
+        let mut history = record.history();
         let is_batch = matches!(way, Way::Events | Way::Publish);
         if is_batch && outcome.error.is_none() {
             let places = acks.iter().map(|ack| ack.place.clone());
             history.batches.push(places.collect());
         }
         history.acknowledged.extend(acks);
-        drafts = &drafts[outcome.acks.len()..];
-        match outcome.error {
-            None => return,
+        match &outcome.error {
             // The gateway itself has gone.
-            Some(PublishError::Broke(_)) => {}
-            Some(error) => history
-                .refusals
-                .push(refusal(Some(error.detail().to_owned()))),
+            None | Some(PublishError::Broke(_)) => {}
+            Some(error) => {
+                let text = error.detail().to_owned();
+                history.refusals.push(self.refusal(Some(text)));
+            }
         }
-        drop(history);
-        sleep(Duration::from_millis(50)).await;
+    }
+
+    fn refusal(&self, text: Option<String>) -> Refusal {
+        Refusal {
+            at: self.at,
+            gateway: self.gateway,
+            took: self.took,
+            text,
+        }
     }
 }
 
@@ -119,8 +141,9 @@ struct Wanderer {
 
 impl Wanderer {
     fn new(stays_at: Option<usize>, record: Arc<Record>) -> Self {
+        let reading = record.history().begin(stays_at);
         Wanderer {
-            reading: record.history().begin(stays_at),
+            reading,
             cursor: "earliest".into(),
             record,
             stays: stays_at.is_some(),

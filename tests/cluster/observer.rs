@@ -23,7 +23,11 @@ pub(crate) async fn watch_gateway(gateway: usize, url: String, record: Arc<Recor
         let at = record.now();
         let of_gateway = |health| {
             let mut history = record.history();
-            history.health.entry(gateway).or_default().push((at, health));
+            history
+                .health
+                .entry(gateway)
+                .or_default()
+                .push((at, health));
         };
         of_gateway(health);
         if (before, health) == (Health::Red, Health::Red) {
@@ -52,7 +56,9 @@ async fn health(client: &reqwest::Client, url: &str) -> Health {
 /// Notes who leads the stream; each server is asked.
 pub(crate) async fn watch_leader(streams: Vec<NatsStream>, record: Arc<Record>) {
     loop {
-        let asked = streams.iter().map(|stream| timeout(ANSWER, stream.leader()));
+        let asked = streams
+            .iter()
+            .map(|stream| timeout(ANSWER, stream.leader()));
         let leaders = join_all(asked).await;
         let leader = leaders.into_iter().filter_map(Result::ok).flatten().next();
         let at = record.now();
