@@ -49,7 +49,9 @@ pub(crate) enum What {
     Closing,
 }
 
+/// With what is printed where a check fails.
 #[derive(Debug, Clone)]
+#[allow(dead_code)]
 pub(crate) struct Told {
     pub(crate) at: Moment,
     pub(crate) gateway: usize,
@@ -68,6 +70,7 @@ pub(crate) struct Reading {
 
 /// A publisher was refused, or had no answer.
 #[derive(Debug, Clone)]
+#[allow(dead_code)]
 pub(crate) struct Refusal {
     pub(crate) at: Moment,
     pub(crate) gateway: usize,

@@ -9,7 +9,7 @@ use crate::record::{Health, History, Moment, Place, What};
 pub(crate) struct Times {
     /// From the fault until a leader was reported again; none where there always was one.
     pub(crate) election: Option<Duration>,
-    /// The longest pause between two acknowledgements.
+    /// The longest pause between two acknowledgements, from the fault on.
     pub(crate) pause: Duration,
     /// From the election, or the fault, to the first acknowledgement.
     pub(crate) publishing: Duration,
@@ -48,7 +48,7 @@ impl Times {
         let first_ack = acks().filter(|at| *at >= back_at).min();
         Times {
             election: elected_at.map(|at| at - span.began),
-            pause: pause(acks().filter(|at| *at >= span.began)),
+            pause: pause(span.began, acks().filter(|at| *at >= span.began)),
             publishing: first_ack.map_or(Duration::MAX, |at| at - back_at),
             tail: tail(history, tail_from),
             red: red_at(history, span.began).map(|at| at - span.began),
@@ -71,8 +71,8 @@ fn elected_at(history: &History, began: Moment) -> Option<Moment> {
     after.get(last_without + 1).map(|(at, _)| *at)
 }
 
-fn pause(acks: impl Iterator<Item = Moment>) -> Duration {
-    let mut acks: Vec<_> = acks.collect();
+fn pause(began: Moment, acks: impl Iterator<Item = Moment>) -> Duration {
+    let mut acks: Vec<_> = acks.chain([began]).collect();
     acks.sort_unstable();
     let pauses = acks.windows(2).map(|pair| pair[1] - pair[0]);
     pauses.max().unwrap_or_default()
