@@ -9,6 +9,8 @@ use tokio::time::{sleep, timeout};
 use crate::common::nats_stream::NatsStream;
 use crate::record::{Health, Record};
 
+/// A gateway that is not in touch with the log says so.
+const BEHIND: &str = "cannot reach the log";
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(100);
 /// The longest that a gateway or a server has to answer.
@@ -48,7 +50,11 @@ async fn health(client: &reqwest::Client, url: &str) -> Health {
     let ready = client.get(format!("{url}/readyz")).timeout(ANSWER);
     match ready.send().await {
         Ok(answer) if answer.status().is_success() => Health::Green,
-        Ok(_) => Health::Red,
+        Ok(answer) => match answer.text().await {
+            Ok(text) if text.contains(BEHIND) => Health::Red,
+            Ok(_) => Health::NotWritable,
+            Err(_) => Health::Unreachable,
+        },
         Err(_) => Health::Unreachable,
     }
 }

@@ -83,6 +83,9 @@ pub(crate) struct Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
     Green,
+    /// It reaches the log, and the last events could not be stored.
+    NotWritable,
+    /// It is not in touch with the log.
     Red,
     Unreachable,
 }

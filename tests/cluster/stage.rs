@@ -21,6 +21,9 @@ pub(crate) const GATEWAYS: usize = 2;
 /// What is published behind the back of all gateways, and is no event.
 pub(crate) const NO_EVENT: &str = "\"no event\"";
 
+/// Servers reserve what a stream may hold; a disk that is nearly full has room for this.
+const CONFIG: &str = "[bus]\nheartbeat = \"1s\"\n[retention]\nmax_bytes = 268435456\n";
+
 /// How the stream is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Made {
@@ -89,7 +92,7 @@ impl<'n> Stage<'n> {
         let flags = ["--nats", &urls.join(","), "--stream", stream, "--create"];
         let setup = Setup {
             engine: "jetstream",
-            config: "[bus]\nheartbeat = \"1s\"\n".into(),
+            config: CONFIG.into(),
             flags: flags.map(str::to_owned).into(),
             ..Setup::default()
         };
