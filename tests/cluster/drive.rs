@@ -181,7 +181,10 @@ fn wrong_times(cell: &Cell, times: &Times) -> Vec<String> {
     }
     within("tail", times.tail, TAIL_WITHIN);
     within("green", times.green, GREEN_WITHIN);
-    within("refused", times.refused, REFUSED_WITHIN);
+    // A frozen gateway answers nobody, neither well nor badly.
+    if !cell.freezes_gateway() {
+        within("refused", times.refused, REFUSED_WITHIN);
+    }
     if cell.has_to_be_red {
         within("red", times.red.unwrap_or(Duration::MAX), RED_WITHIN);
     }

@@ -9,8 +9,9 @@ use tokio::time::{sleep, timeout};
 use crate::common::nats_stream::NatsStream;
 use crate::record::{Health, Record};
 
-/// A gateway that is not in touch with the log says so.
-const BEHIND: &str = "cannot reach the log";
+/// A gateway that is not in touch with the log says so; one that could only not store what was
+/// published last gives another advice.
+const BEHIND: &str = "try again shortly or elsewhere, with the same cursor";
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(100);
 /// The longest that a gateway or a server has to answer.
