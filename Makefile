@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-retention bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long cluster-long
+.PHONY: test quick abuse-long drain-long bench-retention bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -39,6 +39,7 @@ bench-nats-publish:
 # Two gateways behind HAProxy and nginx, restarted five times each under readers of all kinds; how late events come.
 rolling-long:
 	VIDETTE_ROLLING_ROUNDS=5 cargo test --test clients rolling -- --nocapture --test-threads=1
+
 # Servers of NATS that are killed and frozen in turn, and a majority that is gone for a while; minutes.
 jetstream-long:
 	VIDETTE_CLUSTER=long cargo test --test jetstream -- --nocapture --test-threads=1
@@ -81,6 +82,11 @@ SOAK_RATE ?= 1200
 soak:
 	cargo run --release -- bench fanout --churn 20 --readers 1000 --rate $(SOAK_RATE) --seconds $(SOAK_SECONDS) \
 	--coalesce 5 --config benches/soak.toml
+
+# How many machines a fleet needs, and what happens to a million pages: tables and charts of docs/scale.md, from the
+# figures in bench/simulate/parameters.toml. scripts/measure_costs.py measures those that no bench has.
+simulate:
+	cargo run --release -p vidette-simulate
 
 # Instructions of the hot paths in the release build, against tests/counts/counts.json; needs valgrind.
 counts:

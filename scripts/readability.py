@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How easily the code reads, as figures: python3 scripts/readability.py [FOLDER …]
 
-Without folders: src and bench/src. In-file tests and generated code are left out; comments are not
+Without folders: src, bench/src and bench/simulate/src. In-file tests and generated code are left out; comments are not
 counted in a function's characters. It prints medians, 90th percentiles and maxima, the share of
 lines over 100 columns, the whole-line comments inside code for each line of code, and type names
 that are defined more than once below one top module.
@@ -13,7 +13,7 @@ import re
 import sys
 
 COLUMNS = 100
-FOLDERS = ["src", "bench/src"]
+FOLDERS = ["src", "bench/src", "bench/simulate/src"]
 TOKEN = re.compile(
     r"""(?P<line>//[^\n]*) | (?P<block>/\*.*?\*/)
       | (?P<raw>b?r(?P<hashes>\#*)".*?"(?P=hashes)) | (?P<text>b?"(?:\\.|[^"\\])*")

@@ -111,6 +111,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("telemetry", &["limits"]),
+    ("copy", &["cursor", "engine", "lineage"]),
     (
         "cli",
         &[
@@ -118,6 +119,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "caller",
             "client",
             "config",
+            "copy",
+            "cursor",
             "engine",
             "event",
             "limits",
@@ -168,7 +171,7 @@ const BELOW_TRANSPORTS: &[&str] = &[
 ];
 const OF_TRANSPORTS: &[&str] = &["axum", "http::", "hyper", "tonic"];
 
-/// A crate of its own, which knows nothing of the gateway.
+/// Crates of their own, which know nothing of the gateway.
 const LOAD_GENERATOR: &str = "bench";
 
 const MAX_FILE_LINES: usize = 400;
@@ -180,12 +183,14 @@ struct SourceFile {
     text: String,
 }
 
-/// The files of the gateway and of its load generator.
+/// The files of the gateway, of its load generator and of the simulation.
 fn source_files() -> Vec<SourceFile> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = files_below(&root.join("src"), None);
     assert!(files.len() > 20, "the sources have not been found");
-    files.extend(files_below(&root.join("bench/src"), Some(LOAD_GENERATOR)));
+    for folder in ["bench/src", "bench/simulate/src"] {
+        files.extend(files_below(&root.join(folder), Some(LOAD_GENERATOR)));
+    }
     files
 }
 

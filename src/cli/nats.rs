@@ -26,7 +26,7 @@ pub(super) struct StreamArgs {
     /// Name of the stream
     #[arg(long, env = "VIDETTE_STREAM", value_name = "NAME")]
     stream: Option<String>,
-    /// Address at which a server can be monitored, http://host:8222; several with commas between,
+    /// Address at which a server can be monitored, `http://host:8222`; several with commas between,
     /// or repeated
     ///
     /// There alone a server says whether it syncs each write (`sync_interval: always`). Give those

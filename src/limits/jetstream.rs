@@ -96,3 +96,7 @@ pub const NATS_MONITOR_WAIT: Duration = Duration::from_secs(3);
 pub const NATS_MONITOR_BYTES: usize = 1024 * 1024;
 /// The pause between two tries to connect at start.
 pub const NATS_CONNECT_PAUSE: Duration = Duration::from_millis(500);
+/// A page that has had no answer so often is read from the leader, message by message.
+pub const NATS_UNANSWERED_PAGES: usize = 2;
+/// Messages with broken headers that are remembered.
+pub const NATS_UNREADABLE_MESSAGES: usize = 1024;

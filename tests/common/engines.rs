@@ -40,6 +40,10 @@ pub fn engines() -> Vec<EngineUnderTest> {
     if nats::is_installed() {
         engines.push(JETSTREAM);
     }
+    // To look at one of them alone.
+    if let Ok(name) = std::env::var("VIDETTE_TEST_ENGINE") {
+        engines.retain(|engine| engine.name == name);
+    }
     engines
 }
 

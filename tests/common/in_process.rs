@@ -65,6 +65,7 @@ impl InProcessGateway {
         let engine = open(folder.path());
         let gateway = start_on(&engine, &config(setup, listen)).await;
         let (bus, address) = (gateway.bus().clone(), gateway.addresses()[0]);
+        until_live(&bus).await;
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(gateway.run(async {
             let _ = stopped.await;
@@ -206,6 +207,16 @@ fn put_back(left: &Path, folder: &Path) {
 }
 
 /// The last gateway's address is free a moment after its end.
+/// The end of a shared log is found a moment after the start, where it can be reached.
+async fn until_live(bus: &Bus) {
+    let live = async {
+        while bus.ready().is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(5), live).await;
+}
+
 async fn start_on(engine: &Arc<dyn Engine>, config: &Config) -> Gateway {
     for _ in 0..200 {
         match Gateway::start_on(engine.clone(), config).await {

@@ -175,7 +175,8 @@ pub fn requirements() -> LogRequirements {
         retention: Retention {
             max_age: Duration::from_secs(3600),
             max_events: 10_000_000,
-            max_bytes: 1 << 30,
+            // The servers set so much of the disk aside for each stream.
+            max_bytes: 64 << 20,
             dedupe_window: super::engines::DEDUPE_WINDOW,
         },
         max_event_bytes: 1 << 20,

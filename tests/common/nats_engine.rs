@@ -183,6 +183,10 @@ impl Purging {
         let Ok(since) = jiff::Timestamp::now().checked_sub(max_age) else {
             return 0;
         };
+        let end = self.0.until_info().await["state"]["last_seq"]
+            .as_u64()
+            .expect("a vid")
+            + 1;
         let subject = format!("STREAM.MSG.GET.{}", self.0.name);
         let body = json!({ "start_time": since.to_string(), "next_by_subj": ">" });
         match self.0.try_api(&subject, &body).await {
@@ -190,7 +194,8 @@ impl Purging {
                 let seq = &found["message"]["seq"];
                 self.purge(&json!({ "seq": seq })).await
             }
-            Err(error) if error.contains("10037") => self.purge(&json!({})).await,
+            // What has come since is younger.
+            Err(error) if error.contains("10037") => self.purge(&json!({ "seq": end })).await,
             Err(error) => panic!("{error}"),
         }
     }

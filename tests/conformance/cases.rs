@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use vidette::limits;
 
 use crate::common::read::{Reader, Refused, SubscribeParams, Transport};
 use crate::common::secure;
@@ -165,17 +166,26 @@ impl Cell {
         )
     }
 
-    /// Publishes so many events below this cell's topic in one batch; their vids.
+    /// Publishes so many events below this cell's topic, in one batch where the engine takes as
+    /// many at once; their vids.
     pub async fn publish(&self, leaf: &str, count: u64) -> Vec<u64> {
         let event = |n| json!({ "topic": format!("{}.{leaf}", self.topic), "data": n });
-        let (status, answer) = self.post(&(1..=count).map(event).collect()).await;
-        assert_eq!(status, 200, "{answer}");
-        answer["events"]
-            .as_array()
-            .expect("events")
-            .iter()
-            .map(|e| e["vid"].as_u64().expect("a vid"))
-            .collect()
+        let events: Vec<Value> = (1..=count).map(event).collect();
+        let mut vids = Vec::new();
+        for batch in events.chunks(self.batch_events().await) {
+            let (status, answer) = self.post(&batch.into()).await;
+            assert_eq!(status, 200, "{answer}");
+            let events = answer["events"].as_array().expect("events").iter();
+            vids.extend(events.map(|e| e["vid"].as_u64().expect("a vid")));
+        }
+        vids
+    }
+
+    async fn batch_events(&self) -> usize {
+        let own = self.own.lock().await;
+        own.as_ref().map_or(limits::MAX_BATCH_EVENTS, |own| {
+            own.bus.engine_for_tests().batch_bounds().events
+        })
     }
 
     /// The bus as it stands: epoch, first, last.

@@ -70,36 +70,59 @@ async fn main() -> ExitCode {
 }
 
 /// The cases on plain gateways, or on the one that is running.
-async fn run_plain(cases: &[Case], arguments: &Arguments) -> [Report; 2] {
+async fn run_plain(cases: &[Case], arguments: &Arguments) -> Vec<Report> {
     let kinds = match &arguments.url {
         Some(url) => vec![Kind::Running(url.clone())],
         None => engines().into_iter().map(Kind::Own).collect(),
     };
-    let report = run(cases, &kinds, &ALL).await;
-    report.print();
+    let mut reports = run_and_print("", cases, &kinds, &ALL).await;
+
     ALL_BY_HYPER.store(true, Ordering::SeqCst);
-    let by_hyper = run(cases, &kinds, &[Transport::Poll, Transport::Sse]).await;
+    let (what, kinds) = ("with connections that hyper drives", not_on_nats(kinds));
+    let transports = [Transport::Poll, Transport::Sse];
+    reports.extend(run_and_print(what, cases, &kinds, &transports).await);
     ALL_BY_HYPER.store(false, Ordering::SeqCst);
-    println!("\nwith connections that hyper drives:");
-    by_hyper.print();
-    [report, by_hyper]
+    reports
 }
 
 /// The same over TLS, for callers with a token.
-async fn run_secure(cases: &[Case]) -> [Report; 2] {
-    let kinds: Vec<Kind> = engines().into_iter().map(Kind::Secure).collect();
-    let over_http1 = run(cases, &kinds, &ALL).await;
-    println!("\nover TLS, for callers with a token:");
-    over_http1.print();
+async fn run_secure(cases: &[Case]) -> Vec<Report> {
+    let kinds = not_on_nats(engines().into_iter().map(Kind::Secure).collect());
+    let what = "over TLS, for callers with a token";
+    let mut reports = run_and_print(what, cases, &kinds, &ALL).await;
 
     // A client that is free to choose speaks HTTP/2 there.
     let kinds = [Kind::Secure(engines::MEMORY)];
     ALL_BY_HYPER.store(true, Ordering::SeqCst);
-    let over_http2 = run(cases, &kinds, &[Transport::Poll, Transport::Sse]).await;
+    let (what, transports) = ("over TLS and HTTP/2", [Transport::Poll, Transport::Sse]);
+    reports.extend(run_and_print(what, cases, &kinds, &transports).await);
     ALL_BY_HYPER.store(false, Ordering::SeqCst);
-    println!("\nover TLS and HTTP/2:");
-    over_http2.print();
-    [over_http1, over_http2]
+    reports
+}
+
+/// How a connection is driven makes no difference to a log on NATS, where each case takes longer.
+fn not_on_nats(kinds: Vec<Kind>) -> Vec<Kind> {
+    kinds
+        .into_iter()
+        .filter(|kind| !kind.is_on_nats())
+        .collect()
+}
+
+async fn run_and_print(
+    what: &str,
+    cases: &[Case],
+    kinds: &[Kind],
+    transports: &[Transport],
+) -> Vec<Report> {
+    if kinds.is_empty() {
+        return Vec::new();
+    }
+    let report = run(cases, kinds, transports).await;
+    if !what.is_empty() {
+        println!("\n{what}:");
+    }
+    report.print();
+    vec![report]
 }
 
 struct Arguments {

@@ -34,6 +34,11 @@ impl Kind {
         }
     }
 
+    /// Is its log a stream of NATS JetStream?
+    pub fn is_on_nats(&self) -> bool {
+        self.name() == "jetstream"
+    }
+
     pub fn is_secure(&self) -> bool {
         matches!(self, Kind::Secure(_))
     }

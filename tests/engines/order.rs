@@ -6,17 +6,20 @@ use vidette::limits;
 
 use crate::bench::{Bench, T0, WINDOW, event, event_with_id, keep, receipts_of, vids};
 
-crate::on_every_engine!(
+crate::on_every_engine! {
     an_empty_log_begins_before_vid_1,
-    vids_rise_from_1_and_a_batch_has_neighbouring_vids,
     several_batches_of_one_append_keep_their_order,
     an_id_that_was_seen_gets_the_vid_of_the_first,
-    an_id_is_forgotten_when_its_window_is_over,
     an_id_of_a_trimmed_event_is_still_a_duplicate,
     an_append_of_duplicates_only_appends_nothing,
+}
+
+crate::on_engines_timed_by_the_test! {
+    an_id_is_forgotten_when_its_window_is_over,
     times_never_fall_when_the_clock_goes_back,
+    vids_rise_from_1_and_a_batch_has_neighbouring_vids,
     what_was_sent_comes_back_byte_for_byte,
-);
+}
 
 fn new(vid: u64) -> Receipt {
     Receipt {

@@ -7,19 +7,22 @@ use vidette::limits::{TRIM_STEP_BYTES, TRIM_STEP_EVENTS};
 
 use crate::bench::{Bench, T0, event, event_with_id, filter, keep, vids};
 
-crate::on_every_engine!(
-    nothing_is_trimmed_that_is_not_due,
-    too_many_events_are_trimmed_in_steps_the_oldest_first,
-    a_step_is_bounded_in_bytes,
-    a_step_that_only_forgets_ids_says_when_there_are_more,
-    too_many_bytes_are_trimmed,
-    too_old_events_are_trimmed,
-    the_clock_going_back_trims_nothing_that_is_not_due,
+crate::on_every_engine! {
     a_read_below_the_first_vid_tells_the_first_vid,
-    a_log_that_was_trimmed_empty_goes_on_with_the_next_vid,
     topics_leave_with_their_last_event_and_come_back,
+}
+
+crate::on_engines_timed_by_the_test! {
+    a_log_that_was_trimmed_empty_goes_on_with_the_next_vid,
+    a_step_that_only_forgets_ids_says_when_there_are_more,
+    a_step_is_bounded_in_bytes,
+    nothing_is_trimmed_that_is_not_due,
+    the_clock_going_back_trims_nothing_that_is_not_due,
     sizes_count_what_is_retained,
-);
+    too_many_bytes_are_trimmed,
+    too_many_events_are_trimmed_in_steps_the_oldest_first,
+    too_old_events_are_trimmed,
+}
 
 async fn nothing_is_trimmed_that_is_not_due(bench: Bench) {
     bench.append_many("a", 10, T0).await;

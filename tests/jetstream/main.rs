@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod copy;
 mod lease;
 mod open;
 mod publish;

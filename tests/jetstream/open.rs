@@ -87,6 +87,19 @@ async fn a_stream_that_is_unfit_is_refused_with_each_field_that_does_not_fit() {
 }
 
 #[tokio::test]
+async fn a_prefix_that_the_stream_does_not_take_is_refused() {
+    let nats = NatsCluster::start(1).await;
+    let mut options = nats.options("doors");
+    open(&options).await.expect("an engine");
+    options.prefix = Some("gates".to_owned());
+    let said = refused(&options).await;
+    assert!(
+        said.contains("doors.>, and not gates.>") && said.contains("jetstream.prefix"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn a_server_that_takes_only_small_messages_is_refused() {
     let nats = NatsCluster::start_with(1, "max_payload: 1MB").await;
     let error = refused(&nats.options("doors")).await;

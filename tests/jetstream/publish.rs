@@ -12,10 +12,13 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use vidette::cursor::Vid;
-use vidette::engine::{Appended, Engine, JetStreamEngine, Moment, Receipt};
+use vidette::engine::{
+    Appended, Engine, JetStreamEngine, JetStreamOptions, Moment, PageBudget, ReadRequest, Receipt,
+};
 use vidette::error::{Error, ErrorKind};
 use vidette::event::{EventParts, NewEvent};
 use vidette::limits;
+use vidette::topic::Filter;
 
 use crate::common::nats::{NatsCluster, NatsSetup, requirements};
 use crate::common::nats_stream::{NatsStream, Stored};
@@ -44,7 +47,14 @@ fn batch(ids: &[&str]) -> Vec<NewEvent> {
 }
 
 async fn engine(nats: &NatsCluster, stream: &str) -> JetStreamEngine {
-    let opened = JetStreamEngine::open(nats.options(stream), requirements()).await;
+    open(nats.options(stream)).await
+}
+
+/// Servers reserve what a stream may take, and here are many streams.
+async fn open(options: JetStreamOptions) -> JetStreamEngine {
+    let mut required = requirements();
+    required.retention.max_bytes = 100 << 20;
+    let opened = JetStreamEngine::open(options, required).await;
     opened.expect("an engine")
 }
 
@@ -112,6 +122,7 @@ async fn promises(servers: usize) {
     a_batch_is_as_large_as_the_servers_take_it(&nats).await;
     an_event_that_is_too_large_refuses_its_own_batch_alone(&nats).await;
     no_header_of_a_publisher_reaches_the_server(&nats).await;
+    events_come_back_as_they_were_sent(&nats).await;
     batches_that_others_leave_open_are_waited_for(&nats).await;
     nothing_is_appended_once_the_vids_run_out(&nats).await;
 }
@@ -353,6 +364,81 @@ async fn stored_message(stream: &NatsStream, vid: Vid) -> (BTreeMap<String, Stri
     (lines.map(pair).collect(), message)
 }
 
+/// Whatever they are made of.
+async fn events_come_back_as_they_were_sent(nats: &NatsCluster) {
+    let engine = engine(nats, "odd").await;
+    let mut sent = Vec::new();
+    while sent.len() < 500 {
+        let headers = (0..fastrand::usize(..4)).map(|_| (odd_text(), odd_text()));
+        let (kind, id, content_type) = (odd_text(), odd_text(), odd_text());
+        let parts = EventParts {
+            topic: &format!("a.{}", odd_text().replace('.', "-")),
+            kind: Some(&kind),
+            id: Some(&format!("{id}{}", sent.len())),
+            content_type: Some(&content_type),
+            headers: headers.collect(),
+            data: odd_text().into(),
+        };
+        // Some are refused before they come here.
+        sent.extend(NewEvent::check(parts, 1000));
+    }
+    assert_eq!(publish(&engine, sent.clone()).await, new(1..=500));
+
+    let request = ReadRequest {
+        after: 0,
+        through: 500,
+        filter: Filter::all(),
+        budget: PageBudget::of_events(500),
+    };
+    let mut read = Vec::new();
+    while read.len() < sent.len() {
+        let after = read.len() as Vid;
+        let request = ReadRequest {
+            after,
+            ..request.clone()
+        };
+        let page = engine.read(request).await.expect("a page");
+        assert!(page.through > after);
+        read.extend(page.events.iter().map(|event| event.sent.clone()));
+    }
+    assert_eq!(read, sent);
+}
+
+/// A few characters that somebody may treat in a way of their own.
+fn odd_text() -> String {
+    let odd = [
+        "~",
+        " ",
+        "%",
+        ":",
+        "Nats-",
+        "Status",
+        "é",
+        "\u{a0}",
+        "\u{2028}",
+        "\u{3000}",
+        "*",
+        "$JS",
+        "a",
+        "/",
+        "\"",
+        "\\",
+        "=",
+        ";",
+        "\u{1f600}",
+        ".",
+        "\u{feff}",
+        "\u{e9}\u{301}",
+    ];
+    // Now and then what no label may have.
+    let rare = ["\r\n", "\t", "\0", "\u{7f}"];
+    let part = |_| match fastrand::usize(..60) {
+        0 => rare[fastrand::usize(..rare.len())],
+        _ => odd[fastrand::usize(..odd.len())],
+    };
+    (0..fastrand::usize(..8)).map(part).collect()
+}
+
 async fn batches_that_others_leave_open_are_waited_for(nats: &NatsCluster) {
     let engine = engine(nats, "open").await;
     let stream = stream(nats, "open").await;
@@ -378,8 +464,7 @@ async fn batches_that_others_leave_open_are_waited_for(nats: &NatsCluster) {
 async fn nothing_is_appended_once_the_vids_run_out(nats: &NatsCluster) {
     let mut options = nats.options("last");
     options.first_vid = Some(limits::MAX_VID - 1000);
-    let engine = JetStreamEngine::open(options, requirements()).await;
-    let engine = engine.expect("an engine");
+    let engine = open(options).await;
     let now = Moment {
         time_ms: 0,
         counted_ms: 0,
@@ -476,6 +561,25 @@ async fn events_whose_outcome_is_unknown_are_stored_once_though_each_try_is_deli
 }
 
 #[tokio::test]
+async fn what_an_unanswered_try_has_stored_is_new_and_no_duplicate() {
+    let nats = NatsCluster::start(1).await;
+    let engine = engine(&nats, "pause").await;
+    publish(&engine, batch(&["first"])).await;
+
+    for (group, vids) in [(batch(&["a", "b"]), 2..=3), (batch(&["c", "", ""]), 4..=6)] {
+        nats.servers[0].freeze();
+        let thaw = async {
+            // The second try is on its way when the first one is stored.
+            sleep(limits::NATS_PUBLISH_ANSWER_WAIT + 2 * limits::NATS_PUBLISH_PAUSE).await;
+            nats.servers[0].thaw();
+        };
+        let (published, ()) = tokio::join!(publish(&engine, group), thaw);
+        assert_eq!(published, new(vids));
+    }
+    assert_eq!(stream(&nats, "pause").await.all().await.len(), 6);
+}
+
+#[tokio::test]
 async fn nothing_is_lost_or_stored_twice_when_the_leader_dies() {
     let mut nats = NatsCluster::start(3).await;
     let engines = [engine(&nats, "kill").await, engine(&nats, "kill").await];
@@ -513,7 +617,7 @@ async fn write_until(
         group += 1;
         let texts =
             |batch: usize| (0..=batch * 2).map(move |i| format!("{name} {group:06} {batch} {i}"));
-        let batches = (0..group % 3 + 1).map(|batch| {
+        let batches = (0..=(group % 3)).map(|batch| {
             let id = |text: &str| {
                 if group % 2 == 0 {
                     text.to_owned()

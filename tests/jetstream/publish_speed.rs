@@ -28,7 +28,8 @@ async fn appended_events_a_second() {
             for size in [1, 10, 100, 1000] {
                 let times = measure(&engine, size, has_ids).await;
                 let whole: Duration = times.iter().sum();
-                let rate = (times.len() * size) as f64 / whole.as_secs_f64();
+                let events = u32::try_from(times.len() * size).expect("some seconds' events");
+                let rate = f64::from(events) / whole.as_secs_f64();
                 let at = |part: usize| times[(times.len() - 1) * part / 100].as_secs_f64() * 1000.0;
                 println!(
                     "| {servers} | {} | {size} | {rate:.0} | {:.1} ms | {:.1} ms |",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use vidette::cursor::Epoch;
 use vidette::engine::{
     Engine as _, JetStreamEngine, JetStreamOptions, Page, PageBudget, ReadRequest,
@@ -19,7 +20,7 @@ use vidette::error::ErrorKind;
 use vidette::event::Event;
 use vidette::topic::{Filter, Topic};
 
-use crate::common::nats::{NatsCluster, requirements};
+use crate::common::nats::{NatsCluster, NatsServer, requirements};
 
 const MANY: PageBudget = PageBudget {
     events: 1000,
@@ -76,9 +77,13 @@ impl Log {
     }
 
     /// Stores a message for each topic, in any order; returns their vids.
-    async fn store_all(&self, topics: impl Iterator<Item = String>) -> BTreeMap<String, u64> {
+    async fn store_all(
+        &self,
+        topics: impl Iterator<Item = String>,
+        data: &str,
+    ) -> BTreeMap<String, u64> {
         let storing = topics.map(async |topic| {
-            let vid = self.store(&topic, "x").await;
+            let vid = self.store(&topic, data).await;
             (topic, vid)
         });
         let storing: Vec<_> = storing.collect();
@@ -279,7 +284,7 @@ async fn a_snapshot_of_more_topics_than_the_servers_look_up_at_once_is_as_comple
     const TOPICS: usize = 2500;
     let log = Log::start().await;
     let topics = (0..TOPICS).map(|n| format!("t.{}", n * 7 % TOPICS));
-    let mut newest = log.store_all(topics).await;
+    let mut newest = log.store_all(topics, "x").await;
     for n in [3, 1200, 2499] {
         let topic = format!("t.{n}");
         newest.insert(topic.clone(), log.store(&topic, "x").await);
@@ -396,6 +401,34 @@ async fn what_others_put_into_headers_changes_no_event_but_their_own() {
     assert!(newest.contains(&("status".to_owned(), 7)));
 }
 
+/// A client that gets such a message loses its connection.
+#[tokio::test]
+async fn messages_with_broken_headers_are_passed_over() {
+    let log = Log::start().await;
+    let mut expected = Vec::new();
+    for n in 0..40 {
+        expected.push(log.store(&format!("t.{}", n % 3), "x").await);
+    }
+    let mut raw = RawClient::connect(&log.nats).await;
+    let broken: [&[u8]; 3] = [
+        b"garbage\r\n\r\n",
+        b"NATS/1.0\r\nno colon\r\n\r\n",
+        b"NATS/1.0\r\na: \xff\r\n\r\n",
+    ];
+    for headers in broken {
+        raw.publish("doors.t.1", headers, "x").await;
+        expected.push(log.store("t.1", "x").await);
+    }
+    let last = *expected.last().expect("a vid");
+    assert_eq!(last, 46);
+    assert_eq!(log.read_all(last, &[], MANY).await, expected);
+    // Known by now, they cost no connection any more.
+    let few = PageBudget { events: 9, ..MANY };
+    assert_eq!(log.read_all(last, &[], few).await, expected);
+    expected.retain(|vid| *vid % 3 == 2 || *vid > 40);
+    assert_eq!(log.read_all(last, &["t.1"], few).await, expected);
+}
+
 #[tokio::test]
 async fn a_page_of_a_new_stream_is_never_one_of_the_old_log() {
     let log = Log::start().await;
@@ -403,23 +436,24 @@ async fn a_page_of_a_new_stream_is_never_one_of_the_old_log() {
         log.store("a", "old").await;
     }
     let epoch = log.epoch();
-    let engine = log.engine.clone();
-    let old_epoch = epoch.clone();
+    let (engine, old_epoch) = (log.engine.clone(), epoch.clone());
+    let (pages, mut read) = watch::channel(0);
     let reading = tokio::spawn(async move {
-        let mut pages = 0;
         loop {
             let page = engine.read(request(0, 40, &[], MANY)).await;
             // As the bus does: what the engine is on now says whose page it was.
             if *engine.state().lineage.epoch() != old_epoch {
-                return pages;
+                return;
             }
             let Ok(page) = page else { continue };
-            pages += 1;
             for event in &page.events {
-                assert_eq!(event.sent.data, "old", "in page {pages}");
+                assert_eq!(event.sent.data, "old");
             }
+            pages.send_modify(|pages| *pages += 1);
         }
     });
+    let many = read.wait_for(|pages| *pages > 10).await;
+    drop(many.expect("pages of the old one"));
     log.context
         .delete_stream("doors")
         .await
@@ -432,9 +466,9 @@ async fn a_page_of_a_new_stream_is_never_one_of_the_old_log() {
         log.store("a", "new").await;
     }
     let patience = Duration::from_secs(10);
-    let read = tokio::time::timeout(patience, reading).await;
-    read.expect("the engine finds out")
-        .expect("no page of the new one");
+    let found_out = tokio::time::timeout(patience, reading).await;
+    let found_out = found_out.expect("the engine finds out");
+    found_out.expect("no page of the new one");
     assert_ne!(log.epoch(), epoch);
     let page = log.read(0, 50, &[], MANY).await;
     assert!(page.events.iter().all(|event| event.sent.data == "new"));
@@ -469,36 +503,75 @@ async fn a_follower_that_lags_hides_nothing() {
         .servers
         .iter()
         .filter(|server| server.name() == leader);
-    let others: Vec<_> = others.map(|server| server.url()).collect();
+    let others: Vec<_> = others.map(NatsServer::url).collect();
     let client = async_nats::connect(others.as_slice())
         .await
         .expect("a connection");
     log.context = async_nats::jetstream::new(client);
 
-    for round in 0..5 {
-        let base = log.engine.state().bounds.last;
+    log.until_it_answers_reads(follower).await;
+
+    // Even on a quiet day it gets an event a little later than the publisher its answer.
+    for n in 0..250 {
+        let vid = log.store(&format!("own.{n}"), "x").await;
+        let newest = request(vid - 1, vid, &["own.*"], MANY);
+        let newest = log.engine.read_newest(newest);
+        let page = log.read(vid - 1, vid, &["own.*"], MANY);
+        let (page, newest) = tokio::join!(page, newest);
+        assert_eq!((vids(&page), page.through), (vec![vid], vid));
+        assert_eq!(vids(&newest.expect("a page")), [vid]);
+    }
+
+    let (messages, data) = (1500, "x".repeat(2000));
+    for round in 0..3 {
+        let base = 250 + round * messages;
+        let last = base + messages;
         log.nats.servers[follower].freeze();
-        let topics = (0..1500).map(|n| format!("t{}.{round}.{n}", n % 3));
-        let stored = log.store_all(topics).await;
-        let last = *stored.values().max().expect("events");
-        let reading = [&[][..], &["t1.>"], &["t0.>", "t2.>"]].map(|topics: &[&str]| {
+        // Already waiting for it when it answers again.
+        let patterns = [&[][..], &["t1.>"], &["t0.>", "t2.>"]];
+        let reading = patterns.map(|topics: &[&str]| log.read_while_it_lags(base, last, topics));
+        let reading = futures_util::future::join_all(reading);
+        let snapshot = format!("t1.{round}.*");
+        let snapshot = log.newest_while_it_lags(last, &snapshot);
+        let storing = async {
+            let topics = (0..messages).map(|n| format!("t{}.{round}.{n}", n % 3));
+            let stored = log.store_all(topics, &data).await;
+            log.nats.servers[follower].thaw();
+            stored
+        };
+        let (read, newest, stored) = tokio::join!(reading, snapshot, storing);
+
+        for (topics, read) in patterns.iter().zip(read) {
             let is_wanted = |topic: &str| {
                 filter(topics).matches(&Topic::for_publisher(topic).expect("a topic"))
             };
             let expected = stored.iter().filter(|(topic, _)| is_wanted(topic));
             let mut expected: Vec<u64> = expected.map(|(_, vid)| *vid).collect();
             expected.sort_unstable();
-            log.read_while_it_lags(base, last, topics, expected)
-        });
-        let thaw = async { log.nats.servers[follower].thaw() };
-        let snapshot = log.newest_while_it_lags(last, round, stored.len());
-        tokio::join!(futures_util::future::join_all(reading), snapshot, thaw);
+            assert_eq!(read, expected, "{topics:?}");
+        }
+        assert_eq!(newest, messages / 3);
     }
 }
 
 impl Log {
-    /// Reads until everything is there; what is returned before may be less, but without holes.
-    async fn read_while_it_lags(&self, base: u64, last: u64, topics: &[&str], expected: Vec<u64>) {
+    /// A follower takes part in answering reads some time after it has joined.
+    async fn until_it_answers_reads(&self, server: usize) {
+        let monitor = self.nats.servers[server].monitor_url();
+        let url = format!("{monitor}/subsz?subs=1&test=$JS.API.DIRECT.GET.doors");
+        let answers = async || {
+            let answer = reqwest::get(&url).await.ok()?.text().await.ok()?;
+            Some(answer.contains("_sys_"))
+        };
+        let patience = Instant::now() + Duration::from_secs(20);
+        while answers().await != Some(true) {
+            assert!(Instant::now() < patience, "it answers no reads");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Reads until everything is there, whatever fails meanwhile.
+    async fn read_while_it_lags(&self, base: u64, last: u64, topics: &[&str]) -> Vec<u64> {
         let (mut after, mut seen) = (base, Vec::new());
         while after < last {
             let page = self.engine.read(request(after, last, topics, MANY)).await;
@@ -506,22 +579,55 @@ impl Log {
             seen.extend(vids(&page));
             after = page.through;
         }
-        assert_eq!(seen, expected, "{topics:?}");
+        seen
     }
 
-    async fn newest_while_it_lags(&self, last: u64, round: usize, count: usize) {
-        let topics = format!("t1.{round}.*");
+    async fn newest_while_it_lags(&self, last: u64, pattern: &str) -> u64 {
         let (mut after, mut seen) = (0, 0);
         while after < last {
-            let request = request(after, last, &[&topics], MANY);
-            let Ok(page) = self.engine.read_newest(request).await else {
-                continue;
-            };
-            seen += page.events.len();
+            let request = request(after, last, &[pattern], MANY);
+            let page = self.engine.read_newest(request).await;
+            let Ok(page) = page else { continue };
+            seen += page.events.len() as u64;
             after = page.through;
         }
-        assert_eq!(seen, count / 3);
+        seen
     }
+}
+
+/// Takes long, so it is left to `make jetstream-long`.
+#[tokio::test]
+async fn a_snapshot_of_a_hundred_thousand_topics_is_read_page_by_page() {
+    const TOPICS: usize = 100_001;
+    if std::env::var("VIDETTE_CLUSTER").as_deref() != Ok("long") {
+        return;
+    }
+    let log = Log::start().await;
+    let newest = log
+        .store_all((0..TOPICS).map(|n| format!("t.{n}")), "x")
+        .await;
+    let through = *newest.values().max().expect("topics");
+
+    let begun = Instant::now();
+    assert_eq!(log.read_all(through, &[], MANY).await.len(), TOPICS);
+    println!("{TOPICS} events in pages in {:?}", begun.elapsed());
+    let begun = Instant::now();
+    let found = log.newest(through, &["t.*"], 1000).await;
+    println!("{} topics in {:?}", found.len(), begun.elapsed());
+    let begun = Instant::now();
+    assert_eq!(log.newest(through, &["t.*"], 1000).await, found);
+    println!("and again, with their vids known, in {:?}", begun.elapsed());
+    assert_eq!(found.into_iter().collect::<BTreeMap<_, _>>(), newest);
+
+    // More than the servers list at once.
+    let begun = Instant::now();
+    let after = Topic::for_publisher("t.99990").expect("a topic");
+    let listed = log.engine.topics(filter(&[]), Some(after), 1000).await;
+    println!("the end of the list in {:?}", begun.elapsed());
+    let listed = listed.expect("topics");
+    let expected = newest.range("t.99991".to_owned()..);
+    let listed = listed.iter().map(|(topic, vid)| (topic.as_str(), *vid));
+    assert!(listed.eq(expected.map(|(topic, vid)| (topic.as_str(), *vid))));
 }
 
 /// A client that sends what others could not.

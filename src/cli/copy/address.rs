@@ -32,9 +32,12 @@ impl FromStr for LogAddress {
         if servers.is_empty() || stream.is_empty() {
             return Err(NO_STREAM.into());
         }
-        let with_scheme = |server: &str| match server.contains("://") {
-            true => server.to_owned(),
-            false => format!("{scheme}://{server}"),
+        let with_scheme = |server: &str| {
+            if server.contains("://") {
+                server.to_owned()
+            } else {
+                format!("{scheme}://{server}")
+            }
         };
         Ok(LogAddress::Stream {
             servers: servers.split(',').map(with_scheme).collect(),

@@ -73,8 +73,9 @@ fn intention(plan: &CopyPlan) -> String {
 /// What was done, in one line.
 pub(super) fn summary(plan: &CopyPlan, done: &CopyProgress) -> String {
     let seconds = done.elapsed.as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "for a person to read")]
-    let rate = HumanCount((done.events as f64 / seconds.max(0.001)) as u64);
+    let elapsed_ms = done.elapsed.as_millis().max(1);
+    let rate = u128::from(done.events) * 1000 / elapsed_ms;
+    let rate = HumanCount(u64::try_from(rate).unwrap_or(u64::MAX));
     let (events, bytes) = (HumanCount(done.events), HumanBytes(done.bytes));
     let (first, last) = (plan.after + 1, done.through);
     let vids = match plan.vids {

@@ -5,7 +5,7 @@
 //! - a new epoch is given only where it is asked for.
 
 use super::api::Api;
-use super::monitor::{MonitoredServer, SyncSetting, sync_settings};
+use super::monitor::{MonitoredServer, sync_settings};
 use super::stream_config::{Fitness, ServerReport};
 use super::watch::StreamView;
 use super::{JetStreamOptions, connection, epoch};
@@ -77,33 +77,6 @@ pub(crate) async fn inspect(
 
 fn text_of(server: &MonitoredServer) -> String {
     format!("{}: {}", server.url, server.sync)
-}
-
-/// What an acknowledged event survives, for a person to read. It says no more than is known.
-pub(super) async fn durability(options: &JetStreamOptions, replicas: usize) -> String {
-    let monitored = sync_settings(&options.monitors).await;
-    let are_all_known = monitored.len() >= replicas;
-    let sync_always = monitored
-        .iter()
-        .all(|server| server.sync == SyncSetting::Always);
-    let held = if replicas > 1 {
-        "an acknowledged event is held by a majority of the stream's servers: it survives the loss \
-         of any minority of them"
-    } else {
-        "an acknowledged event is held by the stream's only server: it survives the end of that \
-         process"
-    };
-    let power = if are_all_known && sync_always {
-        "and the loss of all power, as their monitors say that each write is synced"
-    } else {
-        "and the loss of all power only where they sync each write (sync_interval: always)"
-    };
-    for server in &monitored {
-        if server.sync != SyncSetting::Always {
-            tracing::warn!(monitor = %server.url, "{}", server.sync);
-        }
-    }
-    format!("{held}, {power}")
 }
 
 /// The epoch that a stream had, and the one that it has from now on.

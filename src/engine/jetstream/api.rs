@@ -6,6 +6,7 @@
 //!   last, behind those of the same names that a publisher may have sent.
 
 mod direct;
+mod leader;
 mod subjects;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::cursor::Vid;
 
 pub(super) use direct::{DirectGet, DirectPage, StoredMessage, TOO_MANY_SUBJECTS};
+pub(super) use leader::LeaderMessage;
 
 /// The code by which JetStream says that there is no such stream.
 pub(super) const NO_STREAM: u64 = 10059;
@@ -149,7 +151,7 @@ impl Api {
         wait: Duration,
     ) -> Result<Option<Vid>, ApiError> {
         let subject = format!("STREAM.MSG.GET.{}", self.stream);
-        match self.call::<LeaderMessage>(&subject, body, wait).await {
+        match self.call::<LeaderPlace>(&subject, body, wait).await {
             Ok(found) => Ok(Some(found.message.seq)),
             Err(error) if error.is(NO_MESSAGE) => Ok(None),
             Err(error) => Err(error),
@@ -158,12 +160,12 @@ impl Api {
 }
 
 #[derive(Deserialize)]
-struct LeaderMessage {
-    message: LeaderMessageBody,
+struct LeaderPlace {
+    message: LeaderPlaceBody,
 }
 
 #[derive(Deserialize)]
-struct LeaderMessageBody {
+struct LeaderPlaceBody {
     seq: Vid,
 }
 

@@ -69,7 +69,7 @@ pub(super) async fn connect_to_publish(options: &JetStreamOptions) -> Result<Cli
         .connect(options.servers.as_slice())
         .await;
     // Asked for again and again by those who wait: the servers are not asked each for its reason.
-    connected.map_err(|error| not_connected(options, error.to_string()))
+    connected.map_err(|error| not_connected(options, &error.to_string()))
 }
 
 async fn connect_options(options: &JetStreamOptions) -> Result<ConnectOptions, OpenError> {
@@ -126,14 +126,14 @@ async fn cannot_connect(options: &JetStreamOptions, error: &ConnectError) -> Ope
         .into_iter()
         .map(|r| r.unwrap_or_else(|text| text))
         .collect();
-    let text = not_connected(options, reasons.join("; "));
+    let text = not_connected(options, &reasons.join("; "));
     match error.kind() {
         ConnectErrorKind::Io | ConnectErrorKind::Dns | ConnectErrorKind::TimedOut => text.passing(),
         _ => text,
     }
 }
 
-fn not_connected(options: &JetStreamOptions, reasons: String) -> OpenError {
+fn not_connected(options: &JetStreamOptions, reasons: &str) -> OpenError {
     let credentials = match &options.credentials {
         NatsCredentials::None => "without credentials".to_owned(),
         shown => format!("with {shown:?}"),

@@ -41,7 +41,7 @@ fn request(after: Vid, through: Vid) -> ReadRequest {
     ReadRequest {
         after,
         through,
-        filter: Filter::all(),
+        filter: Filter::everything(),
         budget: PageBudget::of_events(limits::PAGE_EVENTS),
     }
 }

@@ -44,11 +44,10 @@ fn parse_one(text: &str) -> Option<EarlierEpoch> {
 
 /// The value in the metadata.
 pub(super) fn to_text(lineage: &Lineage) -> String {
-    let mut text = lineage.epoch().to_string();
-    for earlier in lineage.earlier() {
-        text += &format!(" {}:{}", earlier.epoch, earlier.good_through);
-    }
-    text
+    let earlier = lineage.earlier().iter();
+    let earlier = earlier.map(|earlier| format!("{}:{}", earlier.epoch, earlier.good_through));
+    let words = [lineage.epoch().to_string()].into_iter().chain(earlier);
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

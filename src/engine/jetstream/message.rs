@@ -151,15 +151,18 @@ pub(super) fn event_of(message: StoredMessage, subjects: &Subjects) -> Option<Ar
         data: message.data,
     };
     let time_ms = copied::time_ms(headers, message.time_ms);
-    let sent = keep_what_is_valid(parts)?;
+    let sent = NewEvent {
+        topic: topic.clone(),
+        ..keep_what_is_valid(parts)?
+    };
     Some(Arc::new(Event::new(message.vid, time_ms, sent)))
 }
 
 /// The event without those labels that break a rule.
 fn keep_what_is_valid(mut parts: EventParts<'_>) -> Option<NewEvent> {
-    let topic = parts.topic;
     let label = |kind, id, headers| EventParts {
-        topic,
+        // That of the event has been checked; a publisher may not have it.
+        topic: "any",
         kind,
         id,
         headers,

@@ -13,6 +13,7 @@ mod api;
 mod connection;
 mod copied;
 mod copy_source;
+mod durability;
 mod epoch;
 mod import;
 mod lease;
@@ -90,6 +91,7 @@ impl JetStreamEngine {
         let (client, connects) = connection::connect_at_start(&options).await?;
         let api = Api::new(client, &options.stream);
         let opened = stream_config::open(&api, &options, &required).await?;
+        import::refuse_unfinished(&api).await?;
 
         let (client, max_event_bytes) = (api.client().clone(), required.max_event_bytes);
         let watching_servers = watch_servers(client, connects.clone(), max_event_bytes);
@@ -109,7 +111,7 @@ impl JetStreamEngine {
                 options.stale_after,
             ))),
             batch_bounds: opened.batch_bounds,
-            durability: admin::durability(&options, opened.replicas).await,
+            durability: opened.keepers.durability(&options.monitors).await,
             stream,
             _watching: AbortOnDropHandle::new(tokio::spawn(async move {
                 tokio::join!(watching.watch.run(), watching_servers);

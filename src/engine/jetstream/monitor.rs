@@ -26,6 +26,8 @@ pub(super) enum SyncSetting {
 #[derive(Debug, Clone)]
 pub(super) struct MonitoredServer {
     pub(super) url: String,
+    /// Its name in the cluster; empty where it has not answered.
+    pub(super) name: String,
     pub(super) sync: SyncSetting,
 }
 
@@ -49,17 +51,19 @@ pub(super) async fn sync_settings(monitors: &[String]) -> Vec<MonitoredServer> {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .build();
-    let asking = monitors.iter().map(async |url| MonitoredServer {
-        url: url.clone(),
-        sync: match &client {
-            Ok(client) => ask(client, url).await.unwrap_or_else(SyncSetting::Unknown),
-            Err(error) => SyncSetting::Unknown(error.to_string()),
-        },
+    let asking = monitors.iter().map(async |url| {
+        let answer = match &client {
+            Ok(client) => ask(client, url).await,
+            Err(error) => Err(error.to_string()),
+        };
+        let (name, sync) = answer.unwrap_or_else(|why| (String::new(), SyncSetting::Unknown(why)));
+        let url = url.clone();
+        MonitoredServer { url, name, sync }
     });
     join_all(asking).await
 }
 
-async fn ask(client: &Client, url: &str) -> Result<SyncSetting, String> {
+async fn ask(client: &Client, url: &str) -> Result<(String, SyncSetting), String> {
     let answer = client.get(format!("{url}/varz")).send().await;
     let answer = answer.and_then(reqwest::Response::error_for_status);
     let mut answer = answer.map_err(|error| error.without_url().to_string())?;
@@ -77,14 +81,17 @@ async fn ask(client: &Client, url: &str) -> Result<SyncSetting, String> {
     setting_of(&body)
 }
 
-fn setting_of(body: &[u8]) -> Result<SyncSetting, String> {
+/// The name of a server, and its setting.
+fn setting_of(body: &[u8]) -> Result<(String, SyncSetting), String> {
     let found: Varz = serde_json::from_slice(body).map_err(|_| NOT_VARZ.to_owned())?;
     let config = found.jetstream.and_then(|jetstream| jetstream.config);
     let config = config.ok_or_else(|| NO_JETSTREAM.to_owned())?;
-    Ok(match config.sync_always {
-        true => SyncSetting::Always,
-        false => SyncSetting::Every(config.sync_interval),
-    })
+    let setting = if config.sync_always {
+        SyncSetting::Always
+    } else {
+        SyncSetting::Every(config.sync_interval)
+    };
+    Ok((found.server_name, setting))
 }
 
 const NOT_VARZ: &str = "its answer is not that of a NATS server";
@@ -92,6 +99,8 @@ const NO_JETSTREAM: &str = "JetStream is off there";
 
 #[derive(Deserialize)]
 struct Varz {
+    #[serde(default)]
+    server_name: String,
     jetstream: Option<JetStreamVarz>,
 }
 
@@ -115,11 +124,11 @@ mod tests {
     #[test]
     fn the_setting_is_found_in_what_a_server_says_of_itself() {
         let of = |text: &str| setting_of(text.as_bytes());
-        let always =
-            r#"{"jetstream":{"config":{"sync_interval":120000000000,"sync_always":true}}}"#;
-        assert_eq!(of(always), Ok(SyncSetting::Always));
+        let always = r#"{"server_name":"n1","jetstream":{"config":{"sync_always":true}}}"#;
+        assert_eq!(of(always), Ok(("n1".to_owned(), SyncSetting::Always)));
         let every = r#"{"jetstream":{"config":{"sync_interval":120000000000}}}"#;
-        assert_eq!(of(every), Ok(SyncSetting::Every(120_000_000_000)));
+        let setting = SyncSetting::Every(120_000_000_000);
+        assert_eq!(of(every), Ok((String::new(), setting)));
         assert_eq!(of("{}"), Err(NO_JETSTREAM.to_owned()));
         assert_eq!(of("<html>"), Err(NOT_VARZ.to_owned()));
     }

@@ -48,7 +48,7 @@ pub enum NatsCredentials {
     },
     /// A token.
     Token(String),
-    /// The seed of an NKey, which begins with `SU`.
+    /// The seed of an `NKey`, which begins with `SU`.
     NKeySeed(String),
     /// A file with a JWT and a seed, as `nsc generate creds` makes it.
     File(PathBuf),

@@ -11,6 +11,7 @@ mod server;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 
 use super::api::{Api, ApiError, NO_STREAM};
+use super::durability::Keepers;
 use super::epoch;
 use super::options::JetStreamOptions;
 use super::subjects::Subjects;
@@ -32,7 +33,7 @@ pub(super) struct OpenedStream {
     pub(super) view: StreamView,
     pub(super) subjects: Subjects,
     pub(super) batch_bounds: BatchBounds,
-    pub(super) replicas: usize,
+    pub(super) keepers: Keepers,
     /// For how long the servers remember ids.
     pub(super) dedupe_window: Duration,
 }
@@ -77,7 +78,7 @@ pub(super) async fn open(
             events: limits::NATS_BATCH_EVENTS,
             ..BatchBounds::default()
         },
-        replicas: found.config.num_replicas,
+        keepers: Keepers::of(&found, &api.client().server_info().server_name),
         dedupe_window: found.config.duplicate_window,
     })
 }
@@ -126,17 +127,19 @@ fn wanted(options: &JetStreamOptions, required: &LogRequirements) -> Config {
     }
 }
 
+/// Gateways with another prefix than the stream's would publish past it.
 fn subjects(info: &Info, options: &JetStreamOptions) -> Result<Subjects, OpenError> {
-    let found = Subjects::prefix_of(&info.config.subjects);
-    let prefix = options.prefix.as_deref().or(found);
-    let prefix = prefix.ok_or_else(|| {
-        let subjects = info.config.subjects.join(", ");
-        OpenError::new(format!(
-            "the stream {} takes the subjects {subjects}; a log needs one, as PREFIX.>",
-            options.stream
-        ))
-    })?;
-    Ok(Subjects::behind(prefix))
+    let (stream, taken) = (&options.stream, info.config.subjects.join(", "));
+    match (Subjects::prefix_of(&info.config.subjects), &options.prefix) {
+        (Some(found), Some(wanted)) if found != wanted => Err(OpenError::new(format!(
+            "the stream {stream} takes the subjects {taken}, and not {wanted}.>; leave \
+             jetstream.prefix out, or set it to {found:?}"
+        ))),
+        (Some(found), _) => Ok(Subjects::behind(found)),
+        (None, _) => Err(OpenError::new(format!(
+            "the stream {stream} takes the subjects {taken}; a log needs one, as PREFIX.>"
+        ))),
+    }
 }
 
 fn unfit(api: &Api, faults: &[String]) -> OpenError {

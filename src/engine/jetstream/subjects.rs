@@ -47,10 +47,10 @@ impl Subjects {
         format!("{}{pattern}", self.prefix)
     }
 
-    /// The topic of a subject, where it is one that a publisher may publish to.
+    /// The topic of a subject, where it is one that an event may have.
     pub(super) fn topic(&self, subject: &str) -> Option<Topic> {
         let topic = subject.strip_prefix(&*self.prefix)?;
-        Topic::for_publisher(topic).ok()
+        Topic::on_shared_log(topic).ok()
     }
 }
 
@@ -67,10 +67,14 @@ mod tests {
             };
             assert_eq!(subjects.topic(&subjects.of(&checked)), Some(checked));
         }
+        let dead = Topic::trusted("vidette.dead.gearman");
+        assert_eq!(subjects.topic(&subjects.of(&dead)), Some(dead));
         for no_topic in [
             "doors.a.>",
             "doors.*",
             "doors.vidette.x",
+            "doors.vidette.dead",
+            "doors.vidette.dead.*",
             "other.a",
             "doors.a\u{85}b",
         ] {

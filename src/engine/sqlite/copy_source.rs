@@ -90,7 +90,7 @@ impl CopySource for SqliteSource {
         let request = ReadRequest {
             after,
             through,
-            filter: Filter::all(),
+            filter: Filter::everything(),
             budget: PageBudget::of_events(limits::PAGE_EVENTS),
         };
         self.run(move |connection| reader::read(connection, &request))

@@ -33,6 +33,8 @@ use crate::engine::{LogRequirements, LogState, OpenError, millis};
 use crate::limits;
 use crate::lineage::Lineage;
 
+pub(super) use notes::refuse_unfinished;
+
 /// A stream that another log is copied into.
 pub(crate) struct JetStreamTarget {
     api: Api,

@@ -11,21 +11,26 @@ use async_nats::jetstream::stream::Info;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::cursor::{Epoch, Vid};
-use crate::engine::LogState;
 use crate::engine::import::{CopyError, Standing};
 use crate::engine::jetstream::api::{Api, ApiError};
 use crate::engine::jetstream::subjects::Subjects;
 use crate::engine::jetstream::watch::StreamView;
 use crate::engine::jetstream::{copied, epoch, lineage};
+use crate::engine::{LogState, OpenError};
 use crate::limits;
 use crate::lineage::Lineage;
 
 const COPYING: &str = "vidette.copying";
 const BATCH_ID: &str = "Nats-Batch-Id:";
 const NO_MESSAGE: u64 = 10037;
+/// JetStream says that it cannot answer now.
+const UNAVAILABLE: u64 = 10008;
+const NOT_LEADER: u64 = 10009;
 
 /// What the names of batches begin with that keep the vids of a log of this epoch.
 pub(super) fn batch_name(source: &Epoch) -> String {
@@ -66,6 +71,24 @@ fn most(configured: i64) -> u64 {
 
 const BROKEN_OFF: &str = "another copy into this stream was broken off, or something was appended \
     to the stream before it had ended. Delete the stream, and copy into a new one";
+
+/// Refuses a stream that has a part of another log so far: a gateway would show that as the whole,
+/// and the copy could not go on behind what it appends.
+///
+/// # Errors
+/// A copy has begun and not ended, or the servers do not answer.
+pub(in crate::engine::jetstream) async fn refuse_unfinished(api: &Api) -> Result<(), OpenError> {
+    let info = api.stream_info(limits::NATS_OPEN_WAIT).await;
+    let info = info.map_err(|error| OpenError::new(failed(api, &error).to_string()))?;
+    if !info.config.metadata.contains_key(COPYING) {
+        return Ok(());
+    }
+    let stream = api.stream();
+    Err(OpenError::new(format!(
+        "a copy into the stream {stream} has begun and not ended. Wait until it has, or start the \
+         same `vidette copy` again; to do without it, delete the stream"
+    )))
+}
 
 /// The last vid of a stream, where a copy of this source has put it there.
 pub(super) async fn kept_through(api: &Api, source: &Lineage) -> Result<Option<Vid>, CopyError> {
@@ -110,8 +133,7 @@ pub(super) async fn begin_kept(api: &Api, source: &Lineage, after: Vid) -> Resul
     if info.state.messages == 0 && info.state.last_sequence < after {
         let subject = format!("STREAM.PURGE.{}", api.stream());
         let purge = json!({ "seq": after + 1 });
-        let purged = api.call::<Value>(&subject, &purge, limits::NATS_OPEN_WAIT);
-        purged.await.map_err(|error| failed(api, &error))?;
+        call::<Value>(api, &subject, &purge).await?;
     }
     let found = ask(api).await?.state.last_sequence;
     if found != after {
@@ -145,9 +167,7 @@ pub(super) async fn end_kept(api: &Api, source: &Lineage, through: Vid) -> Resul
 async fn change_metadata(api: &Api, change: impl Fn(&mut Value)) -> Result<(), CopyError> {
     // As it came: a newer server may have settings that are not known here.
     let subject = format!("STREAM.INFO.{}", api.stream());
-    let nothing = json!({});
-    let info = api.call::<Value>(&subject, &nothing, limits::NATS_OPEN_WAIT);
-    let info = info.await.map_err(|error| failed(api, &error))?;
+    let info: Value = call(api, &subject, &json!({})).await?;
     let mut config = info["config"].clone();
     if !config["metadata"].is_object() {
         config["metadata"] = json!({});
@@ -157,14 +177,44 @@ async fn change_metadata(api: &Api, change: impl Fn(&mut Value)) -> Result<(), C
         return Ok(());
     }
     let subject = format!("STREAM.UPDATE.{}", api.stream());
-    let updated = api.call::<Value>(&subject, &config, limits::NATS_OPEN_WAIT);
-    updated.await.map_err(|error| failed(api, &error))?;
-    Ok(())
+    call::<Value>(api, &subject, &config).await.map(drop)
 }
 
 async fn ask(api: &Api) -> Result<Info, CopyError> {
-    let info = api.stream_info(limits::NATS_OPEN_WAIT).await;
-    info.map_err(|error| failed(api, &error))
+    let subject = format!("STREAM.INFO.{}", api.stream());
+    call(api, &subject, &json!({})).await
+}
+
+/// A request that may be made more than once: again while nobody leads the stream, as what is sent
+/// then is lost.
+async fn call<T: DeserializeOwned>(api: &Api, subject: &str, body: &Value) -> Result<T, CopyError> {
+    let answer = call_once_led(api, subject, body).await;
+    answer.map_err(|error| failed(api, &error))
+}
+
+async fn call_once_led<T: DeserializeOwned>(
+    api: &Api,
+    subject: &str,
+    body: &Value,
+) -> Result<T, ApiError> {
+    let deadline = Instant::now() + limits::COPY_PATIENCE;
+    loop {
+        let answer = api.call(subject, body, limits::NATS_INFO_WAIT).await;
+        match answer {
+            Err(error) if is_passing(&error) && Instant::now() < deadline => {
+                sleep(limits::COPY_RETRY_WAIT).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_passing(error: &ApiError) -> bool {
+    match error {
+        ApiError::Unanswered(_) | ApiError::NoResponders => true,
+        ApiError::Refused { .. } => error.is(UNAVAILABLE) || error.is(NOT_LEADER),
+        ApiError::Broken(_) => false,
+    }
 }
 
 #[derive(Deserialize)]
@@ -183,10 +233,10 @@ struct Message {
 impl Message {
     fn batch_id(&self) -> Option<String> {
         let headers = String::from_utf8(STANDARD.decode(&self.hdrs).ok()?).ok()?;
-        let lines = headers
+        let mut lines = headers
             .lines()
             .filter_map(|line| line.strip_prefix(BATCH_ID));
-        lines.last().map(|id| id.trim().to_owned())
+        lines.next_back().map(|id| id.trim().to_owned())
     }
 
     fn data(&self) -> Option<String> {
@@ -197,8 +247,7 @@ impl Message {
 /// A message, from the leader.
 async fn message(api: &Api, which: &Value) -> Result<Option<Message>, CopyError> {
     let subject = format!("STREAM.MSG.GET.{}", api.stream());
-    let found = api.call::<Found>(&subject, which, limits::NATS_OPEN_WAIT);
-    match found.await {
+    match call_once_led::<Found>(api, &subject, which).await {
         Ok(found) => Ok(Some(found.message)),
         Err(error) if error.is(NO_MESSAGE) => Ok(None),
         Err(error) => Err(failed(api, &error)),

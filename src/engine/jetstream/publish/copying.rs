@@ -50,6 +50,8 @@ pub(in super::super) struct CopyLane {
     options: JetStreamOptions,
     /// None before the first batch, and after a connection that has failed.
     link: Option<Link>,
+    /// Each message asks for an answer, after a batch of which one was refused without.
+    asks_each: bool,
 }
 
 impl CopyLane {
@@ -57,16 +59,20 @@ impl CopyLane {
         CopyLane {
             options,
             link: None,
+            asks_each: false,
         }
     }
 
     /// Sends a batch once, and waits for the answer.
     pub(in super::super) async fn send(&mut self, batch: &CopyBatch) -> Sent {
         let bytes = batch.messages.iter().map(|message| message.data.len());
-        let wait = answer_wait(bytes.sum(), Instant::now() + limits::NATS_PUBLISH_DEADLINE);
+        let wait = answer_wait(bytes.sum(), Instant::now() + limits::COPY_PATIENCE);
         let messages = with_batch_headers(batch);
         match timeout(wait, self.ask(messages)).await {
-            Ok(Ok(sent)) => sent,
+            Ok(Ok(sent)) => {
+                self.asks_each = matches!(sent, Sent::Again(_));
+                sent
+            }
             Ok(Err(why)) => self.lost(why),
             // Who does not answer may be frozen: another server is connected to.
             Err(_) => self.lost(format!("no answer within {wait:?}")),
@@ -88,9 +94,9 @@ impl CopyLane {
             return Ok(Sent::Refused(refusal.into_error().to_string()));
         }
         let reply = link.new_question();
-        if let Err(error) = link.send(messages, false, &reply).await {
-            let answer = not_sent(&error)?;
-            return Ok(meaning_of(answer).unwrap_or_else(|| Sent::Again("not sent".into())));
+        if let Err(error) = link.send(messages, self.asks_each, &reply).await {
+            let refused = not_sent(&error)?;
+            return Ok(meaning_of(refused).unwrap_or_else(|| Sent::Again(error.to_string())));
         }
         let sent = answered(&mut link, &reply, &stream).await?;
         self.link = Some(link);

@@ -83,7 +83,7 @@ pub(super) async fn read_range(
     let through = ends.fold(range.through, min);
 
     let doubts = parts.iter().flat_map(|part| part.doubts(range, through));
-    let settled = doubts.map(|doubt| doubt.is_settled(replicas));
+    let settled = doubts.map(|doubt| doubt.ask(replicas));
     let is_complete = try_join_all(settled).await?.into_iter().all(|yes| yes);
     Ok(is_complete.then(|| merge(parts, range, through)))
 }
@@ -140,7 +140,7 @@ impl<'s> Part<'s> {
 
 impl Doubt<'_> {
     /// Does the leader have nothing there either?
-    async fn is_settled(self, replicas: &impl Replicas) -> Result<bool, ApiError> {
+    async fn ask(self, replicas: &impl Replicas) -> Result<bool, ApiError> {
         let next = replicas.leader_next(self.from, self.subjects).await?;
         Ok(next.is_none_or(|vid| vid >= self.before))
     }

@@ -7,7 +7,9 @@
 //! - requests are made by tasks of their own: a reader that stands still meanwhile, because its
 //!   peer reads nothing, holds up no other.
 
+mod by_leader;
 mod complete;
+mod copied;
 mod newest;
 mod plan;
 mod requests;
@@ -26,6 +28,7 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::limits;
 use crate::topic::Filter;
+use by_leader::read_by_leader;
 use complete::{Amount, Range, Stretch, read_range};
 use plan::Plan;
 use settle::{ReadOf, Tries, log_of};
@@ -50,7 +53,11 @@ pub(super) async fn page(stream: &SharedStream, request: ReadRequest) -> Result<
 
     let mut tries = Tries::of("a page");
     loop {
-        let read = read_range(&stream.requests, &plan.subjects, range, amount).await;
+        let read = if tries.are_unanswered() || stream.requests.has_unreadable(range) {
+            read_by_leader(stream, range, amount).await.map(Some)
+        } else {
+            read_range(&stream.requests, &plan.subjects, range, amount).await
+        };
         let page = checked_page(stream, &request, epoch, read).await;
         if let Some(page) = tries.settle(page).await? {
             return Ok(page);
@@ -79,7 +86,7 @@ pub(super) async fn vid_before(stream: &SharedStream, time_ms: i64) -> Result<Vi
     loop {
         let found = vid_before_once(stream, time_ms).await;
         if let Some(vid) = tries.settle(found).await? {
-            return Ok(vid);
+            return copied::vid_before(stream, vid, time_ms).await;
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Requests for stored messages, a bounded number of them at once.
 
+use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::Semaphore;
@@ -9,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::api::{Api, ApiError, DirectGet, DirectPage, StoredMessage};
-use super::complete::Replicas;
+use super::complete::{Range, Replicas};
 use super::snapshot::{Snapshots, new_snapshots};
 use crate::cursor::Vid;
 use crate::limits;
@@ -22,6 +23,8 @@ pub(in crate::engine::jetstream) struct Requests {
     pub(super) lists: Arc<Semaphore>,
     /// Of large snapshots.
     pub(super) snapshots: Snapshots,
+    /// Where messages are known that replicas should not be asked for.
+    unreadable: Mutex<BTreeSet<Vid>>,
 }
 
 impl Requests {
@@ -31,7 +34,32 @@ impl Requests {
             pages: Arc::new(Semaphore::new(limits::NATS_PAGES_AT_ONCE)),
             lists: Arc::new(Semaphore::new(1)),
             snapshots: new_snapshots(),
+            unreadable: Mutex::default(),
         }
+    }
+
+    /// Takes note of a message that replicas should not be asked for.
+    pub(super) fn note_unreadable(&self, vid: Vid) {
+        let mut unreadable = self
+            .unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // The oldest are trimmed first.
+        if unreadable.len() >= limits::NATS_UNREADABLE_MESSAGES {
+            unreadable.pop_first();
+        }
+        unreadable.insert(vid);
+    }
+
+    /// May a page of this range have such a message?
+    pub(super) fn has_unreadable(&self, range: Range) -> bool {
+        let unreadable = self
+            .unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut behind = unreadable.range(range.after + 1..);
+        let within = range.after.saturating_add(limits::PAGE_EVENTS as u64);
+        behind.next().is_some_and(|vid| *vid <= within)
     }
 
     /// The messages at these places, in their order, up to the one that crosses this number of

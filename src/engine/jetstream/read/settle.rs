@@ -13,6 +13,8 @@ pub(super) struct Tries {
     what: &'static str,
     /// From the first failure on: a long answer, or a long queue, is none.
     failing_since: Option<Instant>,
+    /// How often there has been no answer that could be read.
+    unanswered: usize,
 }
 
 impl Tries {
@@ -21,7 +23,13 @@ impl Tries {
         Tries {
             what,
             failing_since: None,
+            unanswered: 0,
         }
+    }
+
+    /// Have there been so many tries without an answer that another way is better?
+    pub(super) fn are_unanswered(&self) -> bool {
+        self.unanswered >= limits::NATS_UNANSWERED_PAGES
     }
 
     /// What has come of a try. None when it is time for the next one: a replica lags, a leader
@@ -36,7 +44,11 @@ impl Tries {
         let error = match outcome {
             Ok(Some(done)) => return Ok(Some(done)),
             Ok(None) => "who answers lags behind the log".into(),
-            Err(error) => error.to_string(),
+            Err(error) => {
+                let is_unanswered = matches!(error, ApiError::Unanswered(_) | ApiError::Broken(_));
+                self.unanswered += usize::from(is_unanswered);
+                error.to_string()
+            }
         };
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= limits::NATS_READ_TRIES {

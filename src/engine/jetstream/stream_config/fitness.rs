@@ -11,6 +11,7 @@ use async_nats::jetstream::stream::{
 
 use super::super::subjects::Subjects;
 use crate::engine::{LogRequirements, Retention};
+use crate::limits;
 
 /// What was found in the configuration of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,7 @@ impl Fitness {
         fitness.check_what_vanishes(config);
         fitness.check_what_is_promised(config);
         fitness.check_what_is_used(config);
+        fitness.check_size(config, required.max_event_bytes);
         fitness.compare(config, &required.retention);
         fitness
     }
@@ -124,6 +126,19 @@ impl Fitness {
         );
     }
 
+    /// The largest event has to fit, with its headers.
+    fn check_size(&mut self, config: &Config, max_event_bytes: usize) {
+        let needed = max_event_bytes + limits::NATS_MESSAGE_OVERHEAD_BYTES;
+        let most = usize::try_from(config.max_message_size);
+        // Below 0 there is no limit.
+        let fits = most.map_or(true, |most| most == 0 || most >= needed);
+        let why = format!(
+            "has to be -1, or {needed}: events of {max_event_bytes} bytes (limits.max_event_bytes) \
+             are refused else"
+        );
+        self.demand("max_msg_size", fits, &why);
+    }
+
     /// The servers trim by the configuration of the stream, whatever the gateway's is.
     fn compare(&mut self, config: &Config, wanted: &Retention) {
         let window = config.duplicate_window;
@@ -131,7 +146,7 @@ impl Fitness {
             window >= wanted.dedupe_window.min(wanted.max_age),
             format!(
                 "duplicate_window is {window:?}: ids are remembered for that long, and not for \
-                 the {:?} of [bus] dedupe_window",
+                 the {:?} of [retention] dedupe_window",
                 wanted.dedupe_window
             ),
         );
@@ -139,7 +154,7 @@ impl Fitness {
         let age = Some(config.max_age).filter(|age| *age > Duration::ZERO);
         self.advise(
             age == Some(wanted.max_age),
-            differs("max_age", debug(age), format!("{:?}", wanted.max_age)),
+            differs("max_age", &debug(age), &format!("{:?}", wanted.max_age)),
         );
         for (field, found, wanted) in [
             ("max_msgs", no_limit(config.max_messages), wanted.max_events),
@@ -147,7 +162,10 @@ impl Fitness {
         ] {
             // More than JetStream can be told is no limit for it.
             let wanted = Some(wanted).filter(|wanted| i64::try_from(*wanted).is_ok());
-            self.advise(found == wanted, differs(field, debug(found), debug(wanted)));
+            self.advise(
+                found == wanted,
+                differs(field, &debug(found), &debug(wanted)),
+            );
         }
     }
 }
@@ -156,7 +174,7 @@ fn debug<T: std::fmt::Debug>(limit: Option<T>) -> String {
     limit.map_or("without limit".to_owned(), |limit| format!("{limit:?}"))
 }
 
-fn differs(field: &str, found: String, wanted: String) -> String {
+fn differs(field: &str, found: &str, wanted: &str) -> String {
     format!(
         "{field} of the stream is {found}, and that counts: the servers trim, and [retention] of \
          the configuration, which says {wanted}, is only for streams that are created"
@@ -223,6 +241,7 @@ mod tests {
             }),
             mirror: Some(async_nats::jetstream::stream::Source::default()),
             sealed: true,
+            max_message_size: 1 << 20,
             ..fit()
         };
         let faults = Fitness::of(&unfit, &required()).faults;
@@ -244,6 +263,7 @@ mod tests {
             "subject_transform",
             "mirror",
             "sealed",
+            "max_msg_size",
         ];
         assert_eq!(named, wanted);
     }

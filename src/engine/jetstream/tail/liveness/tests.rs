@@ -35,6 +35,7 @@ impl Fake {
         let unheard_for = Duration::from_secs_f64(unheard_for);
         let view = StreamView {
             epoch: "aaaaaa".parse().expect("an epoch"),
+            earlier: std::sync::Arc::default(),
             bounds: Bounds { first: 1, last },
             sizes: Sizes::default(),
             is_confirmed: unheard_for < limits::NATS_REPLICA_SILENCE,

@@ -104,6 +104,7 @@ fn trimming_is_a_step_once_and_moves_the_tail_where_it_goes_beyond() {
 fn only_what_is_far_behind_is_skipped_and_only_by_who_can_be_believed() {
     let view = |epoch: &str, last, is_confirmed| StreamView {
         epoch: epoch.parse().expect("an epoch"),
+        earlier: std::sync::Arc::default(),
         bounds: Bounds { first: 1, last },
         sizes: Sizes::default(),
         is_confirmed,
