@@ -278,3 +278,126 @@ impl<'c, 'h> ReadingCheck<'c, 'h> {
         self.position = Some(ahead.unwrap_or(to));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::common::read::{Gap, Transport};
+    use crate::record::{Acknowledged, Told};
+
+    const EPOCH: &str = "now";
+
+    fn place(epoch: &str, vid: u64) -> Place {
+        Place {
+            epoch: epoch.to_owned(),
+            vid,
+        }
+    }
+
+    fn event(epoch: &str, vid: u64) -> What {
+        What::Event(place(epoch, vid), format!("p0-{vid}"))
+    }
+
+    fn reset(to: &str) -> What {
+        What::Gap(Gap {
+            reason: "reset".into(),
+            requested: "3-before".into(),
+            first: 1,
+            last: 4,
+            epoch: to.into(),
+        })
+    }
+
+    /// The stream has four events; one reader was told this.
+    fn found(told: Vec<What>, change: impl FnOnce(&mut History, &mut Stream)) -> Findings {
+        let events = (1..=4).map(|vid| (vid, format!("p0-{vid}")));
+        let mut stream = Stream {
+            epoch: EPOCH.to_owned(),
+            first: 1,
+            events: events.collect(),
+            ..Stream::default()
+        };
+        let told = told.into_iter().map(|what| Told {
+            at: Duration::ZERO,
+            gateway: 0,
+            via: Transport::Sse,
+            what,
+        });
+        let reading = Reading {
+            stays_at: None,
+            told: told.collect(),
+        };
+        let mut history = History {
+            readings: vec![reading],
+            ..History::default()
+        };
+        change(&mut history, &mut stream);
+        check(&history, &stream).0
+    }
+
+    fn found_of(told: Vec<What>) -> Findings {
+        found(told, |_, _| {})
+    }
+
+    fn of_now(vids: &[u64]) -> Vec<What> {
+        vids.iter().map(|vid| event(EPOCH, *vid)).collect()
+    }
+
+    #[test]
+    fn what_a_reader_was_told_has_to_be_the_stream() {
+        assert_eq!(found_of(of_now(&[1, 2, 3, 4])), Findings::default());
+        assert_eq!(found_of(of_now(&[1, 2, 4])).untold, 1);
+        assert_eq!(found_of(of_now(&[1, 2, 2, 3])).repeated, 1);
+        assert_eq!(found_of(of_now(&[1, 3, 2, 4])).reordered, 1);
+        let made_up = found_of(of_now(&[1, 2, 3, 4, 5]));
+        assert_eq!((made_up.made_up, made_up.untold), (1, 0));
+        let passed_by = vec![event(EPOCH, 1), What::Through(place(EPOCH, 4))];
+        assert_eq!(found_of(passed_by).untold, 3);
+    }
+
+    #[test]
+    fn a_reader_is_told_of_another_log_by_a_gap_and_never_of_the_one_before() {
+        let told = |gaps: &[What]| {
+            let mut told = vec![event("before", 3)];
+            told.extend_from_slice(gaps);
+            told.extend(of_now(&[1, 2, 3, 4]));
+            found_of(told)
+        };
+        assert_eq!(told(&[reset(EPOCH)]), Findings::default());
+        assert_eq!(told(&[reset(EPOCH), reset(EPOCH)]), Findings::default());
+        assert_eq!(told(&[]).silent_resets, 1);
+        let back = vec![event(EPOCH, 1), event(EPOCH, 2), reset(EPOCH)];
+        assert_eq!(found_of(back).false_gaps, 1);
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_on_the_stream_at_one_place_and_in_order() {
+        let acknowledged = |vid, id: &str| {
+            let ack = Acknowledged {
+                at: Duration::ZERO,
+                gateway: 0,
+                id: id.to_owned(),
+                place: place(EPOCH, vid),
+            };
+            found(of_now(&[1, 2, 3, 4]), |history, _| {
+                history.acknowledged.push(ack);
+            })
+        };
+        assert_eq!(acknowledged(2, "p0-2"), Findings::default());
+        assert_eq!(acknowledged(5, "p0-5").lost_acks, 1);
+        assert_eq!(acknowledged(3, "p0-2").double, 1);
+
+        let split = found(of_now(&[1, 2, 3, 4]), |history, _| {
+            let places = [1, 3].map(|vid| place(EPOCH, vid));
+            history.batches.push(places.into());
+        });
+        assert_eq!(split.split_batches, 1);
+        let disordered = found(of_now(&[1, 2]), |_, stream| {
+            stream.events.insert(3, "p0-4".into());
+            stream.events.insert(4, "p0-3".into());
+        });
+        assert_eq!(disordered.publisher_order, 1);
+    }
+}
