@@ -175,14 +175,13 @@ impl Section {
 
     /// A text that no error shows; none where the setting is missing.
     pub(super) fn secret(&mut self, key: &str) -> Option<String> {
-        match self.values.remove(key)? {
-            Value::String(secret) => Some(secret),
+        let value = self.values.remove(key)?;
+        let Value::String(secret) = value else {
             // Such as a password of digits alone, which has quotes to be a text.
-            _ => {
-                self.error(key, "has to be a text, in quotes");
-                None
-            }
-        }
+            self.error(key, "has to be a text, in quotes");
+            return None;
+        };
+        Some(secret)
     }
 
     /// The path of a file or folder, as it can be opened from here; none where the setting is

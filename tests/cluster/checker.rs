@@ -140,7 +140,9 @@ impl<'h> Check<'h> {
             }
         }
         self.found.publisher_order += wrong.len();
-        wrong.into_iter().for_each(|text| self.example(|| text));
+        for text in wrong {
+            self.example(|| text);
+        }
     }
 
     fn batches(&mut self, history: &History) {

@@ -100,9 +100,9 @@ async fn run_through(nats: &mut NatsCluster, number: usize, cell: &Cell) -> Vec<
         ));
     }
     table::print_row(cell.name, &history, &times, &wrong);
-    examples
-        .iter()
-        .for_each(|example| println!("    {example}"));
+    for example in examples {
+        println!("    {example}");
+    }
     wrong
 }
 

@@ -70,9 +70,13 @@ impl Stage<'_> {
             }
             Fault::Kill(target, back_after) => {
                 let servers = self.servers_of(target).await;
-                servers.iter().for_each(|server| self.kill(server));
+                for server in &servers {
+                    self.kill(server);
+                }
                 sleep(back_after).await;
-                servers.iter().for_each(|server| self.bring_back(server));
+                for server in &servers {
+                    self.bring_back(server);
+                }
             }
             Fault::Freeze(Target::Gateway, lasts) => {
                 self.signal_gateway(0, Signal::SIGSTOP);
@@ -81,9 +85,13 @@ impl Stage<'_> {
             }
             Fault::Freeze(target, lasts) => {
                 let servers = self.servers_of(target).await;
-                servers.iter().for_each(|server| self.freeze(server));
+                for server in &servers {
+                    self.freeze(server);
+                }
                 sleep(lasts).await;
-                servers.iter().for_each(|server| self.bring_back(server));
+                for server in &servers {
+                    self.bring_back(server);
+                }
             }
             Fault::Rolling(down_for) => self.roll(down_for).await,
             Fault::StepDowns(count) => self.step_down(count).await,

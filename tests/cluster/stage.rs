@@ -121,7 +121,8 @@ impl<'n> Stage<'n> {
     pub(crate) fn stream(&self) -> &NatsStream {
         let servers = self.nats.servers.iter().zip(&self.streams);
         let mut running = servers.filter(|(server, _)| !self.down.contains(server.name()));
-        &running.next().expect("a server that runs").1
+        let (_, stream) = running.next().expect("a server that runs");
+        stream
     }
 
     pub(crate) async fn leader(&self) -> String {

@@ -47,11 +47,11 @@ impl Times {
         let acks = || history.acknowledged.iter().map(|ack| ack.at);
         let first_ack = acks().filter(|at| *at >= back_at).min();
         Times {
-            election: elected_at.map(|at| at - span.began),
+            election: elected_at.map(|at| at.saturating_sub(span.began)),
             pause: pause(span.began, acks().filter(|at| *at >= span.began)),
-            publishing: first_ack.map_or(Duration::MAX, |at| at - back_at),
+            publishing: first_ack.map_or(Duration::MAX, |at| at.saturating_sub(back_at)),
             tail: tail(history, tail_from),
-            red: red_at(history, span.began).map(|at| at - span.began),
+            red: red_at(history, span.began).map(|at| at.saturating_sub(span.began)),
             green: green_at(history, span.began).saturating_sub(healed_at),
             refused: refusals()
                 .filter(|r| r.text.is_some())
@@ -74,7 +74,7 @@ fn elected_at(history: &History, began: Moment) -> Option<Moment> {
 fn pause(began: Moment, acks: impl Iterator<Item = Moment>) -> Duration {
     let mut acks: Vec<_> = acks.chain([began]).collect();
     acks.sort_unstable();
-    let pauses = acks.windows(2).map(|pair| pair[1] - pair[0]);
+    let pauses = acks.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
     pauses.max().unwrap_or_default()
 }
 
