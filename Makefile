@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-retention bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate
+.PHONY: test quick abuse-long drain-long bench-retention bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -43,6 +43,10 @@ rolling-long:
 # Servers of NATS that are killed and frozen in turn, and a majority that is gone for a while; minutes.
 jetstream-long:
 	VIDETTE_CLUSTER=long cargo test --test jetstream -- --nocapture --test-threads=1
+# Two gateways on three servers of NATS through every fault that tests/cluster knows; half an hour. CELLS=freeze runs
+# the cells whose names contain it.
+cluster-long:
+	VIDETTE_CLUSTER=long VIDETTE_CLUSTER_CELLS="$(CELLS)" cargo test --test cluster whatever -- --nocapture
 
 # Each fuzz target for FUZZ_SECONDS, from its seeds; needs cargo-fuzz. Findings are kept in fuzz/corpus.
 FUZZ_SECONDS ?= 60

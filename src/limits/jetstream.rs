@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A server of NATS is asked whether it lives so often; three unanswered questions end the
 /// connection.
-pub const NATS_PING_INTERVAL: Duration = Duration::from_secs(2);
+pub const NATS_PING_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest that connecting to one server takes.
 pub const NATS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Messages that wait in memory for one reader of a subject; further ones are dropped, and read
@@ -25,8 +25,10 @@ pub const NATS_OPEN_WAIT: Duration = Duration::from_secs(10);
 /// Events of one atomic batch: as many as the servers take by default.
 pub const NATS_BATCH_EVENTS: usize = 1000;
 
-/// How long it is tried to store a group of events, far below the dedupe window.
-pub const NATS_PUBLISH_DEADLINE: Duration = Duration::from_secs(12);
+/// How long it is tried to store a group of events, far below the dedupe window. The last try has
+/// its second, too; with that and what a group has that was waiting, a publisher is answered within
+/// 12 s.
+pub const NATS_PUBLISH_DEADLINE: Duration = Duration::from_secs(9);
 /// The same for groups that were waiting while another one has not been stored in that time.
 pub const NATS_PUBLISH_DEADLINE_WAITING: Duration = Duration::from_secs(2);
 /// Servers that a broken connection to publish by comes back to at most, within a second each.
@@ -40,7 +42,7 @@ pub const NATS_PUBLISH_ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// … or one second more for each of so many bytes.
 pub const NATS_PUBLISH_BYTES_A_SECOND: usize = 4 * 1024 * 1024;
 /// After so many tries without any answer another server is connected to.
-pub const NATS_PUBLISH_SILENT_TRIES: u32 = 2;
+pub const NATS_PUBLISH_SILENT_TRIES: u32 = 1;
 /// A group with ids that are known is put together anew so often.
 pub const NATS_PUBLISH_ROUNDS: usize = 3;
 /// After a refusal the log counts as not writable for this long, unless something is stored.

@@ -14,9 +14,9 @@ pub const NATS_PULL_BYTES: usize = 8 * 1024 * 1024;
 /// A consumer is asked again at least this often.
 pub const NATS_PULL_EXPIRY: Duration = Duration::from_secs(30);
 /// A consumer with nothing to deliver says so this often.
-pub const NATS_CONSUMER_HEARTBEAT: Duration = Duration::from_secs(1);
+pub const NATS_CONSUMER_HEARTBEAT: Duration = Duration::from_millis(500);
 /// A consumer from which nothing has been heard for this long is given up, …
-pub const NATS_CONSUMER_SILENCE: Duration = Duration::from_millis(2500);
+pub const NATS_CONSUMER_SILENCE: Duration = Duration::from_millis(1500);
 /// … or for this long after a reconnect, as its server may be gone.
 pub const NATS_CONSUMER_SILENCE_AFTER_RECONNECT: Duration = Duration::from_secs(1);
 /// The servers delete a consumer that nobody has asked for so long.
@@ -60,7 +60,7 @@ pub const NATS_TAIL_CHECK: Duration = Duration::from_millis(100);
 pub const NATS_INFO_INTERVAL_AGAIN: Duration = Duration::from_millis(250);
 
 /// A server that has sent nothing at all for this long is taken to be frozen, …
-pub const NATS_SERVER_SILENCE: Duration = Duration::from_secs(3);
+pub const NATS_SERVER_SILENCE: Duration = Duration::from_millis(1200);
 /// … and left for another one, at most this often.
 pub const NATS_FORCED_RECONNECT_INTERVAL: Duration = Duration::from_secs(8);
 

@@ -408,6 +408,28 @@ async fn the_engine_says_how_much_a_batch_may_hold() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cursor_is_of_another_log_only_when_the_log_confirms_what_it_is() {
+    let log = ScriptedEngine::new(5);
+    let bus = log.bus();
+    let of_another = || open(&bus, ask(">", after(3, "secondlog")));
+
+    // The log may have been replaced, and this gateway not have heard of it.
+    log.confirm(Err(Error::internal("nobody leads")));
+    assert_eq!(
+        of_another().await.err().expect("behind").kind(),
+        ErrorKind::Behind
+    );
+
+    log.confirm(Ok(5));
+    let mut reader = of_another().await.expect("a subscription");
+    assert!(matches!(step(&mut reader).await, Step::Hello { .. }));
+    match step(&mut reader).await {
+        Step::Gap(gap) => assert_eq!(gap.reason, GapReason::Reset),
+        other => panic!("not a gap: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cursor_is_ahead_only_when_the_log_confirms_where_it_ends() {
     let log = ScriptedEngine::new(5);
     let bus = log.bus();

@@ -150,11 +150,12 @@ fn configure(setup: &NatsSetup, folder: &Path) -> Vec<NatsServer> {
         );
         if count > 1 {
             // Clients go where they were told to, which may be a proxy, and nowhere else.
-            text += &format!(
+            let of_cluster = format!(
                 "cluster {{ name: tests, listen: 127.0.0.1:{}, no_advertise: true, routes: [{}] }}\n",
                 ports[2 * count + index],
                 routes.join(", ")
             );
+            text.push_str(&of_cluster);
         }
         let config = folder.join(format!("{name}.conf"));
         fs::write(&config, text).expect("a file");

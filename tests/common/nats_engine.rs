@@ -53,7 +53,8 @@ impl Server {
         let port = free_ports(1)[0];
         let config = folder.join("server.conf");
         let text = format!(
-            "listen: 127.0.0.1:{port}\nmax_payload: 4194304\njetstream {{ store_dir: {folder:?} }}\n"
+            "listen: 127.0.0.1:{port}\nmax_payload: 4194304\njetstream {{ store_dir: \"{}\" }}\n",
+            folder.display()
         );
         std::fs::write(&config, text).expect("a file");
         // The shell waits for the end of its input, which is the end of this process.

@@ -134,7 +134,7 @@ async fn serve(
 /// Waits until the network is so; for ever, where nobody changes it any more.
 async fn until(mut network: watch::Receiver<Network>, is_so: impl Fn(Network) -> bool) {
     if network.wait_for(|network| is_so(*network)).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -4,7 +4,8 @@
 //! - a cursor of another log, of the future or of trimmed events leads to a position with a gap,
 //!   never to silence;
 //! - a cursor that is a little ahead of the tail is waited for first, and a gap `ahead` is reported
-//!   only after the log has confirmed where it ends.
+//!   only after the log has confirmed where it ends;
+//! - so is a gap `reset` only after the log has confirmed that it is not the cursor's.
 
 use std::sync::Arc;
 
@@ -109,12 +110,20 @@ async fn since(bus: &Bus, now: LogSnapshot, time_ms: i64) -> Result<StartPositio
 }
 
 async fn after(bus: &Bus, mut now: LogSnapshot, cursor: &Cursor) -> Result<StartPosition> {
-    // The cursor may be of a log that the engine knows already and this gateway has yet to restart
-    // on: another gateway was quicker.
-    let is_replaced = || bus.0.engine.state().lineage.epoch() != now.log.epoch();
-    if !is_of_this_log(&now.log, cursor) && is_replaced() {
-        Box::pin(bus.0.wait_for_reset(&now.log)).await;
-        now = bus.0.snapshot();
+    // The cursor may be of a log that this gateway has yet to restart on, or even to hear of:
+    // another gateway was quicker.
+    let is_replaced = |log: &LogView| bus.0.engine.state().lineage.epoch() != log.epoch();
+    if !is_of_this_log(&now.log, cursor) {
+        if !is_replaced(&now.log) {
+            Box::pin(confirm_log(bus)).await?;
+        }
+        if is_replaced(&now.log) {
+            Box::pin(bus.0.wait_for_reset(&now.log)).await;
+            now = bus.0.snapshot();
+        }
+        if is_replaced(&now.log) {
+            return Err(Error::behind());
+        }
     }
 
     // Mostly there is nothing to wait for.
@@ -124,6 +133,17 @@ async fn after(bus: &Bus, mut now: LogSnapshot, cursor: &Cursor) -> Result<Start
     // Boxed to keep the future of all who subscribe small; few wait here.
     Box::pin(wait_for_cursor(bus, cursor.vid)).await?;
     Ok(StartPosition::after(bus.0.snapshot(), cursor))
+}
+
+/// Has the log itself say what it is. A gateway that does not know yet that the log was replaced
+/// would otherwise send a reader of the new log back to the old one.
+async fn confirm_log(bus: &Bus) -> Result<()> {
+    let confirmed = bus.0.engine.confirmed_last().await;
+    if let Err(error) = confirmed {
+        tracing::warn!(%error, "it cannot be confirmed which log this is");
+        return Err(Error::behind());
+    }
+    Ok(())
 }
 
 /// Waits for a vid that is ahead of the tail. Ends without an error when it is visible, and when it

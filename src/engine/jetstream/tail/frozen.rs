@@ -66,16 +66,16 @@ mod tests {
     fn a_silent_server_is_left_once_in_a_while() {
         let start = Instant::now();
         let mut frozen = FrozenServer::new(start);
-        let mut at = |seconds, is_connected, bytes| {
-            frozen.is_frozen(is_connected, bytes, start + Duration::from_secs(seconds))
+        let mut at = |millis, is_connected, bytes| {
+            frozen.is_frozen(is_connected, bytes, start + Duration::from_millis(millis))
         };
-        assert!(!at(1, true, 10), "something has come");
-        assert!(!at(3, true, 10));
-        assert!(at(4, true, 10), "nothing for three seconds");
-        assert!(!at(6, true, 10), "the next connection has its time");
-        assert!(!at(11, true, 10));
-        assert!(at(12, true, 10), "it has led to a silent server again");
-        assert!(!at(30, false, 10), "there is none to leave");
-        assert!(!at(32, true, 10));
+        assert!(!at(1000, true, 10), "something has come");
+        assert!(!at(2100, true, 10));
+        assert!(at(2200, true, 10), "nothing for too long");
+        assert!(!at(4000, true, 10), "the next connection has its time");
+        assert!(!at(10_100, true, 10));
+        assert!(at(10_200, true, 10), "it has led to a silent server again");
+        assert!(!at(30_000, false, 10), "there is none to leave");
+        assert!(!at(31_000, true, 10));
     }
 }
