@@ -75,7 +75,7 @@ fn nats_server() -> PathBuf {
 
 fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| {
-        panic!("{:?}: {error}", command.get_program());
+        panic!("{}: {error}", command.get_program().display());
     })
 }
 

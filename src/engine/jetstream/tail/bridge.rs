@@ -86,9 +86,8 @@ async fn of_leader(stream: &SharedStream, after: Vid) -> Result<Vec<StoredMessag
                 stream.requests.note_unreadable(vid);
                 StoredMessage::unreadable(vid)
             }
-            Ok(None) => break,
             Err(error) if messages.is_empty() => return Err(error),
-            Err(_) => break,
+            Ok(None) | Err(_) => break,
         };
         last = message.vid;
         messages.push(message);
