@@ -7,6 +7,8 @@ use std::time::Duration;
 pub const NATS_PING_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest that connecting to one server takes.
 pub const NATS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest pause before a server is tried again, where none can be connected to.
+pub const NATS_RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Messages that wait in memory for one reader of a subject; further ones are dropped, and read
 /// again.
 pub const NATS_SUBSCRIPTION_MESSAGES: usize = 8192;

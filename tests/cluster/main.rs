@@ -26,7 +26,7 @@ mod times;
 use std::env;
 
 use crate::cells::Cell;
-use crate::common::nats::{self, NatsCluster};
+use crate::common::nats::{self, NatsCluster, NatsSetup};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_fails_clients_of_two_gateways_see_one_log() {
@@ -43,7 +43,12 @@ async fn whatever_fails_clients_of_two_gateways_see_one_log() {
     cells.retain(|cell: &Cell| cell.name.contains(&wanted));
     assert!(!cells.is_empty(), "no cell is named {wanted}");
 
-    let mut nats = NatsCluster::start(stage::SERVERS).await;
+    let setup = NatsSetup {
+        servers: stage::SERVERS,
+        is_hidden: true,
+        ..NatsSetup::default()
+    };
+    let mut nats = NatsCluster::start_setup(&setup).await;
     let mut failed = Vec::new();
     table::print_head();
     for (number, cell) in cells.iter().enumerate() {

@@ -37,6 +37,8 @@ pub struct NatsSetup {
     pub extra: String,
     /// … and of its JetStream, as `sync_interval: always` or `max_file: 64MB`.
     pub jetstream: String,
+    /// Clients go where they were told to, which may be a proxy, and hear of no other server.
+    pub is_hidden: bool,
 }
 
 /// Servers that keep streams together; a single one is none.
@@ -149,10 +151,10 @@ fn configure(setup: &NatsSetup, folder: &Path) -> Vec<NatsServer> {
             folder.join(&name).display()
         );
         if count > 1 {
-            // Clients go where they were told to, which may be a proxy, and nowhere else.
             let of_cluster = format!(
-                "cluster {{ name: tests, listen: 127.0.0.1:{}, no_advertise: true, routes: [{}] }}\n",
+                "cluster {{ name: tests, listen: 127.0.0.1:{}, no_advertise: {}, routes: [{}] }}\n",
                 ports[2 * count + index],
+                setup.is_hidden,
                 routes.join(", ")
             );
             text.push_str(&of_cluster);

@@ -2,7 +2,10 @@
 //!
 //! Invariants:
 //! - it comes back by itself, on any of the servers, for as long as the gateway runs;
-//! - a server that has stopped answering is noticed within seconds.
+//! - a server that has stopped answering is noticed within seconds, and so is one that can be
+//!   reached again.
+
+use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 use futures_util::future::join_all;
@@ -77,6 +80,7 @@ async fn connect_options(options: &JetStreamOptions) -> Result<ConnectOptions, O
         .name("vidette")
         .ping_interval(limits::NATS_PING_INTERVAL)
         .connection_timeout(limits::NATS_CONNECT_TIMEOUT)
+        .reconnect_delay_callback(reconnect_pause)
         .subscription_capacity(limits::NATS_SUBSCRIPTION_MESSAGES)
         .require_tls(options.tls.required)
         .max_reconnects(None);
@@ -87,6 +91,17 @@ async fn connect_options(options: &JetStreamOptions) -> Result<ConnectOptions, O
         connecting = connecting.add_client_certificate(certificate.clone(), key.clone());
     }
     with_credentials(connecting, &options.credentials).await
+}
+
+/// The pause before the next of so many tries in a row, which doubles. A log that can be reached
+/// again is noticed soon.
+fn reconnect_pause(tries: usize) -> Duration {
+    let doubled = 1_u64.checked_shl(tries.try_into().unwrap_or(u32::MAX));
+    let pause = Duration::from_millis(doubled.unwrap_or(u64::MAX));
+    match tries {
+        0 | 1 => Duration::ZERO,
+        _ => pause.min(limits::NATS_RECONNECT_PAUSE_MAX),
+    }
 }
 
 async fn with_credentials(
