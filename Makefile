@@ -95,7 +95,7 @@ counts:
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; \
+	@if command -v cargo-deny >/dev/null; then cargo fetch --locked && cargo deny --offline check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources are not checked"; fi
 
 setup:

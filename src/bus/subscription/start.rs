@@ -140,7 +140,7 @@ async fn after(bus: &Bus, mut now: LogSnapshot, cursor: &Cursor) -> Result<Start
 async fn confirm_log(bus: &Bus) -> Result<()> {
     let confirmed = bus.0.engine.confirmed_last().await;
     if let Err(error) = confirmed {
-        tracing::warn!(%error, "it cannot be confirmed which log this is");
+        tracing::debug!(%error, "it cannot be confirmed which log this is");
         return Err(Error::behind());
     }
     Ok(())
