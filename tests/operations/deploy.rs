@@ -281,6 +281,15 @@ fn config_on(nats: &NatsCluster) -> String {
     format!("{}\n{source}", lines.join("\n"))
 }
 
+/// The end of a stream is found a moment after the start.
+async fn until_ready(gateway: &Gateway) {
+    let is_ready = async || {
+        let answer = reqwest::get(format!("{}/readyz", gateway.url())).await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    };
+    gateway.until("it is ready", is_ready).await;
+}
+
 #[tokio::test]
 async fn a_gateway_can_do_all_that_it_does_with_the_permissions_it_is_given() {
     let permissions = text("nats/permissions.conf");
@@ -294,6 +303,7 @@ async fn a_gateway_can_do_all_that_it_does_with_the_permissions_it_is_given() {
         env: vec![(password.0.to_owned(), password.1.to_owned())],
         ..Setup::default()
     });
+    until_ready(&gateway).await;
     for door in 1..=3 {
         let topic = format!("door.{door}");
         gateway
@@ -306,6 +316,7 @@ async fn a_gateway_can_do_all_that_it_does_with_the_permissions_it_is_given() {
     // Read from the stream: a gateway that has just been started has no events in memory.
     gateway.kill();
     gateway.start_again();
+    until_ready(&gateway).await;
     for query in ["after=earliest", "since=1h", "snapshot=true&topic=door.*"] {
         let page = gateway.get(&format!("/v1/poll?wait=0&{query}")).await;
         let events = page["events"].as_array().map(Vec::len);
