@@ -183,7 +183,8 @@ impl Cell {
 
     async fn batch_events(&self) -> usize {
         let own = self.own.lock().await;
-        own.as_ref().map_or(limits::MAX_BATCH_EVENTS, |own| {
+        // Of a gateway that runs elsewhere it is not known: as many as every engine takes.
+        own.as_ref().map_or(limits::NATS_BATCH_EVENTS, |own| {
             own.bus.engine_for_tests().batch_bounds().events
         })
     }
