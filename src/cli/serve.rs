@@ -141,7 +141,8 @@ async fn begin_new_epoch(engine: &EngineKind) -> Result<(), OpenError> {
         EngineKind::Sqlite { data_dir } => SqliteEngine::begin_new_epoch(data_dir),
         EngineKind::JetStream(options) => {
             let renewed = renew_epoch(options).await?;
-            tracing::info!(before = %renewed.before, now = %renewed.now, "the stream has another epoch");
+            let (before, now) = (renewed.before, renewed.now);
+            tracing::info!(%before, %now, "the stream has another epoch");
             Ok(())
         }
         EngineKind::Memory => {

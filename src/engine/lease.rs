@@ -100,7 +100,7 @@ impl SourceLease {
             holder,
             held,
             seen: None,
-            told: Told::Nothing,
+            reported: Reported::Nothing,
             is_failing: false,
         };
         let keeping: JoinHandle<()> = tokio::spawn(keeper.run(is_wanted, released.clone()));
@@ -183,7 +183,7 @@ struct SeenRecord {
 
 /// What was logged last.
 #[derive(PartialEq, Eq)]
-enum Told {
+enum Reported {
     Nothing,
     Held,
     HeldBy(LeaseHolder),
@@ -196,7 +196,7 @@ struct LeaseKeeper<S> {
     held: watch::Sender<Option<Instant>>,
     /// None where it has to be read.
     seen: Option<SeenRecord>,
-    told: Told,
+    reported: Reported,
     is_failing: bool,
 }
 
@@ -332,33 +332,33 @@ impl<S: LeaseStore> LeaseKeeper<S> {
 
     fn tell_holder(&mut self) {
         let is_held = is_in_future(*self.held.borrow());
-        if self.told == Told::Held && !is_held {
+        if self.reported == Reported::Held && !is_held {
             tracing::warn!("the lease of the sources is lost: this gateway pulls nothing for now");
-            self.told = Told::Nothing;
+            self.reported = Reported::Nothing;
         }
         let holder = self
             .seen
             .as_ref()
             .and_then(|seen| seen.record.holder.as_ref());
         let now = match holder {
-            _ if is_held => Told::Held,
-            Some(other) if *other != self.holder => Told::HeldBy(other.clone()),
+            _ if is_held => Reported::Held,
+            Some(other) if *other != self.holder => Reported::HeldBy(other.clone()),
             _ => return,
         };
-        if now == self.told {
+        if now == self.reported {
             return;
         }
         let LeaseHolder { id, host } = &self.holder;
         match &now {
-            Told::Held => {
+            Reported::Held => {
                 tracing::info!(id, host, "this gateway holds the lease of the sources");
             }
-            Told::HeldBy(LeaseHolder { id, host }) => {
+            Reported::HeldBy(LeaseHolder { id, host }) => {
                 tracing::info!(id, host, "another gateway holds the lease of the sources");
             }
-            Told::Nothing => {}
+            Reported::Nothing => {}
         }
-        self.told = now;
+        self.reported = now;
     }
 }
 

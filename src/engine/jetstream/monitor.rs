@@ -1,4 +1,4 @@
-//! What the monitors of NATS servers say: whether each write is synced, which no client is told.
+//! What the monitors of NATS servers say: whether each write is synced, which no client can see.
 //!
 //! Invariant: an answer is bounded in bytes and in time, and is never needed for the gateway to
 //! run.

@@ -60,7 +60,9 @@ impl Lane {
             messages[index].identify(id);
         }
         if messages.len() > 1 {
-            tries.batch_ids.push(add_batch_headers(&mut messages));
+            let id = random_name();
+            add_batch_headers(&mut messages, &id);
+            tries.batch_ids.push(id);
         }
 
         let stream = self.stream.api.stream().to_owned();
@@ -110,19 +112,17 @@ impl Lane {
     }
 }
 
-/// Makes the messages one batch, and returns its id.
-fn add_batch_headers(messages: &mut [OutgoingMessage]) -> String {
-    let id = random_name();
+/// Makes the messages one batch of this id, which is never used again, not even for the same ones.
+pub(super) fn add_batch_headers(messages: &mut [OutgoingMessage], id: &str) {
     let last = messages.len() - 1;
     for (index, message) in messages.iter_mut().enumerate() {
         let headers = &mut message.headers;
-        headers.insert(NATS_BATCH_ID, id.as_str());
+        headers.insert(NATS_BATCH_ID, id);
         headers.insert(NATS_BATCH_SEQUENCE, HeaderValue::from(index + 1));
         if index == last {
             headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
         }
     }
-    id
 }
 
 /// How long the answer to so many bytes may take. The last try has its second, too.

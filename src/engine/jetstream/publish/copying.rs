@@ -2,17 +2,14 @@
 //! expected to be the last.
 
 use async_nats::Message;
-use async_nats::header::{
-    HeaderValue, NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
-    NATS_EXPECTED_LAST_SEQUENCE,
-};
+use async_nats::header::{HeaderValue, NATS_EXPECTED_LAST_SEQUENCE};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
 use super::super::JetStreamOptions;
 use super::super::message::OutgoingMessage;
 use super::answer::{Answer, Refusal};
-use super::attempt::{answer_wait, not_sent};
+use super::attempt::{add_batch_headers, answer_wait, not_sent};
 use super::link::{Link, ReplyTo};
 use super::random_name;
 use crate::cursor::Vid;
@@ -145,18 +142,9 @@ fn refused_with(message: &Message) -> Option<u64> {
 }
 
 fn with_batch_headers(batch: &CopyBatch) -> Vec<OutgoingMessage> {
-    // Never used again, not even for the same messages.
-    let id = format!("{}.{}", batch.name, random_name());
     let mut messages = batch.messages.clone();
-    let last = messages.len() - 1;
-    for (index, message) in messages.iter_mut().enumerate() {
-        let headers = &mut message.headers;
-        headers.insert(NATS_BATCH_ID, id.as_str());
-        headers.insert(NATS_BATCH_SEQUENCE, HeaderValue::from(index + 1));
-        if index == last {
-            headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
-        }
-    }
+    let id = format!("{}.{}", batch.name, random_name());
+    add_batch_headers(&mut messages, &id);
     if let Some(vid) = batch.expected_last {
         let headers = &mut messages[0].headers;
         headers.insert(NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(vid));

@@ -4,8 +4,8 @@
 //! ever. Invariants:
 //! - the end is known where an answer of a leader that is in touch with a majority is not old, and
 //!   the tail has come to what was the end two questions before;
-//! - that it is not known any more is told once it has not been for `stale_after`, counted from when
-//!   the leader had last heard of a majority; that it is known again is told at once;
+//! - that it is not known any more is reported once it has not been for `stale_after`, counted from
+//!   when the leader had last heard of a majority; that it is known again is reported at once;
 //! - no clock is read here.
 
 use std::collections::VecDeque;
@@ -33,7 +33,7 @@ pub(super) struct Liveness {
     tail: (Vid, Instant),
     /// Since when the end has not been known, or another consumer was tried.
     doubted_at: Option<Instant>,
-    is_told_live: bool,
+    is_reported_live: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,7 @@ struct Answered {
 /// What follows.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// To be told, where it has changed.
+    /// To be reported, where it has changed.
     pub(super) live: Option<bool>,
     /// Another consumer may do better.
     pub(super) needs_another_consumer: bool,
@@ -63,7 +63,7 @@ impl Liveness {
             known_at: now,
             tail: (0, now),
             doubted_at: None,
-            is_told_live: false,
+            is_reported_live: false,
         }
     }
 
@@ -112,12 +112,12 @@ impl Liveness {
         {
             self.known_at = self.known_at.max(newest.heard_at);
             self.doubted_at = None;
-            return self.told(true);
+            return self.report(true);
         }
 
         let mut verdict = Verdict::default();
         if now >= self.known_at + self.stale_after {
-            verdict = self.told(false);
+            verdict = self.report(false);
         }
         verdict.needs_another_consumer = self.is_stuck(now);
         verdict
@@ -128,9 +128,9 @@ impl Liveness {
         has_come_there && now <= newest.asked_at + limits::NATS_ANSWER_AGE
     }
 
-    fn told(&mut self, is_live: bool) -> Verdict {
-        let has_changed = self.is_told_live != is_live;
-        self.is_told_live = is_live;
+    fn report(&mut self, is_live: bool) -> Verdict {
+        let has_changed = self.is_reported_live != is_live;
+        self.is_reported_live = is_live;
         Verdict {
             live: has_changed.then_some(is_live),
             needs_another_consumer: false,
