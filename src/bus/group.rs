@@ -1,19 +1,20 @@
-//! All subscriptions with one filter: the newest matching vids, and notification pacing.
+//! All subscriptions with one filter: the newest matching vids, and who is notified of them.
 //!
 //! Invariants:
 //! - the marks cover every matching event after `known_from`; before it anything may match;
 //! - who is notified reads everything that was visible when its round was asked for;
-//! - the first event after a quiet time reaches all at once; rounds that follow closely are spaced
-//!   and spread, and nobody is notified later than the spacing after the event.
+//! - the first event after a quiet time reaches all at once; when the next rounds begin is in
+//!   `bus/rounds.rs`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::waiter::{CHUNK, OF_GROUP, WaiterSet};
+use super::load::LoadMeter;
+use super::rounds::{Round, Rounds};
+use super::waiter::{OF_GROUP, WaiterSet};
 use crate::cursor::Vid;
 use crate::limits;
 use crate::topic::Filter;
@@ -30,66 +31,7 @@ pub(super) struct FilterGroup {
     marks: Mutex<Marks>,
     /// A round has been asked for and has not begun.
     is_round_due: AtomicBool,
-    last_round: Mutex<Option<Round>>,
-}
-
-/// When everybody is notified.
-#[derive(Debug, Clone, Copy)]
-struct Round {
-    begin: Instant,
-    /// Between two chunks; zero after a quiet time.
-    pace: Duration,
-}
-
-impl Round {
-    fn at_once(begin: Instant) -> Self {
-        Round {
-            begin,
-            pace: Duration::ZERO,
-        }
-    }
-
-    fn is_at_once(self) -> bool {
-        self.pace.is_zero()
-    }
-
-    /// The round after this one, for so many readers.
-    ///
-    /// A write to a socket costs the kernel 5 to 10 µs however little it carries, so what costs is
-    /// the number of writes. Rounds to many are spaced, so that under load each write carries
-    /// several events, and their chunks are spread over the space, so that nobody waits for the
-    /// writes to all others: with 1,000 readers and 200 events/s a write carries 5.
-    fn after(last: Option<Round>, now: Instant, readers: usize) -> Round {
-        let spacing = spacing(readers);
-        // After a quiet time nobody has anything to write, so all are notified at once.
-        match last.filter(|last| last.begin + spacing > now) {
-            Some(last) => last.followed_closely(now, spacing, chunks(readers)),
-            None => Round::at_once(now),
-        }
-    }
-
-    fn followed_closely(self, now: Instant, spacing: Duration, chunks: u32) -> Round {
-        let pace = spacing / chunks;
-        // A round that was not spread has notified the last chunk with the first: the next time of
-        // that one is a spacing later.
-        let space = if self.is_at_once() { pace } else { spacing };
-        Round {
-            begin: now.max(self.begin + space),
-            pace,
-        }
-    }
-}
-
-fn spacing(readers: usize) -> Duration {
-    let readers = u32::try_from(readers).unwrap_or(u32::MAX);
-    limits::ROUND_SPACING_PER_READER
-        .saturating_mul(readers)
-        .clamp(limits::MIN_ROUND_SPACING, limits::MAX_ROUND_SPACING)
-}
-
-fn chunks(readers: usize) -> u32 {
-    let chunks = u32::try_from(readers.div_ceil(CHUNK));
-    chunks.unwrap_or(u32::MAX).max(1)
+    pub(super) rounds: Rounds,
 }
 
 #[derive(Debug)]
@@ -134,7 +76,7 @@ impl FilterGroup {
             waiters: WaiterSet::default(),
             marks: Mutex::new(Marks::new(known_from)),
             is_round_due: AtomicBool::new(false),
-            last_round: Mutex::new(None),
+            rounds: Rounds::default(),
         }
     }
 
@@ -172,42 +114,44 @@ impl FilterGroup {
     }
 
     /// Notifies everybody that there is something to read, which has to be visible by now.
-    pub(super) fn notify(self: Arc<Self>) {
+    pub(super) fn notify(self: Arc<Self>, load: &Arc<LoadMeter>) {
         self.marks().is_listed = false;
         // A round that has yet to begin covers this as well.
         if self.is_round_due.swap(true, Ordering::SeqCst) {
             return;
         }
+        load.round_begins();
+
         // Few readers are woken here, without the cost of a task.
-        let round = self.next_round();
-        if round.is_at_once() && self.waiters.len() <= limits::FEW_READERS {
-            self.begin(round);
-            self.waiters.wake_at_once();
-        } else {
-            tokio::spawn(async move { self.notify_later(round).await });
+        let readers = self.waiters.len();
+        if readers <= limits::FEW_READERS {
+            let now = Instant::now();
+            let round = self.rounds.next(now, readers, load.busy_permille());
+            if round.is_due(now) {
+                return self.notify_few(round);
+            }
         }
+        let load = load.clone();
+        tokio::spawn(async move { self.notify_later(&load).await });
     }
 
-    async fn notify_later(&self, round: Round) {
-        sleep_until(round.begin).await;
-        self.begin(round);
-        self.waiters.wake(|_| true, round.pace).await;
-    }
-
-    fn last_round(&self) -> MutexGuard<'_, Option<Round>> {
-        self.last_round
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn next_round(&self) -> Round {
-        Round::after(*self.last_round(), Instant::now(), self.waiters.len())
-    }
-
-    /// From here on, who has something to report has to ask for another round.
-    fn begin(&self, round: Round) {
-        *self.last_round() = Some(round);
+    fn notify_few(&self, round: Round) {
+        self.rounds.begin_to_few(round);
         self.is_round_due.store(false, Ordering::SeqCst);
+        self.waiters.wake_at_once();
+    }
+
+    async fn notify_later(&self, load: &LoadMeter) {
+        self.rounds.written(self.waiters.len()).await;
+        let (readers, busy_permille) = (self.waiters.len(), load.busy_permille());
+        let round = self.rounds.next(Instant::now(), readers, busy_permille);
+        sleep_until(round.begin).await;
+
+        self.rounds.begin(round, readers);
+        // From here on, who has something to report has to ask for another round.
+        self.is_round_due.store(false, Ordering::SeqCst);
+        self.waiters.wake_in_round(&self.rounds, round.pace()).await;
+        self.rounds.all_notified();
     }
 }
 
@@ -257,30 +201,6 @@ mod tests {
                 group.mark(&of_topic.copied().collect::<Vec<Vid>>());
             }
             assert_finds(&group, &vids);
-        }
-    }
-
-    #[test]
-    fn rounds_to_many_are_spaced_and_never_for_long() {
-        let begin = Instant::now();
-        let ms = Duration::from_millis;
-        for readers in [100_usize, 1000, 10_000, 10_000_000] {
-            let chunks = readers.div_ceil(CHUNK);
-            let at_once = Round::after(None, begin, readers);
-            assert_eq!((at_once.begin, at_once.pace), (begin, Duration::ZERO));
-            let (mut last, mut notified) = (at_once, vec![begin; chunks]);
-            for _ in 0..3 {
-                let round = Round::after(Some(last), last.begin, readers);
-                for (chunk, notified) in (0..).zip(&mut notified) {
-                    let now = round.begin + round.pace * chunk;
-                    assert!(now > *notified);
-                    assert!(now - *notified <= limits::MAX_ROUND_SPACING + ms(1));
-                    *notified = now;
-                }
-                last = round;
-            }
-            let quiet = Round::after(Some(last), last.begin + spacing(readers), readers);
-            assert_eq!(quiet.pace, Duration::ZERO);
         }
     }
 }

@@ -51,8 +51,18 @@ pub(super) struct Registration {
     pub(super) waiter: Arc<Waiter>,
 }
 
+impl Registration {
+    /// Notes that what it was notified of has been written.
+    pub(super) fn leave_round(&self) {
+        if self.waiter.leaves_round() {
+            self.group.rounds.has_written();
+        }
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
+        self.leave_round();
         self.interest.everybody.leave(&self.waiter);
         // Under the lock, so that nobody joins a group that is being removed.
         let mut index = self.interest.index();
@@ -290,7 +300,7 @@ mod tests {
                         let events: Vec<_> = events.collect();
                         let to_notify = interest.mark(&events, vid + topics.len() as Vid);
                         for group in &to_notify {
-                            group.clone().notify();
+                            group.clone().notify(&Arc::default());
                         }
                         for registration in &list {
                             let group = &registration.group;

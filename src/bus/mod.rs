@@ -17,10 +17,12 @@ mod drain;
 mod group;
 mod heartbeat;
 mod interest;
+mod load;
 mod log_view;
 mod members;
 mod pages;
 mod retention;
+mod rounds;
 mod sequencer;
 mod step;
 mod subscription;
@@ -50,6 +52,7 @@ use clock::Clock;
 use drain::{DrainState, Stage};
 use heartbeat::Heartbeat;
 use interest::Interest;
+use load::LoadMeter;
 use log_view::CurrentLog;
 use pages::Pages;
 use sequencer::Sequencer;
@@ -94,6 +97,7 @@ struct Shared {
     log: CurrentLog,
     pages: Pages,
     catch_up: CatchUpLimiter,
+    load: Arc<LoadMeter>,
     interest: Arc<Interest>,
     heartbeat: Heartbeat,
     /// The newest visible vid. Stored after ring and marks, loaded before them.
@@ -160,6 +164,7 @@ impl Bus {
             log: CurrentLog::new(&state),
             pages: Pages::new(engine.clone(), last, tail.is_some()),
             catch_up: CatchUpLimiter::new(),
+            load: Arc::default(),
             heartbeat: Heartbeat::new(options.heartbeat),
             interest: Arc::new(Interest::new(last)),
             tail: AtomicU64::new(last),

@@ -232,6 +232,7 @@ impl Subscription {
             if self.phase.reach_live() {
                 return Ok(Step::CaughtUp(self.position));
             }
+            self.registration.leave_round();
             self.registration.waiter.woken().await;
         }
     }

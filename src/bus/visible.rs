@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Shared;
-use super::group::FilterGroup;
 use super::log_view::LogView;
 use crate::cursor::Vid;
 use crate::event::Event;
@@ -46,7 +45,9 @@ impl Shared {
         self.tail_watch.send_replace(through);
 
         // Last, and with no lock held.
-        to_notify.into_iter().for_each(FilterGroup::notify);
+        for group in to_notify {
+            group.notify(&self.load);
+        }
     }
 
     /// Waits until this vid is visible, at most so long; less if the gateway ends its

@@ -16,6 +16,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
+use super::rounds::Rounds;
 use crate::caller::Credential;
 
 /// Waiters that are woken together. Fewer would wake a sleeping worker thread for each few of them,
@@ -51,6 +52,8 @@ pub(super) struct Waiter {
     expires_s: u32,
     /// The gateway ends, and it is this one's turn.
     is_told_to_end: AtomicBool,
+    /// It was notified in a round, and has not reported back to that since.
+    is_in_round: AtomicBool,
 }
 
 const _: () = assert!(
@@ -100,6 +103,22 @@ impl Waiter {
         // Also where nobody waits now: the next wait ends at once.
         self.is_woken.store(true, Ordering::Relaxed);
         waker.take()
+    }
+
+    /// The same, for a round that counts those whom it notifies.
+    fn take_waker_in_round(&self) -> Option<Waker> {
+        let mut waker = self.waker();
+        self.is_woken.store(true, Ordering::Relaxed);
+        let taken = waker.take();
+        // With the waker locked: it may report back as soon as that is free.
+        self.is_in_round.store(taken.is_some(), Ordering::Relaxed);
+        taken
+    }
+
+    /// Has it been notified in a round since the last call?
+    pub(super) fn leaves_round(&self) -> bool {
+        // Mostly it has not been: reading is cheaper than changing.
+        self.is_in_round.load(Ordering::Relaxed) && self.is_in_round.swap(false, Ordering::Relaxed)
     }
 
     /// Can its credential end?
@@ -191,22 +210,50 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
     /// Wakes everybody who is wanted. Between two chunks others run, and the rest of `pace` is
     /// waited for.
     pub(super) async fn wake(&self, wanted: impl Fn(&Waiter) -> bool, pace: Duration) {
-        let (mut walk, mut next_chunk) = (Walk::default(), Instant::now());
-        while self.wake_chunk(&mut walk, &wanted) {
-            // By the clock, so that a slow chunk does not delay all that follow.
-            next_chunk += pace;
-            if !pace.is_zero() {
-                sleep_until(next_chunk).await;
-            } else if walk.has_woken {
-                tokio::task::yield_now().await;
-            }
-        }
+        let take = |waiter: &Waiter| wanted(waiter).then(|| waiter.take_waker()).flatten();
+        self.wake_in_chunks(pace, take, |_| {}).await;
+    }
+
+    /// Wakes everybody in a round, which counts them.
+    pub(super) async fn wake_in_round(&self, rounds: &Rounds, pace: Duration) {
+        let notifies = |readers| rounds.notifies(readers);
+        self.wake_in_chunks(pace, Waiter::take_waker_in_round, notifies)
+            .await;
     }
 
     /// Wakes everybody at one go: few, or at the end.
     pub(super) fn wake_at_once(&self) {
         let mut walk = Walk::default();
-        while self.wake_chunk(&mut walk, &|_| true) {}
+        while walk.end > 0 {
+            let wakers = self.take_chunk(&mut walk, Waiter::take_waker);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    async fn wake_in_chunks(
+        &self,
+        pace: Duration,
+        take: impl Fn(&Waiter) -> Option<Waker>,
+        before_waking: impl Fn(usize),
+    ) {
+        let (mut walk, mut next_chunk) = (Walk::default(), Instant::now());
+        loop {
+            let wakers = self.take_chunk(&mut walk, &take);
+            let has_woken = !wakers.is_empty();
+            before_waking(wakers.len());
+            wakers.into_iter().for_each(Waker::wake);
+            if walk.end == 0 {
+                return;
+            }
+
+            // By the clock, so that a slow chunk does not delay all that follow.
+            next_chunk += pace;
+            if !pace.is_zero() {
+                sleep_until(next_chunk).await;
+            } else if has_woken {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     /// Tells some at random to end, a chunk at most, so that so many are left that have not been
@@ -215,7 +262,7 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
         let mut waiters = self.waiters();
         let mut end = walk.end.min(waiters.len());
         let last = left.max(end.saturating_sub(CHUNK));
-        let mut wakers: SmallVec<[Waker; 8]> = SmallVec::new();
+        let mut wakers = Wakers::new();
 
         // Whoever is picked stands behind those that are left from here on.
         while end > last {
@@ -234,20 +281,15 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
         end
     }
 
-    /// Wakes the next chunk; false when it was the last.
-    fn wake_chunk(&self, walk: &mut Walk, wanted: &impl Fn(&Waiter) -> bool) -> bool {
+    /// The wakers of the next chunk of those who wait. They are called with no lock held: a waker may
+    /// run any code, which may join or leave.
+    fn take_chunk(&self, walk: &mut Walk, take: impl Fn(&Waiter) -> Option<Waker>) -> Wakers {
         let waiters = self.waiters();
         // From the back; some may have left since the last chunk.
         let end = walk.end.min(waiters.len());
         walk.end = begin_of_last_chunk(&waiters[..end]);
-        let to_wake = waiters[walk.end..end].iter().filter(|w| wanted(w));
-        let wakers: SmallVec<[Waker; 8]> = to_wake.filter_map(|w| w.take_waker()).collect();
-
-        // A waker may run any code, which may join or leave.
-        drop(waiters);
-        walk.has_woken = !wakers.is_empty();
-        wakers.into_iter().for_each(Waker::wake);
-        walk.end > 0
+        let chunk = waiters[walk.end..end].iter();
+        chunk.filter_map(|waiter| take(waiter)).collect()
     }
 }
 
@@ -275,19 +317,18 @@ fn begin_of_last_chunk(waiters: &[Arc<Waiter>]) -> usize {
     waiters.len() - waiters.iter().rev().take_while(fits).count()
 }
 
+/// Those of one chunk; mostly few wait.
+type Wakers = SmallVec<[Waker; 8]>;
+
 /// How far a walk has come. It goes from the back to the front: whoever leaves meanwhile is
 /// replaced by the last one, which has been met already.
 pub(super) struct Walk {
     end: usize,
-    has_woken: bool,
 }
 
 impl Default for Walk {
     fn default() -> Self {
-        Walk {
-            end: usize::MAX,
-            has_woken: false,
-        }
+        Walk { end: usize::MAX }
     }
 }
 
@@ -318,6 +359,13 @@ mod tests {
         (waiter, counter)
     }
 
+    /// Wakes the next chunk; how many are left.
+    fn wake_chunk(set: &WaiterSet<OF_GROUP>, walk: &mut Walk) -> usize {
+        let wakers = set.take_chunk(walk, Waiter::take_waker);
+        wakers.into_iter().for_each(Waker::wake);
+        walk.end
+    }
+
     #[test]
     fn who_leaves_during_a_walk_hides_nobody_from_it() {
         for leaver in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1] {
@@ -327,9 +375,11 @@ mod tests {
                 set.join(waiter.clone());
             }
             let mut walk = Walk::default();
-            assert!(set.wake_chunk(&mut walk, &|_| true));
+            wake_chunk(&set, &mut walk);
             set.leave(&waiting[leaver].0);
-            while set.wake_chunk(&mut walk, &|_| true) {}
+            while walk.end > 0 {
+                wake_chunk(&set, &mut walk);
+            }
             let stayed = waiting
                 .iter()
                 .enumerate()
@@ -359,13 +409,15 @@ mod tests {
             for waiter in waiters {
                 set.join(waiter);
             }
-            assert!(
-                !set.wake_chunk(&mut Walk::default(), &|_| true),
+            assert_eq!(
+                wake_chunk(&set, &mut Walk::default()),
+                0,
                 "{sharing} and {alone} are one chunk"
             );
             set.join(Waiter::new(0, None));
-            assert!(
-                set.wake_chunk(&mut Walk::default(), &|_| true),
+            assert_eq!(
+                wake_chunk(&set, &mut Walk::default()),
+                1,
                 "and one more are not"
             );
             *set.waiters() = Vec::new();

@@ -1,0 +1,262 @@
+//! How busy the machine is, as far as this process can see it.
+//!
+//! Measured only while readers are being notified: the first round after a quiet time starts the
+//! measuring, and it ends when none has begun for [`limits::LOAD_IS_QUIET_AFTER`], so that a
+//! gateway without events does nothing. Invariants:
+//! - the load is between 0 (all cores are free) and 1,000 (none is); at first it is 0;
+//! - where the machine's counters cannot be read, the CPU time of this process alone counts;
+//! - a quota of a container counts like a machine with that many cores.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::{Instant, sleep};
+
+use crate::limits;
+
+/// The measured load; one for each bus.
+#[derive(Debug, Default)]
+pub(super) struct LoadMeter {
+    busy_permille: AtomicU32,
+    /// A round has begun since the last measurement.
+    is_used: AtomicBool,
+    is_measuring: AtomicBool,
+}
+
+impl LoadMeter {
+    /// How much of the machine's cores is busy: a mean over about [`limits::LOAD_MEAN_OVER`].
+    pub(super) fn busy_permille(&self) -> u32 {
+        self.busy_permille.load(Ordering::Relaxed)
+    }
+
+    /// Has a round begun within [`limits::LOAD_IS_QUIET_AFTER`]?
+    pub(super) fn has_live_readers(&self) -> bool {
+        self.is_measuring.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a round begins, and measures from now on.
+    pub(super) fn round_begins(self: &Arc<Self>) {
+        // Read first: as a rule both are set, and many threads share them.
+        if !self.is_used.load(Ordering::Relaxed) {
+            self.is_used.store(true, Ordering::SeqCst);
+        }
+        if !self.is_measuring.load(Ordering::SeqCst) {
+            self.start();
+        }
+    }
+
+    fn start(self: &Arc<Self>) {
+        if !self.is_measuring.swap(true, Ordering::SeqCst) {
+            tokio::spawn(self.clone().measure());
+        }
+    }
+
+    async fn measure(self: Arc<Self>) {
+        let (mut probe, mut used_at) = (Probe::start(), Instant::now());
+        // Whatever was measured before the quiet time says nothing about now.
+        self.busy_permille.store(0, Ordering::Relaxed);
+
+        while used_at.elapsed() < limits::LOAD_IS_QUIET_AFTER {
+            sleep(limits::LOAD_MEASURED_EVERY).await;
+            self.add(&probe.measure());
+            if self.is_used.swap(false, Ordering::SeqCst) {
+                used_at = Instant::now();
+            }
+        }
+
+        self.is_measuring.store(false, Ordering::SeqCst);
+        // A round that began meanwhile has found somebody measuring.
+        if self.is_used.load(Ordering::SeqCst) {
+            self.start();
+        }
+    }
+
+    /// Adds a measurement to the mean: the longer it took, the more it weighs.
+    fn add(&self, measured: &Measured) {
+        let over = as_micros(measured.over);
+        let before = self.busy_permille();
+        let weight_permille = per_mille(over, over + as_micros(limits::LOAD_MEAN_OVER));
+        let mean = before * (1000 - weight_permille) + measured.busy_permille * weight_permille;
+        self.busy_permille.store(mean / 1000, Ordering::Relaxed);
+    }
+}
+
+fn as_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A part of the whole, at most all of it.
+fn per_mille(part: u64, whole: u64) -> u32 {
+    let permille = part.saturating_mul(1000) / whole.max(1);
+    u32::try_from(permille.min(1000)).expect("it is 1,000 at most")
+}
+
+/// What was measured, and over which time.
+struct Measured {
+    busy_permille: u32,
+    over: Duration,
+}
+
+/// Reads the counters of the machine and of this process.
+struct Probe {
+    /// `/proc/stat`; none where there is no such file.
+    machine: Option<File>,
+    /// Cores that this process may use, by its affinity and the quota of its container.
+    cores: u64,
+    last: Counters,
+}
+
+#[derive(Clone, Copy)]
+struct Counters {
+    at: Instant,
+    machine: MachineTicks,
+    process: Duration,
+}
+
+/// Ticks of all cores since the machine has started.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct MachineTicks {
+    busy: u64,
+    idle: u64,
+}
+
+impl Probe {
+    fn start() -> Self {
+        let machine = File::open("/proc/stat").ok();
+        let cores = available_parallelism().map_or(1, std::num::NonZero::get);
+        Probe {
+            last: Counters::read(machine.as_ref()),
+            machine,
+            cores: cores as u64,
+        }
+    }
+
+    /// The load since the last call.
+    fn measure(&mut self) -> Measured {
+        let now = Counters::read(self.machine.as_ref());
+        let last = std::mem::replace(&mut self.last, now);
+        let over = now.at - last.at;
+
+        let of_machine = now.machine.busy_permille_since(last.machine);
+        let used = now.process.saturating_sub(last.process);
+        let of_process = per_mille(as_micros(used), as_micros(over) * self.cores);
+        Measured {
+            busy_permille: of_machine.max(of_process),
+            over,
+        }
+    }
+}
+
+impl Counters {
+    fn read(machine: Option<&File>) -> Self {
+        let process = clock_gettime(ClockId::ProcessCPUTime);
+        let seconds = u64::try_from(process.tv_sec).unwrap_or(0);
+        let nanos = u32::try_from(process.tv_nsec).unwrap_or(0);
+        Counters {
+            at: Instant::now(),
+            machine: machine.and_then(MachineTicks::read).unwrap_or_default(),
+            process: Duration::new(seconds, nanos),
+        }
+    }
+}
+
+impl MachineTicks {
+    fn read(file: &File) -> Option<Self> {
+        // The first line has the sums of all cores; it is far shorter than this.
+        let mut start = [0; 256];
+        let length = file.read_at(&mut start, 0).ok()?;
+        Self::parse(std::str::from_utf8(&start[..length]).ok()?)
+    }
+
+    /// Of `cpu  user nice system idle iowait irq softirq steal …`, see `proc_stat(5)`.
+    fn parse(stat: &str) -> Option<Self> {
+        let fields = stat.lines().next()?.strip_prefix("cpu ")?;
+        let ticks = fields.split_ascii_whitespace().map(str::parse);
+        // The time of guests, which follows, is part of the user's.
+        let ticks: Vec<u64> = ticks.take(8).collect::<Result<_, _>>().ok()?;
+        let idle = ticks.get(3)? + ticks.get(4)?;
+        Some(MachineTicks {
+            busy: ticks.iter().sum::<u64>() - idle,
+            idle,
+        })
+    }
+
+    fn busy_permille_since(self, earlier: MachineTicks) -> u32 {
+        // The kernel's idle counter may fall back by a tick.
+        let busy = self.busy.saturating_sub(earlier.busy);
+        let idle = self.idle.saturating_sub(earlier.idle);
+        per_mille(busy, busy + idle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &str = "cpu  100 20 30 700 50 5 6 7 90 10\ncpu0 1 2 3\n";
+
+    #[test]
+    fn the_line_of_all_cores_is_read() {
+        let ticks = MachineTicks::parse(STAT);
+        assert_eq!(
+            ticks,
+            Some(MachineTicks {
+                busy: 168,
+                idle: 750
+            })
+        );
+        for other in ["", "cpu0 1 2 3 4 5", "cpu 1 2 3", "cpu a b c d e"] {
+            assert_eq!(MachineTicks::parse(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_of_the_time_between_two_readings() {
+        let (earlier, later) = (
+            MachineTicks { busy: 10, idle: 90 },
+            MachineTicks {
+                busy: 40,
+                idle: 100,
+            },
+        );
+        assert_eq!(later.busy_permille_since(earlier), 750);
+        assert_eq!(
+            earlier.busy_permille_since(later),
+            0,
+            "counters that fall back"
+        );
+    }
+
+    #[test]
+    fn a_mean_follows_what_is_measured() {
+        let meter = LoadMeter::default();
+        let busy = Measured {
+            busy_permille: 1000,
+            over: limits::LOAD_MEASURED_EVERY,
+        };
+        meter.add(&busy);
+        let first = meter.busy_permille();
+        assert!(100 < first && first < 900, "{first}");
+        (0..50).for_each(|_| meter.add(&busy));
+        assert!(meter.busy_permille() > 980);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_measured_in_a_quiet_time() {
+        let meter = Arc::new(LoadMeter::default());
+        assert!(!meter.has_live_readers());
+        meter.round_begins();
+        sleep(limits::LOAD_IS_QUIET_AFTER / 2).await;
+        assert!(meter.has_live_readers());
+        meter.round_begins();
+        sleep(limits::LOAD_IS_QUIET_AFTER * 3 / 4).await;
+        assert!(meter.has_live_readers());
+        sleep(limits::LOAD_IS_QUIET_AFTER).await;
+        assert!(!meter.has_live_readers());
+    }
+}

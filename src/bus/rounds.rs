@@ -1,0 +1,342 @@
+//! When the readers of one filter are notified: the time between two rounds.
+//!
+//! A write to a socket costs the kernel 5 to 10 µs however little it carries, so what costs is the
+//! number of writes. While cores are free, each event is written at once. While they are short,
+//! rounds wait, so that each write carries several events. Invariants:
+//! - a round does not begin before the writes of the last one are out, or the longest spacing is
+//!   over: readers that cannot take their events hold nobody up for longer;
+//! - the busier the machine, the later the next round, up to the longest spacing;
+//! - on a busy machine the readers of a round are spread over its time, so that nobody waits for
+//!   the writes to all others.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::waiter::CHUNK;
+use crate::limits;
+
+/// When everybody is notified.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Round {
+    pub(super) begin: Instant,
+    /// Over which time its readers are notified; zero for all at once.
+    over: Duration,
+    chunks: u32,
+}
+
+impl Round {
+    fn is_at_once(self) -> bool {
+        self.over.is_zero()
+    }
+
+    /// Has its time come?
+    pub(super) fn is_due(self, now: Instant) -> bool {
+        self.begin <= now
+    }
+
+    /// The time between two chunks of readers.
+    pub(super) fn pace(self) -> Duration {
+        self.over / self.chunks
+    }
+
+    fn at_once(begin: Instant) -> Self {
+        Round {
+            begin,
+            over: Duration::ZERO,
+            chunks: 1,
+        }
+    }
+
+    /// The round after this one, with this time between the two.
+    fn followed_by(self, now: Instant, spacing: &Spacing, chunks: u32) -> Round {
+        // After a quiet time nobody has anything to write.
+        if self.begin + spacing.total <= now {
+            return Round::at_once(now);
+        }
+        if !spacing.is_spread {
+            return Round::at_once(self.begin + spacing.total);
+        }
+
+        // A round that was not spread has notified the last chunk with the first: the next time of
+        // that one is a spacing later.
+        let over = spacing.total;
+        let space = if self.is_at_once() {
+            over / chunks
+        } else {
+            over
+        };
+        Round {
+            begin: now.max(self.begin + space),
+            over,
+            chunks,
+        }
+    }
+}
+
+/// The time from one round to the next.
+#[derive(Debug, PartialEq)]
+struct Spacing {
+    total: Duration,
+    /// The machine is busy: the readers are notified all over that time.
+    is_spread: bool,
+}
+
+impl Spacing {
+    /// For so many readers, whose writes took so long the last time.
+    fn new(readers: usize, writing: Duration, busy_permille: u32) -> Self {
+        let longest = longest_spacing(readers);
+        let shortest = writing.min(longest);
+        let scarcity = scarcity_permille(busy_permille);
+        Spacing {
+            total: (longest * scarcity + shortest * (1000 - scarcity)) / 1000,
+            is_spread: scarcity > 0,
+        }
+    }
+}
+
+/// How far rounds are held back: 0 while cores are free, 1,000 when they are short.
+fn scarcity_permille(busy_permille: u32) -> u32 {
+    let (free, short) = (
+        limits::FREE_BELOW_BUSY_PERMILLE,
+        limits::SHORT_FROM_BUSY_PERMILLE,
+    );
+    let over = busy_permille.clamp(free, short) - free;
+    over * 1000 / (short - free)
+}
+
+fn longest_spacing(readers: usize) -> Duration {
+    let readers = u32::try_from(readers).unwrap_or(u32::MAX);
+    limits::ROUND_SPACING_PER_READER
+        .saturating_mul(readers)
+        .clamp(limits::MIN_ROUND_SPACING, limits::MAX_ROUND_SPACING)
+}
+
+fn chunks(readers: usize) -> u32 {
+    let chunks = u32::try_from(readers.div_ceil(CHUNK));
+    chunks.unwrap_or(u32::MAX).max(1)
+}
+
+/// The rounds of one group, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    /// Readers that were notified and do not wait again yet.
+    writing: AtomicU32,
+    /// So many of these do not hold up the next round: they were late before this one, or are few.
+    stragglers: AtomicU32,
+    /// Some readers have yet to be notified in this round.
+    is_walking: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: Option<Round>,
+    /// When the last chunk of the last round was notified, until its writes are out.
+    notified_at: Option<Instant>,
+    /// How long the writes of a whole round took.
+    writing_takes: Duration,
+    /// Whoever waits for the writes.
+    waker: Option<Waker>,
+}
+
+impl Rounds {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the next round begins, for so many readers, with this share of the cores busy.
+    pub(super) fn next(&self, now: Instant, readers: usize, busy_permille: u32) -> Round {
+        let state = self.state();
+        let spacing = Spacing::new(readers, state.writing_takes, busy_permille);
+        match state.last {
+            Some(last) => last.followed_by(now, &spacing, chunks(readers)),
+            None => Round::at_once(now),
+        }
+    }
+
+    /// Notes that a round to few readers begins, which are notified at once. It is over with that.
+    pub(super) fn begin_to_few(&self, round: Round) {
+        self.state().last = Some(round);
+    }
+
+    /// Notes that a round to so many readers begins.
+    pub(super) fn begin(&self, round: Round, readers: usize) {
+        self.is_walking.store(true, Ordering::SeqCst);
+        let few = u32::try_from(readers / limits::STRAGGLERS_ONE_IN).unwrap_or(u32::MAX);
+        let late = self.writing.load(Ordering::SeqCst);
+        self.stragglers
+            .store(late.saturating_add(few), Ordering::SeqCst);
+
+        let mut state = self.state();
+        state.last = Some(round);
+        state.notified_at = None;
+    }
+
+    /// Notes that so many of its readers are about to be notified.
+    pub(super) fn notifies(&self, readers: usize) {
+        let readers = u32::try_from(readers).unwrap_or(u32::MAX);
+        self.writing.fetch_add(readers, Ordering::SeqCst);
+        self.state().notified_at = Some(Instant::now());
+    }
+
+    /// Notes that one of them waits again, or has left.
+    pub(super) fn has_written(&self) {
+        let left = self.writing.fetch_sub(1, Ordering::SeqCst) - 1;
+        // The one that makes the round written out sees to the rest.
+        if left == self.stragglers.load(Ordering::SeqCst) {
+            self.end_if_written();
+        }
+    }
+
+    /// Notes that all readers of the round have been notified.
+    pub(super) fn all_notified(&self) {
+        self.is_walking.store(false, Ordering::SeqCst);
+        self.end_if_written();
+    }
+
+    fn is_written(&self) -> bool {
+        !self.is_walking.load(Ordering::SeqCst)
+            && self.writing.load(Ordering::SeqCst) <= self.stragglers.load(Ordering::SeqCst)
+    }
+
+    fn end_if_written(&self) {
+        let mut state = self.state();
+        if !self.is_written() {
+            return;
+        }
+        state.note_written();
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits until the writes of the last round are out, or for the longest spacing.
+    pub(super) async fn written(&self, readers: usize) {
+        let written = std::future::poll_fn(|context| {
+            let mut state = self.state();
+            if self.is_written() {
+                return Poll::Ready(());
+            }
+            state.waker = Some(context.waker().clone());
+            Poll::Pending
+        });
+        let _ = timeout(longest_spacing(readers), written).await;
+    }
+}
+
+impl State {
+    /// Takes the time of the writes.
+    fn note_written(&mut self) {
+        let (Some(last), Some(notified_at)) = (self.last, self.notified_at.take()) else {
+            return;
+        };
+        // Where the readers were spread, only the writes of the last chunk can be timed.
+        self.writing_takes = if last.is_at_once() {
+            last.begin.elapsed()
+        } else {
+            notified_at.elapsed() * last.chunks
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FREE: u32 = 0;
+    const SHORT: u32 = 1000;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// The round after another one.
+    fn after(last: Round, now: Instant, readers: usize, writing: Duration, busy: u32) -> Round {
+        last.followed_by(now, &Spacing::new(readers, writing, busy), chunks(readers))
+    }
+
+    #[test]
+    fn on_a_busy_machine_rounds_to_many_are_spaced_and_never_for_long() {
+        let begin = Instant::now();
+        for readers in [100_usize, 1000, 10_000, 10_000_000] {
+            let mut last = Round::at_once(begin);
+            let mut notified = vec![begin; readers.div_ceil(CHUNK)];
+            for _ in 0..3 {
+                let round = after(last, last.begin, readers, ms(1), SHORT);
+                for (chunk, notified) in (0..).zip(&mut notified) {
+                    let now = round.begin + round.pace() * chunk;
+                    assert!(now > *notified);
+                    assert!(now - *notified <= limits::MAX_ROUND_SPACING + ms(1));
+                    *notified = now;
+                }
+                last = round;
+            }
+            let quiet = last.begin + longest_spacing(readers);
+            assert!(after(last, quiet, readers, ms(1), SHORT).is_at_once());
+        }
+    }
+
+    #[test]
+    fn while_cores_are_free_a_round_begins_once_the_last_one_is_written() {
+        let begin = Instant::now();
+        for (readers, writing) in [(1000, ms(8)), (10_000, ms(70))] {
+            let round = after(Round::at_once(begin), begin, readers, writing, FREE);
+            assert_eq!(round, Round::at_once(begin + writing));
+            let now = begin + writing + ms(1);
+            let round = after(Round::at_once(begin), now, readers, writing, FREE);
+            assert_eq!(round, Round::at_once(now));
+        }
+    }
+
+    #[test]
+    fn the_busier_the_machine_the_longer_a_round_waits() {
+        let spacings = (0..=20).map(|twentieths| Spacing::new(1000, ms(8), twentieths * 50).total);
+        let spacings: Vec<Duration> = spacings.collect();
+        assert!(spacings.is_sorted());
+        assert_eq!((spacings[0], spacings[20]), (ms(8), longest_spacing(1000)));
+        // However long writing takes, nobody waits longer than on a busy machine.
+        assert_eq!(
+            Spacing::new(1000, ms(900), FREE).total,
+            longest_spacing(1000)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_waits_for_the_writes_of_the_last_one_but_not_for_stragglers() {
+        let (rounds, readers) = (Rounds::default(), 160);
+        rounds.begin(Round::at_once(Instant::now()), readers);
+        rounds.notifies(readers);
+        tokio::time::advance(ms(3)).await;
+        for _ in 0..150 {
+            rounds.has_written();
+        }
+        assert!(!rounds.is_written(), "others have yet to be notified");
+        rounds.all_notified();
+        assert!(rounds.is_written(), "ten of 160 are few");
+        assert_eq!(rounds.state().writing_takes, ms(3));
+
+        // Those ten are late, and nobody waits for them again.
+        rounds.begin(Round::at_once(Instant::now()), readers);
+        rounds.notifies(150);
+        rounds.all_notified();
+        (0..139).for_each(|_| rounds.has_written());
+        assert!(!rounds.is_written());
+        rounds.has_written();
+        assert!(rounds.is_written());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_that_never_finish_hold_a_round_up_for_the_longest_spacing() {
+        let (rounds, readers) = (Rounds::default(), 1000);
+        rounds.begin(Round::at_once(Instant::now()), readers);
+        rounds.notifies(readers);
+        rounds.all_notified();
+        let begin = Instant::now();
+        rounds.written(readers).await;
+        assert_eq!(begin.elapsed(), longest_spacing(readers));
+    }
+}
