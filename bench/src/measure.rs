@@ -63,12 +63,13 @@ pub(crate) fn events(
 
     // Whatever the server did wrong is in the results, and does not end the run early.
     let results = load.finish()?;
-    let (client, server) = meter.finish(ready, results.tally.delivered);
+    let used = meter.finish(ready, results.tally.delivered);
     Ok(Report {
         publish: Some(publish_report(&published)),
         delivery: Some(delivery(&results, &published, 0, published.start_us)),
-        client,
-        server,
+        client: used.client,
+        machine: used.machine,
+        server: used.server,
         first_error: results.first_error.clone().or(published.first_error),
         ..about(bench, plan.readers, ready, Some(connect), &results)
     })
@@ -114,10 +115,11 @@ pub(crate) fn idle(args: &IdleArgs) -> Result<Report, String> {
 
     let ready = load.ready();
     let results = load.finish()?;
-    let (client, server) = meter.finish(ready, 0);
+    let used = meter.finish(ready, 0);
     Ok(Report {
-        server,
-        client,
+        server: used.server,
+        machine: used.machine,
+        client: used.client,
         first_error: results.first_error.clone(),
         ..about("idle", plan.readers, ready, Some(connect), &results)
     })

@@ -9,9 +9,9 @@ use super::args::{PublishArgs, ReaderArgs, ResumeArgs};
 use super::load::{ReaderPlan, ReaderResults, RunningReaders, Transport};
 use super::markers::now_us;
 use super::measure::{about, publish_report};
-use super::meter::Meter;
+use super::meter::{Meter, UsageReports};
 use super::publish::{PublishPlan, Published, RunningPublishers};
-use super::report::{ClientReport, DeliveryReport, Report, ResumeReport, ServerReport};
+use super::report::{DeliveryReport, Report, ResumeReport};
 use super::testbed::{Testbed, delivery, wanted};
 use crate::limits;
 
@@ -43,8 +43,7 @@ struct BesideResults {
     begun_us: u64,
     live: ReaderResults,
     published: Published,
-    client: ClientReport,
-    server: Option<ServerReport>,
+    used: UsageReports,
 }
 
 fn live_beside(
@@ -73,15 +72,14 @@ fn live_beside(
     let ready = late.ready();
     let (late, live) = (late.finish()?, live.finish()?);
     let delivered = late.tally.delivered + live.tally.delivered;
-    let (client, server) = meter.finish(ready, delivered);
+    let used = meter.finish(ready, delivered);
     Ok(BesideResults {
         late,
         ready,
         begun_us,
         live,
         published,
-        client,
-        server,
+        used,
     })
 }
 
@@ -101,8 +99,9 @@ fn report(
     Report {
         publish: Some(publish_report(old)),
         resume: Some(compare(args.behind, caught_up, alone, &beside)),
-        client: results.client,
-        server: results.server,
+        client: results.used.client,
+        machine: results.used.machine,
+        server: results.used.server,
         first_error: first_error(late, live),
         ..about("resume", late_plan.readers, results.ready, None, late)
     }

@@ -36,6 +36,12 @@ const LOAD: &[Row] = &[
     Row("repeated", "/delivery/repeated", 1.0),
     Row("out of order", "/delivery/out_of_order", 1.0),
     Row("server CPU, s", "/server/cpu_s", 1.0),
+    Row("machine CPU, s", "/machine/cpu_s", 1.0),
+    Row(
+        "machine CPU, µs a delivery",
+        "/machine/us_per_delivery",
+        1.0,
+    ),
     Row(
         "deliveries a server CPU second",
         "/server/deliveries_per_cpu_s",
@@ -54,6 +60,11 @@ const IDLE: &[Row] = &[
         "/server/connect_cpu_s",
         1.0,
     ),
+    Row(
+        "machine CPU while connecting, s",
+        "/machine/connect_cpu_s",
+        1.0,
+    ),
     Row("memory before, MB", "/server/rss_before_bytes", 1e6),
     Row("memory with all waiting, MB", "/server/rss_idle_bytes", 1e6),
     Row("bytes a reader (RSS)", "/server/rss_reader_bytes", 1.0),
@@ -69,6 +80,12 @@ const PUBLISH: &[Row] = &[
     Row("latency p99, ms", "/delivery/latency_us/p99", 1000.0),
     Row("missing", "/delivery/missing", 1.0),
     Row("server CPU, s", "/server/cpu_s", 1.0),
+    Row("machine CPU, s", "/machine/cpu_s", 1.0),
+    Row(
+        "machine CPU, µs a delivery",
+        "/machine/us_per_delivery",
+        1.0,
+    ),
     Row("client CPU, s", "/client/cpu_s", 1.0),
     Row("others' CPU, s", "/client/other_cpu_s", 1.0),
 ];
@@ -81,6 +98,12 @@ const RESUME: &[Row] = &[
     Row("live p99 beside, ms", "/resume/live_beside_us/p99", 1000.0),
     Row("live p99 ratio", "/resume/live_p99_ratio", 1.0),
     Row("server CPU, s", "/server/cpu_s", 1.0),
+    Row("machine CPU, s", "/machine/cpu_s", 1.0),
+    Row(
+        "machine CPU, µs a delivery",
+        "/machine/us_per_delivery",
+        1.0,
+    ),
     Row("memory at most, MB", "/server/rss_peak_bytes", 1e6),
     Row("others' CPU, s", "/client/other_cpu_s", 1.0),
 ];
@@ -108,6 +131,12 @@ const TLS_LOAD: &[Row] = &[
     Row("latency p99, ms", "/delivery/latency_us/p99", 1000.0),
     Row("missing", "/delivery/missing", 1.0),
     Row("server CPU, s", "/server/cpu_s", 1.0),
+    Row("machine CPU, s", "/machine/cpu_s", 1.0),
+    Row(
+        "machine CPU, µs a delivery",
+        "/machine/us_per_delivery",
+        1.0,
+    ),
     Row(
         "deliveries a server CPU second",
         "/server/deliveries_per_cpu_s",
