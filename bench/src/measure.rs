@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::args::{IdleArgs, LoadArgs};
 use super::load::{ReaderPlan, ReaderResults, Transport};
-use super::meter::Meter;
+use super::meter::{Meter, us_each};
 use super::publish::Published;
-use super::report::{ConnectReport, PublishReport, Quantiles, Report, per_second};
+use super::report::{ConnectReport, MachineReport, PublishReport, Quantiles, Report, per_second};
 use super::testbed::{Testbed, delivery, wanted};
 
 /// How readers are connected.
@@ -44,6 +44,8 @@ pub(crate) fn events(
     shape: ReaderShape,
 ) -> Result<Report, String> {
     let bed = Testbed::open(&args.target)?;
+    bed.announce(args.readers.topics);
+    bed.check_batch(args.publish.batch)?;
     let plan = reader_plan(&bed, transport, args, shape)?;
     let mut meter = Meter::start(bed.server.clone());
     let (load, connect) = bed.connect(&plan)?;
@@ -68,7 +70,10 @@ pub(crate) fn events(
         publish: Some(publish_report(&published)),
         delivery: Some(delivery(&results, &published, 0, published.start_us)),
         client: used.client,
-        machine: used.machine,
+        machine: MachineReport {
+            us_per_publish: us_each(used.machine.cpu_s, published.events()),
+            ..used.machine
+        },
         server: used.server,
         first_error: results.first_error.clone().or(published.first_error),
         ..about(bench, plan.readers, ready, Some(connect), &results)

@@ -124,7 +124,8 @@ impl Meter {
         MachineReport {
             connect_cpu_s: round(connecting.busy_s),
             cpu_s: round(working.busy_s),
-            us_per_delivery: us_per_delivery(working.busy_s, delivered),
+            us_per_delivery: us_each(working.busy_s, delivered),
+            us_per_publish: None,
             stolen_s: round(working.stolen_s),
         }
     }
@@ -141,7 +142,7 @@ impl Meter {
             connect_cpu_s: round(connect_cpu_s),
             cpu_s: round(cpu_s),
             deliveries_per_cpu_s: per_cpu_second(delivered, cpu_s),
-            us_per_delivery: us_per_delivery(cpu_s, delivered),
+            us_per_delivery: us_each(cpu_s, delivered),
             rss_before_bytes: self.before.rss,
             rss_idle_bytes: self.idle.rss,
             rss_peak_bytes,
@@ -161,10 +162,10 @@ fn per_cpu_second(delivered: u64, cpu_s: f64) -> f64 {
     }
 }
 
-/// To a hundredth; nothing where nothing was delivered.
+/// Microseconds for each of so many events, to a hundredth; nothing where there were none.
 #[expect(clippy::cast_precision_loss, reason = "a mean")]
-fn us_per_delivery(cpu_s: f64, delivered: u64) -> Option<f64> {
-    (delivered > 0).then(|| round(cpu_s * 1e6 / delivered as f64))
+pub(crate) fn us_each(cpu_s: f64, events: u64) -> Option<f64> {
+    (events > 0).then(|| round(cpu_s * 1e6 / events as f64))
 }
 
 /// The kernel counts in hundredths.

@@ -110,6 +110,8 @@ pub(crate) struct MachineReport {
     /// While events were published and delivered, or while readers waited.
     pub(crate) cpu_s: f64,
     pub(crate) us_per_delivery: Option<f64>,
+    /// The same for each event that was accepted, whoever read it.
+    pub(crate) us_per_publish: Option<f64>,
     /// What a hypervisor took of the cores meanwhile: no part of the above.
     pub(crate) stolen_s: f64,
 }
@@ -183,6 +185,12 @@ impl Report {
             && live_wrong == 0
             && self.lost + self.failed == 0
             && self.publish_errors() == 0
+    }
+
+    /// Instead of a table of zeros.
+    pub(crate) fn why_nobody_read(&self) -> String {
+        let why = self.first_error.as_deref();
+        format!("no reader was served: {}", why.unwrap_or("no answer came"))
     }
 
     fn publish_errors(&self) -> u64 {

@@ -67,6 +67,9 @@ impl fmt::Display for MachineReport {
             "machine    {connecting:.2} CPU s connecting, then {working:.2} CPU s"
         )?;
         write_us_per_delivery(f, self.us_per_delivery)?;
+        if let Some(us) = self.us_per_publish {
+            write!(f, ", {us:.2} µs a publish")?;
+        }
         writeln!(f, "; stolen: {:.2} s", self.stolen_s)
     }
 }

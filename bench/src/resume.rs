@@ -17,11 +17,12 @@ use crate::limits;
 
 const OLD_TOPIC: usize = 0;
 const LIVE_TOPIC: usize = 1;
-/// Events per request when the old ones are published.
+/// Events per request when the old ones are published. Another server takes them one by one.
 const BATCH: u32 = 500;
 
 pub(crate) fn run(args: &ResumeArgs) -> Result<Report, String> {
     let bed = Testbed::open(&args.load.target)?;
+    bed.announce(LIVE_TOPIC + 1);
 
     // The late readers come back with a cursor from before all old events.
     let cursor = bed.cursor()?;
@@ -163,7 +164,7 @@ fn old_events(bed: &Testbed, args: &ResumeArgs) -> PublishPlan {
     let events = PublishArgs {
         rate: 0.0,
         publishers: 1,
-        batch: BATCH,
+        batch: if bed.is_gateway() { BATCH } else { 1 },
         ..args.load.publish.clone()
     };
     PublishPlan {

@@ -10,6 +10,7 @@
 
 mod connection;
 mod grpc;
+mod nats;
 mod pipe;
 mod poll;
 mod sse;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use super::access::Access;
 use super::address::Address;
 use super::tally::Tally;
+use super::template::MessageTemplate;
 use sweeper::Sweeper;
 
 /// Who reads, and how.
@@ -47,6 +49,8 @@ pub(crate) struct ReaderPlan {
     pub(crate) coalesce: Duration,
     /// Readers that hang up and come back, per second; with Server-Sent Events only.
     pub(crate) churn: f64,
+    /// The request of another server's method.
+    pub(crate) grpc_request: Option<MessageTemplate>,
 }
 
 impl ReaderPlan {
