@@ -62,11 +62,7 @@ pub(crate) const PUBLISH: &[Row] = &[
     Row("missing", "/delivery/missing", 1.0),
     Row("server CPU, s", "/server/cpu_s", 1.0),
     Row("machine CPU, s", "/machine/cpu_s", 1.0),
-    Row(
-        "machine CPU, µs a delivery",
-        "/machine/us_per_delivery",
-        1.0,
-    ),
+    Row("machine CPU, µs a publish", "/machine/us_per_publish", 1.0),
     Row("client CPU, s", "/client/cpu_s", 1.0),
     Row("others' CPU, s", "/client/other_cpu_s", 1.0),
 ];
@@ -85,6 +81,15 @@ pub(crate) const RESUME: &[Row] = &[
         "/machine/us_per_delivery",
         1.0,
     ),
+    Row("memory at most, MB", "/server/rss_peak_bytes", 1e6),
+    Row("others' CPU, s", "/client/other_cpu_s", 1.0),
+];
+
+pub(crate) const RECOVER: &[Row] = &[
+    Row("caught up, events /s", "/resume/caught_up/per_second", 1.0),
+    Row("all have all after, ms", "/resume/caught_up/seconds", 0.001),
+    Row("missing", "/resume/caught_up/missing", 1.0),
+    Row("server CPU, s", "/server/cpu_s", 1.0),
     Row("machine CPU, s", "/machine/cpu_s", 1.0),
     Row(
         "machine CPU, µs a delivery",
@@ -121,12 +126,6 @@ pub(crate) const TLS_LOAD: &[Row] = &[
     Row(
         "deliveries a server CPU second",
         "/server/deliveries_per_cpu_s",
-        1.0,
-    ),
-    Row("machine CPU, s", "/machine/cpu_s", 1.0),
-    Row(
-        "machine CPU, µs a delivery",
-        "/machine/us_per_delivery",
         1.0,
     ),
     Row("client CPU, s", "/client/cpu_s", 1.0),

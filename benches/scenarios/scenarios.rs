@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Options;
-use crate::rows::{IDLE, LOAD, LOW_LOAD, PUBLISH, RESUME, Row, TLS_IDLE, TLS_LOAD};
+use crate::rows::{IDLE, LOAD, LOW_LOAD, PUBLISH, RECOVER, RESUME, Row, TLS_IDLE, TLS_LOAD};
 use crate::servers::Server;
 
 pub(crate) struct Scenario {
@@ -222,7 +222,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         servers: &[Vidette, VidetteMemory, Nchan, Centrifugo],
-        rows: RESUME,
+        rows: RECOVER,
         ..load(
             "R",
             "100 readers resume 10,000 events behind all at once",

@@ -39,9 +39,11 @@ const COLOURS: [(&str, &str); 5] = [
 ];
 const OTHER_COLOUR: &str = "#1f2328";
 
+type Figure = fn(&Point) -> f64;
+
 struct Panel {
     title: &'static str,
-    figure: fn(&Point) -> f64,
+    figure: Figure,
     left: f64,
     x: LogScale,
     y: LogScale,
@@ -72,7 +74,7 @@ pub(crate) fn svg(group: &Group) -> String {
 }
 
 fn panels(group: &Group) -> [Panel; 3] {
-    let figures: [(&str, fn(&Point) -> f64); 3] = [
+    let figures: [(&str, Figure); 3] = [
         ("latency p50, ms", |point| point.p50_ms),
         ("latency p99, ms", |point| point.p99_ms),
         ("CPU of the whole machine, cores", |point| point.cores),

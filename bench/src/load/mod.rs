@@ -8,6 +8,7 @@
 //! - a reader that broke before publishing began is `failed` and expected to receive nothing; one
 //!   that broke later is `lost`, and its events are missing.
 
+mod chunks;
 mod connection;
 mod grpc;
 mod nats;
