@@ -57,7 +57,10 @@ const CENTRIFUGO_METHOD: &str = "/centrifugal.centrifugo.unistream.CentrifugoUni
 /// `ConnectRequest` with one entry of `subs`, whose options are empty.
 const CENTRIFUGO_REQUEST: &str = "1a<0a<{topic}>12<>>";
 const CENTRIFUGO_BODY: &str = r#"{"channel":"{topic}","data":"{payload}"}"#;
-const NATS_STREAM: &str = r#"{"name":"BENCH","subjects":["bench.>"],"storage":"file","retention":"limits","num_replicas":1}"#;
+const NATS_STREAM: &str = concat!(
+    r#"{"name":"BENCH","subjects":["bench.>"],"storage":"file","#,
+    r#""retention":"limits","num_replicas":1}"#
+);
 /// Events of a topic that are kept for readers that come back, where the run needs few or many.
 const SHORT_HISTORY: u32 = 100;
 const LONG_HISTORY: u32 = 20_000;

@@ -1,6 +1,6 @@
 //! The text of a body in chunks (RFC 9112 §7.1), without copying it.
 //!
-//! A server may end a chunk within an event, and so within a marker, so what is searched for markers
+//! A server may end a chunk within an event, and so within a marker: what is searched for markers
 //! has to be the text alone. Invariant: how the bytes are cut into reads makes no difference.
 
 /// Longer chunks are an error, because no server here sends any.
