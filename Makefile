@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-retention bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
+.PHONY: test quick abuse-long drain-long bench-retention bench-rivals bench-curves bench-curves-quick bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -59,22 +59,40 @@ model-long:
 	PROPTEST_CASES=5000 cargo test --test model
 
 # The scenarios of docs/performance.md, every server in turn, and their tables into that page: all of them, or one as in
-# make bench-A. nchan takes part where it is installed (apt-get install nginx-light libnginx-mod-nchan).
+# make bench-A; bench-L are the low rates. Servers that are not installed are left out (make bench-rivals). It says first
+# how long it takes; ONLY=vidette,nchan runs these alone.
 BENCH_ROUNDS ?= 3
+SCENARIOS = cargo bench --bench scenarios -- $(if $(ONLY),--only $(ONLY))
 bench:
-	cargo bench --bench scenarios -- --rounds $(BENCH_ROUNDS) --write docs/performance.md
+	$(SCENARIOS) --rounds $(BENCH_ROUNDS) --write docs/performance.md
+# Centrifugo, nats-server and nchan, in fixed versions, to compare with.
+bench-rivals:
+	bash scripts/setup-rivals.sh
+# Latency and CPU of the machine over the rate, for 100, 1,000 and 10,000 readers on each transport, drawn into docs/curves
+# and shown by docs/performance.md; three quarters of an hour. bench-curves-quick takes 3 s for each of few rates: minutes.
+# CURVES=sse-1000 runs one of them.
+CURVES_FILE ?= target/curves.jsonl
+bench-curves:
+	@rm -f $(CURVES_FILE); mkdir -p $(dir $(CURVES_FILE))
+	$(SCENARIOS) --curves --json $(CURVES_FILE) $(CURVES)
+	$(DRAW_CURVES)
+bench-curves-quick:
+	@rm -f $(CURVES_FILE); mkdir -p $(dir $(CURVES_FILE))
+	$(SCENARIOS) --curves --quick --seconds 3 --json $(CURVES_FILE) $(CURVES)
+	$(DRAW_CURVES)
+DRAW_CURVES = cargo run -q -p vidette-curves -- $(CURVES_FILE) docs/curves docs/performance.md
 # Publishing beside a million topics that expire.
 bench-retention:
 	cargo bench --bench retention
 # What encryption and tokens cost: scenarios A, D and G without them and with them, in one table.
 bench-tls:
-	cargo bench --bench scenarios -- TLS --rounds $(BENCH_ROUNDS) --write docs/performance.md
+	$(SCENARIOS) TLS --rounds $(BENCH_ROUNDS) --write docs/performance.md
 # Gateways on three servers of NATS JetStream beside one on SQLite, as a table for docs/performance.md.
 bench-cluster:
 	cargo build --release --bin vidette
 	python3 scripts/bench-cluster.py --rounds $(BENCH_ROUNDS)
 bench-%:
-	cargo bench --bench scenarios -- $* --rounds $(BENCH_ROUNDS) --write docs/performance.md
+	$(SCENARIOS) $* --rounds $(BENCH_ROUNDS) --write docs/performance.md
 
 # Readers that come and go for half an hour, on a log on disk that is trimmed: nothing may be missing, memory stays flat.
 SOAK_SECONDS ?= 1800

@@ -1,5 +1,5 @@
 //! Addresses with values to fill in, such as `http://127.0.0.1:8080/v1/sse?topic={topic}`; with
-//! `https://` what is sent there is encrypted.
+//! `https://` what is sent there is encrypted; with `nats://` it is the protocol of NATS.
 //!
 //! `{topic}` is a topic's whole name, `{k}` its number, and `{cursor}` where to read from;
 //! everything else stays as it is.
@@ -27,6 +27,7 @@ pub(crate) struct Address {
     pub(crate) authority: String,
     /// Whose certificate a server has to have there; none where nothing is encrypted.
     pub(crate) server_name: Option<ServerName<'static>>,
+    pub(crate) is_nats: bool,
     path: String,
 }
 
@@ -45,6 +46,7 @@ impl Address {
             socket: resolve(authority, port).map_err(wrong)?,
             authority: authority.to_owned(),
             server_name: name.transpose().map_err(wrong)?,
+            is_nats: port == NATS_PORT,
             path: path.to_owned(),
         })
     }
@@ -77,11 +79,17 @@ impl Address {
 
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
+const NATS_PORT: u16 = 4222;
 
 /// What follows the scheme, and the port that it has where none is given.
 fn without_scheme(text: &str) -> Option<(&str, u16)> {
-    let plain = text.strip_prefix("http://").map(|rest| (rest, HTTP_PORT));
-    plain.or_else(|| Some((text.strip_prefix("https://")?, HTTPS_PORT)))
+    let schemes = [
+        ("http://", HTTP_PORT),
+        ("https://", HTTPS_PORT),
+        ("nats://", NATS_PORT),
+    ];
+    let mut schemes = schemes.into_iter();
+    schemes.find_map(|(scheme, port)| Some((text.strip_prefix(scheme)?, port)))
 }
 
 fn server_name(authority: &str) -> Result<ServerName<'static>, String> {

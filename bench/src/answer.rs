@@ -17,6 +17,12 @@ pub(crate) fn status(head: &[u8]) -> Option<u16> {
     std::str::from_utf8(head.get(9..12)?).ok()?.parse().ok()
 }
 
+/// Whether the body of an answer with this head comes in chunks.
+pub(crate) fn is_in_chunks(head: &[u8]) -> bool {
+    let encoding = field(head, "transfer-encoding");
+    encoding.is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+}
+
 /// The first line, for a person.
 pub(crate) fn first_line(head: &[u8]) -> String {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::address::Address;
 use super::load::Transport;
+use super::template::{BodyTemplate, MessageTemplate};
 use crate::limits;
 
 /// Measure a gateway: a running one, or one that is started for the measurement.
@@ -95,6 +96,13 @@ pub(crate) struct TargetArgs {
     /// To compare with other servers: where events are posted
     #[arg(long, requires = "url", value_parser = address)]
     pub(crate) publish_url: Option<String>,
+    /// To compare with other servers: the body of a publish, with {topic} and {payload}
+    #[arg(long, requires = "publish_url", value_parser = body)]
+    pub(crate) publish_body: Option<BodyTemplate>,
+    /// To compare with other servers: the message of a gRPC call, in hex, with {topic}; < and > put
+    /// the length of what they enclose before it. The address' path is the method
+    #[arg(long, requires = "url", value_parser = message)]
+    pub(crate) grpc_request: Option<MessageTemplate>,
     /// Processes whose CPU and memory are measured, with their children
     #[arg(long, value_delimiter = ',', requires = "url")]
     pub(crate) server_pid: Vec<u32>,
@@ -106,6 +114,10 @@ pub(crate) struct TargetArgs {
         conflicts_with = "url"
     )]
     pub(crate) engine: String,
+    /// Program of the gateway that is started [default: this program]: builds are compared with one
+    /// and the same client
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    pub(crate) gateway: Option<PathBuf>,
     /// Configuration of the gateway that is started
     #[arg(long, conflicts_with = "url")]
     pub(crate) config: Option<PathBuf>,
@@ -227,6 +239,14 @@ pub(crate) struct ResumeArgs {
 fn address(text: &str) -> Result<String, String> {
     // Only checked here, so that a wrong address is an error of the command line.
     Address::parse(text).map(|_| text.to_owned())
+}
+
+fn body(text: &str) -> Result<BodyTemplate, String> {
+    BodyTemplate::parse(text)
+}
+
+fn message(text: &str) -> Result<MessageTemplate, String> {
+    MessageTemplate::parse(text)
 }
 
 fn batch() -> RangedI64ValueParser<u32> {

@@ -32,6 +32,13 @@ pub(crate) fn connect(to: &Address, access: &Access) -> io::Result<Exchange> {
     }))
 }
 
+/// Says in time, and once, that nobody listens there.
+pub(crate) fn check_reachable(to: &Address) -> Result<(), String> {
+    let reached = TcpStream::connect_timeout(&to.socket, limits::ANSWER_WAIT);
+    let why = |error| format!("no server answers at {}: {error}", to.authority);
+    reached.map(drop).map_err(why)
+}
+
 /// Sends a request. Returns its answer if that is a 2xx.
 pub(crate) fn exchange<'a>(
     connection: &mut Exchange,

@@ -1,4 +1,4 @@
-//! A gateway that the bench starts: this program's `serve`, in a process of its own.
+//! A gateway that the bench starts: this program's `serve`, or another's, in a process of its own.
 //!
 //! Invariants: its log is in a temporary folder; process and folder are removed when the bench
 //! ends. It has a process group of its own, so that an interrupt ends the measuring first.
@@ -20,11 +20,15 @@ pub(crate) struct OwnGateway {
 }
 
 impl OwnGateway {
-    pub(crate) fn start(engine: &str, config: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn start(
+        program: Option<&Path>,
+        engine: &str,
+        config: Option<&Path>,
+    ) -> Result<Self, String> {
         // A log of its own, so that no earlier run adds to what is measured.
         let folder = TempDir::new()
             .map_err(|error| format!("failed to make a temporary folder: {error}"))?;
-        let mut command = serve(engine, config, &folder.path().join("data"))?;
+        let mut command = serve(program, engine, config, &folder.path().join("data"))?;
         let child = command.spawn();
         let child = child.map_err(|error| format!("failed to start the gateway: {error}"))?;
 
@@ -51,10 +55,18 @@ impl OwnGateway {
     }
 }
 
-fn serve(engine: &str, config: Option<&Path>, data_dir: &Path) -> Result<Command, String> {
-    // The same program, so that client and gateway are of the same build.
-    let program =
-        std::env::current_exe().map_err(|error| format!("failed to find this program: {error}"))?;
+fn serve(
+    program: Option<&Path>,
+    engine: &str,
+    config: Option<&Path>,
+    data_dir: &Path,
+) -> Result<Command, String> {
+    // The same program by default, so that client and gateway are of the same build.
+    let program = match program {
+        Some(program) => program.to_owned(),
+        None => std::env::current_exe()
+            .map_err(|error| format!("failed to find this program: {error}"))?,
+    };
     let mut command = Command::new(program);
     command.args(SERVE).args(["--engine", engine]);
     command.arg("--data-dir").arg(data_dir);

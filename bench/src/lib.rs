@@ -19,6 +19,7 @@ mod markers;
 mod measure;
 mod memory_watch;
 mod meter;
+mod nats;
 mod process;
 mod progress;
 mod publish;
@@ -26,6 +27,7 @@ mod report;
 mod report_text;
 mod resume;
 mod tally;
+mod template;
 mod testbed;
 mod tls;
 
@@ -58,6 +60,9 @@ pub async fn run(args: BenchArgs) -> Result<(), String> {
 
 fn measure_and_print(command: &BenchCommand) -> Result<(), String> {
     let report = measure(command)?;
+    if report.ready == 0 {
+        return Err(report.why_nobody_read());
+    }
 
     // The report comes first in any case: it shows what was wrong.
     print(&report, command.prints_json())?;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::args::{IdleArgs, LoadArgs};
 use super::load::{ReaderPlan, ReaderResults, Transport};
-use super::meter::Meter;
+use super::meter::{Meter, us_each};
 use super::publish::Published;
-use super::report::{ConnectReport, PublishReport, Quantiles, Report, per_second};
+use super::report::{ConnectReport, MachineReport, PublishReport, Quantiles, Report, per_second};
 use super::testbed::{Testbed, delivery, wanted};
 
 /// How readers are connected.
@@ -44,6 +44,8 @@ pub(crate) fn events(
     shape: ReaderShape,
 ) -> Result<Report, String> {
     let bed = Testbed::open(&args.target)?;
+    bed.announce(args.readers.topics);
+    bed.check_batch(args.publish.batch)?;
     let plan = reader_plan(&bed, transport, args, shape)?;
     let mut meter = Meter::start(bed.server.clone());
     let (load, connect) = bed.connect(&plan)?;
@@ -63,12 +65,16 @@ pub(crate) fn events(
 
     // Whatever the server did wrong is in the results, and does not end the run early.
     let results = load.finish()?;
-    let (client, server) = meter.finish(ready, results.tally.delivered);
+    let used = meter.finish(ready, results.tally.delivered);
     Ok(Report {
         publish: Some(publish_report(&published)),
         delivery: Some(delivery(&results, &published, 0, published.start_us)),
-        client,
-        server,
+        client: used.client,
+        machine: MachineReport {
+            us_per_publish: us_each(used.machine.cpu_s, published.events()),
+            ..used.machine
+        },
+        server: used.server,
         first_error: results.first_error.clone().or(published.first_error),
         ..about(bench, plan.readers, ready, Some(connect), &results)
     })
@@ -114,10 +120,11 @@ pub(crate) fn idle(args: &IdleArgs) -> Result<Report, String> {
 
     let ready = load.ready();
     let results = load.finish()?;
-    let (client, server) = meter.finish(ready, 0);
+    let used = meter.finish(ready, 0);
     Ok(Report {
-        server,
-        client,
+        server: used.server,
+        machine: used.machine,
+        client: used.client,
         first_error: results.first_error.clone(),
         ..about("idle", plan.readers, ready, Some(connect), &results)
     })

@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use super::memory_watch::MemoryWatch;
-use super::process::{Memory, Processes, machine_cpu_seconds, own_cpu_seconds};
-use super::report::{ClientReport, ServerReport};
+use super::process::{MachineClock, MachineCpu, Memory, Processes, own_cpu_seconds};
+use super::report::{ClientReport, MachineReport, ServerReport};
 
 /// CPU seconds at some moment.
 struct CpuClock {
     at: Instant,
     server: f64,
     own: f64,
-    machine: f64,
+    machine: MachineClock,
 }
 
 impl CpuClock {
@@ -20,7 +20,7 @@ impl CpuClock {
             at: Instant::now(),
             server: server.cpu_seconds(),
             own: own_cpu_seconds(),
-            machine: machine_cpu_seconds(),
+            machine: MachineClock::read(),
         }
     }
 
@@ -28,8 +28,19 @@ impl CpuClock {
     fn others_since(&self, earlier: &CpuClock) -> f64 {
         // The server's share and this client's are known; the rest of the machine is others'.
         let used_here = self.server - earlier.server + self.own - earlier.own;
-        self.machine - earlier.machine - used_here
+        self.machine_since(earlier).busy_s - used_here
     }
+
+    fn machine_since(&self, earlier: &CpuClock) -> MachineCpu {
+        self.machine.since(&earlier.machine)
+    }
+}
+
+/// What a run used.
+pub(crate) struct UsageReports {
+    pub(crate) client: ClientReport,
+    pub(crate) machine: MachineReport,
+    pub(crate) server: Option<ServerReport>,
 }
 
 pub(crate) struct Meter {
@@ -73,11 +84,7 @@ impl Meter {
     }
 
     /// The figures; none of a server whose processes are unknown.
-    pub(crate) fn finish(
-        mut self,
-        readers: usize,
-        delivered: u64,
-    ) -> (ClientReport, Option<ServerReport>) {
+    pub(crate) fn finish(mut self, readers: usize, delivered: u64) -> UsageReports {
         // A run that was cut short ends now.
         let done = self.done.take();
         let done = done.unwrap_or_else(|| CpuClock::read(&self.server));
@@ -85,8 +92,13 @@ impl Meter {
         // Another user's processes, or those of another machine, have no figures.
         let is_visible = self.server.is_visible();
         let client = self.client(&done, is_visible);
+        let machine = self.machine(&done, delivered);
         let server = self.into_server(&done, readers, delivered);
-        (client, is_visible.then_some(server))
+        UsageReports {
+            client,
+            machine,
+            server: is_visible.then_some(server),
+        }
     }
 
     fn work_began(&self) -> &CpuClock {
@@ -103,6 +115,21 @@ impl Meter {
         }
     }
 
+    /// On loopback a part of what a server sends is processed by its client, so only the whole
+    /// machine's time says what a delivery costs.
+    fn machine(&self, done: &CpuClock, delivered: u64) -> MachineReport {
+        let work = self.work_began();
+        let connecting = work.machine_since(&self.connecting);
+        let working = done.machine_since(work);
+        MachineReport {
+            connect_cpu_s: round(connecting.busy_s),
+            cpu_s: round(working.busy_s),
+            us_per_delivery: us_each(working.busy_s, delivered),
+            us_per_publish: None,
+            stolen_s: round(working.stolen_s),
+        }
+    }
+
     fn into_server(self, done: &CpuClock, readers: usize, delivered: u64) -> ServerReport {
         // Work begins where connecting ends, so no CPU time is counted in both.
         let connect_cpu_s = self.work_began().server - self.connecting.server;
@@ -115,6 +142,7 @@ impl Meter {
             connect_cpu_s: round(connect_cpu_s),
             cpu_s: round(cpu_s),
             deliveries_per_cpu_s: per_cpu_second(delivered, cpu_s),
+            us_per_delivery: us_each(cpu_s, delivered),
             rss_before_bytes: self.before.rss,
             rss_idle_bytes: self.idle.rss,
             rss_peak_bytes,
@@ -132,6 +160,12 @@ fn per_cpu_second(delivered: u64, cpu_s: f64) -> f64 {
     } else {
         0.0
     }
+}
+
+/// Microseconds for each of so many events, to a hundredth; nothing where there were none.
+#[expect(clippy::cast_precision_loss, reason = "a mean")]
+pub(crate) fn us_each(cpu_s: f64, events: u64) -> Option<f64> {
+    (events > 0).then(|| round(cpu_s * 1e6 / events as f64))
 }
 
 /// The kernel counts in hundredths.

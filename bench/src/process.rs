@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::{DirEntry, read_dir, read_to_string};
+use std::time::Instant;
 
 /// The kernel reports CPU time in hundredths of a second (`USER_HZ`) on every architecture that
 /// Rust supports.
@@ -98,17 +99,63 @@ pub(crate) fn own_cpu_seconds() -> f64 {
     stat("self").map_or(0.0, |stat| stat.cpu_seconds)
 }
 
-/// Busy CPU seconds of the whole machine, stolen ones included.
-pub(crate) fn machine_cpu_seconds() -> f64 {
-    let text = read_to_string("/proc/stat").unwrap_or_default();
+/// What the whole machine has spent since it started, at some moment.
+///
+/// Busy time is what is left of the cores' time: the kernel measures idle time exactly, but only
+/// samples busy time at its ticks, and misses work that wakes between two of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct MachineClock {
+    at: Instant,
+    cores: f64,
+    /// All cores together: idle, or waiting for disks.
+    idle_s: f64,
+    /// What a hypervisor took.
+    stolen_s: f64,
+}
 
-    // The first line sums all cores. Guest times, from the ninth on, are part of user time.
-    let words = text.split_whitespace().skip(1).take(8);
-    let ticks = words.filter_map(|word| word.parse::<f64>().ok());
+/// CPU seconds of the whole machine between two moments.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct MachineCpu {
+    /// User, nice, system, irq and softirq.
+    pub(crate) busy_s: f64,
+    pub(crate) stolen_s: f64,
+}
 
-    // The fourth and the fifth are times in which the machine was idle or waited for its disks.
-    let busy = ticks.enumerate().filter(|(at, _)| !matches!(at, 3 | 4));
-    busy.map(|(_, ticks)| ticks).sum::<f64>() / TICKS_PER_SECOND
+impl MachineClock {
+    pub(crate) fn read() -> Self {
+        let text = read_to_string("/proc/stat").unwrap_or_default();
+        Self::parse(&text, Instant::now())
+    }
+
+    fn parse(text: &str, at: Instant) -> Self {
+        // The first line sums all cores, each of which has a line of its own below.
+        let mut lines = text.lines().take_while(|line| line.starts_with("cpu"));
+        let sum = lines.next().unwrap_or_default();
+        let cores = lines.map(|_| 1.0).sum();
+
+        // user nice system idle iowait irq softirq steal (proc_stat(5))
+        let words = sum.split_whitespace().skip(1);
+        let ticks: Vec<f64> = words.filter_map(|word| word.parse().ok()).collect();
+        let seconds = |at: usize| ticks.get(at).copied().unwrap_or_default() / TICKS_PER_SECOND;
+        MachineClock {
+            at,
+            cores,
+            idle_s: seconds(3) + seconds(4),
+            stolen_s: seconds(7),
+        }
+    }
+
+    pub(crate) fn since(&self, earlier: &MachineClock) -> MachineCpu {
+        let all_s = (self.at - earlier.at).as_secs_f64() * self.cores;
+        let stolen_s = self.stolen_s - earlier.stolen_s;
+
+        // The kernel counts in hundredths, so an idle machine may seem to have less than none.
+        let busy_s = all_s - (self.idle_s - earlier.idle_s) - stolen_s;
+        MachineCpu {
+            busy_s: busy_s.max(0.0),
+            stolen_s,
+        }
+    }
 }
 
 struct ProcessStat {
@@ -138,4 +185,25 @@ fn bytes(path: &str, name: &str) -> Option<u64> {
     // The kernel counts in kB, which are KiB.
     let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_machine_is_busy_whenever_it_is_neither_idle_nor_robbed() {
+        let begun = Instant::now();
+        let before = "cpu  10 0 10 1000 100 0 0 50 0 0\ncpu0 1\ncpu1 1\nintr 7\n";
+        let after = "cpu  90 0 10 1100 140 0 0 60 5 0\ncpu0 1\ncpu1 1\nintr 7\n";
+        let before = MachineClock::parse(before, begun);
+        let after = MachineClock::parse(after, begun + Duration::from_secs(2));
+
+        // Four seconds of two cores, of which 1.4 were idle and 0.1 stolen.
+        let cpu = after.since(&before);
+        assert!((cpu.busy_s - 2.5).abs() < 1e-9, "{cpu:?}");
+        assert!((cpu.stolen_s - 0.1).abs() < 1e-9, "{cpu:?}");
+    }
 }

@@ -18,6 +18,7 @@ use super::access::Access;
 use super::address::Address;
 use super::markers::now_us;
 use super::tally::histogram;
+use super::template::BodyTemplate;
 use publisher::Publisher;
 
 /// By this time after the start all threads are running, in microseconds.
@@ -39,6 +40,8 @@ pub(crate) struct PublishPlan {
     pub(crate) events: u64,
     pub(crate) duration: Duration,
     pub(crate) payload_bytes: usize,
+    /// The body of another server's requests, of one event each.
+    pub(crate) body: Option<BodyTemplate>,
 }
 
 /// Publishers at work.

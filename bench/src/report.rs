@@ -27,6 +27,7 @@ pub(crate) struct Report {
     pub(crate) resume: Option<ResumeReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server: Option<ServerReport>,
+    pub(crate) machine: MachineReport,
     pub(crate) client: ClientReport,
     #[serde(rename = "first_fault", skip_serializing_if = "Option::is_none")]
     pub(crate) first_error: Option<String>,
@@ -92,6 +93,7 @@ pub(crate) struct ServerReport {
     /// While events were published and delivered.
     pub(crate) cpu_s: f64,
     pub(crate) deliveries_per_cpu_s: f64,
+    pub(crate) us_per_delivery: Option<f64>,
     pub(crate) rss_before_bytes: u64,
     pub(crate) rss_idle_bytes: u64,
     pub(crate) rss_peak_bytes: u64,
@@ -99,6 +101,19 @@ pub(crate) struct ServerReport {
     pub(crate) rss_over_time_bytes: Vec<(f64, u64)>,
     pub(crate) rss_reader_bytes: u64,
     pub(crate) pss_reader_bytes: u64,
+}
+
+/// What all processes and the kernel used together, this client included.
+#[derive(Serialize, Default)]
+pub(crate) struct MachineReport {
+    pub(crate) connect_cpu_s: f64,
+    /// While events were published and delivered, or while readers waited.
+    pub(crate) cpu_s: f64,
+    pub(crate) us_per_delivery: Option<f64>,
+    /// The same for each event that was accepted, whoever read it.
+    pub(crate) us_per_publish: Option<f64>,
+    /// What a hypervisor took of the cores meanwhile: no part of the above.
+    pub(crate) stolen_s: f64,
 }
 
 #[derive(Serialize, Default)]
@@ -170,6 +185,12 @@ impl Report {
             && live_wrong == 0
             && self.lost + self.failed == 0
             && self.publish_errors() == 0
+    }
+
+    /// Instead of a table of zeros.
+    pub(crate) fn why_nobody_read(&self) -> String {
+        let why = self.first_error.as_deref();
+        format!("no reader was served: {}", why.unwrap_or("no answer came"))
     }
 
     fn publish_errors(&self) -> u64 {

@@ -3,8 +3,8 @@
 use std::fmt::{self, Formatter, Write as _};
 
 use super::report::{
-    ClientReport, ConnectReport, DeliveryReport, PublishReport, Quantiles, Report, ResumeReport,
-    ServerReport,
+    ClientReport, ConnectReport, DeliveryReport, MachineReport, PublishReport, Quantiles, Report,
+    ResumeReport, ServerReport,
 };
 
 /// The width of the longest bar of a histogram.
@@ -19,7 +19,7 @@ impl fmt::Display for Report {
         write_part(f, self.delivery.as_ref())?;
         write_part(f, self.resume.as_ref())?;
         write_part(f, self.server.as_ref())?;
-        write!(f, "{}", self.client)?;
+        write!(f, "{}{}", self.machine, self.client)?;
         match &self.first_error {
             Some(error) => write!(f, "\nfirst error: {error}"),
             None => Ok(()),
@@ -57,6 +57,26 @@ impl fmt::Display for PublishReport {
         writeln!(f, "{errors} refused")?;
         writeln!(f, "answered   {}", self.answer_us)
     }
+}
+
+impl fmt::Display for MachineReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (connecting, working) = (self.connect_cpu_s, self.cpu_s);
+        write!(
+            f,
+            "machine    {connecting:.2} CPU s connecting, then {working:.2} CPU s"
+        )?;
+        write_us_per_delivery(f, self.us_per_delivery)?;
+        if let Some(us) = self.us_per_publish {
+            write!(f, ", {us:.2} µs a publish")?;
+        }
+        writeln!(f, "; stolen: {:.2} s", self.stolen_s)
+    }
+}
+
+/// A run without deliveries has no such figure.
+fn write_us_per_delivery(f: &mut Formatter<'_>, us: Option<f64>) -> fmt::Result {
+    us.map_or(Ok(()), |us| write!(f, " ({us:.2} µs a delivery)"))
 }
 
 impl fmt::Display for ClientReport {
@@ -146,11 +166,7 @@ impl fmt::Display for ServerReport {
             "server     {connecting:.2} CPU s connecting, then {working:.2} CPU s"
         )?;
 
-        // A run without deliveries has no such rate.
-        if self.deliveries_per_cpu_s > 0.0 {
-            let deliveries = grouped(self.deliveries_per_cpu_s);
-            write!(f, " ({deliveries} deliveries a CPU second)")?;
-        }
+        write_us_per_delivery(f, self.us_per_delivery)?;
         self.write_memory(f)?;
         writeln!(f)
     }

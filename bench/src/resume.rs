@@ -9,19 +9,23 @@ use super::args::{PublishArgs, ReaderArgs, ResumeArgs};
 use super::load::{ReaderPlan, ReaderResults, RunningReaders, Transport};
 use super::markers::now_us;
 use super::measure::{about, publish_report};
-use super::meter::Meter;
+use super::meter::{Meter, UsageReports};
 use super::publish::{PublishPlan, Published, RunningPublishers};
-use super::report::{ClientReport, DeliveryReport, Report, ResumeReport, ServerReport};
+use super::report::{DeliveryReport, Report, ResumeReport};
 use super::testbed::{Testbed, delivery, wanted};
 use crate::limits;
 
 const OLD_TOPIC: usize = 0;
-const LIVE_TOPIC: usize = 1;
-/// Events per request when the old ones are published.
+/// A server that replays what a topic has must not do so for live readers, so each run of them has
+/// a topic of its own.
+const ALONE_TOPIC: usize = 1;
+const BESIDE_TOPIC: usize = 2;
+/// Events per request when the old ones are published. Another server takes them one by one.
 const BATCH: u32 = 500;
 
 pub(crate) fn run(args: &ResumeArgs) -> Result<Report, String> {
     let bed = Testbed::open(&args.load.target)?;
+    bed.announce(BESIDE_TOPIC + 1);
 
     // The late readers come back with a cursor from before all old events.
     let cursor = bed.cursor()?;
@@ -43,8 +47,7 @@ struct BesideResults {
     begun_us: u64,
     live: ReaderResults,
     published: Published,
-    client: ClientReport,
-    server: Option<ServerReport>,
+    used: UsageReports,
 }
 
 fn live_beside(
@@ -55,9 +58,10 @@ fn live_beside(
 ) -> Result<BesideResults, String> {
     // Live readers connect before the measuring, late ones within it.
     let mut meter = Meter::start(bed.server.clone());
-    let (live, _) = bed.connect(&live_readers(bed, args))?;
+    let (live, _) = bed.connect(&live_readers(bed, args, BESIDE_TOPIC))?;
     meter.begin_work();
-    let publishers = RunningPublishers::start(&live_events(bed, args, limits::RESUME_WAIT));
+    let events = live_events(bed, args, BESIDE_TOPIC, limits::RESUME_WAIT);
+    let publishers = RunningPublishers::start(&events);
     let begun_us = now_us();
     let late = catch_up(bed, args, late_plan, old);
     meter.end_work();
@@ -73,15 +77,14 @@ fn live_beside(
     let ready = late.ready();
     let (late, live) = (late.finish()?, live.finish()?);
     let delivered = late.tally.delivered + live.tally.delivered;
-    let (client, server) = meter.finish(ready, delivered);
+    let used = meter.finish(ready, delivered);
     Ok(BesideResults {
         late,
         ready,
         begun_us,
         live,
         published,
-        client,
-        server,
+        used,
     })
 }
 
@@ -97,12 +100,13 @@ fn report(
 
     // The rate counts from when the readers came back, not from when the old events were due.
     let caught_up = delivery(late, old, OLD_TOPIC, results.begun_us);
-    let beside = delivery(live, published, LIVE_TOPIC, published.start_us);
+    let beside = delivery(live, published, BESIDE_TOPIC, published.start_us);
     Report {
         publish: Some(publish_report(old)),
         resume: Some(compare(args.behind, caught_up, alone, &beside)),
-        client: results.client,
-        server: results.server,
+        client: results.used.client,
+        machine: results.used.machine,
+        server: results.used.server,
         first_error: first_error(late, live),
         ..about("resume", late_plan.readers, results.ready, None, late)
     }
@@ -149,22 +153,22 @@ fn compare(
 
 /// The live readers while nobody catches up.
 fn live_alone(bed: &Testbed, args: &ResumeArgs) -> Result<DeliveryReport, String> {
-    let (load, _) = bed.connect(&live_readers(bed, args))?;
+    let (load, _) = bed.connect(&live_readers(bed, args, ALONE_TOPIC))?;
 
     // As long as the user asked for; catching up takes as long as it takes.
     let duration = Duration::from_secs_f64(args.load.publish.seconds);
-    let published = bed.publish(&live_events(bed, args, duration), Some(&load))?;
+    let published = bed.publish(&live_events(bed, args, ALONE_TOPIC, duration), Some(&load))?;
     let patience_s = args.load.publish.drain;
     bed.drain(&load, wanted(&published, args.live), patience_s);
     let (results, start_us) = (load.finish()?, published.start_us);
-    Ok(delivery(&results, &published, LIVE_TOPIC, start_us))
+    Ok(delivery(&results, &published, ALONE_TOPIC, start_us))
 }
 
 fn old_events(bed: &Testbed, args: &ResumeArgs) -> PublishPlan {
     let events = PublishArgs {
         rate: 0.0,
         publishers: 1,
-        batch: BATCH,
+        batch: if bed.is_gateway() { BATCH } else { 1 },
         ..args.load.publish.clone()
     };
     PublishPlan {
@@ -175,10 +179,10 @@ fn old_events(bed: &Testbed, args: &ResumeArgs) -> PublishPlan {
     }
 }
 
-fn live_events(bed: &Testbed, args: &ResumeArgs, duration: Duration) -> PublishPlan {
+fn live_events(bed: &Testbed, args: &ResumeArgs, topic: usize, duration: Duration) -> PublishPlan {
     PublishPlan {
         duration,
-        first_topic: LIVE_TOPIC,
+        first_topic: topic,
         ..bed.publish_plan(&args.load.publish, 1)
     }
 }
@@ -195,14 +199,14 @@ fn late_readers(bed: &Testbed, args: &ResumeArgs, cursor: String) -> ReaderPlan 
     }
 }
 
-fn live_readers(bed: &Testbed, args: &ResumeArgs) -> ReaderPlan {
+fn live_readers(bed: &Testbed, args: &ResumeArgs, topic: usize) -> ReaderPlan {
     let readers = ReaderArgs {
         topics: 1,
         readers: args.live,
         ..args.load.readers.clone()
     };
     ReaderPlan {
-        first_topic: LIVE_TOPIC,
+        first_topic: topic,
         publishers: usize::from(args.load.publish.publishers),
         ..bed.reader_plan(Transport::Sse, &readers, 1)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::access::Access;
-use super::address::Address;
+use super::address::{Address, topic_name};
 use super::args::{PublishArgs, ReaderArgs, TargetArgs};
 use super::exchange;
 use super::gateway::OwnGateway;
@@ -14,6 +14,7 @@ use super::process::Processes;
 use super::progress::Progress;
 use super::publish::{PublishPlan, Published, RunningPublishers};
 use super::report::{ConnectReport, DeliveryReport, Quantiles, columns, per_second};
+use super::template::{BodyTemplate, MessageTemplate};
 use crate::limits;
 
 /// Between the last connection and the first event, and before memory is measured.
@@ -32,6 +33,10 @@ pub(crate) struct Testbed {
     access: Arc<Access>,
     base: Address,
     publish_to: Option<Address>,
+    publish_body: Option<BodyTemplate>,
+    grpc_request: Option<MessageTemplate>,
+    /// The gateway that others may use too.
+    running_url: Option<String>,
     _own: Option<OwnGateway>,
 }
 
@@ -47,6 +52,7 @@ impl Testbed {
         let access = Access::read(&target.access)?;
         for address in std::iter::once(&base).chain(&publish_to) {
             access.check(address)?;
+            exchange::check_reachable(address)?;
         }
         Ok(Testbed {
             // A random number keeps topics and markers apart from those of earlier runs.
@@ -54,16 +60,23 @@ impl Testbed {
             access: Arc::new(access),
             base,
             publish_to,
+            publish_body: target.publish_body.clone(),
+            grpc_request: target.grpc_request.clone(),
+            running_url: target.url.clone(),
             progress: Progress::new(),
             server: server_processes(target, own.as_ref())?,
             _own: own,
         })
     }
 
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.publish_to.is_none()
+    }
+
     /// The end of the gateway's log now; empty where there is no gateway.
     pub(crate) fn cursor(&self) -> Result<String, String> {
         // Another server has no such address.
-        if self.publish_to.is_some() {
+        if !self.is_gateway() {
             return Ok(String::new());
         }
         let bus = exchange::get_json(&self.base.at("/v1/bus"), &self.access);
@@ -74,6 +87,31 @@ impl Testbed {
         let cursor = last.zip(epoch);
         let cursor = cursor.map(|(last, epoch)| format!("{last}-{epoch}"));
         cursor.ok_or_else(|| NO_EPOCH.to_owned())
+    }
+
+    /// A request that is written out elsewhere holds one event.
+    pub(crate) fn check_batch(&self, batch: u32) -> Result<(), String> {
+        let base = self.publish_to.as_ref().unwrap_or(&self.base);
+        if batch > 1 && (self.publish_body.is_some() || base.is_nats) {
+            return Err("--batch is for servers that take the gateway's requests".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Says what a run leaves behind on a server that others may use.
+    pub(crate) fn announce(&self, topics: usize) {
+        let Some(url) = &self.running_url else {
+            return;
+        };
+        let (first, last) = (topic_name(self.run, 0), topic_name(self.run, topics - 1));
+        let names = match topics {
+            1 => format!("topic {first}"),
+            _ => format!("topics {first} to {last}"),
+        };
+        eprintln!(
+            "{url} is a running server: this publishes to its {names}, where the events stay as \
+             long as it keeps any"
+        );
     }
 
     pub(crate) fn reader_plan(
@@ -96,6 +134,7 @@ impl Testbed {
             cursor: LATEST.to_owned(),
             coalesce: Duration::from_secs_f64(args.coalesce / 1000.0),
             churn: 0.0,
+            grpc_request: self.grpc_request.clone(),
         }
     }
 
@@ -113,6 +152,7 @@ impl Testbed {
             events: u64::MAX / 2,
             duration: Duration::from_secs_f64(args.seconds),
             payload_bytes: args.size,
+            body: self.publish_body.clone(),
         }
     }
 
@@ -233,7 +273,8 @@ fn own_gateway(target: &TargetArgs) -> Result<Option<OwnGateway>, String> {
     if target.url.is_some() {
         return Ok(None);
     }
-    OwnGateway::start(&target.engine, target.config.as_deref()).map(Some)
+    let (program, config) = (target.gateway.as_deref(), target.config.as_deref());
+    OwnGateway::start(program, &target.engine, config).map(Some)
 }
 
 fn base_address(target: &TargetArgs, own: Option<&OwnGateway>) -> Result<Address, String> {
@@ -256,7 +297,7 @@ fn subscribe_path(via: Transport) -> &'static str {
         Transport::Sse => "/v1/sse?topic={topic}&after={cursor}",
         Transport::Poll => "/v1/poll?topic={topic}&after={cursor}",
         // The path of a gRPC call is its method.
-        Transport::Grpc => "/",
+        Transport::Grpc => "/vidette.v1.EventBus/Subscribe",
     }
 }
 

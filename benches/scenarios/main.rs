@@ -4,9 +4,12 @@
 //! Each server in turn, round by round, so that other work on the machine affects all of them
 //! alike; every run has a fresh server. It prints medians with the lowest and highest, and ratios,
 //! as Markdown. Clients are `vidette bench`; servers to compare with are the two example programs,
-//! and nginx with nchan where that is installed. Bounded: each run ends within `RUN_WAIT`; loopback
-//! only.
+//! and those of `servers` that are installed (`make bench-rivals`). A server that does not start is
+//! named below the table, and the others go on. Bounded: each run ends in time; loopback only.
 
+mod client;
+mod curves;
+mod rows;
 mod scenarios;
 mod search;
 #[allow(dead_code, unreachable_pub)] // the tests use all of it
@@ -21,20 +24,14 @@ mod tls;
 #[path = "../../tests/common/token.rs"]
 mod token;
 
-use std::fs::OpenOptions;
-use std::io::{Read, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use serde_json::{Value, json};
 
-use scenarios::{SCENARIOS, Scenario, TLS};
-use servers::{RunningServer, Server};
-
-/// A run that takes longer is given up.
-const RUN_WAIT: Duration = Duration::from_secs(420);
+use scenarios::{GROUPS, SCENARIOS, Scenario};
+use servers::Server;
 
 #[derive(Parser)]
 struct Options {
@@ -47,9 +44,25 @@ struct Options {
     /// nothing
     #[arg(long)]
     quick: bool,
-    /// Only these servers: vidette, vidette-memory, vidette-tls, naive, tonic, nchan
+    /// Only these servers, as in vidette,nchan
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Says how many runs there are and how long they take, and ends
+    #[arg(long)]
+    list: bool,
+    /// Latency and CPU over the rate, as lines of JSON, instead of scenarios; --quick takes fewer
+    /// rates
+    #[arg(long)]
+    curves: bool,
+    /// Seconds of each run [default: 10]
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// The program of the gateway, where that is to be another build than the client's
+    #[arg(long)]
+    gateway: Option<PathBuf>,
+    /// The program whose `bench` is the client, and whose `serve` the gateway
+    #[arg(long, env = "VIDETTE_PROGRAM", default_value = env!("CARGO_BIN_EXE_vidette"))]
+    program: PathBuf,
     /// One line of JSON a run is added to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -71,6 +84,10 @@ impl Options {
         self.names.is_empty() || names().any(|name| self.names.iter().any(|n| n == name))
     }
 
+    fn can_run(&self, server: Server) -> bool {
+        self.wants_server(server) && server.missing().is_none()
+    }
+
     fn wants_server(&self, server: Server) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == server.name())
     }
@@ -78,50 +95,98 @@ impl Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if let Err(text) = check_names(&options.names) {
-        eprintln!("{text}");
-        return ExitCode::from(64);
+    match run_all(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::from(64)
+        }
     }
-    servers::build_examples();
-    let wanted = SCENARIOS.iter().filter(|s| options.wants_scenario(s));
-    let (parts, alone): (Vec<_>, Vec<_>) = wanted.partition(|s| s.part_of.is_some());
+}
+
+fn run_all(options: &Options) -> Result<(), String> {
+    check_servers(&options.only)?;
+    report_missing(options);
+    if !options.list {
+        servers::build_examples();
+    }
+    if options.curves {
+        return curves::run(options);
+    }
+    check_names(&options.names)?;
+    let wanted: Vec<_> = SCENARIOS
+        .iter()
+        .filter(|s| options.wants_scenario(s))
+        .collect();
+    estimate(&wanted, options);
+    if options.list {
+        return Ok(());
+    }
+    let (parts, alone): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|s| s.part_of.is_some());
     for scenario in alone {
         // Printed at once, because all scenarios together take hours.
-        let results = run(scenario, &options);
+        let results = run(scenario, options);
         let table = table::markdown(scenario, &results, options.rounds);
         println!("## {}. {}\n\n{table}", scenario.name, scenario.title);
         if let Some(page) = &options.write {
             table::write(page, scenario.name, &table);
         }
     }
-    run_tls(&parts, &options);
-    ExitCode::SUCCESS
+    for group in GROUPS {
+        run_group(group, &parts, options);
+    }
+    Ok(())
 }
 
-/// Several scenarios, without encryption and with it, in one table.
-fn run_tls(parts: &[&Scenario], options: &Options) {
-    if parts.is_empty() {
-        return;
-    }
-    let results: Vec<_> = parts
+/// Several scenarios in one table, such as those without encryption and with it.
+fn run_group(name: &str, parts: &[&Scenario], options: &Options) {
+    let parts = parts
         .iter()
+        .filter(|scenario| scenario.part_of == Some(name));
+    let results: Vec<_> = parts
         .map(|scenario| (*scenario, run(scenario, options)))
         .collect();
-    let table = table::of_parts(TLS, &results, options.rounds);
-    println!("## TLS\n\n{table}");
+    if results.is_empty() {
+        return;
+    }
+    let table = table::of_parts(name, &results, options.rounds);
+    println!("## {name}\n\n{table}");
     if let Some(page) = &options.write {
-        table::write(page, TLS, &table);
+        table::write(page, name, &table);
     }
 }
 
 fn check_names(names: &[String]) -> Result<(), String> {
     let known = SCENARIOS.iter().map(|scenario| scenario.name);
-    let known: Vec<_> = known.chain([TLS]).collect();
+    let known: Vec<_> = known.chain(GROUPS.iter().copied()).collect();
     let mut names = names.iter().map(String::as_str);
     match names.find(|name| !known.contains(name)) {
         Some(unknown) => Err(format!("unknown scenario {unknown}; there are {known:?}")),
         None => Ok(()),
     }
+}
+
+fn check_servers(only: &[String]) -> Result<(), String> {
+    let known: Vec<_> = servers::ALL.iter().map(|server| server.name()).collect();
+    let mut names = only.iter().map(String::as_str);
+    match names.find(|name| !known.contains(name)) {
+        Some(unknown) => Err(format!("unknown server {unknown}; there are {known:?}")),
+        None => Ok(()),
+    }
+}
+
+/// Says how long it will take, because all of it takes hours.
+fn estimate(wanted: &[&Scenario], options: &Options) {
+    let rounds = u64::from(options.rounds);
+    let of_servers = |scenario: &&Scenario| {
+        let servers = scenario.servers.iter().filter(|s| options.can_run(**s));
+        servers.count() as u64 * rounds
+    };
+    let runs: u64 = wanted.iter().map(of_servers).sum();
+    let seconds = |scenario: &&Scenario| scenario.seconds(options) * of_servers(scenario);
+    let seconds: u64 = wanted.iter().map(seconds).sum();
+    let minutes = seconds.div_ceil(60);
+    eprintln!("{runs} runs, about {minutes} minutes");
 }
 
 /// The results of each server that can be run here.
@@ -142,15 +207,19 @@ fn run(scenario: &Scenario, options: &Options) -> Vec<(Server, Vec<Value>)> {
 
 /// The wanted servers that are installed, without results so far.
 fn available(scenario: &Scenario, options: &Options) -> Vec<(Server, Vec<Value>)> {
-    let mut available = Vec::new();
-    for server in scenario.servers.iter().copied() {
-        match server.missing() {
-            _ if !options.wants_server(server) => {}
-            None => available.push((server, Vec::new())),
-            Some(how) => eprintln!("{}: no column for {}: {how}", scenario.name, server.name()),
+    let servers = scenario.servers.iter().copied();
+    let available = servers.filter(|server| options.can_run(*server));
+    available.map(|server| (server, Vec::new())).collect()
+}
+
+/// Each server that is skipped, once.
+fn report_missing(options: &Options) {
+    let wanted = servers::ALL.iter().filter(|s| options.wants_server(**s));
+    for server in wanted {
+        if let Some(how) = server.missing() {
+            eprintln!("{} is left out: {how}", server.name());
         }
     }
-    available
 }
 
 fn run_once(scenario: &Scenario, server: Server, options: &Options) -> Value {
@@ -165,92 +234,48 @@ fn run_once(scenario: &Scenario, server: Server, options: &Options) -> Value {
 
 /// One run against a fresh server.
 fn measure(scenario: &Scenario, server: Server, more: &[String], options: &Options) -> Value {
-    let running = RunningServer::start(server, scenario.flags[0]);
-    let args = args(scenario, &running, more, options.quick);
-    let result = bench(&args);
-
-    // The next server has the machine to itself.
-    drop(running);
+    let args = args(scenario, more, options);
+    let result = client::measure(options, server, &args);
     if let Some(path) = &options.json {
         let (scenario, server) = (scenario.name, server.name());
         let run = json!({ "scenario": scenario, "server": server, "args": args, "result": result });
-        append_line(path, &run);
+        client::append_line(path, &run);
     }
     result
 }
 
-fn args(
-    scenario: &Scenario,
-    running: &RunningServer,
-    more: &[String],
-    is_quick: bool,
-) -> Vec<String> {
-    let mut args = vec!["bench".to_owned()];
-    args.extend(scenario.flags.iter().map(ToString::to_string));
-    if is_quick {
-        shrink(&mut args, more.is_empty());
+fn args(scenario: &Scenario, more: &[String], options: &Options) -> Vec<String> {
+    let mut args: Vec<_> = scenario.flags.iter().map(ToString::to_string).collect();
+    if options.quick {
+        shrink(&mut args);
+    }
+
+    // A search chooses how long each of its runs takes.
+    let quick = options.quick.then_some(2.0);
+    if let Some(seconds) = options.seconds.or(quick).filter(|_| more.is_empty()) {
+        set_seconds(&mut args, seconds);
     }
     args.extend(more.iter().cloned());
-    args.extend(running.flags.iter().cloned());
-    args.push("--json".to_owned());
     args
 }
 
-fn append_line(path: &Path, line: &Value) {
-    let file = OpenOptions::new().create(true).append(true).open(path);
-    file.and_then(|mut file| writeln!(file, "{line}"))
-        .expect("the file of results can be written");
-}
-
-/// A tenth of the readers and topics, and a short run unless a flag says how long.
-fn shrink(args: &mut Vec<String>, is_short: bool) {
+/// A tenth of the readers and topics.
+fn shrink(args: &mut [String]) {
     for at in 1..args.len() {
         if matches!(args[at - 1].as_str(), "-n" | "-k" | "--behind") {
             let count: u32 = args[at].parse().expect("a count");
             args[at] = (count / 10).max(1).to_string();
         }
     }
-    let short = match args[1].as_str() {
-        "idle" => ["--hold", "1"],
-        _ => ["-d", "2"],
+}
+
+fn set_seconds(args: &mut Vec<String>, seconds: f64) {
+    let flag = match args[0].as_str() {
+        "idle" => "--hold",
+        _ => "-d",
     };
-    if is_short {
-        args.extend(short.map(str::to_owned));
+    match args.iter().position(|arg| arg == flag) {
+        Some(at) => args[at + 1] = seconds.to_string(),
+        None => args.extend([flag.to_owned(), seconds.to_string()]),
     }
-}
-
-/// Runs `vidette bench`. Returns its JSON, or an object with the error.
-fn bench(args: &[String]) -> Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vidette"));
-    command.args(args).stdin(Stdio::null());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("vidette bench starts");
-    if !ends_in_time(&mut child) {
-        return json!({ "error": "the run did not end" });
-    }
-
-    // Both are short enough for the pipes to hold them until now.
-    let output = read_all(child.stdout.take());
-    let error = read_all(child.stderr.take());
-    serde_json::from_str(&output).unwrap_or_else(|_| json!({ "error": error }))
-}
-
-fn ends_in_time(child: &mut Child) -> bool {
-    let begun = Instant::now();
-    while child.try_wait().expect("it can be waited for").is_none() {
-        if begun.elapsed() > RUN_WAIT {
-            child.kill().expect("it can be killed");
-            child.wait().expect("it ends");
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    true
-}
-
-fn read_all(pipe: Option<impl Read>) -> String {
-    let mut text = String::new();
-    let mut pipe = pipe.expect("a pipe");
-    pipe.read_to_string(&mut text).expect("UTF-8");
-    text
 }

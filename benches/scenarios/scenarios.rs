@@ -1,5 +1,9 @@
-//! What is measured, with which servers, and which figures are shown.
+//! What is measured, and with which servers.
 
+use std::time::Duration;
+
+use crate::Options;
+use crate::rows::{IDLE, LOAD, LOW_LOAD, PUBLISH, RECOVER, RESUME, Row, TLS_IDLE, TLS_LOAD};
 use crate::servers::Server;
 
 pub(crate) struct Scenario {
@@ -17,77 +21,38 @@ pub(crate) struct Scenario {
 }
 
 /// The table of what encryption and tokens cost.
-pub(crate) const TLS: &str = "TLS";
+const TLS: &str = "TLS";
+/// The table of low rates.
+const LOW: &str = "L";
+/// Tables that hold several scenarios each.
+pub(crate) const GROUPS: &[&str] = &[LOW, TLS];
 
-/// A figure: its name, its place in the result, and the unit in which it is shown.
-pub(crate) struct Row(
-    pub(crate) &'static str,
-    pub(crate) &'static str,
-    pub(crate) f64,
-);
+impl Scenario {
+    /// About how long one run takes: starting, connecting, settling and draining count.
+    pub(crate) fn seconds(&self, options: &Options) -> u64 {
+        let overhead = Duration::from_millis(3500);
+        let default = if options.quick { 2.0 } else { 10.0 };
+        let measured = Duration::from_secs_f64(options.seconds.unwrap_or(default));
+        match self.flags[0] {
+            _ if self.is_search => 100,
+            "resume" => 20,
+            _ => (measured + overhead).as_secs(),
+        }
+    }
+}
 
-const LOAD: &[Row] = &[
-    Row("published /s", "/publish/per_second", 1.0),
-    Row("deliveries /s", "/delivery/per_second", 1.0),
-    Row("latency p50, ms", "/delivery/latency_us/p50", 1000.0),
-    Row("latency p99, ms", "/delivery/latency_us/p99", 1000.0),
-    Row("latency p99.9, ms", "/delivery/latency_us/p999", 1000.0),
-    Row("missing", "/delivery/missing", 1.0),
-    Row("repeated", "/delivery/repeated", 1.0),
-    Row("out of order", "/delivery/out_of_order", 1.0),
-    Row("server CPU, s", "/server/cpu_s", 1.0),
-    Row(
-        "deliveries a server CPU second",
-        "/server/deliveries_per_cpu_s",
-        1.0,
-    ),
-    Row("memory at most, MB", "/server/rss_peak_bytes", 1e6),
-    Row("client CPU, s", "/client/cpu_s", 1.0),
-    Row("others' CPU, s", "/client/other_cpu_s", 1.0),
+use Server::{Centrifugo, Naive, Nats, NatsSync, Nchan, Tonic, Vidette, VidetteMemory, VidetteTls};
+
+const SSE_SERVERS: &[Server] = &[Vidette, Naive, Nchan, Centrifugo];
+const PUBLISH_SERVERS: &[Server] = &[
+    Vidette,
+    VidetteMemory,
+    NatsSync,
+    Nats,
+    Naive,
+    Nchan,
+    Centrifugo,
 ];
-
-const IDLE: &[Row] = &[
-    Row("readers", "/ready", 1.0),
-    Row("connects /s", "/connect/per_second", 1.0),
-    Row(
-        "server CPU while connecting, s",
-        "/server/connect_cpu_s",
-        1.0,
-    ),
-    Row("memory before, MB", "/server/rss_before_bytes", 1e6),
-    Row("memory with all waiting, MB", "/server/rss_idle_bytes", 1e6),
-    Row("bytes a reader (RSS)", "/server/rss_reader_bytes", 1.0),
-    Row("bytes a reader (PSS)", "/server/pss_reader_bytes", 1.0),
-    Row("others' CPU, s", "/client/other_cpu_s", 1.0),
-];
-
-const PUBLISH: &[Row] = &[
-    Row("published /s", "/publish/per_second", 1.0),
-    Row("answered p50, ms", "/publish/answer_us/p50", 1000.0),
-    Row("answered p99, ms", "/publish/answer_us/p99", 1000.0),
-    Row("latency p50, ms", "/delivery/latency_us/p50", 1000.0),
-    Row("latency p99, ms", "/delivery/latency_us/p99", 1000.0),
-    Row("missing", "/delivery/missing", 1.0),
-    Row("server CPU, s", "/server/cpu_s", 1.0),
-    Row("client CPU, s", "/client/cpu_s", 1.0),
-    Row("others' CPU, s", "/client/other_cpu_s", 1.0),
-];
-
-const RESUME: &[Row] = &[
-    Row("caught up, events /s", "/resume/caught_up/per_second", 1.0),
-    Row("caught up after, s", "/resume/caught_up/seconds", 1.0),
-    Row("missing", "/resume/caught_up/missing", 1.0),
-    Row("live p99 alone, ms", "/resume/live_alone_us/p99", 1000.0),
-    Row("live p99 beside, ms", "/resume/live_beside_us/p99", 1000.0),
-    Row("live p99 ratio", "/resume/live_p99_ratio", 1.0),
-    Row("server CPU, s", "/server/cpu_s", 1.0),
-    Row("memory at most, MB", "/server/rss_peak_bytes", 1e6),
-    Row("others' CPU, s", "/client/other_cpu_s", 1.0),
-];
-
-use Server::{Naive, Nchan, Tonic, Vidette, VidetteMemory, VidetteTls};
-
-const SSE_SERVERS: &[Server] = &[Vidette, Naive, Nchan];
 
 const fn load(name: &'static str, title: &'static str, flags: &'static [&'static str]) -> Scenario {
     Scenario {
@@ -101,33 +66,17 @@ const fn load(name: &'static str, title: &'static str, flags: &'static [&'static
     }
 }
 
+/// Readers by SSE at a rate that leaves the machine mostly idle; the client polls its sockets every
+/// half a millisecond for all servers.
+const fn low(name: &'static str, title: &'static str, flags: &'static [&'static str]) -> Scenario {
+    Scenario {
+        rows: LOW_LOAD,
+        part_of: Some(LOW),
+        ..load(name, title, flags)
+    }
+}
+
 const TLS_SERVERS: &[Server] = &[Vidette, VidetteTls];
-
-const TLS_LOAD: &[Row] = &[
-    Row("latency p50, ms", "/delivery/latency_us/p50", 1000.0),
-    Row("latency p99, ms", "/delivery/latency_us/p99", 1000.0),
-    Row("missing", "/delivery/missing", 1.0),
-    Row("server CPU, s", "/server/cpu_s", 1.0),
-    Row(
-        "deliveries a server CPU second",
-        "/server/deliveries_per_cpu_s",
-        1.0,
-    ),
-    Row("client CPU, s", "/client/cpu_s", 1.0),
-    Row("others' CPU, s", "/client/other_cpu_s", 1.0),
-];
-
-const TLS_IDLE: &[Row] = &[
-    Row("readers", "/ready", 1.0),
-    Row("connects /s", "/connect/per_second", 1.0),
-    Row(
-        "server CPU while connecting, s",
-        "/server/connect_cpu_s",
-        1.0,
-    ),
-    Row("bytes a reader (RSS)", "/server/rss_reader_bytes", 1.0),
-    Row("others' CPU, s", "/client/other_cpu_s", 1.0),
-];
 
 const fn tls(
     name: &'static str,
@@ -164,7 +113,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         &["fanout", "-n", "10000", "-r", "20", "--coalesce", "5"],
     ),
     Scenario {
-        servers: &[Vidette, VidetteMemory, Naive, Nchan],
+        servers: &[Vidette, VidetteMemory, Naive, Nchan, Centrifugo],
         ..load(
             "C",
             "10,000 readers, each of its own topic, 5,000 events a second",
@@ -198,12 +147,30 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         )
     },
     Scenario {
-        servers: &[Vidette, VidetteMemory, Naive, Nchan],
+        servers: PUBLISH_SERVERS,
+        rows: PUBLISH,
+        ..load(
+            "F1",
+            "1 publisher, one event a request, as fast as they are accepted",
+            &["publish", "-p", "1"],
+        )
+    },
+    Scenario {
+        servers: PUBLISH_SERVERS,
         rows: PUBLISH,
         ..load(
             "F",
             "8 publishers, one event a request, as fast as they are accepted",
             &["publish", "-p", "8"],
+        )
+    },
+    Scenario {
+        servers: PUBLISH_SERVERS,
+        rows: PUBLISH,
+        ..load(
+            "F64",
+            "64 publishers, one event a request, as fast as they are accepted",
+            &["publish", "-p", "64"],
         )
     },
     Scenario {
@@ -216,7 +183,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         )
     },
     Scenario {
-        servers: &[Vidette, Tonic],
+        servers: &[Vidette, Tonic, Centrifugo],
         ..load(
             "G",
             "1,000 gRPC streams over 10 connections, one topic, 200 events a second",
@@ -253,6 +220,62 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             ],
         )
     },
+    Scenario {
+        servers: &[Vidette, VidetteMemory, Nchan, Centrifugo],
+        rows: RECOVER,
+        ..load(
+            "R",
+            "100 readers resume 10,000 events behind all at once",
+            &[
+                "resume", "-n", "100", "--behind", "10000", "--live", "1", "-r", "10", "-d", "2",
+            ],
+        )
+    },
+    low(
+        "L-100-10",
+        "100 readers, 10 events a second",
+        &["fanout", "-n", "100", "-r", "10"],
+    ),
+    low(
+        "L-100-100",
+        "100 readers, 100 events a second",
+        &["fanout", "-n", "100", "-r", "100"],
+    ),
+    low(
+        "L-1000-10",
+        "1,000 readers, 10 events a second",
+        &["fanout", "-n", "1000", "-r", "10"],
+    ),
+    low(
+        "L-1000-20",
+        "1,000 readers, 20 events a second",
+        &["fanout", "-n", "1000", "-r", "20"],
+    ),
+    low(
+        "L-1000-50",
+        "1,000 readers, 50 events a second",
+        &["fanout", "-n", "1000", "-r", "50"],
+    ),
+    low(
+        "L-1000-100",
+        "1,000 readers, 100 events a second",
+        &["fanout", "-n", "1000", "-r", "100"],
+    ),
+    low(
+        "L-1000-200",
+        "1,000 readers, 200 events a second",
+        &["fanout", "-n", "1000", "-r", "200"],
+    ),
+    low(
+        "L-10000-1",
+        "10,000 readers, 1 event a second",
+        &["fanout", "-n", "10000", "-r", "1"],
+    ),
+    low(
+        "L-10000-5",
+        "10,000 readers, 5 events a second",
+        &["fanout", "-n", "10000", "-r", "5"],
+    ),
     tls(
         "TLS-A",
         "A: 1,000 readers of one topic, 200 events a second",

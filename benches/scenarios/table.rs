@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::scenarios::{Row, Scenario};
+use crate::rows::Row;
+use crate::scenarios::Scenario;
 use crate::servers::Server;
 
 /// The results of each server, one value a round.
@@ -91,8 +92,13 @@ fn push_errors(text: &mut String, results: &Results) {
 pub(crate) fn write(page: &Path, name: &str, table: &str) {
     let text = std::fs::read_to_string(page).expect("the page can be read");
     let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
-    let (before, after) = around(&text, &begin, &end)
-        .unwrap_or_else(|| panic!("{} has no {begin} … {end}", page.display()));
+    let Some((before, after)) = around(&text, &begin, &end) else {
+        eprintln!(
+            "{} has no place {begin} … {end} for this table",
+            page.display()
+        );
+        return;
+    };
     let text = format!("{before}{begin}\n{table}{end}{after}");
     std::fs::write(page, text).expect("the page can be written");
 }

@@ -8,8 +8,10 @@
 //! - a reader that broke before publishing began is `failed` and expected to receive nothing; one
 //!   that broke later is `lost`, and its events are missing.
 
+mod chunks;
 mod connection;
 mod grpc;
+mod nats;
 mod pipe;
 mod poll;
 mod sse;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use super::access::Access;
 use super::address::Address;
 use super::tally::Tally;
+use super::template::MessageTemplate;
 use sweeper::Sweeper;
 
 /// Who reads, and how.
@@ -47,6 +50,8 @@ pub(crate) struct ReaderPlan {
     pub(crate) coalesce: Duration,
     /// Readers that hang up and come back, per second; with Server-Sent Events only.
     pub(crate) churn: f64,
+    /// The request of another server's method.
+    pub(crate) grpc_request: Option<MessageTemplate>,
 }
 
 impl ReaderPlan {

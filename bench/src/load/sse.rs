@@ -7,16 +7,14 @@
 use std::io::Write as _;
 
 use super::ReaderPlan;
+use super::chunks::Chunks;
 use super::whole_events::{EventSplitter, id_of};
 use super::wire::{Wire, WireContext};
 use crate::address::AddressValues;
-use crate::answer::{first_line, head_end, status};
+use crate::answer::{first_line, head_end, is_in_chunks, status};
 use crate::limits;
 use crate::markers::now_us;
 use crate::tally::{ReceivedEvents, Tally};
-
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-const LAST_CHUNK_AFTER_ANOTHER: &[u8] = b"\r\n0\r\n\r\n";
 
 pub(super) struct SseWire {
     /// Up to its empty line.
@@ -25,6 +23,8 @@ pub(super) struct SseWire {
     head: Vec<u8>,
     is_reading: bool,
     has_read: bool,
+    /// None where the body is the text itself.
+    chunks: Option<Chunks>,
     events: ReceivedEvents,
     resuming: Option<Box<ResumingReader>>,
 }
@@ -63,6 +63,7 @@ impl SseWire {
             head: Vec::new(),
             is_reading: false,
             has_read: false,
+            chunks: None,
             events: ReceivedEvents::new(plan.publishers),
             resuming: (plan.churn > 0.0).then(Box::default),
         }
@@ -82,6 +83,7 @@ impl SseWire {
         if status(&self.head) != Some(200) {
             return Err(first_line(&self.head));
         }
+        self.chunks = is_in_chunks(&self.head).then(Chunks::default);
         self.start_reading();
         Ok(&bytes[end - before..])
     }
@@ -117,14 +119,6 @@ fn request(plan: &ReaderPlan, topic: usize) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}Accept: text/event-stream\r\n")
 }
 
-/// The connection of an ended stream stays open for another request, which nobody sends.
-fn check_end(bytes: &[u8]) -> Result<(), String> {
-    if bytes == LAST_CHUNK || bytes.ends_with(LAST_CHUNK_AFTER_ANOTHER) {
-        return Err("the server ended the stream".to_owned());
-    }
-    Ok(())
-}
-
 impl Wire for SseWire {
     fn begin(&mut self, out: &mut Vec<u8>) {
         let Some(resuming) = &self.resuming else {
@@ -154,8 +148,18 @@ impl Wire for SseWire {
         if let Some(resuming) = &mut self.resuming {
             return resuming.take(bytes, &mut self.events, context.tally);
         }
-        self.events.feed(bytes, context.tally);
-        check_end(bytes)
+        let events = &mut self.events;
+        let Some(chunks) = &mut self.chunks else {
+            events.feed(bytes, context.tally);
+            return Ok(());
+        };
+        chunks.feed(bytes, |text| events.feed(text, context.tally))?;
+
+        // The connection stays open for another request, which nobody sends.
+        if chunks.has_ended() {
+            return Err("the server ended the stream".to_owned());
+        }
+        Ok(())
     }
 
     fn reading(&self) -> usize {

@@ -10,6 +10,7 @@ use socket2::SockRef;
 
 use super::connection::{Connection, connect};
 use super::grpc::GrpcWire;
+use super::nats::NatsWire;
 use super::pipe::Pipe;
 use super::poll::LongPollWire;
 use super::sse::SseWire;
@@ -256,6 +257,7 @@ fn wires(plan: &ReaderPlan) -> impl Iterator<Item = Box<dyn Wire>> {
 
 fn wire(plan: &ReaderPlan, connection: usize) -> Box<dyn Wire> {
     match plan.via {
+        Transport::Sse if plan.address.is_nats => Box::new(NatsWire::new(plan, connection)),
         Transport::Sse => Box::new(SseWire::new(plan, connection)),
         Transport::Poll => Box::new(LongPollWire::new(plan, connection)),
         Transport::Grpc => Box::new(GrpcWire::new(plan, connection)),

@@ -10,6 +10,7 @@ use crate::address::{AddressValues, topic_name};
 use crate::exchange::{self, Exchange};
 use crate::limits;
 use crate::markers::{Marker, now_us};
+use crate::nats::NatsPublisher;
 
 pub(super) struct Publisher {
     plan: PublishPlan,
@@ -18,6 +19,7 @@ pub(super) struct Publisher {
     /// The next sequence of each topic.
     sequences: Vec<u32>,
     connection: Option<Exchange>,
+    nats: Option<NatsPublisher>,
     /// The line of each request's head that names the caller.
     authorization: String,
     published: Published,
@@ -48,6 +50,7 @@ impl Publisher {
             shared,
             sequences: vec![0; plan.topics],
             connection: None,
+            nats: None,
             authorization: plan.access.authorization_line(),
             published: Published::new(plan.topics, start_us),
             plan,
@@ -71,12 +74,40 @@ impl Publisher {
                 break;
             }
             let batch = self.batch_at(first);
-            self.write_request(&mut request, batch, self.marker_time(due_us, begun_us));
-            let sent = self.send(&request, &mut answer);
+            let marker_us = self.marker_time(due_us, begun_us);
+            let sent = self.publish(batch, marker_us, &mut request, &mut answer);
             self.note(batch, begun_us, sent);
             first += step;
         }
         self.published
+    }
+
+    /// Sends the events of one request and waits for its answer.
+    fn publish(
+        &mut self,
+        batch: Batch,
+        marker_us: u64,
+        request: &mut Vec<u8>,
+        answer: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        if self.plan.address.is_nats {
+            request.clear();
+            self.write_payload(request, batch.first, marker_us);
+            return self.send_to_nats(batch.first, request);
+        }
+        self.write_request(request, batch, marker_us);
+        self.send(request, answer)
+    }
+
+    fn send_to_nats(&mut self, event: u64, payload: &[u8]) -> io::Result<()> {
+        // Taken out, so that an error leaves no half-read connection behind.
+        let mut nats = match self.nats.take() {
+            Some(nats) => nats,
+            None => NatsPublisher::connect(&self.plan.address)?,
+        };
+        nats.publish(&self.topic_name(event), payload)?;
+        self.nats = Some(nats);
+        Ok(())
     }
 
     fn goes_on(&self, first: u64) -> bool {
@@ -136,16 +167,29 @@ impl Publisher {
         let mut body = Vec::new();
 
         // An event that is sent alone goes to its topic's address, as bare data.
-        if self.plan.batch == 1 {
-            self.write_payload(&mut body, batch.first, due_us);
-        } else {
-            self.write_array(&mut body, batch, due_us);
+        match self.template_around(batch.first) {
+            Some([before, after]) => {
+                body.extend_from_slice(before.as_bytes());
+                self.write_payload(&mut body, batch.first, due_us);
+                body.extend_from_slice(after.as_bytes());
+            }
+            None if self.plan.batch == 1 => self.write_payload(&mut body, batch.first, due_us),
+            None => self.write_array(&mut body, batch, due_us),
         }
 
         // The body comes first, because the head has its length.
         out.clear();
         out.extend_from_slice(self.head(batch.first, body.len()).as_bytes());
         out.extend(body);
+    }
+
+    fn template_around(&self, event: u64) -> Option<[String; 2]> {
+        let template = self.plan.body.as_ref()?;
+        Some(template.around(&self.topic_name(event)))
+    }
+
+    fn topic_name(&self, event: u64) -> String {
+        topic_name(self.plan.run, self.plan.first_topic + self.topic(event))
     }
 
     fn head(&self, first: u64, length: usize) -> String {
@@ -163,7 +207,7 @@ impl Publisher {
 
     fn write_array(&mut self, body: &mut Vec<u8>, batch: Batch, due_us: u64) {
         for event in batch.events() {
-            let topic = topic_name(self.plan.run, self.plan.first_topic + self.topic(event));
+            let topic = self.topic_name(event);
             // Each event of a batch has a topic of its own, unlike one that is sent alone.
             body.push(if event == batch.first { b'[' } else { b',' });
             body.extend_from_slice(format!("{{\"topic\":\"{topic}\",\"data\":\"").as_bytes());

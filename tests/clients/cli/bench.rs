@@ -33,6 +33,9 @@ pub(super) async fn bench(args: &[&str]) -> (Value, Output) {
 fn assert_all_came(report: &Value, output: &Output) {
     assert!(output.status.success(), "{output:?}");
     let (publish, delivery) = (&report["publish"], &report["delivery"]);
+    let machine = &report["machine"];
+    assert!(machine["cpu_s"].as_f64() > Some(0.0), "{report}");
+    assert!(machine["us_per_delivery"].is_number(), "{report}");
     let readers = report["readers"].as_u64().expect("a count");
     assert_eq!(report["ready"], readers, "{report}");
     let accepted = publish["accepted"].as_u64().expect("a count");
@@ -94,6 +97,10 @@ async fn a_running_gateway_is_measured_on_many_topics_with_several_publishers() 
         ];
         let (report, output) = bench(&args).await;
         assert!(output.status.success(), "{output:?}");
+        assert!(
+            output.stderr.contains("publishes to its topics bench."),
+            "a log that others use is written to: {output:?}"
+        );
         // Each event goes to the three readers of its topic.
         assert_eq!(
             (
@@ -178,6 +185,8 @@ async fn a_person_gets_text_with_a_histogram() {
         "0 missing, 0 repeated, 0 out of order",
         "p99.9",
         "█",
+        "machine ",
+        "µs a delivery",
         "CPU s",
     ] {
         assert!(text.contains(part), "{part} is missing in {text}");
@@ -331,7 +340,10 @@ async fn what_cannot_be_measured_is_told() {
     }
     let nobody = vidette(&["bench", "poll", "--url", "http://127.0.0.1:9"]).await;
     assert_eq!(nobody.code(), 1, "{nobody:?}");
-    assert!(nobody.stderr.contains("no gateway answers"), "{nobody:?}");
+    assert!(
+        nobody.stderr.contains("no server answers at 127.0.0.1:9") && nobody.stdout.is_empty(),
+        "one clear error, and no table of zeros: {nobody:?}"
+    );
     let too_many = vidette(&["bench", "idle", "-n", "1000000"]).await;
     assert!(
         too_many.code() == 1 && too_many.stderr.contains("open files"),

@@ -7,7 +7,6 @@ use prost::Message as _;
 use crate::address::Address;
 use crate::limits;
 
-const METHOD: &str = "/vidette.v1.EventBus/Subscribe";
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) const HEAD_BYTES: usize = 9;
 pub(super) const MAX_WINDOW: u32 = (1 << 31) - 1;
@@ -34,11 +33,11 @@ pub(super) const STATUS_200: u8 = 0x88;
 
 /// `vidette.v1.SubscribeRequest`, as far as a reader here fills it in.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct SubscribeRequest {
+struct SubscribeRequest {
     #[prost(string, repeated, tag = "1")]
-    pub(super) topic: Vec<String>,
+    topic: Vec<String>,
     #[prost(string, tag = "2")]
-    pub(super) after: String,
+    after: String,
 }
 
 /// The frame that is being read.
@@ -102,7 +101,11 @@ pub(super) fn setting(payload: &[u8], wanted: u16) -> Option<u32> {
 }
 
 /// A request's head in HPACK, all of it literals that are not put into a table.
-pub(super) fn request_head(address: &Address, authorization: Option<&str>) -> Vec<u8> {
+pub(super) fn request_head(
+    address: &Address,
+    method: &str,
+    authorization: Option<&str>,
+) -> Vec<u8> {
     let scheme = match address.server_name {
         Some(_) => "https",
         None => "http",
@@ -110,7 +113,7 @@ pub(super) fn request_head(address: &Address, authorization: Option<&str>) -> Ve
     let fields = [
         (":method", "POST"),
         (":scheme", scheme),
-        (":path", METHOD),
+        (":path", method),
         (":authority", &address.authority),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
@@ -152,8 +155,16 @@ fn low_byte(number: usize) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
 }
 
-pub(super) fn grpc_message(request: &SubscribeRequest) -> Vec<u8> {
-    let encoded = request.encode_to_vec();
+pub(super) fn subscribe_request(topic: String, after: String) -> Vec<u8> {
+    let request = SubscribeRequest {
+        topic: vec![topic],
+        after,
+    };
+    request.encode_to_vec()
+}
+
+/// A message in its frame of gRPC.
+pub(super) fn grpc_message(encoded: Vec<u8>) -> Vec<u8> {
     let length = u32::try_from(encoded.len()).unwrap_or_default();
 
     // The first byte says that the message is not compressed.

@@ -14,8 +14,8 @@ mod tests;
 use frame::{
     ACK, DATA, DEFAULT_WINDOW, END_HEADERS, END_STREAM, Frame, GOAWAY, HEAD_BYTES, HEADERS,
     INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, MAX_WINDOW, PING, PREFACE, REFILL_BYTES,
-    RST_STREAM, SETTINGS, STATUS_200, SubscribeRequest, WINDOW_UPDATE, frame, grpc_message, length,
-    request_head, setting,
+    RST_STREAM, SETTINGS, STATUS_200, WINDOW_UPDATE, frame, grpc_message, length, request_head,
+    setting, subscribe_request,
 };
 
 use std::sync::Arc;
@@ -23,14 +23,17 @@ use std::sync::Arc;
 use super::ReaderPlan;
 use super::wire::{Wire, WireContext};
 use crate::access::Access;
-use crate::address::{Address, topic_name};
+use crate::address::{Address, AddressValues, topic_name};
 use crate::tally::ReceivedEvents;
+use crate::template::MessageTemplate;
 
 pub(super) struct GrpcWire {
     address: Address,
     access: Arc<Access>,
     run: u32,
     cursor: String,
+    /// The request of another server's method.
+    template: Option<MessageTemplate>,
     streams: Vec<GrpcStream>,
     has_settings: bool,
     reading: usize,
@@ -64,6 +67,7 @@ impl GrpcWire {
             access: plan.access.clone(),
             run: plan.run,
             cursor: plan.cursor.clone(),
+            template: plan.grpc_request.clone(),
             streams: readers
                 .map(|reader| GrpcStream::new(plan, reader))
                 .collect(),
@@ -82,21 +86,32 @@ impl GrpcWire {
         }
 
         // The head is the same for all streams; the message names the topic.
-        let head = request_head(&self.address, self.access.authorization().as_deref());
+        let authorization = self.access.authorization();
+        let head = request_head(&self.address, &self.method(), authorization.as_deref());
         for (index, stream) in (0_u32..).zip(&self.streams) {
             // A client's streams have odd numbers.
             let id = 1 + 2 * index;
-            let message = grpc_message(&self.request(stream.topic));
+            let message = grpc_message(self.request(stream.topic));
             frame(out, HEADERS, END_HEADERS, id, &head);
             frame(out, DATA, END_STREAM, id, &message);
         }
         Ok(())
     }
 
-    fn request(&self, topic: usize) -> SubscribeRequest {
-        SubscribeRequest {
-            topic: vec![topic_name(self.run, topic)],
-            after: self.cursor.clone(),
+    /// The path of a call is its method.
+    fn method(&self) -> String {
+        self.address.path(AddressValues {
+            run: self.run,
+            topic: 0,
+            cursor: &self.cursor,
+        })
+    }
+
+    fn request(&self, topic: usize) -> Vec<u8> {
+        let topic = topic_name(self.run, topic);
+        match &self.template {
+            Some(template) => template.fill(&topic, &self.cursor),
+            None => subscribe_request(topic, self.cursor.clone()),
         }
     }
 

@@ -23,6 +23,7 @@ fn wire(readers: usize) -> GrpcWire {
         cursor: "latest".to_owned(),
         coalesce: Duration::ZERO,
         churn: 0.0,
+        grpc_request: None,
     };
     GrpcWire::new(&plan, 0)
 }
