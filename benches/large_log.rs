@@ -26,7 +26,7 @@ use vidette::topic::Filter;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Events of one append while the log is filled.
-const BATCH: u64 = 10_000;
+const BATCH: usize = 10_000;
 /// Each figure is the median of so many, of fewer where each takes long.
 const RUNS: usize = 5;
 const ENOUGH: Duration = Duration::from_secs(6);
@@ -116,8 +116,8 @@ async fn fill(folder: &Path, sizes: &Sizes, names: &Names) {
     let engine = open(folder);
     let begun = Instant::now();
     let now = wall_clock();
-    for first in (0..sizes.events).step_by(BATCH as usize) {
-        let numbers = first..sizes.events.min(first + BATCH);
+    for first in (0..sizes.events).step_by(BATCH) {
+        let numbers = first..sizes.events.min(first + BATCH as u64);
         let batch = numbers.map(|number| names.event(number)).collect();
         let appended = engine.append(vec![batch], now).await;
         appended
@@ -127,13 +127,12 @@ async fn fill(folder: &Path, sizes: &Sizes, names: &Names) {
             .expect("one")
             .expect("durable");
     }
-    let seconds = begun.elapsed().as_secs_f64();
+    let took_ms = begun.elapsed().as_millis().max(1);
     let bytes = engine.state().sizes.bytes;
     let on_disk = std::fs::metadata(folder.join("vidette.db")).map_or(0, |m| m.len());
     println!(
-        "| filled | {:.0} | | {:.0} events/s, {} MB of events, {} MB on disk |",
-        seconds * 1000.0,
-        sizes.events as f64 / seconds,
+        "| filled | {took_ms} | | {} events/s, {} MB of events, {} MB on disk |",
+        u128::from(sizes.events) * 1000 / took_ms,
         bytes / 1_000_000,
         on_disk / 1_000_000
     );

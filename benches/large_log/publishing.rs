@@ -111,10 +111,10 @@ pub(super) async fn measure(sizes: &Sizes) {
     for is_on_disk in [false, true] {
         let folders = [(); 2].map(|()| tempfile::TempDir::new().expect("a folder"));
         let engine_of = |folder: &tempfile::TempDir| -> Arc<dyn Engine> {
-            match is_on_disk {
-                true => open(folder.path()),
-                false => Arc::new(MemoryEngine::new(DAY)),
+            if is_on_disk {
+                return open(folder.path());
             }
+            Arc::new(MemoryEngine::new(DAY))
         };
         let [none, with] = folders
             .each_ref()

@@ -278,5 +278,6 @@ async fn no_step_deletes_more_than_its_bound_of_anything() {
             break;
         }
     }
-    assert_eq!(counts(), [0, 0, 0, 0]);
+    // The newest topic stays, so that its number is not given to another one.
+    assert_eq!(counts(), [0, 1, 1, 0]);
 }

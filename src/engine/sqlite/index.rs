@@ -14,7 +14,7 @@
 
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::topic_blocks::{MOST_PLACES, place_of};
+use super::topic_blocks::{MOST_PLACES, MOST_PLACES_BYTES, place_of};
 use super::writer_state::WriterState;
 use super::{block_of, from_sql, to_sql};
 use crate::cursor::Vid;
@@ -37,10 +37,6 @@ ON CONFLICT (topic_id, block) DO UPDATE SET places =
     WHERE places IS NOT NULL";
 
 const UPDATE_NEWEST: &str = "UPDATE topics SET newest_vid = ?2 WHERE topic_id = ?1";
-
-/// Bytes of the places of one topic in one block.
-const MOST_PLACES_BYTES: i64 = 128;
-const _: () = assert!(MOST_PLACES_BYTES as usize == MOST_PLACES * size_of::<u16>());
 
 /// Brings the index up to the last event, if it is as far behind as it may be.
 pub(super) fn catch_up_if_due(

@@ -18,11 +18,16 @@ use crate::cursor::Vid;
 
 /// Bytes of a place.
 const PLACE_BYTES: usize = 2;
-/// A topic with more events in a block has no places there: 128 bytes of them.
+/// A topic with more events in a block has no places there.
 pub(super) const MOST_PLACES: usize = 64;
+/// Bytes of so many places.
+pub(super) const MOST_PLACES_BYTES: i64 = 128;
 /// A block in which the topics have more events than this is looked through: that costs as much as
 /// so many fetches.
-const MOST_FETCHED: usize = BLOCK_VIDS as usize / 8;
+const MOST_FETCHED: usize = 512;
+
+const _: () = assert!(MOST_FETCHED as u64 * 8 == BLOCK_VIDS);
+const _: () = assert!(MOST_PLACES * PLACE_BYTES == 128);
 
 const SELECT_NEXT: &str = "
 SELECT block, places FROM topic_blocks

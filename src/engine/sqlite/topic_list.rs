@@ -93,10 +93,10 @@ impl TopicList {
         self.from = TopicScan::new(filter).walk(&snapshot, &from, |topic_id, name| {
             let vid = newest.of(topic_id)?.filter(|vid| *vid >= first);
             topics.extend(vid.map(|vid| (Topic::trusted(name), vid)));
-            Ok(match topics.len() < self.limit {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            })
+            if topics.len() < self.limit {
+                return Ok(ControlFlow::Continue(()));
+            }
+            Ok(ControlFlow::Break(()))
         })?;
         Ok(())
     }

@@ -135,10 +135,10 @@ impl TopicSearch {
         let ids = self.found.ids.get_or_insert_default();
         let next = scan.walk(snapshot, from, |topic_id, _| {
             ids.push(topic_id);
-            Ok(match ids.len() > limits::MAX_EXPANDED_TOPICS {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            })
+            if ids.len() > limits::MAX_EXPANDED_TOPICS {
+                return Ok(ControlFlow::Break(()));
+            }
+            Ok(ControlFlow::Continue(()))
         })?;
         self.scanned += scan.scanned();
         let are_too_many = ids.len() > limits::MAX_EXPANDED_TOPICS;
