@@ -110,7 +110,7 @@ UPDATE sqlite_schema SET sql = replace(sql, ' REFERENCES topics', '')
 /// `STRICT`; of one that is, it reads every row first, which takes minutes in a large log.
 const ADD_PLACES: &str = "
 UPDATE sqlite_schema
-    SET sql = replace(sql, 'PRIMARY KEY (topic_id, block)', 'places BLOB, PRIMARY KEY (topic_id, block)')
+    SET sql = replace(sql, 'PRIMARY KEY (topic_', 'places BLOB, PRIMARY KEY (topic_')
     WHERE type = 'table' AND name = 'topic_blocks';
 ";
 /// The one figure that has to be counted.

@@ -1,8 +1,8 @@
 //! In which blocks of the log a topic has events, and where in them.
 //!
 //! A row of the index has the places of a topic's events within a block, two bytes each, as long as
-//! they are few. They are fetched one by one; where they are many, or were written by a version that
-//! did not note them, the block is looked through. Invariants:
+//! they are few. They are fetched one by one; where they are many, or were written by a version
+//! that did not note them, the block is looked through. Invariants:
 //! - blocks come in order, each once, with every topic that has events in it;
 //! - a step to the next block costs a look for each topic of the one before, however many topics
 //!   there are in all.
