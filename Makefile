@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-retention bench-rivals bench-curves bench-curves-quick bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
+.PHONY: test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -84,6 +84,11 @@ DRAW_CURVES = cargo run -q -p vidette-curves -- $(CURVES_FILE) docs/curves docs/
 # Publishing beside a million topics that expire.
 bench-retention:
 	cargo bench --bench retention
+# A log of ten million events and a million topics, and 100,000 filters; 6 GB of disk for minutes. LARGE_LOG has other
+# sizes, or a folder in which the log stays.
+LARGE_LOG ?= --events 10000000 --topics 1000000 --patterns 100000
+bench-large:
+	cargo bench --bench large_log -- $(LARGE_LOG)
 # What encryption and tokens cost: scenarios A, D and G without them and with them, in one table.
 bench-tls:
 	$(SCENARIOS) TLS --rounds $(BENCH_ROUNDS) --write docs/performance.md

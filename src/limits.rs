@@ -206,7 +206,11 @@ pub const CLOCK_NOTED_EVERY: Duration = Duration::from_secs(600);
 /// Topics listed in one answer, at most and by default.
 pub const MAX_LISTED_TOPICS: u32 = 1000;
 /// Topics a filter's wildcards are expanded to before a read scans the log instead.
-pub const MAX_EXPANDED_TOPICS: usize = 256;
+pub const MAX_EXPANDED_TOPICS: usize = 1024;
+/// Topics of the log that are looked at in one step of such a search, or of a list: about 5 ms.
+pub const TOPIC_SCAN_STEP: usize = 16_384;
+/// Bytes of what has been found of filters, for the next page of the same filter.
+pub const TOPIC_SETS_BYTES: usize = 4 * 1024 * 1024;
 
 /// Bytes of old events that are cached for the next reader of the same part of the log.
 pub const COLD_CACHE_BYTES: usize = 16 * 1024 * 1024;

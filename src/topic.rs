@@ -7,6 +7,7 @@
 
 mod filter;
 mod index;
+mod order;
 mod overlap;
 
 use std::fmt;

@@ -145,6 +145,15 @@ pub trait Engine: Send + Sync + 'static {
     /// engine that cannot say so now returns an error, or a page that ends earlier.
     async fn read(&self, request: ReadRequest) -> Result<Page>;
 
+    /// Does [`Engine::read`] find what this filter takes in, without reading the rest of the log? It
+    /// may, of topics that are few, however the patterns begin.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
+    async fn finds_topics(&self, filter: &Filter) -> Result<bool> {
+        Ok(!filter.is_broad())
+    }
+
     /// Reads a page of those events that are the newest retained of their topic.
     async fn read_newest(&self, request: ReadRequest) -> Result<Page>;
 

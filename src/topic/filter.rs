@@ -98,7 +98,11 @@ impl Filter {
 
     /// Does one of the patterns take in the topic?
     pub fn matches(&self, topic: &Topic) -> bool {
-        let topic = topic.as_str();
+        self.matches_text(topic.as_str())
+    }
+
+    /// The same for the text of a topic.
+    pub(crate) fn matches_text(&self, topic: &str) -> bool {
         match &self.index {
             // The first match is enough.
             Some(index) => index.visit(topic, |()| ControlFlow::Break(())).is_break(),

@@ -6,6 +6,7 @@ mod common;
 mod bench;
 mod closing;
 mod epochs;
+mod many_topics;
 mod model;
 mod old_versions;
 mod order;

@@ -74,6 +74,18 @@ PRAGMA writable_schema = 0;
 PRAGMA user_version = 3;
 ";
 
+/// What version 4 had more, with two ids that it remembers, and its index.
+const VERSION_4: &str = "
+ALTER TABLE bus ADD COLUMN file TEXT;
+CREATE TABLE earlier_epochs (
+    place INTEGER PRIMARY KEY, epoch TEXT NOT NULL UNIQUE, good_through INTEGER NOT NULL
+) STRICT;
+INSERT INTO dedupe VALUES (7, 1800000000000, 'seven'), (9, 1800000000000, 'nine');
+INSERT INTO topic_blocks SELECT topic_id, 0 FROM topics;
+UPDATE bus SET last_vid = 500, last_time_ms = 1800000000000, events = 500, bytes = 25000;
+PRAGMA user_version = 4;
+";
+
 async fn old_log(sql: &str) -> Bench {
     let mut bench = Bench::sqlite();
     bench.close();
@@ -171,7 +183,7 @@ async fn a_log_with_a_foreign_key_is_taken_over_without_it() {
     );
     assert_eq!(
         one("SELECT user_version || '' FROM pragma_user_version"),
-        "4"
+        "5"
     );
     assert_eq!(one("PRAGMA integrity_check"), "ok");
     let sql = one("SELECT sql FROM sqlite_schema WHERE name = 'events'");
@@ -201,6 +213,31 @@ async fn a_log_that_does_not_know_its_file_keeps_its_epoch_and_learns_it() {
         let connection = rusqlite::Connection::open(bench.database()).expect("the database");
         connection.query_row(sql, [], |r| r.get(0)).expect(sql)
     };
-    assert_eq!(one("SELECT user_version FROM pragma_user_version"), 4);
+    assert_eq!(one("SELECT user_version FROM pragma_user_version"), 5);
     assert_eq!(one("SELECT file IS NOT NULL FROM bus"), 1);
+}
+
+/// Its blocks are looked through, as it did not note where in them a topic has events.
+#[tokio::test]
+async fn a_log_that_has_no_places_in_its_index_gets_them_as_it_goes_on() {
+    let mut bench = old_log(&format!("{VERSION_2}{VERSION_3}{VERSION_4}")).await;
+    bench.append_many("other", 3000, T0).await;
+    bench.append_many("other", 3000, T0).await;
+    bench.append(vec![event("door.1", "y")], T0).await;
+    bench.append_many("other", 3000, T0).await;
+    bench.reopen();
+    let read = bench.read_all(&["door.1", "door.7", "*.9"], PageBudget::of_events(1));
+    assert_eq!(read.await, [1, 7, 9, 6501]);
+
+    bench.close();
+    let one = |sql: &str| -> String {
+        let connection = rusqlite::Connection::open(bench.database()).expect("the database");
+        connection.query_row(sql, [], |r| r.get(0)).expect(sql)
+    };
+    assert_eq!(one("SELECT ids || '' FROM bus"), "2");
+    assert_eq!(
+        one("SELECT hex(places) FROM topic_blocks WHERE topic_id = 1 AND block = 1"),
+        "0965"
+    );
+    assert_eq!(one("PRAGMA integrity_check"), "ok");
 }

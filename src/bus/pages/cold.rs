@@ -77,7 +77,10 @@ impl ColdBlocks {
     ) -> Result<Page> {
         // A filter of a few topics is found by the engine's index, without reading the rest.
         let number = request.after / BLOCK_VIDS;
-        if !request.filter.is_broad() || (number + 1) * BLOCK_VIDS > request.through {
+        if !request.filter.is_broad()
+            || (number + 1) * BLOCK_VIDS > request.through
+            || engine.finds_topics(&request.filter).await?
+        {
             return engine.read(request).await;
         }
 

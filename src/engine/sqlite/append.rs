@@ -22,6 +22,8 @@ const INSERT_TOPIC: &str =
 const FIND_ID: &str = "SELECT vid, time_ms FROM dedupe WHERE id = ?1";
 const INSERT_ID: &str = "INSERT INTO dedupe VALUES (?1, ?2, ?3)";
 const FORGET_ID: &str = "DELETE FROM dedupe WHERE vid = ?1";
+/// An id that the row of `bus` counts.
+const COUNT_FORGOTTEN: &str = "UPDATE bus SET ids = ids - 1 WHERE last_vid >= ?1";
 
 /// One append transaction.
 pub(super) struct AppendTransaction<'t> {
@@ -42,6 +44,7 @@ struct AppendStatements<'t> {
     find_id: CachedStatement<'t>,
     insert_id: CachedStatement<'t>,
     forget_id: CachedStatement<'t>,
+    count_forgotten: CachedStatement<'t>,
 }
 
 impl<'t> AppendStatements<'t> {
@@ -53,6 +56,7 @@ impl<'t> AppendStatements<'t> {
             find_id: connection.prepare_cached(FIND_ID)?,
             insert_id: connection.prepare_cached(INSERT_ID)?,
             forget_id: connection.prepare_cached(FORGET_ID)?,
+            count_forgotten: connection.prepare_cached(COUNT_FORGOTTEN)?,
         })
     }
 }
@@ -163,7 +167,9 @@ impl<'t> AppendTransaction<'t> {
 
     fn forget_id(&mut self, vid: i64) -> rusqlite::Result<()> {
         self.statements.forget_id.execute([vid])?;
+        let is_counted = self.statements.count_forgotten.execute([vid])? > 0;
         self.state.ids = self.state.ids.saturating_sub(1);
+        self.state.indexed_ids -= u64::from(is_counted).min(self.state.indexed_ids);
         Ok(())
     }
 

@@ -93,8 +93,11 @@ impl CopySource for SqliteSource {
             filter: Filter::everything(),
             budget: PageBudget::of_events(limits::PAGE_EVENTS),
         };
-        self.run(move |connection| reader::read(connection, &request))
-            .await
+        self.run(move |connection| {
+            let snapshot = connection.unchecked_transaction()?;
+            reader::read(&snapshot, &request, None)
+        })
+        .await
     }
 }
 

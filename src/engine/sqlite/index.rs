@@ -12,32 +12,31 @@
 //!   at them one by one;
 //! - every topic has its row from its first event on.
 
-use rusqlite::Connection;
+use rusqlite::{CachedStatement, Connection, params};
 
+use super::topic_blocks::{MOST_PLACES, MOST_PLACES_BYTES, place_of};
 use super::writer_state::WriterState;
-use super::{from_sql, to_sql};
+use super::{block_of, from_sql, to_sql};
 use crate::cursor::Vid;
 
 /// Events that the index may be behind. Catching up with so many takes about 5 ms when they have as
 /// many topics.
 const MOST_BEHIND: u64 = 1024;
 
-/// A block is 4096 vids, as [`super::BLOCK_VIDS`] says.
-const INSERT_BLOCKS: &str = "
-INSERT OR IGNORE INTO topic_blocks
-SELECT DISTINCT topic_id, vid / 4096 FROM events WHERE vid > ?1 AND vid <= ?2";
+/// The columns stand before the data, which is not read for them.
+const SELECT_NOT_INDEXED: &str =
+    "SELECT vid, topic_id, bytes FROM events WHERE vid > ?1 AND vid <= ?2";
 
-const UPDATE_NEWEST: &str = "
-UPDATE topics SET newest_vid = found.vid
-FROM (
-    SELECT topic_id, max(vid) AS vid FROM events
-    WHERE vid > ?1 AND vid <= ?2 GROUP BY topic_id
-) AS found
-WHERE topics.topic_id = found.topic_id";
+/// Adds the places of a topic's events within a block to those that it has there. Where they are
+/// too many there are none from then on.
+const ADD_PLACES: &str = "
+INSERT INTO topic_blocks (topic_id, block, places) VALUES (?1, ?2, ?3)
+ON CONFLICT (topic_id, block) DO UPDATE SET places =
+    CASE WHEN length(places) + length(excluded.places) <= ?4
+        THEN CAST(places || excluded.places AS BLOB) END
+    WHERE places IS NOT NULL";
 
-const SUM_BYTES: &str = "SELECT ifnull(sum(bytes), 0) FROM events WHERE vid > ?1 AND vid <= ?2";
-
-const _: () = assert!(super::BLOCK_VIDS == 4096);
+const UPDATE_NEWEST: &str = "UPDATE topics SET newest_vid = ?2 WHERE topic_id = ?1";
 
 /// Brings the index up to the last event, if it is as far behind as it may be.
 pub(super) fn catch_up_if_due(
@@ -58,14 +57,67 @@ pub(super) fn catch_up(
     through: Vid,
 ) -> rusqlite::Result<()> {
     // From the events themselves, so that nothing has to be remembered between commits.
-    let range = [to_sql(state.indexed), to_sql(through)];
-    connection.prepare_cached(INSERT_BLOCKS)?.execute(range)?;
-    connection.prepare_cached(UPDATE_NEWEST)?.execute(range)?;
+    let (mut events, bytes) = read_events(connection, state.indexed, through)?;
+
+    // Topic by topic, in the order in which their rows lie.
+    events.sort_unstable();
+    let mut index = IndexStatements::prepare(connection)?;
+    for of_topic in events.chunk_by(|(topic_id, _), (next, _)| topic_id == next) {
+        index.add(of_topic)?;
+    }
 
     // The row of `bus` describes the same events.
-    let mut sum_bytes = connection.prepare_cached(SUM_BYTES)?;
-    let bytes: i64 = sum_bytes.query_row(range, |r| r.get(0))?;
-    state.indexed_bytes += from_sql(bytes);
+    state.indexed_bytes += bytes;
     state.indexed = through;
+    state.indexed_ids = state.ids;
     state.save(connection)
+}
+
+/// The topic and the vid of each event behind one vid up to another, and the bytes of them all.
+fn read_events(
+    connection: &Connection,
+    after: Vid,
+    through: Vid,
+) -> rusqlite::Result<(Vec<(i64, Vid)>, u64)> {
+    let mut select = connection.prepare_cached(SELECT_NOT_INDEXED)?;
+    let mut rows = select.query([to_sql(after), to_sql(through)])?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        events.push((row.get(1)?, from_sql(row.get(0)?)));
+        bytes += from_sql(row.get(2)?);
+    }
+    Ok((events, bytes))
+}
+
+struct IndexStatements<'c> {
+    add_places: CachedStatement<'c>,
+    update_newest: CachedStatement<'c>,
+}
+
+impl<'c> IndexStatements<'c> {
+    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(IndexStatements {
+            add_places: connection.prepare_cached(ADD_PLACES)?,
+            update_newest: connection.prepare_cached(UPDATE_NEWEST)?,
+        })
+    }
+
+    /// Adds events of one topic, in vid order.
+    fn add(&mut self, of_topic: &[(i64, Vid)]) -> rusqlite::Result<()> {
+        for of_block in of_topic.chunk_by(|(_, vid), (_, next)| block_of(*vid) == block_of(*next)) {
+            let (topic_id, vid) = of_block[0];
+            let places = (of_block.len() <= MOST_PLACES).then(|| {
+                let places = of_block.iter().flat_map(|(_, vid)| place_of(*vid));
+                places.collect::<Vec<u8>>()
+            });
+            let block = to_sql(block_of(vid));
+            let row = params![topic_id, block, places, MOST_PLACES_BYTES];
+            self.add_places.execute(row)?;
+        }
+        if let Some((topic_id, newest)) = of_topic.last() {
+            self.update_newest
+                .execute(params![topic_id, to_sql(*newest)])?;
+        }
+        Ok(())
+    }
 }

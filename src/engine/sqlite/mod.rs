@@ -41,7 +41,11 @@ mod resync;
 mod row;
 mod schema;
 mod threads;
-mod topic_ids;
+mod topic_blocks;
+mod topic_list;
+mod topic_scan;
+mod topic_search;
+mod topic_sets;
 mod trim;
 mod wal_check;
 mod writer;
@@ -69,6 +73,9 @@ use health::Health;
 use probe::{Probe, Watched};
 use readers::Readers;
 use reserve::Reserve;
+use rusqlite::Connection;
+use topic_list::TopicList;
+use topic_sets::TopicSets;
 use writer::Writer;
 use writer_thread::WriterSetup;
 
@@ -76,6 +83,7 @@ use writer_thread::WriterSetup;
 pub struct SqliteEngine {
     writer: Writer,
     readers: Readers,
+    topic_sets: TopicSets,
     health: Arc<Health>,
     _probe: Probe,
     /// Held for as long as the engine lives.
@@ -113,6 +121,7 @@ impl SqliteEngine {
         Ok(SqliteEngine {
             writer,
             readers: Readers::new(log.readers, log.health.clone()),
+            topic_sets: TopicSets::new(),
             health: log.health,
             _probe: probe,
             _lock: log.lock,
@@ -126,6 +135,37 @@ impl SqliteEngine {
     /// As [`SqliteEngine::open`], and when another program holds the write lock.
     pub fn begin_new_epoch(data_dir: &Path) -> std::result::Result<(), OpenError> {
         open::begin_new_epoch(data_dir)
+    }
+
+    /// Searches for the topics of a filter, step by step, so that others have the connections in
+    /// between, and reads in the snapshot in which the search ends. A read is given the topics, or
+    /// none where they are many.
+    async fn read_by_topics<T: Send + 'static>(
+        &self,
+        filter: &Filter,
+        read: impl Fn(&Connection, Option<&[i64]>) -> rusqlite::Result<T> + Send + Sync + 'static,
+    ) -> Result<T> {
+        let mut search = self.topic_sets.begin(filter, self.state().bounds);
+        let read = Arc::new(read);
+        loop {
+            let read = read.clone();
+            let step = move |connection: &Connection| {
+                // One transaction, so that nothing is trimmed between two of its statements.
+                let snapshot = connection.unchecked_transaction()?;
+                search.step(&snapshot)?;
+                let found = search.found().map(|found| found.ids.as_deref());
+                let done = found
+                    .map(|topic_ids| read(&snapshot, topic_ids))
+                    .transpose()?;
+                Ok((search, done))
+            };
+            let (stepped, done) = self.readers.run(step).await?;
+            if let Some(done) = done {
+                self.topic_sets.keep(&stepped);
+                return Ok(done);
+            }
+            search = stepped;
+        }
     }
 }
 
@@ -163,16 +203,29 @@ impl Engine for SqliteEngine {
         self.writer.append(batches, now).await
     }
 
-    async fn read(&self, request: ReadRequest) -> Result<Page> {
-        self.readers
-            .run(move |connection| reader::read(connection, &request))
+    async fn finds_topics(&self, filter: &Filter) -> Result<bool> {
+        // What is known need not be up to date for this: who reads looks for what has come since.
+        if let Some(are_few) = self.topic_sets.are_few(filter, self.state().bounds) {
+            return Ok(are_few);
+        }
+        self.read_by_topics(filter, |_, topic_ids| Ok(topic_ids.is_some()))
             .await
     }
 
+    async fn read(&self, request: ReadRequest) -> Result<Page> {
+        let filter = request.filter.clone();
+        let read = move |snapshot: &Connection, topic_ids: Option<&[i64]>| {
+            reader::read(snapshot, &request, topic_ids)
+        };
+        self.read_by_topics(&filter, read).await
+    }
+
     async fn read_newest(&self, request: ReadRequest) -> Result<Page> {
-        self.readers
-            .run(move |connection| reader::read_newest(connection, &request))
-            .await
+        let filter = request.filter.clone();
+        let read = move |snapshot: &Connection, topic_ids: Option<&[i64]>| {
+            reader::read_newest(snapshot, &request, topic_ids)
+        };
+        self.read_by_topics(&filter, read).await
     }
 
     async fn vid_before(&self, time_ms: i64) -> Result<Vid> {
@@ -187,9 +240,16 @@ impl Engine for SqliteEngine {
         after: Option<Topic>,
         limit: usize,
     ) -> Result<Vec<(Topic, Vid)>> {
-        self.readers
-            .run(move |connection| reader::topics(connection, &filter, after.as_ref(), limit))
-            .await
+        let mut list = TopicList::new(filter, after.as_ref(), limit);
+        // Step by step, so that others have the connections in between.
+        while !list.is_done() {
+            let step = move |connection: &Connection| {
+                list.step(connection)?;
+                Ok(list)
+            };
+            list = self.readers.run(step).await?;
+        }
+        Ok(list.topics)
     }
 
     async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep> {

@@ -24,6 +24,10 @@ impl VidRange {
         self.after >= self.through
     }
 
+    fn contains(self, vid: Vid) -> bool {
+        self.after < vid && vid <= self.through
+    }
+
     /// The parts up to a vid and behind it.
     pub(super) fn split_at(self, vid: Vid) -> (Self, Self) {
         let through = self.through.min(vid);
@@ -124,6 +128,33 @@ impl<'r> PageBuilder<'r> {
             builder.push(fetch.query_row([vid], |row| row::read(row, &topic))?);
             Ok(())
         })
+    }
+
+    /// Takes the events of these vids, in order, as far as they lie in the range. False when the
+    /// page became full before the last one.
+    pub(super) fn take_vids(
+        &mut self,
+        connection: &Connection,
+        vids: &[Vid],
+        range: VidRange,
+        names: &mut row::TopicNames<'_>,
+    ) -> rusqlite::Result<bool> {
+        let mut fetch = connection.prepare_cached(row::SELECT_ONE)?;
+        for vid in vids.iter().filter(|vid| range.contains(**vid)) {
+            // The page ends before this event, so the next one begins with it.
+            if self.is_full() {
+                self.page.through = vid - 1;
+                return Ok(false);
+            }
+            self.scanned += 1;
+            let mut rows = fetch.query([to_sql(*vid)])?;
+            if let Some(row) = rows.next()?
+                && let Some(topic) = self.matching(names, row.get(2)?)?
+            {
+                self.push(row::read(row, &topic)?);
+            }
+        }
+        Ok(true)
     }
 
     /// Takes rows whose first column is the vid, until the page is full.

@@ -1,16 +1,20 @@
 //! Reading the log, on connections of its own.
 //!
 //! Invariants:
-//! - a page and the `first` in it come from one read transaction;
+//! - a page and the `first` in it come from one read transaction, the snapshot, in which its topics
+//!   were searched for;
 //! - a read scans no more rows than its budget says, whatever the filter.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Statement, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement};
 
 use super::page_builder::{PageBuilder, VidRange};
-use super::{BLOCK_VIDS, block_of, from_sql, row, to_sql, topic_ids};
+use super::topic_blocks::TopicBlocks;
+use super::topic_list::NewestVids;
+use super::topic_search::takes_in_all;
+use super::{BLOCK_VIDS, from_sql, row};
 use crate::cursor::Vid;
 use crate::engine::{Page, ReadRequest};
-use crate::topic::{Filter, Topic};
+use crate::topic::Filter;
 
 /// SQLite scans a whole block, though only matching rows come out. They are counted as so many
 /// rows, since scanning one costs less than giving it.
@@ -28,17 +32,6 @@ const SELECT_TIME: &str = "SELECT vid, time_ms FROM events WHERE vid >= ?1 ORDER
 const SELECT_EVERY: &str =
     "SELECT vid, topic_id FROM events WHERE vid > ?1 AND vid <= ?2 ORDER BY vid";
 
-const SELECT_BLOCK: &str =
-    "SELECT block FROM topic_blocks WHERE topic_id = ?1 AND block >= ?2 ORDER BY block LIMIT 1";
-
-/// Topics and their newest vid, with those whose newest event is not indexed yet.
-const SELECT_TOPICS: &str = "
-SELECT topic, ifnull(found.vid, newest_vid) FROM topics LEFT JOIN (
-    SELECT topic_id, max(vid) AS vid FROM events
-    WHERE vid > (SELECT last_vid FROM bus) GROUP BY topic_id
-) AS found USING (topic_id)
-WHERE topic > ?1 AND ifnull(found.vid, newest_vid) >= ?2 ORDER BY topic";
-
 /// The newest event of each topic that has none behind the index, in a range of vids.
 const NEWEST_BY_INDEX: &str = "
 SELECT newest_vid, topic_id FROM topics
@@ -53,14 +46,14 @@ WHERE vid > (SELECT last_vid FROM bus) GROUP BY topic_id
 HAVING newest > ?1 AND newest <= ?2 ORDER BY newest";
 
 /// What a reader needs of the row of `bus`.
-struct BusRow {
-    first: Vid,
+pub(super) struct BusRow {
+    pub(super) first: Vid,
     /// The index goes up to this vid.
-    indexed: Vid,
+    pub(super) indexed: Vid,
 }
 
 impl BusRow {
-    fn read(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let mut statement = connection.prepare_cached(SELECT_BUS)?;
         statement.query_row([], |r| {
             Ok(BusRow {
@@ -71,25 +64,24 @@ impl BusRow {
     }
 }
 
-pub(super) fn read(connection: &Connection, request: &ReadRequest) -> rusqlite::Result<Page> {
-    // One transaction, so that nothing is trimmed between two of its statements.
-    let snapshot = connection.unchecked_transaction()?;
-    let bus = BusRow::read(&snapshot)?;
+/// Reads a page of a snapshot, in which the filter takes in these topics; none where they are many.
+pub(super) fn read(
+    snapshot: &Connection,
+    request: &ReadRequest,
+    topic_ids: Option<&[i64]>,
+) -> rusqlite::Result<Page> {
+    let bus = BusRow::read(snapshot)?;
     let mut builder = PageBuilder::new(request, bus.first);
 
     // Few topics: by the index. Else every event is looked at, whole or first by its topic.
-    if let Some(topic_ids) = topic_ids::find(&snapshot, &request.filter)? {
-        read_topics(&snapshot, &mut builder, bus.indexed, &topic_ids)?;
+    if let Some(topic_ids) = topic_ids {
+        read_topics(snapshot, &mut builder, bus.indexed, topic_ids)?;
     } else if takes_in_all(&request.filter) {
-        read_all(&snapshot, &mut builder)?;
+        read_all(snapshot, &mut builder)?;
     } else {
-        read_matching(&snapshot, &mut builder)?;
+        read_matching(snapshot, &mut builder)?;
     }
     Ok(builder.page)
-}
-
-fn takes_in_all(filter: &Filter) -> bool {
-    filter.patterns().iter().any(|p| p.as_str() == ">")
 }
 
 /// Reads every event whole.
@@ -117,26 +109,49 @@ fn read_topics(
     indexed: Vid,
     topic_ids: &[i64],
 ) -> rusqlite::Result<()> {
-    let mut statement = prepare_topics(connection, topic_ids)?;
     let mut names = row::TopicNames::new(connection)?;
-    let (mut in_blocks, not_indexed) = builder.range().split_at(indexed);
-    while let Some(range) = next_range(connection, topic_ids, in_blocks)? {
-        if !builder.take(&mut statement, range, &mut names)? {
+    let (in_blocks, not_indexed) = builder.range().split_at(indexed);
+    let mut blocks = TopicBlocks::find(connection, topic_ids, in_blocks)?;
+    while let Some(block) = blocks.next()? {
+        let range = in_blocks.within_block(block.number);
+        let has_all = match block.vids {
+            Some(vids) => builder.take_vids(connection, &vids, range, &mut names)?,
+            None => look_through(connection, builder, range, topic_ids, &mut names)?,
+        };
+        if !has_all {
             return Ok(());
         }
-        // Few matches in many blocks must not make a page that takes long.
-        builder.add_scanned(ROWS_A_BLOCK);
-        if builder.is_full() {
-            builder.page.through = range.through;
-            return Ok(());
-        }
-        in_blocks.after = range.through;
     }
 
     // At most about a thousand events, which are looked at one by one.
+    if not_indexed.is_empty() {
+        return Ok(());
+    }
+    let mut statement = prepare_topics(connection, topic_ids)?;
     builder
         .take(&mut statement, not_indexed, &mut names)
         .map(drop)
+}
+
+/// Looks at every event of a block. False when the page is full.
+fn look_through(
+    connection: &Connection,
+    builder: &mut PageBuilder<'_>,
+    range: VidRange,
+    topic_ids: &[i64],
+    names: &mut row::TopicNames<'_>,
+) -> rusqlite::Result<bool> {
+    let mut statement = prepare_topics(connection, topic_ids)?;
+    if !builder.take(&mut statement, range, names)? {
+        return Ok(false);
+    }
+    // Few matches in many blocks must not make a page that takes long.
+    builder.add_scanned(ROWS_A_BLOCK);
+    if builder.is_full() {
+        builder.page.through = range.through;
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 fn prepare_topics<'c>(
@@ -148,50 +163,26 @@ fn prepare_topics<'c>(
     connection.prepare(&row::select_range_of_topics(&ids.join(",")))
 }
 
-/// What is to be read of the next block in which one of the topics has events.
-fn next_range(
-    connection: &Connection,
-    topic_ids: &[i64],
-    range: VidRange,
-) -> rusqlite::Result<Option<VidRange>> {
-    if range.is_empty() {
-        return Ok(None);
-    }
-    let block = next_block(connection, topic_ids, block_of(range.after + 1))?;
-    let part = block.map(|block| range.within_block(block));
-    Ok(part.filter(|part| !part.is_empty()))
-}
-
-/// The first block from this one on in which one of the topics has events.
-fn next_block(
-    connection: &Connection,
-    topic_ids: &[i64],
-    from: u64,
-) -> rusqlite::Result<Option<u64>> {
-    let mut statement = connection.prepare_cached(SELECT_BLOCK)?;
-    let mut nearest: Option<i64> = None;
-    for topic_id in topic_ids {
-        // The first of each topic by the primary key; the nearest of all of them counts.
-        let block = statement.query_row(params![topic_id, to_sql(from)], |r| r.get(0));
-        nearest = nearest.into_iter().chain(block.optional()?).min();
-    }
-    Ok(nearest.map(from_sql))
-}
-
+/// The same for a page of those events that are the newest of their topic.
 pub(super) fn read_newest(
-    connection: &Connection,
+    snapshot: &Connection,
     request: &ReadRequest,
+    topic_ids: Option<&[i64]>,
 ) -> rusqlite::Result<Page> {
-    // One transaction, so that no topic gets a newer event between the two parts.
-    let snapshot = connection.unchecked_transaction()?;
-    let BusRow { first, indexed } = BusRow::read(&snapshot)?;
+    let BusRow { first, indexed } = BusRow::read(snapshot)?;
     let mut builder = PageBuilder::new(request, first);
-    let mut names = row::TopicNames::new(&snapshot)?;
+    let mut names = row::TopicNames::new(snapshot)?;
+    let range = builder.range();
+    if let Some(topic_ids) = topic_ids {
+        let newest = NewestVids::read(snapshot, indexed)?.of_topics(topic_ids)?;
+        builder.take_vids(snapshot, &newest, range, &mut names)?;
+        return Ok(builder.page);
+    }
 
     // What is behind the index has the larger vids, so the page stays in order.
-    for (newest, range) in newest_parts(builder.range(), indexed) {
+    for (newest, range) in newest_parts(range, indexed) {
         let mut newest = snapshot.prepare_cached(newest)?;
-        if !builder.take_found(&snapshot, &mut newest, range, &mut names)? {
+        if !builder.take_found(snapshot, &mut newest, range, &mut names)? {
             break;
         }
     }
@@ -233,29 +224,4 @@ fn time_from(
 ) -> rusqlite::Result<Option<(i64, i64)>> {
     let found = statement.query_row([vid], |r| Ok((r.get(0)?, r.get(1)?)));
     found.optional()
-}
-
-pub(super) fn topics(
-    connection: &Connection,
-    filter: &Filter,
-    after: Option<&Topic>,
-    limit: usize,
-) -> rusqlite::Result<Vec<(Topic, Vid)>> {
-    let snapshot = connection.unchecked_transaction()?;
-    // Topics whose events are all trimmed may still have a row; the oldest vid hides them.
-    let first = to_sql(BusRow::read(&snapshot)?.first);
-    let mut statement = snapshot.prepare_cached(SELECT_TOPICS)?;
-    let rows = statement.query_map(params![after.map_or("", Topic::as_str), first], read_topic)?;
-    // An error is wanted as well, so that it ends the read.
-    let is_wanted = |found: &rusqlite::Result<(Topic, Vid)>| {
-        found
-            .as_ref()
-            .map_or(true, |(topic, _)| filter.matches(topic))
-    };
-    rows.filter(is_wanted).take(limit).collect()
-}
-
-fn read_topic(row: &Row<'_>) -> rusqlite::Result<(Topic, Vid)> {
-    let topic = Topic::trusted(row.get_ref(0)?.as_str()?);
-    Ok((topic, from_sql(row.get(1)?)))
 }

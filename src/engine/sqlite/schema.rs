@@ -17,8 +17,9 @@ pub(super) const APPLICATION_ID: i64 = 0x7664_7474;
 /// - 1: its `bus` and index were never behind the events;
 /// - 2: `events.topic_id` was a foreign key, so that each topic that was deleted had SQLite scan
 ///   all events for it; ages were differences of times;
-/// - 3: it knew neither the file that it was in nor any earlier epoch.
-pub(super) const VERSION: i64 = 4;
+/// - 3: it knew neither the file that it was in nor any earlier epoch;
+/// - 4: it did not note where in a block a topic has events, nor how many ids it remembers.
+pub(super) const VERSION: i64 = 5;
 /// The oldest version that can be migrated.
 pub(super) const OLDEST_VERSION: i64 = 1;
 
@@ -32,13 +33,14 @@ CREATE TABLE bus (
     last_time_ms  INTEGER NOT NULL, -- no event up to last_vid is newer
     events        INTEGER NOT NULL, -- retained up to last_vid
     bytes         INTEGER NOT NULL, -- of them, as retention counts them
+    ids           INTEGER NOT NULL DEFAULT 0, -- in dedupe, of events up to last_vid
     noted_time_ms     INTEGER NOT NULL DEFAULT 0, -- what the clock said last, since 1970 …
     noted_counted_ms  INTEGER NOT NULL DEFAULT 0, -- … and what the one said that never jumps
     file          TEXT  -- the file that the epoch is good for: device:inode:born
 ) STRICT;
 
 CREATE TABLE topics (
-    topic_id    INTEGER PRIMARY KEY,
+    topic_id    INTEGER PRIMARY KEY, -- rises with each new topic; the greatest is never deleted
     topic       TEXT    NOT NULL UNIQUE,
     newest_vid  INTEGER NOT NULL -- up to bus.last_vid; of a new topic, its first
 ) STRICT;
@@ -61,6 +63,7 @@ CREATE TABLE events (
 CREATE TABLE topic_blocks (
     topic_id  INTEGER NOT NULL,
     block     INTEGER NOT NULL,
+    places    BLOB, -- of its events in the block, 2 bytes each; NULL where they are many
     PRIMARY KEY (topic_id, block)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX topic_blocks_by_block ON topic_blocks (block); -- for trimming
@@ -102,6 +105,20 @@ UPDATE sqlite_schema SET sql = replace(sql, ' REFERENCES topics', '')
     WHERE type = 'table' AND name = 'events';
 ";
 
+/// What each block has is looked for as before, where it was indexed before; those rows are not
+/// written again. The column is added to the text, as SQLite does it for a table that is not
+/// `STRICT`; of one that is, it reads every row first, which takes minutes in a large log.
+const ADD_PLACES: &str = "
+UPDATE sqlite_schema
+    SET sql = replace(sql, 'PRIMARY KEY (topic_', 'places BLOB, PRIMARY KEY (topic_')
+    WHERE type = 'table' AND name = 'topic_blocks';
+";
+/// The one figure that has to be counted.
+const ADD_IDS: &str = "
+ALTER TABLE bus ADD COLUMN ids INTEGER NOT NULL DEFAULT 0;
+UPDATE bus SET ids = (SELECT count(*) FROM dedupe WHERE vid <= last_vid);
+";
+
 /// Makes a log of an older version one of today; all of it or nothing. `file` is the file that it
 /// is in: whether an older log is a copy cannot be known.
 pub(super) fn migrate(connection: &Connection, file: FileIdentity) -> rusqlite::Result<()> {
@@ -120,19 +137,28 @@ pub(super) fn migrate(connection: &Connection, file: FileIdentity) -> rusqlite::
 }
 
 fn migrate_from(version: i64, connection: &Connection, file: FileIdentity) -> rusqlite::Result<()> {
+    tracing::info!(
+        version,
+        to = VERSION,
+        "the log is of an older version and is being migrated"
+    );
     // Together with the version: a crash leaves the old log or the new one.
     connection.execute_batch("BEGIN IMMEDIATE")?;
     if version < 3 {
         connection.execute_batch(ADD_CLOCK)?;
     }
-    add_epochs(connection, file)?;
+    if version < 4 {
+        add_epochs(connection, file)?;
+    }
+    connection.execute_batch(ADD_IDS)?;
 
     // Comes last, as SQLite does not read the schema's text again before the end.
-    if version < 3 {
-        drop_foreign_key(connection)?;
-    }
+    let drop_foreign_key = if version < 3 { DROP_FOREIGN_KEY } else { "" };
+    change_text(connection, &[drop_foreign_key, ADD_PLACES].concat())?;
     connection.pragma_update(None, "user_version", VERSION)?;
-    connection.execute_batch("COMMIT")
+    connection.execute_batch("COMMIT")?;
+    tracing::info!("the log has been migrated");
+    Ok(())
 }
 
 fn add_epochs(connection: &Connection, file: FileIdentity) -> rusqlite::Result<()> {
@@ -143,9 +169,10 @@ fn add_epochs(connection: &Connection, file: FileIdentity) -> rusqlite::Result<(
     connection.execute(set_file, [file.to_string()]).map(drop)
 }
 
-fn drop_foreign_key(connection: &Connection) -> rusqlite::Result<()> {
+/// Changes the text of the schema.
+fn change_text(connection: &Connection, changes: &str) -> rusqlite::Result<()> {
     connection.pragma_update(None, "writable_schema", true)?;
-    connection.execute_batch(DROP_FOREIGN_KEY)?;
+    connection.execute_batch(changes)?;
     // Other connections read the schema again when its number has changed.
     let schema_version = number(connection, "schema_version")?;
     connection.pragma_update(None, "schema_version", schema_version + 1)

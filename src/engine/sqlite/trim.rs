@@ -6,7 +6,9 @@
 //!   the next step, and publishers have their turn in between;
 //! - the oldest go first, and a step is one transaction;
 //! - a topic without events, and a block without events of a topic, leave no row behind once no
-//!   step has more to do. Until then nobody sees them: they lie before the first vid.
+//!   step has more to do, but for the newest topic. Until then nobody sees them: they lie before
+//!   the first vid;
+//! - the number of a topic is never given to another one.
 
 use rusqlite::{CachedStatement, Connection, Row, params};
 
@@ -23,12 +25,20 @@ const SELECT_OLDEST: &str =
 /// Are there ids that have left the dedupe window, or rows that earlier steps have left?
 const HAS_OTHER_ROWS: &str = "
 SELECT ifnull((SELECT time_ms FROM dedupe ORDER BY vid LIMIT 1) < ?1, FALSE)
-    OR EXISTS (SELECT 1 FROM topics WHERE newest_vid < ?2)
+    OR EXISTS (
+        SELECT 1 FROM topics
+        WHERE newest_vid < ?2 AND topic_id < (SELECT max(topic_id) FROM topics)
+    )
     OR EXISTS (SELECT 1 FROM topic_blocks WHERE block < ?3)";
 
+/// The topic that came last stays, so that its number is not given again: readers know up to which
+/// number they have seen topics.
 const DELETE_TOPICS: &str = "
-DELETE FROM topics WHERE topic_id IN
-    (SELECT topic_id FROM topics WHERE newest_vid < ?1 ORDER BY newest_vid LIMIT ?2)
+DELETE FROM topics WHERE topic_id IN (
+    SELECT topic_id FROM topics
+    WHERE newest_vid < ?1 AND topic_id < (SELECT max(topic_id) FROM topics)
+    ORDER BY newest_vid LIMIT ?2
+)
 RETURNING topic_id, topic";
 
 const DELETE_BLOCKS: &str = "
@@ -196,6 +206,7 @@ impl<'b> TrimPlan<'b> {
         let blocks = self.delete_blocks(connection)?;
         let ids = self.forget_ids(connection)?;
         state.ids = state.ids.saturating_sub(ids as u64);
+        state.indexed_ids = state.ids; // the index has caught up
 
         // In the same transaction, so that a crash leaves all of the step or none of it.
         state.save(connection)?;

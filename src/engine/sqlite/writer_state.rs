@@ -26,6 +26,8 @@ pub(super) struct WriterState {
     pub(super) indexed: Vid,
     /// Of the retained events up to there.
     pub(super) indexed_bytes: u64,
+    /// Ids of events up to there.
+    pub(super) indexed_ids: u64,
 }
 
 /// An empty log.
@@ -43,11 +45,12 @@ pub(super) const EMPTY: WriterState = WriterState {
     ids: 0,
     indexed: 0,
     indexed_bytes: 0,
+    indexed_ids: 0,
 };
 
 const SELECT_BUS: &str = "
-SELECT first_vid, last_vid, last_time_ms, events, bytes, noted_time_ms, noted_counted_ms,
-    (SELECT count(*) FROM dedupe)
+SELECT first_vid, last_vid, last_time_ms, events, bytes, noted_time_ms, noted_counted_ms, ids,
+    ids + (SELECT count(*) FROM dedupe WHERE vid > last_vid)
 FROM bus";
 
 /// What the log has behind its index.
@@ -57,7 +60,7 @@ FROM events WHERE vid > ?1";
 
 const UPDATE_BUS: &str = "
 UPDATE bus SET first_vid = ?1, last_vid = ?2, last_time_ms = ?3, events = ?4, bytes = ?5,
-    noted_time_ms = ?6, noted_counted_ms = ?7";
+    noted_time_ms = ?6, noted_counted_ms = ?7, ids = ?8";
 
 impl WriterState {
     /// Reads it from the database.
@@ -83,9 +86,10 @@ impl WriterState {
             },
             events: number(3)?,
             bytes: indexed_bytes,
-            ids: number(7)?,
+            ids: number(8)?,
             indexed,
             indexed_bytes,
+            indexed_ids: number(7)?,
         })
     }
 
@@ -158,7 +162,8 @@ impl WriterState {
             to_sql(self.events - (self.last - self.indexed)),
             to_sql(self.indexed_bytes),
             self.noted.time_ms,
-            self.noted.counted_ms
+            self.noted.counted_ms,
+            to_sql(self.indexed_ids)
         ])?;
         Ok(())
     }
