@@ -17,6 +17,7 @@
 //! What is boxed here is boxed to keep the future of an idle connection small: ARCHITECTURE.md,
 //! "Memory per idle reader".
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
@@ -26,7 +27,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
-use axum::http::{Method, Request};
+use axum::http::Method;
 use axum::response::Response;
 use bytes::Bytes;
 use tokio::io::{AsyncRead as _, ReadBuf};
@@ -76,14 +77,6 @@ enum NextRequest {
     None,
 }
 
-/// What one request comes to.
-enum LeanAnswer {
-    /// This body is to be sent; then the connection may stay open.
-    Body(AnswerBody, bool),
-    ForHyper(Bytes),
-    PeerLeft,
-}
-
 impl LeanHttp1 {
     pub(super) fn new(OpenedConnection { io, info }: OpenedConnection) -> Self {
         LeanHttp1 {
@@ -104,15 +97,26 @@ impl LeanHttp1 {
             return LeanOutcome::HandOverToHyper(Bytes::new());
         }
         loop {
-            let (body, keep_alive) = match Box::pin(self.answer_next(context)).await {
-                LeanAnswer::Body(body, keep_alive) => (body, keep_alive),
-                LeanAnswer::ForHyper(bytes) => return LeanOutcome::HandOverToHyper(bytes),
-                LeanAnswer::PeerLeft => {
-                    Box::pin(self.io.say_end()).await;
-                    return LeanOutcome::Ended;
-                }
+            // What reads a request is gone before that is answered.
+            let (head, routes) = match Box::pin(self.next_request(context)).await {
+                NextRequest::Lean(head, routes) => (head, routes),
+                NextRequest::ForHyper(bytes) => return LeanOutcome::HandOverToHyper(bytes),
+                NextRequest::None => return self.end().await,
             };
+            let keep_alive = head.keep_alive;
+            let may_wait = *head.request.method() == Method::GET;
+            let answered = {
+                let mut answer = pin!(self.begin(head, routes, may_wait));
+                self.answered(answer.as_mut(), may_wait).await
+            };
+            let Some(answer) = answered else {
+                return self.end().await;
+            };
+            // Asked only now, as the gateway may have begun to drain meanwhile.
+            let keep_alive = keep_alive && !context.draining.is_cancelled();
+
             // Events are sent here: whatever else a request needed is gone by now.
+            let body = self.begin_answer(answer, keep_alive, context);
             if self.send(body, context).await.is_err() {
                 return LeanOutcome::Ended;
             }
@@ -132,16 +136,10 @@ impl LeanHttp1 {
         }
     }
 
-    async fn answer_next(&mut self, context: &ConnectionContext) -> LeanAnswer {
-        let (head, routes) = match self.next_request(context).await {
-            NextRequest::Lean(head, routes) => (head, routes),
-            NextRequest::ForHyper(bytes) => return LeanAnswer::ForHyper(bytes),
-            NextRequest::None => return LeanAnswer::PeerLeft,
-        };
-        match Box::pin(self.answer(head, routes, context)).await {
-            Some((body, keep_alive)) => LeanAnswer::Body(body, keep_alive),
-            None => LeanAnswer::PeerLeft,
-        }
+    /// The peer has left.
+    async fn end(&mut self) -> LeanOutcome {
+        Box::pin(self.io.say_end()).await;
+        LeanOutcome::Ended
     }
 
     /// Reads what comes next.
@@ -188,43 +186,36 @@ impl LeanHttp1 {
         }
     }
 
-    /// Has the routes answer, and puts the head of the answer into the way out. None when the peer
-    /// has left.
-    async fn answer(
+    /// Has the routes answer. What comes back holds nothing of this connection.
+    fn begin(
         &mut self,
         head: Box<RequestHead>,
         routes: CurrentRoutes,
-        context: &ConnectionContext,
-    ) -> Option<(AnswerBody, bool)> {
-        let RequestHead {
-            mut request,
-            keep_alive,
-            ..
-        } = *head;
-        let may_wait = self.attach_peer(&mut request);
-        let mut answer = pin!(routes.answer(request, self.info.clone()));
-        let answered = poll_fn(|task| match answer.as_mut().poll(task) {
-            Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
-            Poll::Ready(Err(never)) => match never {},
-            Poll::Pending if may_wait => self.poll_gone(task).map(|()| None),
-            Poll::Pending => Poll::Pending,
-        });
-        let answer = answered.await?; // none when the peer has left
-
-        // Asked only now, as the gateway may have begun to drain meanwhile.
-        let keep_alive = keep_alive && !context.draining.is_cancelled();
-        Some((self.begin_answer(answer, keep_alive, context), keep_alive))
-    }
-
-    /// Has a request that may wait for events notice that its peer leaves. An event is published
-    /// whoever is there to be answered.
-    fn attach_peer(&mut self, request: &mut Request<Body>) -> bool {
-        let may_wait = *request.method() == Method::GET;
+        may_wait: bool,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+        let mut request = head.request;
+        // A request that may wait for events notices that its peer leaves. An event is published
+        // whoever is there to be answered.
         if may_wait {
             let peer = self.peer.get_or_insert_default().clone();
             request.extensions_mut().insert(peer);
         }
-        may_wait
+        routes.answer(request, self.info.clone())
+    }
+
+    /// The answer, or none when the peer has left a request that may wait.
+    async fn answered(
+        &mut self,
+        mut answer: Pin<&mut (impl Future<Output = Result<Response, Infallible>> + Send)>,
+        may_wait: bool,
+    ) -> Option<Response> {
+        poll_fn(|task| match answer.as_mut().poll(task) {
+            Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
+            Poll::Ready(Err(never)) => match never {},
+            Poll::Pending if may_wait => self.poll_gone(task).map(|()| None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     /// Puts the head of an answer into the way out, and gives its body.

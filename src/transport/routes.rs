@@ -15,7 +15,7 @@ use axum::http::{Method, Request};
 use axum::response::Response;
 
 use super::connection_info::ConnectionInfo;
-use super::router::{RouteParts, RouteTable};
+use super::router::{Begun, RouteParts, RouteTable};
 use super::state::{ConnectionLimits, Settings};
 use crate::config::ListenAddress;
 
@@ -127,10 +127,11 @@ impl CurrentRoutes {
 
     /// Answers a request. It cannot fail: an error is an answer.
     ///
-    /// What is returned is kept for as long as a stream of HTTP/2 lives. So the request has a box
-    /// until what answers begins, and that has one of its own until the answer is there: a waiting
-    /// stream took 1,250 bytes more without. The second is made no earlier, or a thousand requests
-    /// that come at once would leave as many holes.
+    /// What is returned is kept for as long as a stream of HTTP/2 lives, or a poll waits. So the
+    /// request has a box until what answers begins, and that has one of its own until the answer is
+    /// there, or a poll waits: a waiting stream took 1,250 bytes more without, and a waiting poll
+    /// 1,500. The second is made no earlier, or a thousand requests that come at once would leave
+    /// as many holes.
     pub(crate) fn answer<B>(
         self,
         request: Request<B>,
@@ -143,10 +144,15 @@ impl CurrentRoutes {
         let request = Box::new(request);
         async move {
             // The first box is freed where the second is made.
-            let answering = self
+            let beginning = self
                 .table
-                .answer(unboxed(request), &connection, self.listener);
-            Box::pin(answering).await
+                .begin(unboxed(request), &connection, self.listener);
+            Ok(match Box::pin(beginning).await? {
+                Begun::Answered(answer) => answer,
+                Begun::Waits { waiting, has_shown } => {
+                    self.table.end_wait(waiting.await, has_shown)
+                }
+            })
         }
     }
 }

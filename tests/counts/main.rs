@@ -141,7 +141,7 @@ fn lengths(script: &str) -> (u64, u64) {
     match script {
         "match" | "append" => (1000, 5000),
         "page" => (2000, 10_000),
-        "wake" => (100, 600),
+        "wake" | "held" | "ready" => (100, 600),
         _ => (20, 70),
     }
 }
