@@ -92,8 +92,8 @@ fn check(text: &str) -> Result<()> {
         return Err(bad_topic(text, &why));
     }
     // Bounded by now, so that what follows cannot take long.
-    let (mut tokens, mut before) = (1, b'.');
-    for byte in text.bytes() {
+    let (mut tokens, mut before) = (0, b'.');
+    for byte in text.bytes().chain([b'.']) {
         if byte == b'.' {
             if before == b'.' {
                 return Err(bad_topic(text, EMPTY_TOKEN));
@@ -101,9 +101,6 @@ fn check(text: &str) -> Result<()> {
             tokens += 1;
         }
         before = byte;
-    }
-    if before == b'.' {
-        return Err(bad_topic(text, EMPTY_TOKEN));
     }
     if tokens > MAX_TOPIC_TOKENS {
         let why = format!("has more than {MAX_TOPIC_TOKENS} tokens");

@@ -24,10 +24,17 @@ const ANSWER_HEAD_BYTES: usize = 512;
 
 /// A request that is whole.
 pub(crate) struct RequestHead {
-    pub(crate) request: Request<Body>,
+    pub(crate) request: Box<Request<Body>>,
     /// Its length in bytes, with its body.
     pub(crate) length: usize,
     pub(crate) keep_alive: bool,
+}
+
+impl RequestHead {
+    /// May its answer take long to come? An event is published whoever is there to be answered.
+    pub(crate) fn may_wait(&self) -> bool {
+        *self.request.method() == Method::GET
+    }
 }
 
 /// Takes a request, if it is one that can be taken and `is_wanted` says so of its method and path.
@@ -53,7 +60,7 @@ pub(crate) fn parse(
     let headers = owned_headers(bytes, parsed.headers)?;
     let length = head_length.checked_add(body_length(&method, &headers)?)?;
     let keep_alive = !has_token(&headers, &header::CONNECTION, "close");
-    let mut request = Request::new(body_of(bytes, head_length, length)?);
+    let mut request = Box::new(Request::new(body_of(bytes, head_length, length)?));
     *request.uri_mut() = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).ok()?;
     *request.method_mut() = method;
     *request.headers_mut() = headers;

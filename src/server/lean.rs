@@ -17,11 +17,10 @@
 //! What is boxed here is boxed to keep the future of an idle connection small: ARCHITECTURE.md,
 //! "Memory per idle reader".
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -41,7 +40,7 @@ use super::linger;
 use super::opening::OpenedConnection;
 use super::outgoing::{BodyPoll, Outgoing};
 use crate::limits;
-use crate::transport::{ConnectionInfo, CurrentRoutes, Peer};
+use crate::transport::{Answering, ConnectionInfo, CurrentRoutes, Peer};
 
 /// Bytes of one read of a request head; most are smaller.
 const READ_BYTES: usize = 4096;
@@ -72,7 +71,7 @@ pub(super) enum LeanOutcome {
 /// What comes next on a connection.
 enum NextRequest {
     /// A request, and the routes that answer it.
-    Lean(Box<RequestHead>, CurrentRoutes),
+    Lean(RequestHead, CurrentRoutes),
     ForHyper(Bytes),
     None,
 }
@@ -103,20 +102,19 @@ impl LeanHttp1 {
                 NextRequest::ForHyper(bytes) => return LeanOutcome::HandOverToHyper(bytes),
                 NextRequest::None => return self.end().await,
             };
-            let keep_alive = head.keep_alive;
-            let may_wait = *head.request.method() == Method::GET;
-            let answered = {
-                let mut answer = pin!(self.begin(head, routes, may_wait));
-                self.answered(answer.as_mut(), may_wait).await
+            let (mut keep_alive, may_wait) = (head.keep_alive, head.may_wait());
+            let begun = {
+                let mut answer = self.begin(head, routes, may_wait);
+                poll_fn(|task| {
+                    let keep_alive = &mut keep_alive;
+                    self.poll_answer(&mut answer, may_wait, keep_alive, context, task)
+                })
+                .await
             };
-            let Some(answer) = answered else {
+            let Some(body) = begun else {
                 return self.end().await;
             };
-            // Asked only now, as the gateway may have begun to drain meanwhile.
-            let keep_alive = keep_alive && !context.draining.is_cancelled();
-
             // Events are sent here: whatever else a request needed is gone by now.
-            let body = self.begin_answer(answer, keep_alive, context);
             if self.send(body, context).await.is_err() {
                 return LeanOutcome::Ended;
             }
@@ -160,7 +158,7 @@ impl LeanHttp1 {
 
         // What was read behind it is the next request's.
         self.early.extend_from_slice(&bytes[head.length..]);
-        NextRequest::Lean(Box::new(head), routes)
+        NextRequest::Lean(head, routes)
     }
 
     /// Waits for the first bytes of a request.
@@ -189,10 +187,10 @@ impl LeanHttp1 {
     /// Has the routes answer. What comes back holds nothing of this connection.
     fn begin(
         &mut self,
-        head: Box<RequestHead>,
+        head: RequestHead,
         routes: CurrentRoutes,
         may_wait: bool,
-    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+    ) -> Answering<Body> {
         let mut request = head.request;
         // A request that may wait for events notices that its peer leaves. An event is published
         // whoever is there to be answered.
@@ -203,19 +201,26 @@ impl LeanHttp1 {
         routes.answer(request, self.info.clone())
     }
 
-    /// The answer, or none when the peer has left a request that may wait.
-    async fn answered(
+    /// Waits for an answer, and puts its head into the way out. Gives its body; none when the peer
+    /// has left a request that may wait. `keep_alive` says whether the connection is kept.
+    fn poll_answer(
         &mut self,
-        mut answer: Pin<&mut (impl Future<Output = Result<Response, Infallible>> + Send)>,
+        answer: &mut Answering<Body>,
         may_wait: bool,
-    ) -> Option<Response> {
-        poll_fn(|task| match answer.as_mut().poll(task) {
-            Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
+        keep_alive: &mut bool,
+        context: &ConnectionContext,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<AnswerBody>> {
+        let answer = match Pin::new(answer).poll(task) {
+            Poll::Ready(Ok(answer)) => answer,
             Poll::Ready(Err(never)) => match never {},
-            Poll::Pending if may_wait => self.poll_gone(task).map(|()| None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await
+            Poll::Pending if may_wait => return self.poll_gone(task).map(|()| None),
+            Poll::Pending => return Poll::Pending,
+        };
+
+        // Asked only now, as the gateway may have begun to drain meanwhile.
+        *keep_alive &= !context.draining.is_cancelled();
+        Poll::Ready(Some(self.begin_answer(answer, *keep_alive, context)))
     }
 
     /// Puts the head of an answer into the way out, and gives its body.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::access::RequestCaller;
 use super::headers::{no_store, set};
-use super::long_poll::{PollAsk, Waiting, wait_for_events, wait_of};
+use super::long_poll::{self, OpenPoll, PollAsk, Waiting, wait_of};
 use super::params::Params;
 use super::peer::PeerWatch;
 use super::request::parse_after;
@@ -71,48 +71,47 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
     let until = Instant::now() + wait_of(ask.method, config.legacy.wait);
     let (start, callback) = parse(Params::of(state, ask.query)?, &config.legacy)?;
     let request = subscribe_request(&config.legacy, start);
-    let subscription = Subscription::open(&state.bus, ask.caller, request).await?;
-    let page = PageAnswer {
+    let poll = OpenPoll {
+        subscription: Subscription::open(&state.bus, ask.caller, request).await?,
+        until,
+        peer: ask.peer,
+    };
+    let mut page = PagePoll {
+        poll,
         config: config.clone(),
         callback: callback.map(String::into_boxed_str),
     };
-    Ok(Box::pin(page.wait_and_answer(
-        subscription,
-        until,
-        ask.peer,
-    )))
+    Ok(Box::pin(async move { page.answer().await }))
 }
 
-/// What the answer to a page depends on, beside its event.
-struct PageAnswer {
+/// What each poll of a page has that waits.
+struct PagePoll {
+    poll: OpenPoll,
     config: Arc<TransportConfig>,
     callback: Option<Box<str>>,
 }
 
-impl PageAnswer {
-    async fn wait_and_answer(
-        self,
-        mut subscription: Subscription,
-        until: Instant,
-        peer: PeerWatch,
-    ) -> Result<Response> {
-        let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &peer).await?;
+impl PagePoll {
+    async fn answer(&mut self) -> Result<Response> {
+        let mut polled = self.poll.wait().await?;
         let (gap, cut_to) = (polled.gap.take(), polled.cut_to.take());
         if gap.is_some() && polled.first_event().is_none() {
-            // The web page could show nothing of a gap alone, so the wait goes on.
-            polled = wait_for_events(&mut subscription, until - Instant::now(), &peer).await?;
+            // The web page could show nothing of a gap alone, so the wait goes on. Boxed, as few
+            // wait here.
+            polled = Box::pin(self.poll.wait()).await?;
         }
 
-        let mut answer = self.answer(polled.first_event(), subscription.memory());
+        let mut answer = self.respond(polled.first_event());
         report_gap(answer.headers_mut(), gap.as_ref());
         report_filter(answer.headers_mut(), cut_to.as_ref());
         Ok(answer)
     }
 
-    fn answer(&self, event: Option<&Arc<Event>>, memory: &MemoryBudget) -> Response {
+    fn respond(&self, event: Option<&Arc<Event>>) -> Response {
+        let (memory, callback) = (self.poll.subscription.memory(), self.callback.as_deref());
         match event {
-            Some(event) => respond(shared_json(event), self.callback.as_deref(), memory),
-            None => respond_empty(&self.config.legacy, self.callback.is_some()),
+            Some(event) => respond(shared_json(event), callback, memory),
+            None => respond_empty(&self.config.legacy, callback.is_some()),
         }
     }
 }
@@ -184,7 +183,7 @@ fn respond(json: &Bytes, callback: Option<&str>, memory: &MemoryBudget) -> Respo
         Some(name) => (SCRIPT, memory.own(MemoryKind::Answer, script(name, json))),
         None => (JSON, memory.share(json.clone())),
     };
-    (headers(content_type), paid).into_response()
+    long_poll::respond(headers(content_type), Body::from(paid))
 }
 
 /// The comment keeps the answer from being taken for another file format.

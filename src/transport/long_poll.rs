@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tokio::time::Instant;
 
 use super::access::RequestCaller;
@@ -82,17 +82,64 @@ pub(super) async fn poll(
 pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
     let (request, wait) = parse(ask.method, Params::of(state, ask.query)?)?;
     let subscription = Subscription::open(&state.bus, ask.caller, request).await?;
-    Ok(Box::pin(wait_and_answer(subscription, wait, ask.peer)))
+    Ok(Box::pin(wait_and_answer(OpenPoll {
+        subscription,
+        until: Instant::now() + wait,
+        peer: ask.peer,
+    })))
 }
 
-async fn wait_and_answer(
-    mut subscription: Subscription,
-    wait: Duration,
-    peer: PeerWatch,
-) -> Result<Response> {
-    let polled = wait_for_events(&mut subscription, wait, &peer).await?;
-    let body = body(&mut subscription, &polled);
-    Ok((headers(), body).into_response())
+fn wait_and_answer(mut poll: OpenPoll) -> impl Future<Output = Result<Response>> + Send {
+    // Used where it is: what a future is given and moves on takes its space twice.
+    async move { poll.answer().await }
+}
+
+/// What each poll that waits has.
+pub(super) struct OpenPoll {
+    pub(super) subscription: Subscription,
+    pub(super) until: Instant,
+    pub(super) peer: PeerWatch,
+}
+
+impl OpenPoll {
+    async fn answer(&mut self) -> Result<Response> {
+        let polled = self.wait().await?;
+        Ok(respond(headers(), body(&mut self.subscription, &polled)))
+    }
+}
+
+impl OpenPoll {
+    /// Reads until there are events, or the wait is over, or the peer has left. Events that the bus
+    /// has already are taken together, up to a page; only later ones are waited for. A gap is not
+    /// waited behind: it is reported at once.
+    pub(super) async fn wait(&mut self) -> Result<Polled> {
+        // Made once there is something in it: most polls wait with nothing.
+        let mut polled = None;
+        if let Some(cut_to) = self.subscription.skip_hello() {
+            polled.get_or_insert_with(Box::<Polled>::default).cut_to = Some(cut_to);
+        }
+        while let Some(step) = self.next().await? {
+            if polled.is_none() && matches!(step, Step::CaughtUp(_) | Step::Progress(_)) {
+                continue;
+            }
+            let polled = polled.get_or_insert_default();
+            if polled.take(step, &self.subscription).is_break() {
+                break;
+            }
+        }
+        Ok(polled.map_or_else(Polled::default, |polled| *polled))
+    }
+
+    fn next(&mut self) -> impl Future<Output = Result<Option<Step>>> + Send {
+        self.peer.next_until(&mut self.subscription, self.until)
+    }
+}
+
+/// An answer with these headers, which are moved and not copied one by one.
+pub(super) fn respond(headers: HeaderMap, body: Body) -> Response {
+    let mut answer = Response::new(body);
+    *answer.headers_mut() = headers;
+    answer
 }
 
 fn parse(method: &Method, mut params: Params<'_>) -> Result<(SubscribeRequest, Duration)> {
@@ -138,27 +185,6 @@ fn body(subscription: &mut Subscription, polled: &Polled) -> Body {
         [batch] if head.is_common() && is_small(batch) => Body::from(shared_answer(head, batch)),
         batches => pieces::body(subscription.memory(), poll_answer(&head, batches)),
     }
-}
-
-/// Reads until there are events, or the wait is over, or the peer has left. Events that the bus has
-/// already are taken together, up to a page; only later ones are waited for. A gap is not waited
-/// behind: it is reported at once.
-pub(super) async fn wait_for_events(
-    subscription: &mut Subscription,
-    wait: Duration,
-    peer: &PeerWatch,
-) -> Result<Polled> {
-    let until = Instant::now() + wait;
-    let mut polled = Polled {
-        cut_to: subscription.skip_hello(),
-        ..Polled::default()
-    };
-    while let Some(step) = peer.next_until(subscription, until).await? {
-        if polled.take(step, subscription).is_break() {
-            break;
-        }
-    }
-    Ok(polled)
 }
 
 impl Polled {
@@ -301,38 +327,47 @@ mod tests {
             ..EventParts::default()
         };
         let event = NewEvent::check(parts, 100).expect("an event");
-        let published = bus.publish(&Caller::anonymous(), vec![event; events]);
+        let caller = Caller::anonymous();
+        let published = bus.publish(&caller, vec![event; events]);
         published.await.expect("receipts");
     }
 
-    async fn open(bus: &Bus, vid: Vid) -> Subscription {
+    async fn open(bus: &Bus, vid: Vid) -> OpenPoll {
         let request = SubscribeRequest {
             filter: Filter::all(),
             start: Start::After(Cursor { vid, epoch: None }),
             on_gap: OnGap::Continue,
             limit: None,
         };
-        let opened = Subscription::open(bus, &Caller::anonymous(), request);
-        opened.await.expect("a subscription")
-    }
-
-    async fn polled(subscription: &mut Subscription) -> Polled {
-        let peer = PeerWatch::that_stays();
-        let polled = wait_for_events(subscription, Duration::ZERO, &peer);
-        polled.await.expect("no error")
+        let caller = Caller::anonymous();
+        let opened = Subscription::open(bus, &caller, request);
+        OpenPoll {
+            subscription: opened.await.expect("a subscription"),
+            until: Instant::now(),
+            peer: PeerWatch::that_stays(),
+        }
     }
 
     #[tokio::test]
     async fn trimming_that_goes_on_behind_a_gap_is_reported_with_it() {
         let bus = bus_with(10).await;
         bus.trim(keep(6)).await.expect("trimmed");
-        let mut subscription = open(&bus, 1).await;
+        let mut poll = open(&bus, 1).await;
         bus.trim(keep(3)).await.expect("trimmed");
 
-        let polled = polled(&mut subscription).await;
+        let polled = poll.wait().await.expect("no error");
         let gap = polled.gap.as_ref().expect("a gap");
         assert_eq!((gap.requested.as_str(), gap.first, gap.last), ("1", 8, 10));
         assert_eq!(polled.first_event().map(|event| event.vid), Some(8));
+    }
+
+    #[test]
+    fn a_poll_that_waits_takes_little() {
+        fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size_of_future(wait_and_answer);
+        assert!(bytes <= 640, "{bytes} bytes");
     }
 
     #[tokio::test]
@@ -345,12 +380,15 @@ mod tests {
         ];
         let mut bodies = Vec::new();
         for (at, reader) in readers.iter_mut().enumerate() {
-            let polled = polled(reader).await;
+            let polled = reader.wait().await.expect("no error");
             // The last one is answered behind another event.
             if at == 2 {
                 publish(&bus, 1).await;
             }
-            let body = body(reader, &polled).collect().await.expect("a body");
+            let body = body(&mut reader.subscription, &polled)
+                .collect()
+                .await
+                .expect("a body");
             bodies.push(body.to_bytes());
         }
         assert_eq!(bodies[0].as_ptr(), bodies[1].as_ptr());

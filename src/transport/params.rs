@@ -121,18 +121,23 @@ fn cut(text: &str, at: u8) -> (&str, Option<&str>) {
 
 /// Percent-decodes a part of an address.
 pub(super) fn decode(text: &str) -> Result<String> {
+    // What is decoded is never longer.
+    let mut decoded = Vec::with_capacity(text.len());
+    decoded.extend(percent_decode_str(text));
     // Lossy decoding would publish to another topic than was meant.
-    let decoded = percent_decode_str(text).decode_utf8();
-    let decoded = decoded.map_err(|_| not_utf8())?;
-    Ok(decoded.into())
+    String::from_utf8(decoded).map_err(|_| not_utf8())
 }
 
 /// Decodes a name or a value, in which `+` stands for a space.
 pub(super) fn decode_form(text: &str) -> Result<Cow<'_, str>> {
-    match memchr2(b'+', b'%', text.as_bytes()) {
-        Some(_) => decode(&text.replace('+', " ")).map(Cow::Owned),
-        None => Ok(Cow::Borrowed(text)),
+    if memchr2(b'+', b'%', text.as_bytes()).is_none() {
+        return Ok(Cow::Borrowed(text));
     }
+    let decoded = match memchr(b'+', text.as_bytes()) {
+        Some(_) => decode(&text.replace('+', " ")),
+        None => decode(text),
+    };
+    decoded.map(Cow::Owned)
 }
 
 /// A parameter whose value is not one of those that it may have.
