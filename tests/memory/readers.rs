@@ -239,7 +239,7 @@ async fn wait_with(gateway: &Gateway, more: usize, waiting: &mut Vec<TcpStream>)
         stream.write_all(request).await.expect("sent");
         waiting.push(stream);
     }
-    let all = waiting.len() as f64;
-    let wait = || async { gateway.metric("vidette_subscribers").await >= all };
+    let all = waiting.len();
+    let wait = || async { gateway.get("/v1/bus").await["subscribers"] == all };
     gateway.until("all of them wait", wait).await;
 }
