@@ -5,7 +5,7 @@
 //! - a form is made at most once, and its bytes are shared by everyone who reads it;
 //! - the forms of a value cost no allocation until one of them is asked for.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
@@ -21,10 +21,12 @@ pub(crate) enum WireForm {
     /// The protobuf message `vidette.v1.Event`; a batch's is `vidette.v1.SubscribeResponse` in its
     /// gRPC frame.
     Grpc,
+    /// The flat JSON object that the legacy page reads; of events alone.
+    Flat,
 }
 
-/// How many forms there are: [`WireForm::Grpc`] is the last of them.
-const FORMS: usize = WireForm::Grpc as usize + 1;
+/// How many forms there are: [`WireForm::Flat`] is the last of them.
+const FORMS: usize = WireForm::Flat as usize + 1;
 
 /// What has been made of an event or of a batch so far, with a place for each form.
 #[derive(Debug, Default)]
@@ -37,9 +39,42 @@ impl Encodings {
     }
 }
 
+/// The bytes that were last made of a value, and what they were made for.
+#[derive(Debug)]
+pub(crate) struct LastMade<K>(Mutex<Option<(K, Bytes)>>);
+
+impl<K> Default for LastMade<K> {
+    fn default() -> Self {
+        LastMade(Mutex::new(None))
+    }
+}
+
+impl<K: PartialEq> LastMade<K> {
+    /// The bytes for this: the last ones, where they were made for the same.
+    pub(crate) fn get_or_make(&self, key: K, make: impl FnOnce(&K) -> Vec<u8>) -> Bytes {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bytes)) = last.as_ref().filter(|(made_for, _)| *made_for == key) {
+            return bytes.clone();
+        }
+        // Within the lock, so that all who come for the same at once make it once.
+        let bytes = Bytes::from(make(&key));
+        *last = Some((key, bytes.clone()));
+        bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_last_made_is_for_all_who_ask_for_the_same() {
+        let last = LastMade::default();
+        let made = last.get_or_make(1, |_| vec![1]);
+        let again = last.get_or_make(1, |_| panic!("made twice"));
+        assert_eq!((&made[..], made.as_ptr()), (&[1][..], again.as_ptr()));
+        assert_eq!(last.get_or_make(2, |_| vec![2]), [2][..]);
+    }
 
     #[test]
     fn each_form_is_encoded_once_and_apart_from_the_others() {
@@ -49,6 +84,7 @@ mod tests {
             WireForm::Sse,
             WireForm::SseRaw,
             WireForm::Grpc,
+            WireForm::Flat,
         ];
         assert_eq!(forms.len(), FORMS);
         for (number, form) in (0..).zip(forms) {

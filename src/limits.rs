@@ -136,6 +136,9 @@ pub const RING_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes of pages that the readers of one filter share, and of the pages' wire forms.
 pub const SHARED_PAGES_BYTES: usize = 16 * 1024 * 1024;
+/// Up to so many bytes of events, a poll's answer is kept whole for all who get the same; a larger
+/// one is put together anew from pieces that are shared.
+pub const SHARED_ANSWER_BYTES: usize = 2 * 1024;
 
 /// Bytes per second and core that all readers get together while they are more than a page behind.
 /// Twice as much is possible, but delays live readers.

@@ -6,7 +6,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::encodings::Encodings;
+use crate::cursor::{Epoch, Vid};
+use crate::encodings::{Encodings, LastMade};
 use crate::event::Event;
 
 /// One or more events in vid order.
@@ -14,6 +15,22 @@ use crate::event::Event;
 pub struct Batch {
     events: Vec<Arc<Event>>,
     pub(crate) encodings: Encodings,
+    /// The last answer that had these events and no others.
+    pub(crate) last_answer: LastMade<Standing>,
+}
+
+/// Where a reader stands once it has been answered, and the log with it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) epoch: Epoch,
+    /// The oldest retained vid.
+    pub(crate) first: Vid,
+    /// The newest visible one.
+    pub(crate) last: Vid,
+    /// Its position.
+    pub(crate) vid: Vid,
+    /// Nothing that matches lies behind that.
+    pub(crate) up_to_date: bool,
 }
 
 impl Deref for Batch {
@@ -29,6 +46,7 @@ impl From<Vec<Arc<Event>>> for Batch {
         Batch {
             events,
             encodings: Encodings::default(),
+            last_answer: LastMade::default(),
         }
     }
 }

@@ -60,6 +60,7 @@ use subscription::Places;
 
 pub(crate) use crate::engine::{Page, PageBudget, ReadRequest, Receipt, SourceLease};
 pub use batch::Batch;
+pub(crate) use batch::Standing;
 pub use clock::{MachineTime, SettableTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
 pub use log_view::LogView;

@@ -33,6 +33,7 @@ use crate::caller::{Caller, Credential, GrantedFilter};
 use crate::cursor::{GapReason, Vid};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryBudget, MemoryKind};
+use crate::topic::Filter;
 use events_left::EventsLeft;
 use phase::{Opening, Phase};
 use place::Place;
@@ -122,6 +123,14 @@ impl Subscription {
         self.registration.waiter.set_shares_connection();
     }
 
+    /// Passes over `hello`, if that is due. Gives what is served, where it is less than was asked
+    /// for.
+    pub(crate) fn skip_hello(&mut self) -> Option<Filter> {
+        let is_due = self.phase.skip_hello();
+        let served = &self.registration.group.filter;
+        (is_due && self.is_cut).then(|| served.clone())
+    }
+
     /// The next step, or none when the subscription has ended.
     ///
     /// # Errors
@@ -146,6 +155,10 @@ impl Subscription {
         let now_ticks = self.bus.0.heartbeat.now_ticks();
         self.registration.waiter.stepped(now_ticks);
         step.map(Some)
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.bus
     }
 
     /// The budget that pages are paid from.

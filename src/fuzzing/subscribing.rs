@@ -40,7 +40,7 @@ impl Pairs {
     }
 }
 
-fn params_are_meant(mut params: Params, pairs: &Pairs, last_event_id: Option<&str>) -> Checked {
+fn params_are_meant(mut params: Params<'_>, pairs: &Pairs, last_event_id: Option<&str>) -> Checked {
     let Ok(request) = HttpSubscribe::take(&mut params, last_event_id) else {
         return Ok(());
     };
@@ -52,7 +52,7 @@ fn params_are_meant(mut params: Params, pairs: &Pairs, last_event_id: Option<&st
 }
 
 /// What is left is refused exactly when a name is unknown, and no name was taken twice.
-fn names_are_known(rest: Params, pairs: &Pairs) -> Checked {
+fn names_are_known(rest: Params<'_>, pairs: &Pairs) -> Checked {
     let known: Vec<&str> = SUBSCRIBE_PARAMS.split(", ").chain(["_"]).collect();
     let are_known = pairs.0.iter().all(|(name, _)| known.contains(&&**name));
     let are_taken = rest.finish("").is_ok();

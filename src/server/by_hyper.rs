@@ -108,7 +108,7 @@ impl ByHyper {
 
         // Counted before it is polled, so that the next head waits for it.
         let one = self.in_flight.begin();
-        let answer = routes.answer(request, self.info.clone());
+        let answer = routes.answer(Box::new(request), self.info.clone());
         async move {
             let answer = with_hint(answer.await?, hint);
             Ok(answer.map(|body| InFlightBody::new(body, one)))

@@ -7,14 +7,13 @@
 //! - the answer's framing is written here, and headers that would contradict it are not let
 //!   through.
 
-use std::io::Write as _;
-use std::time::SystemTime;
-
 use axum::body::Body;
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header, response,
 };
 use bytes::Bytes;
+
+use super::date_line;
 
 /// Header lines of a request that is taken.
 const MAX_HEADERS: usize = 64;
@@ -25,10 +24,17 @@ const ANSWER_HEAD_BYTES: usize = 512;
 
 /// A request that is whole.
 pub(crate) struct RequestHead {
-    pub(crate) request: Request<Body>,
+    pub(crate) request: Box<Request<Body>>,
     /// Its length in bytes, with its body.
     pub(crate) length: usize,
     pub(crate) keep_alive: bool,
+}
+
+impl RequestHead {
+    /// May its answer take long to come? An event is published whoever is there to be answered.
+    pub(crate) fn may_wait(&self) -> bool {
+        *self.request.method() == Method::GET
+    }
 }
 
 /// Takes a request, if it is one that can be taken and `is_wanted` says so of its method and path.
@@ -54,7 +60,7 @@ pub(crate) fn parse(
     let headers = owned_headers(bytes, parsed.headers)?;
     let length = head_length.checked_add(body_length(&method, &headers)?)?;
     let keep_alive = !has_token(&headers, &header::CONNECTION, "close");
-    let mut request = Request::new(body_of(bytes, head_length, length)?);
+    let mut request = Box::new(Request::new(body_of(bytes, head_length, length)?));
     *request.uri_mut() = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).ok()?;
     *request.method_mut() = method;
     *request.headers_mut() = headers;
@@ -209,7 +215,7 @@ pub(crate) fn render(
         Some(hint) => push_line(&mut head, b"keep-alive", hint.as_bytes()),
         None => push_line(&mut head, b"connection", b"close"),
     }
-    push_date(&mut head);
+    date_line::push(&mut head);
 
     // What the routes say, but for what would contradict the above.
     let lines = answer.headers.iter();
@@ -222,22 +228,24 @@ pub(crate) fn render(
 
 fn push_status(head: &mut Vec<u8>, status: StatusCode) {
     let reason = status.canonical_reason().unwrap_or_default();
-    // Writing to memory does not fail.
-    _ = write!(head, "HTTP/1.1 {} {reason}\r\n", status.as_str());
+    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
 }
 
 fn push_framing(head: &mut Vec<u8>, status: StatusCode, framing: AnswerFraming) {
     match framing {
         // Such an answer has no body, and may not speak of one (RFC 9110 §8.6).
         AnswerFraming::Length(0) if status == StatusCode::NO_CONTENT => {}
-        AnswerFraming::Length(bytes) => _ = write!(head, "content-length: {bytes}\r\n"),
+        AnswerFraming::Length(bytes) => {
+            push_line(
+                head,
+                b"content-length",
+                itoa::Buffer::new().format(bytes).as_bytes(),
+            );
+        }
         AnswerFraming::Chunked => push_line(head, b"transfer-encoding", b"chunked"),
     }
-}
-
-fn push_date(head: &mut Vec<u8>) {
-    let now = httpdate::HttpDate::from(SystemTime::now());
-    _ = write!(head, "date: {now}\r\n");
 }
 
 fn push_line(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -255,11 +263,11 @@ pub(crate) fn encode_target(bytes: Bytes) -> Bytes {
     // Where the first line ends, behind the empty ones before it.
     let is_empty = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let begin = bytes.iter().take_while(|byte| is_empty(byte)).count();
-    let line_end = bytes[begin..].iter().position(|byte| *byte == b'\n');
+    let line_end = memchr::memchr(b'\n', &bytes[begin..]);
     let line_end = line_end.map_or(0, |end| begin + end);
 
     let (line, rest) = bytes.split_at(line_end);
-    if !line.iter().any(|byte| matches!(byte, b'<' | b'>')) {
+    if memchr::memchr2(b'<', b'>', line).is_none() {
         return bytes;
     }
     encoded(line, rest).into()

@@ -20,13 +20,13 @@
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
-use axum::http::{Method, Request};
+use axum::http::Method;
 use axum::response::Response;
 use bytes::Bytes;
 use tokio::io::{AsyncRead as _, ReadBuf};
@@ -40,7 +40,7 @@ use super::linger;
 use super::opening::OpenedConnection;
 use super::outgoing::{BodyPoll, Outgoing};
 use crate::limits;
-use crate::transport::{ConnectionInfo, CurrentRoutes, Peer};
+use crate::transport::{Answering, ConnectionInfo, CurrentRoutes, Peer};
 
 /// Bytes of one read of a request head; most are smaller.
 const READ_BYTES: usize = 4096;
@@ -71,17 +71,9 @@ pub(super) enum LeanOutcome {
 /// What comes next on a connection.
 enum NextRequest {
     /// A request, and the routes that answer it.
-    Lean(Box<RequestHead>, CurrentRoutes),
+    Lean(RequestHead, CurrentRoutes),
     ForHyper(Bytes),
     None,
-}
-
-/// What one request comes to.
-enum LeanAnswer {
-    /// This body is to be sent; then the connection may stay open.
-    Body(AnswerBody, bool),
-    ForHyper(Bytes),
-    PeerLeft,
 }
 
 impl LeanHttp1 {
@@ -104,13 +96,23 @@ impl LeanHttp1 {
             return LeanOutcome::HandOverToHyper(Bytes::new());
         }
         loop {
-            let (body, keep_alive) = match Box::pin(self.answer_next(context)).await {
-                LeanAnswer::Body(body, keep_alive) => (body, keep_alive),
-                LeanAnswer::ForHyper(bytes) => return LeanOutcome::HandOverToHyper(bytes),
-                LeanAnswer::PeerLeft => {
-                    Box::pin(self.io.say_end()).await;
-                    return LeanOutcome::Ended;
-                }
+            // What reads a request is gone before that is answered.
+            let (head, routes) = match Box::pin(self.next_request(context)).await {
+                NextRequest::Lean(head, routes) => (head, routes),
+                NextRequest::ForHyper(bytes) => return LeanOutcome::HandOverToHyper(bytes),
+                NextRequest::None => return self.end().await,
+            };
+            let (mut keep_alive, may_wait) = (head.keep_alive, head.may_wait());
+            let begun = {
+                let mut answer = self.begin(head, routes, may_wait);
+                poll_fn(|task| {
+                    let keep_alive = &mut keep_alive;
+                    self.poll_answer(&mut answer, may_wait, keep_alive, context, task)
+                })
+                .await
+            };
+            let Some(body) = begun else {
+                return self.end().await;
             };
             // Events are sent here: whatever else a request needed is gone by now.
             if self.send(body, context).await.is_err() {
@@ -132,16 +134,10 @@ impl LeanHttp1 {
         }
     }
 
-    async fn answer_next(&mut self, context: &ConnectionContext) -> LeanAnswer {
-        let (head, routes) = match self.next_request(context).await {
-            NextRequest::Lean(head, routes) => (head, routes),
-            NextRequest::ForHyper(bytes) => return LeanAnswer::ForHyper(bytes),
-            NextRequest::None => return LeanAnswer::PeerLeft,
-        };
-        match Box::pin(self.answer(head, routes, context)).await {
-            Some((body, keep_alive)) => LeanAnswer::Body(body, keep_alive),
-            None => LeanAnswer::PeerLeft,
-        }
+    /// The peer has left.
+    async fn end(&mut self) -> LeanOutcome {
+        Box::pin(self.io.say_end()).await;
+        LeanOutcome::Ended
     }
 
     /// Reads what comes next.
@@ -162,7 +158,7 @@ impl LeanHttp1 {
 
         // What was read behind it is the next request's.
         self.early.extend_from_slice(&bytes[head.length..]);
-        NextRequest::Lean(Box::new(head), routes)
+        NextRequest::Lean(head, routes)
     }
 
     /// Waits for the first bytes of a request.
@@ -188,43 +184,43 @@ impl LeanHttp1 {
         }
     }
 
-    /// Has the routes answer, and puts the head of the answer into the way out. None when the peer
-    /// has left.
-    async fn answer(
+    /// Has the routes answer. What comes back holds nothing of this connection.
+    fn begin(
         &mut self,
-        head: Box<RequestHead>,
+        head: RequestHead,
         routes: CurrentRoutes,
-        context: &ConnectionContext,
-    ) -> Option<(AnswerBody, bool)> {
-        let RequestHead {
-            mut request,
-            keep_alive,
-            ..
-        } = *head;
-        let may_wait = self.attach_peer(&mut request);
-        let mut answer = pin!(routes.answer(request, self.info.clone()));
-        let answered = poll_fn(|task| match answer.as_mut().poll(task) {
-            Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
-            Poll::Ready(Err(never)) => match never {},
-            Poll::Pending if may_wait => self.poll_gone(task).map(|()| None),
-            Poll::Pending => Poll::Pending,
-        });
-        let answer = answered.await?; // none when the peer has left
-
-        // Asked only now, as the gateway may have begun to drain meanwhile.
-        let keep_alive = keep_alive && !context.draining.is_cancelled();
-        Some((self.begin_answer(answer, keep_alive, context), keep_alive))
-    }
-
-    /// Has a request that may wait for events notice that its peer leaves. An event is published
-    /// whoever is there to be answered.
-    fn attach_peer(&mut self, request: &mut Request<Body>) -> bool {
-        let may_wait = *request.method() == Method::GET;
+        may_wait: bool,
+    ) -> Answering<Body> {
+        let mut request = head.request;
+        // A request that may wait for events notices that its peer leaves. An event is published
+        // whoever is there to be answered.
         if may_wait {
             let peer = self.peer.get_or_insert_default().clone();
             request.extensions_mut().insert(peer);
         }
-        may_wait
+        routes.answer(request, self.info.clone())
+    }
+
+    /// Waits for an answer, and puts its head into the way out. Gives its body; none when the peer
+    /// has left a request that may wait. `keep_alive` says whether the connection is kept.
+    fn poll_answer(
+        &mut self,
+        answer: &mut Answering<Body>,
+        may_wait: bool,
+        keep_alive: &mut bool,
+        context: &ConnectionContext,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<AnswerBody>> {
+        let answer = match Pin::new(answer).poll(task) {
+            Poll::Ready(Ok(answer)) => answer,
+            Poll::Ready(Err(never)) => match never {},
+            Poll::Pending if may_wait => return self.poll_gone(task).map(|()| None),
+            Poll::Pending => return Poll::Pending,
+        };
+
+        // Asked only now, as the gateway may have begun to drain meanwhile.
+        *keep_alive &= !context.draining.is_cancelled();
+        Poll::Ready(Some(self.begin_answer(answer, *keep_alive, context)))
     }
 
     /// Puts the head of an answer into the way out, and gives its body.

@@ -7,6 +7,7 @@ mod by_hyper;
 mod chunks;
 mod connection;
 mod corked;
+mod date_line;
 mod drain;
 mod gateway;
 mod guard;

@@ -53,7 +53,7 @@ impl Filter {
 
     /// Every topic but the gateway's own.
     pub fn all() -> Self {
-        Self::of([">"].map(Pattern::trusted).into())
+        Self::only(Pattern::trusted(">"))
     }
 
     /// Every topic, the gateway's own among them.
@@ -67,18 +67,31 @@ impl Filter {
     /// # Errors
     /// A bad request when there are too many topics or one is wrong.
     pub fn parse<'a>(topics: impl IntoIterator<Item = &'a str>) -> Result<Self> {
-        let mut patterns = BTreeSet::new();
-        for text in topics {
+        let mut topics = topics.into_iter();
+        let Some(first) = topics.next() else {
+            return Ok(Self::all());
+        };
+        // Most filters are one topic, and need no set.
+        let first = Pattern::parse(first)?;
+        let Some(second) = topics.next() else {
+            return Ok(Self::only(first));
+        };
+        let mut patterns = BTreeSet::from([first]);
+        for text in std::iter::once(second).chain(topics) {
             patterns.insert(Pattern::parse(text)?);
             // Checked on the way, so that a list of too many topics is not read to its end.
             if patterns.len() > MAX_FILTER_TOPICS {
                 return Err(too_many_topics());
             }
         }
-        if patterns.is_empty() {
-            return Ok(Self::all());
-        }
         Ok(Self::of(patterns))
+    }
+
+    fn only(pattern: Pattern) -> Self {
+        Filter {
+            patterns: Arc::new([pattern]),
+            index: None,
+        }
     }
 
     /// The patterns as texts.

@@ -24,7 +24,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, Method, Request, header};
 
-use super::client_address::is_over_tls;
+use super::client_address::KnownClient;
 use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
 use super::{grpc, publish};
@@ -40,10 +40,26 @@ pub(super) use origin::{cors, mark};
 
 /// What was decided of a request.
 pub(super) struct Admitted {
+    caller: Result<Arc<Caller>>,
     /// It has shown something to be known by.
     pub(super) has_shown: bool,
     /// Why it is refused whatever else it asks, so that its body is not read.
     pub(super) refused: Option<Error>,
+}
+
+impl Admitted {
+    /// Who makes it, for a handler that is called with that.
+    ///
+    /// # Errors
+    /// Unauthenticated when it has shown bad credentials.
+    pub(super) fn caller(&self) -> Result<&Caller> {
+        self.caller.as_deref().map_err(Error::clone)
+    }
+
+    /// Puts that into the request, where a handler behind routes looks for it.
+    pub(super) fn put_into(self, extensions: &mut Extensions) {
+        extensions.insert(Decided(self.caller));
+    }
 }
 
 /// The rules for requests, of one configuration.
@@ -73,7 +89,7 @@ impl Access {
         hosts::check(request, is_guarded.then_some(&self.origins.hosts))
     }
 
-    /// Decides who makes a request, and puts that into it.
+    /// Decides who makes a request.
     ///
     /// # Errors
     /// When a page of another origin would publish.
@@ -81,28 +97,31 @@ impl Access {
         &self,
         request: &mut Request<B>,
         connection: &ConnectionInfo,
+        client: &KnownClient,
     ) -> Result<Admitted> {
         // Only a browser sends an origin; a program that sends none is no page.
         let headers = request.headers();
-        let is_encrypted = is_over_tls(request, connection);
         let is_publishing = publishes(request.method(), request.uri().path());
         let is_foreign = headers.contains_key(header::ORIGIN)
-            && !origin::may_publish(headers, &self.origins, is_encrypted);
+            && !origin::may_publish(headers, &self.origins, client.is_over_tls);
         if is_foreign && is_publishing {
             return Err(origin::may_not_publish(headers));
         }
 
-        let (caller, has_shown) = self.identify(request, connection, is_publishing).await;
+        let identified = self.identify(request, connection, client, is_publishing);
+        let (caller, has_shown) = identified.await;
         // Without the right as well, so that a publishing route which `publishes` does not know
         // is not open to every page.
         let caller = caller.map(|caller| reading_only(caller, is_foreign));
-        let address = request.extensions().get().copied();
-        let caller = caller.map(|caller| self.allowances.limit(caller, address, connection));
+        let caller = caller.map(|caller| self.allowances.limit(caller, client, connection));
 
         // Not to be read: what strangers send would take memory from those who may publish.
         let refused = is_publishing.then(|| stranger(&caller)).flatten();
-        request.extensions_mut().insert(Decided(caller));
-        Ok(Admitted { has_shown, refused })
+        Ok(Admitted {
+            caller,
+            has_shown,
+            refused,
+        })
     }
 
     /// Who makes a request, and whether it has shown anything to be known by.
@@ -110,6 +129,7 @@ impl Access {
         &self,
         request: &mut Request<B>,
         connection: &ConnectionInfo,
+        client: &KnownClient,
         is_publishing: bool,
     ) -> (Result<Arc<Caller>>, bool) {
         let Some(authenticator) = &self.authenticator else {
@@ -119,7 +139,7 @@ impl Access {
             request,
             authenticator,
             &self.origins,
-            is_over_tls(request, connection),
+            client.is_over_tls,
             is_publishing,
         );
         match shown {

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, Request, header};
+use axum::http::{HeaderMap, header};
 
 use super::connection_info::{ConnectionInfo, PeerAddress};
 use super::forwarded::{
@@ -14,35 +14,33 @@ use super::forwarded::{
 use crate::caller::ClientAddress;
 use crate::config::TrustedProxies;
 
-/// A trusted proxy says that the client has asked it over TLS.
-#[derive(Clone)]
-struct TlsBeforeProxy;
-
 /// What is known of a request's client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct KnownClient {
+pub(super) struct KnownClient {
     /// None comes by a Unix socket.
     address: Option<IpAddr>,
-    is_over_tls: bool,
+    /// It has asked over TLS, as far as is known.
+    pub(super) is_over_tls: bool,
 }
 
-/// Puts into a request where it comes from: its extensions have a [`ClientAddress`] from here on.
-pub(super) fn note<B>(
-    request: &mut Request<B>,
-    connection: &ConnectionInfo,
-    trusted: &TrustedProxies,
-) {
-    let client = client_of(request.headers(), connection.peer, trusted);
-    let extensions = request.extensions_mut();
-    extensions.insert(ClientAddress::of(client.address));
-    if client.is_over_tls {
-        extensions.insert(TlsBeforeProxy);
+impl KnownClient {
+    /// Where a request with these headers comes from.
+    pub(super) fn of(
+        headers: &HeaderMap,
+        connection: &ConnectionInfo,
+        trusted: &TrustedProxies,
+    ) -> Self {
+        let client = client_of(headers, connection.peer, trusted);
+        KnownClient {
+            is_over_tls: client.is_over_tls || connection.is_encrypted,
+            ..client
+        }
     }
-}
 
-/// Has the client asked over TLS, as far as is known?
-pub(super) fn is_over_tls<B>(request: &Request<B>, connection: &ConnectionInfo) -> bool {
-    connection.is_encrypted || request.extensions().get::<TlsBeforeProxy>().is_some()
+    /// The same as limits count it.
+    pub(super) fn address(&self) -> ClientAddress {
+        ClientAddress::of(self.address)
+    }
 }
 
 fn client_of(headers: &HeaderMap, peer: PeerAddress, trusted: &TrustedProxies) -> KnownClient {
@@ -135,7 +133,7 @@ mod tests {
 
     /// The same as limits count it.
     fn client(peer: &str, lines: &[(&'static str, &str)]) -> String {
-        ClientAddress::of(known(peer, lines).address).to_string()
+        known(peer, lines).address().to_string()
     }
 
     fn x(value: &str) -> [(&'static str, &str); 1] {

@@ -8,21 +8,26 @@ use crate::error::{Error, Result};
 /// Asks proxies that gather answers, nginx before all, to pass each part on at once.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// As many as most answers have.
+const FEW_HEADERS: usize = 6;
+
 /// Sets a header whose value never changes.
 pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
     headers.insert(name, HeaderValue::from_static(value));
 }
 
 /// Headers of everything that must not be kept by a cache.
-pub(super) fn no_store(content_type: &'static str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    set(&mut headers, CONTENT_TYPE, content_type);
-    set(&mut headers, CACHE_CONTROL, "no-store");
+pub(super) fn no_store(content_type: HeaderValue) -> HeaderMap {
+    // Room for what is added later, too: growing costs more than all of it.
+    let mut headers = HeaderMap::with_capacity(FEW_HEADERS);
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, NO_STORE);
     headers
 }
 
 /// Headers of an answer whose parts have to arrive as they are made.
-pub(super) fn unbuffered(content_type: &'static str) -> HeaderMap {
+pub(super) fn unbuffered(content_type: HeaderValue) -> HeaderMap {
     let mut headers = no_store(content_type);
     set(&mut headers, ACCEL_BUFFERING, "no");
     headers

@@ -14,14 +14,18 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::bus::{Batch, Bus};
+use crate::bus::{Batch, Bus, Standing};
 use crate::cursor::Gap;
 use crate::encodings::WireForm;
 use crate::event::{DataForm, Event};
+use crate::limits;
 use crate::memory::MemoryKind;
+use crate::topic::Filter;
 
 /// Bytes of an event object beside its texts and data, about.
 const OBJECT_OVERHEAD_BYTES: usize = 160;
+/// What most answers of a poll have before their events fits into so many bytes.
+const POLL_BEGIN_BYTES: usize = 192;
 
 /// The JSON object of an event, made once and shared.
 pub(crate) fn event_json(event: &Event) -> &Bytes {
@@ -140,41 +144,87 @@ pub(super) fn paid_json(bus: &Bus, answer: &impl Serialize) -> Response {
 }
 
 /// A long-poll's answer, without its events.
-#[derive(Serialize)]
 pub(super) struct PollHead<'a> {
-    pub(super) epoch: &'a str,
-    pub(super) first: u64,
-    pub(super) last: u64,
-    pub(super) vid: u64,
-    pub(super) cursor: String,
-    pub(super) up_to_date: bool,
+    pub(super) standing: Standing,
     /// What is served, where that is less than what was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) filter: Option<Vec<&'a str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) filter: Option<&'a Filter>,
     pub(super) gap: Option<&'a Gap>,
+}
+
+impl PollHead<'_> {
+    /// Does it say nothing that others at the same position are not told?
+    pub(super) fn is_common(&self) -> bool {
+        self.filter.is_none() && self.gap.is_none()
+    }
+}
+
+/// Is an answer with this batch so small that it is kept whole for all who get the same?
+pub(super) fn is_small(batch: &Batch) -> bool {
+    batch_json(batch).len() <= limits::SHARED_ANSWER_BYTES
+}
+
+/// A long-poll's answer of one batch: made once for all who stand where its reader does.
+pub(super) fn shared_answer(head: PollHead<'_>, batch: &Arc<Batch>) -> Bytes {
+    let PollHead { standing, .. } = head;
+    batch.last_answer.get_or_make(standing, |standing| {
+        let mut answer = poll_begin(standing, None, None);
+        answer.extend_from_slice(batch_json(batch));
+        answer.extend_from_slice(END);
+        answer
+    })
+}
+
+/// What stands behind the events.
+const END: &[u8] = b"]}";
+
+/// What stands before them.
+fn poll_begin(standing: &Standing, filter: Option<&Filter>, gap: Option<&Gap>) -> Vec<u8> {
+    let mut begin = Vec::with_capacity(POLL_BEGIN_BYTES);
+    // An epoch is letters and digits, so it needs no escape.
+    let epoch = standing.epoch.as_str().as_bytes();
+    begin.extend_from_slice(b"{\"epoch\":\"");
+    begin.extend_from_slice(epoch);
+    push_number(&mut begin, b"\",\"first\":", standing.first);
+    push_number(&mut begin, b",\"last\":", standing.last);
+    push_number(&mut begin, b",\"vid\":", standing.vid);
+    push_number(&mut begin, b",\"cursor\":\"", standing.vid);
+    begin.push(b'-');
+    begin.extend_from_slice(epoch);
+    begin.extend_from_slice(b"\",\"up_to_date\":");
+    let up_to_date = if standing.up_to_date { "true" } else { "false" };
+    begin.extend_from_slice(up_to_date.as_bytes());
+
+    // Few answers have these.
+    if let Some(filter) = filter {
+        begin.extend_from_slice(b",\"filter\":");
+        begin.extend_from_slice(&to_json(&filter.topics().collect::<Vec<_>>()));
+    }
+    if let Some(gap) = gap {
+        begin.extend_from_slice(b",\"gap\":");
+        begin.extend_from_slice(&to_json(gap));
+    }
+    begin.extend_from_slice(b",\"events\":[");
+    begin
+}
+
+fn push_number(out: &mut Vec<u8>, before: &[u8], number: u64) {
+    out.extend_from_slice(before);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// A long-poll's answer: the shared encodings of its events, with what stands around them.
 pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<Bytes> {
     // The events' bytes are shared, not copied.
-    let mut pieces = vec![poll_begin(head)];
+    let begin = poll_begin(&head.standing, head.filter, head.gap);
+    let mut pieces = vec![begin.into()];
     for (index, batch) in batches.iter().enumerate() {
         if index > 0 {
             pieces.push(Bytes::from_static(b","));
         }
         pieces.push(batch_json(batch).clone());
     }
-    pieces.push(Bytes::from_static(b"]}"));
+    pieces.push(Bytes::from_static(END));
     pieces
-}
-
-fn poll_begin(head: &PollHead<'_>) -> Bytes {
-    let mut begin = to_json(head);
-    // The events come last, in place of the closing brace.
-    begin.pop();
-    begin.extend_from_slice(b",\"events\":[");
-    begin.into()
 }
 
 /// The JSON objects of all events with commas between them, made once for all who read them

@@ -9,7 +9,7 @@ mod flat_json;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,14 +17,15 @@ use tokio::time::Instant;
 
 use super::access::RequestCaller;
 use super::headers::{no_store, set};
-use super::long_poll::{wait_for_events, wait_of};
+use super::long_poll::{self, OpenPoll, PollAsk, Waiting, wait_of};
 use super::params::Params;
 use super::peer::PeerWatch;
 use super::request::parse_after;
-use super::state::AppState;
+use super::state::{AppState, TransportConfig};
 use crate::bus::{OnGap, SubscribeRequest, Subscription};
 use crate::config::LegacyConfig;
 use crate::cursor::{Gap, Start};
+use crate::encodings::WireForm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::memory::{MemoryBudget, MemoryKind};
@@ -43,9 +44,10 @@ const FILTER_HEADER: HeaderName = HeaderName::from_static("vidette-filter");
 /// A longer list is left out, because proxies refuse answers with long heads.
 const MAX_FILTER_HEADER_BYTES: usize = 2 * 1024;
 
-const JSON: &str = "application/json; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+const SCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
 
+/// As the router calls it: for a page of another origin, and for HEAD.
 pub(super) async fn backend(
     State(state): State<AppState>,
     method: Method,
@@ -53,38 +55,70 @@ pub(super) async fn backend(
     caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    let until = Instant::now() + wait_of(&method, state.config.legacy.wait);
-    let params = Params::of(&state, query.as_deref())?;
-    drop(query); // not kept while the request waits
-    let (start, callback) = parse(params, &state.config.legacy)?;
-    let request = subscribe_request(&state.config.legacy, start);
-
-    // The whole answer stays within the wait, also where a gap comes first.
-    let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
-
-    let mut polled = wait_for_events(&mut subscription, until - Instant::now(), &peer).await?;
-    let (gap, cut_to) = (polled.gap.take(), polled.cut_to.take());
-    if gap.is_some() && polled.first_event().is_none() {
-        // The web page could show nothing of a gap alone, so the wait goes on.
-        polled = wait_for_events(&mut subscription, until - Instant::now(), &peer).await?;
-    }
-
-    let mut answer = answer(&state, polled.first_event(), callback.as_deref());
-    report_gap(answer.headers_mut(), gap.as_ref());
-    report_filter(answer.headers_mut(), cut_to.as_ref());
-    Ok(answer)
+    let ask = PollAsk {
+        method: &method,
+        query: query.as_deref(),
+        caller: &caller,
+        peer,
+    };
+    begin(&state, ask).await?.await
 }
 
-fn answer(state: &AppState, event: Option<&Arc<Event>>, callback: Option<&str>) -> Response {
-    match event {
-        Some(event) => respond(flat_json(event), callback, state.bus.memory()),
-        None => respond_empty(&state.config.legacy, callback.is_some()),
+/// Opens a poll for the next event.
+pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
+    // The whole answer stays within the wait, also where a cursor is waited for first.
+    let config = &state.config;
+    let until = Instant::now() + wait_of(ask.method, config.legacy.wait);
+    let (start, callback) = parse(Params::of(state, ask.query)?, &config.legacy)?;
+    let request = subscribe_request(&config.legacy, start);
+    let poll = OpenPoll {
+        subscription: Subscription::open(&state.bus, ask.caller, request).await?,
+        until,
+        peer: ask.peer,
+    };
+    let mut page = PagePoll {
+        poll,
+        config: config.clone(),
+        callback: callback.map(String::into_boxed_str),
+    };
+    Ok(Box::pin(async move { page.answer().await }))
+}
+
+/// What each poll of a page has that waits.
+struct PagePoll {
+    poll: OpenPoll,
+    config: Arc<TransportConfig>,
+    callback: Option<Box<str>>,
+}
+
+impl PagePoll {
+    async fn answer(&mut self) -> Result<Response> {
+        let mut polled = self.poll.wait().await?;
+        let (gap, cut_to) = (polled.gap.take(), polled.cut_to.take());
+        if gap.is_some() && polled.first_event().is_none() {
+            // The web page could show nothing of a gap alone, so the wait goes on. Boxed, as few
+            // wait here.
+            polled = Box::pin(self.poll.wait()).await?;
+        }
+
+        let mut answer = self.respond(polled.first_event());
+        report_gap(answer.headers_mut(), gap.as_ref());
+        report_filter(answer.headers_mut(), cut_to.as_ref());
+        Ok(answer)
+    }
+
+    fn respond(&self, event: Option<&Arc<Event>>) -> Response {
+        let (memory, callback) = (self.poll.subscription.memory(), self.callback.as_deref());
+        match event {
+            Some(event) => respond(shared_json(event), callback, memory),
+            None => respond_empty(&self.config.legacy, callback.is_some()),
+        }
     }
 }
 
 /// The start and the callback. Unknown parameters are passed over here: web pages of this era add
 /// their own.
-fn parse(mut params: Params, config: &LegacyConfig) -> Result<(Start, Option<String>)> {
+fn parse(mut params: Params<'_>, config: &LegacyConfig) -> Result<(Start, Option<String>)> {
     // Without a vid a page asks for what it has missed, as far as that is retained.
     let start = match params.take("maxvid")? {
         Some(text) => parse_maxvid(&text)?,
@@ -92,7 +126,7 @@ fn parse(mut params: Params, config: &LegacyConfig) -> Result<(Start, Option<Str
     };
     // With a callback the answer is a script, which a page of any site may load.
     let callback = params.take("callback")?;
-    let callback = callback.map(|name| check_callback(name, config.jsonp));
+    let callback = callback.map(|name| check_callback(name.into_owned(), config.jsonp));
     Ok((start, callback.transpose()?))
 }
 
@@ -138,13 +172,18 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'.')
 }
 
-fn respond(json: Vec<u8>, callback: Option<&str>, memory: &MemoryBudget) -> Response {
-    let (content_type, body) = match callback {
-        Some(name) => (SCRIPT, script(name, &json)),
-        None => (JSON, json),
+/// The flat object, made once for all pages that read the event.
+fn shared_json(event: &Event) -> &Bytes {
+    let encode = || flat_json(event);
+    event.encodings.get_or_encode(WireForm::Flat, encode)
+}
+
+fn respond(json: &Bytes, callback: Option<&str>, memory: &MemoryBudget) -> Response {
+    let (content_type, paid) = match callback {
+        Some(name) => (SCRIPT, memory.own(MemoryKind::Answer, script(name, json))),
+        None => (JSON, memory.share(json.clone())),
     };
-    let paid = memory.own(MemoryKind::Answer, body);
-    (headers(content_type), paid).into_response()
+    long_poll::respond(headers(content_type), Body::from(paid))
 }
 
 /// The comment keeps the answer from being taken for another file format.
@@ -160,7 +199,7 @@ fn respond_empty(config: &LegacyConfig, is_script: bool) -> Response {
     (status, headers, Body::empty()).into_response()
 }
 
-fn headers(content_type: &'static str) -> HeaderMap {
+fn headers(content_type: HeaderValue) -> HeaderMap {
     let mut headers = no_store(content_type);
     // A callback's name is the client's: no browser is to take it for another format.
     set(&mut headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
@@ -211,7 +250,6 @@ mod tests {
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};
     use crate::metrics::OpenConnections;
-    use crate::transport::state::TransportConfig;
 
     const HOUR: Duration = Duration::from_secs(3600);
 

@@ -3,30 +3,34 @@
 //! Invariant: every answer has a position, also an empty one, and the next poll goes on from there.
 
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, Method};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::response::Response;
 use tokio::time::Instant;
 
 use super::access::RequestCaller;
 use super::headers::no_store;
-use super::json::{PollHead, poll_answer};
+use super::json::{PollHead, is_small, poll_answer, shared_answer};
 use super::params::Params;
 use super::peer::PeerWatch;
 use super::pieces;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Batch, LogView, Step, SubscribeRequest, Subscription};
+use crate::bus::{Batch, LogView, Standing, Step, SubscribeRequest, Subscription};
+use crate::caller::Caller;
 use crate::cursor::{Gap, GapReason, Vid};
 use crate::error::Result;
 use crate::event::Event;
 use crate::limits::{DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES};
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 use crate::topic::Filter;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 /// What a poll came back with.
 #[derive(Default)]
@@ -45,6 +49,19 @@ pub(super) struct Polled {
     paid: Option<Reservation>,
 }
 
+/// What a poll is asked by.
+pub(super) struct PollAsk<'r> {
+    pub(super) method: &'r Method,
+    pub(super) query: Option<&'r str>,
+    pub(super) caller: &'r Caller,
+    pub(super) peer: PeerWatch,
+}
+
+/// A poll whose subscription is open, until its answer. Each that waits has one, and nothing else
+/// of its request.
+pub(super) type Waiting = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
+
+/// As the router calls it: for a page of another origin, and for HEAD.
 pub(super) async fn poll(
     State(state): State<AppState>,
     method: Method,
@@ -52,19 +69,80 @@ pub(super) async fn poll(
     caller: RequestCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    let params = Params::of(&state, query.as_deref())?;
-    drop(query); // not kept while the poll waits
-    let (request, wait) = parse(&method, params)?;
-    let mut subscription = Subscription::open(&state.bus, &caller, request).await?;
-    let polled = wait_for_events(&mut subscription, wait, &peer).await?;
-
-    // The events' JSON is shared by all whose answers have it.
-    let pieces = answer(&state, &mut subscription, &polled);
-    let body = pieces::body(state.bus.memory(), pieces);
-    Ok((headers(), body).into_response())
+    let ask = PollAsk {
+        method: &method,
+        query: query.as_deref(),
+        caller: &caller,
+        peer,
+    };
+    begin(&state, ask).await?.await
 }
 
-fn parse(method: &Method, mut params: Params) -> Result<(SubscribeRequest, Duration)> {
+/// Opens a poll.
+pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
+    let (request, wait) = parse(ask.method, Params::of(state, ask.query)?)?;
+    let subscription = Subscription::open(&state.bus, ask.caller, request).await?;
+    Ok(Box::pin(wait_and_answer(OpenPoll {
+        subscription,
+        until: Instant::now() + wait,
+        peer: ask.peer,
+    })))
+}
+
+fn wait_and_answer(mut poll: OpenPoll) -> impl Future<Output = Result<Response>> + Send {
+    // Used where it is: what a future is given and moves on takes its space twice.
+    async move { poll.answer().await }
+}
+
+/// What each poll that waits has.
+pub(super) struct OpenPoll {
+    pub(super) subscription: Subscription,
+    pub(super) until: Instant,
+    pub(super) peer: PeerWatch,
+}
+
+impl OpenPoll {
+    async fn answer(&mut self) -> Result<Response> {
+        let polled = self.wait().await?;
+        Ok(respond(headers(), body(&mut self.subscription, &polled)))
+    }
+}
+
+impl OpenPoll {
+    /// Reads until there are events, or the wait is over, or the peer has left. Events that the bus
+    /// has already are taken together, up to a page; only later ones are waited for. A gap is not
+    /// waited behind: it is reported at once.
+    pub(super) async fn wait(&mut self) -> Result<Polled> {
+        // Made once there is something in it: most polls wait with nothing.
+        let mut polled = None;
+        if let Some(cut_to) = self.subscription.skip_hello() {
+            polled.get_or_insert_with(Box::<Polled>::default).cut_to = Some(cut_to);
+        }
+        while let Some(step) = self.next().await? {
+            if polled.is_none() && matches!(step, Step::CaughtUp(_) | Step::Progress(_)) {
+                continue;
+            }
+            let polled = polled.get_or_insert_default();
+            if polled.take(step, &self.subscription).is_break() {
+                break;
+            }
+        }
+        Ok(polled.map_or_else(Polled::default, |polled| *polled))
+    }
+
+    fn next(&mut self) -> impl Future<Output = Result<Option<Step>>> + Send {
+        self.peer.next_until(&mut self.subscription, self.until)
+    }
+}
+
+/// An answer with these headers, which are moved and not copied one by one.
+pub(super) fn respond(headers: HeaderMap, body: Body) -> Response {
+    let mut answer = Response::new(body);
+    *answer.headers_mut() = headers;
+    answer
+}
+
+fn parse(method: &Method, mut params: Params<'_>) -> Result<(SubscribeRequest, Duration)> {
     let HttpSubscribe { subscribe, wait } = HttpSubscribe::take(&mut params, None)?;
     params.finish(SUBSCRIBE_PARAMS)?;
     let wait = wait_of(method, wait.unwrap_or(DEFAULT_WAIT));
@@ -81,46 +159,32 @@ pub(super) fn wait_of(method: &Method, wait: Duration) -> Duration {
 }
 
 fn headers() -> HeaderMap {
-    no_store("application/json; charset=utf-8")
+    no_store(JSON)
 }
 
-fn answer(state: &AppState, subscription: &mut Subscription, polled: &Polled) -> Vec<Bytes> {
+fn body(subscription: &mut Subscription, polled: &Polled) -> Body {
     // Asked before the position is: it moves the position to the end.
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let vid = polled.end(subscription);
     let log = polled.log.as_ref().unwrap_or(subscription.log());
-    let bounds = state.bus.bounds_of(log, vid);
+    let bounds = subscription.bus().bounds_of(log, vid);
 
     // What a client needs to go on, whether there are events or not.
     let head = PollHead {
-        epoch: log.epoch().as_str(),
-        first: bounds.first,
-        last: bounds.last,
-        vid,
-        cursor: log.cursor(vid).to_string(),
-        up_to_date,
-        filter: polled.cut_to.as_ref().map(|f| f.topics().collect()),
+        standing: Standing {
+            epoch: log.epoch().clone(),
+            first: bounds.first,
+            last: bounds.last,
+            vid,
+            up_to_date,
+        },
+        filter: polled.cut_to.as_ref(),
         gap: polled.gap.as_ref(),
     };
-    poll_answer(&head, &polled.batches)
-}
-
-/// Reads until there are events, or the wait is over, or the peer has left. Events that the bus has
-/// already are taken together, up to a page; only later ones are waited for. A gap is not waited
-/// behind: it is reported at once.
-pub(super) async fn wait_for_events(
-    subscription: &mut Subscription,
-    wait: Duration,
-    peer: &PeerWatch,
-) -> Result<Polled> {
-    let until = Instant::now() + wait;
-    let mut polled = Polled::default();
-    while let Some(step) = peer.next_until(subscription, until).await? {
-        if polled.take(step, subscription).is_break() {
-            break;
-        }
+    match &polled.batches[..] {
+        [batch] if head.is_common() && is_small(batch) => Body::from(shared_answer(head, batch)),
+        batches => pieces::body(subscription.memory(), poll_answer(&head, batches)),
     }
-    Ok(polled)
 }
 
 impl Polled {
@@ -146,10 +210,8 @@ impl Polled {
             // Nothing more is ready: an answer goes out with what it has.
             Step::CaughtUp(_) | Step::Progress(_) => break_if(!self.is_empty()),
             Step::Closing(_) => ControlFlow::Break(()),
-            Step::Hello { cut_to, .. } => {
-                self.cut_to = cut_to;
-                ControlFlow::Continue(())
-            }
+            // Passed over: an answer says the same in its own words.
+            Step::Hello { .. } => ControlFlow::Continue(()),
         }
     }
 
@@ -226,9 +288,11 @@ fn break_if(is_done: bool) -> ControlFlow<()> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http_body_util::BodyExt as _;
+
     use super::*;
     use crate::bus::{Bus, BusOptions, OnGap};
-    use crate::caller::Caller;
     use crate::cursor::{Cursor, Start};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};
@@ -244,47 +308,92 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn trimming_that_goes_on_behind_a_gap_is_reported_with_it() {
+    /// A bus with so many events.
+    async fn bus_with(events: usize) -> Bus {
         let options = BusOptions {
             heartbeat: HOUR,
-            max_subscribers: 1,
+            max_subscribers: 9,
             max_event_bytes: 100,
             retention: keep(u64::MAX),
         };
         let bus = Bus::start(Arc::new(MemoryEngine::new(HOUR)), options);
-        let event = NewEvent::check(
-            EventParts {
-                topic: "door.1",
-                ..EventParts::default()
-            },
-            100,
-        )
-        .expect("an event");
-        bus.publish(&Caller::anonymous(), vec![event; 10])
-            .await
-            .expect("receipts");
-        bus.trim(keep(6)).await.expect("trimmed");
-        let start = Start::After(Cursor {
-            vid: 1,
-            epoch: None,
-        });
+        publish(&bus, events).await;
+        bus
+    }
+
+    async fn publish(bus: &Bus, events: usize) {
+        let parts = EventParts {
+            topic: "door.1",
+            ..EventParts::default()
+        };
+        let event = NewEvent::check(parts, 100).expect("an event");
+        let caller = Caller::anonymous();
+        let published = bus.publish(&caller, vec![event; events]);
+        published.await.expect("receipts");
+    }
+
+    async fn open(bus: &Bus, vid: Vid) -> OpenPoll {
         let request = SubscribeRequest {
             filter: Filter::all(),
-            start,
+            start: Start::After(Cursor { vid, epoch: None }),
             on_gap: OnGap::Continue,
             limit: None,
         };
-        let mut subscription = Subscription::open(&bus, &Caller::anonymous(), request)
-            .await
-            .expect("a subscription");
+        let caller = Caller::anonymous();
+        let opened = Subscription::open(bus, &caller, request);
+        OpenPoll {
+            subscription: opened.await.expect("a subscription"),
+            until: Instant::now(),
+            peer: PeerWatch::that_stays(),
+        }
+    }
+
+    #[tokio::test]
+    async fn trimming_that_goes_on_behind_a_gap_is_reported_with_it() {
+        let bus = bus_with(10).await;
+        bus.trim(keep(6)).await.expect("trimmed");
+        let mut poll = open(&bus, 1).await;
         bus.trim(keep(3)).await.expect("trimmed");
 
-        let polled = wait_for_events(&mut subscription, Duration::ZERO, &PeerWatch::that_stays())
-            .await
-            .expect("no error");
+        let polled = poll.wait().await.expect("no error");
         let gap = polled.gap.as_ref().expect("a gap");
         assert_eq!((gap.requested.as_str(), gap.first, gap.last), ("1", 8, 10));
         assert_eq!(polled.first_event().map(|event| event.vid), Some(8));
+    }
+
+    #[test]
+    fn a_poll_that_waits_takes_little() {
+        fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size_of_future(wait_and_answer);
+        assert!(bytes <= 640, "{bytes} bytes");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_made_once_for_all_who_stand_where_its_reader_does() {
+        let bus = bus_with(2).await;
+        let mut readers = [
+            open(&bus, 1).await,
+            open(&bus, 1).await,
+            open(&bus, 1).await,
+        ];
+        let mut bodies = Vec::new();
+        for (at, reader) in readers.iter_mut().enumerate() {
+            let polled = reader.wait().await.expect("no error");
+            // The last one is answered behind another event.
+            if at == 2 {
+                publish(&bus, 1).await;
+            }
+            let body = body(&mut reader.subscription, &polled)
+                .collect()
+                .await
+                .expect("a body");
+            bodies.push(body.to_bytes());
+        }
+        assert_eq!(bodies[0].as_ptr(), bodies[1].as_ptr());
+        let text = |body: &Bytes| String::from_utf8_lossy(body).into_owned();
+        assert!(text(&bodies[0]).contains(r#""last":2,"vid":2,"cursor":"2-"#));
+        assert!(text(&bodies[2]).contains(r#""last":3"#), "{bodies:?}");
     }
 }

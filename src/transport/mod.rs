@@ -6,6 +6,7 @@
 //! - the same error has the same meaning on every transport.
 
 mod access;
+mod answering;
 mod client_address;
 mod closing;
 mod connection_info;
@@ -40,6 +41,7 @@ mod state;
 mod status;
 mod until_ended;
 
+pub(crate) use answering::Answering;
 pub(crate) use connection_info::{ConnectionInfo, PeerAddress};
 pub(crate) use grpc::HEALTH_SERVICES;
 #[cfg(any(test, fuzzing))]

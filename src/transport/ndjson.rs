@@ -14,6 +14,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
+use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -33,6 +34,8 @@ use crate::caller::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
 /// The answer to a line that could not be published.
 #[derive(Serialize)]
 struct RefusedLine<'e> {
@@ -44,7 +47,7 @@ pub(crate) fn publish(bus: Bus, caller: &Caller, body: Body) -> Response {
     let metered = Metered::<Lines>::stream(bus.memory(), body);
     let answers = answers(bus, caller, lines(Body::new(metered))).map(Ok::<_, Infallible>);
     // A sender waits for answers before it sends on, so a proxy must not gather them.
-    let headers = unbuffered("application/x-ndjson");
+    let headers = unbuffered(NDJSON);
     (headers, Body::from_stream(answers)).into_response()
 }
 

@@ -1,8 +1,13 @@
 //! The parameters of a query string.
 //!
-//! Invariant: each parameter is taken by name once; one that nobody took is a bad request, not
-//! silently ignored.
+//! Invariants:
+//! - each parameter is taken by name once; one that nobody took is a bad request, not silently
+//!   ignored;
+//! - a name or a value without an escape is not copied: most have none.
 
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2};
 use percent_encoding::percent_decode_str;
 
 use super::state::AppState;
@@ -10,21 +15,21 @@ use crate::cursor::shorten;
 use crate::error::{Error, Result};
 
 /// The parameters of a query string, until they are taken.
-pub(crate) struct Params(Vec<(String, String)>);
+pub(crate) struct Params<'q>(Vec<(Cow<'q, str>, Cow<'q, str>)>);
 
-impl Params {
+impl<'q> Params<'q> {
     /// The parameters of a request.
-    pub(super) fn of(state: &AppState, query: Option<&str>) -> Result<Self> {
+    pub(super) fn of(state: &AppState, query: Option<&'q str>) -> Result<Self> {
         Self::parse(query, &state.config.requests.ignore_parameters)
     }
 
     /// The parameters but those that are ignored, whose values may be anything.
-    pub(crate) fn parse(query: Option<&str>, ignored: &[String]) -> Result<Self> {
+    pub(crate) fn parse(query: Option<&'q str>, ignored: &[String]) -> Result<Self> {
         let mut params = Vec::new();
         for (name, value) in pairs(query.unwrap_or_default()) {
             let name = decode_form(name)?;
             // What is ignored need not even be UTF-8.
-            if !ignored.contains(&name) {
+            if !ignored.iter().any(|other| *other == name) {
                 params.push((name, decode_form(value)?));
             }
         }
@@ -32,17 +37,22 @@ impl Params {
     }
 
     /// Every value of a repeatable parameter.
-    pub(crate) fn take_all(&mut self, name: &str) -> Vec<String> {
+    pub(crate) fn take_all(&mut self, name: &str) -> Vec<Cow<'q, str>> {
         let taken = self.0.extract_if(.., |(other, _)| other == name);
         taken.map(|(_, value)| value).collect()
     }
 
     /// The value of a parameter that may be given once; an empty one counts as none.
-    pub(super) fn take(&mut self, name: &str) -> Result<Option<String>> {
-        let mut values = self.take_all(name);
-        match values.len() {
-            0 | 1 => Ok(values.pop().filter(|value| !value.is_empty())),
-            times => Err(repeated(name, times)),
+    pub(super) fn take(&mut self, name: &str) -> Result<Option<Cow<'q, str>>> {
+        // Looked for before anything is moved: most requests have few of them.
+        let is_it = |(other, _): &(Cow<'_, str>, _)| other == name;
+        let Some(at) = self.0.iter().position(is_it) else {
+            return Ok(None);
+        };
+        let (_, value) = self.0.remove(at);
+        match self.0.iter().filter(|param| is_it(param)).count() {
+            0 => Ok(Some(value).filter(|value| !value.is_empty())),
+            more => Err(repeated(name, more + 1)),
         }
     }
 
@@ -61,8 +71,8 @@ impl Params {
     }
 
     /// The value that several names stand for; they may be given together if they agree.
-    pub(super) fn take_any(&mut self, names: &[&'static str]) -> Result<Option<String>> {
-        let mut found: Option<(&str, String)> = None;
+    pub(super) fn take_any(&mut self, names: &[&'static str]) -> Result<Option<Cow<'q, str>>> {
+        let mut found: Option<(&str, Cow<'q, str>)> = None;
         for name in names {
             match (&found, self.take(name)?) {
                 // To prefer one of them would hide a mistake of the client's.
@@ -88,21 +98,46 @@ impl Params {
 
 /// The names and values as they are written.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    let mut rest = Some(query);
+    let pairs = std::iter::from_fn(move || {
+        let (pair, more) = cut(rest?, b'&');
+        rest = more;
+        Some(pair)
+    });
+    let pairs = pairs.filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (name, value) = cut(pair, b'=');
+        (name, value.unwrap_or_default())
+    })
+}
+
+/// What stands before a byte of ASCII and, where there is one, what stands behind it.
+fn cut(text: &str, at: u8) -> (&str, Option<&str>) {
+    let found = memchr(at, text.as_bytes());
+    found.map_or((text, None), |found| {
+        (&text[..found], Some(&text[found + 1..]))
+    })
 }
 
 /// Percent-decodes a part of an address.
 pub(super) fn decode(text: &str) -> Result<String> {
+    // What is decoded is never longer.
+    let mut decoded = Vec::with_capacity(text.len());
+    decoded.extend(percent_decode_str(text));
     // Lossy decoding would publish to another topic than was meant.
-    let decoded = percent_decode_str(text).decode_utf8();
-    let decoded = decoded.map_err(|_| not_utf8())?;
-    Ok(decoded.into())
+    String::from_utf8(decoded).map_err(|_| not_utf8())
 }
 
 /// Decodes a name or a value, in which `+` stands for a space.
-pub(super) fn decode_form(text: &str) -> Result<String> {
-    decode(&text.replace('+', " "))
+pub(super) fn decode_form(text: &str) -> Result<Cow<'_, str>> {
+    if memchr2(b'+', b'%', text.as_bytes()).is_none() {
+        return Ok(Cow::Borrowed(text));
+    }
+    let decoded = match memchr(b'+', text.as_bytes()) {
+        Some(_) => decode(&text.replace('+', " ")),
+        None => decode(text),
+    };
+    decoded.map(Cow::Owned)
 }
 
 /// A parameter whose value is not one of those that it may have.
@@ -147,7 +182,7 @@ mod tests {
         let ignored = ["token".to_owned(), "a b".to_owned()];
         let query = "token=%ff&token=2&limit=3&a+b=1";
         let mut params = Params::parse(Some(query), &ignored).expect("a query");
-        assert_eq!(params.take("limit").expect("one"), Some("3".to_owned()));
+        assert_eq!(params.take("limit").expect("one"), Some("3".into()));
         assert!(params.finish("limit").is_ok());
         assert!(Params::parse(Some("other=%ff"), &ignored).is_err());
     }
@@ -158,6 +193,7 @@ mod tests {
             let mut params = Params::parse(Some(query), &[]).expect("a query");
             params
                 .take_any(&["a", "b", "c"])
+                .map(|found| found.map(String::from))
                 .map_err(|error| error.kind())
         };
         assert_eq!(any(""), Ok(None));

@@ -141,10 +141,11 @@ fn retry_after_s(error: &Error) -> Option<u32> {
     error.retry_after_s().or_else(of_kind)
 }
 
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const AUTHENTICATE: &str = "Bearer realm=\"vidette\"";
 
 fn headers(kind: ErrorKind, retry_after_s: Option<u32>) -> HeaderMap {
-    let mut headers = no_store("application/problem+json");
+    let mut headers = no_store(PROBLEM);
     if let Some(seconds) = retry_after_s {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }

@@ -4,6 +4,8 @@
 //! - a request is one atomic batch (an NDJSON stream: one a line), answered once it is durable;
 //! - data is taken over byte for byte.
 
+use std::borrow::Cow;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Uri, header};
@@ -130,7 +132,10 @@ pub(super) async fn topic(
     Ok(receipts::one(&state.bus, &receipts))
 }
 
-fn take_type_and_id(mut params: Params) -> Result<(Option<String>, Option<String>)> {
+/// A parameter that may be given, as it came.
+type Given<'q> = Option<Cow<'q, str>>;
+
+fn take_type_and_id(mut params: Params<'_>) -> Result<(Given<'_>, Given<'_>)> {
     let taken = (params.take("type")?, params.take("id")?);
     params.finish("type, id")?;
     Ok(taken)

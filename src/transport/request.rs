@@ -89,7 +89,7 @@ pub(crate) struct HttpSubscribe {
 impl HttpSubscribe {
     /// Takes the shared parameters. `last_event_id` is where an `EventSource` resumes; it wins over
     /// `after`.
-    pub(crate) fn take(params: &mut Params, last_event_id: Option<&str>) -> Result<Self> {
+    pub(crate) fn take(params: &mut Params<'_>, last_event_id: Option<&str>) -> Result<Self> {
         let topics = params.take_all("topic");
         // The parameters have to be right even where the cursor of a reconnect replaces them.
         let asked = take_start(params)?;
@@ -99,7 +99,7 @@ impl HttpSubscribe {
         };
         Ok(HttpSubscribe {
             subscribe: SubscribeRequest {
-                filter: Filter::parse(topics.iter().map(String::as_str))?,
+                filter: Filter::parse(topics.iter().map(|topic| &**topic))?,
                 start,
                 on_gap: take_on_gap(params)?,
                 limit: take_limit(params)?,
@@ -109,7 +109,7 @@ impl HttpSubscribe {
     }
 }
 
-fn take_start(params: &mut Params) -> Result<Start> {
+fn take_start(params: &mut Params<'_>) -> Result<Start> {
     let (after, since) = (params.take("after")?, params.take("since")?);
     // None of them is only a missing start; two of them contradict each other.
     let texts = StartTexts {
@@ -120,7 +120,7 @@ fn take_start(params: &mut Params) -> Result<Start> {
     texts.parse()
 }
 
-fn take_bool(params: &mut Params, name: &str) -> Result<bool> {
+fn take_bool(params: &mut Params<'_>, name: &str) -> Result<bool> {
     let expected = || "neither true nor false";
     let value = params.take_parsed(name, parse_bool, expected)?;
     Ok(value.unwrap_or(false))
@@ -134,7 +134,7 @@ fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-fn take_on_gap(params: &mut Params) -> Result<OnGap> {
+fn take_on_gap(params: &mut Params<'_>) -> Result<OnGap> {
     let expected = || "neither continue nor fail";
     let on_gap = params.take_parsed("on_gap", parse_on_gap, expected)?;
     Ok(on_gap.unwrap_or(OnGap::Continue))
@@ -148,7 +148,7 @@ fn parse_on_gap(text: &str) -> Option<OnGap> {
     }
 }
 
-fn take_limit(params: &mut Params) -> Result<Option<u32>> {
+fn take_limit(params: &mut Params<'_>) -> Result<Option<u32>> {
     let expected = || format!("not a number from 1 to {}", limits::MAX_LIMIT);
     params.take_parsed("limit", parse_limit, expected)
 }
@@ -158,7 +158,7 @@ fn parse_limit(text: &str) -> Option<u32> {
     (1..=limits::MAX_LIMIT).contains(&limit).then_some(limit)
 }
 
-fn take_wait(params: &mut Params) -> Result<Option<Duration>> {
+fn take_wait(params: &mut Params<'_>) -> Result<Option<Duration>> {
     let most_s = limits::MAX_WAIT.as_secs();
     let expected = || format!("not a number of seconds from 0 to {most_s}");
     params.take_parsed("wait", parse_wait, expected)

@@ -4,32 +4,35 @@
 //! same headers, but for those of the CORS protocol that only a page asks for.
 
 use std::convert::Infallible;
+use std::result::Result as StdResult;
 use std::sync::Arc;
 
 use axum::BoxError;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::cors::CorsLayer;
 
-use super::access::{self, Access};
-use super::client_address;
+use super::access::{self, Access, Admitted};
+use super::client_address::KnownClient;
 use super::connection_info::ConnectionInfo;
+use super::long_poll::{self, PollAsk, Waiting};
 use super::own_files::OwnFiles;
+use super::peer::PeerWatch;
 use super::problem::refusal;
 use super::redirect::Redirect;
 use super::routes::ListenerRules;
 use super::state::{AppState, ConnectionLimits, Settings};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{grpc, legacy, long_poll, options, pages, publish, sse};
+use super::{grpc, legacy, options, pages, publish, sse};
 use crate::bus::Bus;
 use crate::cursor::shorten;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::OpenConnections;
 use crate::source::SourceStates;
 
@@ -69,7 +72,26 @@ pub(super) struct RouteTable {
     mark: (HeaderName, HeaderValue),
     /// Paths whose answers may take long to come, or never end: there, most connections have
     /// nothing to do.
-    waiting: [String; 4],
+    waiting: [(String, WaitingRoute); 4],
+    state: AppState,
+}
+
+/// What answers at a path where most wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WaitingRoute {
+    Stream,
+    LongPoll,
+    LegacyPage,
+}
+
+/// What a request has come to.
+pub(super) enum Begun {
+    Answered(Response),
+    /// A poll, whose subscription is open; nothing else that the request needed is kept.
+    Waits {
+        waiting: Waiting,
+        has_shown: bool,
+    },
 }
 
 impl RouteTable {
@@ -84,7 +106,14 @@ impl RouteTable {
             plain,
             cors,
             mark: access::mark(&config.origins),
-            waiting: ["/v1/sse", "/v1/poll", legacy_path, LEGACY_BESIDE_PAGE].map(str::to_owned),
+            waiting: [
+                ("/v1/sse", WaitingRoute::Stream),
+                ("/v1/poll", WaitingRoute::LongPoll),
+                (legacy_path, WaitingRoute::LegacyPage),
+                (LEGACY_BESIDE_PAGE, WaitingRoute::LegacyPage),
+            ]
+            .map(|(path, route)| (path.to_owned(), route)),
+            state: parts.state(&settings),
             redirect: config.redirect,
             access: Access::new(config, parts.bus.quotas().clone()),
             limits: settings.connections,
@@ -97,47 +126,81 @@ impl RouteTable {
 
     pub(super) fn takes_lean_path(&self, method: &Method, path: &str) -> bool {
         match *method {
-            Method::GET => self.waiting.iter().any(|waiting| waiting == path),
+            Method::GET => self.waiting_at(path).is_some(),
             Method::POST => path == publish::EVENTS || path.starts_with(publish::TOPICS),
             _ => false,
         }
     }
 
-    /// Checks a request, and has the routes answer it.
+    fn waiting_at(&self, path: &str) -> Option<WaitingRoute> {
+        let at = |(waiting, _): &&(String, _)| waiting == path;
+        self.waiting.iter().find(at).map(|(_, route)| *route)
+    }
+
+    /// Checks a request, and has the routes answer it to the end of a poll's wait.
+    #[cfg(test)]
     pub(super) async fn answer<B>(
         &self,
-        mut request: Request<B>,
+        request: Request<B>,
         connection: &Arc<ConnectionInfo>,
         listener: ListenerRules,
-    ) -> Result<Response, Infallible>
+    ) -> StdResult<Response, Infallible>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        // First, so that whatever looks at the request knows where it comes from.
-        client_address::note(&mut request, connection, &self.limits.proxy.trusted);
+        Ok(match self.begin(request, connection, listener).await? {
+            Begun::Answered(answer) => answer,
+            Begun::Waits { waiting, has_shown } => self.end_wait(waiting.await, has_shown),
+        })
+    }
+
+    /// Checks a request, and has the routes answer it, but for a poll's wait.
+    pub(super) async fn begin<B>(
+        &self,
+        mut request: Request<B>,
+        connection: &Arc<ConnectionInfo>,
+        listener: ListenerRules,
+    ) -> StdResult<Begun, Infallible>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         // Looked at now, because the request is handed over below.
+        let trusted = &self.limits.proxy.trusted;
+        let client = KnownClient::of(request.headers(), connection, trusted);
         let is_of_page = is_of_page(&request);
 
         // Whom it is for, what it asks for, who makes it: in this order, whatever the route.
-        let mut answer =
-            if let Err(refused) = self.access.check_host(&mut request, listener.is_guarded) {
-                refusal(request.headers(), refused)
-            } else if let Some(elsewhere) = self.redirect(&request, listener) {
-                elsewhere
-            } else if options::is_plain(&request) {
-                options::answer(self.plain.clone(), request.uri().clone()).await?
-            } else {
-                self.admit_and_answer(request, connection, is_of_page)
-                    .await?
-            };
+        let begun = if let Err(refused) = self.access.check_host(&mut request, listener.is_guarded)
+        {
+            Begun::Answered(refusal(request.headers(), refused))
+        } else if let Some(elsewhere) = self.redirect(&request, listener) {
+            Begun::Answered(elsewhere)
+        } else if options::is_plain(&request) {
+            let allowed = options::answer(self.plain.clone(), request.uri().clone());
+            Begun::Answered(allowed.await?)
+        } else {
+            self.admit_and_begin(request, connection, &client, is_of_page)
+                .await?
+        };
 
         // The CORS layer has marked the others itself.
-        if !is_of_page {
-            let (name, value) = &self.mark;
-            answer.headers_mut().append(name, value.clone());
-        }
-        Ok(answer)
+        Ok(match begun {
+            Begun::Answered(answer) if !is_of_page => Begun::Answered(self.marked(answer)),
+            begun => begun,
+        })
+    }
+
+    /// The answer of a poll that has waited.
+    pub(super) fn end_wait(&self, waited: Result<Response>, has_shown: bool) -> Response {
+        self.marked(challenged(waited.into_response(), has_shown))
+    }
+
+    fn marked(&self, mut answer: Response) -> Response {
+        let (name, value) = &self.mark;
+        answer.headers_mut().append(name, value.clone());
+        answer
     }
 
     /// The answer to a request that is to be asked where it is encrypted.
@@ -147,47 +210,71 @@ impl RouteTable {
     }
 
     /// Has the routes answer a request, once it is decided who makes it.
-    async fn admit_and_answer<B>(
+    async fn admit_and_begin<B>(
         &self,
         mut request: Request<B>,
         connection: &ConnectionInfo,
+        client: &KnownClient,
         is_of_page: bool,
-    ) -> Result<Response, Infallible>
+    ) -> StdResult<Begun, Infallible>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let admitted = match self.access.admit(&mut request, connection).await {
+        let mut admitted = match self.access.admit(&mut request, connection, client).await {
             Ok(admitted) => admitted,
             Err(refused) => {
                 let request = request.map(|_| Body::empty());
-                return self.refuse_page(request, refused).await;
+                return Ok(Begun::Answered(self.refuse_page(request, refused).await?));
             }
         };
-        let mut answer = match admitted.refused {
+        let has_shown = admitted.has_shown;
+        let answer = match admitted.refused.take() {
             Some(refused) if is_of_page => {
                 let request = request.map(|_| Body::empty());
                 self.refuse_page(request, refused).await?
             }
             Some(refused) => refusal(request.headers(), refused),
-            None => self.route(request.map(Body::new), is_of_page).await?,
+            None if self.is_poll(&request) && !is_of_page => {
+                match self.begin_poll(request, &admitted).await {
+                    Ok(waiting) => return Ok(Begun::Waits { waiting, has_shown }),
+                    Err(refused) => refused.into_response(),
+                }
+            }
+            None => {
+                admitted.put_into(request.extensions_mut());
+                self.route(request.map(Body::new), is_of_page).await?
+            }
         };
+        Ok(Begun::Answered(challenged(answer, has_shown)))
+    }
 
-        // Whether something was missing or bad is known only here.
-        if answer.status() == StatusCode::UNAUTHORIZED {
-            let challenge = access::challenge(admitted.has_shown);
-            answer
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, challenge);
+    fn is_poll<B>(&self, request: &Request<B>) -> bool {
+        let is_stream = |route| route == WaitingRoute::Stream;
+        let route = self.waiting_at(request.uri().path());
+        *request.method() == Method::GET && route.is_some_and(|route| !is_stream(route))
+    }
+
+    /// Opens a poll without the router, by which it would cost a third more.
+    async fn begin_poll<B>(&self, request: Request<B>, admitted: &Admitted) -> Result<Waiting> {
+        let (parts, _) = request.into_parts();
+        let ask = PollAsk {
+            method: &parts.method,
+            query: parts.uri.query(),
+            caller: admitted.caller()?,
+            peer: PeerWatch::of(&parts.extensions),
+        };
+        match self.waiting_at(parts.uri.path()) {
+            Some(WaitingRoute::LegacyPage) => legacy::begin(&self.state, ask).await,
+            _ => long_poll::begin(&self.state, ask).await,
         }
-        Ok(answer)
     }
 
     async fn route(
         &self,
         request: Request<Body>,
         is_of_page: bool,
-    ) -> Result<Response, Infallible> {
+    ) -> StdResult<Response, Infallible> {
         let routes = if is_of_page {
             &self.of_pages
         } else {
@@ -207,13 +294,25 @@ impl RouteTable {
         &self,
         request: Request<Body>,
         refused: Error,
-    ) -> Result<Response, Infallible> {
+    ) -> StdResult<Response, Infallible> {
         // Without the headers of the CORS layer a browser would keep the answer from its page.
         let answer = service_fn(|request: Request<Body>| {
             std::future::ready(Ok(refusal(request.headers(), refused.clone())))
         });
         self.cors.layer(answer).oneshot(request).await
     }
+}
+
+/// Says which credentials would help, where some would. Whether they were missing or bad is known
+/// only once there is an answer.
+fn challenged(mut answer: Response, has_shown: bool) -> Response {
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        let challenge = access::challenge(has_shown);
+        answer
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    answer
 }
 
 /// Does a browser ask for a page, so that the CORS layer has to see it?

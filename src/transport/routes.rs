@@ -5,15 +5,14 @@
 //! - nothing that runs is ended by a replacement: what was answered before goes on with the routes
 //!   that it began with.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::BoxError;
 use axum::body::{Bytes, HttpBody};
 use axum::http::{Method, Request};
-use axum::response::Response;
 
+use super::answering::Answering;
 use super::connection_info::ConnectionInfo;
 use super::router::{RouteParts, RouteTable};
 use super::state::{ConnectionLimits, Settings};
@@ -98,12 +97,12 @@ impl Routes {
         &self,
         request: Request<B>,
         connection: Arc<ConnectionInfo>,
-    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<B>
+    ) -> Answering<B>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.current().answer(request, connection)
+        self.current().answer(Box::new(request), connection)
     }
 }
 
@@ -125,37 +124,16 @@ impl CurrentRoutes {
         self.table.takes_lean_path(method, path)
     }
 
-    /// Answers a request. It cannot fail: an error is an answer.
-    ///
-    /// What is returned is kept for as long as a stream of HTTP/2 lives. So the request has a box
-    /// until what answers begins, and that has one of its own until the answer is there: a waiting
-    /// stream took 1,250 bytes more without. The second is made no earlier, or a thousand requests
-    /// that come at once would leave as many holes.
+    /// Answers a request.
     pub(crate) fn answer<B>(
         self,
-        request: Request<B>,
+        request: Box<Request<B>>,
         connection: Arc<ConnectionInfo>,
-    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<B>
+    ) -> Answering<B>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let request = Box::new(request);
-        async move {
-            // The first box is freed where the second is made.
-            let answering = self
-                .table
-                .answer(unboxed(request), &connection, self.listener);
-            Box::pin(answering).await
-        }
+        Answering::new(self.table, request, connection, self.listener)
     }
-}
-
-/// Takes out what is in a box, and frees it.
-#[expect(
-    clippy::boxed_local,
-    reason = "a box that is only moved out of lives on until its scope ends"
-)]
-fn unboxed<T>(boxed: Box<T>) -> T {
-    *boxed
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_stream::stream;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -29,6 +29,7 @@ use crate::bus::{Closing, OnGap, Step, SubscribeRequest, Subscription};
 use crate::error::{ErrorKind, Result};
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
 
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The parameters by which polyfills that cannot set the header say where they resume (contract
@@ -70,7 +71,7 @@ pub(super) async fn sse(
     Ok((sse_headers(), Body::from_stream(blocks)).into_response())
 }
 
-fn parse(mut params: Params, header: Option<&str>) -> Result<(SubscribeRequest, Rendering)> {
+fn parse(mut params: Params<'_>, header: Option<&str>) -> Result<(SubscribeRequest, Rendering)> {
     let format = take_format(&mut params)?;
     let parameter = params.take_any(&LAST_EVENT_ID_PARAMS)?;
     // The header comes from the EventSource itself, and is newer than what its address says.
@@ -86,7 +87,7 @@ fn parse(mut params: Params, header: Option<&str>) -> Result<(SubscribeRequest, 
     Ok((asked.subscribe, rendering))
 }
 
-fn take_format(params: &mut Params) -> Result<SseFormat> {
+fn take_format(params: &mut Params<'_>) -> Result<SseFormat> {
     let expected = || "neither object nor raw";
     let format = params.take_parsed("format", parse_format, expected)?;
     Ok(format.unwrap_or(SseFormat::Object))
@@ -107,7 +108,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>> {
 }
 
 fn sse_headers() -> HeaderMap {
-    let mut headers = unbuffered("text/event-stream");
+    let mut headers = unbuffered(EVENT_STREAM);
     // A proxy that compressed the stream would gather it, too.
     set(
         &mut headers,

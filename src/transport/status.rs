@@ -65,17 +65,17 @@ pub(super) async fn topics(
 }
 
 /// The filter, the limit and the page token of a listing.
-fn take_topics(mut params: Params) -> Result<(Filter, u32, Option<String>)> {
+fn take_topics(mut params: Params<'_>) -> Result<(Filter, u32, Option<String>)> {
     let topics = params.take_all("topic");
     // Without a topic all are listed, but for the gateway's own.
-    let filter = Filter::parse(topics.iter().map(String::as_str))?;
+    let filter = Filter::parse(topics.iter().map(|topic| &**topic))?;
     let limit = take_limit(&mut params)?;
     let token = params.take("page_token")?;
     params.finish("topic, limit, page_token")?;
-    Ok((filter, limit, token))
+    Ok((filter, limit, token.map(String::from)))
 }
 
-fn take_limit(params: &mut Params) -> Result<u32> {
+fn take_limit(params: &mut Params<'_>) -> Result<u32> {
     let number = |text: &str| text.parse().ok();
     let limit = params.take_parsed("limit", number, || "not a number")?;
     Ok(limit.unwrap_or(0))

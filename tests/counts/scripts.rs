@@ -28,7 +28,7 @@ const MARK: u8 = b'~';
 const DATA: &str = "{\"door\":3,\"open\":true,\"by\":\"~\",\"text\":\"as long as an event is that somebody would really send\"}";
 
 /// A script's name, what it does, and one unit of it that is counted.
-pub(crate) const SCRIPTS: [(&str, &str); 9] = [
+pub(crate) const SCRIPTS: [(&str, &str); 11] = [
     ("match", "a topic matched with a filter of 60 patterns"),
     ("append", "an event appended, in a batch of 10, in memory"),
     ("page", "an event read from the ring, 1,000 a page"),
@@ -50,6 +50,11 @@ pub(crate) const SCRIPTS: [(&str, &str); 9] = [
         "an event delivered to 5 long-polls, each answered and asked again",
     ),
     (
+        "held",
+        "a poll that waits and is answered by an event, one of 10 that wait for it",
+    ),
+    ("ready", "a poll that is answered at once"),
+    (
         "grpc",
         "an event encoded and delivered to 20 streams by gRPC, and decoded there",
     ),
@@ -65,7 +70,9 @@ pub(crate) async fn run(script: &str, units: u64) {
         "wild" => wild(units).await,
         "come" => come(units).await,
         "sse" => sse(units).await,
-        "poll" => poll(units).await,
+        "poll" => poll_together(units, 5).await,
+        "held" => poll_together(units / 10, 10).await,
+        "ready" => ready(units).await,
         "grpc" => grpc(units).await,
         other => panic!("no such script: {other}"),
     }
@@ -284,14 +291,14 @@ async fn sse(units: u64) {
     }
 }
 
-async fn poll(units: u64) {
+async fn poll_together(events: u64, pollers: usize) {
     let (bus, address) = gateway().await;
     let (mut readers, mut buffer) = (Vec::new(), vec![0; 65_536]);
-    for _ in 0..5 {
+    for _ in 0..pollers {
         readers.push(TcpStream::connect(&address).await.expect("a connection"));
     }
     let mut vid = publish(&bus, "house.7.door.3").await;
-    for _ in 0..units {
+    for _ in 0..events {
         for reader in &mut readers {
             ask(reader, &format!("/v1/poll?topic=house.%3E&after={vid}")).await;
         }
@@ -300,6 +307,21 @@ async fn poll(units: u64) {
         for reader in &mut readers {
             read_event(reader, &mut buffer, b"}").await;
         }
+    }
+}
+
+async fn ready(units: u64) {
+    let (bus, address) = gateway().await;
+    let mut reader = TcpStream::connect(&address).await.expect("a connection");
+    let seen = publish(&bus, "house.7.door.3").await;
+    publish(&bus, "house.7.door.3").await;
+    let (path, mut buffer) = (
+        format!("/v1/poll?topic=house.%3E&after={seen}"),
+        vec![0; 65_536],
+    );
+    for _ in 0..units {
+        ask(&mut reader, &path).await;
+        read_event(&mut reader, &mut buffer, b"}").await;
     }
 }
 

@@ -13,8 +13,8 @@ use crate::common::gateway::{Gateway, PATIENCE};
 use crate::common::grpc;
 use crate::common::read::{Reader, SubscribeParams, Transport};
 use crate::raw::{
-    BUDGET, MIB, call, connect_h2, framed, gateway, get, peak_bytes, send, until_all_is_given_back,
-    used_bytes,
+    BUDGET, MIB, call, connect_h2, framed, gateway, get, peak_bytes, resident_bytes, send,
+    until_all_is_given_back, used_bytes,
 };
 
 /// A peer that takes nothing for so long is cut.
@@ -212,4 +212,34 @@ async fn readers_that_waited_for_memory_read_on() {
     };
     tokio::join!(publish_large(&gateway, 0..100), read_all);
     drop(held);
+}
+
+/// What the gateway may hold for a poll that waits, with its connection.
+const POLL_BYTES: usize = 2500;
+
+#[tokio::test]
+async fn a_poll_that_waits_holds_little() {
+    let gateway = gateway("");
+    let mut waiting = Vec::new();
+    // The first of them fill what is made once, and what is kept for a burst of requests.
+    wait_with(&gateway, 500, &mut waiting).await;
+    let before = resident_bytes(&gateway);
+    wait_with(&gateway, 2000, &mut waiting).await;
+    let each = (resident_bytes(&gateway) - before) / 2000;
+    assert!(each < POLL_BYTES, "{each} bytes");
+}
+
+/// Adds polls, each on a connection of its own.
+async fn wait_with(gateway: &Gateway, more: usize, waiting: &mut Vec<TcpStream>) {
+    for _ in 0..more {
+        let mut stream = TcpStream::connect(gateway.address())
+            .await
+            .expect("a connection");
+        let request = b"GET /v1/poll?topic=a&wait=100 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request).await.expect("sent");
+        waiting.push(stream);
+    }
+    let all = waiting.len();
+    let wait = || async { gateway.get("/v1/bus").await["subscribers"] == all };
+    gateway.until("all of them wait", wait).await;
 }

@@ -53,13 +53,11 @@ pub(in crate::bus) struct PageKey {
 struct PageBytes;
 
 impl Weighter<PageKey, SharedPage> for PageBytes {
-    /// The events, and as much again for what is made of them.
+    /// The events, as much again for what is made of them, and a small answer.
     fn weight(&self, _: &PageKey, page: &SharedPage) -> u64 {
-        256 + page
-            .batch
-            .iter()
-            .map(|event| 2 * (event.size_bytes() as u64 + 128))
-            .sum::<u64>()
+        let events = page.batch.iter();
+        let bytes: u64 = events.map(|event| event.size_bytes() as u64 + 128).sum();
+        256 + 2 * bytes + bytes.min(limits::SHARED_ANSWER_BYTES as u64)
     }
 }
 

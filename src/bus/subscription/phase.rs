@@ -67,6 +67,16 @@ impl Phase {
         }
     }
 
+    /// Passes over `hello`. True when it was due.
+    pub(super) fn skip_hello(&mut self) -> bool {
+        let is_due = matches!(self.stage, Stage::Hello(_));
+        // It is the first of all.
+        if is_due {
+            self.next_opening();
+        }
+        is_due
+    }
+
     pub(super) fn end(&mut self) {
         self.stage = Stage::Ended;
     }

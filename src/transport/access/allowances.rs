@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::caller::{Allowance, Caller, Client, ClientAddress};
+use crate::caller::{Allowance, Caller, Client};
 use crate::quota::{QuotaRules, Quotas};
+use crate::transport::client_address::KnownClient;
 use crate::transport::connection_info::ConnectionInfo;
 
 /// The limits of clients, and what they have taken.
@@ -17,11 +18,11 @@ impl Allowances {
     pub(super) fn limit(
         &self,
         caller: Arc<Caller>,
-        address: Option<ClientAddress>,
+        client: &KnownClient,
         connection: &ConnectionInfo,
     ) -> Arc<Caller> {
         let client = Client {
-            address,
+            address: Some(client.address()),
             identity: &caller.identity,
             connection: &connection.subscriptions,
         };

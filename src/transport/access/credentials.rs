@@ -8,6 +8,8 @@
 //!   if it is bad, none of the others is looked at;
 //! - two that contradict each other are an error, and none of them is chosen.
 
+use std::borrow::Cow;
+
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{HeaderName, Request};
@@ -145,7 +147,7 @@ fn take_parameter(uri: &mut Uri, name: &str) -> Result<Option<String>> {
     }
 
     let values: Vec<_> = pairs(&taken.join("&"))
-        .map(|(_, value)| decode_form(value))
+        .map(|(_, value)| decode_form(value).map(Cow::into_owned))
         .collect();
     *uri = with_query(uri, &kept.join("&"));
     let mut found = None;
