@@ -44,6 +44,7 @@ mod threads;
 mod topic_ids;
 mod trim;
 mod wal_check;
+mod write_transaction;
 mod writer;
 mod writer_command;
 mod writer_state;
@@ -56,7 +57,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Appended, Engine, LogState, Moment, OpenError, Page, ReadRequest, Retention, TrimStep,
+    Appended, Engine, GroupThread, LogState, Moment, OpenError, Page, ReadRequest, Retention,
+    TrimStep,
 };
 use crate::cursor::Vid;
 use crate::error::Result;
@@ -161,6 +163,10 @@ impl Engine for SqliteEngine {
 
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
         self.writer.append(batches, now).await
+    }
+
+    fn group_thread(&self) -> Option<&dyn GroupThread> {
+        Some(&self.writer)
     }
 
     async fn read(&self, request: ReadRequest) -> Result<Page> {
