@@ -34,6 +34,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -90,6 +91,8 @@ struct Shared {
     options: BusOptions,
     memory: MemoryBudget,
     metrics: Metrics,
+    /// Where tasks are spawned by a thread that is not of a runtime.
+    runtime: Handle,
     /// What each client has taken.
     quotas: Quotas,
     clock: Clock,
@@ -177,6 +180,7 @@ impl Bus {
             sequencer: Sequencer::new(),
             quotas: Quotas::new(metrics.refusals.clone()),
             metrics,
+            runtime: Handle::current(),
             engine,
             options,
             memory,

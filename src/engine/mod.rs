@@ -8,6 +8,7 @@
 //! - epoch, bounds and sizes are replaced together, as one [`LogState`];
 //! - nothing here waits for an event: that is the bus's part.
 
+mod group_source;
 pub(crate) mod import;
 mod jetstream;
 mod lease;
@@ -27,6 +28,7 @@ use crate::error::Result;
 use crate::event::{Event, NewEvent};
 use crate::topic::{Filter, Topic};
 
+pub use group_source::{Group, GroupSource, GroupThread};
 pub use jetstream::{JetStreamEngine, JetStreamOptions, NatsCredentials, NatsTls};
 pub(crate) use jetstream::{JetStreamTarget, StreamReport, inspect, renew_epoch};
 pub use lease::SourceLease;
@@ -140,6 +142,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Storage full or locked by another program (nothing was written, later appends may succeed),
     /// busy (too many ids to remember), or broken (nothing will be written any more).
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended>;
+
+    /// The thread on which groups are appended one after the other, where the engine has one; then
+    /// its own appends are in the order of the log, and need no tail.
+    fn group_thread(&self) -> Option<&dyn GroupThread> {
+        None
+    }
 
     /// Reads a page. It is complete up to its `through`, which may be before the requested one; an
     /// engine that cannot say so now returns an error, or a page that ends earlier.

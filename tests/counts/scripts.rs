@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use vidette::caller::Caller;
 
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::Streaming;
 use vidette::bus::{Bus, BusOptions, OnGap, Step, SubscribeRequest, Subscription};
 use vidette::config::{Config, Overrides};
 use vidette::cursor::Start;
-use vidette::engine::{MemoryEngine, Retention};
+use vidette::engine::{Engine, MemoryEngine, Retention, SqliteEngine};
 use vidette::event::{EventParts, NewEvent};
 use vidette::proto::event_bus_client::EventBusClient;
 use vidette::proto::subscribe_response::Message;
@@ -28,9 +29,13 @@ const MARK: u8 = b'~';
 const DATA: &str = "{\"door\":3,\"open\":true,\"by\":\"~\",\"text\":\"as long as an event is that somebody would really send\"}";
 
 /// A script's name, what it does, and one unit of it that is counted.
-pub(crate) const SCRIPTS: [(&str, &str); 11] = [
+pub(crate) const SCRIPTS: [(&str, &str); 12] = [
     ("match", "a topic matched with a filter of 60 patterns"),
     ("append", "an event appended, in a batch of 10, in memory"),
+    (
+        "commit",
+        "an event published and committed on disk, in a transaction of its own",
+    ),
     ("page", "an event read from the ring, 1,000 a page"),
     (
         "wake",
@@ -65,6 +70,7 @@ pub(crate) async fn run(script: &str, units: u64) {
     match script {
         "match" => matching(units),
         "append" => append(units).await,
+        "commit" => commit(units).await,
         "page" => page(units).await,
         "wake" => wake(units).await,
         "wild" => wild(units).await,
@@ -104,6 +110,10 @@ fn matching(units: u64) {
 }
 
 fn bus() -> Bus {
+    bus_on(Arc::new(MemoryEngine::new(HOUR)))
+}
+
+fn bus_on(engine: Arc<dyn Engine>) -> Bus {
     let retention = Retention {
         max_age: HOUR,
         max_events: u64::MAX,
@@ -116,7 +126,7 @@ fn bus() -> Bus {
         max_event_bytes: 10_000,
         retention,
     };
-    Bus::start(Arc::new(MemoryEngine::new(HOUR)), options)
+    Bus::start(engine, options)
 }
 
 fn event(topic: &str) -> NewEvent {
@@ -144,6 +154,15 @@ async fn append(units: u64) {
         bus.publish(&Caller::gateway(), vec![event("house.7.door.3"); 10])
             .await
             .expect("receipts");
+    }
+}
+
+async fn commit(units: u64) {
+    let folder = TempDir::new().expect("a folder");
+    let engine = SqliteEngine::open(folder.path(), HOUR).expect("a log");
+    let bus = bus_on(Arc::new(engine));
+    for _ in 0..units {
+        publish(&bus, "house.7.door.3").await;
     }
 }
 

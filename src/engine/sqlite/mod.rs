@@ -48,6 +48,7 @@ mod topic_search;
 mod topic_sets;
 mod trim;
 mod wal_check;
+mod write_transaction;
 mod writer;
 mod writer_command;
 mod writer_state;
@@ -60,7 +61,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Appended, Engine, LogState, Moment, OpenError, Page, ReadRequest, Retention, TrimStep,
+    Appended, Engine, GroupThread, LogState, Moment, OpenError, Page, ReadRequest, Retention,
+    TrimStep,
 };
 use crate::cursor::Vid;
 use crate::error::Result;
@@ -201,6 +203,10 @@ impl Engine for SqliteEngine {
 
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {
         self.writer.append(batches, now).await
+    }
+
+    fn group_thread(&self) -> Option<&dyn GroupThread> {
+        Some(&self.writer)
     }
 
     async fn finds_topics(&self, filter: &Filter) -> Result<bool> {

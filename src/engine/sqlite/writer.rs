@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::errors;
@@ -11,11 +12,15 @@ use super::writer_command::{Batches, WriterCommand};
 use super::writer_thread::{WriterSetup, WriterThread};
 use crate::cursor::Vid;
 use crate::engine::import::CopiedPart;
-use crate::engine::{Appended, LogState, Moment, OpenError, Retention, TrimStep};
+use crate::engine::{
+    Appended, GroupSource, GroupThread, LogState, Moment, OpenError, Retention, TrimStep,
+};
 use crate::error::Result;
+use crate::limits;
 
-/// Commands waiting for the thread; the bus sends one append at a time.
-const QUEUED_COMMANDS: usize = 4;
+/// Commands waiting for the thread: all steps of a round of retention, and a few others. There is
+/// one source of groups at a time.
+const QUEUED_COMMANDS: usize = limits::TRIM_STEPS_IN_A_ROW + 8;
 
 /// A handle to the thread.
 pub(super) struct Writer {
@@ -78,6 +83,13 @@ impl Writer {
         .await
     }
 
+    /// Where the thread has ended, all that waits is refused.
+    fn refuse(mut source: Box<dyn GroupSource>) {
+        while source.next_group().is_some() {
+            source.settle(Err(errors::broken()));
+        }
+    }
+
     async fn call<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T>>) -> WriterCommand,
@@ -88,6 +100,21 @@ impl Writer {
         let sent = self.commands.send(command(reply)).await;
         sent.map_err(|_| errors::broken())?;
         answer.await.map_err(|_| errors::broken())?
+    }
+}
+
+impl GroupThread for Writer {
+    fn append_groups(&self, source: Box<dyn GroupSource>) {
+        let sent = self.commands.try_send(WriterCommand::AppendGroups(source));
+        let Err(refused) = sent else { return };
+        match refused {
+            TrySendError::Full(command) => {
+                let commands = self.commands.clone();
+                tokio::spawn(async move { commands.send(command).await });
+            }
+            TrySendError::Closed(WriterCommand::AppendGroups(source)) => Self::refuse(source),
+            TrySendError::Closed(_) => {}
+        }
     }
 }
 

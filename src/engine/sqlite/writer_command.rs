@@ -3,20 +3,22 @@
 use tokio::sync::oneshot;
 
 use crate::engine::import::CopiedPart;
-use crate::engine::{Appended, Moment, Retention, TrimStep};
+use crate::engine::{Appended, GroupSource, Moment, Retention, TrimStep};
 use crate::error::Result;
 use crate::event::NewEvent;
 
 /// Batches of events, each with neighbouring vids.
 pub(super) type Batches = Vec<Vec<NewEvent>>;
 
-/// One transaction, and whom to answer.
+/// One transaction and whom to answer, or many of them.
 pub(super) enum WriterCommand {
     Append {
         batches: Batches,
         now: Moment,
         reply: oneshot::Sender<Result<Appended>>,
     },
+    /// Append groups of this source until it ends, a transaction for each.
+    AppendGroups(Box<dyn GroupSource>),
     /// Write a part of another log.
     Import {
         part: CopiedPart,

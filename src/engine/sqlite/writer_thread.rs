@@ -1,4 +1,4 @@
-//! The thread that writes: one transaction for each command.
+//! The thread that writes: one transaction for each command, and for each group that it takes.
 //!
 //! Invariants:
 //! - the state in memory changes only after the transaction that it describes has committed;
@@ -8,10 +8,11 @@
 //!   free the next ones are refused at once.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::append::AppendTransaction;
@@ -23,12 +24,13 @@ use super::published::PublishedState;
 use super::reserve::{self, Reserve};
 use super::trim::{TrimBudget, TrimPlan};
 use super::wal_check::before_closing;
+use super::write_transaction::WriteTransaction;
 use super::writer_command::{Batches, WriterCommand};
 use super::writer_state::WriterState;
 use super::{errors, index};
 use crate::engine::import::CopiedPart;
 use crate::engine::memory::too_many_ids;
-use crate::engine::{Appended, Moment, Receipt, Retention, TrimStep};
+use crate::engine::{Appended, Group, GroupSource, Moment, Receipt, Retention, TrimStep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
@@ -68,7 +70,7 @@ impl WriterThread {
 
     pub(super) fn run(&mut self, mut queue: mpsc::Receiver<WriterCommand>) {
         while let Some(command) = queue.blocking_recv() {
-            self.execute(command);
+            self.execute(command, &mut queue);
         }
 
         // The probe may have ended before the last commit.
@@ -76,8 +78,27 @@ impl WriterThread {
         before_closing(&self.setup.health, &self.setup.connection);
     }
 
+    /// Appends group after group until the source ends. Other commands have their turn between
+    /// two groups.
+    fn append_groups(
+        &mut self,
+        mut source: Box<dyn GroupSource>,
+        queue: &mut mpsc::Receiver<WriterCommand>,
+    ) {
+        while let Some(Group { batches, now }) = source.next_group() {
+            let appended = self.write(|thread, state| thread.append(state, batches, now));
+            if !settle(&mut *source, appended) {
+                return;
+            }
+            // All of them: a round of retention is not interrupted.
+            while let Ok(command) = queue.try_recv() {
+                self.execute(command, queue);
+            }
+        }
+    }
+
     /// Executes one command.
-    fn execute(&mut self, command: WriterCommand) {
+    fn execute(&mut self, command: WriterCommand, queue: &mut mpsc::Receiver<WriterCommand>) {
         match command {
             WriterCommand::Append {
                 batches,
@@ -87,6 +108,7 @@ impl WriterThread {
                 reply,
                 self.write(|thread, state| thread.append(state, batches, now)),
             ),
+            WriterCommand::AppendGroups(source) => self.append_groups(source, queue),
             WriterCommand::Import { part, reply } => {
                 answer(
                     reply,
@@ -154,7 +176,7 @@ impl WriterThread {
 
         // All batches are one transaction, and so one sync.
         let WriterThread { setup, topics, .. } = self;
-        let transaction = begin(&mut setup.connection, &setup.health)?;
+        let transaction = begin(&setup.connection, &setup.health)?;
         let window = setup.dedupe_window;
         let mut append = AppendTransaction::new(&transaction, state, topics, window, now)?;
         let batches = append_all(&mut append, batches)?;
@@ -176,7 +198,7 @@ impl WriterThread {
             return Ok(Err(refused));
         }
         let WriterThread { setup, topics, .. } = self;
-        let transaction = begin(&mut setup.connection, &setup.health)?;
+        let transaction = begin(&setup.connection, &setup.health)?;
         let mut import = Import {
             connection: &transaction,
             state,
@@ -283,9 +305,15 @@ impl WriterThread {
         Ok(Ok(outcome.step))
     }
 
-    fn begin(&mut self) -> rusqlite::Result<Transaction<'_>> {
-        begin(&mut self.setup.connection, &self.setup.health)
+    fn begin(&self) -> rusqlite::Result<WriteTransaction<'_>> {
+        begin(&self.setup.connection, &self.setup.health)
     }
+}
+
+/// False where that has panicked. What is durable stays so, and the thread goes on: the source
+/// answers everybody who waits when it is dropped.
+fn settle(source: &mut dyn GroupSource, appended: Result<Appended>) -> bool {
+    catch_unwind(AssertUnwindSafe(|| source.settle(appended))).is_ok()
 }
 
 /// Whoever asked may have left; what was done is done.
@@ -307,7 +335,10 @@ fn append_all(
 }
 
 /// Begins to write. The write lock of another program is waited for unless it is known to be held.
-fn begin<'c>(connection: &'c mut Connection, health: &Health) -> rusqlite::Result<Transaction<'c>> {
+fn begin<'c>(
+    connection: &'c Connection,
+    health: &Health,
+) -> rusqlite::Result<WriteTransaction<'c>> {
     // Each publisher would wait in turn behind a lock that is held for long.
     let wait = if health.is_locked() {
         Duration::ZERO
@@ -315,7 +346,7 @@ fn begin<'c>(connection: &'c mut Connection, health: &Health) -> rusqlite::Resul
         limits::WRITE_LOCK_WAIT
     };
     connection.busy_timeout(wait)?;
-    let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+    let begun = WriteTransaction::begin(connection);
     health.note_lock(!begun.as_ref().is_err_and(is_busy));
     begun
 }
