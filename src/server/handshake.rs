@@ -5,15 +5,19 @@
 //! - what does not begin as TLS does gets no handshake; a request without encryption is answered
 //!   where it has to go.
 
+use std::future::poll_fn;
 use std::io::{self, Error, ErrorKind};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use rustls::ServerConnection;
-use rustls::server::Acceptor;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_rustls::LazyConfigAcceptor;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::below_tls::BelowTls;
 use super::io::{Io, TimedIo, timed};
 use super::linger;
 use crate::limits;
@@ -28,7 +32,10 @@ const PLAIN_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     This port speaks TLS: use https:// where you have used http://.\r\n";
 
 /// An encrypted stream over another one.
-pub(super) type TlsIo = Box<TlsStream<TimedIo>>;
+pub(super) type TlsIo = Box<TlsStream<BelowTls<TimedIo>>>;
+
+/// Bytes of the first read. A client's first flight is shorter, unless it comes in parts.
+const FIRST_BYTES: usize = 4096;
 
 /// Performs the handshake with a peer.
 pub(super) async fn accept(
@@ -36,22 +43,42 @@ pub(super) async fn accept(
     tls: &ServerTls,
     write_timeout: Duration,
 ) -> io::Result<TlsIo> {
-    let mut first = [0];
-    io.read_exact(&mut first).await?;
-    if first != [HANDSHAKE_RECORD] {
+    let first = read_first(&mut io).await?;
+    if first[0] != HANDSHAKE_RECORD {
         return Err(refuse(io, first[0]).await);
     }
 
-    // The byte that was looked at goes before the others.
-    let mut acceptor = Acceptor::default();
-    acceptor.read_tls(&mut &first[..])?;
-    let io = timed(io, write_timeout);
-    let begun = LazyConfigAcceptor::new(acceptor, io).await?;
+    let io = BelowTls::new(timed(io, write_timeout), first);
     let bounded = |session: &mut ServerConnection| {
         session.set_buffer_limit(Some(limits::TLS_UNSENT_BYTES));
     };
-    let stream = begun.into_stream_with(tls.config(), bounded).await?;
-    Ok(Box::new(stream))
+    let accepting = TlsAcceptor::from(tls.config()).accept_with(io, bounded);
+    match accepting.into_fallible().await {
+        Ok(mut stream) => {
+            stream.get_mut().0.end_handshake();
+            Ok(Box::new(stream))
+        }
+        Err((error, mut io)) => {
+            // The alert that says why; at once or not at all.
+            let _ = futures_util::poll!(poll_fn(|task| io.poll_release(task)));
+            Err(error)
+        }
+    }
+}
+
+/// What comes first; at least one byte.
+async fn read_first(io: &mut Io) -> io::Result<Vec<u8>> {
+    poll_fn(|task| {
+        // On the stack, so that nothing is held while nothing comes.
+        let mut bytes = [MaybeUninit::uninit(); FIRST_BYTES];
+        let mut bytes = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut *io).poll_read(task, &mut bytes))?;
+        match bytes.filled() {
+            [] => Poll::Ready(Err(ErrorKind::UnexpectedEof.into())),
+            first => Poll::Ready(Ok(first.to_vec())),
+        }
+    })
+    .await
 }
 
 /// Answers what is no handshake, where it looks like a request.

@@ -88,17 +88,20 @@ impl Io {
     }
 
     /// Ready when a read may find something; asked before a buffer is made for it.
-    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Io::Plain(stream) => stream.poll_read_ready(context),
             Io::Unix(stream) => stream.poll_read_ready(context),
-            Io::Tls(stream) => match stream.get_ref() {
-                (socket, session) if session.wants_read() => {
-                    socket.as_ref().get_ref().get_ref().poll_readable(context)
+            Io::Tls(stream) => {
+                let (below, session) = stream.get_mut();
+                if !session.wants_read() {
+                    return Poll::Ready(Ok(())); // decrypted already, or the end
                 }
-                // Decrypted already, or the end.
-                _ => Poll::Ready(Ok(())),
-            },
+                below.poll_readable(context, |timed, context| {
+                    let socket = timed.as_mut().get_pin_mut().get_mut();
+                    socket.poll_readable(context)
+                })
+            }
             // Only the read itself shows it.
             #[cfg(test)]
             Io::Memory(_) => Poll::Ready(Ok(())),
@@ -213,7 +216,11 @@ impl AsyncWrite for Io {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        forward!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(context, slices))
+        match self.get_mut() {
+            // What an encrypted stream writes here is one slice, but for what has waited.
+            Io::Plain(stream) => write_to_socket(stream, slices, context),
+            io => forward!(io, stream => Pin::new(stream).poll_write_vectored(context, slices)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -3,6 +3,7 @@
 //! A [`Gateway`] binds addresses and opens the log; a listener accepts connections; a connection is
 //! driven by hyper, or by `lean` while it only waits or publishes.
 
+mod below_tls;
 mod by_hyper;
 mod chunks;
 mod connection;
