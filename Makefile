@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
+.PHONY: test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-tls-rivals bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -92,6 +92,9 @@ bench-large:
 # What encryption and tokens cost: scenarios A, D and G without them and with them, in one table.
 bench-tls:
 	$(SCENARIOS) TLS --rounds $(BENCH_ROUNDS) --write docs/performance.md
+# TLS beside nginx with nchan (apt-get install nginx-light libnginx-mod-nchan), as a table.
+bench-tls-rivals:
+	cargo bench --bench tls_rivals -- --rounds $(BENCH_ROUNDS)
 # Gateways on three servers of NATS JetStream beside one on SQLite, as a table for docs/performance.md.
 bench-cluster:
 	cargo build --release --bin vidette

@@ -13,6 +13,8 @@ fn units(script: &str) -> u64 {
     match script {
         "match" | "append" | "page" => 100_000,
         "wake" => 10_000,
+        // So many tokens are made.
+        "token" => 100,
         _ => 500,
     }
 }

@@ -12,6 +12,7 @@ mod jetstream;
 mod jetstream_tail;
 mod listeners;
 mod quotas;
+mod rounds;
 mod sources;
 mod tls;
 
@@ -25,6 +26,7 @@ pub use jetstream::*;
 pub use jetstream_tail::*;
 pub use listeners::*;
 pub use quotas::*;
+pub use rounds::*;
 pub use sources::*;
 pub use tls::*;
 
@@ -148,25 +150,6 @@ pub const CATCH_UP_MAX_WAIT: Duration = Duration::from_secs(1);
 /// About what an event takes on the wire besides its texts and data, in bytes.
 pub const EVENT_OVERHEAD_ON_WIRE_BYTES: usize = 64;
 
-/// While the cores are short, the readers of one filter are notified of events at most this often
-/// for each of them, …
-pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(28);
-/// … at most this often however few they are, …
-pub const MIN_ROUND_SPACING: Duration = Duration::from_millis(1);
-/// … and never later than this after the previous notification.
-pub const MAX_ROUND_SPACING: Duration = Duration::from_millis(100);
-/// While less of the machine is busy, a round follows as soon as the writes of the last one are out.
-pub const FREE_BELOW_BUSY_PERMILLE: u32 = 500;
-/// When so much of the machine is busy, it waits as long as it may; in between, for a part of that.
-pub const SHORT_FROM_BUSY_PERMILLE: u32 = 750;
-/// One reader in so many may still be writing when the next round begins.
-pub const STRAGGLERS_ONE_IN: usize = 16;
-/// How often the load of the machine is measured while readers are notified …
-pub const LOAD_MEASURED_EVERY: Duration = Duration::from_millis(50);
-/// … over which time its mean is taken …
-pub const LOAD_MEAN_OVER: Duration = Duration::from_millis(100);
-/// … and how long after the last round the measuring ends.
-pub const LOAD_IS_QUIET_AFTER: Duration = Duration::from_millis(500);
 /// How late it may be noticed that the credential of somebody who is served has expired.
 pub const CREDENTIAL_CHECK: Duration = Duration::from_secs(1);
 /// After a revocation the subscriptions of those with credentials are woken over this time at most,
@@ -174,9 +157,6 @@ pub const CREDENTIAL_CHECK: Duration = Duration::from_secs(1);
 pub const RECHECK_OVER: Duration = Duration::from_millis(750);
 /// … and with no more than this between two chunks of them.
 pub const RECHECK_PACE: Duration = Duration::from_millis(2);
-
-/// Up to this many readers are woken by the sequencer itself.
-pub const FEW_READERS: usize = 16;
 
 /// Events deleted in one step of retention; the bound keeps publishing from waiting long.
 pub const TRIM_STEP_EVENTS: u32 = 500;

@@ -4,6 +4,9 @@
 //! `cargo test --test counts` counts their instructions, `cargo bench --bench hot_paths` measures
 //! their time.
 
+#[path = "tokens.rs"]
+mod tokens;
+
 use std::sync::Arc;
 use std::time::Duration;
 use vidette::caller::Caller;
@@ -63,6 +66,9 @@ pub(crate) const SCRIPTS: [(&str, &str); 12] = [
         "grpc",
         "an event encoded and delivered to 20 streams by gRPC, and decoded there",
     ),
+    ("known", "as sse, to 20 readers that have shown a token"),
+    ("token", "a request with a token of ES256 that is new"),
+    ("again", "a request with a token that has been verified"),
 ];
 
 /// Runs so many units of a script.
@@ -80,6 +86,9 @@ pub(crate) async fn run(script: &str, units: u64) {
         "held" => poll_together(units / 10, 10).await,
         "ready" => ready(units).await,
         "grpc" => grpc(units).await,
+        "known" => tokens::known(units).await,
+        "token" => tokens::new(units).await,
+        "again" => tokens::again(units).await,
         other => panic!("no such script: {other}"),
     }
 }
@@ -252,13 +261,17 @@ async fn come(units: u64) {
 
 /// A gateway in memory on this thread.
 async fn gateway() -> (Bus, String) {
+    gateway_with("").await
+}
+
+async fn gateway_with(settings: &str) -> (Bus, String) {
     let listen = vec!["127.0.0.1:0".parse().expect("an address")];
     let overrides = Overrides {
         listen,
         engine: Some("memory".to_owned()),
         ..Overrides::default()
     };
-    let gateway = Gateway::start(&Config::parse("", overrides).expect("a configuration"))
+    let gateway = Gateway::start(&Config::parse(settings, overrides).expect("a configuration"))
         .await
         .expect("a gateway");
     let (bus, address) = (gateway.bus().clone(), gateway.addresses()[0].to_string());
@@ -273,7 +286,11 @@ async fn until_subscribed(bus: &Bus, count: usize) {
 }
 
 async fn ask(connection: &mut TcpStream, path: &str) {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    ask_with(connection, path, "").await;
+}
+
+async fn ask_with(connection: &mut TcpStream, path: &str, headers: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
     connection
         .write_all(request.as_bytes())
         .await
@@ -295,15 +312,20 @@ async fn read_event(connection: &mut TcpStream, buffer: &mut [u8], end: &[u8]) {
 
 async fn sse(units: u64) {
     let (bus, address) = gateway().await;
+    deliver(units, &bus, &address, &vec![String::new(); 20]).await;
+}
+
+/// Events to readers, each with these headers.
+async fn deliver(units: u64, bus: &Bus, address: &str, headers: &[String]) {
     let (mut readers, mut buffer) = (Vec::new(), vec![0; 65_536]);
-    for _ in 0..20 {
-        let mut reader = TcpStream::connect(&address).await.expect("a connection");
-        ask(&mut reader, "/v1/sse?topic=house.%3E").await;
+    for headers in headers {
+        let mut reader = TcpStream::connect(address).await.expect("a connection");
+        ask_with(&mut reader, "/v1/sse?topic=house.%3E", headers).await;
         readers.push(reader);
     }
-    until_subscribed(&bus, readers.len()).await;
+    until_subscribed(bus, readers.len()).await;
     for _ in 0..units {
-        publish(&bus, "house.7.door.3").await;
+        publish(bus, "house.7.door.3").await;
         for reader in &mut readers {
             read_event(reader, &mut buffer, b"\n").await;
         }

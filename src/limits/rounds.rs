@@ -1,0 +1,25 @@
+//! When readers are notified, and how the load of the machine is measured for that.
+
+use std::time::Duration;
+
+/// While the cores are short, the readers of one filter are notified of events at most this often
+/// for each of them, …
+pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(28);
+/// … at most this often however few they are, …
+pub const MIN_ROUND_SPACING: Duration = Duration::from_millis(1);
+/// … and never later than this after the previous notification.
+pub const MAX_ROUND_SPACING: Duration = Duration::from_millis(100);
+/// While less of the machine is busy, a round follows as soon as the writes of the last one are out.
+pub const FREE_BELOW_BUSY_PERMILLE: u32 = 500;
+/// When so much of the machine is busy, it waits as long as it may; in between, for a part of that.
+pub const SHORT_FROM_BUSY_PERMILLE: u32 = 750;
+/// One reader in so many may still be writing when the next round begins.
+pub const STRAGGLERS_ONE_IN: usize = 16;
+/// How often the load of the machine is measured while readers are notified …
+pub const LOAD_MEASURED_EVERY: Duration = Duration::from_millis(50);
+/// … over which time its mean is taken …
+pub const LOAD_MEAN_OVER: Duration = Duration::from_millis(100);
+/// … and how long after the last round the measuring ends.
+pub const LOAD_IS_QUIET_AFTER: Duration = Duration::from_millis(500);
+/// Up to this many readers are woken by the sequencer itself.
+pub const FEW_READERS: usize = 16;
