@@ -32,7 +32,7 @@ const MARK: u8 = b'~';
 const DATA: &str = "{\"door\":3,\"open\":true,\"by\":\"~\",\"text\":\"as long as an event is that somebody would really send\"}";
 
 /// A script's name, what it does, and one unit of it that is counted.
-pub(crate) const SCRIPTS: [(&str, &str); 12] = [
+pub(crate) const SCRIPTS: [(&str, &str); 15] = [
     ("match", "a topic matched with a filter of 60 patterns"),
     ("append", "an event appended, in a batch of 10, in memory"),
     (

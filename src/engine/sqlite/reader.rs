@@ -14,7 +14,6 @@ use super::topic_search::takes_in_all;
 use super::{BLOCK_VIDS, from_sql, row};
 use crate::cursor::Vid;
 use crate::engine::{Page, ReadRequest};
-use crate::topic::Filter;
 
 /// SQLite scans a whole block, though only matching rows come out. They are counted as so many
 /// rows, since scanning one costs less than giving it.
