@@ -14,7 +14,6 @@ use super::topic_search::takes_in_all;
 use super::{BLOCK_VIDS, from_sql, row};
 use crate::cursor::Vid;
 use crate::engine::{Page, ReadRequest};
-use crate::topic::Filter;
 
 /// SQLite scans a whole block, though only matching rows come out. They are counted as so many
 /// rows, since scanning one costs less than giving it.
@@ -124,7 +123,7 @@ fn read_topics(
     }
 
     // At most about a thousand events, which are looked at one by one.
-    if not_indexed.is_empty() {
+    if not_indexed.is_empty() || topic_ids.is_empty() {
         return Ok(());
     }
     let mut statement = prepare_topics(connection, topic_ids)?;
