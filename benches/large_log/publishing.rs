@@ -77,7 +77,7 @@ async fn publish(bus: &Bus, topics: &[String], runs: u32, each: usize) -> (Durat
         }
     })
     .await;
-    (wall, (cpu() - cpu_before) / runs)
+    (wall, cpu().saturating_sub(cpu_before) / runs)
 }
 
 /// Without the filters and with them, in turn, and what the one costs by the other.

@@ -76,7 +76,7 @@ async fn read_all_newest(bench: &Bench, patterns: &[&str]) -> Vec<u64> {
 
 async fn topics_with_few_and_with_many_events_in_a_block_are_read_together(bench: Bench) {
     let topic = |n: u64| match n {
-        _ if n % 1500 == 0 => "thin.events",
+        _ if n.is_multiple_of(1500) => "thin.events",
         _ if n % 50 == 1 => "medium.events",
         _ => "busy",
     };

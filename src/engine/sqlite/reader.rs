@@ -123,7 +123,7 @@ fn read_topics(
     }
 
     // At most about a thousand events, which are looked at one by one.
-    if not_indexed.is_empty() {
+    if not_indexed.is_empty() || topic_ids.is_empty() {
         return Ok(());
     }
     let mut statement = prepare_topics(connection, topic_ids)?;
