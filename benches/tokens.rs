@@ -107,16 +107,13 @@ const ALGORITHMS: [(Algorithm, &str); 5] = [
 
 /// A signer whose tokens the settings accept.
 fn signer(algorithm: Algorithm, folder: &Path, settings: &mut String) -> Signer {
-    let (signer, key, text) = match algorithm {
-        Algorithm::HS256 => {
-            let signer = Signer::of_secret(SECRET);
-            (signer, "secret_file", SECRET.to_owned())
-        }
-        _ => {
-            let signer = Signer::new(algorithm);
-            let public = signer.public_pem.clone();
-            (signer, "public_key_file", public)
-        }
+    let (signer, key, text) = if algorithm == Algorithm::HS256 {
+        let signer = Signer::of_secret(SECRET);
+        (signer, "secret_file", SECRET.to_owned())
+    } else {
+        let signer = Signer::new(algorithm);
+        let public = signer.public_pem.clone();
+        (signer, "public_key_file", public)
     };
     let file = folder.join(format!("{algorithm:?}"));
     std::fs::write(&file, text).expect("a file");

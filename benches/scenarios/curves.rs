@@ -58,35 +58,35 @@ const GRPC: Curve = Curve {
 };
 
 /// The same with 100 readers.
-const fn of_few(curve: Curve) -> Curve {
+const fn of_few(curve: &Curve) -> Curve {
     Curve {
         readers: 100,
         rates: &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000],
         few_rates: &[10, 100, 500, 1000],
-        ..curve
+        ..*curve
     }
 }
 
 /// The same with 10,000 readers.
-const fn of_many(curve: Curve) -> Curve {
+const fn of_many(curve: &Curve) -> Curve {
     Curve {
         readers: 10_000,
         rates: &[1, 2, 5, 10, 20],
         few_rates: &[1, 5, 20],
-        ..curve
+        ..*curve
     }
 }
 
 const CURVES: &[Curve] = &[
-    of_few(SSE),
+    of_few(&SSE),
     SSE,
-    of_many(SSE),
-    of_few(POLL),
+    of_many(&SSE),
+    of_few(&POLL),
     POLL,
-    of_many(POLL),
-    of_few(GRPC),
+    of_many(&POLL),
+    of_few(&GRPC),
     GRPC,
-    of_many(GRPC),
+    of_many(&GRPC),
 ];
 
 impl Curve {
@@ -149,7 +149,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     }
     for curve in curves {
         measure(curve, seconds, options, &mut |line| {
-            client::append_line(path, line)
+            client::append_line(path, line);
         });
     }
     Ok(())

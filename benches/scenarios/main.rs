@@ -34,6 +34,7 @@ use scenarios::{GROUPS, SCENARIOS, Scenario};
 use servers::Server;
 
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 struct Options {
     /// Scenarios by name; all when none is given
     names: Vec<String>,

@@ -7,7 +7,7 @@
 //!   `bus/rounds.rs`.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::{Instant, sleep_until};
@@ -29,8 +29,8 @@ pub(super) struct FilterGroup {
     pub(super) filter: Filter,
     pub(super) waiters: WaiterSet<OF_GROUP>,
     marks: Mutex<Marks>,
-    /// A round has been asked for and has not begun.
-    is_round_due: AtomicBool,
+    /// How often a round was asked for that has not begun.
+    asked_for: AtomicU32,
     pub(super) rounds: Rounds,
 }
 
@@ -75,7 +75,7 @@ impl FilterGroup {
             filter,
             waiters: WaiterSet::default(),
             marks: Mutex::new(Marks::new(known_from)),
-            is_round_due: AtomicBool::new(false),
+            asked_for: AtomicU32::new(0),
             rounds: Rounds::default(),
         }
     }
@@ -117,7 +117,7 @@ impl FilterGroup {
     pub(super) fn notify(self: Arc<Self>, load: &Arc<LoadMeter>) {
         self.marks().is_listed = false;
         // A round that has yet to begin covers this as well.
-        if self.is_round_due.swap(true, Ordering::SeqCst) {
+        if self.asked_for.fetch_add(1, Ordering::SeqCst) > 0 {
             return;
         }
         load.round_begins();
@@ -136,8 +136,8 @@ impl FilterGroup {
     }
 
     fn notify_few(&self, round: Round) {
-        self.rounds.begin_to_few(round);
-        self.is_round_due.store(false, Ordering::SeqCst);
+        let asked_for = self.asked_for.swap(0, Ordering::SeqCst);
+        self.rounds.begin_to_few(round, asked_for);
         self.waiters.wake_at_once();
     }
 
@@ -147,9 +147,9 @@ impl FilterGroup {
         let round = self.rounds.next(Instant::now(), readers, busy_permille);
         sleep_until(round.begin).await;
 
-        self.rounds.begin(round, readers);
         // From here on, who has something to report has to ask for another round.
-        self.is_round_due.store(false, Ordering::SeqCst);
+        let asked_for = self.asked_for.swap(0, Ordering::SeqCst);
+        self.rounds.begin(round, readers, asked_for);
         self.waiters.wake_in_round(&self.rounds, round.pace()).await;
         self.rounds.all_notified();
     }

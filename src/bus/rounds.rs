@@ -5,10 +5,12 @@
 //! rounds wait, so that each write carries several events. Invariants:
 //! - a round does not begin before the writes of the last one are out, or the longest spacing is
 //!   over: readers that cannot take their events hold nobody up for longer;
-//! - the busier the machine, the later the next round, up to the longest spacing;
+//! - the busier the machine, and the more commits there are to report, the later the next round, up
+//!   to the longest spacing;
 //! - on a busy machine the readers of a round are spread over its time, so that nobody waits for
 //!   the writes to all others.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -81,31 +83,47 @@ impl Round {
 #[derive(Debug, PartialEq)]
 struct Spacing {
     total: Duration,
-    /// The machine is busy: the readers are notified all over that time.
+    /// The readers are notified all over that time, not at its begin.
     is_spread: bool,
 }
 
 impl Spacing {
     /// For so many readers, whose writes took so long the last time.
-    fn new(readers: usize, writing: Duration, busy_permille: u32) -> Self {
+    fn new(readers: usize, writing: Duration, demand: Demand) -> Self {
         let longest = longest_spacing(readers);
         let shortest = writing.min(longest);
-        let scarcity = scarcity_permille(busy_permille);
+        let held_back = demand.held_back_permille();
         Spacing {
-            total: (longest * scarcity + shortest * (1000 - scarcity)) / 1000,
-            is_spread: scarcity > 0,
+            total: (longest * held_back + shortest * (1000 - held_back)) / 1000,
+            is_spread: held_back > 0,
         }
     }
 }
 
-/// How far rounds are held back: 0 while cores are free, 1,000 when they are short.
-fn scarcity_permille(busy_permille: u32) -> u32 {
-    let (free, short) = (
-        limits::FREE_BELOW_BUSY_PERMILLE,
-        limits::SHORT_FROM_BUSY_PERMILLE,
-    );
-    let over = busy_permille.clamp(free, short) - free;
-    over * 1000 / (short - free)
+/// What decides how far rounds are held back.
+#[derive(Debug, Clone, Copy)]
+struct Demand {
+    /// How much of the machine's cores is busy.
+    busy_permille: u32,
+    /// Commits to report in the time of the longest spacing.
+    commits: u32,
+}
+
+impl Demand {
+    /// 0 where each event is written at once, 1,000 where rounds wait as long as they may.
+    ///
+    /// Where commits come so fast that each write carries many anyway, quicker rounds would bring
+    /// readers little, and take from publishers the cores that they need.
+    fn held_back_permille(self) -> u32 {
+        let by_load = part_permille(self.busy_permille, limits::HELD_BACK_BUSY_PERMILLE);
+        by_load.max(part_permille(self.commits, limits::HELD_BACK_COMMITS))
+    }
+}
+
+/// Where a value is on the way from the begin of a range to its end.
+fn part_permille(value: u32, range: RangeInclusive<u32>) -> u32 {
+    let (begin, end) = range.into_inner();
+    (value.clamp(begin, end) - begin) * 1000 / (end - begin)
 }
 
 fn longest_spacing(readers: usize) -> Duration {
@@ -139,6 +157,8 @@ struct State {
     notified_at: Option<Instant>,
     /// How long the writes of a whole round took.
     writing_takes: Duration,
+    /// Commits to report in the time of the longest spacing, as of the last rounds.
+    commits: u32,
     /// Whoever waits for the writes.
     waker: Option<Waker>,
 }
@@ -148,32 +168,33 @@ impl Rounds {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When the next round begins, for so many readers, with this share of the cores busy.
+    /// When the next round begins, for so many readers.
     pub(super) fn next(&self, now: Instant, readers: usize, busy_permille: u32) -> Round {
         let state = self.state();
-        let spacing = Spacing::new(readers, state.writing_takes, busy_permille);
-        match state.last {
-            Some(last) => last.followed_by(now, &spacing, chunks(readers)),
-            None => Round::at_once(now),
-        }
+        let Some(last) = state.last else {
+            return Round::at_once(now);
+        };
+        let demand = Demand {
+            busy_permille,
+            commits: state.commits,
+        };
+        let spacing = Spacing::new(readers, state.writing_takes, demand);
+        last.followed_by(now, &spacing, chunks(readers))
     }
 
     /// Notes that a round to few readers begins, which are notified at once. It is over with that.
-    pub(super) fn begin_to_few(&self, round: Round) {
-        self.state().last = Some(round);
+    pub(super) fn begin_to_few(&self, round: Round, commits: u32) {
+        self.state().begin(round, limits::FEW_READERS, commits);
     }
 
-    /// Notes that a round to so many readers begins.
-    pub(super) fn begin(&self, round: Round, readers: usize) {
+    /// Notes that a round to so many readers begins, which reports so many commits.
+    pub(super) fn begin(&self, round: Round, readers: usize, commits: u32) {
         self.is_walking.store(true, Ordering::SeqCst);
         let few = u32::try_from(readers / limits::STRAGGLERS_ONE_IN).unwrap_or(u32::MAX);
         let late = self.writing.load(Ordering::SeqCst);
         self.stragglers
             .store(late.saturating_add(few), Ordering::SeqCst);
-
-        let mut state = self.state();
-        state.last = Some(round);
-        state.notified_at = None;
+        self.state().begin(round, readers, commits);
     }
 
     /// Notes that so many of its readers are about to be notified.
@@ -229,6 +250,19 @@ impl Rounds {
 }
 
 impl State {
+    fn begin(&mut self, round: Round, readers: usize, commits: u32) {
+        let last = self.last.replace(round);
+        self.notified_at = None;
+
+        let since = last.map_or(Duration::MAX, |last| round.begin - last.begin);
+        let spacings = longest_spacing(readers).as_micros() * u128::from(commits);
+        let now = spacings / since.as_micros().max(1);
+        // A mean with the rounds before: commits come in bursts.
+        self.commits = self
+            .commits
+            .midpoint(u32::try_from(now).unwrap_or(u32::MAX));
+    }
+
     /// Takes the time of the writes.
     fn note_written(&mut self) {
         let (Some(last), Some(notified_at)) = (self.last, self.notified_at.take()) else {
@@ -247,16 +281,32 @@ impl State {
 mod tests {
     use super::*;
 
-    const FREE: u32 = 0;
-    const SHORT: u32 = 1000;
+    const FREE: Demand = Demand {
+        busy_permille: 0,
+        commits: 1,
+    };
+    const SHORT: Demand = Demand {
+        busy_permille: 1000,
+        commits: 1,
+    };
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 
     /// The round after another one.
-    fn after(last: Round, now: Instant, readers: usize, writing: Duration, busy: u32) -> Round {
-        last.followed_by(now, &Spacing::new(readers, writing, busy), chunks(readers))
+    fn after(
+        last: Round,
+        now: Instant,
+        readers: usize,
+        writing: Duration,
+        demand: Demand,
+    ) -> Round {
+        last.followed_by(
+            now,
+            &Spacing::new(readers, writing, demand),
+            chunks(readers),
+        )
     }
 
     #[test]
@@ -294,7 +344,14 @@ mod tests {
 
     #[test]
     fn the_busier_the_machine_the_longer_a_round_waits() {
-        let spacings = (0..=20).map(|twentieths| Spacing::new(1000, ms(8), twentieths * 50).total);
+        let spacings = (0..=20).map(|twentieths| {
+            let busy_permille = twentieths * 50;
+            let demand = Demand {
+                busy_permille,
+                ..FREE
+            };
+            Spacing::new(1000, ms(8), demand).total
+        });
         let spacings: Vec<Duration> = spacings.collect();
         assert!(spacings.is_sorted());
         assert_eq!((spacings[0], spacings[20]), (ms(8), longest_spacing(1000)));
@@ -306,9 +363,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_more_commits_there_are_to_report_the_longer_a_round_waits() {
+        let (rounds, readers, mut spacings) = (Rounds::default(), 1000, Vec::new());
+        for commits in [1, 1, 10, 100, 100, 1, 1, 1, 1, 1, 1] {
+            rounds.begin(Round::at_once(Instant::now()), readers, commits);
+            rounds.all_notified();
+            let now = Instant::now();
+            spacings.push(rounds.next(now, readers, 0).begin - now);
+            tokio::time::advance(longest_spacing(readers)).await;
+        }
+        assert_eq!(spacings[1], ms(0), "one at a time is reported at once");
+        assert!(spacings[4] > ms(0), "many are gathered");
+        assert_eq!(spacings[10], ms(0), "and it is so again when they are few");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_round_waits_for_the_writes_of_the_last_one_but_not_for_stragglers() {
         let (rounds, readers) = (Rounds::default(), 160);
-        rounds.begin(Round::at_once(Instant::now()), readers);
+        rounds.begin(Round::at_once(Instant::now()), readers, 1);
         rounds.notifies(readers);
         tokio::time::advance(ms(3)).await;
         for _ in 0..150 {
@@ -320,7 +392,7 @@ mod tests {
         assert_eq!(rounds.state().writing_takes, ms(3));
 
         // Those ten are late, and nobody waits for them again.
-        rounds.begin(Round::at_once(Instant::now()), readers);
+        rounds.begin(Round::at_once(Instant::now()), readers, 1);
         rounds.notifies(150);
         rounds.all_notified();
         (0..139).for_each(|_| rounds.has_written());
@@ -332,7 +404,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn readers_that_never_finish_hold_a_round_up_for_the_longest_spacing() {
         let (rounds, readers) = (Rounds::default(), 1000);
-        rounds.begin(Round::at_once(Instant::now()), readers);
+        rounds.begin(Round::at_once(Instant::now()), readers, 1);
         rounds.notifies(readers);
         rounds.all_notified();
         let begin = Instant::now();

@@ -1,5 +1,6 @@
 //! When readers are notified, and how the load of the machine is measured for that.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// While the cores are short, the readers of one filter are notified of events at most this often
@@ -9,10 +10,11 @@ pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(28);
 pub const MIN_ROUND_SPACING: Duration = Duration::from_millis(1);
 /// … and never later than this after the previous notification.
 pub const MAX_ROUND_SPACING: Duration = Duration::from_millis(100);
-/// While less of the machine is busy, a round follows as soon as the writes of the last one are out.
-pub const FREE_BELOW_BUSY_PERMILLE: u32 = 500;
-/// When so much of the machine is busy, it waits as long as it may; in between, for a part of that.
-pub const SHORT_FROM_BUSY_PERMILLE: u32 = 750;
+/// Up to the first of these loads of the machine, a round follows as soon as the writes of the last
+/// one are out; from the second on it waits as long as it may, and in between for a part of that …
+pub const HELD_BACK_BUSY_PERMILLE: RangeInclusive<u32> = 500..=750;
+/// … and the same for commits in the time of the longest spacing.
+pub const HELD_BACK_COMMITS: RangeInclusive<u32> = 8..=24;
 /// One reader in so many may still be writing when the next round begins.
 pub const STRAGGLERS_ONE_IN: usize = 16;
 /// How often the load of the machine is measured while readers are notified …
