@@ -80,11 +80,11 @@ mod tests {
             ("*.7", "a.7", Some("a.7")),
             ("*.7", "a.8", Some("a/")),
             ("*.7", "a.7.x", Some("a.7/")),
-            ("a.b.>", "", Some("a.b.")),
+            ("a.b.>", "", Some("a.")),
             ("a.b.>", "a.b.c", Some("a.b.c")),
             ("a.b.>", "a.c", Some("a/")),
             ("a.b.>", "b", None),
-            ("a.b", "a.b.c", Some("a/")),
+            ("a.b", "a.b.c", Some("a.b/")),
             ("*.b", "a", Some("a")),
         ];
         for (pattern, text, place) in cases {

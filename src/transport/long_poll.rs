@@ -91,7 +91,7 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
 
 #[expect(
     clippy::manual_async_fn,
-    reason = "an async function keeps its arguments twice: memory per idle poll"
+    reason = "an async function keeps its arguments twice"
 )]
 fn wait_and_answer(mut poll: OpenPoll) -> impl Future<Output = Result<Response>> + Send {
     // Used where it is: what a future is given and moves on takes its space twice.
@@ -110,9 +110,7 @@ impl OpenPoll {
         let polled = self.wait().await?;
         Ok(respond(headers(), body(&mut self.subscription, &polled)))
     }
-}
 
-impl OpenPoll {
     /// Reads until there are events, or the wait is over, or the peer has left. Events that the bus
     /// has already are taken together, up to a page; only later ones are waited for. A gap is not
     /// waited behind: it is reported at once.
