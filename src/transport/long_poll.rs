@@ -89,10 +89,7 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
     })))
 }
 
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an async function keeps its arguments twice"
-)]
+#[expect(clippy::manual_async_fn, reason = "async fn keeps its argument twice")]
 fn wait_and_answer(mut poll: OpenPoll) -> impl Future<Output = Result<Response>> + Send {
     // Used where it is: what a future is given and moves on takes its space twice.
     async move { poll.answer().await }
