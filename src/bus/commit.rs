@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::Shared;
 use super::sequencer::{BatchAnswer, CommitQueue, QueuedBatch};
+use super::visible::Unnotified;
 use crate::engine::{Appended, BatchBounds, Group, GroupSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
@@ -228,10 +229,13 @@ impl CommitGroup {
             return;
         }
         // Visible first, then answered; nothing is where all events were duplicates.
-        if let Some(newest) = appended.events.last() {
-            self.bus.make_visible(&appended.events, newest.vid);
-        }
+        let bus = self.bus.clone();
+        let newest = appended.events.last();
+        let unnotified = newest.map(|newest| bus.make_visible(&appended.events, newest.vid));
         self.answer(appended.batches);
+
+        // Publishers come first: they are few, and send the next events meanwhile.
+        unnotified.into_iter().for_each(Unnotified::notify);
     }
 
     async fn answer_once_visible(self, answers: Vec<BatchAnswer>) {

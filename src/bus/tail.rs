@@ -46,11 +46,11 @@ impl Shared {
         let before = self.tail();
         events.retain(|event| before < event.vid && event.vid <= through);
         for part in events.chunks(limits::GROUP_EVENTS) {
-            self.make_visible(part, part[part.len() - 1].vid);
+            self.make_visible(part, part[part.len() - 1].vid).notify();
         }
         // Vids behind the newest event that hold none.
         if through > self.tail() {
-            self.make_visible(&[], through);
+            self.make_visible(&[], through).notify();
         }
     }
 

@@ -12,10 +12,28 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Shared;
+use super::group::FilterGroup;
+use super::load::LoadMeter;
 use super::log_view::LogView;
 use crate::cursor::Vid;
 use crate::event::Event;
 use crate::limits;
+
+/// The readers of events that have become visible.
+#[must_use = "readers that wait have to be notified"]
+pub(super) struct Unnotified<'b> {
+    groups: Vec<Arc<FilterGroup>>,
+    load: &'b Arc<LoadMeter>,
+}
+
+impl Unnotified<'_> {
+    /// Notifies them; to be called with no lock held.
+    pub(super) fn notify(self) {
+        for group in self.groups {
+            group.notify(self.load);
+        }
+    }
+}
 
 impl Shared {
     /// The newest visible vid.
@@ -28,9 +46,9 @@ impl Shared {
         self.tail_task.get().is_some()
     }
 
-    /// Makes durable events visible, and notifies those who wait for them. `through` is the newest
-    /// vid, or one behind it that holds no event.
-    pub(super) fn make_visible(&self, events: &[Arc<Event>], through: Vid) {
+    /// Makes durable events visible. `through` is the newest vid, or one behind it that holds no
+    /// event. Those who wait for them are yet to be notified.
+    pub(super) fn make_visible(&self, events: &[Arc<Event>], through: Vid) -> Unnotified<'_> {
         let before = self.tail.load(Ordering::Relaxed);
         let first = events.first().map_or(through, |event| event.vid);
         assert!(
@@ -44,9 +62,9 @@ impl Shared {
         self.tail.store(through, Ordering::Release);
         self.tail_watch.send_replace(through);
 
-        // Last, and with no lock held.
-        for group in to_notify {
-            group.notify(&self.load);
+        Unnotified {
+            groups: to_notify,
+            load: &self.load,
         }
     }
 
