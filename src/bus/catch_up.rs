@@ -41,7 +41,12 @@ impl CatchUpLimiter {
             .iter()
             .map(|event| event.size_bytes() + limits::EVENT_OVERHEAD_ON_WIRE_BYTES);
         let bytes: usize = on_wire.sum();
-        sleep_until(self.reserve(bytes as u64, Instant::now())).await;
+        let now = Instant::now();
+        let leaves_at = self.reserve(bytes as u64, now);
+        // A timer waits for the end of a millisecond, even if its time has come.
+        if leaves_at > now {
+            sleep_until(leaves_at).await;
+        }
     }
 
     /// When a page of so many bytes may leave.

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, sleep};
 
 use crate::limits;
@@ -102,10 +101,14 @@ struct Measured {
     over: Duration,
 }
 
+/// In `/proc`, times are in ticks of this many a second (`USER_HZ`, see `proc(5)`).
+const TICKS_PER_SECOND: u64 = 100;
+
 /// Reads the counters of the machine and of this process.
 struct Probe {
-    /// `/proc/stat`; none where there is no such file.
+    /// `/proc/stat` and `/proc/self/stat`; none where there is no such file.
     machine: Option<File>,
+    process: Option<File>,
     /// Cores that this process may use, by its affinity and the quota of its container.
     cores: u64,
     last: Counters,
@@ -115,7 +118,7 @@ struct Probe {
 struct Counters {
     at: Instant,
     machine: MachineTicks,
-    process: Duration,
+    process_ticks: u64,
 }
 
 /// Ticks of all cores since the machine has started.
@@ -127,24 +130,43 @@ struct MachineTicks {
 
 impl Probe {
     fn start() -> Self {
-        let machine = File::open("/proc/stat").ok();
         let cores = available_parallelism().map_or(1, std::num::NonZero::get);
-        Probe {
-            last: Counters::read(machine.as_ref()),
-            machine,
+        let mut probe = Probe {
+            machine: File::open("/proc/stat").ok(),
+            process: File::open("/proc/self/stat").ok(),
             cores: cores as u64,
+            last: Counters {
+                at: Instant::now(),
+                machine: MachineTicks::default(),
+                process_ticks: 0,
+            },
+        };
+        probe.last = probe.read();
+        probe
+    }
+
+    fn read(&self) -> Counters {
+        let machine = self.machine.as_ref().and_then(read_start);
+        let process = self.process.as_ref().and_then(read_start);
+        Counters {
+            at: Instant::now(),
+            machine: machine
+                .and_then(|stat| MachineTicks::parse(&stat))
+                .unwrap_or_default(),
+            process_ticks: process.and_then(|stat| process_ticks(&stat)).unwrap_or(0),
         }
     }
 
     /// The load since the last call.
     fn measure(&mut self) -> Measured {
-        let now = Counters::read(self.machine.as_ref());
+        let now = self.read();
         let last = std::mem::replace(&mut self.last, now);
         let over = now.at - last.at;
 
         let of_machine = now.machine.busy_permille_since(last.machine);
-        let used = now.process.saturating_sub(last.process);
-        let of_process = per_mille(as_micros(used), as_micros(over) * self.cores);
+        let ticks = now.process_ticks.saturating_sub(last.process_ticks);
+        let used_us = ticks * 1_000_000 / TICKS_PER_SECOND;
+        let of_process = per_mille(used_us, as_micros(over) * self.cores);
         Measured {
             busy_permille: of_machine.max(of_process),
             over,
@@ -152,27 +174,23 @@ impl Probe {
     }
 }
 
-impl Counters {
-    fn read(machine: Option<&File>) -> Self {
-        let process = clock_gettime(ClockId::ProcessCPUTime);
-        let seconds = u64::try_from(process.tv_sec).unwrap_or(0);
-        let nanos = u32::try_from(process.tv_nsec).unwrap_or(0);
-        Counters {
-            at: Instant::now(),
-            machine: machine.and_then(MachineTicks::read).unwrap_or_default(),
-            process: Duration::new(seconds, nanos),
-        }
-    }
+/// The start of a file in `/proc`, which has what is looked for.
+fn read_start(file: &File) -> Option<String> {
+    let mut start = [0; 512];
+    let length = file.read_at(&mut start, 0).ok()?;
+    Some(String::from_utf8_lossy(&start[..length]).into_owned())
+}
+
+/// User and system time of `/proc/self/stat`, see `proc_pid_stat(5)`.
+fn process_ticks(stat: &str) -> Option<u64> {
+    // The name of the program, in parentheses, may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_ascii_whitespace().skip(11).map(str::parse);
+    let (user, system): (u64, u64) = (times.next()?.ok()?, times.next()?.ok()?);
+    Some(user + system)
 }
 
 impl MachineTicks {
-    fn read(file: &File) -> Option<Self> {
-        // The first line has the sums of all cores; it is far shorter than this.
-        let mut start = [0; 256];
-        let length = file.read_at(&mut start, 0).ok()?;
-        Self::parse(std::str::from_utf8(&start[..length]).ok()?)
-    }
-
     /// Of `cpu  user nice system idle iowait irq softirq steal …`, see `proc_stat(5)`.
     fn parse(stat: &str) -> Option<Self> {
         let fields = stat.lines().next()?.strip_prefix("cpu ")?;
@@ -213,6 +231,13 @@ mod tests {
         for other in ["", "cpu0 1 2 3 4 5", "cpu 1 2 3", "cpu a b c d e"] {
             assert_eq!(MachineTicks::parse(other), None, "{other:?}");
         }
+    }
+
+    #[test]
+    fn the_time_of_a_process_of_any_name_is_read() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 9 0 0 0 31 11 0 0 20 0 4 0";
+        assert_eq!(process_ticks(stat), Some(42));
+        assert_eq!(process_ticks("7 (a) S 1"), None);
     }
 
     #[test]
