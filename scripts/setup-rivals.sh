@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the servers that `make bench` compares with, in fixed versions: Centrifugo and nats-server into .tools/bin, built
-# by Go, and nchan from Debian's packages. What is there already is not changed, and one that cannot be installed does not
+# by Go, and nchan from Debian's packages. What is installed already is not changed, and one that cannot be installed does not
 # stop the others: the benches leave it out and say so. bash scripts/setup-rivals.sh
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1

@@ -12,7 +12,7 @@
 //! - a batch that is refused has taken nothing, neither memory nor of its publisher's rate.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -284,8 +284,8 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
         end
     }
 
-    /// The wakers of the next chunk of those who wait. They are called with no lock held: a waker may
-    /// run any code, which may join or leave.
+    /// The wakers of the next chunk of those who wait. They are called with no lock held: a waker
+    /// may run any code, which may join or leave.
     fn take_chunk(&self, walk: &mut Walk, take: impl Fn(&Waiter) -> Option<Waker>) -> Wakers {
         let waiters = self.waiters();
         // From the back; some may have left since the last chunk.

@@ -153,8 +153,8 @@ pub trait Engine: Send + Sync + 'static {
     /// engine that cannot say so now returns an error, or a page that ends earlier.
     async fn read(&self, request: ReadRequest) -> Result<Page>;
 
-    /// Does [`Engine::read`] find what this filter takes in, without reading the rest of the log? It
-    /// may, of topics that are few, however the patterns begin.
+    /// Does [`Engine::read`] find what this filter takes in, without reading the rest of the log?
+    /// It may, of topics that are few, however the patterns begin.
     ///
     /// # Errors
     /// As [`Engine::read`].

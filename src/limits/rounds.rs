@@ -10,8 +10,8 @@ pub const ROUND_SPACING_PER_READER: Duration = Duration::from_micros(28);
 pub const MIN_ROUND_SPACING: Duration = Duration::from_millis(1);
 /// … and never later than this after the previous notification.
 pub const MAX_ROUND_SPACING: Duration = Duration::from_millis(100);
-/// Up to the first of these loads of the machine, a round follows as soon as the writes of the last
-/// one are out; from the second on it waits as long as it may, and in between for a part of that …
+/// Up to the first of these loads of the machine, a round follows as soon as the writes of the
+/// last one are out; from the second on it waits as long as it may, in between for a part of that …
 pub const HELD_BACK_BUSY_PERMILLE: RangeInclusive<u32> = 500..=750;
 /// … and the same for commits in the time of the longest spacing.
 pub const HELD_BACK_COMMITS: RangeInclusive<u32> = 8..=24;

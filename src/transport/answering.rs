@@ -1,9 +1,9 @@
 //! A request that is being answered, from when it has been read until its answer is there.
 //!
 //! Invariants:
-//! - it is kept for as long as a stream of HTTP/2 lives, or a poll waits, so it is a few words: what
-//!   a request needs while it is checked and routed has a box, which is gone before a poll waits. A
-//!   waiting poll took 3,700 bytes more without, a waiting gRPC stream 1,250;
+//! - it is kept for as long as a stream of HTTP/2 lives, or a poll waits, so it is a few words:
+//!   what a request needs while it is checked and routed has a box, which is gone before a poll
+//!   waits. A waiting poll took 3,700 bytes more without, a waiting gRPC stream 1,250;
 //! - that box is made no earlier than the answer is asked for, and the request's is freed there: a
 //!   thousand requests that come at once would leave as many holes otherwise.
 

@@ -152,7 +152,7 @@ pub(super) struct PollHead<'a> {
 }
 
 impl PollHead<'_> {
-    /// Does it say nothing that others at the same position are not told?
+    /// Does it say only what others at the same position are answered as well?
     pub(super) fn is_common(&self) -> bool {
         self.filter.is_none() && self.gap.is_none()
     }

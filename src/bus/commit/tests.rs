@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
-use crate::bus::{Bus, BusOptions, OnGap, Publishing, Step, SubscribeRequest, Subscription};
+use crate::bus::sequencer::tests::bus;
+use crate::bus::{Bus, OnGap, Publishing, Step, SubscribeRequest, Subscription};
 use crate::caller::Caller;
 use crate::cursor::Start;
-use crate::engine::{MemoryEngine, Receipt, Retention};
+use crate::engine::Receipt;
 use crate::event::{Event, EventParts};
 use crate::topic::Filter;
 
@@ -17,19 +18,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// A bus on which nobody commits but the test, and its turn.
 fn bus_and_turn() -> (Bus, CommitTurn) {
-    let retention = Retention {
-        max_age: HOUR,
-        max_events: u64::MAX,
-        max_bytes: u64::MAX,
-        dedupe_window: HOUR,
-    };
-    let options = BusOptions {
-        heartbeat: HOUR,
-        max_subscribers: 100,
-        max_event_bytes: 100,
-        retention,
-    };
-    let bus = Bus::start(Arc::new(MemoryEngine::new(HOUR)), options);
+    let bus = bus(100);
     bus.0.sequencer.queue().is_committing = true;
     let turn = CommitTurn::new(bus.0.clone());
     (bus, turn)

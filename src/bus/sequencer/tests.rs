@@ -14,7 +14,8 @@ use crate::quota::ConnectionCount;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn bus(max_event_bytes: usize) -> Bus {
+/// A bus in memory that keeps everything.
+pub(in crate::bus) fn bus(max_event_bytes: usize) -> Bus {
     let retention = Retention {
         max_age: HOUR,
         max_events: u64::MAX,
@@ -23,7 +24,7 @@ fn bus(max_event_bytes: usize) -> Bus {
     };
     let options = BusOptions {
         heartbeat: HOUR,
-        max_subscribers: 1,
+        max_subscribers: 100,
         max_event_bytes,
         retention,
     };
