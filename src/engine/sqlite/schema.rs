@@ -59,11 +59,12 @@ CREATE TABLE events (
     data          BLOB    NOT NULL
 ) STRICT;
 
--- In which blocks of 4096 vids a topic has events, up to bus.last_vid.
+-- In which blocks of 4096 vids a topic has events, up to bus.last_vid. Its places in the block are
+-- 2 bytes each, and NULL where they are many.
 CREATE TABLE topic_blocks (
     topic_id  INTEGER NOT NULL,
     block     INTEGER NOT NULL,
-    places    BLOB, -- of its events in the block, 2 bytes each; NULL where they are many
+    places    BLOB,
     PRIMARY KEY (topic_id, block)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX topic_blocks_by_block ON topic_blocks (block); -- for trimming
