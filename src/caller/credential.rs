@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -68,17 +69,29 @@ pub(crate) fn wall_clock_s() -> u32 {
 
 /// Names of revoked credentials, which can be replaced while the gateway runs. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Revocations(Arc<ArcSwap<HashSet<Box<str>>>>);
+pub struct Revocations(Arc<Revoked>);
+
+#[derive(Debug, Default)]
+struct Revoked {
+    /// Is anything revoked? As a rule nothing is, and each delivery asks.
+    any: AtomicBool,
+    ids: ArcSwap<HashSet<Box<str>>>,
+}
 
 impl Revocations {
     /// From now on these are revoked, and no others.
     pub fn replace(&self, ids: HashSet<Box<str>>) {
-        self.0.store(Arc::new(ids));
+        let any = !ids.is_empty();
+        self.0.ids.store(Arc::new(ids));
+        self.0.any.store(any, Ordering::Release);
     }
 
     fn contain_any(&self, ids: &[Box<str>]) -> bool {
-        let revoked = self.0.load();
-        !revoked.is_empty() && ids.iter().any(|id| revoked.contains(id))
+        if !self.0.any.load(Ordering::Acquire) {
+            return false;
+        }
+        let revoked = self.0.ids.load();
+        ids.iter().any(|id| revoked.contains(id))
     }
 }
 
