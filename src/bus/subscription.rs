@@ -48,6 +48,8 @@ pub struct Subscription {
     on_gap: OnGap,
     /// Less is served than was asked for.
     is_cut: bool,
+    /// It is counted among those that are more than a page behind.
+    is_behind: bool,
     phase: Phase,
     /// Everything that matches up to here has been yielded.
     position: Vid,
@@ -108,6 +110,7 @@ impl Subscription {
             log: start.log,
             on_gap: request.on_gap,
             is_cut: false,
+            is_behind: false,
             phase: Phase::opening(start.gap, start.mode),
             position: start.position,
             left: EventsLeft::new(request.limit),
@@ -188,8 +191,17 @@ impl Subscription {
             && self.is_on_current_log();
         if has_reached {
             self.position = self.position.max(tail);
+            self.set_behind(false);
         }
         has_reached
+    }
+
+    /// Notes whether it is more than a page behind.
+    fn set_behind(&mut self, is_behind: bool) {
+        if self.is_behind != is_behind {
+            self.is_behind = is_behind;
+            self.bus.0.catch_up.count_behind(is_behind);
+        }
     }
 
     /// Has the live end been reported, and nothing been missed since?
@@ -294,5 +306,11 @@ impl Subscription {
             heartbeat: self.bus.options().heartbeat,
             cut_to: self.is_cut.then(|| served.clone()),
         }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.set_behind(false);
     }
 }

@@ -93,8 +93,11 @@ impl Subscription {
             return Ok(None);
         }
         // More pages follow: live readers have their share of the cores.
-        if page.through < tail && self.bus.0.load.has_live_readers() {
-            self.bus.0.catch_up.acquire(&page.batch).await;
+        if page.through < tail {
+            self.set_behind(true);
+            if self.bus.0.load.has_live_readers() {
+                self.bus.0.catch_up.acquire(&page.batch).await;
+            }
         }
         self.take(page, after, tail)
     }
