@@ -3,7 +3,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::net::TcpStream;
 
 use crate::common::tls::Authority;
@@ -37,7 +40,7 @@ enum Lines {
 
 /// A proxy of a sample, in a folder with the certificate that it shows.
 struct Proxy {
-    _running: Running,
+    running: Running,
     scheme: &'static str,
     port: u16,
 }
@@ -103,14 +106,30 @@ impl Ground {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let running = Running::start(installed(program), &args);
         let port = self.port;
-        let what = format!("{program} listens: {}", running.complaints());
         let listens = async || TcpStream::connect(("127.0.0.1", port)).await.is_ok();
-        until(&what, listens).await;
+        until(&format!("{program} listens"), listens).await;
         Proxy {
-            _running: running,
+            running,
             scheme,
             port,
         }
+    }
+}
+
+/// By a signal that reaches the processes that it has started, as Apache's.
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let pid = self.running.pid();
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        let is_gone = |_: &u32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let is_gone = status.is_empty() || status.contains("\nState:\tZ");
+            if !is_gone {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            is_gone
+        };
+        let _ = (0..400).find(is_gone);
     }
 }
 
@@ -127,7 +146,7 @@ impl Proxy {
     fn curl(&self, ground: &Ground, args: &[&str], path: &str) -> Running {
         let (ca, url) = (ground.folder().join("ca.pem"), self.url(path));
         let trusted = ca.display().to_string();
-        let own = ["-sSN", "--max-time", "20", "--cacert", trusted.as_str()];
+        let own = ["-sSN", "--cacert", trusted.as_str()];
         let args = [&own, args, &[url.as_str()]].concat();
         Running::start(find("curl", "bin"), &args)
     }
@@ -194,7 +213,7 @@ impl Proxy {
         ];
         let status = ["-o", "/dev/null", "-w", "%{http_code}"];
         let args = [&FIRST_CLIENT, &claims[..], &status].concat();
-        let answer = self.curl(ground, &args, "/v1/sse?wait=1");
+        let answer = self.curl(ground, &args, "/v1/poll?wait=0");
         assert_eq!(answer.ended().await.ok().trim(), "429");
     }
 }
@@ -249,7 +268,7 @@ async fn apache_carries_everything_as_it_comes() {
         ground.fitted("apache.conf")
     );
     let proxy = ground
-        .start("apache2", &["-X", "-f", "FILE"], &file, "https")
+        .start("apache2", &["-DFOREGROUND", "-f", "FILE"], &file, "https")
         .await;
     proxy
         .carries_everything(&ground, true, Lines::AnsweredAtTheEnd)
@@ -307,11 +326,19 @@ async fn caddy_carries_everything_as_it_comes() {
     );
     let file = format!(
         "{{\n\tadmin off\n\tauto_https disable_redirects\n\tstorage file_system {at}/caddy\n\
-         \tpersist_config off\n}}\n{}",
+         }}\n{}",
         sample.replace(own_name, &here)
     );
-    let args = ["run", "--adapter", "caddyfile", "--config", "FILE"];
-    let proxy = ground.start("caddy", &args, &file, "https").await;
+    let start = [
+        "HOME=FOLDER",
+        "caddy",
+        "run",
+        "--adapter",
+        "caddyfile",
+        "--config",
+        "FILE",
+    ];
+    let proxy = ground.start("env", &start, &file, "https").await;
     proxy
         .carries_everything(&ground, true, Lines::AnsweredAtTheEnd)
         .await;
