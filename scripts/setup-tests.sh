@@ -53,6 +53,8 @@ missing_packages() {
   [ -x /usr/sbin/apache2 ] || echo apache2-bin
   [ -x /usr/sbin/varnishd ] || echo varnish
   has caddy || echo caddy
+  # For a network of their own, in which the package and the image are started.
+  has ip || echo iproute2
 }
 
 # Says that no service is to be started, until the packages are installed: Varnish and Caddy would take ports.

@@ -55,7 +55,7 @@ fn the_package_is_installed_upgraded_removed_and_purged() {
     }
     let folder = TempDir::new().expect("a folder");
     let program = text(&stripped(folder.path()));
-    let machine = folder.path().join("machine");
+    let machine = text(&folder.path().join("machine"));
     fs::create_dir(&machine).expect("a folder");
     let [old, new] = ["1.0", "2.0"].map(|version| {
         let package = text(&folder.path().join(format!("{version}.deb")));
@@ -67,7 +67,7 @@ fn the_package_is_installed_upgraded_removed_and_purged() {
     });
     let own = ["--mount", "--net", "--pid", "--fork", "--kill-child"];
     let script = ["timeout", "60", "bash", "tests/operations/package.sh"];
-    let args = [&own[..], &script, &[&old, &new, &text(&machine)]].concat();
+    let args = [&own[..], &script, &[&old, &new, &machine]].concat();
     assert_eq!(succeeds("unshare", &args), "purged\n");
 }
 
