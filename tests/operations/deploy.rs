@@ -230,6 +230,8 @@ fn systemd_takes_the_services() {
         let unit = unit.replace("/usr/local/bin/vidette", "/bin/true");
         let unit = unit.replace("/usr/bin/vidette", "/bin/true");
         let unit = unit.replace("=vidette\n", "=root\n");
+        // Nor is its manual page.
+        let unit = unit.replace("Documentation=man:vidette(1)\n", "");
         let unit = unit.replace("/usr/local/bin/nats-server", "/bin/true");
         let unit = unit.replace("User=nats", "User=root");
         let file = here.path().join(name);

@@ -89,11 +89,9 @@ fn of_machine(config: &Config) -> Vec<Finding> {
     let open_files = OpenFiles::raise_limit();
     let mut findings = vec![match open_files.shortage(config.max_connections) {
         None => Finding::good("open files", "enough for limits.max_connections"),
-        Some(shortage) => Finding::warning(
-            "open files",
-            shortage,
-            "raise the limit: LimitNOFILE=infinity in a unit of systemd",
-        ),
+        Some(shortage) => {
+            Finding::warning("open files", "too few for limits.max_connections", shortage)
+        }
     }];
     if let EngineKind::Sqlite { data_dir } = &config.engine {
         findings.extend(disk::look(data_dir, config.bus.retention.max_bytes));
