@@ -56,7 +56,7 @@ expect log "$(last)" '"last":2'
 end
 
 # What is removed comes back with its log; what is purged is gone.
-dpkg -r vidette >/dev/null
+dpkg --no-triggers -r vidette >/dev/null
 [ ! -e /usr/bin/vidette ]
 [ -s /var/lib/vidette/vidette.db ]
 grep -q '^# ours' /etc/vidette/vidette.toml
@@ -64,7 +64,7 @@ dpkg --no-triggers -i /packages/new.deb >/dev/null
 start
 expect log "$(last)" '"last":2'
 end
-dpkg -P vidette >/dev/null
+dpkg --no-triggers -P vidette >/dev/null
 for gone in /usr/bin/vidette /var/lib/vidette /etc/vidette $unit; do
   [ ! -e $gone ] || { echo "$gone is left"; exit 1; }
 done
