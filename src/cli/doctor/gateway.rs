@@ -172,7 +172,7 @@ async fn arrival(reader: &mut Reader, vid: u64) {
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn arrived(via: Transport, took: Option<Duration>) -> Finding {

@@ -106,7 +106,9 @@ fn print(findings: &[Finding], as_json: bool) -> CommandResult {
         let text = serde_json::to_string_pretty(findings).map_err(Failure::new)?;
         println!("{text}");
     } else {
-        findings.iter().for_each(|finding| println!("{finding}"));
+        for finding in findings {
+            println!("{finding}");
+        }
     }
     let is_problem = |finding: &&Finding| finding.level == Level::Problem;
     match findings.iter().filter(is_problem).count() {
