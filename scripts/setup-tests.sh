@@ -49,10 +49,29 @@ missing_packages() {
   php -m 2>/dev/null | grep -qx gearman || echo php-gearman
   [ -x /usr/sbin/nginx ] || has nginx || echo nginx-light
   [ -x /usr/sbin/haproxy ] || has haproxy || echo haproxy
+  # Without the package that starts it as a service.
+  [ -x /usr/sbin/apache2 ] || echo apache2-bin
+  [ -x /usr/sbin/varnishd ] || echo varnish
+  has caddy || echo caddy
+  # For a network of their own, in which the package and the image are started.
+  has ip || echo iproute2
+}
+
+# Says that no service is to be started, until the packages are installed: Varnish and Caddy would take ports.
+no_services() {
+  local policy=/usr/sbin/policy-rc.d
+  [ ! -e "$policy" ] || { "$@"; return; }
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+  trap '"${as_root[@]}" rm -f /usr/sbin/policy-rc.d' EXIT
+  "$@"
+  "${as_root[@]}" rm -f "$policy"
+  trap - EXIT
 }
 
 install_packages() {
-  local packages as_root=()
+  local packages
+  as_root=()
   mapfile -t packages < <(missing_packages)
   if [ ${#packages[@]} -eq 0 ]; then
     step packages ready
@@ -65,7 +84,7 @@ install_packages() {
   fi
   step packages "installing ${packages[*]}"
   quietly 'apt-get update' "${as_root[@]}" apt-get update -qq
-  quietly 'apt-get install' "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  no_services quietly 'apt-get install' "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${packages[@]}"
   mapfile -t packages < <(missing_packages)
   [ ${#packages[@]} -eq 0 ] || fail "still missing after apt-get install: ${packages[*]}"

@@ -6,10 +6,13 @@ mod check;
 mod connect;
 mod copy;
 mod demo;
+mod doctor;
+mod documents;
 mod epoch;
 mod nats;
 mod open_files;
 mod publish;
+mod ready;
 mod reload;
 mod serve;
 mod signals;
@@ -60,11 +63,17 @@ enum CliCommand {
     Copy(copy::CopyArgs),
     Check(check::CheckArgs),
     Epoch(epoch::EpochArgs),
+    Ready(ready::ReadyArgs),
     Source(source::SourceArgs),
+    Doctor(doctor::DoctorArgs),
     Tail(tail::TailArgs),
     Token(token::TokenArgs),
     #[cfg(feature = "bench")]
     Bench(vidette_bench::BenchArgs),
+    #[command(hide = true)]
+    Completions(documents::CompletionsArgs),
+    #[command(hide = true)]
+    Man(documents::ManArgs),
 }
 
 /// Why a command failed, as a text for a person and an exit code.
@@ -172,9 +181,13 @@ impl CliCommand {
         match self {
             CliCommand::Copy(args) => copy::run(args).await,
             CliCommand::Check(args) => check::run(args).await,
+            CliCommand::Completions(args) => documents::print_completions(&args),
+            CliCommand::Doctor(args) => doctor::run(args).await,
             CliCommand::Epoch(args) => epoch::run(args).await,
+            CliCommand::Man(args) => documents::write_man_pages(&args),
             CliCommand::Serve(args) => serve::run(args).await,
             CliCommand::Publish(args) => publish::run(args).await,
+            CliCommand::Ready(args) => ready::run(args).await,
             CliCommand::Source(args) => source::run(args),
             CliCommand::Tail(args) => tail::run(args).await,
             CliCommand::Token(args) => token::run(args),

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::VIDETTE;
 use super::resume::{data, each_once, lines};
 use crate::common::gateway::{Gateway, Setup};
-use crate::tools::{Running, find};
+use crate::tools::{Running, find, run};
 
 /// An nginx before a gateway; it is killed when this is dropped.
 struct Nginx {
@@ -140,4 +140,33 @@ async fn lines_without_ids_whose_answers_a_proxy_has_lost_are_told() {
     assert!(output.stderr.contains("--from-line 3"), "{output:?}");
     gateway.start_again();
     assert_eq!(data(&gateway).await, each_once(1..=2));
+}
+
+#[tokio::test]
+async fn the_doctor_finds_a_proxy_that_collects_events() {
+    let gateway = gateway();
+    let nginx = Nginx::before(&gateway).await;
+    let folder = TempDir::new().expect("a folder");
+    let config = folder.path().join("vidette.toml");
+    std::fs::write(&config, "listen = \"127.0.0.1:0\"\n").expect("a file");
+    let config = config.display().to_string();
+    let look = async |url: &str| run(VIDETTE, &["doctor", "--config", &config, "--url", url]).await;
+
+    let alone = look(&gateway.url()).await;
+    assert_eq!(alone.code(), 0, "{alone:?}");
+    for reader in ["a reader of SSE", "a reader of gRPC", "a poll"] {
+        let passed = format!("{reader} had the event");
+        assert!(alone.stdout.contains(&passed), "{passed}: {alone:?}");
+    }
+    let behind = look(&nginx.url).await;
+    assert_eq!(behind.code(), 1, "{behind:?}");
+    assert!(behind.stdout.contains("a poll had the event"), "{behind:?}");
+    for part in [
+        "a reader of SSE: nothing came",
+        "proxy_buffering off",
+        "--without-grpc",
+    ] {
+        assert!(behind.stdout.contains(part), "{part}: {behind:?}");
+    }
+    assert!(behind.stderr.contains("2 problems"), "{behind:?}");
 }
