@@ -14,6 +14,7 @@ const KINDS: [ErrorKind; 18] = [
     ErrorKind::Gap,
     ErrorKind::TooLarge,
     ErrorKind::UnsupportedEncoding,
+    ErrorKind::UnsupportedMediaType,
     ErrorKind::WrongHost,
     ErrorKind::Busy,
     ErrorKind::Internal,

@@ -30,7 +30,7 @@ use crate::transport::grpc::{self, client_proto};
 use crate::transport::router::{RouteParts, RouteTable, http_routes};
 use crate::transport::routes::ListenerRules;
 use crate::transport::state::{Settings, TransportConfig};
-use crate::transport::{pages, publish};
+use crate::transport::{cloud_events, pages, publish};
 
 const EVENT: &str = r#"{"topic":"door.1","data":1}"#;
 const NOBODY: Caller = Caller::unnamed(Permission::Nothing, Permission::Nothing);
@@ -109,6 +109,7 @@ fn needs(path: &str) -> Needs {
         | "/metrics"
         | "/v1/events"
         | "/v1/topics/{*topic}"
+        | "/v1/cloudevents"
         | "/backend.php"
         | "/clients/longpoll/backend.php" => Needs::Right,
         "/" | "/healthz" | "/readyz" => Needs::Nothing,

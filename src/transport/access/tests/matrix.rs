@@ -34,7 +34,7 @@ fn asked_at(method: &Method, path: &str) -> Asks {
         (_, "/v1/bus") => Asks::AnyRight,
         (_, "/metrics") => Asks::Admin,
         ("GET" | "HEAD", "/v1/poll" | "/v1/sse" | "/v1/topics" | "/backend.php") => Asks::Reading,
-        ("POST", "/v1/events" | "/v1/topics/{*topic}") => Asks::Publishing,
+        ("POST", "/v1/events" | "/v1/topics/{*topic}" | "/v1/cloudevents") => Asks::Publishing,
         new => panic!("{new:?} is not known: what does it ask for?"),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::Response;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -72,6 +72,7 @@ impl Guarded {
         for (path, method) in &self.requests {
             let asks = asked_at(method, path);
             let ask = request(method.clone(), &asking(path), "application/json", EVENT);
+            let ask = as_cloud_event(ask);
             let answer = self.ask(ask, shows, gives).await;
             let outcome = http_outcome(&answer);
             let what = format!("{method} {path}");
@@ -139,11 +140,29 @@ fn http_outcome(answer: &Response) -> Outcome {
     }
 }
 
+/// With the headers of a CloudEvent where nothing else is taken.
+fn as_cloud_event(mut request: Request<Body>) -> Request<Body> {
+    if request.uri().path() == cloud_events::CLOUD_EVENTS {
+        for (name, value) in [
+            ("specversion", "1.0"),
+            ("id", "1"),
+            ("source", "/"),
+            ("type", "t"),
+        ] {
+            let name = HeaderName::try_from(format!("ce-{name}")).expect("a name");
+            request
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
+    }
+    request
+}
+
 fn asking(path: &str) -> String {
     let path = path.replace("{*topic}", "door.1");
     match &*path {
         "/v1/poll" | "/v1/sse" => format!("{path}?wait=0&topic=door.1"),
-        "/v1/topics" => format!("{path}?topic=door.1"),
+        "/v1/topics" | "/v1/cloudevents" => format!("{path}?topic=door.1"),
         _ => path,
     }
 }
