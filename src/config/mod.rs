@@ -61,6 +61,8 @@ pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig};
 pub use proxy::{ProxyConfig, TrustedProxies};
+#[cfg(test)]
+pub(crate) use requests::OWN_PARAMETERS;
 pub use requests::RequestsConfig;
 pub use sources::SourcesConfig;
 pub use table_name::TableName;

@@ -23,6 +23,7 @@ mod long_poll;
 mod message_ends;
 mod metered;
 pub(crate) mod ndjson;
+mod openapi;
 mod options;
 mod own_files;
 mod pages;

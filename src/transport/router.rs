@@ -29,7 +29,7 @@ use super::redirect::Redirect;
 use super::routes::ListenerRules;
 use super::state::{AppState, ConnectionLimits, Settings};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{cloud_events, grpc, legacy, options, pages, publish, sse};
+use super::{cloud_events, grpc, legacy, openapi, options, pages, publish, sse};
 use crate::bus::Bus;
 use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind, Result};
@@ -358,6 +358,7 @@ pub(super) fn http_routes(legacy_path: &str) -> impl Iterator<Item = HttpRoute> 
         ("/healthz", get(async || "ok\n")),
         ("/readyz", get(readyz)),
         ("/metrics", get(metrics)),
+        ("/openapi.json", openapi::route(legacy_path)),
         (LEGACY_BESIDE_PAGE, get(legacy::backend)),
     ];
 

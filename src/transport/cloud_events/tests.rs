@@ -21,7 +21,8 @@ fn template(text: &str) -> TopicTemplate {
 }
 
 fn structured(event: &Value) -> Result<NewEvent> {
-    let parsed = structured::parse(event.to_string().as_bytes());
+    let json = event.to_string();
+    let parsed = structured::parse(json.as_bytes());
     parsed.and_then(|event| event.check(&TopicRule::Fixed("a"), MOST))
 }
 

@@ -28,7 +28,7 @@ enum Asks {
 /// What the paths of HTTP ask for. Who adds one says it here.
 fn asked_at(method: &Method, path: &str) -> Asks {
     match (method.as_str(), path) {
-        (_, "/" | "/healthz" | "/readyz") => Asks::Nothing,
+        (_, "/" | "/healthz" | "/readyz" | "/openapi.json") => Asks::Nothing,
         (_, "/clients/longpoll/backend.php") => Asks::Reading,
         (_, page) if page.starts_with("/clients/") => Asks::Nothing,
         (_, "/v1/bus") => Asks::AnyRight,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::Response;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -138,24 +138,6 @@ fn http_outcome(answer: &Response) -> Outcome {
         StatusCode::FORBIDDEN => Outcome::Forbidden,
         other => Outcome::Other(other.as_u16()),
     }
-}
-
-/// With the headers of a CloudEvent where nothing else is taken.
-fn as_cloud_event(mut request: Request<Body>) -> Request<Body> {
-    if request.uri().path() == cloud_events::CLOUD_EVENTS {
-        for (name, value) in [
-            ("specversion", "1.0"),
-            ("id", "1"),
-            ("source", "/"),
-            ("type", "t"),
-        ] {
-            let name = HeaderName::try_from(format!("ce-{name}")).expect("a name");
-            request
-                .headers_mut()
-                .insert(name, HeaderValue::from_static(value));
-        }
-    }
-    request
 }
 
 fn asking(path: &str) -> String {
