@@ -19,6 +19,9 @@ const WRITTEN: &str = include_str!("../../docs/openapi.json");
 /// Where the legacy page is unless the configuration moves it.
 const LEGACY: &str = "/backend.php";
 
+/// The parameters of all operations of a path.
+pub(super) const PARAMETERS: &str = "parameters";
+
 /// What each kind of operation may answer instead of what was asked for; `x-problems` names it.
 const ANY: &[ErrorKind] = &[
     ErrorKind::BadRequest,
@@ -102,8 +105,11 @@ fn path_item(written: &Value, shared: &Value) -> Value {
     if let Some(id) = written.get("x-operation-id") {
         item["get"]["operationId"] = id.clone();
     }
-    for (_, operation) in item.as_object_mut().expect("an object") {
-        *operation = self::operation(operation, shared);
+    for (name, operation) in item.as_object_mut().expect("an object") {
+        // Those of the path stand beside its operations.
+        if name != PARAMETERS {
+            *operation = self::operation(operation, shared);
+        }
     }
     item
 }

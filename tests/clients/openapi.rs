@@ -1,6 +1,6 @@
 //! Requests made of the OpenAPI document, by schemathesis.
 
-use crate::common::gateway::Gateway;
+use crate::common::gateway::{Gateway, Setup};
 use crate::tools::{find, root, run};
 
 /// The same requests in each run, so many that they take a few seconds.
@@ -9,7 +9,10 @@ const EXAMPLES: &str = "10";
 
 #[tokio::test]
 async fn no_request_made_of_the_document_is_answered_otherwise_than_it_says() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start_with(Setup {
+        config: "[legacy]\nwait = \"1ms\"\njsonp = true".to_owned(),
+        ..Setup::default()
+    });
     gateway.publish_numbers("door.1", 3).await;
     let config = root().join("tests/clients/python/schemathesis.toml");
     let document = format!("{}/openapi.json", gateway.url());

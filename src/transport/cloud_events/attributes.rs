@@ -69,10 +69,9 @@ impl<'a> Attributes<'a> {
     /// A bad request that names the attribute.
     pub(super) fn check(&self) -> Result<Required<'_>> {
         check_version(self.required("specversion")?)?;
-        for name in ["id", "source", "type", "specversion"] {
-            if self.0.iter().any(|one| one.name == name && one.is_literal) {
-                return Err(bad_attribute(name, "is no string"));
-            }
+        let mut literals = self.0.iter().filter(|one| one.is_literal);
+        if let Some(wrong) = literals.find(|one| STRINGS.contains(&&*one.name)) {
+            return Err(bad_attribute(&wrong.name, "is no string"));
         }
         if let Some(time) = self.get("time").filter(|time| !is_rfc3339(time)) {
             let why = format!("is {:?}, which is no RFC 3339 time", shorten(time));
@@ -89,6 +88,18 @@ impl<'a> Attributes<'a> {
         self.0.iter()
     }
 }
+
+/// Attributes of the specification itself, all of which are texts.
+pub(super) const STRINGS: [&str; 8] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "datacontenttype",
+    "dataschema",
+    "subject",
+    "time",
+];
 
 /// What every event has.
 pub(super) struct Required<'e> {

@@ -73,16 +73,24 @@ impl ContentMode {
     /// An unsupported media type for a format of events that is not taken.
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>> {
         let content_type = headers.get(header::CONTENT_TYPE);
-        let text = content_type.and_then(|value| value.to_str().ok());
-        let text = text.unwrap_or_default().to_ascii_lowercase();
-        let essence = text.split(';').next().unwrap_or_default().trim();
-        match essence {
-            EVENT => Ok(Some(ContentMode::Structured)),
-            BATCH => Ok(Some(ContentMode::Batch)),
-            other if other.starts_with(ANY_FORMAT) => Err(unsupported_format(other)),
-            _ => Ok(headers
-                .contains_key(SPEC_VERSION)
-                .then_some(ContentMode::Binary)),
+        let content_type = content_type.map_or(&b""[..], HeaderValue::as_bytes);
+        // Every event that is published passes here, and few are CloudEvents.
+        let is_any_format = content_type
+            .get(..ANY_FORMAT.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(ANY_FORMAT.as_bytes()));
+        if is_any_format {
+            return Self::of_format(content_type).map(Some);
+        }
+        let is_binary = headers.contains_key(SPEC_VERSION);
+        Ok(is_binary.then_some(ContentMode::Binary))
+    }
+
+    fn of_format(content_type: &[u8]) -> Result<Self> {
+        let text = String::from_utf8_lossy(content_type).to_ascii_lowercase();
+        match text.split(';').next().unwrap_or_default().trim() {
+            EVENT => Ok(ContentMode::Structured),
+            BATCH => Ok(ContentMode::Batch),
+            other => Err(unsupported_format(other)),
         }
     }
 }
@@ -144,9 +152,11 @@ impl CloudEventsRequest<'_> {
         let body = decoded(self.headers, self.body)?;
         let body = read_body(bus.memory(), body, max_bytes).await?;
 
-        // What the events copy of the body, until the queue pays for it.
-        let decoded = bus.memory().reserve(MemoryKind::Decoded, body.len())?;
         let check = |event: CloudEvent<'_>| event.check(topic, max_event_bytes);
+        // What a batch copies of the body, until the queue pays for it.
+        let is_batch = self.mode == ContentMode::Batch;
+        let decoded = is_batch.then(|| bus.memory().reserve(MemoryKind::Decoded, body.len()));
+        let decoded = decoded.transpose()?;
         let events = match self.mode {
             ContentMode::Batch => parse_batch(&body, check)?,
             ContentMode::Structured => one(structured::parse(&body).and_then(check))?,

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::attributes::{is_attribute_name, is_json_literal};
+use super::attributes::{STRINGS, is_attribute_name, is_json_literal};
 use super::binary::PREFIX;
 use super::event::{CONTENT_TYPE_WITHOUT_DATA, JSON_FORM};
 use crate::bus::{Batch, LogView};
@@ -83,7 +83,8 @@ fn push_attributes(out: &mut Vec<u8>, event: &Event) {
             continue;
         }
         // Any publisher can write headers, so a text is never copied into JSON unseen.
-        if has_word(event, name) && is_json_literal(value) {
+        let is_literal = has_word(event, name) && !STRINGS.contains(&name);
+        if is_literal && is_json_literal(value) {
             out.push(b',');
             push_name(out, name);
             out.extend_from_slice(value.as_bytes());

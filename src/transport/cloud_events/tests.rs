@@ -191,6 +191,7 @@ fn what_is_no_cloud_event_is_refused_with_its_reason() {
         (json!({ "specversion": "1." }), "specversion is \"1.\""),
         (json!({ "id": "" }), "id is missing or empty"),
         (json!({ "id": 5 }), "id is no string"),
+        (json!({ "subject": false }), "subject is no string"),
         (json!({ "source": null }), "source is missing"),
         (json!({ "type": null }), "type is missing"),
         (json!({ "time": "yesterday" }), "no RFC 3339 time"),
@@ -232,6 +233,10 @@ fn what_is_no_cloud_event_is_refused_with_its_reason() {
             .to_string();
         assert!(error.contains(why), "{event}: {error}");
     }
+}
+
+#[test]
+fn what_is_no_object_of_attributes_is_refused() {
     for json in [
         "",
         "1",
@@ -249,6 +254,27 @@ fn what_is_no_cloud_event_is_refused_with_its_reason() {
         .into();
     let error = structured(&with(&many)).expect_err("too many").to_string();
     assert!(error.contains("more than 32"), "{error}");
+}
+
+#[test]
+fn the_mode_of_a_request_is_that_of_its_content_type_or_its_headers() {
+    let mode = |content_type: &str, attributes: &[(&str, &str)]| {
+        let mut headers = headers_of(attributes);
+        let content_type = HeaderValue::try_from(content_type).expect("a header");
+        headers.insert(header::CONTENT_TYPE, content_type);
+        ContentMode::of(&headers).map_err(|error| error.kind())
+    };
+    let structured = "Application/CloudEvents+JSON; charset=UTF-8";
+    assert_eq!(mode(structured, &[]), Ok(Some(ContentMode::Structured)));
+    assert_eq!(mode(BATCH, &[]), Ok(Some(ContentMode::Batch)));
+    assert_eq!(mode("application/json", &[]), Ok(None));
+    assert_eq!(mode("application/json", &[("id", "1")]), Ok(None));
+    let versioned = mode("text/plain", &[("specversion", "1.0")]);
+    assert_eq!(versioned, Ok(Some(ContentMode::Binary)));
+    for other in ["application/cloudevents", "application/cloudevents+xml"] {
+        let refused = mode(other, &[("specversion", "1.0")]);
+        assert_eq!(refused, Err(ErrorKind::UnsupportedMediaType), "{other}");
+    }
 }
 
 fn headers_of(attributes: &[(&str, &str)]) -> HeaderMap {
@@ -273,8 +299,8 @@ fn near_json() -> impl Strategy<Value = String> {
     prop::collection::vec(member, 0..8).prop_map(|members| {
         let of_all = "\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/\",\"type\":\"t\"";
         format!(
-            "{{{of_all}{}}}",
-            members.iter().map(|m| format!(",{m}")).collect::<String>()
+            "{{{}}}",
+            [&[of_all.to_owned()], &members[..]].concat().join(",")
         )
     })
 }
