@@ -5,7 +5,7 @@ use crate::tools::{find, root, run};
 
 /// The same requests in each run, so many that they take a few seconds.
 const SEED: &str = "16";
-const EXAMPLES: &str = "10";
+const EXAMPLES: &str = "6";
 
 #[tokio::test]
 async fn no_request_made_of_the_document_is_answered_otherwise_than_it_says() {
