@@ -25,7 +25,8 @@ check_toolchain() {
   local missing=()
   has cargo || missing+=('cargo (https://rustup.rs)')
   has cc || missing+=('cc (apt-get install build-essential)')
-  { [ -x .tools/bin/grpcurl ] && [ -x .tools/bin/nats-server ]; } || has go || missing+=('go (https://go.dev/dl, to build grpcurl and nats-server)')
+  { [ -x .tools/bin/grpcurl ] && [ -x .tools/bin/nats-server ] && [ -x .tools/bin/cloudevents-go ]; } || has go \
+    || missing+=('go (https://go.dev/dl, to build grpcurl, nats-server and a client of CloudEvents)')
   if [ ${#missing[@]} -gt 0 ]; then
     fail "missing: $(printf '%s; ' "${missing[@]}" | sed 's/; $//')"
   fi
@@ -110,6 +111,14 @@ install_nats_server() {
     go install "github.com/nats-io/nats-server/v2@$NATS_SERVER_VERSION"
 }
 
+build_go_client() {
+  # Pinned by its go.mod and go.sum; nothing is built where nothing has changed.
+  if has go; then
+    quietly 'go build' go build -C tests/clients/go -o "$PWD/.tools/bin/cloudevents-go" .
+  fi
+  step go-client ready
+}
+
 make_venv() {
   # The copy is written last, so an unfinished venv is made again.
   if cmp -s "$REQUIREMENTS" .tools/venv/requirements.txt && .tools/venv/bin/python -c 'import grpc' 2>/dev/null; then
@@ -129,5 +138,6 @@ check_toolchain
 install_packages
 install_grpcurl
 install_nats_server
+build_go_client
 make_venv
 step done 'cargo test'

@@ -102,6 +102,11 @@ fn check_length(data: &[u8], max_event_bytes: usize) -> Result<()> {
     )))
 }
 
+/// May an event have this type?
+pub(crate) fn may_be_type(kind: &str) -> bool {
+    check_type(kind).is_ok()
+}
+
 fn check_type(kind: &str) -> Result<Arc<str>> {
     if kind.len() > MAX_TYPE_BYTES {
         return Err(bad_type(&format!("is longer than {MAX_TYPE_BYTES} bytes")));

@@ -8,6 +8,7 @@
 
 mod auth;
 mod bus;
+mod cloud_events;
 mod drain;
 mod engine;
 mod environment;
@@ -47,6 +48,7 @@ use section::Section;
 
 pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, JwtConfig, RevokedFile};
 pub(crate) use auth::{Digest, JwtKeys, VerificationKey, is_trustworthy, rsa_key};
+pub use cloud_events::CloudEventsConfig;
 pub use drain::DrainConfig;
 pub use environment::{SettingVariable, setting_variables};
 pub use errors::ConfigErrors;
@@ -59,6 +61,8 @@ pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig};
 pub use proxy::{ProxyConfig, TrustedProxies};
+#[cfg(test)]
+pub(crate) use requests::OWN_PARAMETERS;
 pub use requests::RequestsConfig;
 pub use sources::SourcesConfig;
 pub use table_name::TableName;
@@ -101,6 +105,8 @@ pub struct Config {
     pub legacy: LegacyConfig,
     /// What requests may carry.
     pub requests: RequestsConfig,
+    /// What becomes of CloudEvents.
+    pub cloud_events: CloudEventsConfig,
     /// Web pages of other origins.
     pub origins: OriginsConfig,
     /// The proxies before the gateway.
@@ -217,6 +223,7 @@ impl Config {
             log: LogConfig::read(root.section("log")),
             legacy: legacy::legacy(root.section("legacy")),
             requests: requests::requests(root.section("requests")),
+            cloud_events: CloudEventsConfig::read(root.section("cloudevents")),
             origins: origins::origins(root.section("origins")),
             proxy: proxy::proxy(root.section("proxy")),
             pages: pages(root.section("pages"), overrides.pages_dir),

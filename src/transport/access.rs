@@ -194,7 +194,7 @@ fn reading_only(caller: Arc<Caller>, for_reading_only: bool) -> Arc<Caller> {
 
 /// Does this request publish events?
 fn publishes(method: &Method, path: &str) -> bool {
-    let is_post_to = || path == publish::EVENTS || path.starts_with(publish::TOPICS);
+    let is_post_to = || publish::takes_events(path);
     let is_call = || grpc::PUBLISHING_CALLS.contains(&path);
     match *method {
         Method::POST => is_post_to() || is_call(),

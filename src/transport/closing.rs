@@ -40,6 +40,7 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
         | ErrorKind::Gap
         | ErrorKind::TooLarge
         | ErrorKind::UnsupportedEncoding
+        | ErrorKind::UnsupportedMediaType
         | ErrorKind::WrongHost => None,
     }
 }

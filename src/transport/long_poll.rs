@@ -15,11 +15,11 @@ use tokio::time::Instant;
 
 use super::access::RequestCaller;
 use super::headers::no_store;
-use super::json::{PollHead, is_small, poll_answer, shared_answer};
+use super::json::{ObjectForm, PollHead, is_small, poll_answer, shared_answer};
 use super::params::Params;
 use super::peer::PeerWatch;
 use super::pieces;
-use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
+use super::request::{HttpSubscribe, POLL_PARAMS};
 use super::state::AppState;
 use crate::bus::{Batch, LogView, Standing, Step, SubscribeRequest, Subscription};
 use crate::caller::Caller;
@@ -80,19 +80,23 @@ pub(super) async fn poll(
 
 /// Opens a poll.
 pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
-    let (request, wait) = parse(ask.method, Params::of(state, ask.query)?)?;
-    let subscription = Subscription::open(&state.bus, ask.caller, request).await?;
-    Ok(Box::pin(wait_and_answer(OpenPoll {
+    let parsed = parse(ask.method, Params::of(state, ask.query)?)?;
+    let subscription = Subscription::open(&state.bus, ask.caller, parsed.subscribe).await?;
+    let poll = OpenPoll {
         subscription,
-        until: Instant::now() + wait,
+        until: Instant::now() + parsed.wait,
         peer: ask.peer,
-    })))
+    };
+    Ok(Box::pin(wait_and_answer(poll, parsed.form)))
 }
 
 #[expect(clippy::manual_async_fn, reason = "async fn keeps its argument twice")]
-fn wait_and_answer(mut poll: OpenPoll) -> impl Future<Output = Result<Response>> + Send {
+fn wait_and_answer(
+    mut poll: OpenPoll,
+    form: ObjectForm,
+) -> impl Future<Output = Result<Response>> + Send {
     // Used where it is: what a future is given and moves on takes its space twice.
-    async move { poll.answer().await }
+    async move { poll.answer(form).await }
 }
 
 /// What each poll that waits has.
@@ -103,9 +107,10 @@ pub(super) struct OpenPoll {
 }
 
 impl OpenPoll {
-    async fn answer(&mut self) -> Result<Response> {
+    async fn answer(&mut self, form: ObjectForm) -> Result<Response> {
         let polled = self.wait().await?;
-        Ok(respond(headers(), body(&mut self.subscription, &polled)))
+        let body = body(&mut self.subscription, &polled, form);
+        Ok(respond(headers(), body))
     }
 
     /// Reads until there are events, or the wait is over, or the peer has left. Events that the bus
@@ -141,11 +146,22 @@ pub(super) fn respond(headers: HeaderMap, body: Body) -> Response {
     answer
 }
 
-fn parse(method: &Method, mut params: Params<'_>) -> Result<(SubscribeRequest, Duration)> {
+/// What a poll asks for.
+struct ParsedPoll {
+    subscribe: SubscribeRequest,
+    wait: Duration,
+    form: ObjectForm,
+}
+
+fn parse(method: &Method, mut params: Params<'_>) -> Result<ParsedPoll> {
+    let form = params.take_parsed("format", ObjectForm::parse, || ObjectForm::EXPECTED)?;
     let HttpSubscribe { subscribe, wait } = HttpSubscribe::take(&mut params, None)?;
-    params.finish(SUBSCRIBE_PARAMS)?;
-    let wait = wait_of(method, wait.unwrap_or(DEFAULT_WAIT));
-    Ok((subscribe, wait))
+    params.finish(POLL_PARAMS)?;
+    Ok(ParsedPoll {
+        subscribe,
+        wait: wait_of(method, wait.unwrap_or(DEFAULT_WAIT)),
+        form: form.unwrap_or(ObjectForm::Own),
+    })
 }
 
 /// HEAD gets no events, so it has none to wait for.
@@ -161,7 +177,7 @@ fn headers() -> HeaderMap {
     no_store(JSON)
 }
 
-fn body(subscription: &mut Subscription, polled: &Polled) -> Body {
+fn body(subscription: &mut Subscription, polled: &Polled, form: ObjectForm) -> Body {
     // Asked before the position is: it moves the position to the end.
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let vid = polled.end(subscription);
@@ -181,8 +197,13 @@ fn body(subscription: &mut Subscription, polled: &Polled) -> Body {
         gap: polled.gap.as_ref(),
     };
     match &polled.batches[..] {
-        [batch] if head.is_common() && is_small(batch) => Body::from(shared_answer(head, batch)),
-        batches => pieces::body(subscription.memory(), poll_answer(&head, batches)),
+        [batch] if form == ObjectForm::Own && head.is_common() && is_small(batch) => {
+            Body::from(shared_answer(head, batch))
+        }
+        batches => {
+            let objects = batches.iter().map(|batch| form.batch(log, batch).clone());
+            pieces::body(subscription.memory(), poll_answer(&head, objects))
+        }
     }
 }
 
@@ -286,113 +307,4 @@ fn break_if(is_done: bool) -> ControlFlow<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use http_body_util::BodyExt as _;
-
-    use super::*;
-    use crate::bus::{Bus, BusOptions, OnGap};
-    use crate::cursor::{Cursor, Start};
-    use crate::engine::{MemoryEngine, Retention};
-    use crate::event::{EventParts, NewEvent};
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    fn keep(max_events: u64) -> Retention {
-        Retention {
-            max_age: HOUR,
-            max_events,
-            max_bytes: u64::MAX,
-            dedupe_window: HOUR,
-        }
-    }
-
-    /// A bus with so many events.
-    async fn bus_with(events: usize) -> Bus {
-        let options = BusOptions {
-            heartbeat: HOUR,
-            max_subscribers: 9,
-            max_event_bytes: 100,
-            retention: keep(u64::MAX),
-        };
-        let bus = Bus::start(Arc::new(MemoryEngine::new(HOUR)), options);
-        publish(&bus, events).await;
-        bus
-    }
-
-    async fn publish(bus: &Bus, events: usize) {
-        let parts = EventParts {
-            topic: "door.1",
-            ..EventParts::default()
-        };
-        let event = NewEvent::check(parts, 100).expect("an event");
-        let caller = Caller::anonymous();
-        let published = bus.publish(&caller, vec![event; events]);
-        published.await.expect("receipts");
-    }
-
-    async fn open(bus: &Bus, vid: Vid) -> OpenPoll {
-        let request = SubscribeRequest {
-            filter: Filter::all(),
-            start: Start::After(Cursor { vid, epoch: None }),
-            on_gap: OnGap::Continue,
-            limit: None,
-        };
-        let caller = Caller::anonymous();
-        let opened = Subscription::open(bus, &caller, request);
-        OpenPoll {
-            subscription: opened.await.expect("a subscription"),
-            until: Instant::now(),
-            peer: PeerWatch::that_stays(),
-        }
-    }
-
-    #[tokio::test]
-    async fn trimming_that_goes_on_behind_a_gap_is_reported_with_it() {
-        let bus = bus_with(10).await;
-        bus.trim(keep(6)).await.expect("trimmed");
-        let mut poll = open(&bus, 1).await;
-        bus.trim(keep(3)).await.expect("trimmed");
-
-        let polled = poll.wait().await.expect("no error");
-        let gap = polled.gap.as_ref().expect("a gap");
-        assert_eq!((gap.requested.as_str(), gap.first, gap.last), ("1", 8, 10));
-        assert_eq!(polled.first_event().map(|event| event.vid), Some(8));
-    }
-
-    #[test]
-    fn a_poll_that_waits_takes_little() {
-        fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
-            size_of::<F>()
-        }
-        let bytes = size_of_future(wait_and_answer);
-        assert!(bytes <= 640, "{bytes} bytes");
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_made_once_for_all_who_stand_where_its_reader_does() {
-        let bus = bus_with(2).await;
-        let mut readers = [
-            open(&bus, 1).await,
-            open(&bus, 1).await,
-            open(&bus, 1).await,
-        ];
-        let mut bodies = Vec::new();
-        for (at, reader) in readers.iter_mut().enumerate() {
-            let polled = reader.wait().await.expect("no error");
-            // The last one is answered behind another event.
-            if at == 2 {
-                publish(&bus, 1).await;
-            }
-            let body = body(&mut reader.subscription, &polled)
-                .collect()
-                .await
-                .expect("a body");
-            bodies.push(body.to_bytes());
-        }
-        assert_eq!(bodies[0].as_ptr(), bodies[1].as_ptr());
-        let text = |body: &Bytes| String::from_utf8_lossy(body).into_owned();
-        assert!(text(&bodies[0]).contains(r#""last":2,"vid":2,"cursor":"2-"#));
-        assert!(text(&bodies[2]).contains(r#""last":3"#), "{bodies:?}");
-    }
-}
+mod tests;

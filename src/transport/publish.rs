@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 
 use super::access::RequestCaller;
+use super::cloud_events::{CLOUD_EVENTS, CloudEventsRequest, ContentMode};
 use super::content_encoding::decoded;
 use super::event_input::{parse_batch, parse_event};
 use super::headers::text;
@@ -31,7 +32,13 @@ pub(super) const EVENTS: &str = "/v1/events";
 /// What a topic's address begins with.
 pub(super) const TOPICS: &str = "/v1/topics/";
 
+/// Are events posted to this address?
+pub(super) fn takes_events(path: &str) -> bool {
+    path == EVENTS || path.starts_with(TOPICS) || path == CLOUD_EVENTS
+}
+
 const NO_PARAMETERS: &str = "none: an event's type and id are fields of its object";
+const NO_PARAMETERS_OF_CLOUD_EVENTS: &str = "none with a CloudEvent, which has its own type and id";
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const NDJSON_TYPES: [&str; 3] = [
@@ -47,6 +54,16 @@ pub(super) async fn events(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
+    if let Some(mode) = ContentMode::of(&headers)? {
+        let request = CloudEventsRequest {
+            state: &state,
+            caller: &caller,
+            mode,
+            headers: &headers,
+            body,
+        };
+        return request.publish_by_template(query.as_deref()).await;
+    }
     // What refuses the request by its head comes before its body is read.
     Params::of(&state, query.as_deref())?.finish(NO_PARAMETERS)?;
     // A stream of lines is read and answered while it comes.
@@ -109,8 +126,19 @@ pub(super) async fn topic(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
-    let (kind, id) = take_type_and_id(Params::of(&state, query.as_deref())?)?;
     let topic = decode(uri.path().strip_prefix(TOPICS).unwrap_or_default())?;
+    if let Some(mode) = ContentMode::of(&headers)? {
+        Params::of(&state, query.as_deref())?.finish(NO_PARAMETERS_OF_CLOUD_EVENTS)?;
+        let request = CloudEventsRequest {
+            state: &state,
+            caller: &caller,
+            mode,
+            headers: &headers,
+            body,
+        };
+        return request.publish_to(&topic).await;
+    }
+    let (kind, id) = take_type_and_id(Params::of(&state, query.as_deref())?)?;
 
     // The body is the data, whatever it is.
     let max_event_bytes = state.bus.options().max_event_bytes;
@@ -142,7 +170,7 @@ fn take_type_and_id(mut params: Params<'_>) -> Result<(Given<'_>, Given<'_>)> {
 }
 
 /// The content type, where it says something.
-fn given_content_type(headers: &HeaderMap) -> Result<Option<&str>> {
+pub(super) fn given_content_type(headers: &HeaderMap) -> Result<Option<&str>> {
     let content_type = text(headers, &header::CONTENT_TYPE)?;
     // `curl -d` calls everything a form.
     Ok(content_type.filter(|text| !text.starts_with(FORM)))

@@ -29,7 +29,7 @@ use super::redirect::Redirect;
 use super::routes::ListenerRules;
 use super::state::{AppState, ConnectionLimits, Settings};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{grpc, legacy, options, pages, publish, sse};
+use super::{cloud_events, grpc, legacy, openapi, options, pages, publish, sse};
 use crate::bus::Bus;
 use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind, Result};
@@ -127,7 +127,7 @@ impl RouteTable {
     pub(super) fn takes_lean_path(&self, method: &Method, path: &str) -> bool {
         match *method {
             Method::GET => self.waiting_at(path).is_some(),
-            Method::POST => path == publish::EVENTS || path.starts_with(publish::TOPICS),
+            Method::POST => publish::takes_events(path),
             _ => false,
         }
     }
@@ -178,7 +178,8 @@ impl RouteTable {
         } else if let Some(elsewhere) = self.redirect(&request, listener) {
             Begun::Answered(elsewhere)
         } else if options::is_plain(&request) {
-            let allowed = options::answer(self.plain.clone(), request.uri().clone());
+            let (uri, rules) = (request.uri().clone(), &self.state.config.quotas);
+            let allowed = options::answer(self.plain.clone(), uri, request.headers(), rules);
             Begun::Answered(allowed.await?)
         } else {
             self.admit_and_begin(request, connection, &client, is_of_page)
@@ -351,11 +352,13 @@ pub(super) fn http_routes(legacy_path: &str) -> impl Iterator<Item = HttpRoute> 
         ("/v1/sse", get(sse::sse)),
         (publish::EVENTS, post(publish::events)),
         ("/v1/topics/{*topic}", post(publish::topic)),
+        (cloud_events::CLOUD_EVENTS, post(cloud_events::cloud_events)),
         ("/v1/topics", get(topics)),
         ("/v1/bus", get(bus_state)),
         ("/healthz", get(async || "ok\n")),
         ("/readyz", get(readyz)),
         ("/metrics", get(metrics)),
+        ("/openapi.json", openapi::route(legacy_path)),
         (LEGACY_BESIDE_PAGE, get(legacy::backend)),
     ];
 

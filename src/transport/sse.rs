@@ -88,7 +88,7 @@ fn parse(mut params: Params<'_>, header: Option<&str>) -> Result<(SubscribeReque
 }
 
 fn take_format(params: &mut Params<'_>) -> Result<SseFormat> {
-    let expected = || "neither object nor raw";
+    let expected = || "neither object nor raw nor cloudevents";
     let format = params.take_parsed("format", parse_format, expected)?;
     Ok(format.unwrap_or(SseFormat::Object))
 }
@@ -97,6 +97,7 @@ fn parse_format(text: &str) -> Option<SseFormat> {
     match text {
         "object" => Some(SseFormat::Object),
         "raw" => Some(SseFormat::Raw),
+        "cloudevents" => Some(SseFormat::CloudEvents),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Every route and every call, asked by somebody who may do nothing.
 
+mod documented;
 mod matrix;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::transport::grpc::{self, client_proto};
 use crate::transport::router::{RouteParts, RouteTable, http_routes};
 use crate::transport::routes::ListenerRules;
 use crate::transport::state::{Settings, TransportConfig};
-use crate::transport::{pages, publish};
+use crate::transport::{cloud_events, pages, publish};
 
 const EVENT: &str = r#"{"topic":"door.1","data":1}"#;
 const NOBODY: Caller = Caller::unnamed(Permission::Nothing, Permission::Nothing);
@@ -109,12 +110,29 @@ fn needs(path: &str) -> Needs {
         | "/metrics"
         | "/v1/events"
         | "/v1/topics/{*topic}"
+        | "/v1/cloudevents"
         | "/backend.php"
         | "/clients/longpoll/backend.php" => Needs::Right,
-        "/" | "/healthz" | "/readyz" => Needs::Nothing,
+        "/" | "/healthz" | "/readyz" | "/openapi.json" => Needs::Nothing,
         page if page.starts_with("/clients/") => Needs::Nothing,
         new => panic!("{new} is not known: does it read or publish?"),
     }
+}
+
+/// With the headers of a CloudEvent where nothing else is taken.
+fn as_cloud_event(mut request: Request<Body>) -> Request<Body> {
+    if request.uri().path() == cloud_events::CLOUD_EVENTS {
+        let headers = request.headers_mut();
+        for (name, value) in [
+            ("ce-specversion", "1.0"),
+            ("ce-id", "1"),
+            ("ce-source", "/"),
+            ("ce-type", "t"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    request
 }
 
 /// A request that such a path can serve.
@@ -153,7 +171,10 @@ async fn http_requests(table: &RouteTable) -> Vec<(String, Method)> {
 async fn each_route_that_reads_or_publishes_refuses_who_may_do_neither() {
     let (closed, open) = (table(NOBODY), table(Caller::anonymous()));
     for (path, method) in http_requests(&closed).await {
-        let ask = || request(method.clone(), &target(&path), "application/json", EVENT);
+        let ask = || {
+            let ask = request(method.clone(), &target(&path), "application/json", EVENT);
+            as_cloud_event(ask)
+        };
         let refused = answer(&closed, ask()).await.status();
         match needs(&path) {
             Needs::Right => assert_eq!(refused, StatusCode::FORBIDDEN, "{method} {path}"),
