@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
@@ -19,6 +19,7 @@ use super::json::{PollHead, is_small, poll_answer, shared_answer};
 use super::params::Params;
 use super::peer::PeerWatch;
 use super::pieces;
+use super::reader::{ReadBy, Reader};
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{Batch, LogView, Standing, Step, SubscribeRequest, Subscription};
@@ -28,6 +29,7 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::limits::{DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES};
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
+use crate::metrics::Transport;
 use crate::topic::Filter;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -54,7 +56,7 @@ pub(super) struct PollAsk<'r> {
     pub(super) method: &'r Method,
     pub(super) query: Option<&'r str>,
     pub(super) caller: &'r Caller,
-    pub(super) peer: PeerWatch,
+    pub(super) by: ReadBy,
 }
 
 /// A poll whose subscription is open, until its answer. Each that waits has one, and nothing else
@@ -73,7 +75,7 @@ pub(super) async fn poll(
         method: &method,
         query: query.as_deref(),
         caller: &caller,
-        peer,
+        by: ReadBy::new(Transport::LongPoll, peer),
     };
     begin(&state, ask).await?.await
 }
@@ -81,11 +83,10 @@ pub(super) async fn poll(
 /// Opens a poll.
 pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
     let (request, wait) = parse(ask.method, Params::of(state, ask.query)?)?;
-    let subscription = Subscription::open(&state.bus, ask.caller, request).await?;
+    let reader = ask.by.open(&state.bus, ask.caller, request).await?;
     Ok(Box::pin(wait_and_answer(OpenPoll {
-        subscription,
+        reader,
         until: Instant::now() + wait,
-        peer: ask.peer,
     })))
 }
 
@@ -97,15 +98,16 @@ fn wait_and_answer(mut poll: OpenPoll) -> impl Future<Output = Result<Response>>
 
 /// What each poll that waits has.
 pub(super) struct OpenPoll {
-    pub(super) subscription: Subscription,
+    pub(super) reader: Reader,
     pub(super) until: Instant,
-    pub(super) peer: PeerWatch,
 }
 
 impl OpenPoll {
     async fn answer(&mut self) -> Result<Response> {
         let polled = self.wait().await?;
-        Ok(respond(headers(), body(&mut self.subscription, &polled)))
+        let body = body(&mut self.reader.subscription, &polled);
+        polled.count(&mut self.reader, &body);
+        Ok(respond(headers(), body))
     }
 
     /// Reads until there are events, or the wait is over, or the peer has left. Events that the bus
@@ -114,7 +116,7 @@ impl OpenPoll {
     pub(super) async fn wait(&mut self) -> Result<Polled> {
         // Made once there is something in it: most polls wait with nothing.
         let mut polled = None;
-        if let Some(cut_to) = self.subscription.skip_hello() {
+        if let Some(cut_to) = self.reader.subscription.skip_hello() {
             polled.get_or_insert_with(Box::<Polled>::default).cut_to = Some(cut_to);
         }
         while let Some(step) = self.next().await? {
@@ -122,7 +124,7 @@ impl OpenPoll {
                 continue;
             }
             let polled = polled.get_or_insert_default();
-            if polled.take(step, &self.subscription).is_break() {
+            if polled.take(step, &self.reader.subscription).is_break() {
                 break;
             }
         }
@@ -130,7 +132,7 @@ impl OpenPoll {
     }
 
     fn next(&mut self) -> impl Future<Output = Result<Option<Step>>> + Send {
-        self.peer.next_until(&mut self.subscription, self.until)
+        self.reader.next_until(self.until)
     }
 }
 
@@ -258,6 +260,16 @@ impl Polled {
         self.batches.iter().map(|batch| batch.len()).sum()
     }
 
+    /// Counts an answer with this body.
+    pub(super) fn count(&self, reader: &mut Reader, body: &Body) {
+        reader.is_done();
+        let bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        match &self.batches[..] {
+            [batch] => reader.count_page(batch, bytes),
+            _ => reader.count(self.event_count(), bytes, None),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.batches.is_empty() && self.gap.is_none()
     }
@@ -339,11 +351,11 @@ mod tests {
             limit: None,
         };
         let caller = Caller::anonymous();
-        let opened = Subscription::open(bus, &caller, request);
+        let opened =
+            ReadBy::new(Transport::LongPoll, PeerWatch::that_stays()).open(bus, &caller, request);
         OpenPoll {
-            subscription: opened.await.expect("a subscription"),
+            reader: opened.await.expect("a subscription"),
             until: Instant::now(),
-            peer: PeerWatch::that_stays(),
         }
     }
 
@@ -366,7 +378,7 @@ mod tests {
             size_of::<F>()
         }
         let bytes = size_of_future(wait_and_answer);
-        assert!(bytes <= 640, "{bytes} bytes");
+        assert!(bytes <= 656, "{bytes} bytes");
     }
 
     #[tokio::test]
@@ -384,7 +396,7 @@ mod tests {
             if at == 2 {
                 publish(&bus, 1).await;
             }
-            let body = body(&mut reader.subscription, &polled)
+            let body = body(&mut reader.reader.subscription, &polled)
                 .collect()
                 .await
                 .expect("a body");

@@ -21,10 +21,12 @@ use tower_http::cors::CorsLayer;
 use super::access::{self, Access, Admitted};
 use super::client_address::KnownClient;
 use super::connection_info::ConnectionInfo;
+use super::counting::{count_answer, transport_of_call};
 use super::long_poll::{self, PollAsk, Waiting};
 use super::own_files::OwnFiles;
 use super::peer::PeerWatch;
 use super::problem::refusal;
+use super::reader::ReadBy;
 use super::redirect::Redirect;
 use super::routes::ListenerRules;
 use super::state::{AppState, ConnectionLimits, Settings};
@@ -33,7 +35,7 @@ use super::{grpc, legacy, options, pages, publish, sse};
 use crate::bus::Bus;
 use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metrics::OpenConnections;
+use crate::metrics::{OpenConnections, Transport};
 use crate::source::SourceStates;
 
 /// The page of the long-poll era asks for `./backend.php`, so it is answered beside that page, too.
@@ -72,26 +74,29 @@ pub(super) struct RouteTable {
     mark: (HeaderName, HeaderValue),
     /// Paths whose answers may take long to come, or never end: there, most connections have
     /// nothing to do.
-    waiting: [(String, WaitingRoute); 4],
+    waiting: [(String, Transport); 4],
     state: AppState,
 }
 
-/// What answers at a path where most wait.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WaitingRoute {
-    Stream,
-    LongPoll,
-    LegacyPage,
+/// A poll that waits, and what its answer is made with.
+pub(super) struct WaitingPoll {
+    pub(super) waiting: Waiting,
+    has_shown: bool,
+    transport: Transport,
+}
+
+/// How a request came.
+struct Asked<'c> {
+    client: &'c KnownClient,
+    is_of_page: bool,
+    transport: Transport,
 }
 
 /// What a request has come to.
 pub(super) enum Begun {
     Answered(Response),
     /// A poll, whose subscription is open; nothing else that the request needed is kept.
-    Waits {
-        waiting: Waiting,
-        has_shown: bool,
-    },
+    Waits(WaitingPoll),
 }
 
 impl RouteTable {
@@ -107,10 +112,10 @@ impl RouteTable {
             cors,
             mark: access::mark(&config.origins),
             waiting: [
-                ("/v1/sse", WaitingRoute::Stream),
-                ("/v1/poll", WaitingRoute::LongPoll),
-                (legacy_path, WaitingRoute::LegacyPage),
-                (LEGACY_BESIDE_PAGE, WaitingRoute::LegacyPage),
+                ("/v1/sse", Transport::Sse),
+                ("/v1/poll", Transport::LongPoll),
+                (legacy_path, Transport::Legacy),
+                (LEGACY_BESIDE_PAGE, Transport::Legacy),
             ]
             .map(|(path, route)| (path.to_owned(), route)),
             state: parts.state(&settings),
@@ -132,9 +137,12 @@ impl RouteTable {
         }
     }
 
-    fn waiting_at(&self, path: &str) -> Option<WaitingRoute> {
+    fn waiting_at(&self, path: &str) -> Option<Transport> {
         let at = |(waiting, _): &&(String, _)| waiting == path;
-        self.waiting.iter().find(at).map(|(_, route)| *route)
+        self.waiting
+            .iter()
+            .find(at)
+            .map(|(_, transport)| *transport)
     }
 
     /// Checks a request, and has the routes answer it to the end of a poll's wait.
@@ -151,7 +159,10 @@ impl RouteTable {
     {
         Ok(match self.begin(request, connection, listener).await? {
             Begun::Answered(answer) => answer,
-            Begun::Waits { waiting, has_shown } => self.end_wait(waiting.await, has_shown),
+            Begun::Waits(mut poll) => {
+                let waited = poll.waiting.as_mut().await;
+                self.end_wait(waited, &poll)
+            }
         })
     }
 
@@ -170,6 +181,8 @@ impl RouteTable {
         let trusted = &self.limits.proxy.trusted;
         let client = KnownClient::of(request.headers(), connection, trusted);
         let is_of_page = is_of_page(&request);
+        let transport = self.transport_of(&request);
+        connection.used_for.note(transport);
 
         // Whom it is for, what it asks for, who makes it: in this order, whatever the route.
         let begun = if let Err(refused) = self.access.check_host(&mut request, listener.is_guarded)
@@ -181,20 +194,41 @@ impl RouteTable {
             let allowed = options::answer(self.plain.clone(), request.uri().clone());
             Begun::Answered(allowed.await?)
         } else {
-            self.admit_and_begin(request, connection, &client, is_of_page)
-                .await?
+            let ask = Asked {
+                client: &client,
+                is_of_page,
+                transport,
+            };
+            self.admit_and_begin(request, connection, ask).await?
         };
 
-        // The CORS layer has marked the others itself.
         Ok(match begun {
-            Begun::Answered(answer) if !is_of_page => Begun::Answered(self.marked(answer)),
-            begun => begun,
+            Begun::Answered(answer) => {
+                count_answer(&self.state.bus.metrics().requests, transport, &answer);
+                // The CORS layer has marked the others itself.
+                let answer = if is_of_page {
+                    answer
+                } else {
+                    self.marked(answer)
+                };
+                Begun::Answered(answer)
+            }
+            waits @ Begun::Waits(_) => waits,
         })
     }
 
     /// The answer of a poll that has waited.
-    pub(super) fn end_wait(&self, waited: Result<Response>, has_shown: bool) -> Response {
-        self.marked(challenged(waited.into_response(), has_shown))
+    pub(super) fn end_wait(&self, waited: Result<Response>, poll: &WaitingPoll) -> Response {
+        let answer = self.marked(challenged(waited.into_response(), poll.has_shown));
+        let requests = &self.state.bus.metrics().requests;
+        requests.count_status(poll.transport, answer.status().as_u16());
+        answer
+    }
+
+    /// What a request is counted by.
+    fn transport_of<B>(&self, request: &Request<B>) -> Transport {
+        let waiting = self.waiting_at(request.uri().path());
+        waiting.unwrap_or_else(|| transport_of_call(request.headers()))
     }
 
     fn marked(&self, mut answer: Response) -> Response {
@@ -213,9 +247,12 @@ impl RouteTable {
     async fn admit_and_begin<B>(
         &self,
         mut request: Request<B>,
-        connection: &ConnectionInfo,
-        client: &KnownClient,
-        is_of_page: bool,
+        connection: &Arc<ConnectionInfo>,
+        Asked {
+            client,
+            is_of_page,
+            transport,
+        }: Asked<'_>,
     ) -> StdResult<Begun, Infallible>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -235,37 +272,47 @@ impl RouteTable {
                 self.refuse_page(request, refused).await?
             }
             Some(refused) => refusal(request.headers(), refused),
-            None if self.is_poll(&request) && !is_of_page => {
-                match self.begin_poll(request, &admitted).await {
-                    Ok(waiting) => return Ok(Begun::Waits { waiting, has_shown }),
+            None if is_poll(&request, transport) && !is_of_page => {
+                let peer = PeerWatch::on(connection, request.extensions());
+                let by = ReadBy::new(transport, peer);
+                match self.begin_poll(request, &admitted, by).await {
+                    Ok(waiting) => {
+                        return Ok(Begun::Waits(WaitingPoll {
+                            waiting,
+                            has_shown,
+                            transport,
+                        }));
+                    }
                     Err(refused) => refused.into_response(),
                 }
             }
             None => {
                 admitted.put_into(request.extensions_mut());
+                if transport != Transport::Http {
+                    request.extensions_mut().insert(connection.clone());
+                }
                 self.route(request.map(Body::new), is_of_page).await?
             }
         };
         Ok(Begun::Answered(challenged(answer, has_shown)))
     }
 
-    fn is_poll<B>(&self, request: &Request<B>) -> bool {
-        let is_stream = |route| route == WaitingRoute::Stream;
-        let route = self.waiting_at(request.uri().path());
-        *request.method() == Method::GET && route.is_some_and(|route| !is_stream(route))
-    }
-
     /// Opens a poll without the router, by which it would cost a third more.
-    async fn begin_poll<B>(&self, request: Request<B>, admitted: &Admitted) -> Result<Waiting> {
+    async fn begin_poll<B>(
+        &self,
+        request: Request<B>,
+        admitted: &Admitted,
+        by: ReadBy,
+    ) -> Result<Waiting> {
         let (parts, _) = request.into_parts();
         let ask = PollAsk {
             method: &parts.method,
             query: parts.uri.query(),
             caller: admitted.caller()?,
-            peer: PeerWatch::of(&parts.extensions),
+            by,
         };
-        match self.waiting_at(parts.uri.path()) {
-            Some(WaitingRoute::LegacyPage) => legacy::begin(&self.state, ask).await,
+        match ask.by.transport {
+            Transport::Legacy => legacy::begin(&self.state, ask).await,
             _ => long_poll::begin(&self.state, ask).await,
         }
     }
@@ -301,6 +348,11 @@ impl RouteTable {
         });
         self.cors.layer(answer).oneshot(request).await
     }
+}
+
+fn is_poll<B>(request: &Request<B>, transport: Transport) -> bool {
+    let waits = matches!(transport, Transport::LongPoll | Transport::Legacy);
+    *request.method() == Method::GET && waits
 }
 
 /// Says which credentials would help, where some would. Whether they were missing or bad is known
