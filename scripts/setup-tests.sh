@@ -49,6 +49,7 @@ missing_packages() {
   php -m 2>/dev/null | grep -qx gearman || echo php-gearman
   [ -x /usr/sbin/nginx ] || has nginx || echo nginx-light
   [ -x /usr/sbin/haproxy ] || has haproxy || echo haproxy
+  has prometheus && has promtool || echo prometheus
 }
 
 install_packages() {

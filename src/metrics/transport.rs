@@ -34,6 +34,12 @@ pub(super) const TRANSPORTS: [Transport; 5] = [
 ];
 
 impl Transport {
+    /// The one of this number.
+    pub(crate) fn of_number(number: u8) -> Self {
+        let found = TRANSPORTS.get(usize::from(number));
+        found.copied().unwrap_or_default()
+    }
+
     /// The value of the label.
     pub fn as_str(self) -> &'static str {
         match self {

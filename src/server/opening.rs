@@ -14,7 +14,7 @@ use super::lean::last_moment;
 use crate::limits;
 use crate::metrics::ConnectionUse;
 use crate::tls::ServerTls;
-use crate::transport::{ConnectionInfo, PeerAddress};
+use crate::transport::{ConnectionInfo, ConnectionLog, PeerAddress};
 
 /// A connection that requests can be read from.
 pub(super) struct OpenedConnection {
@@ -35,6 +35,7 @@ pub(super) async fn open(
     io.configure(write_timeout);
     let info = ConnectionInfo {
         used_for: ConnectionUse::new(context.admission.open.clone()),
+        log: ConnectionLog::begin(peer),
         ..ConnectionInfo::plain(peer)
     };
     match &context.tls {

@@ -5,7 +5,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::metrics::ConnectionUse;
+use axum::http::Uri;
+
+use super::connection_log::ConnectionLog;
+use crate::metrics::{ConnectionUse, Transport};
 use crate::quota::ConnectionCount;
 
 /// There is one for each connection; its requests share it.
@@ -21,6 +24,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) subscriptions: ConnectionCount,
     /// What it was last used for.
     pub(crate) used_for: ConnectionUse,
+    /// None where connections are not logged.
+    pub(crate) log: Option<Box<ConnectionLog>>,
     /// What of it was given up because its peer takes nothing.
     pub(crate) stalled: AtomicU8,
 }
@@ -48,7 +53,16 @@ impl ConnectionInfo {
             certificate_names: Vec::new(),
             subscriptions: ConnectionCount::default(),
             used_for: ConnectionUse::default(),
+            log: None,
             stalled: NOTHING.into(),
+        }
+    }
+
+    /// A request has come.
+    pub(super) fn note_request(&self, transport: Transport, uri: &Uri) {
+        self.used_for.note(transport);
+        if let Some(log) = &self.log {
+            log.note_request(transport, uri);
         }
     }
 

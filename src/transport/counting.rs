@@ -5,17 +5,19 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
+use tracing::Level;
 
 use super::problem::grpc_content_type;
 use super::state::AppState;
 use crate::bus::Bus;
-use crate::metrics::{CANCELLED, Requests, Transport};
+use crate::metrics::{CANCELLED, Transport};
 
 const GRPC_STATUS: &str = "grpc-status";
 
@@ -27,18 +29,90 @@ pub(super) fn transport_of_call(headers: &HeaderMap) -> Transport {
     }
 }
 
-/// Counts a request that has this answer. A call of gRPC whose code comes behind the answer's body
-/// is counted there.
-pub(super) fn count_answer(requests: &Requests, transport: Transport, answer: &Response) {
-    let status = answer.status();
-    if transport != Transport::Grpc {
-        return requests.count_status(transport, status.as_u16());
+/// A request that is being answered, until it is counted.
+pub(super) struct RequestTally {
+    pub(super) transport: Transport,
+    /// None where requests are not logged.
+    logged: Option<Box<LoggedRequest>>,
+}
+
+impl RequestTally {
+    pub(super) fn begin<B>(transport: Transport, request: &Request<B>) -> Self {
+        let is_logged = tracing::enabled!(Level::DEBUG);
+        RequestTally {
+            transport,
+            logged: is_logged.then(|| Box::new(LoggedRequest::of(request))),
+        }
     }
-    match code_in(answer.headers()) {
-        Some(code) => requests.count_code(code),
-        None if status != StatusCode::OK => requests.count_status(transport, status.as_u16()),
-        None => {}
+
+    /// The same, to be counted by whoever takes it.
+    pub(super) fn take(&mut self) -> Self {
+        RequestTally {
+            transport: self.transport,
+            logged: self.logged.take(),
+        }
     }
+
+    /// Counts a request that has this answer. A call of gRPC whose code comes behind the answer's
+    /// body is counted there.
+    pub(super) fn count(&self, bus: &Bus, answer: &Response) {
+        let (status, requests) = (answer.status(), &bus.metrics().requests);
+        if let Some(request) = &self.logged {
+            request.log(status);
+        }
+        if self.transport != Transport::Grpc {
+            return requests.count_status(self.transport, status.as_u16());
+        }
+        match code_in(answer.headers()) {
+            Some(code) => requests.count_code(code),
+            None if status != StatusCode::OK => {
+                requests.count_status(self.transport, status.as_u16());
+            }
+            None => {}
+        }
+    }
+}
+
+/// What is logged of a request once it is answered: nothing that it shows or carries.
+struct LoggedRequest {
+    method: Method,
+    asked: String,
+    begun: Instant,
+}
+
+impl LoggedRequest {
+    fn of<B>(request: &Request<B>) -> Self {
+        LoggedRequest {
+            method: request.method().clone(),
+            asked: what_is_asked(request.uri()),
+            begun: Instant::now(),
+        }
+    }
+
+    fn log(&self, status: StatusCode) {
+        let LoggedRequest { method, asked, .. } = self;
+        let (status, ms) = (status.as_u16(), self.begun.elapsed().as_secs_f64() * 1e3);
+        tracing::debug!(%method, asked, status, ms, "a request is answered");
+    }
+}
+
+/// The parameters that may be shown: any other may be a secret.
+const SHOWN_PARAMETERS: [&str; 9] = [
+    "topic", "after", "since", "snapshot", "on_gap", "limit", "wait", "format", "maxvid",
+];
+/// What is longer is cut.
+const MAX_ASKED_CHARS: usize = 200;
+
+/// The path and the parameters of a request, without those that may be secrets.
+pub(super) fn what_is_asked(uri: &Uri) -> String {
+    let name_of = |parameter: &str| parameter.split('=').next().unwrap_or_default().to_owned();
+    let parameters = uri.query().unwrap_or_default().split('&');
+    let shown: Vec<_> = parameters
+        .filter(|parameter| SHOWN_PARAMETERS.contains(&&*name_of(parameter)))
+        .collect();
+    let mark = if shown.is_empty() { "" } else { "?" };
+    let asked = format!("{}{mark}{}", uri.path(), shown.join("&"));
+    asked.chars().take(MAX_ASKED_CHARS).collect()
 }
 
 fn code_in(headers: &HeaderMap) -> Option<usize> {
@@ -108,5 +182,22 @@ impl Drop for CountedBody {
     /// Whoever has called does not wait for the end.
     fn drop(&mut self) {
         self.count(CANCELLED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        let asked = |uri: &str| what_is_asked(&uri.parse().expect("a URI"));
+        let secret = "/v1/sse?access_token=hunter2&topic=door.%3E&after=3&x=topic&topic";
+        assert_eq!(asked(secret), "/v1/sse?topic=door.%3E&after=3&topic");
+        assert_eq!(asked("/v1/topics/door.1?id=7"), "/v1/topics/door.1");
+        assert_eq!(
+            asked(&format!("/{}", "x".repeat(900))).len(),
+            MAX_ASKED_CHARS
+        );
     }
 }

@@ -10,6 +10,7 @@ mod answering;
 mod client_address;
 mod closing;
 mod connection_info;
+mod connection_log;
 mod content_encoding;
 mod counted;
 mod counting;
@@ -45,6 +46,7 @@ mod until_ended;
 
 pub(crate) use answering::Answering;
 pub(crate) use connection_info::{ConnectionInfo, PeerAddress};
+pub(crate) use connection_log::ConnectionLog;
 pub(crate) use grpc::HEALTH_SERVICES;
 #[cfg(any(test, fuzzing))]
 pub(crate) use json::event_json;

@@ -10,6 +10,7 @@ use std::pin::pin;
 use tokio::time::Instant;
 
 use super::connection_info::ConnectionInfo;
+use super::connection_log::ConnectionLog;
 use super::peer::PeerWatch;
 use crate::bus::{Batch, Bus, ClosingReason, Step, SubscribeRequest, Subscription};
 use crate::caller::Caller;
@@ -121,12 +122,22 @@ impl Reader {
     pub(super) fn count(&self, events: usize, bytes: usize, published_ns: Option<u64>) {
         let readers = &self.subscription.bus().metrics().readers;
         readers.count_page(self.by.transport, events, bytes, published_ns);
+        if let Some(log) = self.log() {
+            log.note_sent(events, bytes);
+        }
+    }
+
+    fn log(&self) -> Option<&ConnectionLog> {
+        self.by.peer.connection()?.log.as_deref()
     }
 
     /// The connection is given something else than events.
     pub(super) fn count_bytes(&self, bytes: usize) {
         let readers = &self.subscription.bus().metrics().readers;
         readers.count_bytes(self.by.transport, bytes);
+        if let Some(log) = self.log() {
+            log.note_sent(0, bytes);
+        }
     }
 }
 
@@ -143,6 +154,9 @@ impl Drop for Reader {
         let metrics = self.subscription.bus().metrics();
         let transport = self.by.transport;
         metrics.readers.count_closed(transport, self.ended);
+        if let Some(log) = self.log() {
+            log.note_ended(self.ended);
+        }
 
         // A call that has been given up has no status.
         if transport == Transport::Grpc && !self.has_status {

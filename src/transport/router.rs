@@ -3,6 +3,8 @@
 //! Invariant: whether a request comes from a web page or not, the same routes answer it with the
 //! same headers, but for those of the CORS protocol that only a page asks for.
 
+mod polls;
+
 use std::convert::Infallible;
 use std::result::Result as StdResult;
 use std::sync::Arc;
@@ -18,11 +20,11 @@ use tonic_health::server::HealthService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::cors::CorsLayer;
 
-use super::access::{self, Access, Admitted};
+use super::access::{self, Access};
 use super::client_address::KnownClient;
 use super::connection_info::ConnectionInfo;
-use super::counting::{count_answer, transport_of_call};
-use super::long_poll::{self, PollAsk, Waiting};
+use super::counting::{RequestTally, transport_of_call};
+use super::long_poll;
 use super::own_files::OwnFiles;
 use super::peer::PeerWatch;
 use super::problem::refusal;
@@ -34,9 +36,11 @@ use super::status::{bus_state, metrics, readyz, topics};
 use super::{grpc, legacy, options, pages, publish, sse};
 use crate::bus::Bus;
 use crate::cursor::shorten;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 use crate::metrics::{OpenConnections, Transport};
 use crate::source::SourceStates;
+use polls::{Asked, is_poll};
+pub(super) use polls::{Begun, WaitingPoll};
 
 /// The page of the long-poll era asks for `./backend.php`, so it is answered beside that page, too.
 const LEGACY_BESIDE_PAGE: &str = "/clients/longpoll/backend.php";
@@ -76,27 +80,6 @@ pub(super) struct RouteTable {
     /// nothing to do.
     waiting: [(String, Transport); 4],
     state: AppState,
-}
-
-/// A poll that waits, and what its answer is made with.
-pub(super) struct WaitingPoll {
-    pub(super) waiting: Waiting,
-    has_shown: bool,
-    transport: Transport,
-}
-
-/// How a request came.
-struct Asked<'c> {
-    client: &'c KnownClient,
-    is_of_page: bool,
-    transport: Transport,
-}
-
-/// What a request has come to.
-pub(super) enum Begun {
-    Answered(Response),
-    /// A poll, whose subscription is open; nothing else that the request needed is kept.
-    Waits(WaitingPoll),
 }
 
 impl RouteTable {
@@ -182,7 +165,8 @@ impl RouteTable {
         let client = KnownClient::of(request.headers(), connection, trusted);
         let is_of_page = is_of_page(&request);
         let transport = self.transport_of(&request);
-        connection.used_for.note(transport);
+        connection.note_request(transport, request.uri());
+        let mut tally = RequestTally::begin(transport, &request);
 
         // Whom it is for, what it asks for, who makes it: in this order, whatever the route.
         let begun = if let Err(refused) = self.access.check_host(&mut request, listener.is_guarded)
@@ -194,17 +178,17 @@ impl RouteTable {
             let allowed = options::answer(self.plain.clone(), request.uri().clone());
             Begun::Answered(allowed.await?)
         } else {
-            let ask = Asked {
+            let asked = Asked {
                 client: &client,
                 is_of_page,
-                transport,
+                tally: &mut tally,
             };
-            self.admit_and_begin(request, connection, ask).await?
+            self.admit_and_begin(request, connection, asked).await?
         };
 
         Ok(match begun {
             Begun::Answered(answer) => {
-                count_answer(&self.state.bus.metrics().requests, transport, &answer);
+                tally.count(&self.state.bus, &answer);
                 // The CORS layer has marked the others itself.
                 let answer = if is_of_page {
                     answer
@@ -215,14 +199,6 @@ impl RouteTable {
             }
             waits @ Begun::Waits(_) => waits,
         })
-    }
-
-    /// The answer of a poll that has waited.
-    pub(super) fn end_wait(&self, waited: Result<Response>, poll: &WaitingPoll) -> Response {
-        let answer = self.marked(challenged(waited.into_response(), poll.has_shown));
-        let requests = &self.state.bus.metrics().requests;
-        requests.count_status(poll.transport, answer.status().as_u16());
-        answer
     }
 
     /// What a request is counted by.
@@ -251,7 +227,7 @@ impl RouteTable {
         Asked {
             client,
             is_of_page,
-            transport,
+            tally,
         }: Asked<'_>,
     ) -> StdResult<Begun, Infallible>
     where
@@ -272,49 +248,26 @@ impl RouteTable {
                 self.refuse_page(request, refused).await?
             }
             Some(refused) => refusal(request.headers(), refused),
-            None if is_poll(&request, transport) && !is_of_page => {
+            None if is_poll(request.method(), tally.transport) && !is_of_page => {
                 let peer = PeerWatch::on(connection, request.extensions());
-                let by = ReadBy::new(transport, peer);
+                let by = ReadBy::new(tally.transport, peer);
                 match self.begin_poll(request, &admitted, by).await {
                     Ok(waiting) => {
-                        return Ok(Begun::Waits(WaitingPoll {
-                            waiting,
-                            has_shown,
-                            transport,
-                        }));
+                        let tally = tally.take();
+                        return Ok(Begun::Waits(WaitingPoll::new(waiting, has_shown, tally)));
                     }
                     Err(refused) => refused.into_response(),
                 }
             }
             None => {
                 admitted.put_into(request.extensions_mut());
-                if transport != Transport::Http {
+                if tally.transport != Transport::Http {
                     request.extensions_mut().insert(connection.clone());
                 }
                 self.route(request.map(Body::new), is_of_page).await?
             }
         };
         Ok(Begun::Answered(challenged(answer, has_shown)))
-    }
-
-    /// Opens a poll without the router, by which it would cost a third more.
-    async fn begin_poll<B>(
-        &self,
-        request: Request<B>,
-        admitted: &Admitted,
-        by: ReadBy,
-    ) -> Result<Waiting> {
-        let (parts, _) = request.into_parts();
-        let ask = PollAsk {
-            method: &parts.method,
-            query: parts.uri.query(),
-            caller: admitted.caller()?,
-            by,
-        };
-        match ask.by.transport {
-            Transport::Legacy => legacy::begin(&self.state, ask).await,
-            _ => long_poll::begin(&self.state, ask).await,
-        }
     }
 
     async fn route(
@@ -348,11 +301,6 @@ impl RouteTable {
         });
         self.cors.layer(answer).oneshot(request).await
     }
-}
-
-fn is_poll<B>(request: &Request<B>, transport: Transport) -> bool {
-    let waits = matches!(transport, Transport::LongPoll | Transport::Legacy);
-    *request.method() == Method::GET && waits
 }
 
 /// Says which credentials would help, where some would. Whether they were missing or bad is known

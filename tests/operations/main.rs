@@ -6,5 +6,6 @@ mod common;
 
 mod copies;
 mod deploy;
+mod monitoring;
 mod page;
 mod service;
