@@ -54,6 +54,7 @@ missing_packages() {
   [ -x /usr/sbin/apache2 ] || echo apache2-bin
   [ -x /usr/sbin/varnishd ] || echo varnish
   has caddy || echo caddy
+  has prometheus && has promtool || echo prometheus
   # For a network of their own, in which the package and the image are started.
   has ip || echo iproute2
 }

@@ -14,6 +14,8 @@ use crate::event::Event;
 #[derive(Debug)]
 pub struct Batch {
     events: Vec<Arc<Event>>,
+    /// When the first of them was taken in, or 0 where that is not known.
+    published_ns: u64,
     pub(crate) encodings: Encodings,
     /// The last answer that had these events and no others.
     pub(crate) last_answer: LastMade<Standing>,
@@ -43,10 +45,24 @@ impl Deref for Batch {
 
 impl From<Vec<Arc<Event>>> for Batch {
     fn from(events: Vec<Arc<Event>>) -> Self {
+        Batch::new(events, 0)
+    }
+}
+
+impl Batch {
+    /// Events of which the first was taken in at this moment of
+    /// [`crate::metrics::monotonic_ns`], or 0.
+    pub(super) fn new(events: Vec<Arc<Event>>, published_ns: u64) -> Self {
         Batch {
             events,
+            published_ns,
             encodings: Encodings::default(),
             last_answer: LastMade::default(),
         }
+    }
+
+    /// When the first event was taken in, where that is known.
+    pub(crate) fn published_ns(&self) -> Option<u64> {
+        Some(self.published_ns).filter(|moment| *moment > 0)
     }
 }

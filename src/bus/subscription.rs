@@ -33,6 +33,7 @@ use crate::caller::{Caller, Credential, GrantedFilter};
 use crate::cursor::{GapReason, Vid};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryBudget, MemoryKind};
+use crate::metrics::RefusalReason;
 use crate::topic::Filter;
 use events_left::EventsLeft;
 use phase::{Opening, Phase};
@@ -78,13 +79,14 @@ impl Subscription {
         let GrantedFilter { filter, is_cut } = caller.grant_read(&request.filter)?;
         request.filter = filter;
         bus.0.check_admitting()?;
-        bus.memory().check(MemoryKind::Page)?;
+        let has_memory = bus.memory().check(MemoryKind::Page);
+        has_memory.inspect_err(|_| bus.metrics().refusals.count(RefusalReason::Memory))?;
         let place = Place::take(bus, caller)?;
 
         // A gap is counted, and may end the request, before anything is registered.
         let start = find_start(bus, &request.start).await?;
         if let Some(gap) = &start.gap {
-            bus.metrics().gaps.inc();
+            bus.metrics().count_gap(gap.reason);
             if request.on_gap == OnGap::Fail {
                 return Err(Error::gap(gap.clone()));
             }
@@ -104,7 +106,6 @@ impl Subscription {
         let now_ticks = bus.0.heartbeat.now_ticks();
         let waiter = Waiter::new(now_ticks, caller.credential.as_deref());
         let registration = bus.0.interest.register(&request.filter, waiter)?;
-        bus.metrics().subscriptions.inc();
         Ok(Subscription {
             bus: bus.clone(),
             log: start.log,

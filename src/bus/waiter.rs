@@ -217,20 +217,22 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
         self.wake_in_chunks(pace, take, |_| {}).await;
     }
 
-    /// Wakes everybody in a round, which counts them.
-    pub(super) async fn wake_in_round(&self, rounds: &Rounds, pace: Duration) {
+    /// Wakes everybody in a round, which counts them. Returns how many.
+    pub(super) async fn wake_in_round(&self, rounds: &Rounds, pace: Duration) -> usize {
         let notifies = |readers| rounds.notifies(readers);
         self.wake_in_chunks(pace, Waiter::take_waker_in_round, notifies)
-            .await;
+            .await
     }
 
-    /// Wakes everybody at one go: few, or at the end.
-    pub(super) fn wake_at_once(&self) {
-        let mut walk = Walk::default();
+    /// Wakes everybody at one go: few, or at the end. Returns how many.
+    pub(super) fn wake_at_once(&self) -> usize {
+        let (mut walk, mut woken) = (Walk::default(), 0);
         while walk.end > 0 {
             let wakers = self.take_chunk(&mut walk, Waiter::take_waker);
+            woken += wakers.len();
             wakers.into_iter().for_each(Waker::wake);
         }
+        woken
     }
 
     async fn wake_in_chunks(
@@ -238,15 +240,17 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
         pace: Duration,
         take: impl Fn(&Waiter) -> Option<Waker>,
         before_waking: impl Fn(usize),
-    ) {
+    ) -> usize {
         let (mut walk, mut next_chunk) = (Walk::default(), Instant::now());
+        let mut woken = 0;
         loop {
             let wakers = self.take_chunk(&mut walk, &take);
             let has_woken = !wakers.is_empty();
+            woken += wakers.len();
             before_waking(wakers.len());
             wakers.into_iter().for_each(Waker::wake);
             if walk.end == 0 {
-                return;
+                return woken;
             }
 
             // By the clock, so that a slow chunk does not delay all that follow.

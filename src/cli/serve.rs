@@ -177,6 +177,7 @@ fn announce_log(bus: &Bus, engine: &EngineKind) {
     }
     let (bounds, epoch) = (bus.bounds(), bus.epoch());
     tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
         engine = bus.engine_kind(),
         %epoch,
         first = bounds.first,

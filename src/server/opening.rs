@@ -12,8 +12,9 @@ use super::handshake::{self, TlsIo};
 use super::io::Io;
 use super::lean::last_moment;
 use crate::limits;
+use crate::metrics::ConnectionUse;
 use crate::tls::ServerTls;
-use crate::transport::{ConnectionInfo, PeerAddress};
+use crate::transport::{ConnectionInfo, ConnectionLog, PeerAddress};
 
 /// A connection that requests can be read from.
 pub(super) struct OpenedConnection {
@@ -32,16 +33,21 @@ pub(super) async fn open(
 ) -> io::Result<OpenedConnection> {
     let write_timeout = context.routes.limits(|limits| limits.write_timeout);
     io.configure(write_timeout);
+    let info = ConnectionInfo {
+        used_for: ConnectionUse::new(context.admission.open.clone()),
+        log: ConnectionLog::begin(peer),
+        ..ConnectionInfo::plain(peer)
+    };
     match &context.tls {
         Some(tls) => {
             let tls = tls.current();
             let accepting = handshake::accept(io, &tls, write_timeout);
             let stream = in_time(accepting, context).await?;
-            encrypted(stream, peer, &tls)
+            encrypted(stream, info, &tls)
         }
         None => Ok(OpenedConnection {
             io,
-            info: Arc::new(ConnectionInfo::plain(peer)),
+            info: Arc::new(info),
         }),
     }
 }
@@ -60,13 +66,13 @@ async fn in_time(
 }
 
 /// A connection whose handshake is done.
-fn encrypted(stream: TlsIo, peer: PeerAddress, tls: &ServerTls) -> io::Result<OpenedConnection> {
+fn encrypted(stream: TlsIo, info: ConnectionInfo, tls: &ServerTls) -> io::Result<OpenedConnection> {
     // Whom the certificate names is known from here on.
     let names = tls.identify(stream.get_ref().1);
     let info = ConnectionInfo {
         is_encrypted: true,
         certificate_names: names.map_err(io::Error::other)?,
-        ..ConnectionInfo::plain(peer)
+        ..info
     };
     Ok(OpenedConnection {
         io: Io::Tls(stream),

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::bus::{Closing, ClosingReason};
 use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::{Readers, Transport};
 
 /// The last block of a stream, with the time after which an `EventSource` comes back.
 pub(super) fn closing_block(Closing { reason, retry_ms }: Closing) -> Bytes {
@@ -50,6 +51,7 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
 /// # Errors
 /// The error itself, if it does not pass.
 pub(super) fn opened_and_closed(
+    readers: &Readers,
     error: Error,
     headers: HeaderMap,
     closing: impl FnOnce(ClosingReason) -> Closing,
@@ -57,6 +59,9 @@ pub(super) fn opened_and_closed(
     let Some(reason) = passing_reason(&error) else {
         return Err(error);
     };
+    // It has come and gone, as the status says.
+    readers.count_opened(Transport::Sse);
+    readers.count_closed(Transport::Sse, reason.into());
     let block = last_words(&error, closing(reason));
     Ok((headers, block).into_response())
 }
@@ -95,7 +100,9 @@ mod tests {
 
     #[test]
     fn an_error_of_the_request_keeps_its_status() {
-        let closed = |error| opened_and_closed(error, HeaderMap::new(), Closing::because);
+        let readers = Readers::default();
+        let headers = HeaderMap::new;
+        let closed = |error| opened_and_closed(&readers, error, headers(), Closing::because);
         assert!(closed(Error::bad_request("no")).is_err());
         for kind in [
             ErrorKind::Busy,

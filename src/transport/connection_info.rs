@@ -1,8 +1,14 @@
 //! What is known of the connection that a request came by.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU8, Ordering};
 
+use axum::http::Uri;
+
+use super::connection_log::ConnectionLog;
+use crate::metrics::{ConnectionUse, Transport};
 use crate::quota::ConnectionCount;
 
 /// There is one for each connection; its requests share it.
@@ -16,7 +22,18 @@ pub(crate) struct ConnectionInfo {
     pub(crate) certificate_names: Vec<Box<str>>,
     /// Subscriptions that are open on it.
     pub(crate) subscriptions: ConnectionCount,
+    /// What it was last used for.
+    pub(crate) used_for: ConnectionUse,
+    /// None where connections are not logged.
+    pub(crate) log: Option<Box<ConnectionLog>>,
+    /// What of it was given up because its peer takes nothing.
+    pub(crate) stalled: AtomicU8,
 }
+
+const NOTHING: u8 = 0;
+/// One of its streams, which is looked at once.
+const A_STREAM: u8 = 1;
+const ALL: u8 = 2;
 
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,7 +52,43 @@ impl ConnectionInfo {
             is_encrypted: false,
             certificate_names: Vec::new(),
             subscriptions: ConnectionCount::default(),
+            used_for: ConnectionUse::default(),
+            log: None,
+            stalled: NOTHING.into(),
         }
+    }
+
+    /// A request has come.
+    pub(super) fn note_request(&self, transport: Transport, uri: &Uri) {
+        self.used_for.note(transport);
+        if let Some(log) = &self.log {
+            log.note_request(transport, uri);
+        }
+    }
+
+    /// It is given up for this error: perhaps because its peer takes nothing.
+    pub(crate) fn note_failed_write(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut {
+            self.stalled.store(ALL, Ordering::Relaxed);
+        }
+    }
+
+    /// The same of one stream of it, which is dropped next.
+    pub(crate) fn note_stalled_stream(&self) {
+        let _ = self.replace_stalled(NOTHING, A_STREAM);
+    }
+
+    /// Has the stream that asks been given up because its peer takes nothing?
+    pub(super) fn has_stalled(&self) -> bool {
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        stalled == ALL || (stalled == A_STREAM && self.replace_stalled(A_STREAM, NOTHING))
+    }
+
+    fn replace_stalled(&self, before: u8, after: u8) -> bool {
+        let relaxed = Ordering::Relaxed;
+        self.stalled
+            .compare_exchange(before, after, relaxed, relaxed)
+            .is_ok()
     }
 }
 

@@ -20,15 +20,17 @@ use super::headers::{no_store, set};
 use super::long_poll::{self, OpenPoll, PollAsk, Waiting, wait_of};
 use super::params::Params;
 use super::peer::PeerWatch;
+use super::reader::ReadBy;
 use super::request::parse_after;
 use super::state::{AppState, TransportConfig};
-use crate::bus::{OnGap, SubscribeRequest, Subscription};
+use crate::bus::{OnGap, SubscribeRequest};
 use crate::config::LegacyConfig;
 use crate::cursor::{Gap, Start};
 use crate::encodings::WireForm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::memory::{MemoryBudget, MemoryKind};
+use crate::metrics::Transport;
 use crate::topic::Filter;
 
 pub(crate) use flat_json::flat_json;
@@ -59,7 +61,7 @@ pub(super) async fn backend(
         method: &method,
         query: query.as_deref(),
         caller: &caller,
-        peer,
+        by: ReadBy::new(Transport::Legacy, peer),
     };
     begin(&state, ask).await?.await
 }
@@ -72,9 +74,8 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
     let (start, callback) = parse(Params::of(state, ask.query)?, &config.legacy)?;
     let request = subscribe_request(&config.legacy, start);
     let poll = OpenPoll {
-        subscription: Subscription::open(&state.bus, ask.caller, request).await?,
+        reader: ask.by.open(&state.bus, ask.caller, request).await?,
         until,
-        peer: ask.peer,
     };
     let mut page = PagePoll {
         poll,
@@ -102,13 +103,17 @@ impl PagePoll {
         }
 
         let mut answer = self.respond(polled.first_event());
+        polled.count(&mut self.poll.reader, answer.body());
         report_gap(answer.headers_mut(), gap.as_ref());
         report_filter(answer.headers_mut(), cut_to.as_ref());
         Ok(answer)
     }
 
     fn respond(&self, event: Option<&Arc<Event>>) -> Response {
-        let (memory, callback) = (self.poll.subscription.memory(), self.callback.as_deref());
+        let (memory, callback) = (
+            self.poll.reader.subscription.memory(),
+            self.callback.as_deref(),
+        );
         match event {
             Some(event) => respond(shared_json(event), callback, memory),
             None => respond_empty(&self.config.legacy, callback.is_some()),
@@ -314,7 +319,7 @@ mod tests {
         };
         let begun = Instant::now();
         let query = RawQuery(Some("maxvid=9".to_owned()));
-        let peer = PeerWatch::of(&axum::http::Extensions::new());
+        let peer = PeerWatch::that_stays();
         let answer = backend(
             State(state),
             Method::GET,

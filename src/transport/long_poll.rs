@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
@@ -19,6 +19,7 @@ use super::json::{ObjectForm, PollHead, is_small, poll_answer, shared_answer};
 use super::params::Params;
 use super::peer::PeerWatch;
 use super::pieces;
+use super::reader::{ReadBy, Reader};
 use super::request::{HttpSubscribe, POLL_PARAMS};
 use super::state::AppState;
 use crate::bus::{Batch, LogView, Standing, Step, SubscribeRequest, Subscription};
@@ -28,6 +29,7 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::limits::{DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES};
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
+use crate::metrics::Transport;
 use crate::topic::Filter;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -54,7 +56,7 @@ pub(super) struct PollAsk<'r> {
     pub(super) method: &'r Method,
     pub(super) query: Option<&'r str>,
     pub(super) caller: &'r Caller,
-    pub(super) peer: PeerWatch,
+    pub(super) by: ReadBy,
 }
 
 /// A poll whose subscription is open, until its answer. Each that waits has one, and nothing else
@@ -73,7 +75,7 @@ pub(super) async fn poll(
         method: &method,
         query: query.as_deref(),
         caller: &caller,
-        peer,
+        by: ReadBy::new(Transport::LongPoll, peer),
     };
     begin(&state, ask).await?.await
 }
@@ -81,11 +83,9 @@ pub(super) async fn poll(
 /// Opens a poll.
 pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
     let parsed = parse(ask.method, Params::of(state, ask.query)?)?;
-    let subscription = Subscription::open(&state.bus, ask.caller, parsed.subscribe).await?;
     let poll = OpenPoll {
-        subscription,
+        reader: ask.by.open(&state.bus, ask.caller, parsed.subscribe).await?,
         until: Instant::now() + parsed.wait,
-        peer: ask.peer,
     };
     Ok(Box::pin(wait_and_answer(poll, parsed.form)))
 }
@@ -101,15 +101,15 @@ fn wait_and_answer(
 
 /// What each poll that waits has.
 pub(super) struct OpenPoll {
-    pub(super) subscription: Subscription,
+    pub(super) reader: Reader,
     pub(super) until: Instant,
-    pub(super) peer: PeerWatch,
 }
 
 impl OpenPoll {
     async fn answer(&mut self, form: ObjectForm) -> Result<Response> {
         let polled = self.wait().await?;
-        let body = body(&mut self.subscription, &polled, form);
+        let body = body(&mut self.reader.subscription, &polled, form);
+        polled.count(&mut self.reader, &body);
         Ok(respond(headers(), body))
     }
 
@@ -119,7 +119,7 @@ impl OpenPoll {
     pub(super) async fn wait(&mut self) -> Result<Polled> {
         // Made once there is something in it: most polls wait with nothing.
         let mut polled = None;
-        if let Some(cut_to) = self.subscription.skip_hello() {
+        if let Some(cut_to) = self.reader.subscription.skip_hello() {
             polled.get_or_insert_with(Box::<Polled>::default).cut_to = Some(cut_to);
         }
         while let Some(step) = self.next().await? {
@@ -127,7 +127,7 @@ impl OpenPoll {
                 continue;
             }
             let polled = polled.get_or_insert_default();
-            if polled.take(step, &self.subscription).is_break() {
+            if polled.take(step, &self.reader.subscription).is_break() {
                 break;
             }
         }
@@ -135,7 +135,7 @@ impl OpenPoll {
     }
 
     fn next(&mut self) -> impl Future<Output = Result<Option<Step>>> + Send {
-        self.peer.next_until(&mut self.subscription, self.until)
+        self.reader.next_until(self.until)
     }
 }
 
@@ -277,6 +277,16 @@ impl Polled {
 
     fn event_count(&self) -> usize {
         self.batches.iter().map(|batch| batch.len()).sum()
+    }
+
+    /// Counts an answer with this body.
+    pub(super) fn count(&self, reader: &mut Reader, body: &Body) {
+        reader.is_done();
+        let bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        match &self.batches[..] {
+            [batch] => reader.count_page(batch, bytes),
+            _ => reader.count(self.event_count(), bytes, None),
+        }
     }
 
     fn is_empty(&self) -> bool {

@@ -11,8 +11,10 @@ mod client_address;
 mod closing;
 mod cloud_events;
 mod connection_info;
+mod connection_log;
 mod content_encoding;
 mod counted;
+mod counting;
 pub(crate) mod event_input;
 mod forwarded;
 pub(crate) mod grpc;
@@ -32,6 +34,7 @@ mod peer;
 mod pieces;
 mod problem;
 pub(crate) mod publish;
+mod reader;
 mod receipts;
 mod receive;
 mod redirect;
@@ -45,6 +48,7 @@ mod until_ended;
 
 pub(crate) use answering::Answering;
 pub(crate) use connection_info::{ConnectionInfo, PeerAddress};
+pub(crate) use connection_log::ConnectionLog;
 pub(crate) use grpc::HEALTH_SERVICES;
 #[cfg(any(test, fuzzing))]
 pub(crate) use json::event_json;

@@ -13,10 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::extract::FromRequestParts;
+use axum::http::Extensions;
 use axum::http::request::Parts;
 use futures_util::task::AtomicWaker;
 
-use crate::bus::{Step, Subscription};
+use super::connection_info::ConnectionInfo;
+use crate::bus::Step;
 use crate::error::Result;
 
 /// The other side of a connection that answers one request after the other.
@@ -54,7 +56,11 @@ impl Peer {
 /// The peer of a request, for what waits for events. A stream of HTTP/2 has none: it is reset when
 /// its reader leaves.
 #[derive(Clone)]
-pub(super) struct PeerWatch(Option<Peer>);
+pub(super) struct PeerWatch {
+    peer: Option<Peer>,
+    /// None in tests, which have no connection.
+    connection: Option<Arc<ConnectionInfo>>,
+}
 
 impl<S: Sync> FromRequestParts<S> for PeerWatch {
     type Rejection = Infallible;
@@ -68,14 +74,37 @@ impl<S: Sync> FromRequestParts<S> for PeerWatch {
 }
 
 impl PeerWatch {
-    pub(super) fn of(extensions: &axum::http::Extensions) -> Self {
-        PeerWatch(extensions.get().cloned())
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        PeerWatch {
+            peer: extensions.get().cloned(),
+            connection: extensions.get().cloned(),
+        }
+    }
+
+    /// The same, of a request that has come by this connection.
+    pub(super) fn on(connection: &Arc<ConnectionInfo>, extensions: &Extensions) -> Self {
+        PeerWatch {
+            peer: extensions.get().cloned(),
+            connection: Some(connection.clone()),
+        }
+    }
+
+    pub(super) fn connection(&self) -> Option<&ConnectionInfo> {
+        self.connection.as_deref()
     }
 
     /// One that is always there.
     #[cfg(test)]
     pub(super) fn that_stays() -> Self {
-        PeerWatch(None)
+        PeerWatch {
+            peer: None,
+            connection: None,
+        }
+    }
+
+    /// Has its peer ended?
+    pub(super) fn has_ended(&self) -> bool {
+        self.peer.as_ref().is_some_and(Peer::has_ended)
     }
 
     /// Polls for a subscription's next step; none when it waits at the live end and its peer has
@@ -89,29 +118,10 @@ impl PeerWatch {
     where
         F: Future<Output = Result<Option<Step>>>,
     {
-        match (next.poll(context), &self.0) {
+        match (next.poll(context), &self.peer) {
             // Whatever is being read is finished; only the wait is cut short.
             (Poll::Pending, Some(peer)) if is_live => peer.poll_ended(context).map(|()| Ok(None)),
             (step, _) => step,
         }
-    }
-
-    /// The next step until then, as [`Subscription::next_until`] gives it, unless its peer has
-    /// ended.
-    pub(super) async fn next_until(
-        &self,
-        subscription: &mut Subscription,
-        until: tokio::time::Instant,
-    ) -> Result<Option<Step>> {
-        let is_live = subscription.is_live();
-        let mut next = std::pin::pin!(subscription.next_until(until));
-        std::future::poll_fn(|context| self.poll_step(next.as_mut(), is_live, context)).await
-    }
-
-    /// The next step, as [`Subscription::next`] gives it, unless its peer has ended.
-    pub(super) async fn next(&self, subscription: &mut Subscription) -> Result<Option<Step>> {
-        let is_live = subscription.is_live();
-        let mut next = std::pin::pin!(subscription.next());
-        std::future::poll_fn(|context| self.poll_step(next.as_mut(), is_live, context)).await
     }
 }

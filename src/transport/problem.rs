@@ -175,7 +175,7 @@ pub(super) fn refusal(request: &HeaderMap, error: Error) -> Response {
     response
 }
 
-fn grpc_content_type(request: &HeaderMap) -> Option<&HeaderValue> {
+pub(super) fn grpc_content_type(request: &HeaderMap) -> Option<&HeaderValue> {
     let content_type = request.get(header::CONTENT_TYPE)?;
     let text = content_type.as_bytes();
 

@@ -26,6 +26,7 @@ mod hosts;
 mod idle;
 mod leaving;
 mod legacy_wait;
+mod metrics;
 mod options;
 mod origins;
 mod other;

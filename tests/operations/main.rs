@@ -8,6 +8,7 @@ mod common;
 mod copies;
 mod deploy;
 mod first_hour;
+mod monitoring;
 mod package;
 mod page;
 mod service;

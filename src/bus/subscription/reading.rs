@@ -70,7 +70,10 @@ impl Subscription {
         let request = self.request(after, tail, limits::PAGE_BYTES);
         let page = self.bus.0.pages.cached(&request);
         match page.filter(|page| page.through >= tail && self.has_memory_for(&page.batch)) {
-            Some(page) => self.take(page, after, tail).map(Cached::Read),
+            Some(page) => {
+                self.bus.metrics().readers.count_ring_hit();
+                self.take(page, after, tail).map(Cached::Read)
+            }
             None => Ok(Cached::Miss),
         }
     }
@@ -107,10 +110,11 @@ impl Subscription {
     async fn load(&self, request: PageRequest) -> Result<Option<SharedPage>> {
         let pages = &self.bus.0.pages;
         if let Some(page) = pages.cached(&request) {
+            self.bus.metrics().readers.count_ring_hit();
             return Ok(Some(page));
         }
         // Further back than the ring reaches.
-        self.bus.metrics().cold_reads.inc();
+        self.bus.metrics().count_cold_read();
         let page = pages.load(request, &self.log).await?;
         if page.is_none() {
             self.bus.0.wait_for_reset(&self.log).await;
@@ -146,6 +150,8 @@ impl Subscription {
 
         self.phase.has_read(page.through >= tail);
         self.position = page.through;
+        let lag_vids = tail.saturating_sub(page.through);
+        self.bus.metrics().readers.count_lag(lag_vids);
         Ok(self.events(page.batch))
     }
 
@@ -185,7 +191,6 @@ impl Subscription {
         }
         // A limit counts events, not pages; a page never holds more than are left.
         self.left.take(events.len());
-        self.bus.metrics().deliveries.inc_by(events.len() as u64);
         Some(Step::Events(events, self.position))
     }
 
@@ -207,7 +212,7 @@ impl Subscription {
     }
 
     pub(super) fn report(&self, gap: Gap) -> Result<Step> {
-        self.bus.metrics().gaps.inc();
+        self.bus.metrics().count_gap(gap.reason);
         if self.on_gap == OnGap::Fail {
             return Err(Error::gap(gap));
         }

@@ -35,6 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
 use crate::lineage::Lineage;
+use crate::metrics::{Histogram, monotonic_ns};
 use crate::topic::Topic;
 
 /// Topics whose numbers are kept in memory.
@@ -49,6 +50,8 @@ pub(super) struct WriterSetup {
     pub(super) health: Arc<Health>,
     pub(super) high_water: Arc<HighWaterMark>,
     pub(super) dedupe_window: Duration,
+    /// How long it takes to make a group durable.
+    pub(super) sync_durations: Arc<Histogram>,
 }
 
 /// The thread.
@@ -184,7 +187,9 @@ impl WriterThread {
 
         // The index trails, and is brought up to date once for many events.
         index::catch_up_if_due(&transaction, state)?;
+        let begun_ns = monotonic_ns();
         transaction.commit()?;
+        setup.sync_durations.observe_since(begun_ns);
         Ok(Ok(Appended { events, batches }))
     }
 

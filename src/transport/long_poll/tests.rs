@@ -52,11 +52,11 @@ async fn open(bus: &Bus, vid: Vid) -> OpenPoll {
         limit: None,
     };
     let caller = Caller::anonymous();
-    let opened = Subscription::open(bus, &caller, request);
+    let opened =
+        ReadBy::new(Transport::LongPoll, PeerWatch::that_stays()).open(bus, &caller, request);
     OpenPoll {
-        subscription: opened.await.expect("a subscription"),
+        reader: opened.await.expect("a subscription"),
         until: Instant::now(),
-        peer: PeerWatch::that_stays(),
     }
 }
 
@@ -79,7 +79,7 @@ fn a_poll_that_waits_takes_little() {
         size_of::<F>()
     }
     let bytes = size_of_future(wait_and_answer);
-    assert!(bytes <= 640, "{bytes} bytes");
+    assert!(bytes <= 656, "{bytes} bytes");
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn an_answer_is_made_once_for_all_who_stand_where_its_reader_does() {
         if at == 2 {
             publish(&bus, 1).await;
         }
-        let body = body(&mut reader.subscription, &polled, ObjectForm::Own)
+        let body = body(&mut reader.reader.subscription, &polled, ObjectForm::Own)
             .collect()
             .await
             .expect("a body");
