@@ -28,6 +28,13 @@ pub(crate) enum WireForm {
 /// How many forms there are: [`WireForm::Flat`] is the last of them.
 const FORMS: usize = WireForm::Flat as usize + 1;
 
+/// How an answer is compressed as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Zstd,
+}
+
 /// What has been made of an event or of a batch so far, with a place for each form.
 #[derive(Debug, Default)]
 pub(crate) struct Encodings([OnceLock<Bytes>; FORMS]);

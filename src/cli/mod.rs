@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
 mod check;
+mod config;
 mod connect;
 mod copy;
 mod demo;
@@ -12,6 +13,7 @@ mod open_files;
 mod publish;
 mod reload;
 mod serve;
+mod settings;
 mod signals;
 mod source;
 mod tail;
@@ -59,6 +61,7 @@ enum CliCommand {
     Publish(publish::PublishArgs),
     Copy(copy::CopyArgs),
     Check(check::CheckArgs),
+    Config(config::ConfigArgs),
     Epoch(epoch::EpochArgs),
     Source(source::SourceArgs),
     Tail(tail::TailArgs),
@@ -172,6 +175,7 @@ impl CliCommand {
         match self {
             CliCommand::Copy(args) => copy::run(args).await,
             CliCommand::Check(args) => check::run(args).await,
+            CliCommand::Config(args) => config::run(args),
             CliCommand::Epoch(args) => epoch::run(args).await,
             CliCommand::Serve(args) => serve::run(args).await,
             CliCommand::Publish(args) => publish::run(args).await,

@@ -60,6 +60,8 @@ pub(super) async fn backend(
         query: query.as_deref(),
         caller: &caller,
         peer,
+        // One event is small.
+        coding: None,
     };
     begin(&state, ask).await?.await
 }
@@ -75,6 +77,7 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
         subscription: Subscription::open(&state.bus, ask.caller, request).await?,
         until,
         peer: ask.peer,
+        coding: None,
     };
     let mut page = PagePoll {
         poll,

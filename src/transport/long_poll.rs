@@ -14,6 +14,7 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::access::RequestCaller;
+use super::compression;
 use super::headers::no_store;
 use super::json::{PollHead, is_small, poll_answer, shared_answer};
 use super::params::Params;
@@ -24,9 +25,12 @@ use super::state::AppState;
 use crate::bus::{Batch, LogView, Standing, Step, SubscribeRequest, Subscription};
 use crate::caller::Caller;
 use crate::cursor::{Gap, GapReason, Vid};
+use crate::encodings::Coding;
 use crate::error::Result;
 use crate::event::Event;
-use crate::limits::{DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES};
+use crate::limits::{
+    COMPRESSED_ANSWER_BYTES, DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES,
+};
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 use crate::topic::Filter;
 
@@ -55,6 +59,8 @@ pub(super) struct PollAsk<'r> {
     pub(super) query: Option<&'r str>,
     pub(super) caller: &'r Caller,
     pub(super) peer: PeerWatch,
+    /// How the client takes its answer.
+    pub(super) coding: Option<Coding>,
 }
 
 /// A poll whose subscription is open, until its answer. Each that waits has one, and nothing else
@@ -68,12 +74,14 @@ pub(super) async fn poll(
     peer: PeerWatch,
     caller: RequestCaller,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response> {
     let ask = PollAsk {
         method: &method,
         query: query.as_deref(),
         caller: &caller,
         peer,
+        coding: compression::accepted(&headers),
     };
     begin(&state, ask).await?.await
 }
@@ -86,6 +94,7 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
         subscription,
         until: Instant::now() + wait,
         peer: ask.peer,
+        coding: ask.coding,
     })))
 }
 
@@ -100,12 +109,35 @@ pub(super) struct OpenPoll {
     pub(super) subscription: Subscription,
     pub(super) until: Instant,
     pub(super) peer: PeerWatch,
+    pub(super) coding: Option<Coding>,
 }
 
 impl OpenPoll {
     async fn answer(&mut self) -> Result<Response> {
         let polled = self.wait().await?;
-        Ok(respond(headers(), body(&mut self.subscription, &polled)))
+        if polled.bytes < COMPRESSED_ANSWER_BYTES {
+            return Ok(respond(headers(), body(&mut self.subscription, &polled)));
+        }
+        // Boxed: few answers are so large.
+        Ok(Box::pin(self.large_answer(polled)).await)
+    }
+
+    /// An answer that is worth being compressed, where the client takes that.
+    async fn large_answer(&mut self, polled: Polled) -> Response {
+        let mut headers = headers();
+        let compressed = match self.coding {
+            Some(coding) => {
+                let head = head(&mut self.subscription, &polled);
+                compression::poll(coding, head, &polled.batches, polled.bytes).await
+            }
+            None => None,
+        };
+        compression::mark(&mut headers, self.coding.filter(|_| compressed.is_some()));
+        let body = match compressed {
+            Some(bytes) => pieces::body(self.subscription.memory(), vec![bytes]),
+            None => body(&mut self.subscription, &polled),
+        };
+        respond(headers, body)
     }
 
     /// Reads until there are events, or the wait is over, or the peer has left. Events that the bus
@@ -162,6 +194,14 @@ fn headers() -> HeaderMap {
 }
 
 fn body(subscription: &mut Subscription, polled: &Polled) -> Body {
+    let head = head(subscription, polled);
+    match &polled.batches[..] {
+        [batch] if head.is_common() && is_small(batch) => Body::from(shared_answer(head, batch)),
+        batches => pieces::body(subscription.memory(), poll_answer(&head, batches)),
+    }
+}
+
+fn head<'p>(subscription: &mut Subscription, polled: &'p Polled) -> PollHead<'p> {
     // Asked before the position is: it moves the position to the end.
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let vid = polled.end(subscription);
@@ -169,7 +209,7 @@ fn body(subscription: &mut Subscription, polled: &Polled) -> Body {
     let bounds = subscription.bus().bounds_of(log, vid);
 
     // What a client needs to go on, whether there are events or not.
-    let head = PollHead {
+    PollHead {
         standing: Standing {
             epoch: log.epoch().clone(),
             first: bounds.first,
@@ -179,10 +219,6 @@ fn body(subscription: &mut Subscription, polled: &Polled) -> Body {
         },
         filter: polled.cut_to.as_ref(),
         gap: polled.gap.as_ref(),
-    };
-    match &polled.batches[..] {
-        [batch] if head.is_common() && is_small(batch) => Body::from(shared_answer(head, batch)),
-        batches => pieces::body(subscription.memory(), poll_answer(&head, batches)),
     }
 }
 
@@ -344,6 +380,7 @@ mod tests {
             subscription: opened.await.expect("a subscription"),
             until: Instant::now(),
             peer: PeerWatch::that_stays(),
+            coding: None,
         }
     }
 

@@ -9,6 +9,7 @@ mod access;
 mod answering;
 mod client_address;
 mod closing;
+mod compression;
 mod connection_info;
 mod content_encoding;
 mod counted;

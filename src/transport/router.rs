@@ -10,9 +10,10 @@ use std::sync::Arc;
 use axum::BoxError;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -29,7 +30,7 @@ use super::redirect::Redirect;
 use super::routes::ListenerRules;
 use super::state::{AppState, ConnectionLimits, Settings};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{grpc, legacy, options, pages, publish, sse};
+use super::{compression, grpc, legacy, options, pages, publish, sse};
 use crate::bus::Bus;
 use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind, Result};
@@ -263,6 +264,7 @@ impl RouteTable {
             query: parts.uri.query(),
             caller: admitted.caller()?,
             peer: PeerWatch::of(&parts.extensions),
+            coding: compression::accepted(&parts.headers),
         };
         match self.waiting_at(parts.uri.path()) {
             Some(WaitingRoute::LegacyPage) => legacy::begin(&self.state, ask).await,
@@ -322,17 +324,23 @@ fn is_of_page<B>(request: &Request<B>) -> bool {
 
 fn router(parts: &RouteParts, settings: &Settings) -> Router {
     let state = parts.state(settings);
-    let table = http_routes(&settings.transport.legacy.path).chain(pages::routes());
+    let config = &settings.transport;
+    let table = http_routes(&config.legacy.path).chain(pages::routes(&config.pages));
     let http = table.fold(Router::new(), |http, (path, methods)| {
         http.route(&path, methods)
     });
 
     // What is at no route.
-    let http = match &settings.transport.pages.dir {
+    let http = match &config.pages.dir {
         // The user's own files lie beneath everything else.
         Some(folder) => {
-            let files = Arc::new(OwnFiles::new(folder, state.bus.memory().clone()));
-            http.fallback(move |request| files.clone().answer(request))
+            let files = Arc::new(OwnFiles::new(
+                folder,
+                &config.pages,
+                state.bus.memory().clone(),
+            ));
+            let files = any(move |request| files.clone().answer(request));
+            http.fallback(files.layer(compression::layer()))
         }
         None => http.fallback(not_found),
     };
@@ -351,7 +359,7 @@ pub(super) fn http_routes(legacy_path: &str) -> impl Iterator<Item = HttpRoute> 
         ("/v1/sse", get(sse::sse)),
         (publish::EVENTS, post(publish::events)),
         ("/v1/topics/{*topic}", post(publish::topic)),
-        ("/v1/topics", get(topics)),
+        ("/v1/topics", get(topics).layer(compression::layer())),
         ("/v1/bus", get(bus_state)),
         ("/healthz", get(async || "ok\n")),
         ("/readyz", get(readyz)),
@@ -366,14 +374,13 @@ pub(super) fn http_routes(legacy_path: &str) -> impl Iterator<Item = HttpRoute> 
     routes.into_iter().map(named).chain(legacy)
 }
 
-async fn not_found(uri: Uri) -> Error {
-    nothing_at(uri.path())
-}
-
-pub(super) fn nothing_at(path: &str) -> Error {
-    let path = shorten(path);
-    let detail = format!("there is nothing at {path}; the start page / shows what there is");
-    Error::new(ErrorKind::NotFound, detail)
+async fn not_found(
+    State(state): State<AppState>,
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    pages::nothing_at(&state.config.pages, &method, &headers, uri.path())
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Error {

@@ -95,7 +95,14 @@ async fn a_running_gateway_is_measured_on_many_topics_with_several_publishers() 
         let args = [
             kind, "-n", "21", "-k", "7", "-p", "3", "-r", "70", "-d", "1", "--json", "--url", &url,
         ];
-        let (report, output) = bench(&args).await;
+        // Its log has events, so nothing is written there before somebody has agreed.
+        let refused = vidette(&[&["bench"], &args[..]].concat()).await;
+        assert_eq!(refused.code(), 1, "{refused:?}");
+        assert!(
+            refused.stdout.is_empty() && refused.stderr.contains("give --yes"),
+            "{refused:?}"
+        );
+        let (report, output) = bench(&[&args[..], &["--yes"]].concat()).await;
         assert!(output.status.success(), "{output:?}");
         assert!(
             output.stderr.contains("publishes to its topics bench."),
