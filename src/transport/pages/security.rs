@@ -17,9 +17,13 @@ use crate::config::PagesConfig;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ScriptRules {
     Strict,
-    /// `eval` too, which prototype.js reads JSON with.
+    /// `eval` too, which prototype.js reads JSON with, and an event handler that is empty, by which it
+    /// finds out what browser it is in.
     WithEval,
 }
+
+const EVAL_AND_EMPTY_HANDLER: &str =
+    " 'unsafe-eval' 'unsafe-hashes' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='";
 
 /// The headers of pages, as a configuration has them.
 #[derive(Clone)]
@@ -63,7 +67,7 @@ impl PageSecurity {
             let _ = write!(scripts, " 'sha256-{digest}'");
         }
         if rules == ScriptRules::WithEval {
-            scripts.push_str(" 'unsafe-eval'");
+            scripts.push_str(EVAL_AND_EMPTY_HANDLER);
         }
         let policy = format!(
             "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; \

@@ -80,7 +80,7 @@ async fn what_publishers_write_is_shown_as_text_and_never_run() {
     }
     let browser = Browser::open("about:blank").await;
     for (page, title, expected) in PAGES {
-        if page == "/clients/grpcurl/" {
+        if expected == 0 {
             continue;
         }
         let page = if page.contains("eventsource") {
