@@ -151,6 +151,8 @@ pub const COMPRESSED_ANSWER_BYTES: usize = 1024;
 pub const COMPRESSED_ELSEWHERE_BYTES: usize = 32 * 1024;
 /// As many of these are compressed at once.
 pub const COMPRESSIONS_AT_ONCE: usize = 4;
+/// Pages and files up to this size, in bytes, are compressed; larger ones are sent as they are.
+pub const COMPRESSED_WHOLE_BYTES: usize = 1024 * 1024;
 /// Up to so many bytes of events, a poll's answer is kept whole for all who get the same; a larger
 /// one is put together anew from pieces that are shared.
 pub const SHARED_ANSWER_BYTES: usize = 2 * 1024;

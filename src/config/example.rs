@@ -9,7 +9,7 @@ pub const EXAMPLE: &str = include_str!("example.toml");
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Overrides, SettingList};
+    use crate::config::{Config, Overrides, ReadSetting, SettingList};
 
     /// Settings whose example differs from the default, as that differs from machine to machine or
     /// has to be given.
@@ -25,7 +25,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> (Vec<String>, SettingList) {
-        let (config, list) = Config::parse_file(text, None, Overrides::default());
+        let (config, list) = Config::parse_file(text, None, &Overrides::default());
         let errors = config.map_or_else(
             |errors| errors.iter().map(str::to_owned).collect(),
             |_| Vec::new(),
@@ -45,7 +45,7 @@ mod tests {
     fn every_setting_is_in_the_example_and_none_else() {
         let (errors, list) = parse(&switched_on());
         let missing = list.settings.iter().filter(|read| read.place.is_none());
-        let missing: Vec<_> = missing.map(|read| read.path()).collect();
+        let missing: Vec<_> = missing.map(ReadSetting::path).collect();
         assert!(missing.is_empty(), "not in the example: {missing:?}");
 
         // What names files that are not here, or says the same in two ways, and nothing else.

@@ -114,6 +114,7 @@ impl fmt::Display for ListenAddress {
 }
 
 /// Addresses that take the place of the configured ones, where there are any.
+#[derive(Clone, Copy)]
 pub(super) struct Flag<'o> {
     name: &'static str,
     addresses: &'o [ListenAddress],
@@ -240,14 +241,14 @@ mod tests {
     fn a_relative_path_is_relative_to_the_file_and_not_too_long() {
         let file = Path::new("/etc/vidette/vidette.toml");
         let text = "listen = [\"unix:v.sock\", \"unix:/run/v.sock\"]";
-        let config = Config::parse_file(text, Some(file), Overrides::default());
+        let config = Config::parse_file(text, Some(file), &Overrides::default());
         let listen = config.0.expect("a configuration").listen;
         let shown: Vec<_> = listen.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["unix:/etc/vidette/v.sock", "unix:/run/v.sock"]);
 
         // Seven bytes more than fit, of which the folder has thirteen.
         let text = format!("listen = \"unix:{}\"", "x".repeat(101));
-        let config = Config::parse_file(&text, Some(file), Overrides::default());
+        let config = Config::parse_file(&text, Some(file), &Overrides::default());
         let errors = config.0.expect_err("too long").to_string();
         assert!(errors.contains("has 114 bytes"), "{errors}");
         assert!(errors.contains("at most 107"), "{errors}");

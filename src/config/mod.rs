@@ -170,13 +170,17 @@ impl Config {
     ///
     /// # Errors
     /// All errors of the configuration.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who reads a configuration has made the overrides for it"
+    )]
     pub fn load_with_list(
         file: Option<&Path>,
         overrides: Overrides,
     ) -> Result<(Self, SettingList), ConfigErrors> {
         // Without a file every setting has its default.
         let text = file.map(read_file).transpose()?.unwrap_or_default();
-        let (config, list) = Self::parse_file(&text, file, overrides);
+        let (config, list) = Self::parse_file(&text, file, &overrides);
         Ok((config?, list))
     }
 
@@ -184,14 +188,18 @@ impl Config {
     ///
     /// # Errors
     /// All errors of the configuration.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who reads a configuration has made the overrides for it"
+    )]
     pub fn parse(text: &str, overrides: Overrides) -> Result<Self, ConfigErrors> {
-        Self::parse_file(text, None, overrides).0
+        Self::parse_file(text, None, &overrides).0
     }
 
     fn parse_file(
         text: &str,
         file: Option<&Path>,
-        overrides: Overrides,
+        overrides: &Overrides,
     ) -> (Result<Self, ConfigErrors>, SettingList) {
         let places = SettingPlaces::of(text, file);
         let mut table = match parse_toml(text, &places) {
@@ -211,7 +219,7 @@ impl Config {
         (errors.into_result(config), list)
     }
 
-    fn read(root: &mut Section, overrides: Overrides) -> Self {
+    fn read(root: &mut Section, overrides: &Overrides) -> Self {
         // Sources come first: they decide for how long ids are remembered by default.
         let limits = ServerLimits::read(root.section("limits"));
         let sources = sources::sources(root.section("source"));
@@ -220,12 +228,12 @@ impl Config {
                 root,
                 "listen",
                 &[DEFAULT_LISTEN],
-                listen::Flag::of(&overrides),
+                listen::Flag::of(overrides),
             ),
             unix_mode: listen::unix_mode(root),
             listen_plain: listen::addresses(root, "listen_plain", &[], listen::Flag::NONE),
             tls: tls::tls(root),
-            engine: engine::engine(root, &overrides),
+            engine: engine::engine(root, overrides),
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,
@@ -239,7 +247,7 @@ impl Config {
             requests: requests::requests(root.section("requests")),
             origins: origins::origins(root.section("origins")),
             proxy: proxy::proxy(root.section("proxy")),
-            pages: pages::pages(root.section("pages"), &overrides),
+            pages: pages::pages(root.section("pages"), overrides),
             sources,
             auth: auth::auth(root),
             insecure: overrides.insecure,

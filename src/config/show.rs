@@ -83,7 +83,7 @@ mod tests {
 
     use crate::config::{Config, Overrides, SettingList};
 
-    fn read(text: &str, overrides: Overrides) -> SettingList {
+    fn read(text: &str, overrides: &Overrides) -> SettingList {
         let file = Path::new("vidette.toml");
         let (config, list) = Config::parse_file(text, Some(file), overrides);
         config.expect("a configuration");
@@ -102,7 +102,7 @@ mod tests {
             variables: vec![("--data-dir", "VIDETTE_DATA_DIR")],
             ..Overrides::default()
         };
-        let shown = read(FILE, overrides).to_string();
+        let shown = read(FILE, &overrides).to_string();
         let line = |start: &str| {
             let line = shown.lines().find(|line| line.starts_with(start));
             let line = line.unwrap_or_else(|| panic!("no {start} in {shown}"));
@@ -124,8 +124,8 @@ mod tests {
     fn what_is_shown_can_be_read_again_and_is_the_same() {
         let text = "listen = \"8080\"\n[retention]\nmax_age = '48h'\n[auth]\n[auth.anonymous]\n\
             subscribe = ['a.>']\n[[source.gearman]]\nfunction = 'f'\ntopic = 'a'";
-        let shown = read(text, Overrides::default());
-        let again = read(&shown.to_string(), Overrides::default());
+        let shown = read(text, &Overrides::default());
+        let again = read(&shown.to_string(), &Overrides::default());
         let values = |list: &SettingList| -> Vec<_> {
             let settings = list.settings.iter();
             settings

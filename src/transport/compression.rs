@@ -1,4 +1,4 @@
-//! Answers that are compressed, where a client takes that: pages, lists and polls.
+//! Answers that are compressed, where a client takes that: pages and polls.
 //!
 //! Invariants:
 //! - streams are never compressed, nor is anything of gRPC;
@@ -8,19 +8,24 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
-use tower_http::CompressionLevel;
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use super::json::{PollHead, poll_answer};
 use crate::bus::Batch;
 use crate::encodings::Coding;
-use crate::limits::{COMPRESSED_ANSWER_BYTES, COMPRESSED_ELSEWHERE_BYTES, COMPRESSIONS_AT_ONCE};
+use crate::error::Error;
+use crate::limits::{
+    COMPRESSED_ANSWER_BYTES, COMPRESSED_ELSEWHERE_BYTES, COMPRESSED_WHOLE_BYTES,
+    COMPRESSIONS_AT_ONCE,
+};
 
 /// Levels that cost little: most of what can be saved, for a few milliseconds of a large page.
 const GZIP_LEVEL: u32 = 1;
@@ -120,21 +125,67 @@ fn zstd(pieces: &[Bytes]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Compresses pages and lists, at the level that costs least.
-pub(super) fn layer() -> CompressionLayer<impl Predicate> {
-    // Pictures, and what has a coding already, are left out.
-    let sizes = SizeAbove::new(COMPRESSED_ANSWER_BYTES as u64);
-    let worth_it = sizes
-        .and(NotForContentType::IMAGES)
-        .and(NotForContentType::GRPC)
-        .and(NotForContentType::SSE)
-        .and(NotForContentType::const_new("video/"))
-        .and(NotForContentType::const_new("audio/"))
-        .and(NotForContentType::const_new("font/"))
-        .and(NotForContentType::const_new("application/zip"));
-    CompressionLayer::new()
-        .quality(CompressionLevel::Fastest)
-        .compress_when(worth_it)
+/// Has the answers of some routes compressed; to be used with [`axum::middleware::from_fn`].
+pub(super) async fn of_route(request: Request, next: Next) -> Response {
+    let coding = accepted(request.headers());
+    whole(coding, next.run(request).await).await
+}
+
+/// Compresses an answer that comes whole, where that is worth it.
+pub(super) async fn whole(coding: Option<Coding>, answer: Response) -> Response {
+    let Some(bytes) = worth_it(&answer) else {
+        return answer;
+    };
+    let (mut parts, body) = answer.into_parts();
+    mark(&mut parts.headers, coding);
+    let Some(coding) = coding else {
+        return Response::from_parts(parts, body);
+    };
+
+    // It is bounded, so it can be read as a whole.
+    let Ok(collected) = body.collect().await else {
+        return Error::internal("a page could not be read").into_response();
+    };
+    let pieces = [collected.to_bytes()];
+    let plain = pieces[0].clone();
+    let made = within_bounds(bytes, move || compressed(coding, &pieces).into()).await;
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.remove(header::ACCEPT_RANGES);
+    if made.is_none() {
+        parts.headers.remove(header::CONTENT_ENCODING);
+    }
+    Response::from_parts(parts, Body::from(made.unwrap_or(plain)))
+}
+
+/// How long an answer is that is neither too small nor too large, and text.
+fn worth_it(answer: &Response) -> Option<usize> {
+    let headers = answer.headers();
+    let is_whole = answer.status() == StatusCode::OK || answer.status() == StatusCode::NOT_FOUND;
+    if !is_whole || headers.contains_key(header::CONTENT_ENCODING) || !is_text(headers) {
+        return None;
+    }
+    let announced = headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = match HttpBody::size_hint(answer.body()).exact() {
+        // To HEAD there is a length and no body.
+        Some(length) => Some(length),
+        None => announced,
+    };
+    let length = usize::try_from(length?).ok()?;
+    (COMPRESSED_ANSWER_BYTES..=COMPRESSED_WHOLE_BYTES)
+        .contains(&length)
+        .then_some(length)
+}
+
+/// Pictures and archives are compressed already.
+fn is_text(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let text = ["text/", "json", "javascript", "xml", "wasm"];
+    content_type.is_some_and(|named| {
+        let is_stream = named.starts_with("text/event-stream");
+        !is_stream && text.iter().any(|part| named.contains(part))
+    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
@@ -15,6 +16,7 @@ use percent_encoding::percent_decode_str;
 use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
+use super::compression;
 use super::pages::{nothing_at, of_own_files};
 use super::pieces;
 use super::router::wrong_method_at;
@@ -74,7 +76,12 @@ impl OwnFiles {
                 let allow = [(header::ALLOW, "GET, HEAD")];
                 (allow, wrong_method_at(&method, uri.path())).into_response()
             }
-            _ => (self.headers.clone(), pieces::paid(&self.memory, answer)).into_response(),
+            _ => {
+                let answer =
+                    compression::whole(compression::accepted(&asked), answer.map(Body::new));
+                let answer = pieces::paid(&self.memory, answer.await);
+                (self.headers.clone(), answer).into_response()
+            }
         }
     }
 

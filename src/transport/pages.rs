@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
@@ -90,7 +91,8 @@ pub(super) fn routes(config: &PagesConfig) -> Vec<HttpRoute> {
         routes.push((PROTOTYPE_JS.to_owned(), get(prototype_js)));
         routes.extend(docs::routes(&security));
     }
-    let compressed = |(path, methods): HttpRoute| (path, methods.layer(compression::layer()));
+    let compressed =
+        |(path, methods): HttpRoute| (path, methods.layer(from_fn(compression::of_route)));
     routes.into_iter().map(compressed).collect()
 }
 

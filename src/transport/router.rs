@@ -13,7 +13,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, any, get, post};
+use axum::routing::{MethodRouter, get, post};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -339,8 +339,7 @@ fn router(parts: &RouteParts, settings: &Settings) -> Router {
                 &config.pages,
                 state.bus.memory().clone(),
             ));
-            let files = any(move |request| files.clone().answer(request));
-            http.fallback(files.layer(compression::layer()))
+            http.fallback(move |request| files.clone().answer(request))
         }
         None => http.fallback(not_found),
     };
@@ -359,7 +358,7 @@ pub(super) fn http_routes(legacy_path: &str) -> impl Iterator<Item = HttpRoute> 
         ("/v1/sse", get(sse::sse)),
         (publish::EVENTS, post(publish::events)),
         ("/v1/topics/{*topic}", post(publish::topic)),
-        ("/v1/topics", get(topics).layer(compression::layer())),
+        ("/v1/topics", get(topics)),
         ("/v1/bus", get(bus_state)),
         ("/healthz", get(async || "ok\n")),
         ("/readyz", get(readyz)),

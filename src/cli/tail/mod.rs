@@ -106,17 +106,25 @@ async fn print_all(
     mut printer: EventPrinter,
     args: &TailArgs,
 ) -> CommandResult {
+    let mut has_connected = false;
     // Asking for the next item says that the one before has been printed.
     while let Some(item) = reader.next().await {
         match item? {
             ReadItem::CaughtUp(_) if args.no_follow => break,
+            // Who wants what there is now does not wait for a gateway.
+            ReadItem::Interrupted(interruption) if args.no_follow && !has_connected => {
+                return Err(interruption.error.into());
+            }
             ReadItem::Event(event) if !args.shows(&event) => {}
             ReadItem::Event(event) => {
                 if printer.print(&event).map_err(Failure::new)? == Printed::Last {
                     break;
                 }
             }
-            item => print_notice(&item),
+            item => {
+                has_connected |= matches!(item, ReadItem::Connected(_));
+                print_notice(&item);
+            }
         }
     }
     Ok(())

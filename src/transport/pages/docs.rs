@@ -71,7 +71,8 @@ fn index() -> String {
     let mut list = String::from("<h1>Documentation</h1><ul class=\"links\">");
     for Document { path, title, .. } in DOCUMENTS.iter() {
         let title = escaped(title);
-        list += &format!("<li><a href=\"{path}\">{title}</a><span>docs/{path}</span></li>");
+        let entry = format!("<li><a href=\"{path}\">{title}</a><span>docs/{path}</span></li>");
+        list.push_str(&entry);
     }
     list.push_str("</ul>");
     text_page("Documentation", INDEX, &list)

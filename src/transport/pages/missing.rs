@@ -50,17 +50,19 @@ fn problem(config: &PagesConfig, path: &str) -> Error {
 
 fn body(config: &PagesConfig, path: &str) -> String {
     let (root, shown) = (root_from(path), escaped(&shorten(path)));
-    let mut links = String::new();
+    let link = |path: &str, name: &str, what: &str| {
+        format!("<li><a href=\"{root}{path}\">{name}</a><span>{what}</span></li>")
+    };
+    let mut links = Vec::new();
     if config.start {
-        links += &format!("<li><a href=\"{root}\">Start page</a><span>live events</span></li>");
+        links.push(link("", "Start page", "live events"));
     }
     if config.clients {
-        links += &format!(
-            "<li><a href=\"{root}clients/\">Clients</a><span>pages that read the bus</span></li>\
-             <li><a href=\"{root}clients/docs/\">Documentation</a>\
-             <span>how to read, publish and run it</span></li>"
-        );
+        links.push(link("clients/", "Clients", "pages that read the bus"));
+        let what = "how to read, publish and run it";
+        links.push(link("clients/docs/", "Documentation", what));
     }
+    let links = links.concat();
     format!(
         "<h1>Nothing here</h1><p>There is nothing at <code>{shown}</code> on this gateway.</p>\
          <ul class=\"links\">{links}</ul>"

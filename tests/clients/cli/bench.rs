@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
 use super::{VIDETTE, vidette};
-use crate::common::gateway::{Gateway, PATIENCE};
+use crate::common::gateway::{Gateway, PATIENCE, Setup};
 use crate::tools::Output;
 
 const SHORT: [&str; 5] = ["-n", "20", "-d", "1", "--json"];
@@ -350,6 +350,17 @@ async fn what_cannot_be_measured_is_told() {
     assert!(
         nobody.stderr.contains("no server answers at 127.0.0.1:9") && nobody.stdout.is_empty(),
         "one clear error, and no table of zeros: {nobody:?}"
+    );
+    let gateway = Gateway::start_with(Setup {
+        engine: "memory",
+        config: "[auth]\nanonymous = { subscribe = [\">\"] }".to_owned(),
+        ..Setup::default()
+    });
+    let refused = vidette(&["bench", "publish", "-d", "1", "--url", &gateway.url()]).await;
+    assert_eq!(refused.code(), 1, "{refused:?}");
+    assert!(
+        refused.stderr.contains("no event was accepted: ") && refused.stdout.is_empty(),
+        "{refused:?}"
     );
     let too_many = vidette(&["bench", "idle", "-n", "1000000"]).await;
     assert!(

@@ -203,6 +203,15 @@ async fn it_prints_what_there_is_of_some_types_and_stops() {
             let vids: Vec<_> = printed.lines().map(vid_of).collect();
             assert_eq!(vids, expected, "{via} {types:?}");
         }
+        let nowhere = [
+            "tail",
+            "--no-follow",
+            "--via",
+            via,
+            "--url",
+            "http://127.0.0.1:9",
+        ];
+        assert_eq!(vidette(&nowhere).await.code(), 1, "{via}");
     }
 }
 
