@@ -36,6 +36,8 @@ static AT_ONCE: Semaphore = Semaphore::const_new(COMPRESSIONS_AT_ONCE);
 
 /// The best coding that a client takes (RFC 9110 §12.5.3).
 pub(super) fn accepted(headers: &HeaderMap) -> Option<Coding> {
+    // Most readers that are programs send none.
+    headers.get(header::ACCEPT_ENCODING)?;
     let lines = headers.get_all(header::ACCEPT_ENCODING).into_iter();
     let texts = lines.filter_map(|line| line.to_str().ok());
     let taken = texts.flat_map(|text| text.split(',')).filter_map(taken);
