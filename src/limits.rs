@@ -11,6 +11,7 @@ mod drain;
 mod jetstream;
 mod jetstream_tail;
 mod listeners;
+mod pages;
 mod quotas;
 mod rounds;
 mod sources;
@@ -25,6 +26,7 @@ pub use drain::*;
 pub use jetstream::*;
 pub use jetstream_tail::*;
 pub use listeners::*;
+pub use pages::*;
 pub use quotas::*;
 pub use rounds::*;
 pub use sources::*;
@@ -52,12 +54,6 @@ pub const MAX_JSON_DEPTH: usize = 128;
 pub const MAX_HEADERS: usize = 32;
 /// Bytes of all names and values of an event's headers.
 pub const MAX_HEADERS_BYTES: usize = 4 * 1024;
-
-/// Errors that are shown of a configuration that is not TOML.
-pub const MAX_TOML_ERRORS: usize = 20;
-
-/// Origins whose pages may show the gateway's in a frame.
-pub const MAX_FRAMING_ORIGINS: usize = 32;
 
 /// Query parameters that the configuration may list as ignored.
 pub const MAX_IGNORED_PARAMETERS: usize = 32;
@@ -144,15 +140,6 @@ pub const RING_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes of pages that the readers of one filter share, and of the pages' wire forms.
 pub const SHARED_PAGES_BYTES: usize = 16 * 1024 * 1024;
-/// Answers from this size on, in bytes, are compressed for clients that take it: a smaller one is one
-/// packet anyway.
-pub const COMPRESSED_ANSWER_BYTES: usize = 1024;
-/// From this size on they are compressed on threads that may take their time.
-pub const COMPRESSED_ELSEWHERE_BYTES: usize = 32 * 1024;
-/// As many of these are compressed at once.
-pub const COMPRESSIONS_AT_ONCE: usize = 4;
-/// Pages and files up to this size, in bytes, are compressed; larger ones are sent as they are.
-pub const COMPRESSED_WHOLE_BYTES: usize = 1024 * 1024;
 /// Up to so many bytes of events, a poll's answer is kept whole for all who get the same; a larger
 /// one is put together anew from pieces that are shared.
 pub const SHARED_ANSWER_BYTES: usize = 2 * 1024;
