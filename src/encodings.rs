@@ -34,6 +34,13 @@ const USUAL_FORMS: usize = WireForm::Flat as usize + 1;
 /// How many others there are.
 const RARE_FORMS: usize = WireForm::SseCloudEvent as usize + 1 - USUAL_FORMS;
 
+/// How an answer is compressed as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Zstd,
+}
+
 /// What has been made of an event or of a batch so far, with a place for each form.
 #[derive(Debug, Default)]
 pub(crate) struct Encodings {

@@ -4,10 +4,10 @@
 //! who get it.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::cursor::{Epoch, Vid};
-use crate::encodings::{Encodings, LastMade};
+use crate::encodings::{Coding, Encodings, LastMade};
 use crate::event::Event;
 
 /// One or more events in vid order.
@@ -19,10 +19,19 @@ pub struct Batch {
     pub(crate) encodings: Encodings,
     /// The last answer that had these events and no others.
     pub(crate) last_answer: LastMade<Standing>,
+    /// The same as it was last compressed. Few are, so that it takes a pointer.
+    last_compressed: OnceLock<Box<LastMade<(Standing, Coding)>>>,
+}
+
+impl Batch {
+    /// The last answer that had these events and no others, as it was compressed.
+    pub(crate) fn last_compressed(&self) -> &LastMade<(Standing, Coding)> {
+        self.last_compressed.get_or_init(Box::default)
+    }
 }
 
 /// Where a reader stands once it has been answered, and the log with it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) epoch: Epoch,
     /// The oldest retained vid.
@@ -58,6 +67,7 @@ impl Batch {
             published_ns,
             encodings: Encodings::default(),
             last_answer: LastMade::default(),
+            last_compressed: OnceLock::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
 mod check;
+mod config;
 mod connect;
 mod copy;
 mod demo;
@@ -15,6 +16,7 @@ mod publish;
 mod ready;
 mod reload;
 mod serve;
+mod settings;
 mod signals;
 mod source;
 mod tail;
@@ -62,6 +64,7 @@ enum CliCommand {
     Publish(publish::PublishArgs),
     Copy(copy::CopyArgs),
     Check(check::CheckArgs),
+    Config(config::ConfigArgs),
     Epoch(epoch::EpochArgs),
     Ready(ready::ReadyArgs),
     Source(source::SourceArgs),
@@ -182,6 +185,7 @@ impl CliCommand {
             CliCommand::Copy(args) => copy::run(args).await,
             CliCommand::Check(args) => check::run(args).await,
             CliCommand::Completions(args) => documents::print_completions(&args),
+            CliCommand::Config(args) => config::run(args),
             CliCommand::Doctor(args) => doctor::run(args).await,
             CliCommand::Epoch(args) => epoch::run(args).await,
             CliCommand::Man(args) => documents::write_man_pages(&args),

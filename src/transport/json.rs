@@ -152,6 +152,17 @@ pub(super) struct PollHead<'a> {
     pub(super) gap: Option<&'a Gap>,
 }
 
+impl PollHead<'static> {
+    /// What all at this position are answered.
+    pub(super) fn common(standing: Standing) -> Self {
+        PollHead {
+            standing,
+            filter: None,
+            gap: None,
+        }
+    }
+}
+
 impl PollHead<'_> {
     /// Does it say only what others at the same position are answered as well?
     pub(super) fn is_common(&self) -> bool {

@@ -62,6 +62,8 @@ pub(super) async fn backend(
         query: query.as_deref(),
         caller: &caller,
         by: ReadBy::new(Transport::Legacy, peer),
+        // One event is small.
+        coding: None,
     };
     begin(&state, ask).await?.await
 }
@@ -76,6 +78,7 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
     let poll = OpenPoll {
         reader: ask.by.open(&state.bus, ask.caller, request).await?,
         until,
+        coding: None,
     };
     let mut page = PagePoll {
         poll,

@@ -7,13 +7,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
 use tokio::time::Instant;
 
 use super::access::RequestCaller;
+use super::compression;
 use super::headers::no_store;
 use super::json::{ObjectForm, PollHead, is_small, poll_answer, shared_answer};
 use super::params::Params;
@@ -25,9 +26,12 @@ use super::state::AppState;
 use crate::bus::{Batch, LogView, Standing, Step, SubscribeRequest, Subscription};
 use crate::caller::Caller;
 use crate::cursor::{Gap, GapReason, Vid};
+use crate::encodings::Coding;
 use crate::error::Result;
 use crate::event::Event;
-use crate::limits::{DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES};
+use crate::limits::{
+    COMPRESSED_ANSWER_BYTES, DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES,
+};
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 use crate::metrics::Transport;
 use crate::topic::Filter;
@@ -57,6 +61,8 @@ pub(super) struct PollAsk<'r> {
     pub(super) query: Option<&'r str>,
     pub(super) caller: &'r Caller,
     pub(super) by: ReadBy,
+    /// How the client takes its answer.
+    pub(super) coding: Option<Coding>,
 }
 
 /// A poll whose subscription is open, until its answer. Each that waits has one, and nothing else
@@ -70,12 +76,14 @@ pub(super) async fn poll(
     peer: PeerWatch,
     caller: RequestCaller,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response> {
     let ask = PollAsk {
         method: &method,
         query: query.as_deref(),
         caller: &caller,
         by: ReadBy::new(Transport::LongPoll, peer),
+        coding: compression::accepted(&headers),
     };
     begin(&state, ask).await?.await
 }
@@ -86,6 +94,7 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
     let poll = OpenPoll {
         reader: ask.by.open(&state.bus, ask.caller, parsed.subscribe).await?,
         until: Instant::now() + parsed.wait,
+        coding: ask.coding,
     };
     Ok(Box::pin(wait_and_answer(poll, parsed.form)))
 }
@@ -103,14 +112,42 @@ fn wait_and_answer(
 pub(super) struct OpenPoll {
     pub(super) reader: Reader,
     pub(super) until: Instant,
+    pub(super) coding: Option<Coding>,
 }
 
 impl OpenPoll {
     async fn answer(&mut self, form: ObjectForm) -> Result<Response> {
         let polled = self.wait().await?;
-        let body = body(&mut self.reader.subscription, &polled, form);
+        if polled.bytes < COMPRESSED_ANSWER_BYTES {
+            let body = body(&mut self.reader.subscription, &polled, form);
+            polled.count(&mut self.reader, &body);
+            return Ok(respond(headers(), body));
+        }
+        // Boxed: few answers are so large.
+        Ok(Box::pin(self.large_answer(polled, form)).await)
+    }
+
+    /// An answer that is worth being compressed, where the client takes that.
+    async fn large_answer(&mut self, polled: Polled, form: ObjectForm) -> Response {
+        let subscription = &mut self.reader.subscription;
+        let compressed = match self.coding {
+            Some(coding) => {
+                let head = head(subscription, &polled);
+                let objects = polled.objects(subscription, form);
+                let shared = polled.shared_batch(&head, form);
+                compression::poll(coding, head, objects, shared, polled.bytes).await
+            }
+            None => None,
+        };
+
+        let mut headers = headers();
+        compression::mark(&mut headers, self.coding.filter(|_| compressed.is_some()));
+        let body = match compressed {
+            Some(bytes) => pieces::body(self.reader.subscription.memory(), vec![bytes]),
+            None => body(&mut self.reader.subscription, &polled, form),
+        };
         polled.count(&mut self.reader, &body);
-        Ok(respond(headers(), body))
+        respond(headers, body)
     }
 
     /// Reads until there are events, or the wait is over, or the peer has left. Events that the bus
@@ -178,6 +215,17 @@ fn headers() -> HeaderMap {
 }
 
 fn body(subscription: &mut Subscription, polled: &Polled, form: ObjectForm) -> Body {
+    let head = head(subscription, polled);
+    match polled.shared_batch(&head, form) {
+        Some(batch) if is_small(batch) => Body::from(shared_answer(head, batch)),
+        _ => {
+            let objects = polled.objects(subscription, form).into_iter();
+            pieces::body(subscription.memory(), poll_answer(&head, objects))
+        }
+    }
+}
+
+fn head<'p>(subscription: &mut Subscription, polled: &'p Polled) -> PollHead<'p> {
     // Asked before the position is: it moves the position to the end.
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let vid = polled.end(subscription);
@@ -185,7 +233,7 @@ fn body(subscription: &mut Subscription, polled: &Polled, form: ObjectForm) -> B
     let bounds = subscription.bus().bounds_of(log, vid);
 
     // What a client needs to go on, whether there are events or not.
-    let head = PollHead {
+    PollHead {
         standing: Standing {
             epoch: log.epoch().clone(),
             first: bounds.first,
@@ -195,15 +243,6 @@ fn body(subscription: &mut Subscription, polled: &Polled, form: ObjectForm) -> B
         },
         filter: polled.cut_to.as_ref(),
         gap: polled.gap.as_ref(),
-    };
-    match &polled.batches[..] {
-        [batch] if form == ObjectForm::Own && head.is_common() && is_small(batch) => {
-            Body::from(shared_answer(head, batch))
-        }
-        batches => {
-            let objects = batches.iter().map(|batch| form.batch(log, batch).clone());
-            pieces::body(subscription.memory(), poll_answer(&head, objects))
-        }
     }
 }
 
@@ -277,6 +316,21 @@ impl Polled {
 
     fn event_count(&self) -> usize {
         self.batches.iter().map(|batch| batch.len()).sum()
+    }
+
+    /// The objects of its events, a batch each.
+    fn objects(&self, subscription: &Subscription, form: ObjectForm) -> Vec<Bytes> {
+        let log = self.log.as_ref().unwrap_or(subscription.log());
+        let batches = self.batches.iter();
+        batches.map(|batch| form.batch(log, batch).clone()).collect()
+    }
+
+    /// The only batch of an answer that is the same for all who stand where its reader does.
+    fn shared_batch(&self, head: &PollHead<'_>, form: ObjectForm) -> Option<&Arc<Batch>> {
+        match &self.batches[..] {
+            [batch] if form == ObjectForm::Own && head.is_common() => Some(batch),
+            _ => None,
+        }
     }
 
     /// Counts an answer with this body.

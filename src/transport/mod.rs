@@ -10,6 +10,7 @@ mod answering;
 mod client_address;
 mod closing;
 mod cloud_events;
+mod compression;
 mod connection_info;
 mod connection_log;
 mod content_encoding;

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use axum::BoxError;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use tonic_health::pb::health_server::HealthServer;
@@ -33,7 +34,7 @@ use super::redirect::Redirect;
 use super::routes::ListenerRules;
 use super::state::{AppState, ConnectionLimits, Settings};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{cloud_events, grpc, legacy, openapi, options, pages, publish, sse};
+use super::{cloud_events, compression, grpc, legacy, openapi, options, pages, publish, sse};
 use crate::bus::Bus;
 use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind};
@@ -323,16 +324,21 @@ fn is_of_page<B>(request: &Request<B>) -> bool {
 
 fn router(parts: &RouteParts, settings: &Settings) -> Router {
     let state = parts.state(settings);
-    let table = http_routes(&settings.transport.legacy.path).chain(pages::routes());
+    let config = &settings.transport;
+    let table = http_routes(&config.legacy.path).chain(pages::routes(&config.pages));
     let http = table.fold(Router::new(), |http, (path, methods)| {
         http.route(&path, methods)
     });
 
     // What is at no route.
-    let http = match &settings.transport.pages.dir {
+    let http = match &config.pages.dir {
         // The user's own files lie beneath everything else.
         Some(folder) => {
-            let files = Arc::new(OwnFiles::new(folder, state.bus.memory().clone()));
+            let files = Arc::new(OwnFiles::new(
+                folder,
+                &config.pages,
+                state.bus.memory().clone(),
+            ));
             http.fallback(move |request| files.clone().answer(request))
         }
         None => http.fallback(not_found),
@@ -369,14 +375,13 @@ pub(super) fn http_routes(legacy_path: &str) -> impl Iterator<Item = HttpRoute> 
     routes.into_iter().map(named).chain(legacy)
 }
 
-async fn not_found(uri: Uri) -> Error {
-    nothing_at(uri.path())
-}
-
-pub(super) fn nothing_at(path: &str) -> Error {
-    let path = shorten(path);
-    let detail = format!("there is nothing at {path}; the start page / shows what there is");
-    Error::new(ErrorKind::NotFound, detail)
+async fn not_found(
+    State(state): State<AppState>,
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    pages::nothing_at(&state.config.pages, &method, &headers, uri.path())
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Error {

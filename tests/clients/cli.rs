@@ -3,6 +3,7 @@
 mod behind_a_proxy;
 mod bench;
 mod churn;
+mod config;
 mod protected;
 mod publish;
 mod readme;
@@ -80,6 +81,8 @@ async fn help_is_there_for_each_command_and_exits_with_0() {
                 "--since",
                 "--snapshot",
                 "--limit",
+                "--no-follow",
+                "--type",
                 "--json",
                 "--token-file",
                 "VIDETTE_TOKEN",

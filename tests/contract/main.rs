@@ -31,6 +31,7 @@ mod options;
 mod origins;
 mod other;
 mod own_files;
+mod pages;
 mod passing;
 mod poison;
 mod polyfills;

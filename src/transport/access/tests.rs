@@ -113,7 +113,7 @@ fn needs(path: &str) -> Needs {
         | "/v1/cloudevents"
         | "/backend.php"
         | "/clients/longpoll/backend.php" => Needs::Right,
-        "/" | "/healthz" | "/readyz" | "/openapi.json" => Needs::Nothing,
+        "/" | "/clients" | "/healthz" | "/readyz" | "/openapi.json" => Needs::Nothing,
         page if page.starts_with("/clients/") => Needs::Nothing,
         new => panic!("{new} is not known: does it read or publish?"),
     }
@@ -138,6 +138,7 @@ fn as_cloud_event(mut request: Request<Body>) -> Request<Body> {
 /// A request that such a path can serve.
 fn target(path: &str) -> String {
     let path = path.replace("{*topic}", "door.1");
+    let path = path.replace("{*path}", "contract.md");
     match &*path {
         "/v1/poll" | "/v1/sse" => format!("{path}?wait=0"),
         _ => path,
@@ -158,7 +159,8 @@ async fn methods(table: &RouteTable, target: &str) -> Vec<Method> {
 /// Every path of the router with each of its methods.
 async fn http_requests(table: &RouteTable) -> Vec<(String, Method)> {
     let mut requests = Vec::new();
-    for (path, _) in http_routes("/backend.php").chain(pages::routes()) {
+    let config = Config::parse("", Overrides::default()).expect("defaults");
+    for (path, _) in http_routes("/backend.php").chain(pages::routes(&config.pages)) {
         for method in methods(table, &target(&path)).await {
             requests.push((path.clone(), method));
         }

@@ -1,4 +1,4 @@
-//! Gaps within a poll, and answers that are shared.
+//! What a poll is answered.
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -57,6 +57,7 @@ async fn open(bus: &Bus, vid: Vid) -> OpenPoll {
     OpenPoll {
         reader: opened.await.expect("a subscription"),
         until: Instant::now(),
+        coding: None,
     }
 }
 

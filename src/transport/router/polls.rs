@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::metrics::Transport;
 use crate::transport::access::Admitted;
 use crate::transport::client_address::KnownClient;
+use crate::transport::compression;
 use crate::transport::counting::RequestTally;
 use crate::transport::legacy;
 use crate::transport::long_poll::{self, PollAsk, Waiting};
@@ -63,6 +64,7 @@ impl RouteTable {
             query: parts.uri.query(),
             caller: admitted.caller()?,
             by,
+            coding: compression::accepted(&parts.headers),
         };
         match ask.by.transport {
             Transport::Legacy => legacy::begin(&self.state, ask).await,

@@ -30,7 +30,7 @@ fn asked_at(method: &Method, path: &str) -> Asks {
     match (method.as_str(), path) {
         (_, "/" | "/healthz" | "/readyz" | "/openapi.json") => Asks::Nothing,
         (_, "/clients/longpoll/backend.php") => Asks::Reading,
-        (_, page) if page.starts_with("/clients/") => Asks::Nothing,
+        (_, page) if page.starts_with("/clients") => Asks::Nothing,
         (_, "/v1/bus") => Asks::AnyRight,
         (_, "/metrics") => Asks::Admin,
         ("GET" | "HEAD", "/v1/poll" | "/v1/sse" | "/v1/topics" | "/backend.php") => Asks::Reading,
