@@ -92,7 +92,10 @@ pub(super) async fn poll(
 pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
     let parsed = parse(ask.method, Params::of(state, ask.query)?)?;
     let poll = OpenPoll {
-        reader: ask.by.open(&state.bus, ask.caller, parsed.subscribe).await?,
+        reader: ask
+            .by
+            .open(&state.bus, ask.caller, parsed.subscribe)
+            .await?,
         until: Instant::now() + parsed.wait,
         coding: ask.coding,
     };
@@ -322,7 +325,9 @@ impl Polled {
     fn objects(&self, subscription: &Subscription, form: ObjectForm) -> Vec<Bytes> {
         let log = self.log.as_ref().unwrap_or(subscription.log());
         let batches = self.batches.iter();
-        batches.map(|batch| form.batch(log, batch).clone()).collect()
+        batches
+            .map(|batch| form.batch(log, batch).clone())
+            .collect()
     }
 
     /// The only batch of an answer that is the same for all who stand where its reader does.

@@ -34,7 +34,7 @@ use super::redirect::Redirect;
 use super::routes::ListenerRules;
 use super::state::{AppState, ConnectionLimits, Settings};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{cloud_events, compression, grpc, legacy, openapi, options, pages, publish, sse};
+use super::{cloud_events, grpc, legacy, openapi, options, pages, publish, sse};
 use crate::bus::Bus;
 use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind};
