@@ -65,6 +65,9 @@ fn holder(port: u16) -> Option<String> {
         })?;
     let socket = format!("socket:[{inode}]");
     let processes = fs::read_dir("/proc").ok()?.flatten();
+    // Without `self`, which is this command.
+    let is_pid = |process: &fs::DirEntry| process.file_name().to_string_lossy().parse::<u32>();
+    let processes = processes.filter(|process| is_pid(process).is_ok());
     let mut processes = processes.map(|process| process.path());
     let process = processes.find(|process| has_open(process, &socket))?;
     let name = fs::read_to_string(process.join("comm")).ok()?;

@@ -19,12 +19,18 @@ struct Nginx {
 impl Nginx {
     /// On a port below those that outgoing connections take.
     async fn before(gateway: &Gateway) -> Self {
+        Self::with(gateway, "").await
+    }
+
+    /// With these settings more.
+    async fn with(gateway: &Gateway, settings: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
         let mut ports = (0..1000).map(|_| fastrand::u16(16_000..30_000));
         let port = ports
             .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
             .expect("a free port");
-        let config = config(folder.path(), port, &gateway.url());
+        let target = format!("{};{settings}", gateway.url());
+        let config = config(folder.path(), port, &target);
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, config).expect("a configuration");
         let folder_name = folder.path().to_str().expect("UTF-8");
@@ -48,13 +54,13 @@ impl Nginx {
 }
 
 /// Everything that concerns requests and answers is as nginx has it by default.
-fn config(folder: &Path, port: u16, gateway: &str) -> String {
+fn config(folder: &Path, port: u16, target: &str) -> String {
     let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {}/{name};", folder.display()))
         .join("\n");
     format!(
         "daemon off; master_process off; pid {0}/nginx.pid;\nevents {{}}\nhttp {{ access_log off;\n{temp}\n\
-         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {gateway}; }} }} }}\n",
+         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {target} }} }} }}\n",
         folder.display()
     )
 }
@@ -145,7 +151,8 @@ async fn lines_without_ids_whose_answers_a_proxy_has_lost_are_told() {
 #[tokio::test]
 async fn the_doctor_finds_a_proxy_that_collects_events() {
     let gateway = gateway();
-    let nginx = Nginx::before(&gateway).await;
+    // The gateway asks it not to, for event streams.
+    let nginx = Nginx::with(&gateway, "proxy_ignore_headers X-Accel-Buffering;").await;
     let folder = TempDir::new().expect("a folder");
     let config = folder.path().join("vidette.toml");
     std::fs::write(&config, "listen = \"127.0.0.1:0\"\n").expect("a file");
