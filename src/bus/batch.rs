@@ -60,7 +60,7 @@ impl From<Vec<Arc<Event>>> for Batch {
 
 impl Batch {
     /// Events of which the first was taken in at this moment of
-    /// [`crate::metrics::monotonic_ns`], or 0.
+    /// [`crate::metrics::steady_ns`], or 0.
     pub(super) fn new(events: Vec<Arc<Event>>, published_ns: u64) -> Self {
         Batch {
             events,

@@ -24,7 +24,7 @@ use crate::engine::{Appended, BatchBounds, Group, GroupSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
-use crate::metrics::{Metrics, monotonic_ns};
+use crate::metrics::{Metrics, steady_ns};
 
 /// The right to commit. There is one at a time.
 pub(super) struct CommitTurn {
@@ -267,7 +267,7 @@ impl CommitGroup {
 
     fn answer(self, answers: Vec<BatchAnswer>) {
         // One look at the clock for all who are answered together.
-        let (now_ns, publishing) = (monotonic_ns(), &self.bus.metrics.publishing);
+        let (now_ns, publishing) = (steady_ns(), &self.bus.metrics.publishing);
         for (batch, answer) in self.batches.into_iter().zip(answers) {
             publishing.count_answer(batch.queued_ns, now_ns);
             batch.answer(answer);

@@ -31,7 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
 use crate::memory::{MemoryKind, Reservation};
-use crate::metrics::{RefusalReason, monotonic_ns};
+use crate::metrics::{RefusalReason, steady_ns};
 
 /// Batches that wait, and whether somebody commits.
 pub(super) struct Sequencer {
@@ -61,7 +61,7 @@ struct AdmittedBatch {
 pub(super) struct QueuedBatch {
     pub(super) events: Vec<NewEvent>,
     pub(super) bytes: usize,
-    /// When it came into the queue, by [`monotonic_ns`].
+    /// When it came into the queue, by [`steady_ns`].
     pub(super) queued_ns: u64,
     /// What it holds until it is answered: its place in the queue, and its memory.
     held: (QueuePlace, Reservation),
@@ -173,7 +173,7 @@ impl Bus {
         batch.tokens.spend();
         // Held for a push: appending is done with the queue free.
         let (reply, answer) = oneshot::channel();
-        let queued_ns = monotonic_ns();
+        let queued_ns = steady_ns();
         let mut queue = self.0.sequencer.queue();
         queue.waiting.push_back(QueuedBatch {
             events: batch.events,

@@ -14,7 +14,7 @@ use crate::cursor::Vid;
 use crate::engine::{LogState, Tail, TailStep};
 use crate::event::Event;
 use crate::limits;
-use crate::metrics::monotonic_ns;
+use crate::metrics::steady_ns;
 
 /// Follows the tail until the bus drops this task.
 pub(super) async fn run(bus: Weak<Shared>, mut tail: Box<dyn Tail>) {
@@ -47,7 +47,7 @@ impl Shared {
         let before = self.tail();
         events.retain(|event| before < event.vid && event.vid <= through);
         // Who has published them, and when by that clock, is not known here.
-        let now_ns = monotonic_ns();
+        let now_ns = steady_ns();
         for part in events.chunks(limits::GROUP_EVENTS) {
             let through = part[part.len() - 1].vid;
             self.make_visible(part, through, now_ns).notify();

@@ -48,7 +48,7 @@ impl Shared {
 
     /// Makes durable events visible. `through` is the newest vid, or one behind it that holds no
     /// event. Those who wait for them are yet to be notified. `published_ns` is when
-    /// the first of them was taken in, by [`crate::metrics::monotonic_ns`].
+    /// the first of them was taken in, by [`crate::metrics::steady_ns`].
     pub(super) fn make_visible(
         &self,
         events: &[Arc<Event>],

@@ -95,9 +95,9 @@ impl Histogram {
         self.sum.add(value);
     }
 
-    /// Counts the time since this moment of [`monotonic_ns`].
+    /// Counts the time since this moment of [`steady_ns`].
     pub(crate) fn observe_since(&self, moment_ns: u64) {
-        self.observe(monotonic_ns().saturating_sub(moment_ns));
+        self.observe(steady_ns().saturating_sub(moment_ns));
     }
 
     /// What has been observed so far.
@@ -156,7 +156,7 @@ impl HistogramValues {
 }
 
 /// Nanoseconds of a clock that only advances.
-pub(crate) fn monotonic_ns() -> u64 {
+pub(crate) fn steady_ns() -> u64 {
     use nix::time::{ClockId, clock_gettime};
 
     // The clock is always there.

@@ -27,7 +27,7 @@ use shards::Count;
 pub use connections::{ConnectionUse, OpenConnections};
 pub(crate) use exposition::Shown;
 pub use histogram::Histogram;
-pub(crate) use histogram::monotonic_ns;
+pub(crate) use histogram::steady_ns;
 pub use publishing::Publishing;
 pub use readers::{EndReason, Readers};
 pub use refusals::{RefusalReason, Refusals};

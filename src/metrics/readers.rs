@@ -6,7 +6,7 @@
 //!   and one look at the clock.
 
 use super::exposition::Shown;
-use super::histogram::{Histogram, HistogramValues, VIDS, monotonic_ns};
+use super::histogram::{Histogram, HistogramValues, VIDS, steady_ns};
 use super::shards::{Count, Sharded};
 use super::transport::{READING, TRANSPORTS, Transport};
 
@@ -121,7 +121,7 @@ impl Readers {
     }
 
     /// A page of so many events. `published_ns` is when the first of them was taken in, by
-    /// [`monotonic_ns`]; none where it was not waited for.
+    /// [`steady_ns`]; none where it was not waited for.
     pub(crate) fn count_page(
         &self,
         transport: Transport,
@@ -133,7 +133,7 @@ impl Readers {
         counts.deliveries.add(events as u64);
         counts.sent_bytes.add(bytes as u64);
         if let Some(published_ns) = published_ns {
-            let since_ns = monotonic_ns().saturating_sub(published_ns);
+            let since_ns = steady_ns().saturating_sub(published_ns);
             counts.publish_to_write.observe(since_ns);
         }
     }

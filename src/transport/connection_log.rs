@@ -75,7 +75,7 @@ impl Drop for ConnectionLog {
             requests = self.requests.load(Ordering::Relaxed),
             events = self.events.load(Ordering::Relaxed),
             bytes = self.bytes.load(Ordering::Relaxed),
-            seconds = self.opened.elapsed().as_secs_f64(),
+            open_ms = self.opened.elapsed().as_millis(),
             ended = ended.map_or("none", EndReason::as_str),
             "a connection is over"
         );

@@ -91,8 +91,8 @@ impl LoggedRequest {
 
     fn log(&self, status: StatusCode) {
         let LoggedRequest { method, asked, .. } = self;
-        let (status, ms) = (status.as_u16(), self.begun.elapsed().as_secs_f64() * 1e3);
-        tracing::debug!(%method, asked, status, ms, "a request is answered");
+        let (status, took_us) = (status.as_u16(), self.begun.elapsed().as_micros());
+        tracing::debug!(%method, asked, status, took_us, "a request is answered");
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Invariant: every answer has a position, also an empty one, and the next poll goes on from there.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;

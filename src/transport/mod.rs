@@ -45,6 +45,7 @@ mod routes;
 pub(crate) mod sse;
 mod state;
 mod status;
+pub(crate) mod trace_parent;
 mod until_ended;
 
 pub(crate) use answering::Answering;

@@ -19,6 +19,7 @@ use super::headers::text;
 use super::params::{Params, decode};
 use super::receive::read_body;
 use super::state::AppState;
+use super::trace_parent::TraceParent;
 use super::{ndjson, receipts};
 use crate::bus::Bus;
 use crate::caller::Caller;
@@ -76,12 +77,13 @@ pub(super) async fn events(
     let body = read_body(state.bus.memory(), body, limits::MAX_BODY_BYTES).await?;
     let max_event_bytes = state.bus.options().max_event_bytes;
     if body.trim_ascii_start().first() == Some(&b'[') {
-        return publish_batch(&state.bus, &caller, body, max_event_bytes).await;
+        return publish_batch(&state.bus, &caller, body, &TraceParent::of(&headers)).await;
     }
-    let event = parse_event(&body, max_event_bytes)?;
+    let mut batch = vec![parse_event(&body, max_event_bytes)?];
+    TraceParent::of(&headers).keep_in(&mut batch);
     // Not kept while the event waits for its commit.
     drop(body);
-    let receipts = state.bus.publish(&caller, vec![event]).await?;
+    let receipts = state.bus.publish(&caller, batch).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
 
@@ -105,12 +107,13 @@ pub(crate) async fn publish_batch(
     bus: &Bus,
     caller: &Caller,
     body: impl AsRef<[u8]>,
-    max_event_bytes: usize,
+    trace: &TraceParent<'_>,
 ) -> Result<Response> {
     // What the events copy of the body, until the queue pays for it.
     let copied_bytes = body.as_ref().len();
     let decoded = bus.memory().reserve(MemoryKind::Decoded, copied_bytes)?;
-    let batch = parse_batch(body.as_ref(), max_event_bytes)?;
+    let mut batch = parse_batch(body.as_ref(), bus.options().max_event_bytes)?;
+    trace.keep_in(&mut batch);
     // Not kept while the batch waits for its commit.
     drop(body);
     let publishing = bus.enqueue(caller, batch)?;
@@ -153,10 +156,11 @@ pub(super) async fn topic(
         // Copied, so that a small event does not keep the connection's whole read buffer in memory.
         data: Bytes::copy_from_slice(&data),
     };
-    let event = NewEvent::check(parts, max_event_bytes)?;
+    let mut batch = vec![NewEvent::check(parts, max_event_bytes)?];
+    TraceParent::of(&headers).keep_in(&mut batch);
     // Not kept while the event waits for its commit.
     drop(data);
-    let receipts = state.bus.publish(&caller, vec![event]).await?;
+    let receipts = state.bus.publish(&caller, batch).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
 

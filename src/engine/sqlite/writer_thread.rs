@@ -35,7 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
 use crate::lineage::Lineage;
-use crate::metrics::{Histogram, monotonic_ns};
+use crate::metrics::{Histogram, steady_ns};
 use crate::topic::Topic;
 
 /// Topics whose numbers are kept in memory.
@@ -187,7 +187,7 @@ impl WriterThread {
 
         // The index trails, and is brought up to date once for many events.
         index::catch_up_if_due(&transaction, state)?;
-        let begun_ns = monotonic_ns();
+        let begun_ns = steady_ns();
         transaction.commit()?;
         setup.sync_durations.observe_since(begun_ns);
         Ok(Ok(Appended { events, batches }))
