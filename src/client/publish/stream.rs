@@ -375,7 +375,6 @@ where
             return Err(error);
         }
         self.lines.take_back(&error)?;
-
         // An outage is reported once, when it begins.
         let is_new = !self.outage.has_begun();
         let Some(wait) = self.outage.wait(&error, fastrand::f64()) else {
