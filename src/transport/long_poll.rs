@@ -377,6 +377,3 @@ fn break_if(is_done: bool) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 }
-
-#[cfg(test)]
-mod tests;
