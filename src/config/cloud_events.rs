@@ -40,6 +40,9 @@ mod tests {
         let set = "[cloudevents]\ntopic = \"cloud.{subject}\"";
         assert_eq!(topic(set), Ok("cloud.{subject}".to_owned()));
         let error = topic("[cloudevents]\ntopic = \"cloud.{\"").expect_err("no template");
-        assert!(error.contains("line 2: cloudevents.topic"), "{error}");
+        assert!(
+            error.contains("line 2, column 9: cloudevents.topic"),
+            "{error}"
+        );
     }
 }
