@@ -40,33 +40,33 @@ fn each_file_that_is_wrong_is_named_with_its_line_and_no_byte_of_a_key() {
         (
             format!("certificate = \"{empty}\"\nkey = \"{other}\""),
             vec![
-                ":2: tls.certificate: ",
+                ":2:15: tls.certificate: ",
                 "empty.pem has no certificate in PEM",
             ],
         ),
         (
             format!("certificate = \"/nowhere/c.pem\"\nkey = \"{locked}\"\nclient_ca = \"{huge}\""),
             vec![
-                ":2: tls.certificate: /nowhere/c.pem: No such file",
-                ":3: tls.key: ",
+                ":2:15: tls.certificate: /nowhere/c.pem: No such file",
+                ":3:7: tls.key: ",
                 "locked.pem has no private key in PEM that can be read without a password",
-                ":4: tls.client_ca: ",
+                ":4:13: tls.client_ca: ",
                 "huge.pem is longer than 1048576 bytes",
             ],
         ),
         (
             format!("certificate = \"{certificate}\"\nkey = \"{broken}\"\nclient_ca = \"{empty}\""),
             vec![
-                ":3: tls.key: ",
+                ":3:7: tls.key: ",
                 "broken.pem has no private key in PEM",
-                ":4: tls.client_ca: ",
+                ":4:13: tls.client_ca: ",
                 "empty.pem has no certificate in PEM",
             ],
         ),
         (
             format!("certificate = \"{certificate}\"\nkey = \"{other}\""),
             vec![
-                ":3: tls.key: ",
+                ":3:7: tls.key: ",
                 "other.pem is not the key of the first certificate in ",
                 "c.pem",
             ],
@@ -76,7 +76,7 @@ fn each_file_that_is_wrong_is_named_with_its_line_and_no_byte_of_a_key() {
             vec![
                 "tls.certificate: is missing",
                 "tls.key: is missing",
-                ":3: tls.keys: unknown setting",
+                ":3:8: tls.keys: unknown setting",
             ],
         ),
     ] {
