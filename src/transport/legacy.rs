@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::access::RequestCaller;
 use super::headers::{no_store, set};
+use super::json::ObjectForm;
 use super::long_poll::{self, OpenPoll, PollAsk, Waiting, wait_of};
 use super::params::Params;
 use super::peer::PeerWatch;
@@ -79,6 +80,7 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
         reader: ask.by.open(&state.bus, ask.caller, request).await?,
         until,
         coding: None,
+        form: ObjectForm::Own,
     };
     let mut page = PagePoll {
         poll,

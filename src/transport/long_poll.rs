@@ -101,17 +101,16 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
             .await?,
         until: Instant::now() + parsed.wait,
         coding: ask.coding,
+        form: parsed.form,
     };
-    Ok(Box::pin(wait_and_answer(poll, parsed.form)))
+    Ok(Box::pin(wait_and_answer(Box::new(poll))))
 }
 
 #[expect(clippy::manual_async_fn, reason = "async fn keeps its argument twice")]
-fn wait_and_answer(
-    mut poll: OpenPoll,
-    form: ObjectForm,
-) -> impl Future<Output = Result<Response>> + Send {
-    // Used where it is: what a future is given and moves on takes its space twice.
-    async move { poll.answer(form).await }
+fn wait_and_answer(mut poll: Box<OpenPoll>) -> impl Future<Output = Result<Response>> + Send {
+    // Used where it is: what a future is given and moves on takes its space twice. The poll is in a
+    // box of its own, as both together would fill their next larger place by half.
+    async move { poll.answer().await }
 }
 
 /// What each poll that waits has.
@@ -119,22 +118,24 @@ pub(super) struct OpenPoll {
     pub(super) reader: Reader,
     pub(super) until: Instant,
     pub(super) coding: Option<Coding>,
+    pub(super) form: ObjectForm,
 }
 
 impl OpenPoll {
-    async fn answer(&mut self, form: ObjectForm) -> Result<Response> {
+    async fn answer(&mut self) -> Result<Response> {
         let polled = self.wait().await?;
         if polled.bytes < COMPRESSED_ANSWER_BYTES {
-            let body = body(&mut self.reader.subscription, &polled, form);
+            let body = body(&mut self.reader.subscription, &polled, self.form);
             polled.count(&mut self.reader, &body);
             return Ok(respond(headers(), body));
         }
         // Boxed: few answers are so large.
-        Ok(Box::pin(self.large_answer(polled, form)).await)
+        Ok(Box::pin(self.large_answer(polled)).await)
     }
 
     /// An answer that is worth being compressed, where the client takes that.
-    async fn large_answer(&mut self, polled: Polled, form: ObjectForm) -> Response {
+    async fn large_answer(&mut self, polled: Polled) -> Response {
+        let form = self.form;
         let subscription = &mut self.reader.subscription;
         let compressed = match self.coding {
             Some(coding) => {

@@ -42,7 +42,8 @@ impl ReadBy {
         bus.metrics().readers.count_opened(self.transport);
         Ok(Reader {
             subscription,
-            by: self,
+            peer: self.peer,
+            transport: self.transport,
             ended: EndReason::Left,
             has_status: false,
         })
@@ -52,7 +53,9 @@ impl ReadBy {
 /// An open subscription, and who reads it.
 pub(super) struct Reader {
     pub(super) subscription: Subscription,
-    by: ReadBy,
+    peer: PeerWatch,
+    // Beside the other bytes, so that they take a word together.
+    transport: Transport,
     /// What is counted when this is dropped.
     ended: EndReason,
     /// Its call of gRPC has ended with a status.
@@ -65,7 +68,7 @@ impl Reader {
         let is_live = self.subscription.is_live();
         let step = {
             let mut next = pin!(self.subscription.next());
-            let peer = &self.by.peer;
+            let peer = &self.peer;
             poll_fn(|context| peer.poll_step(next.as_mut(), is_live, context)).await
         };
         self.note(&step);
@@ -78,7 +81,7 @@ impl Reader {
         let is_live = self.subscription.is_live();
         let step = {
             let mut next = pin!(self.subscription.next_until(until));
-            let peer = &self.by.peer;
+            let peer = &self.peer;
             poll_fn(|context| peer.poll_step(next.as_mut(), is_live, context)).await
         };
         self.note(&step);
@@ -89,7 +92,7 @@ impl Reader {
     pub(super) fn note(&mut self, step: &Result<Option<Step>>) {
         match step {
             // The status behind it says the same.
-            Ok(None) if self.ended == EndReason::Left && !self.by.peer.has_ended() => {
+            Ok(None) if self.ended == EndReason::Left && !self.peer.has_ended() => {
                 self.ended = EndReason::Done;
             }
             Ok(Some(Step::Closing(closing))) => self.ended = closing.reason.into(),
@@ -121,20 +124,20 @@ impl Reader {
     /// The connection is given so many events in so many bytes.
     pub(super) fn count(&self, events: usize, bytes: usize, published_ns: Option<u64>) {
         let readers = &self.subscription.bus().metrics().readers;
-        readers.count_page(self.by.transport, events, bytes, published_ns);
+        readers.count_page(self.transport, events, bytes, published_ns);
         if let Some(log) = self.log() {
             log.note_sent(events, bytes);
         }
     }
 
     fn log(&self) -> Option<&ConnectionLog> {
-        self.by.peer.connection()?.log.as_deref()
+        self.peer.connection()?.log.as_deref()
     }
 
     /// The connection is given something else than events.
     pub(super) fn count_bytes(&self, bytes: usize) {
         let readers = &self.subscription.bus().metrics().readers;
-        readers.count_bytes(self.by.transport, bytes);
+        readers.count_bytes(self.transport, bytes);
         if let Some(log) = self.log() {
             log.note_sent(0, bytes);
         }
@@ -144,7 +147,6 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if self
-            .by
             .peer
             .connection()
             .is_some_and(ConnectionInfo::has_stalled)
@@ -152,7 +154,7 @@ impl Drop for Reader {
             self.ended = EndReason::WriteTimeout;
         }
         let metrics = self.subscription.bus().metrics();
-        let transport = self.by.transport;
+        let transport = self.transport;
         metrics.readers.count_closed(transport, self.ended);
         if let Some(log) = self.log() {
             log.note_ended(self.ended);
