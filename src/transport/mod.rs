@@ -45,6 +45,8 @@ mod routes;
 pub(crate) mod sse;
 mod state;
 mod status;
+#[cfg(test)]
+mod tests;
 pub(crate) mod trace_parent;
 mod until_ended;
 

@@ -1,7 +1,6 @@
 //! What comes in goes out the same, and what is malformed is refused with its reason.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::HeaderMap;
 use proptest::prelude::*;
@@ -10,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::render::cloud_event_json;
 use super::*;
-use crate::bus::{BusOptions, LogView};
-use crate::engine::{MemoryEngine, Retention};
+use crate::bus::LogView;
 use crate::event::{Event, EventParts};
+use crate::transport::tests::quiet_bus;
 
 const MOST: usize = 1000;
 
@@ -27,20 +26,7 @@ fn structured(event: &Value) -> Result<NewEvent> {
 }
 
 fn log() -> Arc<LogView> {
-    let minute = Duration::from_secs(60);
-    let retention = Retention {
-        max_age: minute,
-        max_events: 1,
-        max_bytes: 1,
-        dedupe_window: minute,
-    };
-    let options = BusOptions {
-        heartbeat: minute,
-        max_subscribers: 1,
-        max_event_bytes: 1,
-        retention,
-    };
-    Bus::start(Arc::new(MemoryEngine::new(minute)), options).log()
+    quiet_bus().log()
 }
 
 /// What a reader gets of it.

@@ -186,7 +186,6 @@ pub(super) fn error_block(error: &Error, on_gap: OnGap) -> io::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::sync::Arc;
 
     use futures_util::{FutureExt as _, StreamExt as _};
     use proptest::prelude::*;
@@ -194,9 +193,8 @@ mod tests {
     use sse_stream::{Sse, SseStream};
 
     use super::*;
-    use crate::bus::{Bus, BusOptions};
-    use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};
+    use crate::transport::tests::quiet_bus;
 
     fn lines(data: &str) -> String {
         let mut out = Vec::new();
@@ -269,22 +267,5 @@ mod tests {
         let text = String::from_utf8(broken.to_vec()).expect("UTF-8");
         assert!(text.contains("vidette.closing") && text.contains("behind"));
         assert!(error_block(&Error::bad_request("no"), OnGap::Continue).is_err());
-    }
-
-    fn quiet_bus() -> Bus {
-        let minute = Duration::from_secs(60);
-        let retention = Retention {
-            max_age: minute,
-            max_events: 1,
-            max_bytes: 1,
-            dedupe_window: minute,
-        };
-        let options = BusOptions {
-            heartbeat: minute,
-            max_subscribers: 1,
-            max_event_bytes: 1,
-            retention,
-        };
-        Bus::start(Arc::new(MemoryEngine::new(minute)), options)
     }
 }
