@@ -141,6 +141,8 @@ impl Server {
             if answering.perform(&exchange.then, &mut reader)? == After::Closed {
                 return Ok(());
             }
+            // What is left of a streamed body is not the next request.
+            reader.body()?;
         }
         Ok(())
     }
