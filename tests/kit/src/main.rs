@@ -17,16 +17,17 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use runner::Outcome;
 use scenario::Scenario;
 
 const USAGE: &str = "\
 vidette-kit list [--level LEVEL] [--only PREFIX]
-vidette-kit run [--level reader|full] [--only PREFIX] [--jobs N] [--results FILE] -- ADAPTER…
+vidette-kit run [--level reader|full] [--only PREFIX] [--jobs N] [--patience SECONDS] [--results FILE]
+                 -- ADAPTER…
 vidette-kit table [--out FILE] RESULTS…
 --scenarios FOLDER says where the scenarios lie, when not beside the kit's source.";
 
@@ -36,6 +37,8 @@ struct Options {
     level: String,
     only: String,
     jobs: usize,
+    /// How long one step may wait for what it awaits.
+    patience: Duration,
     results: Option<PathBuf>,
     out: Option<PathBuf>,
     scenarios: PathBuf,
@@ -71,6 +74,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
         level: "full".into(),
         only: String::new(),
         jobs: 4,
+        patience: Duration::from_secs(10),
         results: None,
         out: None,
         scenarios: Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios"),
@@ -82,6 +86,9 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
             "--level" => options.level = arguments.next()?,
             "--only" => options.only = arguments.next()?,
             "--jobs" => options.jobs = arguments.next()?.parse().ok()?,
+            "--patience" => {
+                options.patience = Duration::from_secs(arguments.next()?.parse().ok()?);
+            }
             "--results" => options.results = Some(arguments.next()?.into()),
             "--out" => options.out = Some(arguments.next()?.into()),
             "--scenarios" => options.scenarios = arguments.next()?.into(),
@@ -125,7 +132,7 @@ fn run_all(options: &Options) -> io::Result<bool> {
         for _ in 0..options.jobs.clamp(1, 64) {
             scope.spawn(|| {
                 while let Some(scenario) = next(&waiting) {
-                    let outcome = play(scenario, &options.rest);
+                    let outcome = play(scenario, options);
                     print_outcome(&outcome);
                     outcomes
                         .lock()
@@ -158,8 +165,8 @@ fn next<'a>(waiting: &Mutex<std::slice::Iter<'a, Scenario>>) -> Option<&'a Scena
         .next()
 }
 
-fn play(scenario: &Scenario, command: &[String]) -> Outcome {
-    runner::run(scenario, command).unwrap_or_else(|error| Outcome {
+fn play(scenario: &Scenario, options: &Options) -> Outcome {
+    runner::run(scenario, &options.rest, options.patience).unwrap_or_else(|error| Outcome {
         scenario: scenario.name.clone(),
         title: scenario.title.clone(),
         unsupported: false,

@@ -15,9 +15,6 @@ use crate::scenario::Scenario;
 use crate::server::Server;
 use crate::verdict::judge;
 
-/// How long one step may wait for what it awaits.
-const MOST_STEP: Duration = Duration::from_secs(10);
-
 /// How long a socket may be left after `close`.
 const MOST_CLOSING: Duration = Duration::from_secs(1);
 
@@ -33,8 +30,12 @@ pub(crate) struct Outcome {
     pub(crate) milliseconds: u64,
 }
 
-/// Runs one scenario from start to verdict.
-pub(crate) fn run(scenario: &Scenario, command: &[String]) -> io::Result<Outcome> {
+/// Runs one scenario from start to verdict; one step may wait as long as the patience says.
+pub(crate) fn run(
+    scenario: &Scenario,
+    command: &[String],
+    patience: Duration,
+) -> io::Result<Outcome> {
     let started = Instant::now();
     let record = Arc::new(Record::default());
     let server = Server::bind(scenario, Arc::clone(&record))?;
@@ -45,7 +46,7 @@ pub(crate) fn run(scenario: &Scenario, command: &[String]) -> io::Result<Outcome
     let url = format!("http://{}", server.address());
     let log = log_file(&server);
     let mut adapter = Adapter::start(command, &url, scenario.waits_factor, &log, &record)?;
-    let stopped = drive(scenario, &server, &mut adapter, &record);
+    let stopped = drive(scenario, &server, &mut adapter, &record, patience);
 
     if scenario.drive.iter().any(|step| step["do"] == "close") {
         look_for_sockets(&record);
@@ -78,9 +79,10 @@ fn drive(
     server: &Arc<Server>,
     adapter: &mut Adapter,
     record: &Record,
+    patience: Duration,
 ) -> Option<String> {
     for (number, step) in scenario.drive.iter().enumerate() {
-        if let Err(error) = take_step(step, server, adapter, record) {
+        if let Err(error) = take_step(step, server, adapter, record, patience) {
             return Some(format!("step {number} {step}: {error}"));
         }
     }
@@ -92,6 +94,7 @@ fn take_step(
     server: &Arc<Server>,
     adapter: &mut Adapter,
     record: &Record,
+    patience: Duration,
 ) -> io::Result<()> {
     if step["do"].is_string() {
         return adapter.tell(&with_saved_cursor(step, record));
@@ -110,7 +113,7 @@ fn take_step(
     for (what, count) in awaited {
         let count = usize::try_from(count.as_u64().unwrap_or(1)).unwrap_or(usize::MAX);
         let so = |seen: &Seen| counted(seen, what) >= count;
-        record.wait_until(MOST_STEP, |seen| so(seen) || cannot_go_on(seen));
+        record.wait_until(patience, |seen| so(seen) || cannot_go_on(seen, what));
         if !record.look(so) {
             let found = record.look(|seen| counted(seen, what));
             return Err(io::Error::other(format!("{found} came in time")));
@@ -129,8 +132,10 @@ fn counted(seen: &Seen, what: &str) -> usize {
     }
 }
 
-fn cannot_go_on(seen: &Seen) -> bool {
-    seen.gone || seen.count("unsupported") > 0
+/// Whether what is awaited can no longer come.
+fn cannot_go_on(seen: &Seen, what: &str) -> bool {
+    let failed = seen.count("error") > 0 && what != "ended";
+    failed || seen.gone || seen.count("unsupported") > 0
 }
 
 /// `"$cursor"` stands for the cursor of the latest `state`.

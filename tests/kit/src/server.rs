@@ -202,3 +202,6 @@ fn fits(exchange: &Exchange, request: &Request) -> bool {
 fn first_lines(exchange: &Exchange) -> usize {
     exchange.asked.events.unwrap_or(1)
 }
+
+#[cfg(test)]
+mod tests;
