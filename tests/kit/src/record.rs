@@ -20,6 +20,8 @@ pub(crate) struct Seen {
     pub(crate) requests: Vec<Request>,
     /// Connections that the client has not closed yet.
     pub(crate) open: BTreeSet<usize>,
+    /// Those of them on which no request is under way.
+    pub(crate) idle: BTreeSet<usize>,
     /// What was found wrong while it happened.
     pub(crate) wrong: Vec<String>,
     /// The adapter's process has closed its stdout.
@@ -32,6 +34,14 @@ impl Seen {
     /// How often the adapter has said something of this kind.
     pub(crate) fn count(&self, say: &str) -> usize {
         self.lines(say).count()
+    }
+
+    /// How many sockets the library has left. Idle ones are not its own where it says that the
+    /// platform holds the pool, as with `fetch`.
+    pub(crate) fn sockets_left(&self) -> usize {
+        let of_platform = self.lines("ready").any(|line| line["pool"] == "platform");
+        let idle = if of_platform { self.idle.len() } else { 0 };
+        self.open.len() - idle
     }
 
     /// The adapter's lines of one kind.

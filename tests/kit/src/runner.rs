@@ -151,8 +151,8 @@ fn with_saved_cursor(step: &Value, record: &Record) -> Value {
 }
 
 fn look_for_sockets(record: &Record) {
-    if !record.wait_until(MOST_CLOSING, |seen| seen.open.is_empty()) {
-        let left = record.look(|seen| seen.open.len());
+    if !record.wait_until(MOST_CLOSING, |seen| seen.sockets_left() == 0) {
+        let left = record.look(Seen::sockets_left);
         wrong(
             record,
             format!("{left} sockets are left a second after close"),

@@ -107,19 +107,27 @@ impl Server {
 
         thread::spawn(move || {
             // An error is a connection that the client has left, which it may.
-            let _ = server.serve(stream);
-            server.record.change(|seen| seen.open.remove(&number));
+            let _ = server.serve(number, stream);
+            server.record.change(|seen| {
+                seen.idle.remove(&number);
+                seen.open.remove(&number);
+            });
         });
     }
 
-    fn serve(&self, stream: TcpStream) -> io::Result<()> {
+    fn serve(&self, number: usize, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         // So small that a reader that stops reading is noticed soon.
         socket2::SockRef::from(&stream).set_send_buffer_size(64 << 10)?;
         let mut reader = Reader::new(stream.try_clone()?);
         let mut answering = Answering::new(stream, &self.record);
 
-        while let Some(mut request) = reader.head()? {
+        loop {
+            self.record.change(|seen| seen.idle.insert(number));
+            let Some(mut request) = reader.head()? else {
+                return Ok(());
+            };
+            self.record.change(|seen| seen.idle.remove(&number));
             let ndjson = request
                 .headers
                 .get("content-type")
@@ -144,7 +152,6 @@ impl Server {
             // What is left of a streamed body is not the next request.
             reader.body()?;
         }
-        Ok(())
     }
 
     fn next_exchange(&self, request: &Request) -> Option<Exchange> {
@@ -185,7 +192,9 @@ impl Server {
         } = request;
         self.record.change(|seen| {
             let wrong = format!("a request more than expected: {method} {path} {parameters:?}");
-            seen.wrong.push(wrong);
+            if !seen.wrong.contains(&wrong) {
+                seen.wrong.push(wrong);
+            }
         });
         Err(io::ErrorKind::Other.into())
     }

@@ -97,6 +97,20 @@ fn a_socket_counts_as_left_until_the_client_closes_it() {
 }
 
 #[test]
+fn an_idle_socket_is_the_librarys_unless_the_platform_holds_the_pool() {
+    let (server, record) = server(&json!([{"answer": {"status": 204}}]));
+    let _kept = ask(&server, "/v1/sse?after=10-k").expect("it connects");
+
+    assert!(record.wait_until(MOST, |seen| seen.requests.len() == 1
+        && seen.idle.len() == 1));
+    assert_eq!(record.look(|seen| seen.sockets_left()), 1);
+
+    let ready = json!({"say": "ready", "pool": "platform"});
+    record.change(|seen| seen.said.push(ready));
+    assert_eq!(record.look(|seen| seen.sockets_left()), 0);
+}
+
+#[test]
 fn what_was_never_asked_for_is_left_over() {
     let (server, _) = server(&json!(["hold"]));
 
