@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Server;
-use crate::record::Record;
+use crate::record::{Record, Seen};
 use crate::scenario::Scenario;
 
 const MOST: Duration = Duration::from_secs(5);
@@ -103,11 +103,11 @@ fn an_idle_socket_is_the_librarys_unless_the_platform_holds_the_pool() {
 
     assert!(record.wait_until(MOST, |seen| seen.requests.len() == 1
         && seen.idle.len() == 1));
-    assert_eq!(record.look(|seen| seen.sockets_left()), 1);
+    assert_eq!(record.look(Seen::sockets_left), 1);
 
     let ready = json!({"say": "ready", "pool": "platform"});
     record.change(|seen| seen.said.push(ready));
-    assert_eq!(record.look(|seen| seen.sockets_left()), 0);
+    assert_eq!(record.look(Seen::sockets_left), 0);
 }
 
 #[test]
