@@ -185,12 +185,18 @@ struct SourceFile {
     text: String,
 }
 
-/// The files of the gateway, of its load generator, and of the programs beside that.
+/// The files of the gateway, of its load generator, and of the programs beside those.
 fn source_files() -> Vec<SourceFile> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = files_below(&root.join("src"), None);
     assert!(files.len() > 20, "the sources have not been found");
-    for folder in ["bench/src", "bench/curves/src", "bench/simulate/src"] {
+    let beside = [
+        "bench/src",
+        "bench/curves/src",
+        "bench/simulate/src",
+        "tests/kit/src",
+    ];
+    for folder in beside {
         files.extend(files_below(&root.join(folder), Some(LOAD_GENERATOR)));
     }
     files

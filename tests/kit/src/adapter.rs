@@ -1,0 +1,108 @@
+//! The adapter's process: commands to its stdin, and its lines into the record.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::record::{Record, Seen};
+
+/// A running adapter; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    process: Child,
+    commands: Option<ChildStdin>,
+}
+
+impl Adapter {
+    /// Starts the command; what it says on stderr goes to the log file.
+    pub(crate) fn start(
+        command: &[String],
+        url: &str,
+        waits_factor: Option<f64>,
+        log: &Path,
+        record: &Arc<Record>,
+    ) -> io::Result<Self> {
+        let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut start = Command::new(program);
+        start
+            .args(arguments)
+            .env("VIDETTE_KIT", "fast")
+            .env("VIDETTE_KIT_URL", url)
+            .env_remove("VIDETTE_KIT_WAITS")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(log)?);
+        if let Some(factor) = waits_factor {
+            start.env("VIDETTE_KIT_WAITS", factor.to_string());
+        }
+
+        let mut process = start.spawn()?;
+        let commands = process.stdin.take();
+        let lines = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let record = Arc::clone(record);
+        thread::spawn(move || {
+            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                record.change(|seen| take_in(seen, &line));
+            }
+            record.change(|seen| seen.gone = true);
+        });
+        Ok(Self { process, commands })
+    }
+
+    /// Sends one command.
+    pub(crate) fn tell(&mut self, command: &Value) -> io::Result<()> {
+        let commands = self.commands.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        commands.write_all(format!("{command}\n").as_bytes())?;
+        commands.flush()
+    }
+
+    /// Closes stdin; false when the process did not end well within two seconds.
+    pub(crate) fn ends_well(&mut self) -> bool {
+        self.commands = None;
+        let until = Instant::now() + Duration::from_secs(2);
+
+        while Instant::now() < until {
+            if let Ok(Some(status)) = self.process.try_wait() {
+                return status.success();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+}
+
+impl Drop for Adapter {
+    fn drop(&mut self) {
+        // It has ended already in the good case.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn take_in(seen: &mut Seen, line: &str) {
+    let Ok(line) = serde_json::from_str::<Value>(line) else {
+        let start: String = line.chars().take(100).collect();
+        seen.wrong
+            .push(format!("the adapter said no JSON: {start}"));
+        return;
+    };
+
+    match line["say"].as_str().unwrap_or_default() {
+        "event" => seen
+            .handed
+            .push(line["cursor"].as_str().unwrap_or("no cursor").into()),
+        "gap" => {
+            let reason = line["reason"].as_str().unwrap_or("no reason");
+            seen.handed.push(format!("gap:{reason}"));
+        }
+        "wait" if line["why"] != "sse" => seen.waits.push(line["ms"].as_u64().unwrap_or(u64::MAX)),
+        _ => {}
+    }
+    seen.said.push(line);
+}
