@@ -27,7 +27,7 @@ class Backoff:
 
     def after_failure(self, floor_seconds: float = 0.0) -> float:
         """The wait after one more failure, ``floor_seconds`` at least."""
-        bound = min(self._max_seconds, self._base_seconds * 2 ** self._failures)
+        bound = min(self._max_seconds, self._base_seconds * 2.0 ** self._failures)
         self._failures = min(self._failures + 1, _DOUBLINGS_MAX)
 
         return max(floor_seconds, self._clock.random() * bound)

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from json.decoder import scanstring
 from typing import Any, NamedTuple
 
 __all__ = ["JsonError", "Member", "elements", "members", "object_of"]
@@ -44,9 +43,9 @@ def members(text: str) -> dict[str, Member]:
         return found
 
     while True:
-        if text[at:at + 1] != '"':
-            raise JsonError(f"no name at {at}")
-        name, at = _guarded_string(text, at + 1)
+        name, at = _value(text, at)
+        if not isinstance(name, str):
+            raise JsonError(f"no name before {at}")
         start = _expect(text, _skip(text, at), ":")
         value, end = _value(text, start)
         found[name] = Member(value, text[start:end])
@@ -98,9 +97,3 @@ def _value(text: str, at: int) -> tuple[Any, int]:
     except (ValueError, RecursionError) as error:
         raise JsonError(f"no value at {at}") from error
 
-
-def _guarded_string(text: str, at: int) -> tuple[str, int]:
-    try:
-        return scanstring(text, at, True)
-    except ValueError as error:
-        raise JsonError(f"an unfinished name at {at}") from error

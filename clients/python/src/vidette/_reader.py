@@ -84,6 +84,12 @@ class Reader:
         """The caller has enough. What it holds stays unfinished."""
         self._end(None)
 
+    def take_error(self) -> Exception | None:
+        """Why it has stopped; told once."""
+        error = self._stop.error if self._stop else None
+        self._stop = Stop(None)
+        return error
+
     def step(self) -> ReaderStep:
         """What to do next."""
         while self._stop is None:
@@ -248,9 +254,13 @@ class Reader:
         return self._requests == 0 or self._failing_since is not None
 
     def _open_connection(self) -> Connection:
-        if self._connection is None:
+        if self._connection is not None:
+            return self._connection
+        if self._stop is None:
             raise RuntimeError("the driver told of a connection that is not open")
-        return self._connection
+
+        # Closed from elsewhere while the driver was reading: what it tells changes nothing more.
+        return Connection("sse", self._clock.now(), 0.0, self._options.max_line_bytes)
 
     def _next_request(self) -> None:
         """A cached token may have run out until now: the driver looks."""
@@ -262,6 +272,8 @@ class Reader:
     def _wait_after(self, error: Exception | None, seconds: float) -> None:
         now, longest = self._clock.now(), self._options.max_elapsed
         self._connection = None
+        if self._stop is not None:
+            return
 
         if self._failing_since is None:
             self._failing_since = now

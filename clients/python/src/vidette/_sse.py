@@ -32,7 +32,11 @@ class BlockParser:
         self._line = bytearray()
         self._after_carriage_return = False
         self._first_line = True
-        self._clear()
+        self._id: str | None = None
+        self._event = ""
+        self._data: list[bytes] = []
+        self._data_bytes = 0
+        self._retry_ms: int | None = None
 
     def feed(self, data: bytes) -> list[Block]:
         """The blocks that these bytes complete. Raises ``EventTooLargeError``."""
@@ -97,8 +101,8 @@ class BlockParser:
         return None if block == (None, "", None, None) else block
 
     def _clear(self) -> None:
-        self._id: str | None = None
+        self._id = None
         self._event = ""
-        self._data: list[bytes] = []
+        self._data = []
         self._data_bytes = 0
-        self._retry_ms: int | None = None
+        self._retry_ms = None
