@@ -11,7 +11,11 @@ import base64
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
+
+# The library of this checkout is tested, not one that happens to be installed.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import vidette
 from vidette._clock import Clock
@@ -74,6 +78,8 @@ class Adapter:
         if self.client:
             await self.client.aclose()
             self.client = None
+        if self.reading is None:
+            say("ended")
 
     def _client(self, command: Command) -> vidette.AsyncClient:
         if self.client is None:
