@@ -79,6 +79,7 @@ class Outbox:
         self._renewable = renewable
         self._backoff = Backoff(clock)
         self._queue: deque[Ticket] = deque()
+        self._queue_bytes = 0
         self._round: list[Ticket] = []
         self._answered = 0
         self._answer = bytearray()
@@ -92,13 +93,13 @@ class Outbox:
         """Adds an event; nothing is sent yet."""
         ticket = Ticket(event, self._clock.wall())
         self._queue.append(ticket)
+        self._queue_bytes += len(ticket.line)
         return ticket
 
     @property
     def full(self) -> bool:
         """True when a stream has to send before it takes more."""
-        size = sum(len(ticket.line) for ticket in self._queue)
-        return len(self._queue) >= QUEUE_LINES or size >= QUEUE_BYTES
+        return len(self._queue) >= QUEUE_LINES or self._queue_bytes >= QUEUE_BYTES
 
     # What the driver asks
 
@@ -231,6 +232,7 @@ class Outbox:
     def _drop_settled(self) -> None:
         if any(ticket.done for ticket in self._queue):
             self._queue = deque(ticket for ticket in self._queue if not ticket.done)
+            self._queue_bytes = sum(len(ticket.line) for ticket in self._queue)
 
     # Answers
 
