@@ -1,6 +1,6 @@
 """The adapter of the common kit: JSON lines in, this library's doings out.
 
-Run by the kit, never by hand: ``vidette-kit run --level full -- python clients/python/kit/adapter.py``.
+Run by the kit: ``vidette-kit run --level full -- python clients/python/kit/adapter.py``.
 Limits are quickened by 10 and waits by ``VIDETTE_KIT_WAITS``, and what is said is in full time.
 """
 

@@ -6,13 +6,14 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 
 HOLD = "hold"
 RESET = "reset"
 
-Script = list[bytes | float | str]
+Script = Sequence[bytes | float | str]
 
 
 def head(media_type: str = "text/event-stream", status: str = "200 OK", *headers: str) -> bytes:

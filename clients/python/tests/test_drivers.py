@@ -51,6 +51,9 @@ def body_of(*vids: int) -> bytes:
     return part
 
 
+KEEP_ALIVE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
+    len(body_of(11)))
+
 both = pytest.mark.parametrize("read", [read_sync, read_async])
 
 
@@ -115,6 +118,33 @@ def test_close_from_another_thread_ends_the_iterator_at_once() -> None:
         threading.Timer(0.1, events.close).start()
 
         assert list(events) == []
+        assert server.client_left.wait(1)
+        assert list(events) == []
+
+
+def test_close_ends_a_poll_that_waits_for_its_answer() -> None:
+    with RawServer([KEEP_ALIVE, body_of(11), HOLD]) as server, Client(server.url) as bus:
+        events = bus.subscribe(after="10-k3x9q2", transport="poll")
+        assert next(events).vid == 11
+        threading.Timer(0.1, events.close).start()
+
+        assert list(events) == []
+        assert server.client_left.wait(1)
+
+
+@both
+def test_leaving_a_subscription_leaves_no_socket(read: Reads) -> None:
+    with RawServer([KEEP_ALIVE, body_of(11), HOLD]) as server:
+        assert read(server.url, 1, transport="poll")[0] == [11]
+        assert server.client_left.wait(1)
+
+
+def test_closing_the_client_closes_its_subscriptions() -> None:
+    with RawServer([head() + event(11), HOLD]) as server:
+        with Client(server.url) as bus:
+            events = bus.subscribe(after="10-k3x9q2")
+            assert next(events).vid == 11
+
         assert server.client_left.wait(1)
         assert list(events) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from typing import Any
 
 import pytest
 from virtual import Cut, Pause, Play, Silence, VirtualClock, caught_up, event, hello, poll, refusal
@@ -87,7 +88,7 @@ def test_who_was_refused_an_older_token_gets_the_newer_one() -> None:
     assert cache.due("new")
 
 
-@pytest.mark.parametrize("token", ["plain", "a.b.c", "a.!!!.c", jwt("soon")])  # type: ignore[arg-type]
+@pytest.mark.parametrize("token", ["plain", "a.b.c", "a.!!!.c", "e30.e30.c2ln"])
 def test_a_token_that_is_no_jwt_does_not_expire(token: str) -> None:
     assert expires_at(token) is None
 
@@ -135,7 +136,7 @@ def test_nothing_runs_before_the_first_read() -> None:
 
 @pytest.mark.parametrize(
     "options", [{"after": "1", "snapshot": True}, {"on_gap": "ignore"}, {"transport": "carrier"}])
-def test_options_that_cannot_work_are_refused_at_once(options: dict[str, object]) -> None:
+def test_options_that_cannot_work_are_refused_at_once(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="only one|on_gap|transport"):
         Play(**options)
 

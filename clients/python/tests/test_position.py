@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from virtual import (
     Cut, Pause, Play, Silence, caught_up, event, gap, hello, poll, progress, refusal, stream,
@@ -36,7 +38,7 @@ def test_latest_becomes_the_cursor_of_caught_up() -> None:
 
 
 @pytest.mark.parametrize("start", [{"since": "15m"}, {"snapshot": True}, {"after": "earliest"}])
-def test_a_start_is_used_until_a_cursor_is_known(start: dict[str, object]) -> None:
+def test_a_start_is_used_until_a_cursor_is_known(start: dict[str, Any]) -> None:
     play = Play(**start).answer(stream(hello(), Cut()), stream(hello(), event(7), Cut()))
     name, value = next(iter(start.items()))
 

@@ -143,7 +143,8 @@ def test_a_stream_that_is_cut_sends_again_what_is_unanswered() -> None:
     posting.next_post()
     assert posting.posts[0].content_type == "application/x-ndjson"
 
-    posting.outbox.received(b"".join(json.dumps(receipt(vid)).encode() + b"\n" for vid in (1, 2, 3)))
+    for vid in (1, 2, 3):
+        posting.outbox.received(json.dumps(receipt(vid)).encode() + b"\n")
     posting.outbox.received(b'{"vid":4,"cur')
     posting.outbox.failed(cut())
     posting.next_post()

@@ -76,7 +76,8 @@ def test_jitter_is_spread_over_the_whole_range() -> None:
 
 
 def test_two_and_a_half_silent_heartbeats_are_a_dead_connection() -> None:
-    play = Play(after="1").answer(stream(hello(heartbeat_ms=4000), Pause(9), progress(2), Silence()))
+    play = Play(after="1").answer(
+        stream(hello(heartbeat_ms=4000), Pause(9), progress(2), Silence()))
     assert play.read_limits[-1] == 10
     assert play.after()[1] == "2-k3x9q2"
 
@@ -88,7 +89,8 @@ def test_without_hello_ten_seconds_are_enough() -> None:
 
 
 def test_a_poll_may_take_ten_seconds_longer_than_it_waits() -> None:
-    play = Play(after="1", transport="poll").answer(Answer((Silence(),), media_type="application/json"))
+    play = Play(after="1", transport="poll").answer(
+        Answer((Silence(),), media_type="application/json"))
     assert play.requests[0].limit_seconds == 35
     assert play.read_limits == [35]
 

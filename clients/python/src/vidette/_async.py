@@ -55,10 +55,13 @@ class AsyncSubscription:
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, url: str, options: ReadOptions,
-        on_gap: AsyncGapHandler | None, tokens: AsyncTokens, clock: Clock, log: logging.Logger,
+        self, new_http: Callable[[], httpx.AsyncClient], owns_http: bool, url: str,
+        options: ReadOptions, on_gap: AsyncGapHandler | None, tokens: AsyncTokens, clock: Clock,
+        log: logging.Logger,
     ) -> None:
-        self._http = http
+        self._new_http = new_http
+        self._owns_http = owns_http
+        self._http: httpx.AsyncClient | None = None
         self._url = url
         self._options = options
         self._on_gap = on_gap
@@ -90,7 +93,7 @@ class AsyncSubscription:
         if self._scope is not None:
             self._scope.cancel()
         else:
-            await self._drop()
+            await self._clean_up()
 
     async def __aenter__(self) -> AsyncSubscription:
         return self
@@ -121,6 +124,7 @@ class AsyncSubscription:
                     self._core.interrupted()
 
         if event is None:
+            await self._clean_up()
             raise self._core.take_error() or StopAsyncIteration
         return event
 
@@ -155,6 +159,9 @@ class AsyncSubscription:
 
     async def _open(self, get: Get) -> None:
         await self._drop()
+        if self._http is None:
+            self._http = self._new_http()
+
         request = get_request(self._http, self._url, get, None)
         limit = self._clock.real_limit(get.limit_seconds)
 
@@ -211,3 +218,11 @@ class AsyncSubscription:
         if response is not None:
             with anyio.CancelScope(shield=True), suppress(*NETWORK_ERRORS, RuntimeError):
                 await response.aclose()
+
+    async def _clean_up(self) -> None:
+        await self._drop()
+        http, self._http = self._http, None
+
+        if http is not None and self._owns_http:
+            with anyio.CancelScope(shield=True):
+                await http.aclose()

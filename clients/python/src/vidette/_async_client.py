@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import anyio
 import httpx
@@ -29,11 +31,12 @@ DEDUPE_MARGIN_SECONDS = 10.0
 class AsyncClient:
     """A gateway, for programs on asyncio or trio.
 
-    ``token`` is a value or a function (plain or async) that is asked for one: before the first request, after a
-    401, and when a JWT is about to expire. ``http`` is an ``httpx.AsyncClient`` of your own, for
-    certificates and proxies; it is not closed here. ``dedupe_window`` is the gateway's, in seconds.
+    ``token`` is a value or a function (plain or async) that is asked for one: before the first
+    request, after a 401, and when a JWT is about to expire. ``http`` is an ``httpx.AsyncClient`` of
+    your own, for certificates and proxies; it is not closed here. ``dedupe_window`` is the
+    gateway's, in seconds.
 
-    >>> async with Client("http://127.0.0.1:8080") as bus:                        # doctest: +SKIP
+    >>> async with AsyncClient("http://127.0.0.1:8080") as bus:             # doctest: +SKIP
     ...     await bus.publish("door.3", {"no": 3}, type="opened")
     Receipt(vid=1, cursor='1-k3x9q2', duplicate=False)
     """
@@ -49,6 +52,8 @@ class AsyncClient:
         self._tokens = AsyncTokens(self._clock, token)
         self._given_http = http
         self._own_http: httpx.AsyncClient | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._subscriptions: WeakSet[AsyncSubscription] = WeakSet()
         self._window = dedupe_window - DEDUPE_MARGIN_SECONDS
 
     def subscribe(
@@ -69,7 +74,7 @@ class AsyncClient:
 
         It is tried for ever, unless ``max_elapsed`` seconds pass without a good connection.
 
-        >>> async with bus.subscribe("door.*", after=saved) as events:            # doctest: +SKIP
+        >>> async with bus.subscribe("door.*", after=saved) as events:      # doctest: +SKIP
         ...     async for event in events:
         ...         print(event.vid, event.topic, event.json)
         """
@@ -79,8 +84,13 @@ class AsyncClient:
             max_event_bytes, sse_again,
         )
 
-        return AsyncSubscription(
-            self._http, self._url, options, handler, self._tokens, self._clock, self._log)
+        subscription = AsyncSubscription(
+            self._new_http, self._given_http is None, self._url, options, handler, self._tokens,
+            self._clock, self._log,
+        )
+        self._subscriptions.add(subscription)
+
+        return subscription
 
     async def publish(
         self, topic: str, data: Any = None, *, type: str | None = None, id: str | None = None,
@@ -101,16 +111,19 @@ class AsyncClient:
     def stream(self) -> AsyncPublishStream:
         """Publishes many events in order, many to a request.
 
-        >>> async with bus.stream() as out:                                       # doctest: +SKIP
+        >>> async with bus.stream() as out:                                 # doctest: +SKIP
         ...     for row in rows:
         ...         await out.put("door.3", row)
         """
         return AsyncPublishStream(self, Outbox(self._clock, "lines", self._window, self._renewable))
 
     async def aclose(self) -> None:
-        """Closes the connections of this client. May be called again."""
+        """Closes the subscriptions and connections of this client. May be called again."""
+        for subscription in list(self._subscriptions):
+            await subscription.aclose()
+
         http, self._own_http = self._own_http, None
-        if http is not None:
+        if http is not None and http is not self._given_http:
             await http.aclose()
 
     async def __aenter__(self) -> AsyncClient:
@@ -124,12 +137,19 @@ class AsyncClient:
 
     @property
     def _http(self) -> httpx.AsyncClient:
-        if self._given_http is not None:
-            return self._given_http
         if self._own_http is None:
-            self._own_http = httpx.AsyncClient()
+            self._own_http = self._new_http()
 
         return self._own_http
+
+    def _new_http(self) -> httpx.AsyncClient:
+        """A pool of its own for each subscription, so that its end leaves no socket."""
+        if self._given_http is not None:
+            return self._given_http
+        if self._tls is None:
+            self._tls = httpx.create_ssl_context()
+
+        return httpx.AsyncClient(verify=self._tls)
 
     @property
     def _renewable(self) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import httpx
 
@@ -49,6 +51,8 @@ class Client:
         self._tokens = Tokens(self._clock, token)
         self._given_http = http
         self._own_http: httpx.Client | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._window = dedupe_window - DEDUPE_MARGIN_SECONDS
 
     def subscribe(
@@ -79,8 +83,13 @@ class Client:
             max_event_bytes, sse_again,
         )
 
-        return Subscription(
-            self._http, self._url, options, handler, self._tokens, self._clock, self._log)
+        subscription = Subscription(
+            self._new_http, self._given_http is None, self._url, options, handler, self._tokens,
+            self._clock, self._log,
+        )
+        self._subscriptions.add(subscription)
+
+        return subscription
 
     def publish(
         self, topic: str, data: Any = None, *, type: str | None = None, id: str | None = None,
@@ -107,9 +116,12 @@ class Client:
         return PublishStream(self, Outbox(self._clock, "lines", self._window, self._renewable))
 
     def close(self) -> None:
-        """Closes the connections of this client. May be called again."""
+        """Closes the subscriptions and connections of this client. May be called again."""
+        for subscription in list(self._subscriptions):
+            subscription.close()
+
         http, self._own_http = self._own_http, None
-        if http is not None:
+        if http is not None and http is not self._given_http:
             http.close()
 
     def __enter__(self) -> Client:
@@ -123,12 +135,19 @@ class Client:
 
     @property
     def _http(self) -> httpx.Client:
-        if self._given_http is not None:
-            return self._given_http
         if self._own_http is None:
-            self._own_http = httpx.Client()
+            self._own_http = self._new_http()
 
         return self._own_http
+
+    def _new_http(self) -> httpx.Client:
+        """A pool of its own for each subscription, so that its end leaves no socket."""
+        if self._given_http is not None:
+            return self._given_http
+        if self._tls is None:
+            self._tls = httpx.create_ssl_context()
+
+        return httpx.Client(verify=self._tls)
 
     @property
     def _renewable(self) -> bool:

@@ -27,12 +27,14 @@ _USER_AGENT = f"vidette-python/{__version__}"
 
 def get_request(
     http: httpx.Client | httpx.AsyncClient, url: str, get: Get, real_limit: float | None,
+    trace: Callable[[str, dict[str, Any]], None] | None = None,
 ) -> httpx.Request:
     """The request of a subscription. Without ``real_limit`` the driver times it by itself."""
     return http.build_request(
         "GET", url + get.path, params=list(get.parameters),
         headers=_headers(get.headers.items(), get.token),
         timeout=_timeout(real_limit),
+        extensions={"trace": trace} if trace else {},
     )
 
 

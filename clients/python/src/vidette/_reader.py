@@ -324,7 +324,7 @@ class Reader:
         self._slow_down(messages, self._clock.now() - connection.asked_at)
 
     def _slow_down(self, messages: list[wire.Message], seconds: float) -> None:
-        """An answer without events comes after ``wait``; a proxy that does not wait must not spin."""
+        """An empty answer comes after ``wait``; one that comes at once must not make us spin."""
         moved = any(isinstance(m, (wire.EventText, wire.GapMessage)) for m in messages)
         quick = not moved and seconds < QUICK_ANSWER_SECONDS
         self._quick_answers = self._quick_answers + 1 if quick else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -53,10 +53,13 @@ class Subscription:
     """
 
     def __init__(
-        self, http: httpx.Client, url: str, options: ReadOptions, on_gap: GapHandler | None,
-        tokens: Tokens, clock: Clock, log: logging.Logger,
+        self, new_http: Callable[[], httpx.Client], owns_http: bool, url: str,
+        options: ReadOptions, on_gap: GapHandler | None, tokens: Tokens, clock: Clock,
+        log: logging.Logger,
     ) -> None:
-        self._http = http
+        self._new_http = new_http
+        self._owns_http = owns_http
+        self._http: httpx.Client | None = None
         self._url = url
         self._options = options
         self._on_gap = on_gap
@@ -67,6 +70,8 @@ class Subscription:
         self._response: httpx.Response | None = None
         self._chunks: Iterator[bytes] = iter(())
         self._limit: _ReadLimit | None = None
+        self._wire: Any = None
+        self._in_next = False
         self._wake = threading.Event()
 
     @property
@@ -87,10 +92,11 @@ class Subscription:
         """Ends the iterator at once, also from another thread. May be called again."""
         self._core.close()
         self._wake.set()
-        if self._limit is not None:
-            self._limit.shut_down()
 
-        self._drop()
+        if self._in_next:
+            self._shut_down()  # wakes the reader, which then cleans up
+        else:
+            self._clean_up()
 
     def __enter__(self) -> Subscription:
         return self
@@ -106,6 +112,7 @@ class Subscription:
 
     def __next__(self) -> Received:
         self._core.finish()
+        self._in_next = True
 
         try:
             while True:
@@ -113,13 +120,15 @@ class Subscription:
                 if isinstance(step, Deliver):
                     return step.event
                 if isinstance(step, Stop):
-                    self.close()
+                    self._clean_up()
                     raise self._core.take_error() or StopIteration
                 self._do(step)
         except BaseException:
             self._drop()
             self._core.interrupted()
             raise
+        finally:
+            self._in_next = False
 
     def _do(self, step: Get | Read | Sleep | AskToken | Tell) -> None:
         match step:
@@ -145,8 +154,11 @@ class Subscription:
 
     def _open(self, get: Get) -> None:
         self._drop()
+        if self._http is None:
+            self._http = self._new_http()
+
         limit = self._clock.real_limit(get.limit_seconds)
-        request = get_request(self._http, self._url, get, limit)
+        request = get_request(self._http, self._url, get, limit, self._note_connection)
 
         try:
             response = self._http.send(request, stream=True, follow_redirects=True)
@@ -201,6 +213,24 @@ class Subscription:
             with suppress(*NETWORK_ERRORS, RuntimeError):
                 response.close()
 
+    def _clean_up(self) -> None:
+        self._drop()
+        http, self._http = self._http, None
+
+        if http is not None and self._owns_http:
+            http.close()
+
+    def _note_connection(self, name: str, info: dict[str, Any]) -> None:
+        """httpx tells of each new connection; ``close`` has to reach it before any answer came."""
+        if name.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._wire = info.get("return_value")
+            if self._core.state.phase == "closed":
+                self._shut_down()
+
+    def _shut_down(self) -> None:
+        with suppress(OSError, AttributeError):
+            self._wire.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
 
 class _ReadLimit:
     """Lets each read of one answer have its own time-out.
@@ -222,10 +252,3 @@ class _ReadLimit:
         """The connection may serve other requests now."""
         if self._stream is not None:
             self._stream.__dict__.pop("read", None)
-
-    def shut_down(self) -> None:
-        """Wakes a read that another thread is in."""
-        sock = self._stream and self._stream.get_extra_info("socket")
-
-        with suppress(OSError, AttributeError):
-            sock.shutdown(socket.SHUT_RDWR)

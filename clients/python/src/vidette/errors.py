@@ -1,4 +1,4 @@
-"""The errors that end a subscription or a publish. Everything else the library gets over by itself."""
+"""The errors that end a subscription or a publish; the library gets over all others by itself."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class GaveUpError(VidetteError):
 
 
 class OutcomeUnknown(VidetteError):
-    """Publishing was tried until the gateway may have forgotten the ids: it may have happened or not.
+    """Publishing was tried until the gateway may have forgotten the ids: it happened, or not.
 
     ``ids`` are those of the events. Trying again with the same ids could now publish them twice.
     """
