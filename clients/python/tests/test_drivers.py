@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import threading
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from typing import Any
 
 import pytest
 from raw_server import HOLD, RESET, RawServer, chunked, head
-from virtual import event, hello, poll
+from virtual import event, gap, hello, poll
 
-from vidette import AsyncClient, Client, OutcomeUnknown, Receipt, State, StatusError
+from vidette import AsyncClient, Client, Gap, OutcomeUnknown, Receipt, State, StatusError
 from vidette._clock import Clock
+from vidette.models import OnGap
 
 Taken = tuple[list[int], State]
 Reads = Callable[..., Taken]
@@ -137,6 +139,74 @@ def test_leaving_a_subscription_leaves_no_socket(read: Reads) -> None:
     with RawServer([KEEP_ALIVE, body_of(11), HOLD]) as server:
         assert read(server.url, 1, transport="poll")[0] == [11]
         assert server.client_left.wait(1)
+
+
+@both
+def test_a_compressed_poll_is_read_and_a_stream_is_asked_for_as_it_is(read: Reads) -> None:
+    packed = gzip.compress(body_of(11))
+    answer = head("application/json", "200 OK", "Content-Encoding: gzip") + packed
+
+    with RawServer([answer], [head() + event(11)]) as server:
+        assert read(server.url, 1, transport="poll")[0] == [11]
+        assert read(server.url, 1, transport="sse")[0] == [11]
+
+    assert "gzip" in server.requests[0]
+    assert "Accept-Encoding: identity" in server.requests[1]
+
+
+def test_a_function_is_told_of_a_gap_before_the_event_behind_it() -> None:
+    told: list[object] = []
+    missing = gap("expired", "4-k3x9q2", 40, 100)
+
+    with RawServer([head() + hello() + missing + event(40)]) as server, Client(server.url) as bus:
+        with bus.subscribe(after="4-k3x9q2", on_gap=told.append) as events:
+            told.append(next(events).vid)
+    assert told == [Gap("expired", "4-k3x9q2", 40, 100, "k3x9q2"), 40]
+
+
+async def test_an_async_function_may_choose_at_a_gap() -> None:
+    async def choose(told: Gap) -> OnGap:
+        await asyncio.sleep(0)
+        return "snapshot" if told.reason == "expired" else "continue"
+
+    missing = gap("expired", "4-k3x9q2", 40, 100)
+    with RawServer([head() + hello() + missing], [head() + hello() + event(99)]) as server:
+        async with AsyncClient(server.url) as bus:
+            async with bus.subscribe(after="4-k3x9q2", on_gap=choose) as events:
+                assert (await anext(events)).vid == 99
+
+    assert server.targets()[1] == "/v1/sse?snapshot=true"
+
+
+async def test_two_tasks_cannot_read_one_subscription() -> None:
+    with RawServer([head() + hello(), HOLD]) as server:
+        async with AsyncClient(server.url) as bus, bus.subscribe() as events:
+            reading = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="another task"):
+                await anext(events)
+
+            await events.aclose()
+            with pytest.raises(StopAsyncIteration):
+                await reading
+
+
+def test_an_exception_of_the_token_function_comes_through_and_reading_may_go_on() -> None:
+    given = iter([LookupError("no session"), "good"])
+
+    def token() -> str:
+        next_one = next(given)
+        if isinstance(next_one, LookupError):
+            raise next_one
+        return str(next_one)
+
+    with RawServer([head() + event(11)]) as server, Client(server.url, token=token) as bus:
+        events = bus.subscribe(after="10-k3x9q2")
+        with pytest.raises(LookupError):
+            next(events)
+        assert next(events).vid == 11
+
+    assert "Bearer good" in server.requests[0]
 
 
 def test_closing_the_client_closes_its_subscriptions() -> None:

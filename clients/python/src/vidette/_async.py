@@ -1,4 +1,4 @@
-"""The driver with async, on asyncio or trio: no task of its own."""
+"""The driver with async: no task of its own. It waits by anyio, as httpx does."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ DEDUPE_MARGIN_SECONDS = 10.0
 
 
 class AsyncClient:
-    """A gateway, for programs on asyncio or trio.
+    """A gateway, for programs with async.
 
     ``token`` is a value or a function (plain or async) that is asked for one: before the first
     request, after a 401, and when a JWT is about to expire. ``http`` is an ``httpx.AsyncClient`` of
