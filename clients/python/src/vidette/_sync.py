@@ -198,6 +198,7 @@ class Subscription:
             self._core.failed(error)
         else:
             if chunk is None:
+                self._drop()  # the connection goes back to the pool as it was
                 self._core.ended()
             else:
                 self._core.received(chunk)
