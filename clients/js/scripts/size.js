@@ -1,0 +1,36 @@
+/* How large each entry point is, minified and compressed, against its budget.
+ *
+ *   npm exec --package=esbuild@0.28 -- node scripts/size.js
+ *
+ * Code that several entry points share is counted for publishing and reading; tabs are counted as
+ * what they add to reading. Without esbuild only the bounds are printed, exit code 2. */
+
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+
+const source = (name) => fileURLToPath(new URL(`../src/${name}.js`, import.meta.url));
+const KIB = 1024;
+const BUDGETS = [
+  ["reading", "subscribe", ["--external:./tabs.js"], 6 * KIB],
+  ["publishing", "publish", [], 2 * KIB],
+  ["tabs", "tabs", ["--external:./poll.js", "--external:./link.js"], 2 * KIB],
+];
+
+function bytesOf(entry, more) {
+  const options = ["--bundle", "--minify", "--format=esm", "--target=es2022", ...more];
+  return gzipSync(execFileSync("esbuild", [source(entry), ...options]), { level: 9 }).length;
+}
+
+function isWithin([name, entry, more, budget]) {
+  const bytes = bytesOf(entry, more);
+  console.log(`${name.padEnd(12)} ${String(bytes).padStart(5)} of ${budget} bytes`);
+  return bytes <= budget;
+}
+
+try {
+  process.exitCode = BUDGETS.map(isWithin).every(Boolean) ? 0 : 1;
+} catch (error) {
+  console.error(error.code === "ENOENT" ? "esbuild is not in the path" : error.message);
+  process.exitCode = 2;
+}

@@ -1,0 +1,4 @@
+/* @vidette/client: reading and publishing in one. */
+
+export * from "./subscribe.js";
+export * from "./publish.js";
