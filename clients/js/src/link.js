@@ -2,11 +2,13 @@
 
 import { VidetteError } from "./errors.js";
 import { addressOf, checkStatus, headersOf } from "./http.js";
+import { ownSockets } from "./node-sockets.js";
 import { Watch } from "./watch.js";
 
 export class Link {
   #abort = new AbortController();
   #options;
+  #sockets = ownSockets();
 
   /** `options` are those of the subscription; `query()` gives where to begin. */
   constructor(options, token, query) {
@@ -21,9 +23,15 @@ export class Link {
 
   /** Ends the connection; everything that waits for it fails with this reason. */
   cut(reason) {
-    this.watch.stop();
     this.reason ??= reason;
     this.#abort.abort(new VidetteError("cut", reason));
+    this.end();
+  }
+
+  /** Leaves no timer and no socket. */
+  end() {
+    this.watch.stop();
+    this.#sockets?.destroy().catch(() => {});
   }
 
   async get(path, more) {
@@ -39,6 +47,7 @@ export class Link {
       signal: this.signal,
       cache: "no-store",
       ...(credentials && { credentials }),
+      ...(this.#sockets && { dispatcher: this.#sockets }),
     });
     return checkStatus(response, this.clock.wall());
   }

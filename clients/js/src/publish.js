@@ -9,6 +9,7 @@ import { Backoff } from "./backoff.js";
 import { pause, systemClock } from "./clock.js";
 import { OutcomeUnknown, VidetteError } from "./errors.js";
 import { addressOf, checkStatus, headersOf } from "./http.js";
+import { ownSockets } from "./node-sockets.js";
 import { EventStream } from "./publish-stream.js";
 import { Token } from "./token.js";
 import { wireEvent } from "./wire-event.js";
@@ -23,7 +24,7 @@ const ANSWER_MS = 30_000;
 /** Publishes one event, or an array of them as one atomic batch. For more than a few calls make a
  *  `Publisher`: it asks for its token once. */
 export function publish(url, events, options) {
-  return new Publisher(url, options).publish(events);
+  return new Publisher(url, { ...options, hasOwnSockets: false }).publish(events);
 }
 
 export class Publisher {
@@ -31,6 +32,7 @@ export class Publisher {
   #options;
   #token;
   #abort = new AbortController();
+  #sockets;
 
   constructor(url, options = {}) {
     this.#url = url;
@@ -42,6 +44,7 @@ export class Publisher {
       ...options,
     };
     this.#token = new Token(options.token);
+    if (options.hasOwnSockets !== false) this.#sockets = ownSockets();
   }
 
   /** `{ vid, cursor, duplicate }`, once the event is durable; of an array, an array of them. */
@@ -69,6 +72,7 @@ export class Publisher {
   /** Ends what is under way; its outcome is unknown. */
   close() {
     this.#abort.abort(new VidetteError("cut", "closed"));
+    this.#sockets?.destroy().catch(() => {});
   }
 
   /** Tries until `run` gives something, an error is final, or the window is over. */
@@ -77,6 +81,7 @@ export class Publisher {
     const backoff = new Backoff(random);
     const began = clock.now();
     for (let renewed = false; ; ) {
+      if (this.#abort.signal.aborted) throw new OutcomeUnknown(ids, this.#abort.signal.reason);
       const attempt = { token: await this.#token.get(clock.wall()) };
       try {
         return await run(attempt);
@@ -90,9 +95,8 @@ export class Publisher {
         if (error.hasProgress) backoff.failures = 0;
         const waitMs = backoff.failed(error.retryAfterMs);
         const leftMs = windowMs - (clock.now() - began);
-        if (waitMs >= leftMs || this.#abort.signal.aborted) throw new OutcomeUnknown(ids, error);
+        if (waitMs >= leftMs) throw new OutcomeUnknown(ids, error);
         await pause(clock, waitMs, "retry", this.#abort.signal);
-        if (this.#abort.signal.aborted) throw new OutcomeUnknown(ids, error);
       }
     }
   }
@@ -119,6 +123,7 @@ export class Publisher {
         body,
         signal: cut.signal,
         ...(credentials && { credentials }),
+        ...(this.#sockets && { dispatcher: this.#sockets }),
       });
       return await take(await checkStatus(response, clock.wall()));
     } finally {

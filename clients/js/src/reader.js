@@ -46,6 +46,7 @@ export class Reader {
     while (!this.#isClosed) {
       if (this.#holds.size > 0) {
         await this.#waitFor(() => () => {});
+        if (this.#holds.size === 0) await this.#spread();
         continue;
       }
       const end = await this.#connect();
@@ -75,7 +76,9 @@ export class Reader {
   }
 
   release(reason) {
-    if (this.#holds.delete(reason) && this.#holds.size === 0) this.wake();
+    if (!this.#holds.delete(reason) || this.#holds.size > 0) return;
+    this.#plan.reset();
+    this.#interrupt();
   }
 
   /** Something has changed for the better: no wait any more. `network` makes SSE worth a try. */
@@ -107,7 +110,7 @@ export class Reader {
     } catch (error) {
       end.error = error;
     }
-    this.#link?.watch.stop();
+    this.#link?.end();
     end.reason = this.#link?.reason;
     end.isOpen = this.#link?.isOpen;
     end.isAtOnce = NO_FAILURE.includes(end.reason);
@@ -182,6 +185,14 @@ export class Reader {
     const why = end.error?.message ?? end.closing?.reason ?? "the connection ended";
     this.#options.log("debug", `${why}; trying again in ${Math.round(waitMs)} ms`);
     await this.#waitFor((done) => this.#options.clock.after(waitMs, done, "retry"));
+  }
+
+  /** A network that comes and goes makes no more than one connection in two seconds. */
+  async #spread() {
+    const { clock } = this.#options;
+    const leftMs = LEAST_BETWEEN_WAKES_MS - Math.abs(clock.now() - this.#lastWake);
+    if (leftMs > 0) await this.#waitFor((done) => clock.after(leftMs, done, "retry"));
+    this.#lastWake = clock.now();
   }
 
   /** Waits for what `begin` starts, or for an interruption. */
