@@ -11,8 +11,7 @@ export function watchPage({ pauseHidden, clock }, target) {
     if (page.visibilityState === "hidden") {
       target.flush();
       if (pauseHidden) cancelPause = clock.after(pauseHidden, () => target.hold("hidden"), "limit");
-    } else {
-      target.release("hidden");
+    } else if (!target.release("hidden")) {
       target.wake();
     }
   };

@@ -68,7 +68,7 @@ export class Reader {
     this.#enter("closed");
   }
 
-  /** Stays away for this reason until it is released. */
+  /** Stays away for this reason until it is released; release says whether that ended it. */
   hold(reason) {
     this.#holds.add(reason);
     this.#link?.cut(reason);
@@ -76,16 +76,18 @@ export class Reader {
   }
 
   release(reason) {
-    if (!this.#holds.delete(reason) || this.#holds.size > 0) return;
+    if (!this.#holds.delete(reason) || this.#holds.size > 0) return false;
     this.#plan.reset();
     this.#interrupt();
+    return true;
   }
 
   /** Something has changed for the better: no wait any more. `network` makes SSE worth a try. */
   wake(network = false) {
     const now = this.#options.clock.now();
     if (network) this.#switchToSse("network");
-    if (this.state !== "waiting" || Math.abs(now - this.#lastWake) < LEAST_BETWEEN_WAKES_MS) return;
+    if (this.#holds.size > 0 || this.state !== "waiting") return;
+    if (Math.abs(now - this.#lastWake) < LEAST_BETWEEN_WAKES_MS) return;
     this.#lastWake = now;
     this.#plan.reset();
     this.#interrupt();
