@@ -70,6 +70,7 @@ export class Reader {
 
   /** Stays away for this reason until it is released; release says whether that ended it. */
   hold(reason) {
+    if (this.#holds.has(reason)) return;
     this.#holds.add(reason);
     this.#link?.cut(reason);
     this.#interrupt();
@@ -91,6 +92,11 @@ export class Reader {
     this.#lastWake = now;
     this.#plan.reset();
     this.#interrupt();
+  }
+
+  /** The state of a tab that follows another one. */
+  show(state) {
+    if (this.#holds.has("tabs")) this.#enter(state);
   }
 
   /** Connects anew, from where the sequence says. */

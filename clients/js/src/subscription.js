@@ -24,6 +24,8 @@ export class Subscription extends EventTarget {
   #options;
   #sequence;
   #reader;
+  #token;
+  #tabs; // with the other tabs of a browser, where they share a connection
   #queue = new Queue();
   #persisted;
   #current; // the item that the application works on
@@ -41,8 +43,9 @@ export class Subscription extends EventTarget {
     this.#options = options;
     this.#sequence = new Sequence(options);
     this.#persisted = new Persisted(options);
-    this.#reader = new Reader(options, this.#sequence, new Token(options.token), {
-      step: (step) => this.#step(step),
+    this.#token = new Token(options.token);
+    this.#reader = new Reader(options, this.#sequence, this.#token, {
+      step: (step) => this.#stepOfReader(step),
       room: () => this.#queue.room(),
       failed: (error) => this.#end(error),
       changed: () => this.#emit("state", this.status),
@@ -81,24 +84,25 @@ export class Subscription extends EventTarget {
 
   async #run() {
     const kept = await this.#persisted.load();
-    if (this.#isClosed) return;
     if (kept) this.#sequence.startAt(kept);
-    const { tabs } = this.#options;
-    const around = tabs === "own" ? undefined : await import("./tabs.js");
-    if (this.#isClosed) return;
-    if (around) this.#leaveTabs = around.joinTabs(this.#options, this.#reader, this.#sequence, this.#tab());
-    await this.#reader.run();
+    if (this.#options.tabs !== "own" && !this.#isClosed) await this.#joinTabs();
+    if (!this.#isClosed) await this.#reader.run();
   }
 
-  #leaveTabs = () => {};
-
-  /** What the other tabs need of this one. */
-  #tab() {
-    return {
+  async #joinTabs() {
+    const { joinTabs } = await import("./tabs.js");
+    const tabs = await joinTabs({
+      options: this.#options,
+      reader: this.#reader,
+      sequence: this.#sequence,
+      token: this.#token,
       step: (step) => this.#step(step),
+      room: () => this.#queue.room(),
       isFull: () => this.#queue.isFull,
       cursor: () => this.cursor,
-    };
+    });
+    this.#tabs = tabs;
+    if (this.#isClosed) tabs?.leave();
   }
 
   /** Ends at once; an event that is not finished does not move the cursor. */
@@ -113,13 +117,19 @@ export class Subscription extends EventTarget {
     this.#isClosed = true;
     this.#queue.end(error);
     this.#stopWatching();
-    this.#leaveTabs();
+    this.#tabs?.leave();
     this.#reader.close();
     this.#persisted.flush();
     if (error) this.#emit("error", error);
   }
 
-  /** What the reader brings, in order. */
+  #stepOfReader(step) {
+    const from = this.#sequence.position;
+    this.#step(step);
+    this.#tabs?.brought(step, from);
+  }
+
+  /** What comes, in order, from the reader or from the tab that leads. */
   #step(step) {
     const { event, length, gap, caughtUp, progress } = step;
     if (event && this.#sequence.event(event)) {
