@@ -3,6 +3,7 @@
 
 import { createInterface } from "node:readline";
 import { Publisher } from "../src/publish.js";
+import { EventStream } from "../src/stream.js";
 import { subscribe } from "../src/subscribe.js";
 import { VERSION } from "../src/http.js";
 
@@ -122,22 +123,25 @@ function publisherFor({ token, window_ms: windowMs }) {
   return publisher;
 }
 
-async function publish({ ref, mode, events, ...options }) {
+/** Says what becomes of the events that have these places in the command. */
+function sayOutcome(ref, indexes, promise) {
+  const sayAll = (lineAt) => indexes.forEach((index, at) => say({ say: "receipt", ref, index, ...lineAt(at) }));
+  promise.then(
+    (receipts) => sayAll((at) => [receipts].flat()[at]),
+    ({ kind, status }) => {
+      const error = kind === "status" || kind === "outcome_unknown" ? kind : "other";
+      sayAll(() => ({ error, status }));
+    },
+  );
+}
+
+function publish({ ref, mode, events, ...options }) {
   const target = publisherFor(options);
-  const answered = (promise, indexes) =>
-    promise.then(
-      (receipts) => indexes.forEach((index) => say({ say: "receipt", ref, index, ...[receipts].flat()[index] })),
-      ({ kind, status }) => {
-        const error = kind === "status" || kind === "outcome_unknown" ? kind : "other";
-        indexes.forEach((index) => say({ say: "receipt", ref, index, error, status }));
-      },
-    );
   const all = [...events.keys()];
-  if (mode === "batch") return answered(target.publish(events), all);
-  if (mode !== "stream") return answered(target.publish(events[0]), [0]);
-  stream ??= target.stream();
-  const placed = (promise, index) => promise.then((receipt) => Object.assign([], { [index]: receipt }));
-  return Promise.all(all.map((index) => answered(placed(stream.send(events[index]), index), [index])));
+  if (mode === "batch") return sayOutcome(ref, all, target.publish(events));
+  if (mode !== "stream") return sayOutcome(ref, [0], target.publish(events[0]));
+  stream ??= new EventStream(target);
+  return all.forEach((index) => sayOutcome(ref, [index], stream.send(events[index])));
 }
 
 const commands = {

@@ -11,10 +11,13 @@ import { gzipSync } from "node:zlib";
 
 const source = (name) => fileURLToPath(new URL(`../src/${name}.js`, import.meta.url));
 const KIB = 1024;
+/** Loaded where it is used: tabs, kept cursors, and what Node alone needs. */
+const NODE_ONLY = "--external:./node-sockets.js";
+const WITH_READING = ["cursor", "event", "link", "poll", "watch"].map((name) => `--external:./${name}.js`);
 const BUDGETS = [
-  ["reading", "subscribe", ["--external:./tabs.js"], 6 * KIB],
-  ["publishing", "publish", [], 2 * KIB],
-  ["tabs", "tabs", ["--external:./poll.js", "--external:./link.js"], 2 * KIB],
+  ["reading", "subscribe", ["--external:./tabs.js", "--external:./persist.js", NODE_ONLY], 6 * KIB],
+  ["publishing", "publish", [NODE_ONLY], 2 * KIB],
+  ["tabs", "tabs", WITH_READING, 2 * KIB],
 ];
 
 function bytesOf(entry, more) {

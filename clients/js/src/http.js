@@ -5,6 +5,13 @@ import { StatusError } from "./errors.js";
 
 export const VERSION = "0.1.0";
 
+const isNode = Boolean(globalThis.process?.versions?.node);
+
+/** A pool of connections of one's own, in Node; a page never loads the code for it. */
+export async function loadSockets() {
+  return isNode ? (await import("./node-sockets.js")).ownSockets() : undefined;
+}
+
 /** An address below that of the gateway, which may be below a path of a proxy itself. */
 export function addressOf(base, path) {
   const root = new URL(base, globalThis.location?.href).href;
@@ -15,7 +22,7 @@ export function headersOf(token, more) {
   const headers = { ...more };
   if (token) headers.authorization = `Bearer ${token}`;
   // A page's own header would cost a preflight for each request.
-  if (globalThis.process?.versions?.node) headers["user-agent"] = `vidette-js/${VERSION}`;
+  if (isNode) headers["user-agent"] = `vidette-js/${VERSION}`;
   return headers;
 }
 

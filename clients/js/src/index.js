@@ -2,3 +2,4 @@
 
 export * from "./subscribe.js";
 export * from "./publish.js";
+export * from "./stream.js";

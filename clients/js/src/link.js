@@ -1,14 +1,13 @@
 /* One connection to the gateway: its requests, its time limits, and how it is cut. */
 
 import { VidetteError } from "./errors.js";
-import { addressOf, checkStatus, headersOf } from "./http.js";
-import { ownSockets } from "./node-sockets.js";
+import { addressOf, checkStatus, headersOf, loadSockets } from "./http.js";
 import { Watch } from "./watch.js";
 
 export class Link {
   #abort = new AbortController();
   #options;
-  #sockets = ownSockets();
+  #sockets = loadSockets();
 
   /** `options` are those of the subscription; `query()` gives where to begin. */
   constructor(options, token, query) {
@@ -31,7 +30,7 @@ export class Link {
   /** Leaves no timer and no socket. */
   end() {
     this.watch.stop();
-    this.#sockets?.destroy().catch(() => {});
+    this.#sockets.then((sockets) => sockets?.destroy()).catch(() => {});
   }
 
   async get(path, more) {
@@ -42,12 +41,13 @@ export class Link {
     for (const [name, value] of Object.entries({ ...this.query(), ...policy, ...more })) {
       address.searchParams.set(name, value);
     }
+    const dispatcher = await this.#sockets;
     const response = await fetch(address, {
       headers: headersOf(this.token),
       signal: this.signal,
       cache: "no-store",
       ...(credentials && { credentials }),
-      ...(this.#sockets && { dispatcher: this.#sockets }),
+      ...(dispatcher && { dispatcher }),
     });
     return checkStatus(response, this.clock.wall());
   }

@@ -5,7 +5,7 @@
  * such pool, or it is not the usual one (a proxy's), fetch does as it always does. */
 
 export function ownSockets() {
-  if (!globalThis.process?.versions?.node || !globalThis.Response) return undefined;
+  if (!globalThis.Response) return undefined;
   const common = globalThis[Symbol.for("undici.globalDispatcher.1")];
   if (common?.constructor.name !== "Agent") return undefined;
   const symbol = Object.getOwnPropertySymbols(common).find(({ description }) => description === "options");

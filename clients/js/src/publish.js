@@ -1,4 +1,4 @@
-/* Publishing: one event, an atomic batch, or a stream of events in order.
+/* Publishing: one event, or an atomic batch. A stream of events is in stream.js.
  *
  * Invariants:
  * - every event has an id before its first try, and the same one in every further try, so trying
@@ -8,11 +8,9 @@
 import { Backoff } from "./backoff.js";
 import { pause, systemClock } from "./clock.js";
 import { OutcomeUnknown, VidetteError } from "./errors.js";
-import { addressOf, checkStatus, headersOf } from "./http.js";
-import { ownSockets } from "./node-sockets.js";
-import { EventStream } from "./publish-stream.js";
+import { addressOf, checkStatus, headersOf, loadSockets } from "./http.js";
 import { Token } from "./token.js";
-import { wireEvent } from "./wire-event.js";
+import { receiptOf, wireEvent } from "./wire-event.js";
 
 export { OutcomeUnknown, StatusError, VidetteError } from "./errors.js";
 export { uuidv7 } from "./wire-event.js";
@@ -31,8 +29,8 @@ export class Publisher {
   #url;
   #options;
   #token;
-  #abort = new AbortController();
   #sockets;
+  #abort = new AbortController();
 
   constructor(url, options = {}) {
     this.#url = url;
@@ -44,91 +42,83 @@ export class Publisher {
       ...options,
     };
     this.#token = new Token(options.token);
-    if (options.hasOwnSockets !== false) this.#sockets = ownSockets();
+    if (options.hasOwnSockets !== false) this.#sockets = loadSockets();
   }
 
   /** `{ vid, cursor, duplicate }`, once the event is durable; of an array, an array of them. */
   async publish(events) {
     const isBatch = Array.isArray(events);
-    const list = [events].flat().map((event) => wireEvent(event, this.#options));
+    const list = [events].flat().map((event) => this.wire(event));
     if (list.length === 0) return [];
     const texts = list.map(({ text }) => text);
     const body = isBatch ? `[${texts.join(",")}]` : texts[0];
     const ids = list.map(({ id }) => id);
-    const answer = await this.#insist(ids, (attempt) => this.#post(body, "application/json", attempt));
+    const answer = await this.insist(ids, (token) =>
+      this.post(body, "application/json", token, (response) => response.json()),
+    );
     return isBatch ? answer.events.map(receiptOf) : receiptOf(answer);
-  }
-
-  /** A stream: events are sent in order, many to a request, each answered by itself. */
-  stream() {
-    return new EventStream({
-      make: (event) => wireEvent(event, this.#options),
-      insist: (ids, run) => this.#insist(ids, run),
-      post: (body, attempt) => this.#postLines(body, attempt),
-      receiptOf,
-    });
   }
 
   /** Ends what is under way; its outcome is unknown. */
   close() {
     this.#abort.abort(new VidetteError("cut", "closed"));
-    this.#sockets?.destroy().catch(() => {});
+    this.#sockets?.then((sockets) => sockets?.destroy()).catch(() => {});
   }
 
-  /** Tries until `run` gives something, an error is final, or the window is over. */
-  async #insist(ids, run) {
+  /** For streams: the event as it is sent. */
+  wire(event) {
+    return wireEvent(event, this.#options);
+  }
+
+  /** For streams: tries until `run` gives something, an error is final, or the window is over. */
+  async insist(ids, run) {
     const { clock, windowMs, random } = this.#options;
+    const { signal } = this.#abort;
     const backoff = new Backoff(random);
     const began = clock.now();
     for (let renewed = false; ; ) {
-      if (this.#abort.signal.aborted) throw new OutcomeUnknown(ids, this.#abort.signal.reason);
-      const attempt = { token: await this.#token.get(clock.wall()) };
+      if (signal.aborted) throw new OutcomeUnknown(ids, signal.reason);
+      let token;
       try {
-        return await run(attempt);
+        token = await this.#token.get(clock.wall());
+        return await run(token);
       } catch (error) {
         if (error.status === 401 && this.#token.isFunction && !renewed) {
           renewed = true;
-          await this.#token.renew(attempt.token);
+          await this.#token.renew(token);
           continue;
         }
         if (isFinal(error)) throw error;
         if (error.hasProgress) backoff.failures = 0;
         const waitMs = backoff.failed(error.retryAfterMs);
-        const leftMs = windowMs - (clock.now() - began);
-        if (waitMs >= leftMs) throw new OutcomeUnknown(ids, error);
-        await pause(clock, waitMs, "retry", this.#abort.signal);
+        if (waitMs >= windowMs - (clock.now() - began)) throw new OutcomeUnknown(ids, error);
+        await pause(clock, waitMs, "retry", signal);
       }
     }
   }
 
-  async #post(body, type, attempt) {
-    return this.#request(body, type, attempt, (response) => response.json());
-  }
-
-  #postLines(body, attempt) {
-    return (take) => this.#request(body, "application/x-ndjson", attempt, take);
-  }
-
-  /** One request, within its time. */
-  async #request(body, type, { token }, take) {
+  /** For streams: one request, within its time. */
+  async post(body, type, token, take) {
     const { clock, fetch, credentials } = this.#options;
     const cut = new AbortController();
-    const onClose = () => cut.abort(this.#abort.signal.reason);
+    const closed = this.#abort.signal;
+    const onClose = () => cut.abort(closed.reason);
     const cancel = clock.after(ANSWER_MS, () => cut.abort(new VidetteError("cut", "no answer")), "limit");
-    this.#abort.signal.addEventListener("abort", onClose);
+    closed.addEventListener("abort", onClose);
     try {
+      const dispatcher = await this.#sockets;
       const response = await fetch(addressOf(this.#url, "v1/events"), {
         method: "POST",
         headers: headersOf(token, { "content-type": type }),
         body,
         signal: cut.signal,
         ...(credentials && { credentials }),
-        ...(this.#sockets && { dispatcher: this.#sockets }),
+        ...(dispatcher && { dispatcher }),
       });
       return await take(await checkStatus(response, clock.wall()));
     } finally {
       cancel();
-      this.#abort.signal.removeEventListener("abort", onClose);
+      closed.removeEventListener("abort", onClose);
     }
   }
 }
@@ -137,5 +127,3 @@ export class Publisher {
 function isFinal({ status }) {
   return status >= 400 && status < 500 && status !== 429 && status !== 408;
 }
-
-const receiptOf = ({ vid, cursor, duplicate = false }) => ({ vid, cursor, duplicate });

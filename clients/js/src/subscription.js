@@ -8,7 +8,6 @@
 
 import { GapError, VidetteError } from "./errors.js";
 import { watchPage } from "./page.js";
-import { Persisted } from "./persist.js";
 import { Queue } from "./queue.js";
 import { Reader } from "./reader.js";
 import { Sequence } from "./sequence.js";
@@ -27,7 +26,7 @@ export class Subscription extends EventTarget {
   #token;
   #tabs; // with the other tabs of a browser, where they share a connection
   #queue = new Queue();
-  #persisted;
+  #persisted; // where the cursor is kept, if anywhere
   #current; // the item that the application works on
   #consumer; // "iterator" or "listeners"
   #isStarted = false;
@@ -42,7 +41,6 @@ export class Subscription extends EventTarget {
     super();
     this.#options = options;
     this.#sequence = new Sequence(options);
-    this.#persisted = new Persisted(options);
     this.#token = new Token(options.token);
     this.#reader = new Reader(options, this.#sequence, this.#token, {
       step: (step) => this.#stepOfReader(step),
@@ -77,16 +75,21 @@ export class Subscription extends EventTarget {
       hold: (reason) => this.#reader.hold(reason),
       release: (reason) => this.#reader.release(reason),
       wake: (network) => this.#reader.wake(network),
-      flush: () => this.#persisted.flush(),
+      flush: () => this.#persisted?.flush(),
     });
     this.#run();
   }
 
   async #run() {
-    const kept = await this.#persisted.load();
-    if (kept) this.#sequence.startAt(kept);
+    if (this.#options.persist) await this.#loadCursor();
     if (this.#options.tabs !== "own" && !this.#isClosed) await this.#joinTabs();
     if (!this.#isClosed) await this.#reader.run();
+  }
+
+  async #loadCursor() {
+    const { Persisted } = await import("./persist.js");
+    this.#persisted = new Persisted(this.#options);
+    this.#sequence.startAt(await this.#persisted.load());
   }
 
   async #joinTabs() {
@@ -119,7 +122,7 @@ export class Subscription extends EventTarget {
     this.#stopWatching();
     this.#tabs?.leave();
     this.#reader.close();
-    this.#persisted.flush();
+    this.#persisted?.flush();
     if (error) this.#emit("error", error);
   }
 
@@ -181,7 +184,7 @@ export class Subscription extends EventTarget {
   #handled(cursor) {
     if (cursor === this.cursor) return;
     this.cursor = cursor;
-    this.#persisted.keep(cursor);
+    this.#persisted?.keep(cursor);
   }
 
   #tellCaughtUp() {

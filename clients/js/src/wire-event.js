@@ -12,6 +12,8 @@ export function wireEvent(event, { clock, random }) {
   return { id, text: `${text.slice(0, -1)},"data":${json}}` };
 }
 
+export const receiptOf = ({ vid, cursor, duplicate = false }) => ({ vid, cursor, duplicate });
+
 /** An id that sorts by its time (RFC 9562). */
 export function uuidv7(wallMs = Date.now(), random = Math.random) {
   const hex = (value, digits) => value.toString(16).padStart(digits, "0");

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { publish, Publisher, uuidv7 } from "../src/publish.js";
+import { EventStream } from "../src/stream.js";
 import { TestClock } from "./support/clock.js";
 import { until } from "./support/reading.js";
 import { serve } from "./support/server.js";
@@ -112,7 +113,7 @@ test("rule 14: a stream answers in order; what is unanswered after a break is se
   const { publisher, server } = await publishing(t, {},
     (reply) => answers(reply, [1, 2, 3]).then(() => reply.end('{"vid":4,"cur')),
     (reply) => answers(reply, [4, 5, 6, 7, 8, 9, 10]).then(reply.end));
-  const stream = publisher.stream();
+  const stream = new EventStream(publisher);
   const sent = Array.from({ length: 10 }, (_, at) => stream.send({ topic: "a", data: at + 1 }));
   assert.deepEqual((await Promise.all(sent)).map(({ vid }) => vid), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   assert.deepEqual(server.requests.map(linesOf), [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], [4, 5, 6, 7, 8, 9, 10]]);
@@ -124,14 +125,14 @@ test("rule 14: a line that is refused is final, and those behind it go on", asyn
     await reply.head(200, "application/x-ndjson");
     reply.end(`${JSON.stringify({ line: 1, error: { status: 400, detail: "no" } })}\n${JSON.stringify(receipt(2))}\n`);
   });
-  const stream = publisher.stream();
+  const stream = new EventStream(publisher);
   const [first, second] = await Promise.allSettled([stream.send({ topic: "a.*" }), stream.send({ topic: "b" })]);
   assert.deepEqual([first.reason.status, second.value.vid], [400, 2]);
 });
 
 test("rule 14: a stream refuses more than its bound", async (t) => {
   const { publisher } = await publishing(t, {}, () => {});
-  const stream = publisher.stream();
+  const stream = new EventStream(publisher);
   const sent = Array.from({ length: 10_001 }, (_, data) => stream.send({ topic: "a", data }));
   await assert.rejects(sent.at(-1), /await some receipts/);
   publisher.close();

@@ -4,24 +4,19 @@
  * is sent again, before anything newer; bounded, as `send` refuses beyond the bound. */
 
 import { StatusError, VidetteError } from "./errors.js";
+import { receiptOf } from "./wire-event.js";
 
 const MOST_A_REQUEST = 1000;
 const LONGEST_REQUEST = 4_194_304;
 const MOST_WAITING = 10_000;
 
 export class EventStream {
-  #make;
-  #insist;
-  #post;
-  #receiptOf;
+  #publisher;
   #waiting = [];
   #running;
 
-  constructor({ make, insist, post, receiptOf }) {
-    this.#make = make;
-    this.#insist = insist;
-    this.#post = post;
-    this.#receiptOf = receiptOf;
+  constructor(publisher) {
+    this.#publisher = publisher;
   }
 
   /** Resolves with the receipt once the event is durable. */
@@ -30,7 +25,7 @@ export class EventStream {
       return Promise.reject(new VidetteError("other", "too many events wait; await some receipts first"));
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ ...this.#make(event), resolve, reject });
+      this.#waiting.push({ ...this.#publisher.wire(event), resolve, reject });
       this.#running ??= this.#run();
     });
   }
@@ -47,7 +42,7 @@ export class EventStream {
       const part = this.#nextPart();
       const ids = part.map(({ id }) => id);
       try {
-        await this.#insist(ids, (attempt) => this.#try(part, attempt));
+        await this.#publisher.insist(ids, (token) => this.#try(part, token));
       } catch (error) {
         part.forEach(({ reject }) => reject(error));
       }
@@ -63,12 +58,11 @@ export class EventStream {
   }
 
   /** Sends what is left of the part, and takes away what is answered. */
-  async #try(part, attempt) {
+  async #try(part, token) {
     const before = part.length;
     const body = part.map(({ text }) => `${text}\n`).join("");
     try {
-      const post = this.#post(body, attempt);
-      await post(async (response) => {
+      await this.#publisher.post(body, "application/x-ndjson", token, async (response) => {
         for await (const line of linesOf(response)) this.#answered(part, JSON.parse(line));
       });
       if (part.length > 0) throw new VidetteError("cut", "the answer broke off");
@@ -85,7 +79,7 @@ export class EventStream {
     if (error && (status >= 500 || status === 429)) throw error;
     const { resolve, reject } = part.shift() ?? {};
     if (error) reject?.(error);
-    else resolve?.(this.#receiptOf(answer));
+    else resolve?.(receiptOf(answer));
   }
 }
 
