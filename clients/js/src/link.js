@@ -34,7 +34,7 @@ export class Link {
   }
 
   async get(path, more) {
-    const { url, topics, fetch, wait, credentials, onGap } = this.#options;
+    const { url, topics, fetch, credentials, onGap } = this.#options;
     const address = addressOf(url, path);
     for (const topic of topics) address.searchParams.append("topic", topic);
     const policy = onGap === "fail" ? { on_gap: "fail" } : {};

@@ -76,16 +76,15 @@ export class Publisher {
     const { signal } = this.#abort;
     const backoff = new Backoff(random);
     const began = clock.now();
-    for (let renewed = false; ; ) {
+    for (let refused; ; ) {
       if (signal.aborted) throw new OutcomeUnknown(ids, signal.reason);
       let token;
       try {
-        token = await this.#token.get(clock.wall());
+        token = refused ? await this.#token.renew(refused.token) : await this.#token.get(clock.wall());
         return await run(token);
       } catch (error) {
-        if (error.status === 401 && this.#token.isFunction && !renewed) {
-          renewed = true;
-          await this.#token.renew(token);
+        if (error.status === 401 && this.#token.isFunction && !refused) {
+          refused = { token };
           continue;
         }
         if (isFinal(error)) throw error;

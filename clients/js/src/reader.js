@@ -167,10 +167,14 @@ export class Reader {
   /** After a 401 the token is asked for once; a second one is final. */
   async #renewsToken(end) {
     if (end.error?.status !== 401 || !this.#token.isFunction || this.#renewed) return false;
-    this.#renewed = true;
-    // A function that fails now is asked again with the next connection.
-    await this.#token.renew(end.token).catch((error) => this.#options.log("warn", `${error}`));
-    return true;
+    try {
+      await this.#token.renew(end.token);
+      this.#renewed = true;
+    } catch (error) {
+      // Whoever gives tokens is away as well; that says nothing about this reader's rights.
+      end.error = error;
+    }
+    return this.#renewed;
   }
 
   #chooseTransport() {

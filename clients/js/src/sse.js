@@ -21,7 +21,7 @@ export async function* openSse(link) {
   link.isOpen = true;
 
   const parser = new SseParser(link.longestEvent);
-  const state = { epoch: undefined, silenceMs: undefined, hasBytes: false };
+  const state = { epoch: undefined, silenceMs: undefined };
   // The hello comes at once: headers without it are those of a proxy that holds the stream back.
   watch.set(FIRST_BYTE_MS, "buffered");
   for await (const bytes of link.chunks(response)) {

@@ -126,6 +126,20 @@ test("rule 13: a token function that fails is asked again later", async (t) => {
   assert.equal(clock.waits.length, 2);
 });
 
+test("rule 13: a token that cannot be renewed now is no refusal", async (t) => {
+  const answers = ["old", new Error("no network"), "new"];
+  const token = async () => {
+    const answer = answers.shift();
+    if (answer instanceof Error) throw answer;
+    return answer;
+  };
+  const script = (reply, request) =>
+    tokenOf(request) === "Bearer new" ? reply.sse(hello(1), event(1)) : reply.json(401, {});
+  const { take, clock } = await reading(t, { token }, script);
+  assert.deepEqual(await take(1), [1]);
+  assert.deepEqual([answers, clock.waits.length], [[], 1]);
+});
+
 test("rule 15: states, transport, lag and counters are seen from outside", async (t) => {
   const { subscription, take, next } = await reading(t, { after: "2-k3x9q2" },
     (reply) => reply.sse(hello(7), event(3), caughtUp(7)).then(reply.cut),

@@ -105,6 +105,19 @@ test("rule 14: five calls that are refused with 401 ask for one token", async (t
   assert.deepEqual([calls, server.requests.length], [2, 10]);
 });
 
+test("rule 14: a token that cannot be had now is a reason to try again", async (t) => {
+  const answers = [new Error("no network"), "old", new Error("no network"), "new"];
+  const token = async () => {
+    const answer = answers.shift();
+    if (answer instanceof Error) throw answer;
+    return answer;
+  };
+  const { publisher } = await publishing(t, { token }, (reply, { headers }) =>
+    headers.get("authorization") === "Bearer new" ? reply.json(200, receipt(1)) : reply.json(401, {}));
+  assert.equal((await publisher.publish({ topic: "a" })).vid, 1);
+  assert.deepEqual(answers, []);
+});
+
 const linesOf = ({ body }) => body.trim().split("\n").map((line) => JSON.parse(line).data);
 
 test("rule 14: a stream answers in order; what is unanswered after a break is sent again", async (t) => {
