@@ -14,7 +14,7 @@ export async function* openPolls(link) {
   for (let early = 0; early < 2; ) {
     const began = link.clock.now();
     const answer = await poll(link, WAIT_S);
-    link.isOpen = true;
+    link.openedAt ??= link.clock.now();
     yield answer.steps;
     // Empty answers that come at once would make this a loop without any wait.
     const isEarly = !answer.hasNews && link.clock.now() - began < EARLY_MS;

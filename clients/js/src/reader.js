@@ -106,8 +106,7 @@ export class Reader {
 
   async #connect() {
     const { clock } = this.#options;
-    const began = clock.now();
-    const end = { lastedMs: 0 };
+    const end = {};
     this.#enter("connecting");
     if (this.#connections++ > 0) this.reconnects += 1;
     try {
@@ -118,14 +117,12 @@ export class Reader {
     } catch (error) {
       end.error = error;
     }
+    const { reason, openedAt, token } = this.#link ?? {};
     this.#link?.end();
-    end.reason = this.#link?.reason;
-    end.isOpen = this.#link?.isOpen;
-    end.isAtOnce = NO_FAILURE.includes(end.reason);
-    end.lastedMs = clock.now() - began;
-    end.token = this.#link?.token;
     this.#link = undefined;
-    return end;
+    const isOpen = openedAt !== undefined;
+    const lastedMs = isOpen ? clock.now() - openedAt : 0;
+    return { ...end, reason, token, isOpen, lastedMs, isAtOnce: NO_FAILURE.includes(reason) };
   }
 
   async #read(end) {

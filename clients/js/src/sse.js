@@ -11,14 +11,14 @@ const HEARTBEATS = 2.5;
 const LONGEST_SILENCE_MS = 3_600_000;
 
 /** Yields arrays of steps `{ hello | event | caughtUp | progress | gap | closing | retry }`, until the
- *  stream ends; `link.isOpen` tells that it had begun. */
+ *  stream ends; `link.openedAt` tells since when it has been open. */
 export async function* openSse(link) {
   const { clock, watch } = link;
   const began = clock.now();
   watch.set(HELLO_MS, "no answer");
   const response = await link.get("v1/sse", {});
   checkType(response, "text/event-stream");
-  link.isOpen = true;
+  link.openedAt ??= clock.now();
 
   const parser = new SseParser(link.longestEvent);
   const state = { epoch: undefined, silenceMs: undefined };
