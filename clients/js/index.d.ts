@@ -26,7 +26,7 @@ export interface BusEvent<T = any> {
 
 /** Events that this reader has not seen are gone. */
 export interface Gap {
-  /** `expired` (no longer kept), `reset` (another log), `ahead` (beyond the log's end), or a later one. */
+  /** `expired`: no longer kept; `reset`: another log; `ahead`: beyond the log's end. */
   reason: "expired" | "reset" | "ahead" | (string & {});
   requested: string;
   first: number;
@@ -124,9 +124,21 @@ export class Subscription extends EventTarget implements AsyncIterable<BusEvent>
   /** Ends at once; an event that is not finished does not move the cursor. */
   close(): void;
   [Symbol.asyncIterator](): AsyncIterator<BusEvent, undefined>;
-  addEventListener<K extends keyof OwnEvents>(type: K, listener: Listener<OwnEvents[K]>, options?: AddEventListenerOptions | boolean): void;
-  addEventListener(type: string, listener: Listener<CustomEvent<BusEvent>>, options?: AddEventListenerOptions | boolean): void;
-  removeEventListener(type: string, listener: Listener<any>, options?: EventListenerOptions | boolean): void;
+  addEventListener<K extends keyof OwnEvents>(
+    type: K,
+    listener: Listener<OwnEvents[K]>,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: Listener<CustomEvent<BusEvent>>,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: Listener<any>,
+    options?: EventListenerOptions | boolean,
+  ): void;
 }
 
 /** Nothing is read before the iterator or a listener is used. */
@@ -158,9 +170,17 @@ export interface PublishOptions extends CommonOptions {
 }
 
 /** Publishes one event; resolves once it is durable. */
-export function publish(url: string | URL, event: NewEvent, options?: PublishOptions): Promise<Receipt>;
+export function publish(
+  url: string | URL,
+  event: NewEvent,
+  options?: PublishOptions,
+): Promise<Receipt>;
 /** Publishes an atomic batch. */
-export function publish(url: string | URL, events: NewEvent[], options?: PublishOptions): Promise<Receipt[]>;
+export function publish(
+  url: string | URL,
+  events: NewEvent[],
+  options?: PublishOptions,
+): Promise<Receipt[]>;
 
 export class Publisher {
   constructor(url: string | URL, options?: PublishOptions);

@@ -34,7 +34,8 @@ function countedToken() {
 }
 
 function sayEvent({ vid, cursor, topic, type, id, data, raw }) {
-  const body = data instanceof Uint8Array ? { base64: Buffer.from(data).toString("base64") } : { raw };
+  const body =
+    data instanceof Uint8Array ? { base64: Buffer.from(data).toString("base64") } : { raw };
   say({ say: "event", vid, cursor, topic, type, id, ...body });
 }
 
@@ -125,7 +126,8 @@ function publisherFor({ token, window_ms: windowMs }) {
 
 /** Says what becomes of the events that have these places in the command. */
 function sayOutcome(ref, indexes, promise) {
-  const sayAll = (lineAt) => indexes.forEach((index, at) => say({ say: "receipt", ref, index, ...lineAt(at) }));
+  const sayAll = (lineAt) =>
+    indexes.forEach((index, at) => say({ say: "receipt", ref, index, ...lineAt(at) }));
   promise.then(
     (receipts) => sayAll((at) => [receipts].flat()[at]),
     ({ kind, status }) => {

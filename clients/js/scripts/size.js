@@ -13,9 +13,16 @@ const source = (name) => fileURLToPath(new URL(`../src/${name}.js`, import.meta.
 const KIB = 1024;
 /** Loaded where it is used: tabs, kept cursors, and what Node alone needs. */
 const NODE_ONLY = "--external:./node-sockets.js";
-const WITH_READING = ["cursor", "event", "link", "poll", "watch"].map((name) => `--external:./${name}.js`);
+const WITH_READING = ["cursor", "event", "link", "poll", "watch"].map(
+  (name) => `--external:./${name}.js`,
+);
 const BUDGETS = [
-  ["reading", "subscribe", ["--external:./tabs.js", "--external:./persist.js", NODE_ONLY], 7.5 * KIB],
+  [
+    "reading",
+    "subscribe",
+    ["--external:./tabs.js", "--external:./persist.js", NODE_ONLY],
+    7.5 * KIB,
+  ],
   ["publishing", "publish", [NODE_ONLY], 2.25 * KIB],
   ["tabs", "tabs", WITH_READING, 2 * KIB],
 ];

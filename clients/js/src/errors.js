@@ -24,9 +24,12 @@ export class StatusError extends VidetteError {
   }
 }
 
-/** Whether the events have been published is not known, and trying again might publish them twice. */
+/** Whether the events have been published is not known; trying again might publish them twice. */
 export class OutcomeUnknown extends VidetteError {
   constructor(ids, cause) {
-    super("outcome_unknown", "no answer came in time; the events may have been published", { ids, cause });
+    super("outcome_unknown", "no answer came in time; the events may have been published", {
+      ids,
+      cause,
+    });
   }
 }

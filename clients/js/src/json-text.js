@@ -3,7 +3,7 @@
 
 /** The members of an object, as [name, text of the value]. */
 export function* members(text) {
-  for (let at = skipSpace(text, text.indexOf("{") + 1); text[at] === '"'; ) {
+  for (let at = skipSpace(text, text.indexOf("{") + 1); text[at] === '"';) {
     const nameEnd = endOfString(text, at);
     const from = skipSpace(text, text.indexOf(":", nameEnd) + 1);
     const to = endOfValue(text, from);

@@ -8,7 +8,9 @@ export function ownSockets() {
   if (!globalThis.Response) return undefined;
   const common = globalThis[Symbol.for("undici.globalDispatcher.1")];
   if (common?.constructor.name !== "Agent") return undefined;
-  const symbol = Object.getOwnPropertySymbols(common).find(({ description }) => description === "options");
+  const symbol = Object.getOwnPropertySymbols(common).find(
+    ({ description }) => description === "options",
+  );
   // Without its options the certificates that an application trusts would be lost.
   return common[symbol] && new common.constructor(common[symbol]);
 }

@@ -11,7 +11,7 @@ const EARLY_MS = 1000;
 
 /** Polls until one fails; the next begins once the steps of the last have been taken. */
 export async function* openPolls(link) {
-  for (let early = 0; early < 2; ) {
+  for (let early = 0; early < 2;) {
     const began = link.clock.now();
     const answer = await poll(link, WAIT_S);
     link.openedAt ??= link.clock.now();
@@ -45,8 +45,12 @@ function answerOf(text) {
     else answer[name] = JSON.parse(value);
   }
   const { epoch, first, last, cursor, gap, up_to_date: isUpToDate } = answer;
-  const events = texts.map((one) => ({ event: new BusEvent(one, undefined, epoch), length: one.length }));
-  if (!cursor || events.some(({ event }) => !Number.isSafeInteger(event.vid))) throw new TypeError();
+  const events = texts.map((one) => ({
+    event: new BusEvent(one, undefined, epoch),
+    length: one.length,
+  }));
+  if (!cursor || events.some(({ event }) => !Number.isSafeInteger(event.vid)))
+    throw new TypeError();
 
   const steps = [{ hello: { epoch, first, last, filter: answer.filter } }];
   if (gap) steps.push({ gap });

@@ -3,7 +3,8 @@
  * Invariants:
  * - every event has an id before its first try, and the same one in every further try, so trying
  *   again publishes nothing twice;
- * - trying again ends before the gateway could have forgotten the ids; then the outcome is unknown. */
+ * - trying again ends before the gateway could have forgotten the ids; then the outcome is
+ *   unknown. */
 
 import { Backoff } from "./backoff.js";
 import { pause, systemClock } from "./clock.js";
@@ -76,11 +77,13 @@ export class Publisher {
     const { signal } = this.#abort;
     const backoff = new Backoff(random);
     const began = clock.now();
-    for (let refused; ; ) {
+    for (let refused; ;) {
       if (signal.aborted) throw new OutcomeUnknown(ids, signal.reason);
       let token;
       try {
-        token = refused ? await this.#token.renew(refused.token) : await this.#token.get(clock.wall());
+        token = refused
+          ? await this.#token.renew(refused.token)
+          : await this.#token.get(clock.wall());
         return await run(token);
       } catch (error) {
         if (error.status === 401 && this.#token.isFunction && !refused) {
@@ -102,7 +105,11 @@ export class Publisher {
     const cut = new AbortController();
     const closed = this.#abort.signal;
     const onClose = () => cut.abort(closed.reason);
-    const cancel = clock.after(ANSWER_MS, () => cut.abort(new VidetteError("cut", "no answer")), "limit");
+    const cancel = clock.after(
+      ANSWER_MS,
+      () => cut.abort(new VidetteError("cut", "no answer")),
+      "limit",
+    );
     closed.addEventListener("abort", onClose);
     try {
       const dispatcher = await this.#sockets;

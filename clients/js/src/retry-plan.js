@@ -69,7 +69,9 @@ export class RetryPlan {
   #tooLong(end) {
     const now = this.#clock.now();
     this.#awaySince ??= now;
-    return now - this.#awaySince >= this.#maxElapsedMs ? (end.error ?? new Error("gone")) : undefined;
+    return now - this.#awaySince >= this.#maxElapsedMs
+      ? (end.error ?? new Error("gone"))
+      : undefined;
   }
 
   /** Chooses the transport; says whether to go on with it at once. */

@@ -23,7 +23,11 @@ export class Sequence {
     if ([after, since, snapshot].filter(Boolean).length > 1) {
       throw new TypeError("more than one of after, since and snapshot; choose one");
     }
-    this.#start = snapshot ? { snapshot: "true" } : since ? { since } : { after: after ?? "latest" };
+    this.#start = snapshot
+      ? { snapshot: "true" }
+      : since
+        ? { since }
+        : { after: after ?? "latest" };
     this.startAt(after);
   }
 

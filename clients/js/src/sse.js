@@ -10,8 +10,8 @@ const FIRST_BYTE_MS = 5000;
 const HEARTBEATS = 2.5;
 const LONGEST_SILENCE_MS = 3_600_000;
 
-/** Yields arrays of steps `{ hello | event | caughtUp | progress | gap | closing | retry }`, until the
- *  stream ends; `link.openedAt` tells since when it has been open. */
+/** Yields arrays of steps `{ hello | event | caughtUp | progress | gap | closing | retry }`, until
+ *  the stream ends; `link.openedAt` tells since when it has been open. */
 export async function* openSse(link) {
   const { clock, watch } = link;
   const began = clock.now();

@@ -22,7 +22,9 @@ export class EventStream {
   /** Resolves with the receipt once the event is durable. */
   send(event) {
     if (this.#waiting.length >= MOST_WAITING) {
-      return Promise.reject(new VidetteError("other", "too many events wait; await some receipts first"));
+      return Promise.reject(
+        new VidetteError("other", "too many events wait; await some receipts first"),
+      );
     }
     return new Promise((resolve, reject) => {
       this.#waiting.push({ ...this.#publisher.wire(event), resolve, reject });
@@ -44,6 +46,7 @@ export class EventStream {
       try {
         await this.#publisher.insist(ids, (token) => this.#try(part, token));
       } catch (error) {
+        if (error.ids) error.ids = part.map(({ id }) => id);
         part.forEach(({ reject }) => reject(error));
       }
     }
@@ -75,7 +78,7 @@ export class EventStream {
   #answered(part, answer) {
     const { status, retryAfterMs } = answer.error ?? {};
     const error = answer.error && new StatusError(status, answer.error, retryAfterMs);
-    // "Not now" for one is the same for those behind it: order is kept by sending all of them again.
+    // "Not now" for one is "not now" for those behind it: sending all again keeps the order.
     if (error && (status >= 500 || status === 429)) throw error;
     const { resolve, reject } = part.shift() ?? {};
     if (error) reject?.(error);

@@ -226,7 +226,10 @@ export class Subscription extends EventTarget {
 
   #consumeAs(how) {
     if (this.#consumer && this.#consumer !== how) {
-      throw new VidetteError("other", "read a subscription by its iterator or by listeners, not both");
+      throw new VidetteError(
+        "other",
+        "read a subscription by its iterator or by listeners, not both",
+      );
     }
     const isFirst = !this.#consumer;
     this.#consumer = how;
@@ -260,7 +263,8 @@ export class Subscription extends EventTarget {
       for (;;) {
         const { value, done } = await this.#next();
         if (done) return;
-        const types = OWN_TYPES.includes(value.type) || !value.type ? ["event"] : ["event", value.type];
+        const types =
+          OWN_TYPES.includes(value.type) || !value.type ? ["event"] : ["event", value.type];
         for (const type of types) await this.#fire(type, value);
       }
     } catch (error) {

@@ -74,11 +74,13 @@ class Tabs {
   brought({ event, caughtUp, progress }, from) {
     const to = this.#tab.sequence.position;
     if (!this.#isLeader || (!event && !caughtUp && !progress)) return;
-    if (from !== to || caughtUp) this.#say({ kind: "step", from, to, text: event?.text, isEnd: Boolean(caughtUp) });
+    if (from !== to || caughtUp)
+      this.#say({ kind: "step", from, to, text: event?.text, isEnd: Boolean(caughtUp) });
   }
 
   #say(message) {
-    if (!this.#leaving.signal.aborted) this.#channel.postMessage({ ...message, saved: this.#tab.cursor() });
+    if (!this.#leaving.signal.aborted)
+      this.#channel.postMessage({ ...message, saved: this.#tab.cursor() });
   }
 
   #queueForLock() {
@@ -150,7 +152,8 @@ class Tabs {
     const joinsOn = kind === "step" ? from : to;
     if (this.#isCatchingUp || !joinsOn) return this.#isCatchingUp || this.#catchUp();
     if (isFull() || !covers(sequence.position, joinsOn)) return this.#catchUp();
-    if (text && vidOf(to) > vidOf(sequence.position)) step({ event: new BusEvent(text, to), length: text.length });
+    if (text && vidOf(to) > vidOf(sequence.position))
+      step({ event: new BusEvent(text, to), length: text.length });
     else if (kind === "step") step(isEnd ? { caughtUp: to } : { progress: to });
     reader.show("live");
     return undefined;
@@ -161,9 +164,11 @@ class Tabs {
     const { options, sequence, token, step, room, reader } = this.#tab;
     this.#isCatchingUp = true;
     try {
-      for (let isUpToDate = false; !isUpToDate; ) {
+      for (let isUpToDate = false; !isUpToDate;) {
         await room();
-        this.#link = new Link(options, await token.get(options.clock.wall()), () => sequence.query());
+        this.#link = new Link(options, await token.get(options.clock.wall()), () =>
+          sequence.query(),
+        );
         const answer = await poll(this.#link, 0).finally(() => this.#link.end());
         for (const one of answer.steps) {
           if (one.hello) sequence.hello(one.hello);
@@ -192,7 +197,10 @@ const isHidden = () => globalThis.document?.visibilityState === "hidden";
 function subjectOf(token) {
   if (!token) return "";
   try {
-    return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub ?? hashOf(token);
+    return (
+      JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub ??
+      hashOf(token)
+    );
   } catch {
     return hashOf(token);
   }

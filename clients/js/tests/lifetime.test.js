@@ -43,8 +43,9 @@ test("rule 9: the queue is bounded by events and by length, and merges progress"
 });
 
 test("rule 9: an event beyond the bound is an error of its own", async (t) => {
-  const { next } = await reading(t, { maxEventBytes: 10 },
-    (reply) => reply.sse(hello(1), event(1, { data: `"${"x".repeat(9000)}"` })));
+  const { next } = await reading(t, { maxEventBytes: 10 }, (reply) =>
+    reply.sse(hello(1), event(1, { data: `"${"x".repeat(9000)}"` })),
+  );
   await assert.rejects(next(), { kind: "too_large" });
 });
 
@@ -81,7 +82,9 @@ test("rule 11: closing during a wait ends the wait", async (t) => {
 });
 
 test("rule 11: leaving the loop hands the event back", async (t) => {
-  const { subscription } = await reading(t, {}, (reply) => reply.sse(hello(3), event(1), event(2), event(3)));
+  const { subscription } = await reading(t, {}, (reply) =>
+    reply.sse(hello(3), event(1), event(2), event(3)),
+  );
   for await (const { vid } of subscription) if (vid === 2) break;
   assert.deepEqual([subscription.state, subscription.cursor], ["closed", "1-k3x9q2"]);
 });
@@ -90,15 +93,21 @@ const tokenOf = ({ headers }) => headers.get("authorization");
 
 test("rule 13: a function is asked again after a 401, once; a second 401 is final", async (t) => {
   let calls = 0;
-  const { next, server } = await reading(t, { token: () => `t${(calls += 1)}` },
+  const { next, server } = await reading(
+    t,
+    { token: () => `t${(calls += 1)}` },
     (reply) => reply.sse(hello(1), event(1)).then(reply.cut),
     (reply) => reply.json(401, {}),
     (reply) => reply.sse(hello(2), event(2)).then(reply.cut),
-    (reply) => reply.json(401, {}));
+    (reply) => reply.json(401, {}),
+  );
   assert.equal((await next()).value.vid, 1);
   assert.equal((await next()).value.vid, 2);
   await assert.rejects(next(), { status: 401 });
-  assert.deepEqual(server.requests.map(tokenOf), ["t1", "t1", "t2", "t2", "t3"].map((token) => `Bearer ${token}`));
+  assert.deepEqual(
+    server.requests.map(tokenOf),
+    ["t1", "t1", "t2", "t2", "t3"].map((token) => `Bearer ${token}`),
+  );
   assert.equal(calls, 3);
 });
 
@@ -141,13 +150,19 @@ test("rule 13: a token that cannot be renewed now is no refusal", async (t) => {
 });
 
 test("rule 15: states, transport, lag and counters are seen from outside", async (t) => {
-  const { subscription, take, next } = await reading(t, { after: "2-k3x9q2" },
+  const { subscription, take, next } = await reading(
+    t,
+    { after: "2-k3x9q2" },
     (reply) => reply.sse(hello(7), event(3), caughtUp(7)).then(reply.cut),
-    (reply) => reply.sse(hello(9), event(9), caughtUp(9)));
+    (reply) => reply.sse(hello(9), event(9), caughtUp(9)),
+  );
   const states = [];
   subscription.addEventListener("state", ({ detail }) => states.push(detail.state));
   const lags = [];
-  subscription.addEventListener("state", ({ detail }) => detail.state === "catching-up" && lags.push(detail.lag));
+  subscription.addEventListener(
+    "state",
+    ({ detail }) => detail.state === "catching-up" && lags.push(detail.lag),
+  );
   assert.equal(subscription.state, "connecting");
   await take(2);
   next();
@@ -161,18 +176,26 @@ test("rule 15: states, transport, lag and counters are seen from outside", async
 });
 
 test("events reach listeners of their type and of all; the library's own names only the latter", async (t) => {
-  const { subscription } = await reading(t, {},
-    (reply) => reply.sse(hello(3), event(1, { type: "opened" }), event(2, { type: "gap" }), event(3)));
+  const { subscription } = await reading(t, {}, (reply) =>
+    reply.sse(hello(3), event(1, { type: "opened" }), event(2, { type: "gap" }), event(3)),
+  );
   const seen = [];
   for (const type of ["event", "opened", "gap"]) {
     subscription.addEventListener(type, ({ detail }) => seen.push([type, detail.vid]));
   }
   await until(() => seen.length === 4);
-  assert.deepEqual(seen, [["event", 1], ["opened", 1], ["event", 2], ["event", 3]]);
+  assert.deepEqual(seen, [
+    ["event", 1],
+    ["opened", 1],
+    ["event", 2],
+    ["event", 3],
+  ]);
 });
 
 test("rule 16: nothing runs before the first read, and one consumer is served", async (t) => {
-  const { subscription, clock, server, take } = await reading(t, { after: "8" }, (reply) => reply.sse(hello(9), event(9)));
+  const { subscription, clock, server, take } = await reading(t, { after: "8" }, (reply) =>
+    reply.sse(hello(9), event(9)),
+  );
   subscription.addEventListener("state", () => {});
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual([server.requests.length, clock.pending], [0, 0]);

@@ -32,7 +32,12 @@ const one = (vid) => (reply) => reply.sse(hello(9), event(vid));
 
 test("a page hidden for longer than pauseHidden has no connection, and resumes when it is shown", async (t) => {
   const page = makePage(t);
-  const { take, clock, server, subscription } = await reading(t, { pauseHidden: 60_000 }, one(1), one(2));
+  const { take, clock, server, subscription } = await reading(
+    t,
+    { pauseHidden: 60_000 },
+    one(1),
+    one(2),
+  );
   await take(1);
   page.show("hidden");
   clock.advance(5000);
@@ -91,7 +96,10 @@ test("a closed subscription listens to the page no more", async (t) => {
 
 /** localStorage for one test. */
 function makeStorage(test, kept = new Map()) {
-  globalThis.localStorage = { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) };
+  globalThis.localStorage = {
+    getItem: (key) => kept.get(key) ?? null,
+    setItem: (key, value) => kept.set(key, value),
+  };
   test.after(() => delete globalThis.localStorage);
   return kept;
 }
@@ -109,9 +117,21 @@ test("a kept cursor wins over after, for the same filter only", async (t) => {
   const { url } = first.subscription.constructor && first.server;
   const kept = [...globalThis.localStorage.getItem("vidette:doors")].join("");
   assert.match(kept, /"cursor":"3-k3x9q2"/);
-  const again = new Persisted({ persist: "doors", url, topics: ["a"], clock: new TestClock(), log: () => {} });
+  const again = new Persisted({
+    persist: "doors",
+    url,
+    topics: ["a"],
+    clock: new TestClock(),
+    log: () => {},
+  });
   assert.equal(await again.load(), "3-k3x9q2");
-  const other = new Persisted({ persist: "doors", url, topics: ["b"], clock: new TestClock(), log: () => {} });
+  const other = new Persisted({
+    persist: "doors",
+    url,
+    topics: ["b"],
+    clock: new TestClock(),
+    log: () => {},
+  });
   assert.equal(await other.load(), undefined);
   assert.equal(script.length, 1);
 });
@@ -119,8 +139,9 @@ test("a kept cursor wins over after, for the same filter only", async (t) => {
 test("load and save of one's own: at most one write a second, and one at the end", async (t) => {
   const saved = [];
   const persist = { load: async () => "2-k3x9q2", save: (cursor) => saved.push(cursor) };
-  const { take, clock, subscription, server, next } = await reading(t, { persist },
-    (reply) => reply.sse(hello(9), event(3), event(4), event(5), event(6)));
+  const { take, clock, subscription, server, next } = await reading(t, { persist }, (reply) =>
+    reply.sse(hello(9), event(3), event(4), event(5), event(6)),
+  );
   await take(3);
   assert.deepEqual([afters(server), saved], [["2-k3x9q2"], []]);
   clock.advance(1000);
@@ -134,8 +155,11 @@ test("a storage that fails costs the position, never an event", async (t) => {
   const fail = () => {
     throw new Error("QuotaExceededError");
   };
-  const { take, clock, logged } = await reading(t, { persist: { load: fail, save: fail } },
-    (reply) => reply.sse(hello(9), event(3), event(4)));
+  const { take, clock, logged } = await reading(
+    t,
+    { persist: { load: fail, save: fail } },
+    (reply) => reply.sse(hello(9), event(3), event(4)),
+  );
   assert.deepEqual(await take(2), [3, 4]);
   clock.advance(1000);
   await until(() => logged.filter(([level]) => level === "warn").length === 2);

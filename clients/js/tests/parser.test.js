@@ -20,11 +20,19 @@ function parse(text, sizes = [Infinity], longest = 1e6) {
   return blocks;
 }
 
-const STREAM = "\uFEFF: comment\r\nid: 1-e\rdata: 門🚪\r\ndata:two\n\nretry: 20\r\rid: 2-e\r\n\r\nevent: x\ndata\n\nnot: known\n\n";
-const BLOCKS = [{ id: "1-e", data: "門🚪\ntwo" }, { retry: 20 }, { id: "2-e" }, { event: "x", data: "" }];
+const STREAM =
+  "\uFEFF: comment\r\nid: 1-e\rdata: 門🚪\r\ndata:two\n\nretry: 20\r\r" +
+  "id: 2-e\r\n\r\nevent: x\ndata\n\nnot: known\n\n";
+const BLOCKS = [
+  { id: "1-e", data: "門🚪\ntwo" },
+  { retry: 20 },
+  { id: "2-e" },
+  { event: "x", data: "" },
+];
 
 test("rule 10: line ends, a byte order mark, comments, and bytes split anywhere", () => {
-  for (const sizes of [[Infinity], [1], [2], [3], [5, 1, 7]]) assert.deepEqual(parse(STREAM, sizes), BLOCKS);
+  for (const sizes of [[Infinity], [1], [2], [3], [5, 1, 7]])
+    assert.deepEqual(parse(STREAM, sizes), BLOCKS);
 });
 
 test("rule 10: a later byte order mark belongs to the data", () => {
@@ -49,20 +57,36 @@ test("rule 9: an event of 3 MiB in small pieces", () => {
 
 test("rule 12: JSON is a value and its text, text a string, bytes are bytes", () => {
   const number = `{"n":${"1234567890".repeat(3)}, "s":"a\\"}]\\\\"}`;
-  const json = new BusEvent(`{"vid":1, "topic":"a", "headers":{"data":"no"}, "data": ${number} , "later":[1]}`, "1-e");
+  const json = new BusEvent(
+    `{"vid":1, "topic":"a", "headers":{"data":"no"}, "data": ${number} , "later":[1]}`,
+    "1-e",
+  );
   assert.equal(json.raw, number);
   assert.equal(json.data.s, 'a"}]\\');
   assert.deepEqual([json.vid, json.cursor, json.headers], [1, "1-e", { data: "no" }]);
 
   const text = new BusEvent('{"vid":2,"topic":"a","data":"plain"}', undefined, "e");
   assert.deepEqual([text.data, text.raw, text.cursor], ["plain", '"plain"', "2-e"]);
-  const binary = new BusEvent('{"vid":3,"topic":"a","content_type":"image/png","data_base64":"AQL/"}', "3-e");
-  assert.deepEqual([[...binary.data], binary.raw, binary.contentType], [[1, 2, 255], undefined, "image/png"]);
+  const binary = new BusEvent(
+    '{"vid":3,"topic":"a","content_type":"image/png","data_base64":"AQL/"}',
+    "3-e",
+  );
+  assert.deepEqual(
+    [[...binary.data], binary.raw, binary.contentType],
+    [[1, 2, 255], undefined, "image/png"],
+  );
 });
 
 test("rule 12: parts of a JSON text are found whatever is in its strings", () => {
   const text = '{ "a" : [1, {"b":"],\\\\"}] ,"c\\n":"}" , "d":-1.50e3 }';
-  assert.deepEqual([...members(text)], [["a", '[1, {"b":"],\\\\"}]'], ["c\n", '"}"'], ["d", "-1.50e3"]]);
+  assert.deepEqual(
+    [...members(text)],
+    [
+      ["a", '[1, {"b":"],\\\\"}]'],
+      ["c\n", '"}"'],
+      ["d", "-1.50e3"],
+    ],
+  );
   assert.deepEqual([...elements('[1, {"b":"],\\\\"}, [ ] ]')], ["1", '{"b":"],\\\\"}', "[ ]"]);
   assert.deepEqual([...elements("[ ]")], []);
   assert.deepEqual([...members("{}")], []);

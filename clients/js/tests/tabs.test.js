@@ -20,7 +20,10 @@ class FakeLocks {
 
 function makeBrowser(test) {
   const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
-  Object.defineProperty(globalThis, "navigator", { value: { locks: new FakeLocks() }, configurable: true });
+  Object.defineProperty(globalThis, "navigator", {
+    value: { locks: new FakeLocks() },
+    configurable: true,
+  });
   test.after(() => {
     delete globalThis.navigator;
     if (before) Object.defineProperty(globalThis, "navigator", before);
@@ -29,7 +32,13 @@ function makeBrowser(test) {
 
 function openTab(test, { url }, options = {}) {
   const clock = new TestClock();
-  const subscription = subscribe(url, { after: "earliest", tabs: "shared", clock, random: () => 0.5, ...options });
+  const subscription = subscribe(url, {
+    after: "earliest",
+    tabs: "shared",
+    clock,
+    random: () => 0.5,
+    ...options,
+  });
   const vids = [];
   const tab = { subscription, clock, vids };
   tab.done = (async () => {

@@ -12,9 +12,12 @@ const within = (ms, clock) => (timer) => timer.due - clock.now() <= ms;
 
 test("rule 7: nothing for 2.5 heartbeats ends a connection; an id alone keeps it", async (t) => {
   let first;
-  const { subscription, next, clock, server } = await reading(t, {},
+  const { subscription, next, clock, server } = await reading(
+    t,
+    {},
     (reply) => reply.sse(hello(1), event(1)).then(() => (first = reply)),
-    (reply) => reply.sse(hello(9), event(2)));
+    (reply) => reply.sse(hello(9), event(2)),
+  );
   assert.equal((await next()).value.vid, 1);
   const second = next();
   await until(() => first);
@@ -30,10 +33,13 @@ test("rule 7: nothing for 2.5 heartbeats ends a connection; an id alone keeps it
 });
 
 test("rule 7: no answer within 10 s, and no hello within 10 s, are dead connections", async (t) => {
-  const { next, clock, server } = await reading(t, { transport: "sse" },
+  const { next, clock, server } = await reading(
+    t,
+    { transport: "sse" },
     () => {},
     (reply) => reply.sse(": comment\n\n"),
-    (reply) => reply.sse(hello(1), event(1)));
+    (reply) => reply.sse(hello(1), event(1)),
+  );
   const first = next();
   await until(() => server.requests.length === 1);
   clock.advance(10_000);
@@ -64,10 +70,13 @@ test("rule 7: a timer that is 30 s late means a machine that slept, whatever its
 });
 
 test("rule 8: headers and then silence are a buffering proxy: polls go on at the same place", async (t) => {
-  const { next, clock, server, subscription } = await reading(t, { after: "3-k3x9q2" },
+  const { next, clock, server, subscription } = await reading(
+    t,
+    { after: "3-k3x9q2" },
     (reply) => reply.head(200, "text/event-stream"),
     (reply) => reply.json(200, page([4])),
-    () => {});
+    () => {},
+  );
   const first = next();
   await clock.timer(({ due }) => due - clock.now() === 5000);
   await until(() => {
@@ -82,7 +91,15 @@ test("rule 8: headers and then silence are a buffering proxy: polls go on at the
 
 test("rule 8: three streams that end within a second are followed by polls", async (t) => {
   const short = (reply) => reply.sse(hello(1)).then(reply.end);
-  const { take, server } = await reading(t, {}, short, short, short, (reply) => reply.json(200, page([1])), () => {});
+  const { take, server } = await reading(
+    t,
+    {},
+    short,
+    short,
+    short,
+    (reply) => reply.json(200, page([1])),
+    () => {},
+  );
   await take(1);
   assert.deepEqual(paths(server).slice(0, 4), ["/v1/sse", "/v1/sse", "/v1/sse", "/v1/poll"]);
 });
@@ -90,8 +107,17 @@ test("rule 8: three streams that end within a second are followed by polls", asy
 test("rule 8: pages of somebody else are followed by a poll, and by SSE where that fails as well", async (t) => {
   const portal = (reply) => reply.head(200, "text/html").then(() => reply.end("<p>Log in"));
   const bad = (reply) => reply.json(502, {});
-  const { take, server, clock } = await reading(t, {}, portal, bad, portal, bad, bad,
-    (reply) => reply.json(200, page([1])), () => {});
+  const { take, server, clock } = await reading(
+    t,
+    {},
+    portal,
+    bad,
+    portal,
+    bad,
+    bad,
+    (reply) => reply.json(200, page([1])),
+    () => {},
+  );
   await take(1);
   const [sse, poll] = ["/v1/sse", "/v1/poll"];
   assert.deepEqual(paths(server).slice(0, 6), [sse, sse, poll, sse, sse, poll]);
@@ -100,10 +126,16 @@ test("rule 8: pages of somebody else are followed by a poll, and by SSE where th
 
 test("rule 8: after 10 minutes SSE is tried again, with the cursor of the polls", async (t) => {
   const short = (reply) => reply.sse(hello(1)).then(reply.end);
-  const { take, server, clock, subscription } = await reading(t, {}, short, short, short,
+  const { take, server, clock, subscription } = await reading(
+    t,
+    {},
+    short,
+    short,
+    short,
     (reply) => reply.json(200, page([1])),
     () => {},
-    (reply) => reply.sse(hello(2), event(2), caughtUp(2)));
+    (reply) => reply.sse(hello(2), event(2), caughtUp(2)),
+  );
   await take(1);
   await until(() => server.requests.length === 5);
   clock.sleep(600_000);

@@ -10,7 +10,11 @@ export async function reading(test, options, ...script) {
   const clock = new TestClock();
   const logged = [];
   const subscription = subscribe(server.url, {
-    after: "earliest", clock, random: () => 0.5, log: (level, text) => logged.push([level, text]), ...options,
+    after: "earliest",
+    clock,
+    random: () => 0.5,
+    log: (level, text) => logged.push([level, text]),
+    ...options,
   });
   test.after(() => {
     subscription.close();

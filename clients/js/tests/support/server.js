@@ -67,8 +67,9 @@ export const hello = (last = 0, epoch = EPOCH, first = 1) =>
   `event: vidette.hello\ndata: ${JSON.stringify({ epoch, first, last, heartbeat_ms: 4000 })}\n\n`;
 
 export const event = (vid, { epoch = EPOCH, data = `${vid}`, type } = {}) => {
-  const typed = type ? `,"type":"${type}"` : "";
-  return `id: ${vid}-${epoch}\n${type ? `event: ${type}\n` : ""}data: {"vid":${vid},"topic":"a"${typed},"data":${data}}\n\n`;
+  const [line, member] = type ? [`event: ${type}\n`, `,"type":"${type}"`] : ["", ""];
+  const json = `{"vid":${vid},"topic":"a"${member},"data":${data}}`;
+  return `id: ${vid}-${epoch}\n${line}data: ${json}\n\n`;
 };
 
 export const progress = (vid, epoch = EPOCH) => `id: ${vid}-${epoch}\n\n`;
@@ -76,15 +77,32 @@ export const progress = (vid, epoch = EPOCH) => `id: ${vid}-${epoch}\n\n`;
 export const caughtUp = (vid, epoch = EPOCH) =>
   `id: ${vid}-${epoch}\nevent: vidette.caught_up\ndata: {"cursor":"${vid}-${epoch}"}\n\n`;
 
-export const gapOf = (reason, more) => ({ reason, requested: "1-k3x9q2", first: 4, last: 9, epoch: EPOCH, ...more });
+export const gapOf = (reason, more) => ({
+  reason,
+  requested: "1-k3x9q2",
+  first: 4,
+  last: 9,
+  epoch: EPOCH,
+  ...more,
+});
 
-export const gap = (reason, more) => `event: vidette.gap\ndata: ${JSON.stringify(gapOf(reason, more))}\n\n`;
+export const gap = (reason, more) =>
+  `event: vidette.gap\ndata: ${JSON.stringify(gapOf(reason, more))}\n\n`;
 
 export const closing = (retryMs) =>
   `retry: ${retryMs}\nevent: vidette.closing\ndata: {"reason":"shutdown","retry_ms":${retryMs}}\n\n`;
 
 /** The answer of a poll with these vids. */
-export const page = (vids, { epoch = EPOCH, at = vids.at(-1) ?? 0, upToDate = true, ...more } = {}) => ({
-  epoch, first: 1, last: at, vid: at, cursor: `${at}-${epoch}`, up_to_date: upToDate, ...more,
+export const page = (
+  vids,
+  { epoch = EPOCH, at = vids.at(-1) ?? 0, upToDate = true, ...more } = {},
+) => ({
+  epoch,
+  first: 1,
+  last: at,
+  vid: at,
+  cursor: `${at}-${epoch}`,
+  up_to_date: upToDate,
+  ...more,
   events: vids.map((vid) => ({ vid, topic: "a", data: vid })),
 });
