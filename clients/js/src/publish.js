@@ -27,14 +27,14 @@ export function publish(url, events, options) {
 }
 
 export class Publisher {
-  #url;
+  #address;
   #options;
   #token;
   #sockets;
   #abort = new AbortController();
 
   constructor(url, options = {}) {
-    this.#url = url;
+    this.#address = addressOf(url, "v1/events");
     this.#options = {
       clock: systemClock,
       random: Math.random,
@@ -113,7 +113,7 @@ export class Publisher {
     closed.addEventListener("abort", onClose);
     try {
       const dispatcher = await this.#sockets;
-      const response = await fetch(addressOf(this.#url, "v1/events"), {
+      const response = await fetch(this.#address, {
         method: "POST",
         headers: headersOf(token, { "content-type": type }),
         body,

@@ -1,6 +1,7 @@
 /* Reading the bus: `subscribe(url, options)`. See index.d.ts for what the options mean. */
 
 import { systemClock } from "./clock.js";
+import { addressOf } from "./http.js";
 import { Subscription } from "./subscription.js";
 
 export { GapError, StatusError, VidetteError } from "./errors.js";
@@ -13,6 +14,8 @@ const ENVELOPE = 8192;
 
 export function subscribe(url, options = {}) {
   const { topic = [], maxEventBytes = MAX_EVENT_BYTES } = options;
+  // An address that is none would be tried for ever.
+  addressOf(url, "");
   return new Subscription({
     clock: systemClock,
     random: Math.random,

@@ -34,6 +34,7 @@ export class Subscription extends EventTarget {
   #stopWatching = () => {};
   #wrappers = new WeakMap();
   #promises = [];
+  #turn = Promise.resolve();
   #resolveCaughtUp;
   #caughtUp = new Promise((resolve) => (this.#resolveCaughtUp = resolve));
 
@@ -196,14 +197,16 @@ export class Subscription extends EventTarget {
     const { onGap, log } = this.#options;
     log("warn", `a gap: events after ${gap.requested} are gone (${gap.reason})`);
     await this.#emit("gap", gap);
-    const answer = typeof onGap === "function" ? await onGap(gap) : undefined;
-    if (answer === "fail") {
-      this.#queue.clear();
-      this.#end(new GapError(gap));
-    }
-    if (answer === "snapshot") {
+    if (typeof onGap !== "function") return;
+    try {
+      const answer = await onGap(gap);
+      if (answer === "fail") throw new GapError(gap);
+      if (answer !== "snapshot") return;
       this.#queue.clear();
       this.#beginWithSnapshot();
+    } catch (error) {
+      this.#queue.clear();
+      this.#end(error);
     }
   }
 
@@ -212,7 +215,9 @@ export class Subscription extends EventTarget {
     return {
       next: () => {
         this.start();
-        return this.#next();
+        // One after the other, also for a caller that does not wait.
+        this.#turn = this.#turn.catch(() => {}).then(() => this.#next());
+        return this.#turn;
       },
       return: async () => {
         this.close();

@@ -40,6 +40,7 @@ class Tabs {
   #watch;
   #isLeader = false;
   #isCatchingUp = false;
+  #isBehindGap = false;
   #aloneUntil = -Infinity;
   #yieldLock = () => {};
   #cancelAlive = () => {};
@@ -71,11 +72,18 @@ class Tabs {
   }
 
   /** The reader of this tab has brought this step, from this position. */
-  brought({ event, caughtUp, progress }, from) {
+  brought({ event, caughtUp, progress, gap }, before) {
+    if (gap) this.#isBehindGap = true;
     const to = this.#tab.sequence.position;
     if (!this.#isLeader || (!event && !caughtUp && !progress)) return;
-    if (from !== to || caughtUp)
-      this.#say({ kind: "step", from, to, text: event?.text, isEnd: Boolean(caughtUp) });
+    // Timers of a hidden tab come late; heartbeats of the gateway do not.
+    if (progress && before === to) this.#sayAlive();
+    if (before === to && !caughtUp) return;
+
+    // A gap lies between: every tab is told its own, by the gateway.
+    const from = this.#isBehindGap ? undefined : before;
+    this.#isBehindGap = false;
+    this.#say({ kind: "step", from, to, text: event?.text, isEnd: Boolean(caughtUp) });
   }
 
   #say(message) {
@@ -149,14 +157,19 @@ class Tabs {
 
   #follow({ kind, from, to, text, isEnd }) {
     const { sequence, isFull, step, reader } = this.#tab;
+    if (this.#isCatchingUp) return;
     const joinsOn = kind === "step" ? from : to;
-    if (this.#isCatchingUp || !joinsOn) return this.#isCatchingUp || this.#catchUp();
-    if (isFull() || !covers(sequence.position, joinsOn)) return this.#catchUp();
-    if (text && vidOf(to) > vidOf(sequence.position))
+    const isSameLog = joinsOn && epochOf(joinsOn) === epochOf(to);
+    if (!isSameLog || isFull() || !covers(sequence.position, joinsOn)) {
+      this.#catchUp();
+      return;
+    }
+    if (text && vidOf(to) > vidOf(sequence.position)) {
       step({ event: new BusEvent(text, to), length: text.length });
-    else if (kind === "step") step(isEnd ? { caughtUp: to } : { progress: to });
+    } else if (kind === "step") {
+      step(isEnd ? { caughtUp: to } : { progress: to });
+    }
     reader.show("live");
-    return undefined;
   }
 
   /** Fetches what is between this tab's position and the live end. */

@@ -99,6 +99,17 @@ test("rule 4: with snapshot the state of all topics is asked for next", async (t
   assert.equal(clock.waits.length, 1);
 });
 
+test("rule 4: a function that fails ends reading with its error", async (t) => {
+  const onGap = () => {
+    throw new Error("the function's own");
+  };
+  const { next, subscription } = await reading(t, { onGap }, (reply) =>
+    reply.sse(hello(9), gap("expired"), event(4)),
+  );
+  await assert.rejects(next(), /the function's own/);
+  assert.equal(subscription.state, "closed");
+});
+
 test("rule 4: a function decides at each gap, after what came before it was handled", async (t) => {
   const answers = ["continue", "snapshot", "fail"];
   const at = [];

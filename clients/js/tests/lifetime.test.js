@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { subscribe } from "../src/subscribe.js";
 import { Queue } from "../src/queue.js";
 import { Token } from "../src/token.js";
 import { afters, reading, until } from "./support/reading.js";
@@ -190,6 +191,16 @@ test("events reach listeners of their type and of all; the library's own names o
     ["event", 2],
     ["event", 3],
   ]);
+});
+
+test("a caller that does not wait gets the events in order, and an address that is none is refused", async (t) => {
+  const { next } = await reading(t, {}, (reply) => reply.sse(hello(9), event(1), event(2)));
+  const both = await Promise.all([next(), next()]);
+  assert.deepEqual(
+    both.map(({ value }) => value.vid),
+    [1, 2],
+  );
+  assert.throws(() => subscribe("no address"), TypeError);
 });
 
 test("rule 16: nothing runs before the first read, and one consumer is served", async (t) => {

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { subscribe } from "../src/subscribe.js";
 import { TestClock } from "./support/clock.js";
 import { until } from "./support/reading.js";
-import { caughtUp, event, hello, page, serve } from "./support/server.js";
+import { caughtUp, event, gap, gapOf, hello, page, serve } from "./support/server.js";
 
 /** Web Locks, as far as tabs use them: exclusive, in the order of the requests. */
 class FakeLocks {
@@ -140,6 +140,28 @@ test("with leader only one tab runs handlers, and the next one goes on behind wh
   await server.add(4);
   await until(() => next.vids.at(-1) === 4);
   assert.ok(next.vids.length <= 2, `${next.vids}`);
+});
+
+test("a gap of the leading tab is told to each tab, by the gateway", async (t) => {
+  makeBrowser(t);
+  let stream;
+  const server = await serve((reply, { path, params }) => {
+    if (path !== "/v1/poll") {
+      stream = reply;
+      return reply.sse(hello(1), event(1), caughtUp(1));
+    }
+    const isBehind = params.get("after") === "1-k3x9q2" && stream.isBroken;
+    return reply.json(200, isBehind ? page([9], { gap: gapOf("expired") }) : page([1]));
+  });
+  t.after(() => server.close());
+  const tabs = [openTab(t, server), openTab(t, server)];
+  await all(tabs, 1);
+  stream.isBroken = true;
+  await stream.write(gap("expired") + event(9));
+  await all(tabs, 2);
+  for (const { vids, subscription } of tabs) {
+    assert.deepEqual([vids, subscription.status.gaps], [[1, 9], 1]);
+  }
 });
 
 test("without Web Locks each reads for itself", async (t) => {
