@@ -3,31 +3,29 @@
  * Invariants: bounded, as `room()` holds the reader back; nothing is ever dropped to make room;
  * what is queued before an error is given out before it. */
 
-const MOST_EVENTS = 1000;
+const MOST_ITEMS = 1000;
 const MOST_LENGTH = 1_048_576;
 
 export class Queue {
   #items = [];
-  #events = 0;
   #length = 0;
   #isEnded = false;
   #error;
   #whenItems = () => {};
-  #whenRoom = () => {};
+  #whenRoom = []; // a tab's reader and what it catches up with may both wait
 
   get isEmpty() {
     return this.#items.length === 0;
   }
 
   get isFull() {
-    return this.#events >= MOST_EVENTS || this.#length >= MOST_LENGTH;
+    return this.#items.length >= MOST_ITEMS || this.#length >= MOST_LENGTH;
   }
 
   push(item) {
     if (this.#isEnded) return;
     const newest = this.#items.at(-1);
     if (item.progress && newest?.progress) this.#items.pop();
-    if (item.event) this.#events += 1;
     this.#length += item.length ?? 0;
     this.#items.push(item);
     this.#whenItems();
@@ -36,7 +34,7 @@ export class Queue {
   /** Resolves once there is room for more. */
   room() {
     if (!this.isFull || this.#isEnded) return Promise.resolve();
-    return new Promise((resolve) => (this.#whenRoom = resolve));
+    return new Promise((resolve) => this.#whenRoom.push(resolve));
   }
 
   /** The next item; undefined at the end; rejects if that is an error. */
@@ -46,23 +44,25 @@ export class Queue {
     }
     const item = this.#items.shift();
     if (!item && this.#error) throw this.#error;
-    if (item?.event) this.#events -= 1;
     this.#length -= item?.length ?? 0;
-    if (!this.isFull) this.#whenRoom();
+    if (!this.isFull) this.#hasRoom();
     return item;
   }
 
   clear() {
     this.#items = [];
-    this.#events = 0;
     this.#length = 0;
-    this.#whenRoom();
+    this.#hasRoom();
   }
 
   end(error) {
     this.#isEnded = true;
     this.#error ??= error;
     this.#whenItems();
-    this.#whenRoom();
+    this.#hasRoom();
+  }
+
+  #hasRoom() {
+    for (const resolve of this.#whenRoom.splice(0)) resolve();
   }
 }

@@ -78,7 +78,7 @@ export class Subscription extends EventTarget {
       wake: (network) => this.#reader.wake(network),
       flush: () => this.#persisted?.flush(),
     });
-    this.#run();
+    this.#run().catch((error) => this.#end(error));
   }
 
   async #run() {
@@ -186,6 +186,7 @@ export class Subscription extends EventTarget {
     if (cursor === this.cursor) return;
     this.cursor = cursor;
     this.#persisted?.keep(cursor);
+    if (this.#isClosed) this.#persisted?.flush();
   }
 
   #tellCaughtUp() {
