@@ -53,7 +53,7 @@ test("rule 7: no answer within 10 s, and no hello within 10 s, are dead connecti
   assert.equal((await first).value.vid, 1);
 });
 
-test("rule 7: a timer that is 30 s late means a machine that slept, whatever its clock was set to", () => {
+test("rule 7: a timer that is 30 s late means a machine that slept", () => {
   const clock = new TestClock();
   const ends = [];
   const watch = new Watch(clock, (reason) => ends.push(reason));
@@ -62,11 +62,21 @@ test("rule 7: a timer that is 30 s late means a machine that slept, whatever its
   assert.deepEqual(ends, []);
   clock.sleep(60_000);
   assert.deepEqual(ends, ["slept"]);
+});
 
-  watch.set(20_000, "silence");
-  clock.sleep(-1_000_000);
-  clock.advance(1_000_000 + 20_000);
-  assert.deepEqual(ends.length, 2);
+test("rule 7: a clock that was set back does not keep a dead connection", () => {
+  const timers = [];
+  let now = 1_000_000;
+  const clock = { now: () => now, after: (ms, run) => void timers.push([ms, run]) ?? (() => {}) };
+  const ends = [];
+  new Watch(clock, (reason) => ends.push(reason)).set(20_000, "silence");
+  now = 0;
+  while (timers.length > 0 && now <= 20_000) {
+    const [ms, run] = timers.shift();
+    now += ms;
+    run();
+  }
+  assert.deepEqual([ends, now], [["silence"], 20_000]);
 });
 
 test("rule 8: headers and then silence are a buffering proxy: polls go on at the same place", async (t) => {
