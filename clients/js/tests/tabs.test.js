@@ -125,6 +125,25 @@ test("a leader that is silent for 2.5 heartbeats is not waited for", async (t) =
   assert.deepEqual(follower.vids, [1, 2]);
 });
 
+test("a leader that is hidden makes way for a tab that is seen, and follows it", async (t) => {
+  makeBrowser(t);
+  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  globalThis.document = document;
+  t.after(() => delete globalThis.document);
+  const server = await gateway(t, [1]);
+  const tabs = [openTab(t, server), openTab(t, server)];
+  await all(tabs, 1);
+  await until(() => tabs[1].subscription.state === "live");
+  // One document stands for all tabs: the follower is seen first, then the leader is not.
+  document.dispatchEvent(new Event("visibilitychange"));
+  document.visibilityState = "hidden";
+  await until(() => streamsOf(server) === 2);
+  await server.add(2);
+  await all(tabs, 2);
+  for (const { vids } of tabs) assert.deepEqual(vids, [1, 2]);
+  assert.equal(streamsOf(server), 2);
+});
+
 test("with leader only one tab runs handlers, and the next one goes on behind what was handled", async (t) => {
   makeBrowser(t);
   const server = await gateway(t, [1, 2]);
