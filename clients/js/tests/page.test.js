@@ -76,7 +76,7 @@ test("a page that is shown ends a wait, once in two seconds at most", async (t) 
   page.show("visible");
   await until(() => clock.waits.length === 2);
   page.show("visible");
-  await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < 300; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   assert.equal(server.requests.length, 2);
   clock.advance(2000);
   await until(() => clock.waits.length === 3);

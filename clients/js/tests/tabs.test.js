@@ -125,6 +125,21 @@ test("a leader that is silent for 2.5 heartbeats is not waited for", async (t) =
   assert.deepEqual(follower.vids, [1, 2]);
 });
 
+test("a tab that never hears of its leader does not wait for it either", async (t) => {
+  makeBrowser(t);
+  navigator.locks.request(
+    "any",
+    { signal: new AbortController().signal },
+    () => new Promise(() => {}),
+  );
+  const server = await gateway(t, [1]);
+  const tab = openTab(t, server);
+  await tab.clock.timer(({ kind }) => kind === "limit");
+  assert.equal(server.requests.length, 0);
+  tab.clock.advance(37_500);
+  await all([tab], 1);
+});
+
 test("a leader that is hidden makes way for a tab that is seen, and follows it", async (t) => {
   makeBrowser(t);
   const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
