@@ -1,0 +1,33 @@
+/* Time, as everything here reads it; tests and the kit put their own in its place.
+ *
+ * Every timer has a kind, so that a test can quicken waits and limits by different factors:
+ *   "retry"  a wait before a new try          "sse"  until SSE is tried again after long-poll
+ *   "limit"  everything that times something out, or spreads something */
+
+export const systemClock = {
+  /** Milliseconds, for measuring. */
+  now: () => Date.now(),
+
+  /** Milliseconds since 1970, for comparing with what a server says. */
+  wall: () => Date.now(),
+
+  /** Calls `run` after `ms`; returns a function that cancels it. */
+  after(ms, run, _kind) {
+    const timer = setTimeout(run, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Resolves after `ms`, or as soon as the signal is aborted; leaves no timer and no listener. */
+export function pause(clock, ms, kind, signal) {
+  return new Promise((resolve) => {
+    const done = () => {
+      cancel();
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const cancel = clock.after(ms, done, kind);
+    if (signal?.aborted) done();
+    signal?.addEventListener("abort", done);
+  });
+}

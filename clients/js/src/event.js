@@ -1,0 +1,39 @@
+/* One event of the bus, as applications get it. */
+
+import { cursorOf } from "./cursor.js";
+import { members } from "./json-text.js";
+
+export class BusEvent {
+  #text;
+
+  /** From the JSON object of the wire; unknown fields are left alone. */
+  constructor(text, cursor, epoch) {
+    const wire = JSON.parse(text);
+    this.#text = text;
+    this.vid = wire.vid;
+    this.cursor = cursor ?? cursorOf(wire.vid, epoch);
+    this.topic = wire.topic;
+    this.time = wire.time;
+    this.type = wire.type;
+    this.id = wire.id;
+    this.headers = wire.headers ?? {};
+    this.contentType = wire.content_type;
+    this.data = "data_base64" in wire ? bytesOf(wire.data_base64) : wire.data;
+  }
+
+  /** The JSON text of the data exactly as it came, for numbers with more digits than a number
+   *  holds; undefined for bytes. */
+  get raw() {
+    for (const [name, text] of members(this.#text)) if (name === "data") return text;
+    return undefined;
+  }
+
+  /** The whole object as it came. */
+  get text() {
+    return this.#text;
+  }
+}
+
+function bytesOf(base64) {
+  return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+}

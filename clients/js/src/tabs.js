@@ -1,0 +1,226 @@
+/* One connection for all tabs of a browser that read the same.
+ *
+ * The tab that holds a Web Lock leads: it alone connects, and repeats what it reads on a
+ * BroadcastChannel. The browser frees the lock when a tab dies.
+ *
+ * Invariants:
+ * - each tab has a position of its own. What it hears is taken only if it joins on there; else the
+ *   tab fetches what is between by polls. So nothing is lost when the leader changes;
+ * - a tab that hears nothing for 2.5 heartbeats connects by itself, whoever holds the lock. */
+
+import { epochOf, vidOf } from "./cursor.js";
+import { BusEvent } from "./event.js";
+import { Link } from "./link.js";
+import { poll } from "./poll.js";
+import { Watch } from "./watch.js";
+
+const ALIVE_MS = 15_000;
+const SILENCE_MS = 2.5 * ALIVE_MS;
+
+/** `tab`: `{ options, reader, sequence, token, step, room, isFull, cursor }`. Gives undefined where
+ *  a browser has no such locks, or nobody knows who reads. */
+export async function joinTabs(tab) {
+  const locks = globalThis.navigator?.locks;
+  if (!locks || !globalThis.BroadcastChannel) return undefined;
+  try {
+    const token = await tab.token.get(tab.options.clock.wall());
+    const { url, topics } = tab.options;
+    const name = `vidette:${JSON.stringify([`${url}`, [...topics].sort(), subjectOf(token)])}`;
+    return new Tabs(tab, locks, name);
+  } catch {
+    return undefined;
+  }
+}
+
+class Tabs {
+  #tab;
+  #locks;
+  #name;
+  #channel;
+  #watch;
+  #isLeader = false;
+  #isCatchingUp = false;
+  #isBehindGap = false;
+  #aloneUntil = -Infinity;
+  #yieldLock = () => {};
+  #cancelAlive = () => {};
+  #leaving = new AbortController();
+  #link;
+
+  constructor(tab, locks, name) {
+    this.#tab = tab;
+    this.#locks = locks;
+    this.#name = name;
+    this.#channel = new BroadcastChannel(name);
+    this.#channel.onmessage = ({ data }) => this.#heard(data);
+    this.#watch = new Watch(tab.options.clock, (why) => this.#goAlone(why));
+    globalThis.document?.addEventListener("visibilitychange", this.#onVisibility);
+    tab.reader.hold("tabs");
+    this.#watch.set(SILENCE_MS, "silence");
+    this.#queueForLock();
+    this.#say({ kind: "join" });
+  }
+
+  leave() {
+    this.#leaving.abort();
+    this.#yieldLock();
+    this.#cancelAlive();
+    this.#watch.stop();
+    this.#link?.cut("closed");
+    this.#channel.close();
+    globalThis.document?.removeEventListener("visibilitychange", this.#onVisibility);
+  }
+
+  /** The reader of this tab has brought this step, from this position. */
+  brought({ event, caughtUp, progress, gap }, before) {
+    if (gap) this.#isBehindGap = true;
+    const to = this.#tab.sequence.position;
+    if (!this.#isLeader || (!event && !caughtUp && !progress)) return;
+    // Timers of a hidden tab come late; heartbeats of the gateway do not.
+    if (progress && before === to) this.#sayAlive();
+    if (before === to && !caughtUp) return;
+
+    // A gap lies between: every tab is told its own, by the gateway.
+    const from = this.#isBehindGap ? undefined : before;
+    this.#isBehindGap = false;
+    this.#say({ kind: "step", from, to, text: event?.text, isEnd: Boolean(caughtUp) });
+  }
+
+  #say(message) {
+    if (!this.#leaving.signal.aborted)
+      this.#channel.postMessage({ ...message, saved: this.#tab.cursor() });
+  }
+
+  #queueForLock() {
+    const lead = () => new Promise((resolve) => this.#lead(resolve));
+    this.#locks.request(this.#name, { signal: this.#leaving.signal }, lead).catch(() => {});
+  }
+
+  #lead(yieldLock) {
+    this.#yieldLock = yieldLock;
+    if (this.#leaving.signal.aborted) return yieldLock();
+    this.#isLeader = true;
+    this.#link?.cut("tabs");
+    this.#watch.stop();
+    this.#sayAlive();
+    return this.#tab.reader.release("tabs");
+  }
+
+  /** A leader that nobody sees makes way for a tab that somebody does. */
+  #makeWay() {
+    this.#isLeader = false;
+    this.#cancelAlive();
+    this.#tab.reader.hold("tabs");
+    this.#watch.set(SILENCE_MS, "silence");
+    this.#yieldLock();
+    this.#queueForLock();
+  }
+
+  #sayAlive() {
+    this.#cancelAlive();
+    this.#say({ kind: "alive", to: this.#tab.sequence.position, isHidden: isHidden() });
+    this.#cancelAlive = this.#tab.options.clock.after(ALIVE_MS, () => this.#sayAlive(), "limit");
+  }
+
+  #onVisibility = () => {
+    if (!isHidden() && !this.#isLeader) this.#say({ kind: "visible" });
+  };
+
+  #goAlone(why) {
+    const { options, reader } = this.#tab;
+    options.log("warn", `this tab connects by itself: ${why}`);
+    this.#aloneUntil = options.clock.now() + ALIVE_MS;
+    reader.release("tabs");
+  }
+
+  #heard(message) {
+    const { clock } = this.#tab.options;
+    if (this.#leaving.signal.aborted) return;
+    if (this.#isLeader) {
+      if (message.kind === "join") this.#sayAlive();
+      if (message.kind === "visible" && isHidden()) this.#makeWay();
+      return;
+    }
+    const isOfLeader = message.kind === "alive" || message.kind === "step";
+    if (!isOfLeader || clock.now() < this.#aloneUntil) return;
+    this.#tab.reader.hold("tabs");
+    this.#watch.set(SILENCE_MS, "silence");
+    if (message.isHidden) this.#onVisibility();
+    if (this.#tab.options.tabs === "leader") this.#remember(message);
+    else this.#follow(message);
+  }
+
+  /** Where handlers run in the leading tab only, the others keep the place. */
+  #remember({ saved }) {
+    if (saved) this.#tab.sequence.startAt(saved);
+  }
+
+  #follow({ kind, from, to, text, isEnd }) {
+    const { sequence, isFull, step, reader } = this.#tab;
+    if (this.#isCatchingUp) return;
+    const joinsOn = kind === "step" ? from : to;
+    const isSameLog = joinsOn && epochOf(joinsOn) === epochOf(to);
+    if (!isSameLog || isFull() || !covers(sequence.position, joinsOn)) {
+      this.#catchUp();
+      return;
+    }
+    if (text && vidOf(to) > vidOf(sequence.position)) {
+      step({ event: new BusEvent(text, to), length: text.length });
+    } else if (kind === "step") {
+      step(isEnd ? { caughtUp: to } : { progress: to });
+    }
+    reader.show("live");
+  }
+
+  /** Fetches what is between this tab's position and the live end. */
+  async #catchUp() {
+    const { options, sequence, token, step, room, reader } = this.#tab;
+    this.#isCatchingUp = true;
+    try {
+      for (let isUpToDate = false; !isUpToDate;) {
+        await room();
+        this.#link = new Link(options, await token.get(options.clock.wall()), () =>
+          sequence.query(),
+        );
+        const answer = await poll(this.#link, 0).finally(() => this.#link.end());
+        for (const one of answer.steps) {
+          if (one.hello) sequence.hello(one.hello);
+          else step(one);
+        }
+        isUpToDate = answer.isUpToDate;
+      }
+      reader.show("live");
+    } catch (error) {
+      // The reader knows which errors are final, and how long to wait after the others.
+      if (!this.#isLeader && !this.#leaving.signal.aborted) this.#goAlone(error.message);
+    }
+    this.#isCatchingUp = false;
+  }
+}
+
+/** Is everything up to `cursor` behind this position, in the same log? */
+function covers(position, cursor) {
+  if (!position || epochOf(position) !== epochOf(cursor)) return false;
+  return vidOf(position) >= vidOf(cursor);
+}
+
+const isHidden = () => globalThis.document?.visibilityState === "hidden";
+
+/** Tabs of different people share nothing; a token itself is in no name. */
+function subjectOf(token) {
+  if (!token) return "";
+  try {
+    return (
+      JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub ??
+      hashOf(token)
+    );
+  } catch {
+    return hashOf(token);
+  }
+}
+
+function hashOf(text) {
+  let hash = 0;
+  for (const c of text) hash = (Math.imul(hash, 31) + c.codePointAt(0)) | 0;
+  return hash;
+}
