@@ -1,0 +1,38 @@
+//! Every client library of this repository: its own tests, and every scenario of its level.
+//!
+//! Each library has a file here. A library's tools come from `scripts/setup-tests.sh`.
+
+mod js;
+mod python;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The folder of the repository.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Plays every scenario of `level` with this adapter, and says which ones failed.
+fn play(level: &str, adapter: &[&str]) {
+    let mut kit = Command::new(env!("CARGO_BIN_EXE_vidette-kit"));
+    kit.args(["run", "--level", level, "--jobs", "8", "--patience", "20"]);
+    kit.arg("--").args(adapter);
+
+    succeeds(&mut kit);
+}
+
+/// Runs a command in the repository's folder; shows what it printed when it fails.
+fn succeeds(command: &mut Command) {
+    if command.get_current_dir().is_none() {
+        command.current_dir(root());
+    }
+    let output = command.output().expect("the program starts");
+
+    let printed = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}",
+        String::from_utf8_lossy(&printed)
+    );
+}
