@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 
 use super::group::FilterGroup;
 use super::members::Members;
+use super::readers::{ReadBy, ReaderCounts};
 use super::waiter::{OF_ALL, Waiter, WaiterSet};
 use crate::cursor::Vid;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,6 +36,8 @@ pub(super) struct Interest {
     index: Mutex<GroupIndex>,
     /// Every subscription, for heartbeats and for the end.
     pub(super) everybody: WaiterSet<OF_ALL>,
+    /// Of each transport.
+    pub(super) counts: ReaderCounts,
 }
 
 #[derive(Default)]
@@ -55,6 +58,21 @@ pub(super) struct Registration {
 }
 
 impl Registration {
+    /// Notes how it is read.
+    pub(super) fn set_read_by(&self, read_by: ReadBy) {
+        let transport = read_by.transport;
+        if self.waiter.set_read_by(read_by) {
+            self.interest.counts.opened(transport);
+        }
+    }
+
+    /// Counts events that its reader was given.
+    pub(super) fn count_delivered(&self, events: u64) {
+        if let Some(read_by) = self.waiter.read_by() {
+            self.interest.counts.delivered(read_by.transport, events);
+        }
+    }
+
     /// Notes that what it was notified of has been written.
     pub(super) fn leave_round(&self) {
         if self.waiter.leaves_round() {
@@ -67,6 +85,9 @@ impl Drop for Registration {
     fn drop(&mut self) {
         self.leave_round();
         self.interest.everybody.leave(&self.waiter);
+        if let Some(read_by) = self.waiter.read_by() {
+            self.interest.counts.closed(read_by.transport);
+        }
         // Under the lock, so that nobody joins a group that is being removed.
         let mut index = self.interest.index();
         if self.group.waiters.leave(&self.waiter) == 0 {
@@ -85,6 +106,7 @@ impl Interest {
         Interest {
             index: Mutex::new(index),
             everybody: WaiterSet::default(),
+            counts: ReaderCounts::default(),
         }
     }
 
@@ -114,6 +136,7 @@ impl Interest {
     fn join_group(&self, filter: &Filter, waiter: &Arc<Waiter>) -> Result<Arc<FilterGroup>> {
         let mut index = self.index();
         let group = index.group(filter)?;
+        waiter.set_group(&group);
         // Under the lock: the last one to leave removes the group.
         group.waiters.join(waiter.clone());
         Ok(group)

@@ -27,6 +27,7 @@ use super::Bus;
 use super::closing::{Closing, ClosingReason};
 use super::interest::Registration;
 use super::log_view::LogView;
+use super::readers::ReadBy;
 use super::step::{OnGap, Step, SubscribeRequest};
 use super::waiter::Waiter;
 use crate::caller::{Caller, Credential, GrantedFilter};
@@ -100,8 +101,10 @@ impl Subscription {
         place: Place,
     ) -> Result<Self> {
         let now_ticks = bus.0.heartbeat.now_ticks();
-        let waiter = Waiter::new(now_ticks, caller.credential.as_deref());
-        let registration = bus.0.interest.register(&request.filter, waiter)?;
+        let number = bus.0.interest.counts.next_number();
+        let credential = caller.credential.as_ref();
+        let waiter = Waiter::of_reader(now_ticks, credential, number, start.position);
+        let registration = bus.0.interest.register(&request.filter, Arc::new(waiter))?;
         bus.metrics().subscriptions.inc();
         Ok(Subscription {
             bus: bus.clone(),
@@ -121,6 +124,10 @@ impl Subscription {
     /// with more others.
     pub fn share_connection(&self) {
         self.registration.waiter.set_shares_connection();
+    }
+
+    pub(super) fn note_reader(&self, read_by: ReadBy) {
+        self.registration.set_read_by(read_by);
     }
 
     /// Passes over `hello`, if that is due. Gives what is served, where it is less than was asked
@@ -154,6 +161,7 @@ impl Subscription {
         // The heartbeat begins anew with each step.
         let now_ticks = self.bus.0.heartbeat.now_ticks();
         self.registration.waiter.stepped(now_ticks);
+        self.registration.waiter.note_position(self.position);
         step.map(Some)
     }
 
@@ -253,8 +261,13 @@ impl Subscription {
     /// Why it ends now, where it does: its turn has come, or that of all, or its credential has
     /// ended.
     fn ending(&self) -> Option<ClosingReason> {
-        if self.registration.waiter.is_told_to_end() {
+        let waiter = &self.registration.waiter;
+        if waiter.is_told_to_end() {
             return Some(ClosingReason::Shutdown);
+        }
+        // It is to come back later, as where there are too many.
+        if waiter.is_cut() {
+            return Some(ClosingReason::Busy);
         }
         let of_bus = self.bus.0.ending();
         of_bus.or_else(|| {

@@ -31,7 +31,7 @@ use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::memory::MemoryBudget;
 use crate::tls::LiveTls;
-use crate::transport::{self, ConnectionLimits, PeerAddress, Routes};
+use crate::transport::{self, ConnectionEnd, ConnectionLimits, PeerAddress, Routes};
 
 /// What every connection of a listener needs.
 #[derive(Clone)]
@@ -60,7 +60,11 @@ impl ConnectionContext {
         let at_most = self.routes.limits(|limits| limits.max_connections);
         let is_late = self.draining.is_cancelled();
         match self.admission.admit(at_most, is_late) {
-            Admitted::Served(guard) => drop(tokio::spawn(self.clone().serve(io, peer, guard))),
+            Admitted::Served(guard) => {
+                let end = ConnectionEnd::default();
+                let task = tokio::spawn(self.clone().serve(io, peer, guard, end.clone()));
+                end.set(task.abort_handle());
+            }
             Admitted::Refused(guard) => drop(tokio::spawn(self.clone().refuse(io, peer, guard))),
             Admitted::Dropped => {}
         }
@@ -71,10 +75,11 @@ impl ConnectionContext {
         io: Io,
         peer: PeerAddress,
         guard: ConnectionGuard,
+        end: ConnectionEnd,
     ) -> impl Future<Output = ()> + Send + use<> {
         // Most connections stay with the lean driver for life; the rest is boxed, so that they do
         // not pay for it. This one from the start: what a future is given, it has to its end.
-        let letting_in = Box::pin(self.clone().let_in(io, peer, guard));
+        let letting_in = Box::pin(self.clone().let_in(io, peer, guard, end));
         async move {
             let Some((mut lean, guard)) = letting_in.await else {
                 return;
@@ -91,6 +96,7 @@ impl ConnectionContext {
         mut io: Io,
         peer: PeerAddress,
         mut guard: ConnectionGuard,
+        end: ConnectionEnd,
     ) -> Option<(LeanHttp1, ConnectionGuard)> {
         // Whose it is comes first: whatever else it takes is that client's.
         let peer = self.peer_behind(&mut io, peer).await?;
@@ -102,7 +108,7 @@ impl ConnectionContext {
                 .await;
             return None;
         }
-        let opened = self.open(io, peer).await?;
+        let opened = self.open(io, peer, end).await?;
         Some((LeanHttp1::new(opened), guard))
     }
 
@@ -139,8 +145,13 @@ impl ConnectionContext {
         })
     }
 
-    async fn open(&self, io: Io, peer: PeerAddress) -> Option<OpenedConnection> {
-        let opened = opening::open(io, peer, self).await;
+    async fn open(
+        &self,
+        io: Io,
+        peer: PeerAddress,
+        end: ConnectionEnd,
+    ) -> Option<OpenedConnection> {
+        let opened = opening::open(io, peer, end, self).await;
         let log = |error: &io::Error| tracing::debug!(%peer, %error, "a connection was not opened");
         opened.inspect_err(log).ok()
     }
@@ -153,7 +164,8 @@ impl ConnectionContext {
     }
 
     async fn answer_that_there_are_too_many(&self, io: Io, peer: PeerAddress, refusal: &str) {
-        let Some(OpenedConnection { mut io, .. }) = self.open(io, peer).await else {
+        let end = ConnectionEnd::default();
+        let Some(OpenedConnection { mut io, .. }) = self.open(io, peer, end).await else {
             return;
         };
         let answer = transport::bare_refusal(&Error::new(ErrorKind::Busy, refusal));
@@ -196,8 +208,14 @@ mod tests {
 
     #[test]
     fn a_connection_that_waits_takes_little() {
-        type Parts = (Arc<ConnectionContext>, Io, PeerAddress, ConnectionGuard);
-        let serve = |(context, io, peer, guard): Parts| context.serve(io, peer, guard);
+        type Parts = (
+            Arc<ConnectionContext>,
+            Io,
+            PeerAddress,
+            ConnectionGuard,
+            ConnectionEnd,
+        );
+        let serve = |(context, io, peer, guard, end): Parts| context.serve(io, peer, guard, end);
         let bytes = size_of_future(serve);
         assert!(bytes <= MOST_BYTES, "{bytes} bytes");
     }

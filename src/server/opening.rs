@@ -13,7 +13,7 @@ use super::io::Io;
 use super::lean::last_moment;
 use crate::limits;
 use crate::tls::ServerTls;
-use crate::transport::{ConnectionInfo, PeerAddress};
+use crate::transport::{ConnectionEnd, ConnectionInfo, PeerAddress};
 
 /// A connection that requests can be read from.
 pub(super) struct OpenedConnection {
@@ -28,8 +28,13 @@ pub(super) struct OpenedConnection {
 pub(super) async fn open(
     io: Io,
     peer: PeerAddress,
+    end: ConnectionEnd,
     context: &ConnectionContext,
 ) -> io::Result<OpenedConnection> {
+    let plain = ConnectionInfo {
+        end,
+        ..ConnectionInfo::plain(peer)
+    };
     let write_timeout = context.routes.limits(|limits| limits.write_timeout);
     io.configure(write_timeout);
     match &context.tls {
@@ -37,11 +42,11 @@ pub(super) async fn open(
             let tls = tls.current();
             let accepting = handshake::accept(io, &tls, write_timeout);
             let stream = in_time(accepting, context).await?;
-            encrypted(stream, peer, &tls)
+            encrypted(stream, plain, &tls)
         }
         None => Ok(OpenedConnection {
             io,
-            info: Arc::new(ConnectionInfo::plain(peer)),
+            info: Arc::new(plain),
         }),
     }
 }
@@ -60,13 +65,17 @@ async fn in_time(
 }
 
 /// A connection whose handshake is done.
-fn encrypted(stream: TlsIo, peer: PeerAddress, tls: &ServerTls) -> io::Result<OpenedConnection> {
+fn encrypted(
+    stream: TlsIo,
+    plain: ConnectionInfo,
+    tls: &ServerTls,
+) -> io::Result<OpenedConnection> {
     // Whom the certificate names is known from here on.
     let names = tls.identify(stream.get_ref().1);
     let info = ConnectionInfo {
         is_encrypted: true,
         certificate_names: names.map_err(io::Error::other)?,
-        ..ConnectionInfo::plain(peer)
+        ..plain
     };
     Ok(OpenedConnection {
         io: Io::Tls(stream),

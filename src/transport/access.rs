@@ -41,6 +41,7 @@ pub(super) use origin::{cors, mark};
 /// What was decided of a request.
 pub(super) struct Admitted {
     caller: Result<Arc<Caller>>,
+    connection: Arc<ConnectionInfo>,
     /// It has shown something to be known by.
     pub(super) has_shown: bool,
     /// Why it is refused whatever else it asks, so that its body is not read.
@@ -56,9 +57,18 @@ impl Admitted {
         self.caller.as_deref().map_err(Error::clone)
     }
 
+    /// By which connection it came.
+    pub(super) fn connection(&self) -> Arc<ConnectionInfo> {
+        self.connection.clone()
+    }
+
     /// Puts that into the request, where a handler behind routes looks for it.
     pub(super) fn put_into(self, extensions: &mut Extensions) {
-        extensions.insert(Decided(self.caller));
+        let connection = self.connection;
+        let decided = self
+            .caller
+            .map(|caller| RequestCaller { caller, connection });
+        extensions.insert(Decided(decided));
     }
 }
 
@@ -96,7 +106,7 @@ impl Access {
     pub(super) async fn admit<B>(
         &self,
         request: &mut Request<B>,
-        connection: &ConnectionInfo,
+        connection: &Arc<ConnectionInfo>,
         client: &KnownClient,
     ) -> Result<Admitted> {
         // Only a browser sends an origin; a program that sends none is no page.
@@ -119,6 +129,7 @@ impl Access {
         let refused = is_publishing.then(|| stranger(&caller)).flatten();
         Ok(Admitted {
             caller,
+            connection: connection.clone(),
             has_shown,
             refused,
         })
@@ -205,11 +216,14 @@ fn publishes(method: &Method, path: &str) -> bool {
 
 /// What was decided of a request: whose it is, or why that cannot be said.
 #[derive(Clone)]
-struct Decided(Result<Arc<Caller>>);
+struct Decided(Result<RequestCaller>);
 
-/// The caller of a request. A clone is one pointer.
+/// The caller of a request, and its connection. A clone is two pointers.
 #[derive(Debug, Clone)]
-pub(super) struct RequestCaller(Arc<Caller>);
+pub(super) struct RequestCaller {
+    caller: Arc<Caller>,
+    pub(super) connection: Arc<ConnectionInfo>,
+}
 
 impl RequestCaller {
     /// The one that was decided when the request came.
@@ -218,7 +232,7 @@ impl RequestCaller {
     /// Unauthenticated when it has shown bad credentials, internal when nobody has decided.
     pub(super) fn of(extensions: &Extensions) -> Result<Self> {
         let decided = extensions.get::<Decided>().ok_or_else(undecided)?;
-        decided.0.clone().map(RequestCaller)
+        decided.0.clone()
     }
 }
 
@@ -229,7 +243,11 @@ fn undecided() -> Error {
 #[cfg(test)]
 impl RequestCaller {
     pub(super) fn anonymous() -> Self {
-        RequestCaller(Arc::new(Caller::anonymous()))
+        let peer = super::PeerAddress::Local;
+        RequestCaller {
+            caller: Arc::new(Caller::anonymous()),
+            connection: Arc::new(ConnectionInfo::plain(peer)),
+        }
     }
 }
 
@@ -237,7 +255,7 @@ impl Deref for RequestCaller {
     type Target = Caller;
 
     fn deref(&self) -> &Caller {
-        &self.0
+        &self.caller
     }
 }
 

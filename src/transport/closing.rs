@@ -40,7 +40,9 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
         | ErrorKind::Gap
         | ErrorKind::TooLarge
         | ErrorKind::UnsupportedEncoding
-        | ErrorKind::WrongHost => None,
+        | ErrorKind::WrongHost
+        | ErrorKind::ReadOnly
+        | ErrorKind::Unsupported => None,
     }
 }
 

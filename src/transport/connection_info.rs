@@ -2,7 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 
+use tokio::task::AbortHandle;
+
+use crate::bus::ReaderConnection;
 use crate::quota::ConnectionCount;
 
 /// There is one for each connection; its requests share it.
@@ -16,6 +20,31 @@ pub(crate) struct ConnectionInfo {
     pub(crate) certificate_names: Vec<Box<str>>,
     /// Subscriptions that are open on it.
     pub(crate) subscriptions: ConnectionCount,
+    /// Ends it.
+    pub(crate) end: ConnectionEnd,
+}
+
+/// The task that serves a connection, which an operator may end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ConnectionEnd(Arc<OnceLock<AbortHandle>>);
+
+impl ConnectionEnd {
+    /// It is served by this task.
+    pub(crate) fn set(&self, task: AbortHandle) {
+        let _ = self.0.set(task);
+    }
+}
+
+impl ReaderConnection for ConnectionInfo {
+    fn peer(&self) -> String {
+        self.peer.to_string()
+    }
+
+    fn end(&self) {
+        if let Some(task) = self.end.0.get() {
+            task.abort();
+        }
+    }
 }
 
 /// Where a connection comes from.
@@ -35,6 +64,7 @@ impl ConnectionInfo {
             is_encrypted: false,
             certificate_names: Vec::new(),
             subscriptions: ConnectionCount::default(),
+            end: ConnectionEnd::default(),
         }
     }
 }

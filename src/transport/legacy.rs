@@ -22,7 +22,7 @@ use super::params::Params;
 use super::peer::PeerWatch;
 use super::request::parse_after;
 use super::state::{AppState, TransportConfig};
-use crate::bus::{OnGap, SubscribeRequest, Subscription};
+use crate::bus::{OnGap, ReaderTransport, SubscribeRequest, Subscription};
 use crate::config::LegacyConfig;
 use crate::cursor::{Gap, Start};
 use crate::encodings::WireForm;
@@ -60,6 +60,7 @@ pub(super) async fn backend(
         query: query.as_deref(),
         caller: &caller,
         peer,
+        connection: caller.connection.clone(),
     };
     begin(&state, ask).await?.await
 }
@@ -71,8 +72,10 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
     let until = Instant::now() + wait_of(ask.method, config.legacy.wait);
     let (start, callback) = parse(Params::of(state, ask.query)?, &config.legacy)?;
     let request = subscribe_request(&config.legacy, start);
+    let subscription = Subscription::open(&state.bus, ask.caller, request).await?;
+    subscription.is_read_by(ReaderTransport::Legacy, Some(ask.connection));
     let poll = OpenPoll {
-        subscription: Subscription::open(&state.bus, ask.caller, request).await?,
+        subscription,
         until,
         peer: ask.peer,
     };

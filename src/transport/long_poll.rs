@@ -14,6 +14,7 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::access::RequestCaller;
+use super::connection_info::ConnectionInfo;
 use super::headers::no_store;
 use super::json::{PollHead, is_small, poll_answer, shared_answer};
 use super::params::Params;
@@ -21,7 +22,7 @@ use super::peer::PeerWatch;
 use super::pieces;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Batch, LogView, Standing, Step, SubscribeRequest, Subscription};
+use crate::bus::{Batch, LogView, ReaderTransport, Standing, Step, SubscribeRequest, Subscription};
 use crate::caller::Caller;
 use crate::cursor::{Gap, GapReason, Vid};
 use crate::error::Result;
@@ -55,6 +56,7 @@ pub(super) struct PollAsk<'r> {
     pub(super) query: Option<&'r str>,
     pub(super) caller: &'r Caller,
     pub(super) peer: PeerWatch,
+    pub(super) connection: Arc<ConnectionInfo>,
 }
 
 /// A poll whose subscription is open, until its answer. Each that waits has one, and nothing else
@@ -74,6 +76,7 @@ pub(super) async fn poll(
         query: query.as_deref(),
         caller: &caller,
         peer,
+        connection: caller.connection.clone(),
     };
     begin(&state, ask).await?.await
 }
@@ -82,6 +85,7 @@ pub(super) async fn poll(
 pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
     let (request, wait) = parse(ask.method, Params::of(state, ask.query)?)?;
     let subscription = Subscription::open(&state.bus, ask.caller, request).await?;
+    subscription.is_read_by(ReaderTransport::LongPoll, Some(ask.connection));
     Ok(Box::pin(wait_and_answer(OpenPoll {
         subscription,
         until: Instant::now() + wait,

@@ -42,7 +42,7 @@ mod status;
 mod until_ended;
 
 pub(crate) use answering::Answering;
-pub(crate) use connection_info::{ConnectionInfo, PeerAddress};
+pub(crate) use connection_info::{ConnectionEnd, ConnectionInfo, PeerAddress};
 pub(crate) use grpc::HEALTH_SERVICES;
 #[cfg(any(test, fuzzing))]
 pub(crate) use json::event_json;

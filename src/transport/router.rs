@@ -213,7 +213,7 @@ impl RouteTable {
     async fn admit_and_begin<B>(
         &self,
         mut request: Request<B>,
-        connection: &ConnectionInfo,
+        connection: &Arc<ConnectionInfo>,
         client: &KnownClient,
         is_of_page: bool,
     ) -> StdResult<Begun, Infallible>
@@ -263,6 +263,7 @@ impl RouteTable {
             query: parts.uri.query(),
             caller: admitted.caller()?,
             peer: PeerWatch::of(&parts.extensions),
+            connection: admitted.connection(),
         };
         match self.waiting_at(parts.uri.path()) {
             Some(WaitingRoute::LegacyPage) => legacy::begin(&self.state, ask).await,

@@ -25,7 +25,7 @@ use super::params::Params;
 use super::peer::PeerWatch;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Closing, OnGap, Step, SubscribeRequest, Subscription};
+use crate::bus::{Closing, OnGap, ReaderTransport, Step, SubscribeRequest, Subscription};
 use crate::error::{ErrorKind, Result};
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
 
@@ -67,6 +67,7 @@ pub(super) async fn sse(
             return opened_and_closed(error, sse_headers(), closing);
         }
     };
+    subscription.is_read_by(ReaderTransport::Sse, Some(caller.connection.clone()));
     let blocks = blocks(subscription, peer, rendering);
     Ok((sse_headers(), Body::from_stream(blocks)).into_response())
 }

@@ -5,7 +5,7 @@ use vidette::{error_face, limits};
 
 use crate::page::{pages, table};
 
-const KINDS: [ErrorKind; 18] = [
+const KINDS: [ErrorKind; 20] = [
     ErrorKind::BadRequest,
     ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
@@ -17,6 +17,8 @@ const KINDS: [ErrorKind; 18] = [
     ErrorKind::WrongHost,
     ErrorKind::Busy,
     ErrorKind::Internal,
+    ErrorKind::Unsupported,
+    ErrorKind::ReadOnly,
     ErrorKind::Closing,
     ErrorKind::Locked,
     ErrorKind::Behind,

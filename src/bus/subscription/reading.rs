@@ -183,6 +183,7 @@ impl Subscription {
         // A limit counts events, not pages; a page never holds more than are left.
         self.left.take(events.len());
         self.bus.metrics().deliveries.inc_by(events.len() as u64);
+        self.registration.count_delivered(events.len() as u64);
         Some(Step::Events(events, self.position))
     }
 

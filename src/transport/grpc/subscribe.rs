@@ -27,7 +27,7 @@ use tonic::{Code, Status};
 
 use super::request::{read_in_time, subscribe_request};
 use super::steps::message;
-use crate::bus::{Bus, Closing, ClosingReason, Step, Subscription};
+use crate::bus::{Bus, Closing, ClosingReason, ReaderTransport, Step, Subscription};
 use crate::error::Result;
 use crate::limits;
 use crate::transport::access::RequestCaller;
@@ -56,6 +56,7 @@ async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, 
     let request = Box::pin(read_in_time(request)).await?;
     let subscription = Subscription::open(bus, &caller, subscribe_request(&request)?).await?;
     subscription.share_connection();
+    subscription.is_read_by(ReaderTransport::Grpc, Some(caller.connection.clone()));
     Ok(subscription)
 }
 
