@@ -4,6 +4,7 @@
 //! - nothing in vidette grows beyond a bound from here or from [`crate::config`];
 //! - bounds that depend on each other are asserted at compile time, below them.
 
+mod admin;
 mod auth;
 mod client;
 mod copy;
@@ -18,6 +19,7 @@ mod tls;
 
 use std::time::Duration;
 
+pub use admin::*;
 pub use auth::*;
 pub use client::*;
 pub use copy::*;
@@ -150,13 +152,6 @@ pub const CATCH_UP_MAX_WAIT: Duration = Duration::from_secs(1);
 /// About what an event takes on the wire besides its texts and data, in bytes.
 pub const EVENT_OVERHEAD_ON_WIRE_BYTES: usize = 64;
 
-/// Readers that an operator is shown, the slowest first.
-pub const MAX_LISTED_READERS: usize = 1000;
-/// Topics of a reader's filter that an operator is shown.
-pub const MAX_SHOWN_TOPICS: usize = 8;
-/// A reader that was cut has so long for its last word; then its connection ends.
-pub const CUT_PATIENCE: Duration = Duration::from_secs(2);
-
 /// How late it may be noticed that the credential of somebody who is served has expired.
 pub const CREDENTIAL_CHECK: Duration = Duration::from_secs(1);
 /// After a revocation the subscriptions of those with credentials are woken over this time at most,
@@ -171,8 +166,6 @@ pub const TRIM_STEP_EVENTS: u32 = 500;
 pub const TRIM_STEP_BYTES: u64 = 8 * 1024 * 1024;
 /// Topics, rows of the index, and publishers' ids deleted in one step of retention; each of them.
 pub const TRIM_STEP_ROWS: u32 = 500;
-/// Blocks of the index that one step of a removal looks through, each of 4,096 vids.
-pub const REMOVAL_STEP_BLOCKS: u32 = 16;
 /// After a step, publishers have the writer for as long as the step took; this is the longest that
 /// retention waits for them.
 pub const TRIM_MAX_PAUSE: Duration = Duration::from_millis(100);

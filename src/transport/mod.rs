@@ -6,6 +6,7 @@
 //! - the same error has the same meaning on every transport.
 
 mod access;
+mod admin;
 mod answering;
 mod client_address;
 mod closing;
@@ -41,6 +42,7 @@ mod state;
 mod status;
 mod until_ended;
 
+pub(crate) use admin::AdminWatch;
 pub(crate) use answering::Answering;
 pub(crate) use connection_info::{ConnectionEnd, ConnectionInfo, PeerAddress};
 pub(crate) use grpc::HEALTH_SERVICES;

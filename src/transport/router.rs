@@ -19,6 +19,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::cors::CorsLayer;
 
 use super::access::{self, Access, Admitted};
+use super::admin::{self, AdminWatch};
 use super::client_address::KnownClient;
 use super::connection_info::ConnectionInfo;
 use super::long_poll::{self, PollAsk, Waiting};
@@ -45,6 +46,7 @@ pub(crate) struct RouteParts {
     pub(crate) sources: SourceStates,
     pub(crate) health: HealthServer<HealthService>,
     pub(crate) connections: OpenConnections,
+    pub(crate) admin: AdminWatch,
 }
 
 impl RouteParts {
@@ -54,6 +56,7 @@ impl RouteParts {
             config: settings.transport.clone(),
             sources: self.sources.clone(),
             connections: self.connections.clone(),
+            admin: self.admin.clone(),
         }
     }
 }
@@ -323,7 +326,9 @@ fn is_of_page<B>(request: &Request<B>) -> bool {
 
 fn router(parts: &RouteParts, settings: &Settings) -> Router {
     let state = parts.state(settings);
-    let table = http_routes(&settings.transport.legacy.path).chain(pages::routes());
+    let table = http_routes(&settings.transport.legacy.path)
+        .chain(pages::routes())
+        .chain(admin::routes());
     let http = table.fold(Router::new(), |http, (path, methods)| {
         http.route(&path, methods)
     });

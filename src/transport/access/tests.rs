@@ -30,7 +30,7 @@ use crate::transport::grpc::{self, client_proto};
 use crate::transport::router::{RouteParts, RouteTable, http_routes};
 use crate::transport::routes::ListenerRules;
 use crate::transport::state::{Settings, TransportConfig};
-use crate::transport::{pages, publish};
+use crate::transport::{AdminWatch, admin, pages, publish};
 
 const EVENT: &str = r#"{"topic":"door.1","data":1}"#;
 const NOBODY: Caller = Caller::unnamed(Permission::Nothing, Permission::Nothing);
@@ -54,6 +54,7 @@ fn table_with(config: &Config, transport: TransportConfig) -> RouteTable {
         sources: SourceStates::none(),
         health: HealthServer::new(health),
         connections: OpenConnections::default(),
+        admin: AdminWatch::default(),
     };
     let settings = Settings {
         transport: Arc::new(transport),
