@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 
 use super::group::FilterGroup;
 use super::members::Members;
-use super::readers::{ReadBy, ReaderCounts};
+use super::readers::ReaderCounts;
 use super::waiter::{OF_ALL, Waiter, WaiterSet};
 use crate::cursor::Vid;
 use crate::error::{Error, ErrorKind, Result};
@@ -58,18 +58,10 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    /// Notes how it is read.
-    pub(super) fn set_read_by(&self, read_by: ReadBy) {
-        let transport = read_by.transport;
-        if self.waiter.set_read_by(read_by) {
-            self.interest.counts.opened(transport);
-        }
-    }
-
     /// Counts events that its reader was given.
     pub(super) fn count_delivered(&self, events: u64) {
-        if let Some(read_by) = self.waiter.read_by() {
-            self.interest.counts.delivered(read_by.transport, events);
+        if let Some(transport) = self.waiter.transport() {
+            self.interest.counts.delivered(transport, events);
         }
     }
 
@@ -85,8 +77,8 @@ impl Drop for Registration {
     fn drop(&mut self) {
         self.leave_round();
         self.interest.everybody.leave(&self.waiter);
-        if let Some(read_by) = self.waiter.read_by() {
-            self.interest.counts.closed(read_by.transport);
+        if let Some(transport) = self.waiter.transport() {
+            self.interest.counts.closed(transport);
         }
         // Under the lock, so that nobody joins a group that is being removed.
         let mut index = self.interest.index();
@@ -121,11 +113,14 @@ impl Interest {
     pub(super) fn register(
         self: &Arc<Self>,
         filter: &Filter,
-        waiter: Arc<Waiter>,
+        waiter_of: impl FnOnce(&Arc<FilterGroup>) -> Arc<Waiter>,
     ) -> Result<Registration> {
         // The group first: it may refuse.
-        let group = self.join_group(filter, &waiter)?;
+        let (group, waiter) = self.join_group(filter, waiter_of)?;
         self.everybody.join(waiter.clone());
+        if let Some(transport) = waiter.transport() {
+            self.counts.opened(transport);
+        }
         Ok(Registration {
             interest: self.clone(),
             group,
@@ -133,13 +128,17 @@ impl Interest {
         })
     }
 
-    fn join_group(&self, filter: &Filter, waiter: &Arc<Waiter>) -> Result<Arc<FilterGroup>> {
+    fn join_group(
+        &self,
+        filter: &Filter,
+        waiter_of: impl FnOnce(&Arc<FilterGroup>) -> Arc<Waiter>,
+    ) -> Result<(Arc<FilterGroup>, Arc<Waiter>)> {
         let mut index = self.index();
         let group = index.group(filter)?;
-        waiter.set_group(&group);
+        let waiter = waiter_of(&group);
         // Under the lock: the last one to leave removes the group.
         group.waiters.join(waiter.clone());
-        Ok(group)
+        Ok((group, waiter))
     }
 
     /// Marks the groups that match; returns those that have to be notified once the events are

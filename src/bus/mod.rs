@@ -68,9 +68,7 @@ pub(crate) use batch::Standing;
 pub use clock::{MachineTime, SettableTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
 pub use log_view::LogView;
-pub(crate) use readers::{
-    ReaderConnection, ReaderInfo, ReaderList, ReaderTransport, TransportCount,
-};
+pub(crate) use readers::{ReadBy, ReaderConnection, ReaderInfo, ReaderTransport};
 pub use sequencer::{PublishStream, Publishing};
 pub use step::{OnGap, Step, SubscribeRequest};
 pub use subscription::Subscription;

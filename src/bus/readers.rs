@@ -13,8 +13,8 @@ use std::sync::{Arc, Weak};
 
 use tokio::time::sleep;
 
+use super::Bus;
 use super::waiter::{Waiter, Walk};
-use super::{Bus, Subscription};
 use crate::caller::wall_clock_s;
 use crate::cursor::Vid;
 use crate::limits;
@@ -58,11 +58,23 @@ pub(crate) trait ReaderConnection: std::fmt::Debug + Send + Sync {
     fn end(&self);
 }
 
-/// How a subscription is read, once its transport has said so.
+/// How a subscription is read.
 #[derive(Debug)]
-pub(super) struct ReadBy {
-    pub(super) transport: ReaderTransport,
-    pub(super) connection: Option<Arc<dyn ReaderConnection>>,
+pub(crate) struct ReadBy {
+    pub(crate) transport: ReaderTransport,
+    pub(crate) connection: Option<Arc<dyn ReaderConnection>>,
+}
+
+impl ReadBy {
+    pub(crate) fn new<C>(transport: ReaderTransport, connection: Arc<C>) -> Self
+    where
+        C: ReaderConnection + 'static,
+    {
+        ReadBy {
+            transport,
+            connection: Some(connection),
+        }
+    }
 }
 
 /// What is counted of each transport.
@@ -120,21 +132,6 @@ pub(crate) struct ReaderInfo {
 pub(crate) struct ReaderList {
     pub(crate) readers: Vec<ReaderInfo>,
     pub(crate) open: usize,
-}
-
-impl Subscription {
-    /// Says how it is read.
-    pub(crate) fn is_read_by(
-        &self,
-        transport: ReaderTransport,
-        connection: Option<Arc<dyn ReaderConnection>>,
-    ) {
-        let read_by = ReadBy {
-            transport,
-            connection,
-        };
-        self.note_reader(read_by);
-    }
 }
 
 impl Bus {
@@ -195,20 +192,18 @@ async fn end_if_stalled(waiter: Weak<Waiter>) {
     let Some(waiter) = waiter.upgrade() else {
         return;
     };
-    if let Some(connection) = waiter.read_by().and_then(|by| by.connection.as_ref()) {
+    if let Some(connection) = waiter.connection() {
         connection.end();
     }
 }
 
 fn info(waiter: &Waiter, lag: Vid, now_s: u32) -> ReaderInfo {
-    let read_by = waiter.read_by();
-    let connection = read_by.and_then(|by| by.connection.as_ref());
     let group = waiter.group();
     let topics = group.iter().flat_map(|group| group.filter.topics());
     ReaderInfo {
         number: waiter.number,
-        transport: read_by.map(|by| by.transport),
-        peer: connection.map(|connection| connection.peer()),
+        transport: waiter.transport(),
+        peer: waiter.connection().map(ReaderConnection::peer),
         names: waiter.names().map(str::to_owned).collect(),
         topics: topics
             .take(limits::MAX_SHOWN_TOPICS)

@@ -30,6 +30,7 @@ use super::log_view::LogView;
 use super::readers::ReadBy;
 use super::step::{OnGap, Step, SubscribeRequest};
 use super::waiter::Waiter;
+use super::waiter::reader::OpenedReader;
 use crate::caller::{Caller, Credential, GrantedFilter};
 use crate::cursor::{GapReason, Vid};
 use crate::error::{Error, Result};
@@ -72,7 +73,20 @@ impl Subscription {
     /// # Errors
     /// As [`Caller::grant_read`]; closing, behind, busy (too many subscriptions, or topics of all of
     /// them), out of memory, or a gap when the request says so.
-    pub async fn open(bus: &Bus, caller: &Caller, mut request: SubscribeRequest) -> Result<Self> {
+    pub async fn open(bus: &Bus, caller: &Caller, request: SubscribeRequest) -> Result<Self> {
+        Self::open_for(bus, caller, request, None).await
+    }
+
+    /// The same for a reader whom an operator may want to see.
+    ///
+    /// # Errors
+    /// As [`Subscription::open`].
+    pub(crate) async fn open_for(
+        bus: &Bus,
+        caller: &Caller,
+        mut request: SubscribeRequest,
+        read_by: Option<ReadBy>,
+    ) -> Result<Self> {
         // Refusals that cost nothing come first.
         let GrantedFilter { filter, is_cut } = caller.grant_read(&request.filter)?;
         request.filter = filter;
@@ -88,7 +102,7 @@ impl Subscription {
                 return Err(Error::gap(gap.clone()));
             }
         }
-        let mut subscription = Self::register(bus, caller, &request, start, place)?;
+        let mut subscription = Self::register(bus, caller, &request, start, (place, read_by))?;
         subscription.is_cut = is_cut;
         Ok(subscription)
     }
@@ -98,13 +112,17 @@ impl Subscription {
         caller: &Caller,
         request: &SubscribeRequest,
         start: StartPosition,
-        place: Place,
+        (place, read_by): (Place, Option<ReadBy>),
     ) -> Result<Self> {
-        let now_ticks = bus.0.heartbeat.now_ticks();
-        let number = bus.0.interest.counts.next_number();
-        let credential = caller.credential.as_ref();
-        let waiter = Waiter::of_reader(now_ticks, credential, number, start.position);
-        let registration = bus.0.interest.register(&request.filter, Arc::new(waiter))?;
+        let opened = OpenedReader {
+            now_ticks: bus.0.heartbeat.now_ticks(),
+            credential: caller.credential.as_ref(),
+            number: bus.0.interest.counts.next_number(),
+            position: start.position,
+            read_by,
+        };
+        let waiter_of = |group: &_| Waiter::of_reader(opened, group);
+        let registration = bus.0.interest.register(&request.filter, waiter_of)?;
         bus.metrics().subscriptions.inc();
         Ok(Subscription {
             bus: bus.clone(),
@@ -124,10 +142,6 @@ impl Subscription {
     /// with more others.
     pub fn share_connection(&self) {
         self.registration.waiter.set_shares_connection();
-    }
-
-    pub(super) fn note_reader(&self, read_by: ReadBy) {
-        self.registration.set_read_by(read_by);
     }
 
     /// Passes over `hello`, if that is due. Gives what is served, where it is less than was asked

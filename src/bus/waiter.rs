@@ -8,12 +8,12 @@
 //!   leaves meanwhile;
 //! - a set has no vacancies: a walk costs as much as there are waiters in it now.
 
-mod reader;
+pub(super) mod reader;
 #[cfg(test)]
 mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -21,10 +21,9 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
 use super::group::FilterGroup;
-use super::readers::ReadBy;
+use super::readers::{ReadBy, ReaderConnection, ReaderTransport};
 use super::rounds::Rounds;
 use crate::caller::{Credential, wall_clock_s};
-use crate::cursor::Vid;
 
 /// Waiters that are woken together. Fewer would wake a sleeping worker thread for each few of them,
 /// which costs as much as their writes; many more would let others wait.
@@ -70,35 +69,28 @@ pub(super) struct Waiter {
     /// Where it stood after its last step.
     position: AtomicU64,
     /// Its group, which lives at least as long.
-    group: OnceLock<Weak<FilterGroup>>,
-    read_by: OnceLock<ReadBy>,
+    group: Weak<FilterGroup>,
+    transport: Option<ReaderTransport>,
+    connection: Option<Arc<dyn ReaderConnection>>,
 }
 
 const _: () = assert!(
-    size_of::<Waiter>() <= 120,
+    size_of::<Waiter>() <= 96,
     "each idle reader has a waiter: docs/performance.md, memory per idle reader"
 );
 
 impl Waiter {
     /// A waiter of somebody with this credential, if with any.
     pub(super) fn new(now_ticks: u32, credential: Option<&Arc<Credential>>) -> Arc<Self> {
-        Arc::new(Waiter::of_reader(now_ticks, credential, 0, 0))
+        Arc::new(Self::with(now_ticks, credential))
     }
 
-    /// The same for a subscription, with its number and where it begins.
-    pub(super) fn of_reader(
-        now_ticks: u32,
-        credential: Option<&Arc<Credential>>,
-        number: u32,
-        position: Vid,
-    ) -> Self {
+    fn with(now_ticks: u32, credential: Option<&Arc<Credential>>) -> Self {
         Waiter {
             stepped_at: now_ticks.into(),
             credential: credential.cloned(),
             expires_s: credential.map_or(u32::MAX, |credential| credential.expires_s()),
-            number,
             opened_s: wall_clock_s(),
-            position: position.into(),
             ..Waiter::default()
         }
     }

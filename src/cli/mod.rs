@@ -9,6 +9,7 @@ mod demo;
 mod epoch;
 mod nats;
 mod open_files;
+mod operate;
 mod publish;
 mod reload;
 mod serve;
@@ -62,6 +63,10 @@ enum CliCommand {
     Epoch(epoch::EpochArgs),
     Source(source::SourceArgs),
     Tail(tail::TailArgs),
+    Status(operate::StatusArgs),
+    Topics(operate::TopicsArgs),
+    Connections(operate::ConnectionsArgs),
+    Admin(operate::AdminArgs),
     Token(token::TokenArgs),
     #[cfg(feature = "bench")]
     Bench(vidette_bench::BenchArgs),
@@ -177,6 +182,10 @@ impl CliCommand {
             CliCommand::Publish(args) => publish::run(args).await,
             CliCommand::Source(args) => source::run(args),
             CliCommand::Tail(args) => tail::run(args).await,
+            CliCommand::Status(args) => operate::status(args).await,
+            CliCommand::Topics(args) => operate::topics(args).await,
+            CliCommand::Connections(args) => operate::connections(args).await,
+            CliCommand::Admin(args) => operate::admin(args).await,
             CliCommand::Token(args) => token::run(args),
             #[cfg(feature = "bench")]
             CliCommand::Bench(args) => vidette_bench::run(args).await.map_err(Failure::new),

@@ -22,7 +22,7 @@ use super::params::Params;
 use super::peer::PeerWatch;
 use super::request::parse_after;
 use super::state::{AppState, TransportConfig};
-use crate::bus::{OnGap, ReaderTransport, SubscribeRequest, Subscription};
+use crate::bus::{OnGap, ReadBy, ReaderTransport, SubscribeRequest, Subscription};
 use crate::config::LegacyConfig;
 use crate::cursor::{Gap, Start};
 use crate::encodings::WireForm;
@@ -72,8 +72,9 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
     let until = Instant::now() + wait_of(ask.method, config.legacy.wait);
     let (start, callback) = parse(Params::of(state, ask.query)?, &config.legacy)?;
     let request = subscribe_request(&config.legacy, start);
-    let subscription = Subscription::open(&state.bus, ask.caller, request).await?;
-    subscription.is_read_by(ReaderTransport::Legacy, Some(ask.connection));
+    let read_by = ReadBy::new(ReaderTransport::Legacy, ask.connection);
+    let opening = Subscription::open_for(&state.bus, ask.caller, request, Some(read_by));
+    let subscription = opening.await?;
     let poll = OpenPoll {
         subscription,
         until,
@@ -313,6 +314,7 @@ mod tests {
             bus,
             config: Arc::new(TransportConfig::of(&config, &AuthBackground::default())),
             sources: crate::source::SourceStates::none(),
+            admin: crate::transport::AdminWatch::default(),
             connections: OpenConnections::default(),
         };
         let begun = Instant::now();

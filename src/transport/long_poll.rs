@@ -22,7 +22,9 @@ use super::peer::PeerWatch;
 use super::pieces;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Batch, LogView, ReaderTransport, Standing, Step, SubscribeRequest, Subscription};
+use crate::bus::{
+    Batch, LogView, ReadBy, ReaderTransport, Standing, Step, SubscribeRequest, Subscription,
+};
 use crate::caller::Caller;
 use crate::cursor::{Gap, GapReason, Vid};
 use crate::error::Result;
@@ -84,8 +86,9 @@ pub(super) async fn poll(
 /// Opens a poll.
 pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
     let (request, wait) = parse(ask.method, Params::of(state, ask.query)?)?;
-    let subscription = Subscription::open(&state.bus, ask.caller, request).await?;
-    subscription.is_read_by(ReaderTransport::LongPoll, Some(ask.connection));
+    let read_by = ReadBy::new(ReaderTransport::LongPoll, ask.connection);
+    let opening = Subscription::open_for(&state.bus, ask.caller, request, Some(read_by));
+    let subscription = opening.await?;
     Ok(Box::pin(wait_and_answer(OpenPoll {
         subscription,
         until: Instant::now() + wait,

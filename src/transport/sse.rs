@@ -25,7 +25,7 @@ use super::params::Params;
 use super::peer::PeerWatch;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Closing, OnGap, ReaderTransport, Step, SubscribeRequest, Subscription};
+use crate::bus::{Closing, OnGap, ReadBy, ReaderTransport, Step, SubscribeRequest, Subscription};
 use crate::error::{ErrorKind, Result};
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
 
@@ -60,14 +60,15 @@ pub(super) async fn sse(
     let params = Params::of(&state, query.as_deref())?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;
     // An EventSource gives up on a status, so what passes by itself is a stream that ends.
-    let subscription = match Subscription::open(&state.bus, &caller, request).await {
+    let read_by = ReadBy::new(ReaderTransport::Sse, caller.connection.clone());
+    let opening = Subscription::open_for(&state.bus, &caller, request, Some(read_by));
+    let subscription = match opening.await {
         Ok(subscription) => subscription,
         Err(error) => {
             let closing = |reason| state.bus.closing_of_newcomer(reason);
             return opened_and_closed(error, sse_headers(), closing);
         }
     };
-    subscription.is_read_by(ReaderTransport::Sse, Some(caller.connection.clone()));
     let blocks = blocks(subscription, peer, rendering);
     Ok((sse_headers(), Body::from_stream(blocks)).into_response())
 }

@@ -3,6 +3,7 @@
 mod behind_a_proxy;
 mod bench;
 mod churn;
+mod operate;
 mod protected;
 mod publish;
 mod readme;

@@ -55,6 +55,12 @@ impl Ground {
         std::fs::write(list, format!("{id}\n")).expect("a file");
     }
 
+    /// The list of the revoked.
+    pub fn revoked(&self) -> String {
+        let list = self.folder.path().join("revoked.txt");
+        std::fs::read_to_string(list).expect("a file")
+    }
+
     /// Has a token with the id `short` end, which [`short_token`] has made for this.
     pub fn bring_about(&self, end: End) {
         match end {

@@ -54,7 +54,7 @@ proptest! {
         for action in actions {
             match action {
                 Action::Come(topics) => {
-                    let registered = interest.register(&filter(&topics), Waiter::new(0, None));
+                    let registered = interest.register(&filter(&topics), |_| Waiter::new(0, None));
                     list.push(registered.expect("within bounds"));
                 }
                 Action::Go(at) if at < list.len() => drop(list.swap_remove(at)),
@@ -97,7 +97,7 @@ fn fill(
     let mut taken = Vec::new();
     loop {
         let patterns: Vec<_> = (0..each).map(|n| pattern(taken.len() * each + n)).collect();
-        match interest.register(&filter(&patterns), Waiter::new(0, None)) {
+        match interest.register(&filter(&patterns), |_| Waiter::new(0, None)) {
             Ok(registration) => taken.push(registration),
             Err(refused) => return (taken, refused),
         }
@@ -123,14 +123,14 @@ fn patterns_are_bounded_in_all_and_a_known_filter_costs_nothing() {
     let known = taken[7].group.filter.clone();
     taken.push(
         interest
-            .register(&known, Waiter::new(0, None))
+            .register(&known, |_| Waiter::new(0, None))
             .expect("the same filter again"),
     );
     taken.swap_remove(3);
     let other = filter(&["other.*".to_owned()]);
     taken.push(
         interest
-            .register(&other, Waiter::new(0, None))
+            .register(&other, |_| Waiter::new(0, None))
             .expect("some have left"),
     );
 }
@@ -154,7 +154,7 @@ fn combinations_of_far_wildcards_are_bounded_in_all() {
     let near = filter(&["*.*.*.*.*.*.b.>".to_owned()]);
     taken.push(
         interest
-            .register(&near, Waiter::new(0, None))
+            .register(&near, |_| Waiter::new(0, None))
             .expect("near ones are always taken"),
     );
     taken.pop();
@@ -162,7 +162,7 @@ fn combinations_of_far_wildcards_are_bounded_in_all() {
     let same = (600..700).map(far).collect::<Vec<_>>();
     taken.push(
         interest
-            .register(&filter(&same), Waiter::new(0, None))
+            .register(&filter(&same), |_| Waiter::new(0, None))
             .expect("some have left"),
     );
 }

@@ -2,15 +2,45 @@
 //!
 //! Invariant: nothing here is waited for, and nothing but the position changes once it is set.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 
 use super::Waiter;
 use crate::bus::group::FilterGroup;
-use crate::bus::readers::ReadBy;
+use crate::bus::readers::{ReadBy, ReaderConnection, ReaderTransport};
+use crate::caller::Credential;
 use crate::cursor::Vid;
 
+/// What is known of a subscription when it is opened.
+pub(in crate::bus) struct OpenedReader<'c> {
+    pub(in crate::bus) now_ticks: u32,
+    pub(in crate::bus) credential: Option<&'c Arc<Credential>>,
+    pub(in crate::bus) number: u32,
+    pub(in crate::bus) position: Vid,
+    /// None where no transport reads it.
+    pub(in crate::bus) read_by: Option<ReadBy>,
+}
+
 impl Waiter {
+    /// Of a subscription in this group.
+    pub(in crate::bus) fn of_reader(
+        opened: OpenedReader<'_>,
+        group: &Arc<FilterGroup>,
+    ) -> Arc<Self> {
+        let (transport, connection) = match opened.read_by {
+            Some(by) => (Some(by.transport), by.connection),
+            None => (None, None),
+        };
+        Arc::new(Waiter {
+            number: opened.number,
+            position: opened.position.into(),
+            group: Arc::downgrade(group),
+            transport,
+            connection,
+            ..Waiter::with(opened.now_ticks, opened.credential)
+        })
+    }
+
     /// Has it end at an operator's word.
     pub(in crate::bus) fn cut(&self) {
         self.is_cut.store(true, Ordering::Release);
@@ -34,21 +64,16 @@ impl Waiter {
         self.position.load(Ordering::Relaxed)
     }
 
-    pub(in crate::bus) fn set_group(&self, group: &Arc<FilterGroup>) {
-        let _ = self.group.set(Arc::downgrade(group));
-    }
-
     pub(in crate::bus) fn group(&self) -> Option<Arc<FilterGroup>> {
-        self.group.get().and_then(Weak::upgrade)
+        self.group.upgrade()
     }
 
-    /// Says how it is read; false when that is known already.
-    pub(in crate::bus) fn set_read_by(&self, read_by: ReadBy) -> bool {
-        self.read_by.set(read_by).is_ok()
+    pub(in crate::bus) fn transport(&self) -> Option<ReaderTransport> {
+        self.transport
     }
 
-    pub(in crate::bus) fn read_by(&self) -> Option<&ReadBy> {
-        self.read_by.get()
+    pub(in crate::bus) fn connection(&self) -> Option<&dyn ReaderConnection> {
+        self.connection.as_deref()
     }
 
     /// The names by which its caller can be revoked.

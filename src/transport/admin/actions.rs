@@ -120,7 +120,10 @@ fn how_long(revoked: &Revoked) -> (&'static str, String) {
     match revoked {
         Revoked::InFile(path) => {
             let path = path.display();
-            ("in_file", format!("it is a line of {path} now, and holds until that is taken out"))
+            (
+                "in_file",
+                format!("it is a line of {path} now, and holds until that is taken out"),
+            )
         }
         Revoked::UntilRestart => (
             "until_restart",
@@ -128,7 +131,10 @@ fn how_long(revoked: &Revoked) -> (&'static str, String) {
         ),
         Revoked::NotWritten(path, error) => {
             let path = path.display();
-            ("until_restart", format!("this holds until the gateway restarts: {path}: {error}"))
+            (
+                "until_restart",
+                format!("this holds until the gateway restarts: {path}: {error}"),
+            )
         }
     }
 }
@@ -176,5 +182,12 @@ pub(super) async fn read_only(
     } else {
         "publishing is on again"
     };
-    Ok(done(&state, &caller, "read-only", json!({ "on": on }), says.to_owned()).await)
+    Ok(done(
+        &state,
+        &caller,
+        "read-only",
+        json!({ "on": on }),
+        says.to_owned(),
+    )
+    .await)
 }

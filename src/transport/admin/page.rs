@@ -4,7 +4,7 @@
 //! - the page shows nothing by itself: what it shows comes from the API, which asks for a right;
 //! - nothing runs in it but its own files, and no other page may frame it.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
@@ -55,7 +55,9 @@ fn status_of(refused: &Error) -> StatusCode {
 }
 
 fn asks_for_a_page(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 

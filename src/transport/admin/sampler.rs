@@ -178,7 +178,9 @@ impl AdminWatch {
         let ring = samples.ring.iter();
         let pairs = ring.clone().zip(ring.skip(1));
         let rates = pairs.map(|(one, next)| Rates::between(one, next));
-        rates.map(|rates| json!([rates.events, rates.deliveries])).collect()
+        rates
+            .map(|rates| json!([rates.events, rates.deliveries]))
+            .collect()
     }
 
     /// Waits for the rates of whoever is the first to look.

@@ -59,7 +59,10 @@ pub(super) fn status_json(state: &AppState, caller: &Caller) -> Value {
     answer["connections"] = state.connections.count().into();
     answer["subscribers"] = bus.subscribers().into();
     answer["transports"] = transports_json(state);
-    answer["rates"] = state.admin.rates().map_or(Value::Null, |rates| rates.json());
+    answer["rates"] = state
+        .admin
+        .rates()
+        .map_or(Value::Null, |rates| rates.json());
     answer["totals"] = totals_json(bus);
     answer["memory"] = memory_json(bus.memory());
     answer["sources"] = state.sources.json();

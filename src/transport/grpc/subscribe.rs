@@ -27,7 +27,7 @@ use tonic::{Code, Status};
 
 use super::request::{read_in_time, subscribe_request};
 use super::steps::message;
-use crate::bus::{Bus, Closing, ClosingReason, ReaderTransport, Step, Subscription};
+use crate::bus::{Bus, Closing, ClosingReason, ReadBy, ReaderTransport, Step, Subscription};
 use crate::error::Result;
 use crate::limits;
 use crate::transport::access::RequestCaller;
@@ -54,9 +54,10 @@ async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, 
     let caller = RequestCaller::of(request.extensions())?;
     // Boxed to keep the future of an open stream small: the request is read once.
     let request = Box::pin(read_in_time(request)).await?;
-    let subscription = Subscription::open(bus, &caller, subscribe_request(&request)?).await?;
+    let read_by = ReadBy::new(ReaderTransport::Grpc, caller.connection.clone());
+    let request = subscribe_request(&request)?;
+    let subscription = Subscription::open_for(bus, &caller, request, Some(read_by)).await?;
     subscription.share_connection();
-    subscription.is_read_by(ReaderTransport::Grpc, Some(caller.connection.clone()));
     Ok(subscription)
 }
 
