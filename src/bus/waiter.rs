@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
 use super::group::FilterGroup;
-use super::readers::{ReadBy, ReaderConnection, ReaderTransport};
+use super::readers::{ReaderConnection, ReaderTransport};
 use super::rounds::Rounds;
 use crate::caller::{Credential, wall_clock_s};
 
