@@ -187,14 +187,16 @@ Admin.showMemory = function (memory) {
 
 Admin.TOTALS = [
   ['events_published', 'published'], ['deliveries', 'delivered'], ['gaps', 'gaps'], ['duplicates', 'duplicates'],
-  ['publishes_refused', 'publishes refused'], ['commit_failures', 'commits failed'], ['cold_reads', 'cold reads'],
+  ['publishes_refused', 'refused'], ['commit_failures', 'commits failed'], ['cold_reads', 'cold reads'],
   ['trimmed_events', 'trimmed']
 ];
 
 Admin.showTotals = function (totals) {
-  part('totals').textContent = Admin.TOTALS.map(function (named) {
-    return Show.number(totals[named[0]]) + ' ' + named[1];
-  }).join(', ');
+  var rows = [];
+  Admin.TOTALS.forEach(function (named) {
+    rows.push(element('dt', named[1]), element('dd', Show.number(totals[named[0]])));
+  });
+  part('totals').replaceChildren.apply(part('totals'), rows);
 };
 
 Admin.showSources = function (sources) {
@@ -302,19 +304,22 @@ Admin.topicRow = function (topic) {
 /** Asks, does, and says what was done. */
 Admin.act = async function (question, action, body) {
   if (!await Admin.isSure(question)) return;
-  var answer = part('answer');
-  answer.className = 'answer';
-  answer.textContent = 'Working\u2026';
+  Admin.say('', 'Working\u2026');
   try {
     var done = await Gateway.post(action, body);
-    answer.className = 'answer good';
-    answer.textContent = 'Done: ' + done.says + '.';
+    Admin.say('good', 'Done: ' + done.says + '.');
   } catch (trouble) {
-    answer.className = 'answer bad';
-    answer.textContent = trouble.message;
+    Admin.say('bad', trouble.message);
   }
   Admin.listReaders();
   Admin.listTopics();
+};
+
+/** What became of the last action; it stays until it is closed, or until the next one. */
+Admin.say = function (kind, text) {
+  part('answer').className = 'answer ' + kind;
+  part('answer').textContent = text;
+  part('toast').hidden = false;
 };
 
 Admin.isSure = function (question) {
@@ -400,6 +405,7 @@ part('connections-more').onclick = function () {
   Admin.listReaders();
 };
 part('read-only').onclick = Admin.switchPublishing;
+part('dismiss').onclick = function () { part('toast').hidden = true; };
 
 setInterval(function () {
   var isLive = part('state').dataset.state === 'live';

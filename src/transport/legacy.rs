@@ -17,12 +17,13 @@ use tokio::time::Instant;
 
 use super::access::RequestCaller;
 use super::headers::{no_store, set};
-use super::long_poll::{self, OpenPoll, PollAsk, Waiting, wait_of};
+use super::long_poll::{self, OpenPoll, Waiting, wait_of};
 use super::params::Params;
 use super::peer::PeerWatch;
+use super::poll_ask::PollAsk;
 use super::request::parse_after;
 use super::state::{AppState, TransportConfig};
-use crate::bus::{OnGap, ReadBy, ReaderTransport, SubscribeRequest, Subscription};
+use crate::bus::{OnGap, ReaderTransport, SubscribeRequest};
 use crate::config::LegacyConfig;
 use crate::cursor::{Gap, Start};
 use crate::encodings::WireForm;
@@ -72,8 +73,7 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
     let until = Instant::now() + wait_of(ask.method, config.legacy.wait);
     let (start, callback) = parse(Params::of(state, ask.query)?, &config.legacy)?;
     let request = subscribe_request(&config.legacy, start);
-    let read_by = ReadBy::new(ReaderTransport::Legacy, ask.connection);
-    let opening = Subscription::open_for(&state.bus, ask.caller, request, Some(read_by));
+    let opening = ask.open(&state.bus, request, ReaderTransport::Legacy);
     let subscription = opening.await?;
     let poll = OpenPoll {
         subscription,

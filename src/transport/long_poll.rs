@@ -14,18 +14,16 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::access::RequestCaller;
-use super::connection_info::ConnectionInfo;
 use super::headers::no_store;
 use super::json::{PollHead, is_small, poll_answer, shared_answer};
 use super::params::Params;
 use super::peer::PeerWatch;
 use super::pieces;
+use super::poll_ask::PollAsk;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{
-    Batch, LogView, ReadBy, ReaderTransport, Standing, Step, SubscribeRequest, Subscription,
-};
-use crate::caller::Caller;
+use crate::bus::{Batch, LogView, ReaderTransport, Standing, Step, SubscribeRequest, Subscription};
+
 use crate::cursor::{Gap, GapReason, Vid};
 use crate::error::Result;
 use crate::event::Event;
@@ -50,15 +48,6 @@ pub(super) struct Polled {
     bytes: usize,
     /// Pays for the batches while more are read.
     paid: Option<Reservation>,
-}
-
-/// What a poll is asked by.
-pub(super) struct PollAsk<'r> {
-    pub(super) method: &'r Method,
-    pub(super) query: Option<&'r str>,
-    pub(super) caller: &'r Caller,
-    pub(super) peer: PeerWatch,
-    pub(super) connection: Arc<ConnectionInfo>,
 }
 
 /// A poll whose subscription is open, until its answer. Each that waits has one, and nothing else
@@ -86,8 +75,7 @@ pub(super) async fn poll(
 /// Opens a poll.
 pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
     let (request, wait) = parse(ask.method, Params::of(state, ask.query)?)?;
-    let read_by = ReadBy::new(ReaderTransport::LongPoll, ask.connection);
-    let opening = Subscription::open_for(&state.bus, ask.caller, request, Some(read_by));
+    let opening = ask.open(&state.bus, request, ReaderTransport::LongPoll);
     let subscription = opening.await?;
     Ok(Box::pin(wait_and_answer(OpenPoll {
         subscription,
@@ -299,6 +287,7 @@ mod tests {
 
     use super::*;
     use crate::bus::{Bus, BusOptions, OnGap};
+    use crate::caller::Caller;
     use crate::cursor::{Cursor, Start};
     use crate::engine::{MemoryEngine, Retention};
     use crate::event::{EventParts, NewEvent};

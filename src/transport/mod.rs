@@ -29,6 +29,7 @@ mod pages;
 pub(crate) mod params;
 mod peer;
 mod pieces;
+mod poll_ask;
 mod problem;
 pub(crate) mod publish;
 mod receipts;
