@@ -15,7 +15,6 @@ use tokio::time::sleep;
 
 use super::connect::ConnectArgs;
 use super::{CommandResult, Failure};
-use crate::client::Client;
 
 /// Between two looks with `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -82,8 +81,12 @@ struct LookArgs {
 pub(super) struct AdminArgs {
     #[command(subcommand)]
     action: AdminAction,
+}
+
+#[derive(Args)]
+struct ActArgs {
     /// Print the answer as JSON, for other programs
-    #[arg(long, global = true)]
+    #[arg(long)]
     json: bool,
     #[command(flatten)]
     gateway: ConnectArgs,
@@ -95,27 +98,37 @@ enum AdminAction {
     Cut {
         /// The ID that `vidette connections` shows
         id: u32,
+        #[command(flatten)]
+        on: ActArgs,
     },
     /// Revoke whoever is known by a name, and end what is served on it
     Revoke {
         /// The jti or sub of a token, or the name of an API key or certificate
         name: String,
+        #[command(flatten)]
+        on: ActArgs,
     },
     /// Delete all events that a topic has now
     Purge {
         /// The topic, without wildcards
         topic: String,
+        #[command(flatten)]
+        on: ActArgs,
     },
     /// Delete one event; its vid stays empty
     Delete {
         /// Its vid
         vid: u64,
+        #[command(flatten)]
+        on: ActArgs,
     },
     /// Switch publishing off, until it is switched on again or the gateway restarts
     ReadOnly {
         /// Is it to be read-only?
         #[arg(value_enum)]
         switch: Switch,
+        #[command(flatten)]
+        on: ActArgs,
     },
 }
 
@@ -186,25 +199,29 @@ fn form_urlencoded<'p>(pairs: impl Iterator<Item = (&'p str, &'p str)>) -> Strin
 }
 
 pub(super) async fn admin(args: AdminArgs) -> CommandResult {
-    let client = args.gateway.client()?;
-    let answer = act(&client, &args.action).await?;
-    if args.json {
+    let (name, body, on) = args.action.request();
+    let answer = on.gateway.client()?.admin_post(name, &body).await?;
+    if on.json {
         return print(&format!("{answer}\n"));
     }
     print(&format!("{}\n", answer["says"].as_str().unwrap_or("done")))
 }
 
-async fn act(client: &Client, action: &AdminAction) -> Result<Value, Failure> {
-    let (name, body) = match action {
-        AdminAction::Cut { id } => ("cut", json!({ "id": id })),
-        AdminAction::Revoke { name } => ("revoke", json!({ "name": name })),
-        AdminAction::Purge { topic } => ("purge", json!({ "topic": topic })),
-        AdminAction::Delete { vid } => ("delete", json!({ "vid": vid })),
-        AdminAction::ReadOnly { switch } => {
-            ("read-only", json!({ "on": matches!(switch, Switch::On) }))
+impl AdminAction {
+    /// Its name in the API, what it is given, and where.
+    fn request(&self) -> (&'static str, Value, &ActArgs) {
+        match self {
+            AdminAction::Cut { id, on } => ("cut", json!({ "id": id }), on),
+            AdminAction::Revoke { name, on } => ("revoke", json!({ "name": name }), on),
+            AdminAction::Purge { topic, on } => ("purge", json!({ "topic": topic }), on),
+            AdminAction::Delete { vid, on } => ("delete", json!({ "vid": vid }), on),
+            AdminAction::ReadOnly { switch, on } => (
+                "read-only",
+                json!({ "on": matches!(switch, Switch::On) }),
+                on,
+            ),
         }
-    };
-    Ok(client.admin_post(name, &body).await?)
+    }
 }
 
 /// Nobody may be reading any more, which ends a command that watches.

@@ -92,7 +92,7 @@ async fn an_operator_sees_the_gateway_live_and_each_action_asks_first() {
 
 #[tokio::test]
 async fn who_may_only_look_signs_in_and_can_change_nothing() {
-    let key = "the key of somebody who looks";
+    let key = "the-key-of-somebody-who-looks";
     let digest = "a".repeat(64);
     let gateway = Gateway::start_with(Setup {
         engine: "memory",
