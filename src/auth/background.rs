@@ -65,14 +65,14 @@ impl AuthBackground {
     pub(super) fn follow(&self, file: Option<&RevokedFile>) -> Revocations {
         // What the configuration has read holds at once.
         let ids = file.map(|file| file.ids.clone());
-        self.replace(ids.unwrap_or_default());
+        self.replace(&ids.unwrap_or_default());
         self.revoked_file
             .send_replace(file.map(|file| file.path.clone()));
         self.revocations.clone()
     }
 
     /// From now on those of the file are revoked, and those whom an operator has revoked.
-    fn replace(&self, of_file: HashSet<Box<str>>) {
+    fn replace(&self, of_file: &HashSet<Box<str>>) {
         let by_operator = self.by_operator.lock();
         let by_operator = by_operator.unwrap_or_else(PoisonError::into_inner);
         let all = of_file.union(&by_operator).cloned().collect();
@@ -87,12 +87,13 @@ impl AuthBackground {
             Some(path) => append_durably(path, name.into()).await,
             None => Ok(()),
         };
-        {
+        // What is in the file is taken back there.
+        if path.is_none() || written.is_err() {
             let by_operator = self.by_operator.lock();
             let mut by_operator = by_operator.unwrap_or_else(PoisonError::into_inner);
             by_operator.insert(name.into());
-            self.revocations.add(name);
         }
+        self.revocations.add(name);
         match (path, written) {
             (None, _) => Revoked::UntilRestart,
             (Some(path), Ok(())) => Revoked::InFile(path),
@@ -117,7 +118,7 @@ impl AuthBackground {
             };
             if let Some(ids) = watched.look_again(&path).await {
                 tracing::info!(names = ids.len(), "the list of the revoked was read");
-                self.replace(ids);
+                self.replace(&ids);
                 recheck();
             }
             // Sooner, when there is another configuration.

@@ -154,9 +154,9 @@ impl Bus {
             let chunk = self.0.interest.everybody.next_chunk(&mut walk);
             open += chunk.len();
             let tail = self.0.tail();
-            chunk
-                .into_iter()
-                .for_each(|waiter| slowest.add(waiter, tail));
+            for waiter in chunk {
+                slowest.add(waiter, tail);
+            }
             tokio::task::yield_now().await;
         }
 
@@ -207,7 +207,7 @@ fn info(waiter: &Waiter, lag: Vid, now_s: u32) -> ReaderInfo {
         names: waiter.names().map(str::to_owned).collect(),
         topics: topics
             .take(limits::MAX_SHOWN_TOPICS)
-            .map(|t| t.to_string())
+            .map(ToString::to_string)
             .collect(),
         position: waiter.position(),
         lag,

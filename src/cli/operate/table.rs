@@ -29,9 +29,12 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         for row in &self.rows {
             let cells = row.iter().zip(&widths).zip(self.numbers);
             let line: Vec<String> = cells
-                .map(|((cell, width), is_number)| match is_number {
-                    true => format!("{cell:>width$}"),
-                    false => format!("{cell:<width$}"),
+                .map(|((cell, width), is_number)| {
+                    if is_number {
+                        format!("{cell:>width$}")
+                    } else {
+                        format!("{cell:<width$}")
+                    }
                 })
                 .collect();
             text += line.join("  ").trim_end();

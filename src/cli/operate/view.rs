@@ -150,14 +150,11 @@ pub(super) fn connections(answer: &Value) -> String {
 pub(super) fn topics(answer: &Value, is_json: bool) -> String {
     let mut text = String::new();
     for one in answer["topics"].as_array().into_iter().flatten() {
-        let _ = match is_json {
-            true => writeln!(text, "{one}"),
-            false => writeln!(
-                text,
-                "{:>12}  {}",
-                one["vid"].to_string(),
-                cell(&one["topic"])
-            ),
+        let vid = one["vid"].to_string();
+        let _ = if is_json {
+            writeln!(text, "{one}")
+        } else {
+            writeln!(text, "{vid:>12}  {}", cell(&one["topic"]))
         };
     }
     text

@@ -132,5 +132,6 @@ fn sha256_hex(text: &str) -> String {
     use sha2::{Digest as _, Sha256};
 
     let digest = Sha256::digest(text);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let hex = |hex: String, byte: &u8| hex + &format!("{byte:02x}");
+    digest.iter().fold(String::new(), hex)
 }
