@@ -38,7 +38,7 @@ impl ReaderTransport {
         ReaderTransport::Legacy,
     ];
 
-    /// As metrics name it (contract §10).
+    /// As metrics name it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             ReaderTransport::LongPoll => "long_poll",
