@@ -35,7 +35,8 @@ impl Ground {
         std::fs::write(path("jwt.key"), SECRET).expect("a file");
         std::fs::write(path("revoked.txt"), "").expect("a file");
         let config = format!(
-            "[legacy]\ntopic = \"*.1\"\n\
+            "[limits]\nwrite_timeout = \"5m\"\n\
+             [legacy]\ntopic = \"*.1\"\n\
              [auth]\nanonymous = {{ subscribe = [\"public.>\"] }}\nrevoked_file = {:?}\n\
              [[auth.jwt]]\nalgorithms = [\"HS256\"]\nsecret_file = {:?}\n",
             path("revoked.txt").display().to_string(),
