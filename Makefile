@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-tls-rivals bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
+.PHONY: deb musl dist rootfs test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-tls-rivals bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -117,6 +117,27 @@ simulate:
 # Instructions of the hot paths in the release build, against tests/counts/counts.json; needs valgrind.
 counts:
 	cargo test --release --test counts
+
+# Man pages and completions, as packages have them, into target/package.
+dist:
+	cargo build --release --locked --bin vidette
+	rm -rf target/package && mkdir -p target/package/completions
+	target/release/vidette man target/package/man
+	set -e; for shell in bash zsh fish; do \
+	target/release/vidette completions $$shell >target/package/completions/$$shell; done
+# A Debian package in target/debian; with cargo-deb where it is installed (cargo install cargo-deb --locked --version 3.6.1).
+deb: dist
+	mkdir -p target/debian
+	if command -v cargo-deb >/dev/null; then cargo deb --no-build; \
+	else bash scripts/build-deb.sh target/release/vidette target/debian/vidette.deb; fi
+# One file for any Linux on x86-64, linked with musl; needs musl-tools and rustup target add x86_64-unknown-linux-musl.
+musl:
+	cargo build --release --locked --no-default-features --features cli --bin vidette --target x86_64-unknown-linux-musl
+# What the image has in it, as a folder: ROOTFS, from a binary that is built.
+ROOTFS ?= target/rootfs
+rootfs:
+	cargo build --release --locked --no-default-features --features cli --bin vidette
+	bash scripts/build-rootfs.sh target/release/vidette $(ROOTFS)
 
 lint:
 	cargo fmt --all --check

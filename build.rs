@@ -1,20 +1,23 @@
-//! Compiles the gRPC contract without a system `protoc`.
+//! Compiles the gRPC contract without a system `protoc`, and lists the documentation.
 //!
-//! Three outputs, all in `OUT_DIR`: the server's code (without `Subscribe`, whose messages are
-//! encoded once for all who read them), a plain client's code, and the descriptor set that
-//! reflection serves.
+//! Four outputs, all in `OUT_DIR`: the server's code (without `Subscribe`, whose messages are
+//! encoded once for all who read them), a plain client's code, the descriptor set that reflection
+//! serves, and the documents that the gateway's pages show.
 
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
 const PROTO: &str = "proto/vidette/v1/vidette.proto";
+const DOCS: &str = "docs";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed={PROTO}");
+    println!("cargo:rerun-if-changed={DOCS}");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let files = protox::compile([PROTO], ["proto"])?;
     std::fs::write(out.join("vidette_descriptors.bin"), files.encode_to_vec())?;
+    std::fs::write(out.join("docs.rs"), list_of_documents()?)?;
 
     tonic_prost_build::configure()
         .build_client(false)
@@ -46,4 +49,39 @@ fn subfolder(out: &Path, name: &str) -> std::io::Result<PathBuf> {
     let folder = out.join(name);
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+/// A list of all documents: their paths below `docs/`, and their texts.
+fn list_of_documents() -> std::io::Result<String> {
+    let root = std::env::current_dir()?.join(DOCS);
+    let mut paths = Vec::new();
+    find_documents(&root, &mut paths)?;
+    paths.sort();
+    let entries = paths.iter().map(|path| {
+        let name = path
+            .strip_prefix(&root)
+            .unwrap_or(path)
+            .display()
+            .to_string();
+        let file = path.display().to_string();
+        format!("({name:?}, include_str!({file:?})),\n")
+    });
+    let entries: String = entries.collect();
+    Ok(format!("static DOCS: &[(&str, &str)] = &[\n{entries}];\n"))
+}
+
+fn find_documents(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    // A build without the documentation has none.
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(());
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            find_documents(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+    Ok(())
 }

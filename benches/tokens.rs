@@ -28,7 +28,7 @@ use token::{Signer, rights};
 
 const ROUNDS: usize = 7;
 const REQUESTS: usize = 400;
-const KEY: &str = "an API key that is long enough to be one";
+const KEY: &str = "an-API-key-that-is-long-enough-to-be-one";
 const SECRET: &str = "a secret that is long enough to be one, 0123456789";
 /// Answered at once: it is before the only event.
 const PATH: &str = "/v1/poll?topic=door.3&after=earliest";

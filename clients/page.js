@@ -81,6 +81,9 @@ function Feed(prefix, rowsMax) {
   this.began = false;    // has there been a cursor, so that a break can be noticed?
   this.away = false;     // has there been a pause or a broken connection since the live end was last reached?
   this.missedCount = 0;  // events that were published while away, and have now arrived
+  this.remark = '';      // what stands where a state has nothing to say
+  this.counting = null;  // the countdown to the next try
+  this.notice = null;    // the last gap, until somebody has seen it
 }
 
 Feed.BADGE = {
@@ -89,16 +92,40 @@ Feed.BADGE = {
 };
 Feed.DATA_MAX = 400;     // characters of an event's data that a row shows
 
-/** Lets the button pause the reader and resume it from its cursor. */
-Feed.prototype.drive = function (reader) {
-  this.part.toggle.onclick = function () {
-    if (reader.running) reader.pause(); else reader.resume();
+/** Starts a reader as soon as this browser has a connection for it, and lets the button pause it and resume it. */
+Feed.prototype.drive = function (reader, filter, begin) {
+  var feed = this, connection = new Connection(), begun = false;
+  function go() {
+    if (begun) return reader.resume();
+    begun = true;
+    reader.start(filter, begin);
+  }
+  connection.onheld = function () {
+    feed.remark = '';
+    reader.sparing = false;
+    go();
   };
+  // A reader that can do without a connection of its own asks now and then; another one waits.
+  connection.onfull = function () {
+    feed.remark = Connection.FULL + (reader.spares ? 'Meanwhile this one asks every 2 s.' : 'This one waits for its turn.');
+    if (!reader.spares) return feed.state('waiting', feed.remark);
+    if (reader.sparing) return;
+    reader.sparing = true;
+    go();
+  };
+  this.part.toggle.onclick = function () {
+    if (!reader.running && !connection.waits) return connection.take();
+    connection.release();
+    reader.pause();
+  };
+  connection.take();
 };
 
-Feed.prototype.state = function (name, detail) {
+/** waitMs: so long until the next try, which is counted down. */
+Feed.prototype.state = function (name, detail, waitMs) {
   var idle = name == 'paused' || name == 'stopped';
-  if (this.shown == name + detail) return;
+  detail = detail || (idle ? '' : this.remark);
+  if (this.shown == name + detail && !waitMs) return;
   this.shown = name + detail;
   this.live = name == 'live';
   if (idle || name == 'waiting') this.away = this.began;
@@ -106,8 +133,24 @@ Feed.prototype.state = function (name, detail) {
   this.part.state.setAttribute('data-state', name);
   Feed.write(this.part.state, Feed.BADGE[name]);
   this.part.detail.className = name == 'stopped' ? 'detail bad' : 'detail';
-  Feed.write(this.part.detail, detail || '');
+  Feed.write(this.part.detail, detail);
+  this.countDown(waitMs);
   Feed.write(this.part.toggle, name == 'stopped' ? 'Try again' : idle ? 'Resume' : 'Pause');
+};
+
+Feed.prototype.countDown = function (waitMs) {
+  var until = new Date().getTime() + waitMs, left = Feed.element('span');
+  function write() {
+    var seconds = Math.ceil((until - new Date().getTime()) / 1000);
+    Feed.write(left, seconds > 0 ? ' Next try in ' + seconds + ' s.' : ' Trying again now.');
+  }
+  clearInterval(this.counting);
+  if (!waitMs) return;
+  // For the eye alone: a screen reader would read out every second.
+  left.setAttribute('aria-hidden', 'true');
+  this.part.detail.appendChild(left);
+  write();
+  this.counting = setInterval(write, 1000);
 };
 
 Feed.prototype.cursor = function (cursor) {
@@ -124,7 +167,7 @@ Feed.prototype.event = function (event) {
   }
   row.appendChild(Feed.element('span', 'vid', event.vid));
   row.appendChild(Feed.element('span', 'topic', event.topic));
-  if (event.type) row.appendChild(Feed.element('span', 'type', event.type));
+  if (event.type) row.appendChild(Feed.element('span', 'type ' + Feed.typeClass(event.type), event.type));
   row.appendChild(Feed.element('span', 'data', Feed.dataText(event)));
   if (this.away) this.missedCount += 1;
   this.eventCount += 1;
@@ -140,7 +183,37 @@ Feed.prototype.gap = function (gap) {
   this.gapCount += 1;
   Feed.write(this.part.gaps, this.gapCount);
   this.append(row);
+  this.showNotice('Gap: ' + gap.reason + '. ' + Feed.gapText(gap));
 };
+
+/** Stays above the rows, which scroll away, until somebody has seen it. */
+Feed.prototype.showNotice = function (text) {
+  var feed = this, button = Feed.element('button', 'small end', 'Dismiss');
+  this.dismiss();
+  this.notice = Feed.element('div', 'notice');
+  this.notice.setAttribute('role', 'status');
+  this.notice.appendChild(Feed.element('span', '', text));
+  this.notice.appendChild(button);
+  button.setAttribute('type', 'button');
+  button.onclick = function () { feed.dismiss(); };
+  this.part.rows.parentNode.insertBefore(this.notice, this.part.rows);
+};
+
+Feed.prototype.dismiss = function () {
+  if (this.notice) this.notice.parentNode.removeChild(this.notice);
+  this.notice = null;
+};
+
+/** What says that something went wrong looks like it; other types are told apart in the order in which they come. */
+Feed.typeClass = function (type) {
+  var types = Feed.types, i;
+  if (/refus|den(y|ied)|reject|fail|error|alarm|cancel/i.test(type)) return 'type-bad';
+  for (i = 0; i < types.length && types[i] != type; i += 1);
+  if (i == types.length && i < Feed.TYPES_MAX) types.push(type);
+  return 'type-' + i % 4;
+};
+Feed.types = [];
+Feed.TYPES_MAX = 100;
 
 /** The live end is reached: what came since a pause is what would have been lost without a cursor. */
 Feed.prototype.caughtUp = function () {
@@ -219,6 +292,74 @@ Page.quote = function (text) {
     if (mark == '"' || mark == '\\') return '\\' + mark;
     return '\\u' + ('000' + mark.charCodeAt(0).toString(16)).slice(-4);
   }) + '"';
+};
+
+/* ---- the connections of this browser ------------------------------------------------------------------------------
+ *
+ * Over HTTP/1.1 a browser opens six connections to a host, for all its tabs together, and each reader holds one: with
+ * six of them a further tab would stay blank for ever. So the readers of all tabs count each other, and hold four at
+ * most. A tab that is closed or has crashed answers no more, and so counts no more. */
+
+function Connection() {
+  this.name = String(Math.random());
+  this.isHeld = false;
+  this.isAsking = false;
+  this.waits = false;     // for a connection that others hold
+  this.others = {};       // who hold one, or ask for one at the same time
+  this.timer = null;
+  this.channel = null;
+}
+
+Connection.MOST = 4;
+Connection.ANSWER_MS = 200;
+Connection.AGAIN_MS = 2000;
+Connection.FULL = 'This browser reads in four places already. Over HTTP/1.1 it opens six connections to a gateway at '
+  + 'most; close another tab, or use https://, where HTTP/2 has no such limit. ';
+
+/** HTTP/2 carries all readers on one connection; and a browser without BroadcastChannel cannot count. */
+Connection.areUnlimited = function () {
+  var page = window.performance && performance.getEntriesByType && performance.getEntriesByType('navigation')[0];
+  return !window.BroadcastChannel || !!page && /^h[23]/.test(page.nextHopProtocol);
+};
+
+/** Calls onheld once it is held; calls onfull each time that it is not to be had. */
+Connection.prototype.take = function () {
+  var self = this;
+  if (this.isHeld || Connection.areUnlimited()) return this.onheld();
+  this.open();
+  this.isAsking = true;
+  this.others = {};
+  this.channel.postMessage({ ask: this.name });
+  clearTimeout(this.timer);
+  this.timer = setTimeout(function () { self.counted(); }, Connection.ANSWER_MS);
+};
+
+Connection.prototype.counted = function () {
+  var self = this, count = 0, name;
+  for (name in this.others) count += 1;
+  this.isAsking = false;
+  this.isHeld = count < Connection.MOST;
+  this.waits = !this.isHeld;
+  if (this.isHeld) return this.onheld();
+  // Not all at the same time: those who ask together all see each other.
+  this.timer = setTimeout(function () { self.take(); }, Connection.AGAIN_MS * (0.5 + Math.random()));
+  this.onfull();
+};
+
+Connection.prototype.release = function () {
+  clearTimeout(this.timer);
+  this.isHeld = this.isAsking = this.waits = false;
+};
+
+Connection.prototype.open = function () {
+  var self = this;
+  if (this.channel) return;
+  this.channel = new BroadcastChannel('vidette-connections');
+  this.channel.onmessage = function (message) {
+    var said = message.data;
+    if (said.ask && (self.isHeld || self.isAsking)) self.channel.postMessage({ to: said.ask, held: self.name });
+    if (said.to == self.name) self.others[said.held] = true;
+  };
 };
 
 /* ---- commands --------------------------------------------------------------------------------------------------- */

@@ -97,7 +97,7 @@ def start_gateway(running, program, *log):
 
 
 def bench(program, url, gateway, what, *options):
-    command = [program, "bench", *what, "--json", "--url", url, "--server-pid", str(gateway.pid), *options]
+    command = [program, "bench", *what, "--json", "--url", url, "--yes", "--server-pid", str(gateway.pid), *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 

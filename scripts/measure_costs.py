@@ -444,7 +444,7 @@ def start_gateway(vidette, urls):
 
 def measure_gateways(vidette, cluster, started, batch, rate):
     processes = [gateway for gateway, _ in started] + cluster.processes
-    bench = [vidette, "bench", "publish", "--url", f"http://{started[0][1]}", "--batch", str(batch)]
+    bench = [vidette, "bench", "publish", "--url", f"http://{started[0][1]}", "--yes", "--batch", str(batch)]
     before, begun = [cpu_seconds(process.pid) for process in processes], time.monotonic()
     bench += ["--rate", str(rate), "--json"]
     report = json.loads(subprocess.run(bench, capture_output=True, check=True).stdout)

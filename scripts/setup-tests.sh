@@ -25,7 +25,8 @@ check_toolchain() {
   local missing=()
   has cargo || missing+=('cargo (https://rustup.rs)')
   has cc || missing+=('cc (apt-get install build-essential)')
-  { [ -x .tools/bin/grpcurl ] && [ -x .tools/bin/nats-server ]; } || has go || missing+=('go (https://go.dev/dl, to build grpcurl and nats-server)')
+  { [ -x .tools/bin/grpcurl ] && [ -x .tools/bin/nats-server ] && [ -x .tools/bin/cloudevents-go ]; } || has go \
+    || missing+=('go (https://go.dev/dl, to build grpcurl, nats-server and a client of CloudEvents)')
   if [ ${#missing[@]} -gt 0 ]; then
     fail "missing: $(printf '%s; ' "${missing[@]}" | sed 's/; $//')"
   fi
@@ -49,10 +50,30 @@ missing_packages() {
   php -m 2>/dev/null | grep -qx gearman || echo php-gearman
   [ -x /usr/sbin/nginx ] || has nginx || echo nginx-light
   [ -x /usr/sbin/haproxy ] || has haproxy || echo haproxy
+  # Without the package that starts it as a service.
+  [ -x /usr/sbin/apache2 ] || echo apache2-bin
+  [ -x /usr/sbin/varnishd ] || echo varnish
+  has caddy || echo caddy
+  has prometheus && has promtool || echo prometheus
+  # For a network of their own, in which the package and the image are started.
+  has ip || echo iproute2
+}
+
+# Says that no service is to be started, until the packages are installed: Varnish and Caddy would take ports.
+no_services() {
+  local policy=/usr/sbin/policy-rc.d
+  [ ! -e "$policy" ] || { "$@"; return; }
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+  trap '"${as_root[@]}" rm -f /usr/sbin/policy-rc.d' EXIT
+  "$@"
+  "${as_root[@]}" rm -f "$policy"
+  trap - EXIT
 }
 
 install_packages() {
-  local packages as_root=()
+  local packages
+  as_root=()
   mapfile -t packages < <(missing_packages)
   if [ ${#packages[@]} -eq 0 ]; then
     step packages ready
@@ -65,7 +86,7 @@ install_packages() {
   fi
   step packages "installing ${packages[*]}"
   quietly 'apt-get update' "${as_root[@]}" apt-get update -qq
-  quietly 'apt-get install' "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  no_services quietly 'apt-get install' "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${packages[@]}"
   mapfile -t packages < <(missing_packages)
   [ ${#packages[@]} -eq 0 ] || fail "still missing after apt-get install: ${packages[*]}"
@@ -91,6 +112,14 @@ install_nats_server() {
     go install "github.com/nats-io/nats-server/v2@$NATS_SERVER_VERSION"
 }
 
+build_go_client() {
+  # Pinned by its go.mod and go.sum; nothing is built where nothing has changed.
+  if has go; then
+    quietly 'go build' go build -C tests/clients/go -o "$PWD/.tools/bin/cloudevents-go" .
+  fi
+  step go-client ready
+}
+
 make_venv() {
   # The copy is written last, so an unfinished venv is made again.
   if cmp -s "$REQUIREMENTS" .tools/venv/requirements.txt && .tools/venv/bin/python -c 'import grpc' 2>/dev/null; then
@@ -110,5 +139,6 @@ check_toolchain
 install_packages
 install_grpcurl
 install_nats_server
+build_go_client
 make_venv
 step done 'cargo test'

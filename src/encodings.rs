@@ -23,19 +23,41 @@ pub(crate) enum WireForm {
     Grpc,
     /// The flat JSON object that the legacy page reads; of events alone.
     Flat,
+    /// A CloudEvent in JSON; a batch's with commas between them.
+    CloudEvent,
+    /// A Server-Sent Events block with the CloudEvent as its data; a batch's blocks in a row.
+    SseCloudEvent,
 }
 
-/// How many forms there are: [`WireForm::Flat`] is the last of them.
-const FORMS: usize = WireForm::Flat as usize + 1;
+/// How many forms many readers ask for: [`WireForm::Flat`] is the last of them.
+const USUAL_FORMS: usize = WireForm::Flat as usize + 1;
+/// How many others there are.
+const RARE_FORMS: usize = WireForm::SseCloudEvent as usize + 1 - USUAL_FORMS;
+
+/// How an answer is compressed as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Zstd,
+}
 
 /// What has been made of an event or of a batch so far, with a place for each form.
 #[derive(Debug, Default)]
-pub(crate) struct Encodings([OnceLock<Bytes>; FORMS]);
+pub(crate) struct Encodings {
+    usual: [OnceLock<Bytes>; USUAL_FORMS],
+    /// Apart, because every event in memory has the places of the others.
+    rare: OnceLock<Box<[OnceLock<Bytes>; RARE_FORMS]>>,
+}
 
 impl Encodings {
     /// The form's bytes, which `encode` makes when nobody has asked for them before.
     pub(crate) fn get_or_encode(&self, form: WireForm, encode: impl FnOnce() -> Vec<u8>) -> &Bytes {
-        self.0[form as usize].get_or_init(|| encode().into())
+        let number = form as usize;
+        let place = match self.usual.get(number) {
+            Some(usual) => usual,
+            None => &self.rare.get_or_init(Box::default)[number - USUAL_FORMS],
+        };
+        place.get_or_init(|| encode().into())
     }
 }
 
@@ -85,8 +107,10 @@ mod tests {
             WireForm::SseRaw,
             WireForm::Grpc,
             WireForm::Flat,
+            WireForm::CloudEvent,
+            WireForm::SseCloudEvent,
         ];
-        assert_eq!(forms.len(), FORMS);
+        assert_eq!(forms.len(), USUAL_FORMS + RARE_FORMS);
         for (number, form) in (0..).zip(forms) {
             let made = encodings.get_or_encode(form, || vec![number]).clone();
             let again = encodings.get_or_encode(form, || panic!("{form:?} was encoded twice"));

@@ -53,6 +53,8 @@ pub enum ErrorKind {
     Broken,
     /// The content encoding of a request is not supported.
     UnsupportedEncoding,
+    /// The events of a request are in a format that is not taken.
+    UnsupportedMediaType,
     /// The request names a host that is not this gateway's.
     WrongHost,
     /// An operator has set this gateway to read-only.

@@ -79,6 +79,19 @@ impl NewEvent {
         })
     }
 
+    /// Adds a header that the gateway has a use for, unless the publisher has sent one of this name
+    /// or as much as an event may have.
+    pub(crate) fn add_header(&mut self, name: &str, value: &str) {
+        let is_given = |(given, _): &(String, String)| given.eq_ignore_ascii_case(name);
+        let bytes = headers_bytes(&self.headers) + name.len() + value.len();
+        let fits = self.headers.len() < MAX_HEADERS && bytes <= MAX_HEADERS_BYTES;
+        if fits && !self.headers.iter().any(is_given) {
+            self.headers.push((name.to_owned(), value.to_owned()));
+            // In order, as those of a publisher are.
+            self.headers.sort_unstable();
+        }
+    }
+
     /// What the event costs when queues and retention count, in bytes.
     pub fn size_bytes(&self) -> usize {
         // The overhead is there so that a flood of tiny events is not counted as nothing.
@@ -100,6 +113,11 @@ fn check_length(data: &[u8], max_event_bytes: usize) -> Result<()> {
     Err(Error::too_large(format!(
         "the data has {length} bytes; at most {max_event_bytes} are taken (max_event_bytes)"
     )))
+}
+
+/// May an event have this type?
+pub(crate) fn may_be_type(kind: &str) -> bool {
+    check_type(kind).is_ok()
 }
 
 fn check_type(kind: &str) -> Result<Arc<str>> {

@@ -12,6 +12,7 @@ mod drain;
 mod jetstream;
 mod jetstream_tail;
 mod listeners;
+mod pages;
 mod quotas;
 mod rounds;
 mod sources;
@@ -27,6 +28,7 @@ pub use drain::*;
 pub use jetstream::*;
 pub use jetstream_tail::*;
 pub use listeners::*;
+pub use pages::*;
 pub use quotas::*;
 pub use rounds::*;
 pub use sources::*;
@@ -144,7 +146,10 @@ pub const SHARED_PAGES_BYTES: usize = 16 * 1024 * 1024;
 /// one is put together anew from pieces that are shared.
 pub const SHARED_ANSWER_BYTES: usize = 2 * 1024;
 
-/// Bytes per second and core that all readers get together while they are more than a page behind.
+/// Up to so many readers that are more than a page behind read on at full speed: a live reader waits
+/// behind a page of each of them, some milliseconds.
+pub const CATCH_UP_AT_FULL_SPEED: usize = 128;
+/// Bytes per second and core that all of them get together where they are more than those.
 /// Twice as much is possible, but delays live readers.
 pub const CATCH_UP_BYTES_PER_SECOND_PER_CORE: u64 = 160_000_000;
 /// The longest that a page of theirs waits for its turn.

@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["cursor", "encodings", "error", "limits", "topic"],
     ),
     ("lineage", &["cursor", "limits"]),
-    ("metrics", &[]),
+    ("metrics", &["cursor"]),
     ("quota", &["limits", "metrics"]),
     (
         "caller",
@@ -37,7 +37,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "engine",
-        &["cursor", "error", "event", "limits", "lineage", "topic"],
+        &[
+            "cursor", "error", "event", "limits", "lineage", "metrics", "topic",
+        ],
     ),
     (
         "bus",
@@ -70,7 +72,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "source",
         &[
-            "bus", "caller", "config", "cursor", "error", "event", "limits", "topic",
+            "bus", "caller", "config", "cursor", "error", "event", "limits", "metrics", "topic",
         ],
     ),
     (

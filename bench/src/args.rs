@@ -93,6 +93,10 @@ pub(crate) struct TargetArgs {
     /// and {cursor} are filled in
     #[arg(long, value_parser = address)]
     pub(crate) url: Option<String>,
+    /// Publish to the gateway at --url although its log has events: those of this run stay there as
+    /// long as it keeps any. At a terminal it is asked for otherwise
+    #[arg(long, requires = "url")]
+    pub(crate) yes: bool,
     /// To compare with other servers: where events are posted
     #[arg(long, requires = "url", value_parser = address)]
     pub(crate) publish_url: Option<String>,

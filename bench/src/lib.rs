@@ -11,6 +11,7 @@ mod access;
 mod address;
 mod answer;
 mod args;
+mod consent;
 mod exchange;
 mod gateway;
 mod limits;
@@ -60,8 +61,8 @@ pub async fn run(args: BenchArgs) -> Result<(), String> {
 
 fn measure_and_print(command: &BenchCommand) -> Result<(), String> {
     let report = measure(command)?;
-    if report.ready == 0 {
-        return Err(report.why_nobody_read());
+    if let Some(why) = report.why_nothing_happened() {
+        return Err(why);
     }
 
     // The report comes first in any case: it shows what was wrong.

@@ -44,7 +44,7 @@ pub(crate) fn events(
     shape: ReaderShape,
 ) -> Result<Report, String> {
     let bed = Testbed::open(&args.target)?;
-    bed.announce(args.readers.topics);
+    bed.ask_to_publish(args.readers.topics)?;
     bed.check_batch(args.publish.batch)?;
     let plan = reader_plan(&bed, transport, args, shape)?;
     let mut meter = Meter::start(bed.server.clone());

@@ -187,10 +187,17 @@ impl Report {
             && self.publish_errors() == 0
     }
 
-    /// Instead of a table of zeros.
-    pub(crate) fn why_nobody_read(&self) -> String {
-        let why = self.first_error.as_deref();
-        format!("no reader was served: {}", why.unwrap_or("no answer came"))
+    /// Instead of a table of zeros: why nobody was served, or nothing was published.
+    pub(crate) fn why_nothing_happened(&self) -> Option<String> {
+        let publish = self.publish.as_ref();
+        let is_refused = publish.is_some_and(|publish| publish.accepted == 0 && publish.errors > 0);
+        let what = match self.ready {
+            0 => "no reader was served",
+            _ if is_refused => "no event was accepted",
+            _ => return None,
+        };
+        let why = self.first_error.as_deref().unwrap_or("no answer came");
+        Some(format!("{what}: {why}"))
     }
 
     fn publish_errors(&self) -> u64 {

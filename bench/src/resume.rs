@@ -25,7 +25,7 @@ const BATCH: u32 = 500;
 
 pub(crate) fn run(args: &ResumeArgs) -> Result<Report, String> {
     let bed = Testbed::open(&args.load.target)?;
-    bed.announce(BESIDE_TOPIC + 1);
+    bed.ask_to_publish(BESIDE_TOPIC + 1)?;
 
     // The late readers come back with a cursor from before all old events.
     let cursor = bed.cursor()?;

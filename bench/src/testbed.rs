@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::access::Access;
-use super::address::{Address, topic_name};
+use super::address::Address;
 use super::args::{PublishArgs, ReaderArgs, TargetArgs};
 use super::exchange;
 use super::gateway::OwnGateway;
@@ -37,6 +37,8 @@ pub(crate) struct Testbed {
     grpc_request: Option<MessageTemplate>,
     /// The gateway that others may use too.
     running_url: Option<String>,
+    /// It may be published to even where it has events.
+    has_agreed: bool,
     _own: Option<OwnGateway>,
 }
 
@@ -63,6 +65,7 @@ impl Testbed {
             publish_body: target.publish_body.clone(),
             grpc_request: target.grpc_request.clone(),
             running_url: target.url.clone(),
+            has_agreed: target.yes,
             progress: Progress::new(),
             server: server_processes(target, own.as_ref())?,
             _own: own,
@@ -98,20 +101,19 @@ impl Testbed {
         Ok(())
     }
 
-    /// Says what a run leaves behind on a server that others may use.
-    pub(crate) fn announce(&self, topics: usize) {
-        let Some(url) = &self.running_url else {
-            return;
-        };
-        let (first, last) = (topic_name(self.run, 0), topic_name(self.run, topics - 1));
-        let names = match topics {
-            1 => format!("topic {first}"),
-            _ => format!("topics {first} to {last}"),
-        };
-        eprintln!(
-            "{url} is a running server: this publishes to its {names}, where the events stay as \
-             long as it keeps any"
-        );
+    /// The address of a server that others may use too.
+    pub(crate) fn running_url(&self) -> Option<&str> {
+        self.running_url.as_deref()
+    }
+
+    pub(crate) fn has_agreed(&self) -> bool {
+        self.has_agreed
+    }
+
+    /// Does the gateway say that nothing was published to it yet?
+    pub(crate) fn is_log_empty(&self) -> bool {
+        let bus = exchange::get_json(&self.base.at("/v1/bus"), &self.access);
+        bus.is_ok_and(|bus| bus["last"].as_u64() == Some(0))
     }
 
     pub(crate) fn reader_plan(

@@ -95,7 +95,12 @@ impl Running {
         let url = format!("https://127.0.0.1:{}", self.port);
         let pid = self.pid().to_string();
         if self.is_vidette {
-            return flags(&[("--url", url), ("--server-pid", pid)]);
+            // Runs come one after the other, so its log has events of the ones before.
+            return [
+                flags(&[("--url", url), ("--server-pid", pid)]),
+                vec!["--yes".to_owned()],
+            ]
+            .concat();
         }
         let (page, publish) = (self.page("{topic}"), format!("{url}/pub/{{topic}}"));
         let page = format!("{url}{page}");

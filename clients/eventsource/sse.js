@@ -13,8 +13,8 @@
  * An EventSource sends no headers of its own: SourceReader's token is in a cookie, or in the filter as the parameter
  * that the gateway is configured for.
  *
- * The listener has state(name, detail), hello(hello), event(event), gap(gap), cursor(text) and caughtUp(); hello may be
- * left out. States: connecting, catching-up, live, waiting (for the next try), paused, stopped. */
+ * The listener has state(name, detail, waitMs), hello(hello), event(event), gap(gap), cursor(text) and caughtUp(); hello
+ * may be left out. States: connecting, catching-up, live, waiting (for the next try, in waitMs), paused, stopped. */
 
 const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 15000;
@@ -86,8 +86,7 @@ class Reader {
     const delayMs = least + Math.random() * Math.max(ceiling - RETRY_MIN_MS / 2, 0);
     this.failures += 1;
     this.retryMs = 0;
-    const after = this.cursor ? `, after ${this.cursor}.` : '.';
-    this.listener.state('waiting', `${message} Next try in ${Math.ceil(delayMs / 1000)} s${after}`);
+    this.listener.state('waiting', message, delayMs);
     this.timer = setTimeout(() => this.connect(), delayMs);
   }
 

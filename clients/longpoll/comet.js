@@ -6,8 +6,10 @@
  *
  * Where the gateway asks who reads, comet.token is a function that gives the token; it is called for each request.
  *
- * The listener has state(name, detail), event(event), gap(gap), cursor(text) and caughtUp(). States: connecting,
- * catching-up, live, waiting (for the next try), paused, stopped (trying again as it is would not help).
+ * The listener has state(name, detail, waitMs), event(event), gap(gap), cursor(text) and caughtUp(). States: connecting,
+ * catching-up, live, waiting (for the next try, in waitMs), paused, stopped (trying again as it is would not help).
+ *
+ * While comet.sparing is set it holds no connection: it asks every 2 s, and the gateway answers at once.
  *
  * Invariants: one request at a time; the cursor moves only after the listener has had every event of an answer; after
  * any failure the next request carries the cursor of the last answer that was handled, so nothing is lost or repeated. */
@@ -22,14 +24,18 @@ function Comet(url, listener) {
   this.live = false;      // has an answer said up_to_date since the connection was last (re)made?
   this.failures = 0;      // in a row
   this.request = null;
+  this.sparing = false;   // see above
   this.token = null;      // a function that gives the token to send
   this.timer = null;      // the watchdog of a request, or the wait before the next one
 }
 
+Comet.SPARING_MS = 2000;    // between two requests while it is sparing
 Comet.WAIT_S = 30;          // how long the gateway may hold a request
 Comet.GRACE_S = 15;         // how much later than that an answer is given up: the connection is dead
 Comet.RETRY_MIN_MS = 1000;
 Comet.RETRY_MAX_MS = 15000;
+
+Comet.prototype.spares = true;     // it can do without a connection of its own
 
 /* ---- control ---------------------------------------------------------------------------------------------------- */
 
@@ -72,7 +78,7 @@ Comet.prototype.hangUp = function () {
 /* Until the live end is reached the gateway need not wait (wait=0): its answer at once shows that the connection
  * stands, and puts a cursor into our hands before the first long wait can break. */
 Comet.prototype.waitSeconds = function () {
-  return this.live ? Comet.WAIT_S : 0;
+  return this.live && !this.sparing ? Comet.WAIT_S : 0;
 };
 
 Comet.prototype.address = function () {
@@ -137,7 +143,7 @@ Comet.prototype.take = function (answer) {
   if (!this.running) return;     // paused from within the listener
   listener.state(this.live ? 'live' : 'catching-up', '');
   // An empty answer comes after the wait. Should one ever come early (a drain, a proxy), it must not make a busy loop.
-  this.askLater(nothingNew ? 250 : 0);
+  this.askLater(this.sparing && this.live ? Comet.SPARING_MS : nothingNew ? 250 : 0);
 };
 
 Comet.prototype.gaveUp = function () {
@@ -154,8 +160,7 @@ Comet.prototype.failed = function (message, retryAfterMs) {
   this.request = null;
   this.live = false;
   this.failures += 1;
-  message += ' Next try in ' + Math.ceil(delayMs / 1000) + ' s' + (this.cursor ? ', after ' + this.cursor + '.' : '.');
-  this.listener.state('waiting', message);
+  this.listener.state('waiting', message, delayMs);
   this.askLater(delayMs);
 };
 

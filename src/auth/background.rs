@@ -88,10 +88,9 @@ impl AuthBackground {
             None => Ok(()),
         };
         // What is in the file is taken back there.
-        if path.is_none() || written.is_err() {
-            let by_operator = self.by_operator.lock();
-            let mut by_operator = by_operator.unwrap_or_else(PoisonError::into_inner);
-            by_operator.insert(name.into());
+        let is_in_file = path.is_some() && written.is_ok();
+        if !is_in_file && !self.keep_until_restart(name) {
+            return Revoked::TooMany;
         }
         self.revocations.add(name);
         match (path, written) {
@@ -99,6 +98,20 @@ impl AuthBackground {
             (Some(path), Ok(())) => Revoked::InFile(path),
             (Some(path), Err(error)) => Revoked::NotWritten(path, error),
         }
+    }
+
+    /// False when there are as many as may be.
+    fn keep_until_restart(&self, name: &str) -> bool {
+        let by_operator = self.by_operator.lock();
+        let mut by_operator = by_operator.unwrap_or_else(PoisonError::into_inner);
+        if by_operator.contains(name) {
+            return true;
+        }
+        let has_space = by_operator.len() < limits::MAX_REVOKED_UNTIL_RESTART;
+        if has_space {
+            by_operator.insert(name.into());
+        }
+        has_space
     }
 
     /// Looks again and again who is revoked, and has whoever is being served be checked when that
@@ -142,6 +155,8 @@ pub(crate) enum Revoked {
     UntilRestart,
     /// Until the restart, because this file cannot be written.
     NotWritten(PathBuf, String),
+    /// It does not hold: no file takes it, and as many as may be hold until the restart.
+    TooMany,
 }
 
 async fn append_durably(path: PathBuf, name: String) -> Result<(), String> {

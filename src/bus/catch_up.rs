@@ -1,13 +1,14 @@
 //! Capacity for live readers beside those that come back.
 //!
 //! A thousand readers that are ten thousand events behind could keep every core busy for seconds,
-//! and whoever reads live would wait behind them. Invariants:
-//! - pages of readers that are more than a page behind leave at a bounded rate, in the order in
-//!   which they were read;
+//! and whoever reads live would wait behind a page of each of them. Invariants:
+//! - while more than [`limits::CATCH_UP_AT_FULL_SPEED`] readers are more than a page behind, their
+//!   pages leave at a bounded rate, in the order in which they were read;
 //! - a reader that is no more than one page behind never waits, and no page waits longer than
 //!   [`limits::CATCH_UP_MAX_WAIT`], however many come back: heartbeats and the end of the gateway
 //!   are not held up.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::limits;
 #[derive(Debug)]
 pub(super) struct CatchUpLimiter {
     bytes_per_second: u64,
+    /// Readers that are more than a page behind.
+    behind: AtomicUsize,
     /// When the pages that have been let through are paid for.
     free_at: Mutex<Instant>,
 }
@@ -30,12 +33,29 @@ impl CatchUpLimiter {
         let cores = available_parallelism().map_or(1, std::num::NonZero::get);
         CatchUpLimiter {
             bytes_per_second: limits::CATCH_UP_BYTES_PER_SECOND_PER_CORE * cores as u64,
+            behind: AtomicUsize::new(0),
             free_at: Mutex::new(Instant::now()),
         }
     }
 
+    /// Counts a reader that is more than a page behind from now on, or that no longer is.
+    pub(super) fn count_behind(&self, is_behind: bool) {
+        if is_behind {
+            self.behind.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.behind.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn are_few(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) <= limits::CATCH_UP_AT_FULL_SPEED
+    }
+
     /// Waits until this page may leave.
     pub(super) async fn acquire(&self, page: &Batch) {
+        if self.are_few() {
+            return;
+        }
         // What counts is what is written, not what was read.
         let on_wire = page
             .iter()
@@ -66,6 +86,17 @@ impl CatchUpLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_readers_are_not_held_up() {
+        let limiter = CatchUpLimiter::new();
+        (0..limits::CATCH_UP_AT_FULL_SPEED).for_each(|_| limiter.count_behind(true));
+        assert!(limiter.are_few());
+        limiter.count_behind(true);
+        assert!(!limiter.are_few());
+        limiter.count_behind(false);
+        assert!(limiter.are_few());
+    }
 
     #[test]
     fn pages_leave_one_after_the_other_at_the_rate() {

@@ -24,7 +24,7 @@ use crate::engine::{Appended, BatchBounds, Group, GroupSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, steady_ns};
 
 /// The right to commit. There is one at a time.
 pub(super) struct CommitTurn {
@@ -215,7 +215,7 @@ impl CommitGroup {
         match appended {
             Ok(appended) => self.settle_durable(appended),
             Err(error) => {
-                self.bus.metrics.commit_failures.inc();
+                self.bus.metrics.publishing.count_failure();
                 self.refuse_all(&error);
             }
         }
@@ -231,7 +231,9 @@ impl CommitGroup {
         // Visible first, then answered; nothing is where all events were duplicates.
         let bus = self.bus.clone();
         let newest = appended.events.last();
-        let unnotified = newest.map(|newest| bus.make_visible(&appended.events, newest.vid));
+        let published_ns = self.oldest_ns();
+        let unnotified =
+            newest.map(|newest| bus.make_visible(&appended.events, newest.vid, published_ns));
         self.answer(appended.batches);
 
         // Publishers come first: they are few, and send the next events meanwhile.
@@ -258,8 +260,16 @@ impl CommitGroup {
         }
     }
 
+    /// When the batch came that has waited longest.
+    fn oldest_ns(&self) -> u64 {
+        self.batches.first().map_or(0, |batch| batch.queued_ns)
+    }
+
     fn answer(self, answers: Vec<BatchAnswer>) {
+        // One look at the clock for all who are answered together.
+        let (now_ns, publishing) = (steady_ns(), &self.bus.metrics.publishing);
         for (batch, answer) in self.batches.into_iter().zip(answers) {
+            publishing.count_answer(batch.queued_ns, now_ns);
             batch.answer(answer);
         }
     }
@@ -273,17 +283,17 @@ fn log_was_replaced() -> Error {
 
 impl Metrics {
     fn count_commit(&self, answers: &[BatchAnswer]) {
-        self.commits.inc();
+        let mut events = 0;
         for answer in answers {
             // On a shared log one batch may be refused and the next one not.
             let Ok(receipts) = answer else {
-                self.commit_failures.inc();
+                self.publishing.count_failure();
                 continue;
             };
-            let duplicates = receipts.iter().filter(|r| r.duplicate).count() as u64;
-            self.duplicates.inc_by(duplicates);
-            self.events_published
-                .inc_by(receipts.len() as u64 - duplicates);
+            let duplicates = receipts.iter().filter(|r| r.duplicate).count();
+            self.publishing.count_batch(receipts.len(), duplicates);
+            events += receipts.len();
         }
+        self.publishing.count_commit(events);
     }
 }

@@ -128,17 +128,17 @@ impl FilterGroup {
             let now = Instant::now();
             let round = self.rounds.next(now, readers, load.busy_permille());
             if round.is_due(now) {
-                return self.notify_few(round);
+                return self.notify_few(round, load);
             }
         }
         let load = load.clone();
         tokio::spawn(async move { self.notify_later(&load).await });
     }
 
-    fn notify_few(&self, round: Round) {
+    fn notify_few(&self, round: Round, load: &LoadMeter) {
         let asked_for = self.asked_for.swap(0, Ordering::SeqCst);
         self.rounds.begin_to_few(round, asked_for);
-        self.waiters.wake_at_once();
+        load.note_woken(self.waiters.wake_at_once());
     }
 
     async fn notify_later(&self, load: &LoadMeter) {
@@ -153,7 +153,8 @@ impl FilterGroup {
         // From here on, who has something to report has to ask for another round.
         let asked_for = self.asked_for.swap(0, Ordering::SeqCst);
         self.rounds.begin(round, readers, asked_for);
-        self.waiters.wake_in_round(&self.rounds, round.pace()).await;
+        let waking = self.waiters.wake_in_round(&self.rounds, round.pace());
+        load.note_woken(waking.await);
         self.rounds.all_notified();
     }
 }

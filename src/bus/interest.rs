@@ -15,13 +15,13 @@ mod tests;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
 use super::group::FilterGroup;
 use super::members::Members;
-use super::readers::ReaderCounts;
 use super::waiter::{OF_ALL, Waiter, WaiterSet};
 use crate::cursor::Vid;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,8 +36,8 @@ pub(super) struct Interest {
     index: Mutex<GroupIndex>,
     /// Every subscription, for heartbeats and for the end.
     pub(super) everybody: WaiterSet<OF_ALL>,
-    /// Of each transport.
-    pub(super) counts: ReaderCounts,
+    /// Waiters that were ever registered.
+    numbers: AtomicU32,
 }
 
 #[derive(Default)]
@@ -53,22 +53,18 @@ struct GroupIndex {
 /// A subscription's place in the index, for as long as it lives.
 pub(super) struct Registration {
     interest: Arc<Interest>,
-    pub(super) group: Arc<FilterGroup>,
     pub(super) waiter: Arc<Waiter>,
 }
 
 impl Registration {
-    /// Counts events that its reader was given.
-    pub(super) fn count_delivered(&self, events: u64) {
-        if let Some(transport) = self.waiter.transport() {
-            self.interest.counts.delivered(transport, events);
-        }
+    pub(super) fn group(&self) -> &Arc<FilterGroup> {
+        self.waiter.group()
     }
 
     /// Notes that what it was notified of has been written.
     pub(super) fn leave_round(&self) {
         if self.waiter.leaves_round() {
-            self.group.rounds.has_written();
+            self.group().rounds.has_written();
         }
     }
 }
@@ -77,13 +73,10 @@ impl Drop for Registration {
     fn drop(&mut self) {
         self.leave_round();
         self.interest.everybody.leave(&self.waiter);
-        if let Some(transport) = self.waiter.transport() {
-            self.interest.counts.closed(transport);
-        }
         // Under the lock, so that nobody joins a group that is being removed.
         let mut index = self.interest.index();
-        if self.group.waiters.leave(&self.waiter) == 0 {
-            index.remove(&self.group);
+        if self.group().waiters.leave(&self.waiter) == 0 {
+            index.remove(self.group());
         }
     }
 }
@@ -98,7 +91,7 @@ impl Interest {
         Interest {
             index: Mutex::new(index),
             everybody: WaiterSet::default(),
-            counts: ReaderCounts::default(),
+            numbers: AtomicU32::default(),
         }
     }
 
@@ -113,32 +106,26 @@ impl Interest {
     pub(super) fn register(
         self: &Arc<Self>,
         filter: &Filter,
-        waiter_of: impl FnOnce(&Arc<FilterGroup>) -> Arc<Waiter>,
+        mut waiter: Waiter,
     ) -> Result<Registration> {
+        waiter.number = self.numbers.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         // The group first: it may refuse.
-        let (group, waiter) = self.join_group(filter, waiter_of)?;
+        let waiter = self.join_group(filter, waiter)?;
         self.everybody.join(waiter.clone());
-        if let Some(transport) = waiter.transport() {
-            self.counts.opened(transport);
-        }
         Ok(Registration {
             interest: self.clone(),
-            group,
             waiter,
         })
     }
 
-    fn join_group(
-        &self,
-        filter: &Filter,
-        waiter_of: impl FnOnce(&Arc<FilterGroup>) -> Arc<Waiter>,
-    ) -> Result<(Arc<FilterGroup>, Arc<Waiter>)> {
+    fn join_group(&self, filter: &Filter, mut waiter: Waiter) -> Result<Arc<Waiter>> {
         let mut index = self.index();
         let group = index.group(filter)?;
-        let waiter = waiter_of(&group);
+        waiter.group = Some(group.clone());
+        let waiter = Arc::new(waiter);
         // Under the lock: the last one to leave removes the group.
         group.waiters.join(waiter.clone());
-        Ok((group, waiter))
+        Ok(waiter)
     }
 
     /// Marks the groups that match; returns those that have to be notified once the events are

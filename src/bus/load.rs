@@ -10,7 +10,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(super) struct LoadMeter {
     /// A round has begun since the last measurement.
     is_used: AtomicBool,
     is_measuring: AtomicBool,
+    /// Readers that rounds have woken.
+    woken: AtomicU64,
 }
 
 impl LoadMeter {
@@ -47,6 +49,16 @@ impl LoadMeter {
         if !self.is_measuring.load(Ordering::SeqCst) {
             self.start();
         }
+    }
+
+    /// Notes that a round has woken so many readers.
+    pub(super) fn note_woken(&self, readers: usize) {
+        self.woken.fetch_add(readers as u64, Ordering::Relaxed);
+    }
+
+    /// How many readers rounds have woken.
+    pub(super) fn woken(&self) -> u64 {
+        self.woken.load(Ordering::Relaxed)
     }
 
     fn start(self: &Arc<Self>) {

@@ -68,7 +68,7 @@ pub(crate) use batch::Standing;
 pub use clock::{MachineTime, SettableTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
 pub use log_view::LogView;
-pub(crate) use readers::{ReadBy, ReaderConnection, ReaderInfo, ReaderTransport};
+pub(crate) use readers::{ReadBy, ReaderConnection, ReaderInfo};
 pub use sequencer::{PublishStream, Publishing};
 pub use step::{OnGap, Step, SubscribeRequest};
 pub use subscription::Subscription;
@@ -170,6 +170,9 @@ impl Bus {
         let last = state.bounds.last;
         let tail = engine.take_tail(last);
         let metrics = Metrics::default();
+        if let Some(durations) = engine.sync_durations() {
+            metrics.publishing.show_syncs(durations);
+        }
         let bus = Bus(Arc::new(Shared {
             batch_bounds,
             clock: Clock::start(time, engine.newest_moment()),
@@ -288,10 +291,13 @@ impl Bus {
             last: bounds.last,
             events: sizes.events,
             bytes: sizes.bytes,
-            subscribers: self.subscribers() as u64,
+            most_subscribers: self.options().max_subscribers as u64,
+            wake_ups: self.0.load.woken(),
             wal_bytes: self.0.engine.wal_bytes(),
             skipped_messages: self.0.engine.skipped_messages(),
             is_ready: self.ready().is_ok(),
+            is_writable: self.0.engine.writable().is_ok(),
+            engine: self.engine_kind(),
         }
     }
 

@@ -71,7 +71,8 @@ impl Pages {
         }
 
         // Shared from here on, so that the next reader at this position need not filter again.
-        let page = self.ring.read(request.generation, &request.read)?.into();
+        let (page, published_ns) = self.ring.read(request.generation, &request.read)?;
+        let page = SharedPage::new(page, published_ns);
         self.share(request.key, &page);
         Some(page)
     }
@@ -91,7 +92,7 @@ impl Pages {
         if !self.engine_is_on(log) {
             return Ok(None);
         }
-        let page = page.into();
+        let page = SharedPage::new(page, 0);
         self.share(request.key, &page);
         Ok(Some(page))
     }
@@ -117,9 +118,10 @@ impl Pages {
         }
     }
 
-    /// Adds events that have become the newest of the log.
-    pub(super) fn push(&self, events: &[Arc<Event>]) {
-        self.ring.push(events);
+    /// Adds events that have become the newest of the log, of which the first was taken in at this
+    /// moment.
+    pub(super) fn push(&self, events: &[Arc<Event>], published_ns: u64) {
+        self.ring.push(events, published_ns);
     }
 
     /// Forgets what the log has trimmed.

@@ -8,7 +8,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use tokio::time::sleep;
@@ -18,105 +17,39 @@ use super::waiter::{Waiter, Walk};
 use crate::caller::wall_clock_s;
 use crate::cursor::Vid;
 use crate::limits;
+use crate::metrics::{EndReason, Transport};
 
-/// By which way a subscription is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum ReaderTransport {
-    LongPoll,
-    Sse,
-    Grpc,
-    Legacy,
-}
-
-impl ReaderTransport {
-    /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [ReaderTransport; 4] = [
-        ReaderTransport::LongPoll,
-        ReaderTransport::Sse,
-        ReaderTransport::Grpc,
-        ReaderTransport::Legacy,
-    ];
-
-    /// As metrics name it.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            ReaderTransport::LongPoll => "long_poll",
-            ReaderTransport::Sse => "sse",
-            ReaderTransport::Grpc => "grpc",
-            ReaderTransport::Legacy => "legacy",
-        }
-    }
-}
-
-/// The connection of a reader, as far as an operator is concerned.
+/// The connection of a reader, as far as the reader and an operator are concerned.
 pub(crate) trait ReaderConnection: std::fmt::Debug + Send + Sync {
     /// Where it comes from, for a person.
     fn peer(&self) -> String;
 
     /// Ends it at once, and everything on it.
     fn end(&self);
+
+    /// Has the reader that asks been given up because its peer takes nothing?
+    fn has_stalled(&self) -> bool;
+
+    /// So many events were given to it, in so many bytes.
+    fn note_sent(&self, events: usize, bytes: usize);
+
+    /// A reader of it has ended.
+    fn note_ended(&self, reason: EndReason);
 }
 
-/// How a subscription is read.
+/// By which transport and connection a subscription is read.
 #[derive(Debug)]
 pub(crate) struct ReadBy {
-    pub(crate) transport: ReaderTransport,
+    pub(crate) transport: Transport,
+    /// None in tests, which have no connection.
     pub(crate) connection: Option<Arc<dyn ReaderConnection>>,
-}
-
-impl ReadBy {
-    pub(crate) fn new<C>(transport: ReaderTransport, connection: Arc<C>) -> Self
-    where
-        C: ReaderConnection + 'static,
-    {
-        ReadBy {
-            transport,
-            connection: Some(connection),
-        }
-    }
-}
-
-/// What is counted of each transport.
-#[derive(Debug, Default)]
-pub(super) struct ReaderCounts {
-    open: [AtomicUsize; 4],
-    deliveries: [AtomicU64; 4],
-    numbers: AtomicU32,
-}
-
-impl ReaderCounts {
-    /// A number that no reader has that is open now.
-    pub(super) fn next_number(&self) -> u32 {
-        self.numbers.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
-    }
-
-    pub(super) fn opened(&self, transport: ReaderTransport) {
-        self.open[transport as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn closed(&self, transport: ReaderTransport) {
-        self.open[transport as usize].fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn delivered(&self, transport: ReaderTransport, events: u64) {
-        self.deliveries[transport as usize].fetch_add(events, Ordering::Relaxed);
-    }
-}
-
-/// How many read by a transport, and what they were given since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TransportCount {
-    pub(crate) transport: ReaderTransport,
-    pub(crate) open: usize,
-    pub(crate) deliveries: u64,
 }
 
 /// An open subscription, as an operator sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct ReaderInfo {
     pub(crate) number: u32,
-    pub(crate) transport: Option<ReaderTransport>,
+    pub(crate) transport: Option<Transport>,
     pub(crate) peer: Option<String>,
     /// The names by which its caller can be revoked.
     pub(crate) names: Vec<String>,
@@ -135,16 +68,6 @@ pub(crate) struct ReaderList {
 }
 
 impl Bus {
-    /// What is counted of each transport.
-    pub(crate) fn transport_counts(&self) -> [TransportCount; 4] {
-        let counts = &self.0.interest.counts;
-        ReaderTransport::ALL.map(|transport| TransportCount {
-            transport,
-            open: counts.open[transport as usize].load(Ordering::Relaxed),
-            deliveries: counts.deliveries[transport as usize].load(Ordering::Relaxed),
-        })
-    }
-
     /// The readers that are furthest behind: so many, behind those that are skipped.
     pub(crate) async fn slowest_readers(&self, skip: usize, count: usize) -> ReaderList {
         let most = skip.saturating_add(count).min(limits::MAX_LISTED_READERS);
@@ -198,8 +121,7 @@ async fn end_if_stalled(waiter: Weak<Waiter>) {
 }
 
 fn info(waiter: &Waiter, lag: Vid, now_s: u32) -> ReaderInfo {
-    let group = waiter.group();
-    let topics = group.iter().flat_map(|group| group.filter.topics());
+    let topics = waiter.group().filter.topics();
     ReaderInfo {
         number: waiter.number,
         transport: waiter.transport(),
@@ -219,8 +141,7 @@ fn info(waiter: &Waiter, lag: Vid, now_s: u32) -> ReaderInfo {
 /// however many events of others have come since.
 fn lag_of(waiter: &Waiter, tail: Vid) -> Vid {
     let position = waiter.position();
-    let next_match = waiter.group().map_or(0, |group| group.next_match(position));
-    if next_match > tail {
+    if waiter.group().next_match(position) > tail {
         return 0;
     }
     tail.saturating_sub(position)

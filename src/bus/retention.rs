@@ -122,7 +122,7 @@ impl Shared {
         if trimmed == 0 {
             return;
         }
-        self.metrics.trimmed.inc_by(trimmed);
+        self.metrics.count_trimmed(trimmed);
         // The tail of a shared log reports what is gone, in the order of the log.
         if !self.follows_tail() {
             let first = self.engine.state().bounds.first;

@@ -31,7 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
 use crate::memory::{MemoryKind, Reservation};
-use crate::metrics::RefusalReason;
+use crate::metrics::{RefusalReason, steady_ns};
 
 /// Batches that wait, and whether somebody commits.
 pub(super) struct Sequencer {
@@ -61,6 +61,8 @@ struct AdmittedBatch {
 pub(super) struct QueuedBatch {
     pub(super) events: Vec<NewEvent>,
     pub(super) bytes: usize,
+    /// When it came into the queue, by [`steady_ns`].
+    pub(super) queued_ns: u64,
     /// What it holds until it is answered: its place in the queue, and its memory.
     held: (QueuePlace, Reservation),
     reply: oneshot::Sender<BatchAnswer>,
@@ -163,7 +165,7 @@ impl Bus {
     }
 
     fn count_refusal(&self, reason: RefusalReason) {
-        self.0.metrics.publishes_refused.inc();
+        self.0.metrics.publishing.count_refused();
         self.0.metrics.refusals.count(reason);
     }
 
@@ -172,10 +174,12 @@ impl Bus {
         batch.tokens.spend();
         // Held for a push: appending is done with the queue free.
         let (reply, answer) = oneshot::channel();
+        let queued_ns = steady_ns();
         let mut queue = self.0.sequencer.queue();
         queue.waiting.push_back(QueuedBatch {
             events: batch.events,
             bytes: batch.bytes,
+            queued_ns,
             held: (place, batch.paid),
             reply,
         });

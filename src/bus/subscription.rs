@@ -27,14 +27,14 @@ use super::Bus;
 use super::closing::{Closing, ClosingReason};
 use super::interest::Registration;
 use super::log_view::LogView;
-use super::readers::ReadBy;
+use super::readers::{ReadBy, ReaderConnection};
 use super::step::{OnGap, Step, SubscribeRequest};
 use super::waiter::Waiter;
-use super::waiter::reader::OpenedReader;
-use crate::caller::{Caller, Credential, GrantedFilter};
+use crate::caller::{Caller, GrantedFilter};
 use crate::cursor::{GapReason, Vid};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryBudget, MemoryKind};
+use crate::metrics::{RefusalReason, Transport};
 use crate::topic::Filter;
 use events_left::EventsLeft;
 use phase::{Opening, Phase};
@@ -50,19 +50,18 @@ pub struct Subscription {
     on_gap: OnGap,
     /// Less is served than was asked for.
     is_cut: bool,
+    /// It is counted among those that are more than a page behind.
+    is_behind: bool,
     phase: Phase,
-    /// Everything that matches up to here has been yielded.
-    position: Vid,
     /// Events that may still be yielded.
     left: EventsLeft,
-    /// What its caller is served on; none where that has no end.
-    credential: Option<Arc<Credential>>,
+    /// With its position, and what its caller is served on.
     registration: Registration,
     _place: Place,
 }
 
 const _: () = assert!(
-    size_of::<Subscription>() <= 112,
+    size_of::<Subscription>() <= 88,
     "each idle reader has one: docs/performance.md, memory per idle reader"
 );
 
@@ -91,13 +90,14 @@ impl Subscription {
         let GrantedFilter { filter, is_cut } = caller.grant_read(&request.filter)?;
         request.filter = filter;
         bus.0.check_admitting()?;
-        bus.memory().check(MemoryKind::Page)?;
+        let has_memory = bus.memory().check(MemoryKind::Page);
+        has_memory.inspect_err(|_| bus.metrics().refusals.count(RefusalReason::Memory))?;
         let place = Place::take(bus, caller)?;
 
         // A gap is counted, and may end the request, before anything is registered.
         let start = find_start(bus, &request.start).await?;
         if let Some(gap) = &start.gap {
-            bus.metrics().gaps.inc();
+            bus.metrics().count_gap(gap.reason);
             if request.on_gap == OnGap::Fail {
                 return Err(Error::gap(gap.clone()));
             }
@@ -114,25 +114,18 @@ impl Subscription {
         start: StartPosition,
         (place, read_by): (Place, Option<ReadBy>),
     ) -> Result<Self> {
-        let opened = OpenedReader {
-            now_ticks: bus.0.heartbeat.now_ticks(),
-            credential: caller.credential.as_ref(),
-            number: bus.0.interest.counts.next_number(),
-            position: start.position,
-            read_by,
-        };
-        let waiter_of = |group: &_| Waiter::of_reader(opened, group);
-        let registration = bus.0.interest.register(&request.filter, waiter_of)?;
-        bus.metrics().subscriptions.inc();
+        let now_ticks = bus.0.heartbeat.now_ticks();
+        let waiter = Waiter::new(now_ticks, caller.credential.clone());
+        let waiter = waiter.of_reader(start.position, read_by);
+        let registration = bus.0.interest.register(&request.filter, waiter)?;
         Ok(Subscription {
             bus: bus.clone(),
             log: start.log,
             on_gap: request.on_gap,
             is_cut: false,
+            is_behind: false,
             phase: Phase::opening(start.gap, start.mode),
-            position: start.position,
             left: EventsLeft::new(request.limit),
-            credential: caller.credential.clone(),
             registration,
             _place: place,
         })
@@ -148,7 +141,7 @@ impl Subscription {
     /// for.
     pub(crate) fn skip_hello(&mut self) -> Option<Filter> {
         let is_due = self.phase.skip_hello();
-        let served = &self.registration.group.filter;
+        let served = &self.registration.group().filter;
         (is_due && self.is_cut).then(|| served.clone())
     }
 
@@ -175,7 +168,6 @@ impl Subscription {
         // The heartbeat begins anew with each step.
         let now_ticks = self.bus.0.heartbeat.now_ticks();
         self.registration.waiter.stepped(now_ticks);
-        self.registration.waiter.note_position(self.position);
         step.map(Some)
     }
 
@@ -190,7 +182,19 @@ impl Subscription {
 
     /// Everything that matches up to this vid has been yielded.
     pub fn position(&self) -> Vid {
-        self.position
+        self.registration.waiter.position()
+    }
+
+    fn set_position(&mut self, position: Vid) {
+        self.registration.waiter.set_position(position);
+    }
+
+    pub(crate) fn transport(&self) -> Option<Transport> {
+        self.registration.waiter.transport()
+    }
+
+    pub(crate) fn connection(&self) -> Option<&dyn ReaderConnection> {
+        self.registration.waiter.connection()
     }
 
     /// The log that this subscription reads: after a reset another one than the bus serves, until
@@ -206,12 +210,21 @@ impl Subscription {
         // The tail first: what is marked behind it is not visible yet.
         let tail = self.bus.0.tail();
         let has_reached = !self.is_in_snapshot()
-            && (self.position >= tail || self.next_match() > tail)
+            && (self.position() >= tail || self.next_match() > tail)
             && self.is_on_current_log();
         if has_reached {
-            self.position = self.position.max(tail);
+            self.set_position(self.position().max(tail));
+            self.set_behind(false);
         }
         has_reached
+    }
+
+    /// Notes whether it is more than a page behind.
+    fn set_behind(&mut self, is_behind: bool) {
+        if self.is_behind != is_behind {
+            self.is_behind = is_behind;
+            self.bus.0.catch_up.count_behind(is_behind);
+        }
     }
 
     /// Has the live end been reported, and nothing been missed since?
@@ -254,7 +267,7 @@ impl Subscription {
                 return Ok(step);
             }
             if self.bus.0.heartbeat.is_due(&self.registration.waiter) {
-                return Ok(Step::Progress(self.position));
+                return Ok(Step::Progress(self.position()));
             }
 
             if !self.reach_end() {
@@ -265,7 +278,7 @@ impl Subscription {
             }
             // Once each time, before it waits.
             if self.phase.reach_live() {
-                return Ok(Step::CaughtUp(self.position));
+                return Ok(Step::CaughtUp(self.position()));
             }
             self.registration.leave_round();
             self.registration.waiter.woken().await;
@@ -291,7 +304,7 @@ impl Subscription {
     }
 
     fn has_credential_ended(&self) -> bool {
-        let credential = self.credential.as_ref();
+        let credential = self.registration.waiter.credential();
         credential.is_some_and(|credential| credential.check().is_err())
     }
 
@@ -304,8 +317,8 @@ impl Subscription {
     /// Goes on from the beginning of the log that has replaced the one it was on.
     fn go_to_current_log(&mut self) -> Result<Step> {
         let now = self.bus.0.snapshot();
-        let gap = now.gap(GapReason::Reset, &self.log.cursor(self.position));
-        self.position = now.bounds.first - 1;
+        let gap = now.gap(GapReason::Reset, &self.log.cursor(self.position()));
+        self.set_position(now.bounds.first - 1);
         self.log = now.log;
         self.phase.begin_anew();
         self.report(gap)
@@ -313,7 +326,7 @@ impl Subscription {
 
     fn hello(&self) -> Step {
         let now = self.bus.0.snapshot();
-        let served = &self.registration.group.filter;
+        let served = &self.registration.group().filter;
         Step::Hello {
             epoch: now.log.epoch().clone(),
             first: now.bounds.first,
@@ -321,5 +334,11 @@ impl Subscription {
             heartbeat: self.bus.options().heartbeat,
             cut_to: self.is_cut.then(|| served.clone()),
         }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.set_behind(false);
     }
 }

@@ -14,6 +14,7 @@ use crate::cursor::Vid;
 use crate::engine::{LogState, Tail, TailStep};
 use crate::event::Event;
 use crate::limits;
+use crate::metrics::steady_ns;
 
 /// Follows the tail until the bus drops this task.
 pub(super) async fn run(bus: Weak<Shared>, mut tail: Box<dyn Tail>) {
@@ -45,12 +46,15 @@ impl Shared {
         // Whatever the engine sends, the tail only ever moves on.
         let before = self.tail();
         events.retain(|event| before < event.vid && event.vid <= through);
+        // Who has published them, and when by that clock, is not known here.
+        let now_ns = steady_ns();
         for part in events.chunks(limits::GROUP_EVENTS) {
-            self.make_visible(part, part[part.len() - 1].vid).notify();
+            let through = part[part.len() - 1].vid;
+            self.make_visible(part, through, now_ns).notify();
         }
         // Vids behind the newest event that hold none.
         if through > self.tail() {
-            self.make_visible(&[], through).notify();
+            self.make_visible(&[], through, now_ns).notify();
         }
     }
 

@@ -47,8 +47,14 @@ impl Shared {
     }
 
     /// Makes durable events visible. `through` is the newest vid, or one behind it that holds no
-    /// event. Those who wait for them are yet to be notified.
-    pub(super) fn make_visible(&self, events: &[Arc<Event>], through: Vid) -> Unnotified<'_> {
+    /// event. Those who wait for them are yet to be notified. `published_ns` is when
+    /// the first of them was taken in, by [`crate::metrics::steady_ns`].
+    pub(super) fn make_visible(
+        &self,
+        events: &[Arc<Event>],
+        through: Vid,
+        published_ns: u64,
+    ) -> Unnotified<'_> {
         let before = self.tail.load(Ordering::Relaxed);
         let first = events.first().map_or(through, |event| event.vid);
         assert!(
@@ -57,7 +63,7 @@ impl Shared {
         );
 
         // In this order: whoever sees the tail finds the events and the marks up to it.
-        self.pages.push(events);
+        self.pages.push(events, published_ns);
         let to_notify = self.interest.mark(events, through);
         self.tail.store(through, Ordering::Release);
         self.tail_watch.send_replace(through);

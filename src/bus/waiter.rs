@@ -13,7 +13,7 @@ pub(super) mod reader;
 mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -21,9 +21,10 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
 use super::group::FilterGroup;
-use super::readers::{ReaderConnection, ReaderTransport};
+use super::readers::ReaderConnection;
 use super::rounds::Rounds;
 use crate::caller::{Credential, wall_clock_s};
+use crate::metrics::Transport;
 
 /// Waiters that are woken together. Fewer would wake a sleeping worker thread for each few of them,
 /// which costs as much as their writes; many more would let others wait.
@@ -66,11 +67,11 @@ pub(super) struct Waiter {
     pub(super) number: u32,
     /// The second of the wall clock in which it was opened.
     pub(super) opened_s: u32,
-    /// Where it stood after its last step.
+    /// Everything that matches up to here has been yielded.
     position: AtomicU64,
-    /// Its group, which lives at least as long.
-    group: Weak<FilterGroup>,
-    transport: Option<ReaderTransport>,
+    /// None until it is registered. Each is held by the other until the waiter leaves the group.
+    pub(super) group: Option<Arc<FilterGroup>>,
+    transport: Option<Transport>,
     connection: Option<Arc<dyn ReaderConnection>>,
 }
 
@@ -81,15 +82,12 @@ const _: () = assert!(
 
 impl Waiter {
     /// A waiter of somebody with this credential, if with any.
-    pub(super) fn new(now_ticks: u32, credential: Option<&Arc<Credential>>) -> Arc<Self> {
-        Arc::new(Self::with(now_ticks, credential))
-    }
-
-    fn with(now_ticks: u32, credential: Option<&Arc<Credential>>) -> Self {
+    pub(super) fn new(now_ticks: u32, credential: Option<Arc<Credential>>) -> Self {
+        let expires_s = credential.as_ref().map(|one| one.expires_s());
         Waiter {
             stepped_at: now_ticks.into(),
-            credential: credential.cloned(),
-            expires_s: credential.map_or(u32::MAX, |credential| credential.expires_s()),
+            expires_s: expires_s.unwrap_or(u32::MAX),
+            credential,
             opened_s: wall_clock_s(),
             ..Waiter::default()
         }
@@ -237,20 +235,22 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
         self.wake_in_chunks(pace, take, |_| {}).await;
     }
 
-    /// Wakes everybody in a round, which counts them.
-    pub(super) async fn wake_in_round(&self, rounds: &Rounds, pace: Duration) {
+    /// Wakes everybody in a round, which counts them. Returns how many.
+    pub(super) async fn wake_in_round(&self, rounds: &Rounds, pace: Duration) -> usize {
         let notifies = |readers| rounds.notifies(readers);
         self.wake_in_chunks(pace, Waiter::take_waker_in_round, notifies)
-            .await;
+            .await
     }
 
-    /// Wakes everybody at one go: few, or at the end.
-    pub(super) fn wake_at_once(&self) {
-        let mut walk = Walk::default();
+    /// Wakes everybody at one go: few, or at the end. Returns how many.
+    pub(super) fn wake_at_once(&self) -> usize {
+        let (mut walk, mut woken) = (Walk::default(), 0);
         while walk.end > 0 {
             let wakers = self.take_chunk(&mut walk, Waiter::take_waker);
+            woken += wakers.len();
             wakers.into_iter().for_each(Waker::wake);
         }
+        woken
     }
 
     async fn wake_in_chunks(
@@ -258,15 +258,17 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
         pace: Duration,
         take: impl Fn(&Waiter) -> Option<Waker>,
         before_waking: impl Fn(usize),
-    ) {
+    ) -> usize {
         let (mut walk, mut next_chunk) = (Walk::default(), Instant::now());
+        let mut woken = 0;
         loop {
             let wakers = self.take_chunk(&mut walk, &take);
             let has_woken = !wakers.is_empty();
+            woken += wakers.len();
             before_waking(wakers.len());
             wakers.into_iter().for_each(Waker::wake);
             if walk.end == 0 {
-                return;
+                return woken;
             }
 
             // By the clock, so that a slow chunk does not delay all that follow.

@@ -39,6 +39,10 @@ pub(super) struct ConnectArgs {
 }
 
 impl ConnectArgs {
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A client of that gateway. Nothing is sent yet.
     pub(super) fn client(&self) -> Result<Client, Failure> {
         let mut options = ClientOptions::new();

@@ -3,16 +3,21 @@
 //! Exit codes: 0 done, 1 failed, 64 (`EX_USAGE`) wrong flags or configuration.
 
 mod check;
+mod config;
 mod connect;
 mod copy;
 mod demo;
+mod doctor;
+mod documents;
 mod epoch;
 mod nats;
 mod open_files;
 mod operate;
 mod publish;
+mod ready;
 mod reload;
 mod serve;
+mod settings;
 mod signals;
 mod source;
 mod tail;
@@ -60,8 +65,11 @@ enum CliCommand {
     Publish(publish::PublishArgs),
     Copy(copy::CopyArgs),
     Check(check::CheckArgs),
+    Config(config::ConfigArgs),
     Epoch(epoch::EpochArgs),
+    Ready(ready::ReadyArgs),
     Source(source::SourceArgs),
+    Doctor(doctor::DoctorArgs),
     Tail(tail::TailArgs),
     Status(operate::StatusArgs),
     Topics(operate::TopicsArgs),
@@ -70,6 +78,10 @@ enum CliCommand {
     Token(token::TokenArgs),
     #[cfg(feature = "bench")]
     Bench(vidette_bench::BenchArgs),
+    #[command(hide = true)]
+    Completions(documents::CompletionsArgs),
+    #[command(hide = true)]
+    Man(documents::ManArgs),
 }
 
 /// Why a command failed, as a text for a person and an exit code.
@@ -177,9 +189,14 @@ impl CliCommand {
         match self {
             CliCommand::Copy(args) => copy::run(args).await,
             CliCommand::Check(args) => check::run(args).await,
+            CliCommand::Completions(args) => documents::print_completions(&args),
+            CliCommand::Config(args) => config::run(args),
+            CliCommand::Doctor(args) => doctor::run(args).await,
             CliCommand::Epoch(args) => epoch::run(args).await,
+            CliCommand::Man(args) => documents::write_man_pages(&args),
             CliCommand::Serve(args) => serve::run(args).await,
             CliCommand::Publish(args) => publish::run(args).await,
+            CliCommand::Ready(args) => ready::run(args).await,
             CliCommand::Source(args) => source::run(args),
             CliCommand::Tail(args) => tail::run(args).await,
             CliCommand::Status(args) => operate::status(args).await,

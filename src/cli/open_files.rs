@@ -32,10 +32,14 @@ impl OpenFiles {
 
     /// To be asked when the gateway has its log and its addresses open.
     pub(super) fn warn_where_too_few(&self, max_connections: usize) {
-        let own = own_files();
-        if let Some(warning) = self.warning(max_connections, own) {
+        if let Some(warning) = self.shortage(max_connections) {
             tracing::warn!("{warning}");
         }
+    }
+
+    /// What is missing, and what to do about it.
+    pub(super) fn shortage(&self, max_connections: usize) -> Option<String> {
+        self.warning(max_connections, own_files())
     }
 
     fn warning(&self, max_connections: usize, own: usize) -> Option<String> {

@@ -3,16 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::nats::JetStreamArgs;
 use super::open_files::OpenFiles;
 use super::reload::{ConfigSource, Reloader};
+use super::settings::SettingArgs;
 use super::signals::{self, InterruptSignals};
 use super::{CommandResult, Failure, demo};
 use crate::bus::Bus;
-use crate::config::{Config, ListenAddress, Overrides, setting_variables};
+use crate::config::{Config, ListenAddress};
 use crate::engine::{EngineKind, OpenError, SqliteEngine, renew_epoch};
 use crate::server::Gateway;
 use crate::telemetry::{LogFlush, LogFormat, Logs};
@@ -24,33 +23,11 @@ use crate::telemetry::{LogFlush, LogFormat, Logs};
 /// start page at /.
 #[derive(Args)]
 pub(super) struct ServeArgs {
-    /// Address to listen on; may be repeated [default: 127.0.0.1:8080]
-    ///
-    /// 8080 is the loopback address, :8080 every address of the machine, `unix:/run/vidette.sock`
-    /// a Unix socket.
-    #[arg(long, env = "VIDETTE_LISTEN", value_delimiter = ',')]
-    listen: Vec<ListenAddress>,
-    /// Folder in which the log is kept [default: ./vidette-data]
-    #[arg(long, env = "VIDETTE_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-    /// Where events are kept: sqlite (on disk), memory (lost at exit) or jetstream (on a stream of
-    /// NATS, for any number of gateways) [default: sqlite]
-    #[arg(long, env = "VIDETTE_ENGINE", value_name = "sqlite|memory|jetstream")]
-    engine: Option<String>,
     #[command(flatten)]
-    jetstream: JetStreamArgs,
+    settings: SettingArgs,
     /// Configuration file (TOML); flags take precedence over it
     #[arg(long, env = "VIDETTE_CONFIG")]
     config: Option<PathBuf>,
-    /// Folder of your own pages, served where nothing else is
-    #[arg(long, env = "VIDETTE_PAGES_DIR")]
-    pages_dir: Option<PathBuf>,
-    /// Let everybody who can reach the gateway read and publish everything
-    ///
-    /// Without a section [auth] in the configuration the gateway listens only where this machine
-    /// alone can reach it, unless this is given.
-    #[arg(long, env = "VIDETTE_INSECURE", value_parser = FalseyValueParser::new())]
-    insecure: bool,
     /// Publish a demo event on door.N about every second
     #[arg(long)]
     demo: bool,
@@ -116,19 +93,10 @@ async fn run_until_signal(gateway: Gateway, with_demo: bool, signals: InterruptS
 
 impl ServeArgs {
     fn source(&self) -> Result<ConfigSource, Failure> {
-        let overrides = Overrides {
-            listen: self.listen.clone(),
-            engine: self.engine.clone(),
-            data_dir: self.data_dir.clone(),
-            jetstream: self.jetstream.overrides(),
-            pages_dir: self.pages_dir.clone(),
-            insecure: self.insecure,
-            settings: setting_variables().map_err(Failure::usage)?,
-        };
         Ok(ConfigSource {
             file: self.config.clone(),
             log: self.log.clone(),
-            overrides,
+            overrides: self.settings.overrides()?,
         })
     }
 }
@@ -177,6 +145,7 @@ fn announce_log(bus: &Bus, engine: &EngineKind) {
     }
     let (bounds, epoch) = (bus.bounds(), bus.epoch());
     tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
         engine = bus.engine_kind(),
         %epoch,
         first = bounds.first,

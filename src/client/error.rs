@@ -14,6 +14,8 @@ pub struct ClientError {
     text: String,
     retry_after: Duration,
     gap: Option<Box<GapReport>>,
+    /// There was no connection, so nothing has been sent.
+    is_unsent: bool,
 }
 
 /// The kinds of error that a client meets.
@@ -52,6 +54,7 @@ impl ClientError {
             text: text.into(),
             retry_after: Duration::ZERO,
             gap: None,
+            is_unsent: false,
         }
     }
 
@@ -69,6 +72,18 @@ impl ClientError {
             gap: Some(Box::new(gap)),
             ..Self::new(ClientErrorKind::Gap, "")
         }
+    }
+
+    /// The same error, where there was no connection or there was one.
+    #[must_use]
+    pub(super) fn unsent(mut self, is_unsent: bool) -> Self {
+        self.is_unsent = is_unsent;
+        self
+    }
+
+    /// Has nothing of the request been sent?
+    pub(super) fn is_unsent(&self) -> bool {
+        self.is_unsent
     }
 
     #[must_use]

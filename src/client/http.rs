@@ -153,6 +153,7 @@ impl GatewayHttp {
         } else {
             format!("the connection to {address} broke: {cause}")
         })
+        .unsent(error.is_connect())
     }
 }
 

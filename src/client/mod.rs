@@ -129,6 +129,20 @@ impl Client {
         self
     }
 
+    /// Asks whether the gateway is ready: events can be published and read.
+    ///
+    /// # Errors
+    /// [`ClientErrorKind::Unreachable`] when nobody answers, and
+    /// [`ClientErrorKind::Unavailable`] when the gateway is not ready.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        let asked = self.http.get("/readyz", None).send().await;
+        let answer = asked.map_err(|error| self.http.no_answer(&error))?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        Err(http::refusal(answer, |status| status == 503).await)
+    }
+
     /// Reads the bus. Errors come as the last item of the stream; see [`Reader`].
     pub fn read(&self, options: ReadOptions) -> Reader {
         Reader::new(self.http.clone(), options)

@@ -32,6 +32,9 @@ const DEDUPE_RULE: &str = "retention.dedupe_window has to be at most retention.m
 const SIZE_RULE: &str = "retention.max_events has to be at least 1, \
     and retention.max_bytes at least limits.max_event_bytes";
 
+const NOBODY_READS: &str = "has to be at least 1: with 0 nobody could read; leave it out for the \
+    default";
+
 /// Reads the settings of the bus.
 pub(super) fn bus(root: &mut Section, sources: &SourcesConfig) -> BusOptions {
     let heartbeat = root.section("bus").duration("heartbeat", DEFAULT_HEARTBEAT);
@@ -39,6 +42,7 @@ pub(super) fn bus(root: &mut Section, sources: &SourcesConfig) -> BusOptions {
     // These two are limits of the bus, though their section has those of the server, too.
     let limits = root.section("limits");
     let max_subscribers = limits.value("max_subscribers", DEFAULT_MAX_SUBSCRIBERS);
+    limits.require("max_subscribers", max_subscribers > 0, NOBODY_READS);
     let max_event_bytes = limits.value("max_event_bytes", DEFAULT_MAX_EVENT_BYTES);
     BusOptions {
         heartbeat,
@@ -69,7 +73,11 @@ fn default_dedupe_window(sources: &SourcesConfig) -> Duration {
 /// Rules between the settings of the bus.
 pub(super) fn check(options: &BusOptions, errors: &ErrorCollector) {
     let (heartbeat, retention) = (options.heartbeat, &options.retention);
-    errors.require(HEARTBEAT, !heartbeat.is_zero(), "bus.heartbeat cannot be 0");
+    errors.require(
+        HEARTBEAT,
+        !heartbeat.is_zero(),
+        "bus.heartbeat has to be more than 0s; leave it out for the default",
+    );
 
     // A heartbeat carries the cursor, and up to two of them may be lost with a connection.
     let outlasts = retention.max_age >= heartbeat.saturating_mul(3);

@@ -64,9 +64,12 @@ mod tests {
 
         let errors = drain("[drain]\nover = \"2h\"\nnotice = \"a while\"").expect_err("neither");
         assert!(
-            errors.contains("line 2: drain.over has to be at most 1h"),
+            errors.contains("line 2, column 8: drain.over has to be at most 1h"),
             "{errors}"
         );
-        assert!(errors.contains("line 3: drain.notice"), "{errors}");
+        assert!(
+            errors.contains("line 3, column 10: drain.notice"),
+            "{errors}"
+        );
     }
 }

@@ -2,30 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::jetstream::{self, JetStreamOverrides};
 use super::section::Section;
+use super::{Overrides, jetstream};
 use crate::engine::EngineKind;
 
 const DEFAULT_DATA_DIR: &str = "./vidette-data";
 
-/// What flags say of the engine.
-pub(super) struct EngineOverrides {
-    pub(super) kind: Option<String>,
-    pub(super) data_dir: Option<PathBuf>,
-    pub(super) jetstream: JetStreamOverrides,
-}
-
 /// Reads the settings of all engines, so that those of another one are not reported as unknown.
-pub(super) fn engine(root: &mut Section, flags: EngineOverrides) -> EngineKind {
-    let configured_kind: String = root.value("engine", "sqlite".to_owned());
-    let configured_dir = root.file_path("data_dir");
-    let kind = flags.kind.unwrap_or(configured_kind);
+pub(super) fn engine(root: &mut Section, flags: &Overrides) -> EngineKind {
+    let kind = kind(root, flags);
+    let data_dir = data_dir(root, flags);
     let is_jetstream = kind == "jetstream";
     let wrong_flag = flags.jetstream.first_flag().filter(|_| !is_jetstream);
-
-    let jetstream = jetstream::jetstream(root.section("jetstream"), flags.jetstream, is_jetstream);
-    let data_dir = flags.data_dir.or(configured_dir);
-    let data_dir = data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into());
+    let jetstream = jetstream::jetstream(root.section("jetstream"), flags, is_jetstream);
     if let Some(flag) = wrong_flag {
         // Somebody who names a stream would not look for events in a folder of this machine.
         root.report(format!("{flag} is for --engine jetstream, not {kind:?}"));
@@ -41,4 +30,22 @@ pub(super) fn engine(root: &mut Section, flags: EngineOverrides) -> EngineKind {
             EngineKind::Sqlite { data_dir }
         }
     }
+}
+
+fn kind(root: &mut Section, flags: &Overrides) -> String {
+    let configured: String = root.value("engine", "sqlite".to_owned());
+    let Some(flag) = &flags.engine else {
+        return configured;
+    };
+    root.replaced("engine", flags.name_of("--engine"), flag);
+    flag.clone()
+}
+
+fn data_dir(root: &mut Section, flags: &Overrides) -> PathBuf {
+    let configured = root.path_or("data_dir", Some(DEFAULT_DATA_DIR));
+    let Some(flag) = &flags.data_dir else {
+        return configured.unwrap_or_default();
+    };
+    root.replaced("data_dir", flags.name_of("--data-dir"), flag);
+    flag.clone()
 }

@@ -15,15 +15,19 @@ const PREFIX: &str = "VIDETTE_";
 /// Between a section and a setting in it.
 const SEPARATOR: &str = "__";
 
-/// A variable that names a setting of a section.
+/// Settings outside of all sections that no flag has.
+const OUTSIDE_SECTIONS: [&str; 2] = ["LISTEN_PLAIN", "UNIX_MODE"];
+
+/// A variable that names a setting.
 #[derive(Debug, Clone)]
 pub struct SettingVariable {
     name: String,
     value: String,
 }
 
-/// Those of the environment of this process. Names with a single underscore between their words,
-/// such as `VIDETTE_LISTEN`, belong to flags.
+/// Those of the environment of this process. Most names with single underscores between their words,
+/// such as `VIDETTE_LISTEN`, belong to flags, and others are not the gateway's: a cluster gives every
+/// program a `VIDETTE_SERVICE_HOST` where a service has the name.
 ///
 /// # Errors
 /// The name of a variable whose value is not UTF-8.
@@ -40,7 +44,7 @@ pub fn setting_variables() -> Result<Vec<SettingVariable>, String> {
 
 fn is_of_setting(name: &str) -> bool {
     let rest = name.strip_prefix(PREFIX);
-    rest.is_some_and(|rest| rest.contains(SEPARATOR))
+    rest.is_some_and(|rest| rest.contains(SEPARATOR) || OUTSIDE_SECTIONS.contains(&rest))
 }
 
 impl SettingVariable {
@@ -52,6 +56,15 @@ impl SettingVariable {
 
     /// As in the file, or a text where that is shorter to write: `7days`, `door.>`.
     fn value(&self) -> Value {
+        // These are texts although they may look like numbers, as `660` and `8080` do.
+        match self.setting().as_str() {
+            "unix_mode" => return Value::String(self.value.clone()),
+            "listen_plain" if !self.value.starts_with('[') => {
+                let addresses = self.value.split(',').map(|text| text.trim().to_owned());
+                return Value::Array(addresses.map(Value::String).collect());
+            }
+            _ => {}
+        }
         let as_in_file = format!("value = {}", self.value).parse::<Table>();
         let value = as_in_file.ok().and_then(|mut table| table.remove("value"));
         match value {
@@ -127,11 +140,17 @@ mod tests {
             ),
             ("VIDETTE_AUTH__ANONYMOUS__SUBSCRIBE", "[\"public.>\"]"),
             ("VIDETTE_AUTH__COOKIE", "vidette"),
+            ("VIDETTE_UNIX_MODE", "660"),
+            ("VIDETTE_LISTEN_PLAIN", "9090"),
         ];
         let config = parse(file, &variables).expect("a configuration");
         assert_eq!(config.bus.heartbeat, Duration::from_secs(20));
         assert_eq!(config.bus.retention.max_events, 7);
         assert_eq!(config.origins.allow.len(), 2);
+        assert_eq!(
+            (config.unix_mode, config.listen_plain.len()),
+            (Some(0o660), 1)
+        );
         let auth = config.auth.expect("a section");
         assert_eq!(auth.cookie.as_deref(), Some("vidette"));
     }
@@ -155,8 +174,10 @@ mod tests {
 
     #[test]
     fn names_with_two_underscores_between_them_are_settings_and_others_are_not() {
-        assert!(is_of_setting("VIDETTE_DRAIN__OVER"));
-        for other in ["VIDETTE_DATA_DIR", "VIDETTE_LISTEN", "OTHER__SETTING"] {
+        for setting in ["VIDETTE_DRAIN__OVER", "VIDETTE_LISTEN_PLAIN"] {
+            assert!(is_of_setting(setting), "{setting}");
+        }
+        for other in ["VIDETTE_DATA_DIR", "VIDETTE_SERVICE_PORT", "OTHER__SETTING"] {
             assert!(!is_of_setting(other), "{other}");
         }
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt::{self, Display};
 use std::rc::Rc;
 
-use super::lines::SettingLines;
+use super::places::SettingPlaces;
 
 /// Every error of a configuration.
 #[derive(Debug)]
@@ -13,6 +13,10 @@ pub struct ConfigErrors(Vec<String>);
 impl ConfigErrors {
     pub(super) fn one(text: String) -> Self {
         ConfigErrors(vec![text])
+    }
+
+    pub(super) fn of(texts: impl Iterator<Item = String>) -> Self {
+        ConfigErrors(texts.collect())
     }
 
     /// One by one, each with its place in the file.
@@ -34,26 +38,31 @@ impl std::error::Error for ConfigErrors {}
 #[derive(Clone)]
 pub(super) struct ErrorCollector {
     errors: Rc<RefCell<Vec<String>>>,
-    lines: Rc<RefCell<SettingLines>>,
+    places: Rc<RefCell<SettingPlaces>>,
 }
 
 impl ErrorCollector {
-    pub(super) fn new(lines: SettingLines) -> Self {
+    pub(super) fn new(places: SettingPlaces) -> Self {
         ErrorCollector {
             errors: Rc::default(),
-            lines: Rc::new(RefCell::new(lines)),
+            places: Rc::new(RefCell::new(places)),
         }
     }
 
     /// Adds an error, with the place of the setting in the file.
     pub(super) fn push(&self, setting: &str, text: impl Display) {
-        let place = self.lines.borrow().place(setting);
+        let place = self.places.borrow().before_error(setting);
         self.errors.borrow_mut().push(format!("{place}{text}"));
     }
 
     /// From here on errors of this setting name another place than the file.
     pub(super) fn name_place(&self, setting: &str, place: &str) {
-        self.lines.borrow_mut().name(setting, place);
+        self.places.borrow_mut().name(setting, place);
+    }
+
+    /// Where a setting stands; none where it does not.
+    pub(super) fn place_of(&self, setting: &str) -> Option<String> {
+        self.places.borrow().exactly(setting)
     }
 
     /// Reports a setting that breaks a rule.

@@ -12,6 +12,7 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
+use super::Overrides;
 use super::section::Section;
 use crate::engine::{JetStreamOptions, NatsTls};
 use crate::limits;
@@ -69,11 +70,11 @@ impl fmt::Debug for JetStreamOverrides {
 /// Reads the section. What has to be there is demanded only where the log is on a stream.
 pub(super) fn jetstream(
     section: &mut Section,
-    flags: JetStreamOverrides,
+    flags: &Overrides,
     is_used: bool,
 ) -> JetStreamOptions {
-    let servers = addresses::servers(section, flags.servers);
-    let stream = stream(section, flags.stream);
+    let servers = addresses::servers(section, flags);
+    let stream = stream(section, flags);
     if is_used {
         section.require("servers", !servers.urls.is_empty(), NO_SERVERS);
         section.require("stream", !stream.is_empty(), NO_STREAM);
@@ -82,22 +83,31 @@ pub(super) fn jetstream(
         servers: servers.urls,
         stream,
         prefix: prefix(section),
-        create: section.value("create", false) || flags.create,
-        replicas: replicas(section, flags.replicas),
+        create: create(section, &flags.jetstream),
+        replicas: replicas(section, flags.jetstream.replicas),
         first_vid: None,
         credentials: credentials::credentials(section, servers.credentials),
         tls: tls_of(section.section("tls")),
         stale_after: stale_after(section),
-        monitors: addresses::monitors(section, flags.monitors),
+        monitors: addresses::monitors(section, flags),
     }
 }
 
-fn stream(section: &mut Section, flag: Option<String>) -> String {
-    let configured = section.text("stream");
-    if flag.is_some() {
-        section.name_flag("stream", "--stream");
+fn create(section: &mut Section, flags: &JetStreamOverrides) -> bool {
+    let configured = section.value("create", false);
+    if flags.create {
+        section.replaced("create", "--create", &true);
     }
-    let stream = flag.unwrap_or(configured);
+    configured || flags.create
+}
+
+fn stream(section: &mut Section, flags: &Overrides) -> String {
+    let configured = section.text("stream");
+    let flag = flags.jetstream.stream.as_ref();
+    if let Some(stream) = flag {
+        section.replaced("stream", flags.name_of("--stream"), stream);
+    }
+    let stream = flag.cloned().unwrap_or(configured);
     let is_name = stream.len() <= 255 && !stream.contains(is_unfit_for_stream);
     section.require("stream", is_name, NOT_A_STREAM);
     stream
@@ -119,8 +129,8 @@ fn prefix(section: &mut Section) -> Option<String> {
 
 fn replicas(section: &mut Section, flag: Option<usize>) -> usize {
     let configured = section.value("replicas", DEFAULT_REPLICAS);
-    if flag.is_some() {
-        section.name_flag("replicas", "--replicas");
+    if let Some(replicas) = flag {
+        section.replaced("replicas", "--replicas", &replicas);
     }
     let replicas = flag.unwrap_or(configured);
     let rule = "has to be from 1 to 5: 3, or 1 for tests";

@@ -27,15 +27,33 @@ pub(super) struct ServerLimits {
 impl ServerLimits {
     pub(super) fn read(section: &mut Section) -> Self {
         ServerLimits {
-            max_connections: section.value("max_connections", DEFAULT_MAX_CONNECTIONS),
+            max_connections: max_connections(section),
             // 0 is no limit.
             max_connections_per_address: NonZeroUsize::new(section.value(PER_ADDRESS, 0)),
             memory_budget: memory_budget(section),
-            write_timeout: section.duration("write_timeout", DEFAULT_WRITE_TIMEOUT),
+            write_timeout: write_timeout(section),
             keep_alive_timeout: keep_alive_timeout(section),
         }
     }
 }
+
+fn max_connections(section: &mut Section) -> usize {
+    let most = section.value("max_connections", DEFAULT_MAX_CONNECTIONS);
+    section.require("max_connections", most > 0, NOBODY_CONNECTS);
+    most
+}
+
+const NOBODY_CONNECTS: &str = "has to be at least 1: with 0 nobody could connect; leave it out for \
+    the default";
+
+fn write_timeout(section: &mut Section) -> Duration {
+    let timeout = section.duration("write_timeout", DEFAULT_WRITE_TIMEOUT);
+    section.require("write_timeout", !timeout.is_zero(), CUT_AT_ONCE);
+    timeout
+}
+
+const CUT_AT_ONCE: &str = "has to be more than 0s: every connection would be cut at once; leave it \
+    out for the default";
 
 fn memory_budget(section: &mut Section) -> u64 {
     // The default is a part of what this machine, or its control group, has.

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::Overrides;
 use super::section::Section;
 use crate::limits;
 
@@ -112,17 +113,38 @@ impl fmt::Display for ListenAddress {
     }
 }
 
+/// Addresses that take the place of the configured ones, where there are any.
+#[derive(Clone, Copy)]
+pub(super) struct Flag<'o> {
+    name: &'static str,
+    addresses: &'o [ListenAddress],
+}
+
+impl<'o> Flag<'o> {
+    pub(super) const NONE: Flag<'static> = Flag {
+        name: "",
+        addresses: &[],
+    };
+
+    pub(super) fn of(overrides: &'o Overrides) -> Self {
+        Flag {
+            name: overrides.name_of("--listen"),
+            addresses: &overrides.listen,
+        }
+    }
+}
+
 /// Reads a list of addresses. Flags replace it, but it is checked all the same.
 pub(super) fn addresses(
     section: &mut Section,
     key: &str,
     default: &[&str],
-    flags: Vec<ListenAddress>,
+    flag: Flag<'_>,
 ) -> Vec<ListenAddress> {
     let texts = section.list(key, default.iter().map(|text| (*text).to_owned()).collect());
     // Where there is a default, some address has to be there.
     let is_enough = !texts.is_empty() || default.is_empty();
-    section.require(key, is_enough, "names no address, so nobody could connect");
+    section.require(key, is_enough, NOWHERE);
 
     let parsed = texts.iter().filter_map(|text| {
         let address = text
@@ -131,8 +153,16 @@ pub(super) fn addresses(
         address.map_err(|error| section.error(key, error)).ok()
     });
     let addresses = parsed.collect();
-    if flags.is_empty() { addresses } else { flags }
+    if flag.addresses.is_empty() {
+        return addresses;
+    }
+    let shown: Vec<_> = flag.addresses.iter().map(ToString::to_string).collect();
+    section.replaced(key, flag.name, &shown);
+    flag.addresses.to_vec()
 }
+
+const NOWHERE: &str = "names no address, so nobody could connect: write one such as \"8080\", or \
+    leave the setting out";
 
 /// Reads the permissions of Unix sockets; none where the system's default is taken.
 pub(super) fn unix_mode(section: &mut Section) -> Option<u32> {
@@ -211,15 +241,15 @@ mod tests {
     fn a_relative_path_is_relative_to_the_file_and_not_too_long() {
         let file = Path::new("/etc/vidette/vidette.toml");
         let text = "listen = [\"unix:v.sock\", \"unix:/run/v.sock\"]";
-        let config = Config::parse_file(text, Some(file), Overrides::default());
-        let listen = config.expect("a configuration").listen;
+        let config = Config::parse_file(text, Some(file), &Overrides::default());
+        let listen = config.0.expect("a configuration").listen;
         let shown: Vec<_> = listen.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["unix:/etc/vidette/v.sock", "unix:/run/v.sock"]);
 
         // Seven bytes more than fit, of which the folder has thirteen.
         let text = format!("listen = \"unix:{}\"", "x".repeat(101));
-        let config = Config::parse_file(&text, Some(file), Overrides::default());
-        let errors = config.expect_err("too long").to_string();
+        let config = Config::parse_file(&text, Some(file), &Overrides::default());
+        let errors = config.0.expect_err("too long").to_string();
         assert!(errors.contains("has 114 bytes"), "{errors}");
         assert!(errors.contains("at most 107"), "{errors}");
         assert!("x".repeat(107).parse::<ListenAddress>().is_err());

@@ -40,6 +40,9 @@ mod tests {
         let set = level("[log]\nlevel = \"vidette=debug\"").expect("a level");
         assert_eq!(set.as_deref(), Some("vidette=debug"));
         let errors = level("[log]\nlevel = \"vidette=loud\"").expect_err("no level");
-        assert!(errors.to_string().contains("line 2: log.level"), "{errors}");
+        assert!(
+            errors.to_string().contains("line 2, column 9: log.level"),
+            "{errors}"
+        );
     }
 }

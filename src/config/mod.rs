@@ -8,23 +8,28 @@
 
 mod auth;
 mod bus;
+mod cloud_events;
 mod drain;
 mod engine;
 mod environment;
 mod errors;
+mod example;
 mod gearman;
 mod jetstream;
 mod legacy;
 mod limits;
-mod lines;
 mod listen;
 mod log;
 mod origins;
+mod pages;
+mod places;
 mod postgres;
 mod proxy;
 mod quotas;
+mod record;
 mod requests;
 mod section;
+mod show;
 mod sources;
 mod table_name;
 mod template;
@@ -36,20 +41,25 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use toml::de::DeTable;
+
 use crate::bus::BusOptions;
 use crate::engine::{EngineKind, LogRequirements};
+use crate::limits as bounds;
 use crate::quota::QuotaRules;
-use engine::EngineOverrides;
 use errors::ErrorCollector;
 use limits::ServerLimits;
-use lines::SettingLines;
+use places::SettingPlaces;
+use record::SettingRecord;
 use section::Section;
 
 pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, JwtConfig, RevokedFile};
 pub(crate) use auth::{Digest, JwtKeys, VerificationKey, is_trustworthy, rsa_key};
+pub use cloud_events::CloudEventsConfig;
 pub use drain::DrainConfig;
 pub use environment::{SettingVariable, setting_variables};
 pub use errors::ConfigErrors;
+pub use example::EXAMPLE;
 pub use gearman::GearmanConfig;
 pub use jetstream::JetStreamOverrides;
 pub use legacy::LegacyConfig;
@@ -57,8 +67,12 @@ pub use listen::ListenAddress;
 pub use log::LogConfig;
 pub(crate) use origins::{Authority, is_own_page};
 pub use origins::{HostName, Hosts, Origin, OriginsConfig};
+pub use pages::PagesConfig;
 pub use postgres::{DEFAULT_OUTBOX, PostgresConfig};
 pub use proxy::{ProxyConfig, TrustedProxies};
+pub use record::{ReadSetting, SettingList};
+#[cfg(test)]
+pub(crate) use requests::OWN_PARAMETERS;
 pub use requests::RequestsConfig;
 pub use sources::SourcesConfig;
 pub use table_name::TableName;
@@ -101,6 +115,8 @@ pub struct Config {
     pub legacy: LegacyConfig,
     /// What requests may carry.
     pub requests: RequestsConfig,
+    /// What becomes of CloudEvents.
+    pub cloud_events: CloudEventsConfig,
     /// Web pages of other origins.
     pub origins: OriginsConfig,
     /// The proxies before the gateway.
@@ -113,15 +129,6 @@ pub struct Config {
     pub auth: Option<AuthConfig>,
     /// Everybody may do everything also where other machines can reach the gateway.
     pub insecure: bool,
-}
-
-/// Pages that the gateway serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PagesConfig {
-    /// A folder of the user's own files, served on addresses that the gateway does not use.
-    pub dir: Option<PathBuf>,
-    /// The path of prototype.js, for the page of the long-poll era.
-    pub prototype_js: PathBuf,
 }
 
 /// What the command line and the environment say; it takes precedence over the file.
@@ -141,12 +148,20 @@ pub struct Overrides {
     pub insecure: bool,
     /// Settings of sections, from the environment.
     pub settings: Vec<SettingVariable>,
+    /// Flags that are not given, and the variables that stand for them.
+    pub variables: Vec<(&'static str, &'static str)>,
+}
+
+impl Overrides {
+    /// What stands for a flag: a variable, or itself.
+    fn name_of(&self, flag: &'static str) -> &'static str {
+        let mut variables = self.variables.iter();
+        let variable = variables.find(|(named, _)| *named == flag);
+        variable.map_or(flag, |(_, variable)| variable)
+    }
 }
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
-
-/// Where Debian installs it.
-const DEFAULT_PROTOTYPE_JS: &str = "/usr/share/javascript/prototype/prototype.js";
 
 impl Config {
     /// Reads a file, if there is one, and applies the command line to it.
@@ -154,58 +169,77 @@ impl Config {
     /// # Errors
     /// All errors of the configuration.
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigErrors> {
+        Self::load_with_list(file, overrides).map(|(config, _)| config)
+    }
+
+    /// The same, with all settings as they were read.
+    ///
+    /// # Errors
+    /// All errors of the configuration.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who reads a configuration has made the overrides for it"
+    )]
+    pub fn load_with_list(
+        file: Option<&Path>,
+        overrides: Overrides,
+    ) -> Result<(Self, SettingList), ConfigErrors> {
         // Without a file every setting has its default.
-        let text = file.map(read_file).transpose()?;
-        Self::parse_file(&text.unwrap_or_default(), file, overrides)
+        let text = file.map(read_file).transpose()?.unwrap_or_default();
+        let (config, list) = Self::parse_file(&text, file, &overrides);
+        Ok((config?, list))
     }
 
     /// The same for a text.
     ///
     /// # Errors
     /// All errors of the configuration.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who reads a configuration has made the overrides for it"
+    )]
     pub fn parse(text: &str, overrides: Overrides) -> Result<Self, ConfigErrors> {
-        Self::parse_file(text, None, overrides)
+        Self::parse_file(text, None, &overrides).0
     }
 
     fn parse_file(
         text: &str,
         file: Option<&Path>,
-        overrides: Overrides,
-    ) -> Result<Self, ConfigErrors> {
-        // A text that is not TOML has a single error, which names its line.
-        let lines = SettingLines::of(text, file);
-        let table = text.parse::<toml::Table>();
-        let mut table = table.map_err(|error| {
-            let error = not_toml(text, &error);
-            ConfigErrors::one(format!("{}{error}", lines.place("")))
-        })?;
+        overrides: &Overrides,
+    ) -> (Result<Self, ConfigErrors>, SettingList) {
+        let places = SettingPlaces::of(text, file);
+        let mut table = match parse_toml(text, &places) {
+            Ok(table) => table,
+            Err(errors) => return (Err(errors), SettingList::default()),
+        };
 
         // Nothing here stops at an error: rules between settings are checked on defaults, too.
-        let errors = ErrorCollector::new(lines);
+        let (errors, record) = (ErrorCollector::new(places), SettingRecord::default());
         environment::apply(&overrides.settings, &mut table, &errors);
         let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
-        let mut root = Section::root(table, errors.clone(), folder);
+        let mut root = Section::root(table, errors.clone(), record.clone(), folder);
         let config = Self::read(&mut root, overrides);
         root.finish();
         config.check(&errors);
-        errors.into_result(config)
+        let list = record.into_list(|setting| errors.place_of(setting));
+        (errors.into_result(config), list)
     }
 
-    fn read(root: &mut Section, overrides: Overrides) -> Self {
+    fn read(root: &mut Section, overrides: &Overrides) -> Self {
         // Sources come first: they decide for how long ids are remembered by default.
         let limits = ServerLimits::read(root.section("limits"));
         let sources = sources::sources(root.section("source"));
-        let of_engine = EngineOverrides {
-            kind: overrides.engine,
-            data_dir: overrides.data_dir,
-            jetstream: overrides.jetstream,
-        };
         Config {
-            listen: listen::addresses(root, "listen", &[DEFAULT_LISTEN], overrides.listen),
+            listen: listen::addresses(
+                root,
+                "listen",
+                &[DEFAULT_LISTEN],
+                listen::Flag::of(overrides),
+            ),
             unix_mode: listen::unix_mode(root),
-            listen_plain: listen::addresses(root, "listen_plain", &[], Vec::new()),
+            listen_plain: listen::addresses(root, "listen_plain", &[], listen::Flag::NONE),
             tls: tls::tls(root),
-            engine: engine::engine(root, of_engine),
+            engine: engine::engine(root, overrides),
             bus: bus::bus(root, &sources),
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,
@@ -217,9 +251,10 @@ impl Config {
             log: LogConfig::read(root.section("log")),
             legacy: legacy::legacy(root.section("legacy")),
             requests: requests::requests(root.section("requests")),
+            cloud_events: CloudEventsConfig::read(root.section("cloudevents")),
             origins: origins::origins(root.section("origins")),
             proxy: proxy::proxy(root.section("proxy")),
-            pages: pages(root.section("pages"), overrides.pages_dir),
+            pages: pages::pages(root.section("pages"), overrides),
             sources,
             auth: auth::auth(root),
             insecure: overrides.insecure,
@@ -284,30 +319,17 @@ fn read_file(path: &Path) -> Result<String, ConfigErrors> {
         .map_err(|error| ConfigErrors::one(format!("{}: {error}", path.display())))
 }
 
-fn pages(section: &mut Section, flag: Option<PathBuf>) -> PagesConfig {
-    let configured = section.file_path("dir");
-    let dir = flag.or(configured);
-
-    // Found now rather than by the first visitor.
-    if let Some(missing) = dir.as_ref().filter(|dir| !dir.is_dir()) {
-        section.error("dir", format!("{} is not a folder", missing.display()));
-    }
-    let prototype_js = section.file_path("prototype_js");
-    PagesConfig {
-        dir,
-        prototype_js: prototype_js.unwrap_or_else(|| DEFAULT_PROTOTYPE_JS.into()),
-    }
-}
-
-/// What is wrong with a text that is not TOML, and in which line. The line itself is not shown, as it
-/// may have a password in it.
-fn not_toml(text: &str, error: &toml::de::Error) -> String {
-    let start = error.span().map_or(0, |span| span.start);
-    let line = text
-        .bytes()
-        .take(start)
-        .filter(|byte| *byte == b'\n')
-        .count()
-        + 1;
-    format!("TOML parse error at line {line}: {}", error.message())
+/// The settings of a text; else all that keeps it from being TOML. The text itself is not shown, as
+/// it may have a password in it.
+fn parse_toml(text: &str, places: &SettingPlaces) -> Result<toml::Table, ConfigErrors> {
+    text.parse::<toml::Table>().map_err(|first| {
+        let (_, all) = DeTable::parse_recoverable(text);
+        let errors = if all.is_empty() { vec![first] } else { all };
+        let errors = errors.into_iter().take(bounds::MAX_TOML_ERRORS);
+        ConfigErrors::of(errors.map(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let place = places.of_byte(text, start);
+            format!("{place}not TOML: {}", error.message())
+        }))
+    })
 }

@@ -54,13 +54,18 @@ pub struct Origin {
 
 impl Origin {
     /// Reads `https://www.example.org` or `http://localhost:3000`.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let parts = OriginParts::parse(text)?;
         Some(Origin {
             // Prepared for the comparison with the hosts of requests.
             host: HostName::of(parts.authority.host),
             text: text.to_owned(),
         })
+    }
+
+    /// As it was configured.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// Is this the origin that a page sends?

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - an invalid setting is reported and its default is used instead, so that reading goes on to the
 //!   end and all errors are found at once;
-//! - a setting that nothing has read is reported as an unknown one.
+//! - a setting that nothing has read is reported as an unknown one;
+//! - each setting that is read is recorded, with its default.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -11,10 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::errors::ErrorCollector;
+use super::record::{SettingRecord, as_toml};
 
 /// A table whose settings are taken out one by one.
 pub(super) struct Section {
@@ -22,6 +25,7 @@ pub(super) struct Section {
     values: Table,
     sections: BTreeMap<String, Section>,
     errors: ErrorCollector,
+    record: SettingRecord,
     /// What relative paths are relative to.
     folder: Arc<Path>,
 }
@@ -29,12 +33,18 @@ pub(super) struct Section {
 impl Section {
     /// The whole file; its settings have no section in their names. Relative paths in it are
     /// relative to `folder`.
-    pub(super) fn root(values: Table, errors: ErrorCollector, folder: &Path) -> Self {
+    pub(super) fn root(
+        values: Table,
+        errors: ErrorCollector,
+        record: SettingRecord,
+        folder: &Path,
+    ) -> Self {
         Section {
             name: String::new(),
             values,
             sections: BTreeMap::new(),
             errors,
+            record,
             folder: folder.into(),
         }
     }
@@ -45,6 +55,7 @@ impl Section {
             values,
             sections: BTreeMap::new(),
             errors: self.errors.clone(),
+            record: self.record.clone(),
             folder: self.folder.clone(),
         }
     }
@@ -65,7 +76,10 @@ impl Section {
 
     fn take_table(&mut self, name: &str) -> Table {
         match self.values.remove(name) {
-            Some(Value::Table(values)) => values,
+            Some(Value::Table(values)) => {
+                self.record.section(&self.path(name));
+                values
+            }
             None => Table::new(),
             // Such as `limits = 3`.
             Some(_) => {
@@ -85,6 +99,7 @@ impl Section {
                 // Its errors name it by its index, because several have the same name.
                 Value::Table(values) => {
                     let name = format!("{path}[{index}]");
+                    self.record.section(&name);
                     sections.push(self.within(name, values));
                 }
                 _ => self.not_a_list_of_sections(name),
@@ -126,9 +141,15 @@ impl Section {
         self.report(format!("{} {rule}", self.name));
     }
 
-    /// From here on errors of a setting name a flag, which has taken its place.
-    pub(super) fn name_flag(&self, key: &str, flag: &str) {
+    /// A flag has taken the place of a setting that was read: from here on its errors name the flag.
+    pub(super) fn replaced(&self, key: &str, flag: &str, value: &impl Serialize) {
         self.errors.name_place(&self.path(key), flag);
+        self.record.replace(&self.name, key, value);
+    }
+
+    fn note(&self, key: &str, default: Option<&Value>) {
+        let given = self.values.get(key);
+        self.record.read(&self.name, key, given, default);
     }
 
     /// Reports an error that belongs to no single setting.
@@ -157,7 +178,12 @@ impl Section {
     }
 
     /// A setting of any type.
-    pub(super) fn value<T: DeserializeOwned>(&mut self, key: &str, default: T) -> T {
+    pub(super) fn value<T: DeserializeOwned + Serialize>(&mut self, key: &str, default: T) -> T {
+        self.note(key, as_toml(&default).as_ref());
+        self.take(key, default)
+    }
+
+    fn take<T: DeserializeOwned>(&mut self, key: &str, default: T) -> T {
         let Some(value) = self.values.remove(key) else {
             return default;
         };
@@ -170,11 +196,13 @@ impl Section {
 
     /// A text; empty where the setting is missing.
     pub(super) fn text(&mut self, key: &str) -> String {
-        self.value(key, String::new())
+        self.note(key, None);
+        self.take(key, String::new())
     }
 
     /// A text that no error shows; none where the setting is missing.
     pub(super) fn secret(&mut self, key: &str) -> Option<String> {
+        self.note(key, None);
         if let Value::String(secret) = self.values.remove(key)? {
             return Some(secret);
         }
@@ -186,8 +214,19 @@ impl Section {
     /// The path of a file or folder, as it can be opened from here; none where the setting is
     /// missing or empty.
     pub(super) fn file_path(&mut self, key: &str) -> Option<PathBuf> {
-        let path = self.text(key);
-        (!path.is_empty()).then(|| self.folder.join(path))
+        self.path_or(key, None)
+    }
+
+    /// The same where there is a default.
+    pub(super) fn path_or(&mut self, key: &str, default: Option<&str>) -> Option<PathBuf> {
+        self.note(key, as_toml(&default).as_ref());
+        let path = self.take(key, String::new());
+        if path.is_empty() {
+            return default.map(PathBuf::from);
+        }
+        let path = self.folder.join(path);
+        self.record.replace(&self.name, key, &path);
+        Some(path)
     }
 
     /// A path of the configuration, as it can be opened from here.
@@ -197,24 +236,34 @@ impl Section {
 
     /// A list of texts. A single text is a list of one.
     pub(super) fn list(&mut self, key: &str, default: Vec<String>) -> Vec<String> {
+        self.note(key, as_toml(&default).as_ref());
         // `topic = "door"` reads better than a list of one.
         if let Some(Value::String(_)) = self.values.get(key) {
-            return vec![self.text(key)];
+            let list = vec![self.take(key, String::new())];
+            self.record.replace(&self.name, key, &list);
+            return list;
         }
-        self.value(key, default)
+        self.take(key, default)
     }
 
     /// A duration such as `15s`, `5m` or `7 days`.
     pub(super) fn duration(&mut self, key: &str, default: Duration) -> Duration {
         // A number has no unit, so a duration is always a text.
-        let text = self.text(key);
+        self.note(key, as_toml(&as_text(default)).as_ref());
+        let text = self.take(key, String::new());
         if text.is_empty() {
             return default;
         }
-        humantime::parse_duration(&text).unwrap_or_else(|error| {
-            self.error(key, not_a_duration(&text, &error));
-            default
-        })
+        match humantime::parse_duration(&text) {
+            Ok(duration) => {
+                self.record.replace(&self.name, key, &as_text(duration));
+                duration
+            }
+            Err(error) => {
+                self.error(key, not_a_duration(&text, &error));
+                default
+            }
+        }
     }
 
     /// Reports every setting that was not read.
@@ -227,6 +276,10 @@ impl Section {
             section.finish();
         }
     }
+}
+
+fn as_text(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
 }
 
 fn not_a_duration(text: &str, error: &humantime::DurationError) -> String {

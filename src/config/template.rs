@@ -21,7 +21,7 @@ enum TemplatePart {
 
 impl TopicTemplate {
     /// Parses a template. The error says what to write instead.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let template = TopicTemplate {
             text: text.to_owned(),
             parts: split(text)?,
@@ -31,6 +31,14 @@ impl TopicTemplate {
         let example = template.fill(|_| Ok::<_, String>("x".to_owned()))?;
         Topic::for_publisher(&example).map_err(|error| error.to_string())?;
         Ok(template)
+    }
+
+    /// A topic that is one field.
+    pub(super) fn field(name: &str) -> Self {
+        TopicTemplate {
+            text: format!("{{{name}}}"),
+            parts: vec![TemplatePart::Field(name.to_owned())],
+        }
     }
 
     /// Does it need any field?

@@ -27,6 +27,7 @@ use async_trait::async_trait;
 use crate::cursor::Vid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, NewEvent};
+use crate::metrics::Histogram;
 use crate::topic::{Filter, Topic};
 
 pub use group_source::{Group, GroupSource, GroupThread};
@@ -128,6 +129,11 @@ pub trait Engine: Send + Sync + 'static {
     /// Bytes of the write-ahead log, which are not in [`Engine::sizes`]; 0 where there is none.
     fn wal_bytes(&self) -> u64 {
         0
+    }
+
+    /// How long its syncs take; none where it does not sync.
+    fn sync_durations(&self) -> Option<Arc<Histogram>> {
+        None
     }
 
     /// Messages that others have appended and that are no events, met so far; 0 where only gateways

@@ -12,6 +12,9 @@ pub const CUT_PATIENCE: Duration = Duration::from_secs(2);
 /// Blocks of the index that one step of a removal looks through, each of 4,096 vids.
 pub const REMOVAL_STEP_BLOCKS: u32 = 16;
 
+/// Names that an operator may revoke until the restart, where no file takes them.
+pub const MAX_REVOKED_UNTIL_RESTART: usize = 10_000;
+
 /// The body of an action, in bytes.
 pub const MAX_ADMIN_BODY_BYTES: usize = 4 * 1024;
 /// Streams of the admin page that are open at once.

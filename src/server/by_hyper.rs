@@ -7,6 +7,7 @@
 //!   first.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -118,7 +119,7 @@ impl ByHyper {
     async fn serve_http2(&self, first: Bytes, io: TimedIo) -> hyper::Result<()> {
         // What was read to find the protocol is read once more; what is written goes out together.
         let io = TokioIo::new(Corked::new(Layered::new(Rewind(first), io)));
-        let streams = Streams::new(&self.context.memory, self.limits.write_timeout);
+        let streams = Streams::new(&self.context.memory, self.limits.write_timeout, &self.info);
         let builder = http2_builder(streams.clone());
         let service = service_fn(|request| self.answer_http2(request, &streams));
         let connection = builder.serve_connection(io, service);
@@ -153,15 +154,24 @@ impl ByHyper {
         let mut connection = pin!(connection);
         tokio::select! {
             biased; // a request that has come is read before the connection is asked to end
-            served = connection.as_mut() => return served,
+            served = connection.as_mut() => return self.noted(served),
             () = to_go => connection.as_mut().graceful_shutdown(),
         }
 
         // What is being answered is answered to its end.
         tokio::select! {
-            served = connection => served,
+            served = connection => self.noted(served),
             () = self.in_flight.idle(self.limits.write_timeout) => Ok(()),
         }
+    }
+
+    /// Takes note of why a connection has ended, before its answers are dropped.
+    fn noted(&self, served: hyper::Result<()>) -> hyper::Result<()> {
+        let cause = served.as_ref().err().and_then(|error| error.source());
+        if let Some(error) = cause.and_then(|cause| cause.downcast_ref::<io::Error>()) {
+            self.info.note_failed_write(error);
+        }
+        served
     }
 
     /// Ready when no stream has been open for as long as a connection is kept, or it is to go.

@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::by_hyper::ByHyper;
@@ -31,7 +33,10 @@ use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::memory::MemoryBudget;
 use crate::tls::LiveTls;
-use crate::transport::{self, ConnectionEnd, ConnectionLimits, PeerAddress, Routes};
+use crate::transport::{self, ConnectionLimits, PeerAddress, Routes};
+
+/// The task that serves a connection, which knows it as soon as it has been spawned.
+type OwnTask = oneshot::Receiver<AbortHandle>;
 
 /// What every connection of a listener needs.
 #[derive(Clone)]
@@ -61,9 +66,10 @@ impl ConnectionContext {
         let is_late = self.draining.is_cancelled();
         match self.admission.admit(at_most, is_late) {
             Admitted::Served(guard) => {
-                let end = ConnectionEnd::default();
-                let task = tokio::spawn(self.clone().serve(io, peer, guard, end.clone()));
-                end.set(task.abort_handle());
+                let (own_task, known_soon) = oneshot::channel();
+                let task = tokio::spawn(self.clone().serve(io, peer, guard, known_soon));
+                // It may be over already.
+                let _ = own_task.send(task.abort_handle());
             }
             Admitted::Refused(guard) => drop(tokio::spawn(self.clone().refuse(io, peer, guard))),
             Admitted::Dropped => {}
@@ -75,11 +81,11 @@ impl ConnectionContext {
         io: Io,
         peer: PeerAddress,
         guard: ConnectionGuard,
-        end: ConnectionEnd,
+        own_task: OwnTask,
     ) -> impl Future<Output = ()> + Send + use<> {
         // Most connections stay with the lean driver for life; the rest is boxed, so that they do
         // not pay for it. This one from the start: what a future is given, it has to its end.
-        let letting_in = Box::pin(self.clone().let_in(io, peer, guard, end));
+        let letting_in = Box::pin(self.clone().let_in(io, peer, guard, own_task));
         async move {
             let Some((mut lean, guard)) = letting_in.await else {
                 return;
@@ -96,7 +102,7 @@ impl ConnectionContext {
         mut io: Io,
         peer: PeerAddress,
         mut guard: ConnectionGuard,
-        end: ConnectionEnd,
+        own_task: OwnTask,
     ) -> Option<(LeanHttp1, ConnectionGuard)> {
         // Whose it is comes first: whatever else it takes is that client's.
         let peer = self.peer_behind(&mut io, peer).await?;
@@ -108,7 +114,7 @@ impl ConnectionContext {
                 .await;
             return None;
         }
-        let opened = self.open(io, peer, end).await?;
+        let opened = self.open(io, peer, own_task.await.ok()).await?;
         Some((LeanHttp1::new(opened), guard))
     }
 
@@ -149,9 +155,9 @@ impl ConnectionContext {
         &self,
         io: Io,
         peer: PeerAddress,
-        end: ConnectionEnd,
+        task: Option<AbortHandle>,
     ) -> Option<OpenedConnection> {
-        let opened = opening::open(io, peer, end, self).await;
+        let opened = opening::open(io, peer, task, self).await;
         let log = |error: &io::Error| tracing::debug!(%peer, %error, "a connection was not opened");
         opened.inspect_err(log).ok()
     }
@@ -164,8 +170,7 @@ impl ConnectionContext {
     }
 
     async fn answer_that_there_are_too_many(&self, io: Io, peer: PeerAddress, refusal: &str) {
-        let end = ConnectionEnd::default();
-        let Some(OpenedConnection { mut io, .. }) = self.open(io, peer, end).await else {
+        let Some(OpenedConnection { mut io, .. }) = self.open(io, peer, None).await else {
             return;
         };
         let answer = transport::bare_refusal(&Error::new(ErrorKind::Busy, refusal));
@@ -213,9 +218,9 @@ mod tests {
             Io,
             PeerAddress,
             ConnectionGuard,
-            ConnectionEnd,
+            OwnTask,
         );
-        let serve = |(context, io, peer, guard, end): Parts| context.serve(io, peer, guard, end);
+        let serve = |(context, io, peer, guard, task): Parts| context.serve(io, peer, guard, task);
         let bytes = size_of_future(serve);
         assert!(bytes <= MOST_BYTES, "{bytes} bytes");
     }

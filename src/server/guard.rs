@@ -20,7 +20,7 @@ use crate::metrics::{OpenConnections, RefusalReason, Refusals};
 /// Lets connections in. Clones share the counts.
 #[derive(Clone)]
 pub(super) struct Admission {
-    open: OpenConnections,
+    pub(super) open: OpenConnections,
     addresses: AddressCounts,
     /// Whoever is being answered that there are too many.
     being_refused: Arc<Semaphore>,

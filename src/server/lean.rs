@@ -261,7 +261,10 @@ impl LeanHttp1 {
         let (io, memory) = (&mut self.io, &context.memory);
         loop {
             // No more is taken of the body before the peer has taken what there is.
-            ready!(self.outgoing.poll_flush(io, task, write_timeout))?;
+            if let Err(error) = ready!(self.outgoing.poll_flush(io, task, write_timeout)) {
+                self.info.note_failed_write(&error);
+                return Poll::Ready(Err(error));
+            }
             if self.outgoing.is_done() {
                 return Poll::Ready(Ok(()));
             }

@@ -70,6 +70,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         log: _,
         legacy: _,
         requests: _,
+        cloud_events: _,
         origins: _,
         proxy: _,
         pages: _,

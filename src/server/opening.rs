@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::connection::ConnectionContext;
@@ -12,8 +13,9 @@ use super::handshake::{self, TlsIo};
 use super::io::Io;
 use super::lean::last_moment;
 use crate::limits;
+use crate::metrics::ConnectionUse;
 use crate::tls::ServerTls;
-use crate::transport::{ConnectionEnd, ConnectionInfo, PeerAddress};
+use crate::transport::{ConnectionInfo, ConnectionLog, PeerAddress};
 
 /// A connection that requests can be read from.
 pub(super) struct OpenedConnection {
@@ -28,25 +30,27 @@ pub(super) struct OpenedConnection {
 pub(super) async fn open(
     io: Io,
     peer: PeerAddress,
-    end: ConnectionEnd,
+    task: Option<AbortHandle>,
     context: &ConnectionContext,
 ) -> io::Result<OpenedConnection> {
-    let plain = ConnectionInfo {
-        end,
-        ..ConnectionInfo::plain(peer)
-    };
     let write_timeout = context.routes.limits(|limits| limits.write_timeout);
     io.configure(write_timeout);
+    let info = ConnectionInfo {
+        used_for: ConnectionUse::new(context.admission.open.clone()),
+        log: ConnectionLog::begin(peer),
+        task,
+        ..ConnectionInfo::plain(peer)
+    };
     match &context.tls {
         Some(tls) => {
             let tls = tls.current();
             let accepting = handshake::accept(io, &tls, write_timeout);
             let stream = in_time(accepting, context).await?;
-            encrypted(stream, plain, &tls)
+            encrypted(stream, info, &tls)
         }
         None => Ok(OpenedConnection {
             io,
-            info: Arc::new(plain),
+            info: Arc::new(info),
         }),
     }
 }
@@ -65,17 +69,13 @@ async fn in_time(
 }
 
 /// A connection whose handshake is done.
-fn encrypted(
-    stream: TlsIo,
-    plain: ConnectionInfo,
-    tls: &ServerTls,
-) -> io::Result<OpenedConnection> {
+fn encrypted(stream: TlsIo, info: ConnectionInfo, tls: &ServerTls) -> io::Result<OpenedConnection> {
     // Whom the certificate names is known from here on.
     let names = tls.identify(stream.get_ref().1);
     let info = ConnectionInfo {
         is_encrypted: true,
         certificate_names: names.map_err(io::Error::other)?,
-        ..plain
+        ..info
     };
     Ok(OpenedConnection {
         io: Io::Tls(stream),

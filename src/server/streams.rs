@@ -28,6 +28,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use crate::memory::{MemoryBudget, MemoryKind};
+use crate::transport::ConnectionInfo;
 use flow::{Flow, FlowLimits};
 
 /// Bytes that are handed out at once: a frame of HTTP/2.
@@ -149,10 +150,15 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(memory: &MemoryBudget, write_timeout: Duration) -> Self {
+    pub(super) fn new(
+        memory: &MemoryBudget,
+        write_timeout: Duration,
+        connection: &Arc<ConnectionInfo>,
+    ) -> Self {
         let limits = FlowLimits {
             memory: memory.clone(),
             write_timeout,
+            connection: connection.clone(),
         };
         Streams {
             limits: Arc::new(limits),
@@ -249,6 +255,7 @@ fn poll_stalled(
         ready!(timer.timer.poll(context));
         if *timer.taken_before == flow.taken() {
             tracing::debug!("a stream is reset, as its peer takes nothing");
+            flow.limits().connection.note_stalled_stream();
             return Poll::Ready(());
         }
 

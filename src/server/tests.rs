@@ -307,9 +307,7 @@ async fn new_requests_follow_a_new_configuration_and_old_streams_live_on() {
 #[tokio::test]
 async fn what_only_a_restart_changes_is_named() {
     let gateway = TestGateway::start("").await;
-    let same = gateway
-        .live
-        .replace(&config("[pages]\nprototype_js = \"/x.js\""));
+    let same = gateway.live.replace(&config("[pages]\nstart = false"));
     assert!(same.is_empty(), "{same:?}");
     let text = "engine = \"memory\"\n[limits]\nmemory_budget = 200000000\nmax_event_bytes = 5\n\
         [bus]\nheartbeat = \"9s\"\n[[source.gearman]]\nfunction = \"f\"\ntopic = \"a\"";

@@ -9,7 +9,7 @@ const USED_BYTES: usize = 16;
 
 /// Hashes the parts, each with its length, so that moving bytes from one part to the next changes
 /// the result.
-pub(super) fn fingerprint(parts: &[&[u8]]) -> String {
+pub(crate) fn fingerprint(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         add_part(&mut hash, part);

@@ -36,6 +36,7 @@ use turn::Turn;
 use unacked::UnackedIds;
 use work::MakeSource;
 
+pub(crate) use fingerprint::fingerprint;
 pub(crate) use metrics::register_metrics;
 pub(crate) use state::SourceStates;
 

@@ -41,7 +41,6 @@ pub(super) use origin::{cors, mark};
 /// What was decided of a request.
 pub(super) struct Admitted {
     caller: Result<Arc<Caller>>,
-    connection: Arc<ConnectionInfo>,
     /// It has shown something to be known by.
     pub(super) has_shown: bool,
     /// Why it is refused whatever else it asks, so that its body is not read.
@@ -57,18 +56,9 @@ impl Admitted {
         self.caller.as_deref().map_err(Error::clone)
     }
 
-    /// By which connection it came.
-    pub(super) fn connection(&self) -> Arc<ConnectionInfo> {
-        self.connection.clone()
-    }
-
     /// Puts that into the request, where a handler behind routes looks for it.
     pub(super) fn put_into(self, extensions: &mut Extensions) {
-        let connection = self.connection;
-        let decided = self
-            .caller
-            .map(|caller| RequestCaller { caller, connection });
-        extensions.insert(Decided(decided));
+        extensions.insert(Decided(self.caller));
     }
 }
 
@@ -106,7 +96,7 @@ impl Access {
     pub(super) async fn admit<B>(
         &self,
         request: &mut Request<B>,
-        connection: &Arc<ConnectionInfo>,
+        connection: &ConnectionInfo,
         client: &KnownClient,
     ) -> Result<Admitted> {
         // Only a browser sends an origin; a program that sends none is no page.
@@ -134,7 +124,6 @@ impl Access {
         let refused = is_publishing.then(|| stranger(&caller)).flatten();
         Ok(Admitted {
             caller,
-            connection: connection.clone(),
             has_shown,
             refused,
         })
@@ -210,10 +199,7 @@ fn reading_only(caller: Arc<Caller>, for_reading_only: bool) -> Arc<Caller> {
 
 /// Does this request publish events, or change the gateway?
 fn publishes(method: &Method, path: &str) -> bool {
-    let is_post_to = || {
-        let prefixes = [publish::TOPICS, admin::API];
-        path == publish::EVENTS || prefixes.iter().any(|prefix| path.starts_with(prefix))
-    };
+    let is_post_to = || publish::takes_events(path) || path.starts_with(admin::API);
     let is_call = || grpc::PUBLISHING_CALLS.contains(&path);
     match *method {
         Method::POST => is_post_to() || is_call(),
@@ -224,14 +210,11 @@ fn publishes(method: &Method, path: &str) -> bool {
 
 /// What was decided of a request: whose it is, or why that cannot be said.
 #[derive(Clone)]
-struct Decided(Result<RequestCaller>);
+struct Decided(Result<Arc<Caller>>);
 
-/// The caller of a request, and its connection. A clone is two pointers.
+/// The caller of a request. A clone is one pointer.
 #[derive(Debug, Clone)]
-pub(super) struct RequestCaller {
-    caller: Arc<Caller>,
-    pub(super) connection: Arc<ConnectionInfo>,
-}
+pub(super) struct RequestCaller(Arc<Caller>);
 
 impl RequestCaller {
     /// The one that was decided when the request came.
@@ -240,7 +223,7 @@ impl RequestCaller {
     /// Unauthenticated when it has shown bad credentials, internal when nobody has decided.
     pub(super) fn of(extensions: &Extensions) -> Result<Self> {
         let decided = extensions.get::<Decided>().ok_or_else(undecided)?;
-        decided.0.clone()
+        decided.0.clone().map(RequestCaller)
     }
 }
 
@@ -251,11 +234,7 @@ fn undecided() -> Error {
 #[cfg(test)]
 impl RequestCaller {
     pub(super) fn anonymous() -> Self {
-        let peer = super::PeerAddress::Local;
-        RequestCaller {
-            caller: Arc::new(Caller::anonymous()),
-            connection: Arc::new(ConnectionInfo::plain(peer)),
-        }
+        RequestCaller(Arc::new(Caller::anonymous()))
     }
 }
 
@@ -263,7 +242,7 @@ impl Deref for RequestCaller {
     type Target = Caller;
 
     fn deref(&self) -> &Caller {
-        &self.caller
+        &self.0
     }
 }
 

@@ -18,8 +18,7 @@ use axum::http::Request;
 use axum::response::Response;
 
 use super::connection_info::ConnectionInfo;
-use super::long_poll::Waiting;
-use super::router::{Begun, RouteTable};
+use super::router::{Begun, RouteTable, WaitingPoll};
 use super::routes::ListenerRules;
 
 /// A request's answer, as it comes. It cannot fail: an error is an answer.
@@ -31,7 +30,7 @@ pub(crate) struct Answering<B> {
 enum Stage<B> {
     New(Box<Request<B>>, Arc<ConnectionInfo>, ListenerRules),
     Begins(Pin<Box<dyn Future<Output = Result<Begun, Infallible>> + Send>>),
-    Waits { waiting: Waiting, has_shown: bool },
+    Waits(WaitingPoll),
     Ended,
 }
 
@@ -72,22 +71,22 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let begun = match &mut self.stage {
+            let this = &mut *self;
+            let begun = match &mut this.stage {
                 Stage::New(..) => None,
                 Stage::Begins(begins) => Some(ready!(begins.as_mut().poll(context))?),
-                Stage::Waits { waiting, has_shown } => {
-                    let (waited, has_shown) = (ready!(waiting.as_mut().poll(context)), *has_shown);
-                    self.stage = Stage::Ended;
-                    return Poll::Ready(Ok(self.table.end_wait(waited, has_shown)));
+                Stage::Waits(poll) => {
+                    let waited = ready!(poll.waiting.as_mut().poll(context));
+                    let answer = this.table.end_wait(waited, poll);
+                    this.stage = Stage::Ended;
+                    return Poll::Ready(Ok(answer));
                 }
                 Stage::Ended => unreachable!("a future is not polled once it is ready"),
             };
             // What is done with is gone before the next stage begins.
             self.stage = match (begun, std::mem::replace(&mut self.stage, Stage::Ended)) {
                 (Some(Begun::Answered(answer)), _) => return Poll::Ready(Ok(answer)),
-                (Some(Begun::Waits { waiting, has_shown }), _) => {
-                    Stage::Waits { waiting, has_shown }
-                }
+                (Some(Begun::Waits(poll)), _) => Stage::Waits(poll),
                 (None, Stage::New(request, connection, listener)) => {
                     self.begin(request, connection, listener)
                 }

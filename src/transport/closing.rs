@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::bus::{Closing, ClosingReason};
 use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::{Readers, Transport};
 
 /// The last block of a stream, with the time after which an `EventSource` comes back.
 pub(super) fn closing_block(Closing { reason, retry_ms }: Closing) -> Bytes {
@@ -40,6 +41,7 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
         | ErrorKind::Gap
         | ErrorKind::TooLarge
         | ErrorKind::UnsupportedEncoding
+        | ErrorKind::UnsupportedMediaType
         | ErrorKind::WrongHost
         | ErrorKind::ReadOnly
         | ErrorKind::Unsupported => None,
@@ -51,6 +53,7 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
 /// # Errors
 /// The error itself, if it does not pass.
 pub(super) fn opened_and_closed(
+    readers: &Readers,
     error: Error,
     headers: HeaderMap,
     closing: impl FnOnce(ClosingReason) -> Closing,
@@ -58,6 +61,9 @@ pub(super) fn opened_and_closed(
     let Some(reason) = passing_reason(&error) else {
         return Err(error);
     };
+    // It has come and gone, as the status says.
+    readers.count_opened(Transport::Sse);
+    readers.count_closed(Transport::Sse, reason.into());
     let block = last_words(&error, closing(reason));
     Ok((headers, block).into_response())
 }
@@ -96,7 +102,9 @@ mod tests {
 
     #[test]
     fn an_error_of_the_request_keeps_its_status() {
-        let closed = |error| opened_and_closed(error, HeaderMap::new(), Closing::because);
+        let readers = Readers::default();
+        let headers = HeaderMap::new;
+        let closed = |error| opened_and_closed(&readers, error, headers(), Closing::because);
         assert!(closed(Error::bad_request("no")).is_err());
         for kind in [
             ErrorKind::Busy,

@@ -1,12 +1,16 @@
 //! What is known of the connection that a request came by.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU8, Ordering};
 
+use axum::http::Uri;
 use tokio::task::AbortHandle;
 
+use super::connection_log::ConnectionLog;
 use crate::bus::ReaderConnection;
+use crate::metrics::{ConnectionUse, EndReason, Transport};
 use crate::quota::ConnectionCount;
 
 /// There is one for each connection; its requests share it.
@@ -20,32 +24,20 @@ pub(crate) struct ConnectionInfo {
     pub(crate) certificate_names: Vec<Box<str>>,
     /// Subscriptions that are open on it.
     pub(crate) subscriptions: ConnectionCount,
-    /// Ends it.
-    pub(crate) end: ConnectionEnd,
+    /// What it was last used for.
+    pub(crate) used_for: ConnectionUse,
+    /// None where connections are not logged.
+    pub(crate) log: Option<Box<ConnectionLog>>,
+    /// What of it was given up because its peer takes nothing.
+    pub(crate) stalled: AtomicU8,
+    /// The task that serves it, which an operator may end.
+    pub(crate) task: Option<AbortHandle>,
 }
 
-/// The task that serves a connection, which an operator may end.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ConnectionEnd(Arc<OnceLock<AbortHandle>>);
-
-impl ConnectionEnd {
-    /// It is served by this task.
-    pub(crate) fn set(&self, task: AbortHandle) {
-        let _ = self.0.set(task);
-    }
-}
-
-impl ReaderConnection for ConnectionInfo {
-    fn peer(&self) -> String {
-        self.peer.to_string()
-    }
-
-    fn end(&self) {
-        if let Some(task) = self.end.0.get() {
-            task.abort();
-        }
-    }
-}
+const NOTHING: u8 = 0;
+/// One of its streams, which is looked at once.
+const A_STREAM: u8 = 1;
+const ALL: u8 = 2;
 
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,7 +56,66 @@ impl ConnectionInfo {
             is_encrypted: false,
             certificate_names: Vec::new(),
             subscriptions: ConnectionCount::default(),
-            end: ConnectionEnd::default(),
+            used_for: ConnectionUse::default(),
+            log: None,
+            stalled: NOTHING.into(),
+            task: None,
+        }
+    }
+
+    /// A request has come.
+    pub(super) fn note_request(&self, transport: Transport, uri: &Uri) {
+        self.used_for.note(transport);
+        if let Some(log) = &self.log {
+            log.note_request(transport, uri);
+        }
+    }
+
+    /// It is given up for this error: perhaps because its peer takes nothing.
+    pub(crate) fn note_failed_write(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut {
+            self.stalled.store(ALL, Ordering::Relaxed);
+        }
+    }
+
+    /// The same of one stream of it, which is dropped next.
+    pub(crate) fn note_stalled_stream(&self) {
+        let _ = self.replace_stalled(NOTHING, A_STREAM);
+    }
+
+    fn replace_stalled(&self, before: u8, after: u8) -> bool {
+        let relaxed = Ordering::Relaxed;
+        self.stalled
+            .compare_exchange(before, after, relaxed, relaxed)
+            .is_ok()
+    }
+}
+
+impl ReaderConnection for ConnectionInfo {
+    fn peer(&self) -> String {
+        self.peer.to_string()
+    }
+
+    fn end(&self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+
+    fn has_stalled(&self) -> bool {
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        stalled == ALL || (stalled == A_STREAM && self.replace_stalled(A_STREAM, NOTHING))
+    }
+
+    fn note_sent(&self, events: usize, bytes: usize) {
+        if let Some(log) = &self.log {
+            log.note_sent(events, bytes);
+        }
+    }
+
+    fn note_ended(&self, reason: EndReason) {
+        if let Some(log) = &self.log {
+            log.note_ended(reason);
         }
     }
 }

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::bus::{Batch, Bus, Standing};
+use super::cloud_events::render::batch_json as cloud_events_json;
+use crate::bus::{Batch, Bus, LogView, Standing};
 use crate::cursor::Gap;
 use crate::encodings::WireForm;
 use crate::event::{DataForm, Event};
@@ -109,20 +110,20 @@ fn push_optional(out: &mut Vec<u8>, name: &str, text: Option<&str>) {
     }
 }
 
-fn push_field(out: &mut Vec<u8>, name: &str, text: &str) {
+pub(super) fn push_field(out: &mut Vec<u8>, name: &str, text: &str) {
     out.push(b',');
     push_name(out, name);
     push_text(out, text);
 }
 
 /// A field's name, which needs no escape, and the colon behind it.
-fn push_name(out: &mut Vec<u8>, name: &str) {
+pub(super) fn push_name(out: &mut Vec<u8>, name: &str) {
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
 }
 
-fn push_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn push_text(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("writing text to memory does not fail");
 }
 
@@ -149,6 +150,17 @@ pub(super) struct PollHead<'a> {
     /// What is served, where that is less than what was asked for.
     pub(super) filter: Option<&'a Filter>,
     pub(super) gap: Option<&'a Gap>,
+}
+
+impl PollHead<'static> {
+    /// What all at this position are answered.
+    pub(super) fn common(standing: Standing) -> Self {
+        PollHead {
+            standing,
+            filter: None,
+            gap: None,
+        }
+    }
 }
 
 impl PollHead<'_> {
@@ -212,19 +224,48 @@ fn push_number(out: &mut Vec<u8>, before: &[u8], number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// A long-poll's answer: the shared encodings of its events, with what stands around them.
-pub(super) fn poll_answer(head: &PollHead<'_>, batches: &[Arc<Batch>]) -> Vec<Bytes> {
+/// A long-poll's answer: the shared encodings of its batches, with what stands around them.
+pub(super) fn poll_answer(head: &PollHead<'_>, batches: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
     // The events' bytes are shared, not copied.
     let begin = poll_begin(&head.standing, head.filter, head.gap);
     let mut pieces = vec![begin.into()];
-    for (index, batch) in batches.iter().enumerate() {
+    for (index, batch) in batches.enumerate() {
         if index > 0 {
             pieces.push(Bytes::from_static(b","));
         }
-        pieces.push(batch_json(batch).clone());
+        pieces.push(batch);
     }
     pieces.push(Bytes::from_static(END));
     pieces
+}
+
+/// What the objects of events are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ObjectForm {
+    /// Those of the contract.
+    Own,
+    CloudEvents,
+}
+
+impl ObjectForm {
+    /// What any other text is.
+    pub(super) const EXPECTED: &str = "neither object nor cloudevents";
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "object" => Some(ObjectForm::Own),
+            "cloudevents" => Some(ObjectForm::CloudEvents),
+            _ => None,
+        }
+    }
+
+    /// The objects of a batch with commas between them.
+    pub(super) fn batch<'b>(self, log: &LogView, batch: &'b Batch) -> &'b Bytes {
+        match self {
+            ObjectForm::Own => batch_json(batch),
+            ObjectForm::CloudEvents => cloud_events_json(log, batch),
+        }
+    }
 }
 
 /// The JSON objects of all events with commas between them, made once for all who read them

@@ -23,13 +23,14 @@ use super::peer::PeerWatch;
 use super::poll_ask::PollAsk;
 use super::request::parse_after;
 use super::state::{AppState, TransportConfig};
-use crate::bus::{OnGap, ReaderTransport, SubscribeRequest};
+use crate::bus::{OnGap, SubscribeRequest};
 use crate::config::LegacyConfig;
 use crate::cursor::{Gap, Start};
 use crate::encodings::WireForm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::memory::{MemoryBudget, MemoryKind};
+use crate::metrics::Transport;
 use crate::topic::Filter;
 
 pub(crate) use flat_json::flat_json;
@@ -61,7 +62,9 @@ pub(super) async fn backend(
         query: query.as_deref(),
         caller: &caller,
         peer,
-        connection: caller.connection.clone(),
+        transport: Transport::Legacy,
+        // One event is small.
+        coding: None,
     };
     begin(&state, ask).await?.await
 }
@@ -73,12 +76,10 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
     let until = Instant::now() + wait_of(ask.method, config.legacy.wait);
     let (start, callback) = parse(Params::of(state, ask.query)?, &config.legacy)?;
     let request = subscribe_request(&config.legacy, start);
-    let opening = ask.open(&state.bus, request, ReaderTransport::Legacy);
-    let subscription = opening.await?;
     let poll = OpenPoll {
-        subscription,
+        reader: ask.open(&state.bus, request).await?,
         until,
-        peer: ask.peer,
+        coding: None,
     };
     let mut page = PagePoll {
         poll,
@@ -106,13 +107,17 @@ impl PagePoll {
         }
 
         let mut answer = self.respond(polled.first_event());
+        polled.count(&mut self.poll.reader, answer.body());
         report_gap(answer.headers_mut(), gap.as_ref());
         report_filter(answer.headers_mut(), cut_to.as_ref());
         Ok(answer)
     }
 
     fn respond(&self, event: Option<&Arc<Event>>) -> Response {
-        let (memory, callback) = (self.poll.subscription.memory(), self.callback.as_deref());
+        let (memory, callback) = (
+            self.poll.reader.subscription.memory(),
+            self.callback.as_deref(),
+        );
         match event {
             Some(event) => respond(shared_json(event), callback, memory),
             None => respond_empty(&self.config.legacy, callback.is_some()),
@@ -319,7 +324,7 @@ mod tests {
         };
         let begun = Instant::now();
         let query = RawQuery(Some("maxvid=9".to_owned()));
-        let peer = PeerWatch::of(&axum::http::Extensions::new());
+        let peer = PeerWatch::that_stays();
         let answer = backend(
             State(state),
             Method::GET,

@@ -2,33 +2,41 @@
 //!
 //! Invariant: every answer has a position, also an empty one, and the next poll goes on from there.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
 use tokio::time::Instant;
 
 use super::access::RequestCaller;
+use super::compression;
 use super::headers::no_store;
-use super::json::{PollHead, is_small, poll_answer, shared_answer};
+use super::json::{ObjectForm, PollHead, is_small, poll_answer, shared_answer};
 use super::params::Params;
 use super::peer::PeerWatch;
 use super::pieces;
 use super::poll_ask::PollAsk;
-use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
+use super::reader::Reader;
+use super::request::{HttpSubscribe, POLL_PARAMS};
 use super::state::AppState;
-use crate::bus::{Batch, LogView, ReaderTransport, Standing, Step, SubscribeRequest, Subscription};
-
+use crate::bus::{Batch, LogView, Standing, Step, SubscribeRequest, Subscription};
 use crate::cursor::{Gap, GapReason, Vid};
+use crate::encodings::Coding;
 use crate::error::Result;
 use crate::event::Event;
-use crate::limits::{DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES};
+use crate::limits::{
+    COMPRESSED_ANSWER_BYTES, DEFAULT_WAIT, PAGE_BYTES, PAGE_EVENTS, SNAPSHOT_ANSWER_BYTES,
+};
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
+use crate::metrics::Transport;
 use crate::topic::Filter;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -61,46 +69,80 @@ pub(super) async fn poll(
     peer: PeerWatch,
     caller: RequestCaller,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response> {
     let ask = PollAsk {
         method: &method,
         query: query.as_deref(),
         caller: &caller,
         peer,
-        connection: caller.connection.clone(),
+        transport: Transport::LongPoll,
+        coding: compression::accepted(&headers),
     };
     begin(&state, ask).await?.await
 }
 
 /// Opens a poll.
 pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
-    let (request, wait) = parse(ask.method, Params::of(state, ask.query)?)?;
-    let opening = ask.open(&state.bus, request, ReaderTransport::LongPoll);
-    let subscription = opening.await?;
-    Ok(Box::pin(wait_and_answer(OpenPoll {
-        subscription,
-        until: Instant::now() + wait,
-        peer: ask.peer,
-    })))
+    let parsed = parse(ask.method, Params::of(state, ask.query)?)?;
+    let coding = ask.coding;
+    let poll = OpenPoll {
+        reader: ask.open(&state.bus, parsed.subscribe).await?,
+        until: Instant::now() + parsed.wait,
+        coding,
+    };
+    Ok(Box::pin(wait_and_answer(poll, parsed.form)))
 }
 
 #[expect(clippy::manual_async_fn, reason = "async fn keeps its argument twice")]
-fn wait_and_answer(mut poll: OpenPoll) -> impl Future<Output = Result<Response>> + Send {
+fn wait_and_answer(
+    mut poll: OpenPoll,
+    form: ObjectForm,
+) -> impl Future<Output = Result<Response>> + Send {
     // Used where it is: what a future is given and moves on takes its space twice.
-    async move { poll.answer().await }
+    async move { poll.answer(form).await }
 }
 
 /// What each poll that waits has.
 pub(super) struct OpenPoll {
-    pub(super) subscription: Subscription,
+    pub(super) reader: Reader,
     pub(super) until: Instant,
-    pub(super) peer: PeerWatch,
+    pub(super) coding: Option<Coding>,
 }
 
 impl OpenPoll {
-    async fn answer(&mut self) -> Result<Response> {
+    async fn answer(&mut self, form: ObjectForm) -> Result<Response> {
         let polled = self.wait().await?;
-        Ok(respond(headers(), body(&mut self.subscription, &polled)))
+        if polled.bytes < COMPRESSED_ANSWER_BYTES {
+            let body = body(&mut self.reader.subscription, &polled, form);
+            polled.count(&mut self.reader, &body);
+            return Ok(respond(headers(), body));
+        }
+        // Boxed: few answers are so large.
+        Ok(Box::pin(self.large_answer(polled, form)).await)
+    }
+
+    /// An answer that is worth being compressed, where the client takes that.
+    async fn large_answer(&mut self, polled: Polled, form: ObjectForm) -> Response {
+        let subscription = &mut self.reader.subscription;
+        let compressed = match self.coding {
+            Some(coding) => {
+                let head = head(subscription, &polled);
+                let objects = polled.objects(subscription, form);
+                let shared = polled.shared_batch(&head, form);
+                compression::poll(coding, head, objects, shared, polled.bytes).await
+            }
+            None => None,
+        };
+
+        let mut headers = headers();
+        compression::mark(&mut headers, self.coding.filter(|_| compressed.is_some()));
+        let body = match compressed {
+            Some(bytes) => pieces::body(self.reader.subscription.memory(), vec![bytes]),
+            None => body(&mut self.reader.subscription, &polled, form),
+        };
+        polled.count(&mut self.reader, &body);
+        respond(headers, body)
     }
 
     /// Reads until there are events, or the wait is over, or the peer has left. Events that the bus
@@ -109,7 +151,7 @@ impl OpenPoll {
     pub(super) async fn wait(&mut self) -> Result<Polled> {
         // Made once there is something in it: most polls wait with nothing.
         let mut polled = None;
-        if let Some(cut_to) = self.subscription.skip_hello() {
+        if let Some(cut_to) = self.reader.subscription.skip_hello() {
             polled.get_or_insert_with(Box::<Polled>::default).cut_to = Some(cut_to);
         }
         while let Some(step) = self.next().await? {
@@ -117,7 +159,7 @@ impl OpenPoll {
                 continue;
             }
             let polled = polled.get_or_insert_default();
-            if polled.take(step, &self.subscription).is_break() {
+            if polled.take(step, &self.reader.subscription).is_break() {
                 break;
             }
         }
@@ -125,7 +167,7 @@ impl OpenPoll {
     }
 
     fn next(&mut self) -> impl Future<Output = Result<Option<Step>>> + Send {
-        self.peer.next_until(&mut self.subscription, self.until)
+        self.reader.next_until(self.until)
     }
 }
 
@@ -136,11 +178,22 @@ pub(super) fn respond(headers: HeaderMap, body: Body) -> Response {
     answer
 }
 
-fn parse(method: &Method, mut params: Params<'_>) -> Result<(SubscribeRequest, Duration)> {
+/// What a poll asks for.
+struct ParsedPoll {
+    subscribe: SubscribeRequest,
+    wait: Duration,
+    form: ObjectForm,
+}
+
+fn parse(method: &Method, mut params: Params<'_>) -> Result<ParsedPoll> {
+    let form = params.take_parsed("format", ObjectForm::parse, || ObjectForm::EXPECTED)?;
     let HttpSubscribe { subscribe, wait } = HttpSubscribe::take(&mut params, None)?;
-    params.finish(SUBSCRIBE_PARAMS)?;
-    let wait = wait_of(method, wait.unwrap_or(DEFAULT_WAIT));
-    Ok((subscribe, wait))
+    params.finish(POLL_PARAMS)?;
+    Ok(ParsedPoll {
+        subscribe,
+        wait: wait_of(method, wait.unwrap_or(DEFAULT_WAIT)),
+        form: form.unwrap_or(ObjectForm::Own),
+    })
 }
 
 /// HEAD gets no events, so it has none to wait for.
@@ -156,7 +209,18 @@ fn headers() -> HeaderMap {
     no_store(JSON)
 }
 
-fn body(subscription: &mut Subscription, polled: &Polled) -> Body {
+fn body(subscription: &mut Subscription, polled: &Polled, form: ObjectForm) -> Body {
+    let head = head(subscription, polled);
+    match polled.shared_batch(&head, form) {
+        Some(batch) if is_small(batch) => Body::from(shared_answer(head, batch)),
+        _ => {
+            let objects = polled.objects(subscription, form).into_iter();
+            pieces::body(subscription.memory(), poll_answer(&head, objects))
+        }
+    }
+}
+
+fn head<'p>(subscription: &mut Subscription, polled: &'p Polled) -> PollHead<'p> {
     // Asked before the position is: it moves the position to the end.
     let up_to_date = polled.cut_at.is_none() && subscription.reach_end();
     let vid = polled.end(subscription);
@@ -164,7 +228,7 @@ fn body(subscription: &mut Subscription, polled: &Polled) -> Body {
     let bounds = subscription.bus().bounds_of(log, vid);
 
     // What a client needs to go on, whether there are events or not.
-    let head = PollHead {
+    PollHead {
         standing: Standing {
             epoch: log.epoch().clone(),
             first: bounds.first,
@@ -174,10 +238,6 @@ fn body(subscription: &mut Subscription, polled: &Polled) -> Body {
         },
         filter: polled.cut_to.as_ref(),
         gap: polled.gap.as_ref(),
-    };
-    match &polled.batches[..] {
-        [batch] if head.is_common() && is_small(batch) => Body::from(shared_answer(head, batch)),
-        batches => pieces::body(subscription.memory(), poll_answer(&head, batches)),
     }
 }
 
@@ -253,6 +313,33 @@ impl Polled {
         self.batches.iter().map(|batch| batch.len()).sum()
     }
 
+    /// The objects of its events, a batch each.
+    fn objects(&self, subscription: &Subscription, form: ObjectForm) -> Vec<Bytes> {
+        let log = self.log.as_ref().unwrap_or(subscription.log());
+        let batches = self.batches.iter();
+        batches
+            .map(|batch| form.batch(log, batch).clone())
+            .collect()
+    }
+
+    /// The only batch of an answer that is the same for all who stand where its reader does.
+    fn shared_batch(&self, head: &PollHead<'_>, form: ObjectForm) -> Option<&Arc<Batch>> {
+        match &self.batches[..] {
+            [batch] if form == ObjectForm::Own && head.is_common() => Some(batch),
+            _ => None,
+        }
+    }
+
+    /// Counts an answer with this body.
+    pub(super) fn count(&self, reader: &mut Reader, body: &Body) {
+        reader.is_done();
+        let bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        match &self.batches[..] {
+            [batch] => reader.count_page(batch, bytes),
+            _ => reader.count(self.event_count(), bytes, None),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.batches.is_empty() && self.gap.is_none()
     }
@@ -277,118 +364,5 @@ fn break_if(is_done: bool) -> ControlFlow<()> {
         ControlFlow::Break(())
     } else {
         ControlFlow::Continue(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use http_body_util::BodyExt as _;
-
-    use super::*;
-    use crate::bus::{Bus, BusOptions, OnGap};
-    use crate::caller::Caller;
-    use crate::cursor::{Cursor, Start};
-    use crate::engine::{MemoryEngine, Retention};
-    use crate::event::{EventParts, NewEvent};
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    fn keep(max_events: u64) -> Retention {
-        Retention {
-            max_age: HOUR,
-            max_events,
-            max_bytes: u64::MAX,
-            dedupe_window: HOUR,
-        }
-    }
-
-    /// A bus with so many events.
-    async fn bus_with(events: usize) -> Bus {
-        let options = BusOptions {
-            heartbeat: HOUR,
-            max_subscribers: 9,
-            max_event_bytes: 100,
-            retention: keep(u64::MAX),
-        };
-        let bus = Bus::start(Arc::new(MemoryEngine::new(HOUR)), options);
-        publish(&bus, events).await;
-        bus
-    }
-
-    async fn publish(bus: &Bus, events: usize) {
-        let parts = EventParts {
-            topic: "door.1",
-            ..EventParts::default()
-        };
-        let event = NewEvent::check(parts, 100).expect("an event");
-        let caller = Caller::anonymous();
-        let published = bus.publish(&caller, vec![event; events]);
-        published.await.expect("receipts");
-    }
-
-    async fn open(bus: &Bus, vid: Vid) -> OpenPoll {
-        let request = SubscribeRequest {
-            filter: Filter::all(),
-            start: Start::After(Cursor { vid, epoch: None }),
-            on_gap: OnGap::Continue,
-            limit: None,
-        };
-        let caller = Caller::anonymous();
-        let opened = Subscription::open(bus, &caller, request);
-        OpenPoll {
-            subscription: opened.await.expect("a subscription"),
-            until: Instant::now(),
-            peer: PeerWatch::that_stays(),
-        }
-    }
-
-    #[tokio::test]
-    async fn trimming_that_goes_on_behind_a_gap_is_reported_with_it() {
-        let bus = bus_with(10).await;
-        bus.trim(keep(6)).await.expect("trimmed");
-        let mut poll = open(&bus, 1).await;
-        bus.trim(keep(3)).await.expect("trimmed");
-
-        let polled = poll.wait().await.expect("no error");
-        let gap = polled.gap.as_ref().expect("a gap");
-        assert_eq!((gap.requested.as_str(), gap.first, gap.last), ("1", 8, 10));
-        assert_eq!(polled.first_event().map(|event| event.vid), Some(8));
-    }
-
-    #[test]
-    fn a_poll_that_waits_takes_little() {
-        fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
-            size_of::<F>()
-        }
-        let bytes = size_of_future(wait_and_answer);
-        assert!(bytes <= 640, "{bytes} bytes");
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_made_once_for_all_who_stand_where_its_reader_does() {
-        let bus = bus_with(2).await;
-        let mut readers = [
-            open(&bus, 1).await,
-            open(&bus, 1).await,
-            open(&bus, 1).await,
-        ];
-        let mut bodies = Vec::new();
-        for (at, reader) in readers.iter_mut().enumerate() {
-            let polled = reader.wait().await.expect("no error");
-            // The last one is answered behind another event.
-            if at == 2 {
-                publish(&bus, 1).await;
-            }
-            let body = body(&mut reader.subscription, &polled)
-                .collect()
-                .await
-                .expect("a body");
-            bodies.push(body.to_bytes());
-        }
-        assert_eq!(bodies[0].as_ptr(), bodies[1].as_ptr());
-        let text = |body: &Bytes| String::from_utf8_lossy(body).into_owned();
-        assert!(text(&bodies[0]).contains(r#""last":2,"vid":2,"cursor":"2-"#));
-        assert!(text(&bodies[2]).contains(r#""last":3"#), "{bodies:?}");
     }
 }

@@ -7,9 +7,13 @@ use std::convert::Infallible;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::response::Response;
 use tower::ServiceExt as _;
+
+use super::cloud_events::webhook;
+use super::publish;
+use crate::quota::QuotaRules;
 
 /// What an address takes that is not one of the gateway's, and the gateway as a whole (`*`).
 const EVERYTHING: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
@@ -29,7 +33,13 @@ pub(super) fn is_plain<B>(request: &Request<B>) -> bool {
 
 /// Asks the routes themselves. They get nothing of the request but its address, so none of them
 /// does anything.
-pub(super) async fn answer(routes: Router, uri: Uri) -> Result<Response, Infallible> {
+pub(super) async fn answer(
+    routes: Router,
+    uri: Uri,
+    asked: &HeaderMap,
+    rules: &QuotaRules,
+) -> Result<Response, Infallible> {
+    let takes_events = publish::takes_events(uri.path());
     // `*` is the gateway as a whole.
     let allow = match uri.path() {
         "*" => EVERYTHING,
@@ -40,6 +50,9 @@ pub(super) async fn answer(routes: Router, uri: Uri) -> Result<Response, Infalli
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer.headers_mut().insert(header::ALLOW, allow);
+    if takes_events {
+        webhook::agree(asked, &mut answer, rules);
+    }
     Ok(answer)
 }
 

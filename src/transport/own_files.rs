@@ -8,16 +8,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use percent_encoding::percent_decode_str;
 use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
+use super::compression;
+use super::pages::{nothing_at, of_own_files};
 use super::pieces;
-use super::router::{nothing_at, wrong_method_at};
-use crate::error::Result;
+use super::router::wrong_method_at;
+use crate::config::PagesConfig;
 use crate::memory::MemoryBudget;
 
 /// The one hidden folder that is made to be found.
@@ -30,27 +33,34 @@ pub(super) struct OwnFiles {
     /// Without symbolic links.
     root: PathBuf,
     files: ServeDir,
+    config: PagesConfig,
+    /// What browsers may do with them.
+    headers: HeaderMap,
     /// Files on their way to slow clients are paid from it.
     memory: MemoryBudget,
 }
 
 impl OwnFiles {
-    pub(super) fn new(folder: &Path, memory: MemoryBudget) -> Self {
+    pub(super) fn new(folder: &Path, config: &PagesConfig, memory: MemoryBudget) -> Self {
         OwnFiles {
             // A folder that is gone again has nothing to serve.
             root: folder.canonicalize().unwrap_or_else(|_| folder.to_owned()),
             files: ServeDir::new(folder).append_index_html_on_directories(true),
+            headers: of_own_files(config),
+            config: config.clone(),
             memory,
         }
     }
 
     /// Serves a file, or says that there is none.
-    pub(super) async fn answer(self: Arc<Self>, mut request: Request) -> Result<Response> {
+    pub(super) async fn answer(self: Arc<Self>, mut request: Request) -> Response {
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let asked = request.headers().clone();
+        let nothing = || nothing_at(&self.config, &method, &asked, uri.path());
 
         // A hidden file looks to clients as one that does not exist.
         if !self.is_shown_at(uri.path()).await {
-            return Err(nothing_at(uri.path()));
+            return nothing();
         }
 
         // Only the path: a redirect is made of the address, which may name any host.
@@ -61,12 +71,17 @@ impl OwnFiles {
 
         // What the file service says itself has no body that a person could read.
         match answer.status() {
-            StatusCode::NOT_FOUND => Err(nothing_at(uri.path())),
+            StatusCode::NOT_FOUND => nothing(),
             StatusCode::METHOD_NOT_ALLOWED => {
                 let allow = [(header::ALLOW, "GET, HEAD")];
-                Ok((allow, wrong_method_at(&method, uri.path())).into_response())
+                (allow, wrong_method_at(&method, uri.path())).into_response()
             }
-            _ => Ok(pieces::paid(&self.memory, answer).into_response()),
+            _ => {
+                let answer =
+                    compression::whole(compression::accepted(&asked), answer.map(Body::new));
+                let answer = pieces::paid(&self.memory, answer.await);
+                (self.headers.clone(), answer).into_response()
+            }
         }
     }
 

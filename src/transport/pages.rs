@@ -1,33 +1,57 @@
 //! The pages under `clients/`, as the gateway serves them.
 //!
-//! Invariant: they are part of the program, so they work without internet and without files beside
-//! it.
+//! Invariants:
+//! - they are part of the program, so they work without internet and without files beside it;
+//! - what the configuration switches off is at no address.
+
+mod docs;
+mod missing;
+mod security;
+mod text_page;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 
+use super::compression;
 use super::router::HttpRoute;
 use super::state::AppState;
+use crate::config::PagesConfig;
 use crate::error::{Error, ErrorKind, Result};
+pub(super) use missing::nothing_at;
+use security::ScriptRules;
+pub(super) use security::{PageSecurity, of_own_files};
 
 /// A page as it is served.
 struct BuiltInPage {
+    part: Part,
     path: &'static str,
     content_type: &'static str,
-    body: &'static [u8],
+    body: &'static str,
+}
+
+/// What is switched on or off together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Start,
+    Clients,
+    /// What pages are made of.
+    Shared,
 }
 
 macro_rules! page {
-    ($path:literal, $file:literal, $content_type:expr) => {
+    ($part:ident, $path:literal, $file:literal, $content_type:expr) => {
         BuiltInPage {
+            part: Part::$part,
             path: $path,
             content_type: $content_type,
-            body: include_bytes!(concat!("../../clients/", $file)),
+            body: include_str!(concat!("../../clients/", $file)),
         }
     };
 }
@@ -38,56 +62,91 @@ const HTML_WITHOUT_CHARSET: &str = "text/html";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-const PAGES: [BuiltInPage; 9] = [
-    page!("/", "start/index.html", HTML),
-    page!("/clients/style.css", "style.css", STYLE),
-    page!("/clients/page.js", "page.js", SCRIPT),
-    page!("/clients/longpoll/", "longpoll/index.html", HTML),
-    page!("/clients/longpoll/comet.js", "longpoll/comet.js", SCRIPT),
-    page!(
-        "/clients/longpoll/prototype.html",
-        "longpoll/prototype.html",
-        HTML_WITHOUT_CHARSET
-    ),
-    page!("/clients/eventsource/", "eventsource/index.html", HTML),
-    page!("/clients/eventsource/sse.js", "eventsource/sse.js", SCRIPT),
-    page!("/clients/grpcurl/", "grpcurl/index.html", HTML),
+#[rustfmt::skip] // a line for each page
+const PAGES: [BuiltInPage; 10] = [
+    page!(Start, "/", "start/index.html", HTML),
+    page!(Shared, "/clients/style.css", "style.css", STYLE),
+    page!(Shared, "/clients/page.js", "page.js", SCRIPT),
+    page!(Shared, "/clients/longpoll/comet.js", "longpoll/comet.js", SCRIPT),
+    page!(Shared, "/clients/eventsource/sse.js", "eventsource/sse.js", SCRIPT),
+    page!(Clients, "/clients/", "index.html", HTML),
+    page!(Clients, "/clients/longpoll/", "longpoll/index.html", HTML),
+    page!(Clients, "/clients/longpoll/prototype.html", "longpoll/prototype.html", HTML_WITHOUT_CHARSET),
+    page!(Clients, "/clients/eventsource/", "eventsource/index.html", HTML),
+    page!(Clients, "/clients/grpcurl/", "grpcurl/index.html", HTML),
 ];
 
-/// Where the page of the long-poll era finds prototype.js.
+/// The page of the long-poll era: its library runs text as code.
+const PROTOTYPE_PAGE: &str = "/clients/longpoll/prototype.html";
+/// Where it finds that library.
 const PROTOTYPE_JS: &str = "/clients/longpoll/prototype.js";
 
-pub(super) fn routes() -> impl Iterator<Item = HttpRoute> {
-    let script = (PROTOTYPE_JS.to_owned(), get(prototype_js));
-    let pages = PAGES.iter().map(|page| {
-        let methods = get(move || async move { serve(page) });
-        (page.path.to_owned(), methods)
+pub(super) fn routes(config: &PagesConfig) -> Vec<HttpRoute> {
+    let security = PageSecurity::of(config);
+    let served = PAGES.iter().filter(|page| serves(config, page.part));
+    let mut routes: Vec<_> = served
+        .flat_map(|page| page_routes(page, &security))
+        .collect();
+    if config.clients {
+        routes.push((PROTOTYPE_JS.to_owned(), get(prototype_js)));
+        routes.extend(docs::routes(&security));
+    }
+    let compressed =
+        |(path, methods): HttpRoute| (path, methods.layer(from_fn(compression::of_route)));
+    routes.into_iter().map(compressed).collect()
+}
+
+fn serves(config: &PagesConfig, part: Part) -> bool {
+    match part {
+        Part::Start => config.start,
+        Part::Clients => config.clients,
+        // The page of a missing address has the style, too.
+        Part::Shared => true,
+    }
+}
+
+/// The page, and for one that is a folder a redirect from its name without the slash.
+fn page_routes(page: &'static BuiltInPage, security: &PageSecurity) -> Vec<HttpRoute> {
+    let rules = if page.path == PROTOTYPE_PAGE {
+        ScriptRules::WithEval
+    } else {
+        ScriptRules::Strict
+    };
+    let headers = security.headers(page.content_type, page.body, rules);
+    let methods = get(move || {
+        let answer = (headers.clone(), page.body);
+        async move { answer }
     });
-    pages.chain([script])
+    let mut routes = vec![(page.path.to_owned(), methods)];
+    if let Some(name) = page.path.strip_suffix('/').filter(|name| !name.is_empty()) {
+        routes.push((name.to_owned(), to_folder(name)));
+    }
+    routes
 }
 
-fn serve(page: &'static BuiltInPage) -> Response {
-    respond(page.content_type, page.body)
-}
-
-fn respond(content_type: &'static str, body: impl IntoResponse) -> Response {
-    // A browser asks anew each time, so that a new gateway meets no page of an old one.
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ),
-    ];
-    (headers, body).into_response()
+/// A redirect to the same name with a slash, whatever a proxy has put before it.
+fn to_folder(name: &str) -> MethodRouter<AppState> {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    let location = HeaderValue::try_from(format!("{name}/")).ok();
+    get(move || {
+        let location = location.clone();
+        async move {
+            let mut headers = HeaderMap::new();
+            headers.extend(location.map(|location| (header::LOCATION, location)));
+            (StatusCode::PERMANENT_REDIRECT, headers, Body::empty())
+        }
+    })
 }
 
 async fn prototype_js(State(state): State<AppState>) -> Result<Response> {
     // Read anew for each request, so that it can be installed while the gateway runs.
     let path: &PathBuf = &state.config.pages.prototype_js;
     match tokio::fs::read(path).await {
-        Ok(script) => Ok(respond(SCRIPT, script)),
+        Ok(script) => {
+            let security = PageSecurity::of(&state.config.pages);
+            let headers = security.headers(SCRIPT, "", ScriptRules::Strict);
+            Ok((headers, script).into_response())
+        }
         Err(error) => Err(no_prototype_js(path, &error)),
     }
 }

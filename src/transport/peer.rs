@@ -13,10 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::extract::FromRequestParts;
+use axum::http::Extensions;
 use axum::http::request::Parts;
 use futures_util::task::AtomicWaker;
 
-use crate::bus::{Step, Subscription};
+use super::connection_info::ConnectionInfo;
+use crate::bus::Step;
 use crate::error::Result;
 
 /// The other side of a connection that answers one request after the other.
@@ -54,7 +56,11 @@ impl Peer {
 /// The peer of a request, for what waits for events. A stream of HTTP/2 has none: it is reset when
 /// its reader leaves.
 #[derive(Clone)]
-pub(super) struct PeerWatch(Option<Peer>);
+pub(super) struct PeerWatch {
+    pub(super) peer: Option<Peer>,
+    /// None in tests, which have no connection.
+    pub(super) connection: Option<Arc<ConnectionInfo>>,
+}
 
 impl<S: Sync> FromRequestParts<S> for PeerWatch {
     type Rejection = Infallible;
@@ -68,50 +74,45 @@ impl<S: Sync> FromRequestParts<S> for PeerWatch {
 }
 
 impl PeerWatch {
-    pub(super) fn of(extensions: &axum::http::Extensions) -> Self {
-        PeerWatch(extensions.get().cloned())
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        PeerWatch {
+            peer: extensions.get().cloned(),
+            connection: extensions.get().cloned(),
+        }
+    }
+
+    /// The same, of a request that has come by this connection.
+    pub(super) fn on(connection: &Arc<ConnectionInfo>, extensions: &Extensions) -> Self {
+        PeerWatch {
+            peer: extensions.get().cloned(),
+            connection: Some(connection.clone()),
+        }
     }
 
     /// One that is always there.
     #[cfg(test)]
     pub(super) fn that_stays() -> Self {
-        PeerWatch(None)
-    }
-
-    /// Polls for a subscription's next step; none when it waits at the live end and its peer has
-    /// ended. `is_live` is asked before the step is.
-    pub(super) fn poll_step<F>(
-        &self,
-        next: Pin<&mut F>,
-        is_live: bool,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Step>>>
-    where
-        F: Future<Output = Result<Option<Step>>>,
-    {
-        match (next.poll(context), &self.0) {
-            // Whatever is being read is finished; only the wait is cut short.
-            (Poll::Pending, Some(peer)) if is_live => peer.poll_ended(context).map(|()| Ok(None)),
-            (step, _) => step,
+        PeerWatch {
+            peer: None,
+            connection: None,
         }
     }
+}
 
-    /// The next step until then, as [`Subscription::next_until`] gives it, unless its peer has
-    /// ended.
-    pub(super) async fn next_until(
-        &self,
-        subscription: &mut Subscription,
-        until: tokio::time::Instant,
-    ) -> Result<Option<Step>> {
-        let is_live = subscription.is_live();
-        let mut next = std::pin::pin!(subscription.next_until(until));
-        std::future::poll_fn(|context| self.poll_step(next.as_mut(), is_live, context)).await
-    }
-
-    /// The next step, as [`Subscription::next`] gives it, unless its peer has ended.
-    pub(super) async fn next(&self, subscription: &mut Subscription) -> Result<Option<Step>> {
-        let is_live = subscription.is_live();
-        let mut next = std::pin::pin!(subscription.next());
-        std::future::poll_fn(|context| self.poll_step(next.as_mut(), is_live, context)).await
+/// Polls for a subscription's next step; none when it waits at the live end and its peer has ended.
+/// `is_live` is asked before the step is.
+pub(super) fn poll_step<F>(
+    peer: Option<&Peer>,
+    next: Pin<&mut F>,
+    is_live: bool,
+    context: &mut Context<'_>,
+) -> Poll<Result<Option<Step>>>
+where
+    F: Future<Output = Result<Option<Step>>>,
+{
+    match (next.poll(context), peer) {
+        // Whatever is being read is finished; only the wait is cut short.
+        (Poll::Pending, Some(peer)) if is_live => peer.poll_ended(context).map(|()| Ok(None)),
+        (step, _) => step,
     }
 }

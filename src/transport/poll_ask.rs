@@ -1,33 +1,32 @@
 //! What a poll is asked by, whichever of the two kinds it is.
 
-use std::sync::Arc;
-
 use axum::http::Method;
 
-use super::connection_info::ConnectionInfo;
 use super::peer::PeerWatch;
-use crate::bus::{Bus, ReadBy, ReaderTransport, SubscribeRequest, Subscription};
+use super::reader::Reader;
+use crate::bus::{Bus, SubscribeRequest};
 use crate::caller::Caller;
+use crate::encodings::Coding;
 use crate::error::Result;
+use crate::metrics::Transport;
 
 /// A poll, and who makes it.
 pub(super) struct PollAsk<'r> {
     pub(super) method: &'r Method,
     pub(super) query: Option<&'r str>,
     pub(super) caller: &'r Caller,
+    pub(super) transport: Transport,
     pub(super) peer: PeerWatch,
-    pub(super) connection: Arc<ConnectionInfo>,
+    /// How the client takes its answer.
+    pub(super) coding: Option<Coding>,
 }
 
 impl PollAsk<'_> {
     /// Opens its subscription.
-    pub(super) async fn open(
-        &self,
-        bus: &Bus,
-        request: SubscribeRequest,
-        transport: ReaderTransport,
-    ) -> Result<Subscription> {
-        let read_by = ReadBy::new(transport, self.connection.clone());
-        Subscription::open_for(bus, self.caller, request, Some(read_by)).await
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub(super) async fn open(self, bus: &Bus, request: SubscribeRequest) -> Result<Reader> {
+        Reader::open(bus, self.caller, request, (self.transport, self.peer)).await
     }
 }

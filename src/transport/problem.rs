@@ -78,6 +78,8 @@ pub fn error_face(kind: ErrorKind) -> ErrorFace {
             "too-large", "Too large"),
         ErrorKind::UnsupportedEncoding => face(415, Code::Unimplemented, None,
             "unsupported-encoding", "Content encoding not supported"),
+        ErrorKind::UnsupportedMediaType => face(415, Code::Unimplemented, None,
+            "unsupported-media-type", "Format not supported"),
         ErrorKind::WrongHost => face(421, Code::PermissionDenied, None,
             "wrong-host", "Not a host of this gateway"),
         ErrorKind::Busy => face(429, Code::ResourceExhausted, Some(1),
@@ -177,7 +179,7 @@ pub(super) fn refusal(request: &HeaderMap, error: Error) -> Response {
     response
 }
 
-fn grpc_content_type(request: &HeaderMap) -> Option<&HeaderValue> {
+pub(super) fn grpc_content_type(request: &HeaderMap) -> Option<&HeaderValue> {
     let content_type = request.get(header::CONTENT_TYPE)?;
     let text = content_type.as_bytes();
 

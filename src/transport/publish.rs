@@ -12,12 +12,14 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 
 use super::access::RequestCaller;
+use super::cloud_events::{CLOUD_EVENTS, CloudEventsRequest, ContentMode};
 use super::content_encoding::decoded;
 use super::event_input::{parse_batch, parse_event};
 use super::headers::text;
 use super::params::{Params, decode};
 use super::receive::read_body;
 use super::state::AppState;
+use super::trace_parent::TraceParent;
 use super::{ndjson, receipts};
 use crate::bus::Bus;
 use crate::caller::Caller;
@@ -31,7 +33,13 @@ pub(super) const EVENTS: &str = "/v1/events";
 /// What a topic's address begins with.
 pub(super) const TOPICS: &str = "/v1/topics/";
 
+/// Are events posted to this address?
+pub(super) fn takes_events(path: &str) -> bool {
+    path == EVENTS || path.starts_with(TOPICS) || path == CLOUD_EVENTS
+}
+
 const NO_PARAMETERS: &str = "none: an event's type and id are fields of its object";
+const NO_PARAMETERS_OF_CLOUD_EVENTS: &str = "none with a CloudEvent, which has its own type and id";
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const NDJSON_TYPES: [&str; 3] = [
@@ -47,6 +55,16 @@ pub(super) async fn events(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
+    if let Some(mode) = ContentMode::of(&headers)? {
+        let request = CloudEventsRequest {
+            state: &state,
+            caller: &caller,
+            mode,
+            headers: &headers,
+            body,
+        };
+        return request.publish_by_template(query.as_deref()).await;
+    }
     // What refuses the request by its head comes before its body is read.
     Params::of(&state, query.as_deref())?.finish(NO_PARAMETERS)?;
     // A stream of lines is read and answered while it comes.
@@ -59,12 +77,13 @@ pub(super) async fn events(
     let body = read_body(state.bus.memory(), body, limits::MAX_BODY_BYTES).await?;
     let max_event_bytes = state.bus.options().max_event_bytes;
     if body.trim_ascii_start().first() == Some(&b'[') {
-        return publish_batch(&state.bus, &caller, body, max_event_bytes).await;
+        return publish_batch(&state.bus, &caller, body, &TraceParent::of(&headers)).await;
     }
-    let event = parse_event(&body, max_event_bytes)?;
+    let mut batch = vec![parse_event(&body, max_event_bytes)?];
+    TraceParent::of(&headers).keep_in(&mut batch);
     // Not kept while the event waits for its commit.
     drop(body);
-    let receipts = state.bus.publish(&caller, vec![event]).await?;
+    let receipts = state.bus.publish(&caller, batch).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
 
@@ -88,12 +107,13 @@ pub(crate) async fn publish_batch(
     bus: &Bus,
     caller: &Caller,
     body: impl AsRef<[u8]>,
-    max_event_bytes: usize,
+    trace: &TraceParent<'_>,
 ) -> Result<Response> {
     // What the events copy of the body, until the queue pays for it.
     let copied_bytes = body.as_ref().len();
     let decoded = bus.memory().reserve(MemoryKind::Decoded, copied_bytes)?;
-    let batch = parse_batch(body.as_ref(), max_event_bytes)?;
+    let mut batch = parse_batch(body.as_ref(), bus.options().max_event_bytes)?;
+    trace.keep_in(&mut batch);
     // Not kept while the batch waits for its commit.
     drop(body);
     let publishing = bus.enqueue(caller, batch)?;
@@ -109,8 +129,19 @@ pub(super) async fn topic(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
-    let (kind, id) = take_type_and_id(Params::of(&state, query.as_deref())?)?;
     let topic = decode(uri.path().strip_prefix(TOPICS).unwrap_or_default())?;
+    if let Some(mode) = ContentMode::of(&headers)? {
+        Params::of(&state, query.as_deref())?.finish(NO_PARAMETERS_OF_CLOUD_EVENTS)?;
+        let request = CloudEventsRequest {
+            state: &state,
+            caller: &caller,
+            mode,
+            headers: &headers,
+            body,
+        };
+        return request.publish_to(&topic).await;
+    }
+    let (kind, id) = take_type_and_id(Params::of(&state, query.as_deref())?)?;
 
     // The body is the data, whatever it is.
     let max_event_bytes = state.bus.options().max_event_bytes;
@@ -125,10 +156,11 @@ pub(super) async fn topic(
         // Copied, so that a small event does not keep the connection's whole read buffer in memory.
         data: Bytes::copy_from_slice(&data),
     };
-    let event = NewEvent::check(parts, max_event_bytes)?;
+    let mut batch = vec![NewEvent::check(parts, max_event_bytes)?];
+    TraceParent::of(&headers).keep_in(&mut batch);
     // Not kept while the event waits for its commit.
     drop(data);
-    let receipts = state.bus.publish(&caller, vec![event]).await?;
+    let receipts = state.bus.publish(&caller, batch).await?;
     Ok(receipts::one(&state.bus, &receipts))
 }
 
@@ -142,7 +174,7 @@ fn take_type_and_id(mut params: Params<'_>) -> Result<(Given<'_>, Given<'_>)> {
 }
 
 /// The content type, where it says something.
-fn given_content_type(headers: &HeaderMap) -> Result<Option<&str>> {
+pub(super) fn given_content_type(headers: &HeaderMap) -> Result<Option<&str>> {
     let content_type = text(headers, &header::CONTENT_TYPE)?;
     // `curl -d` calls everything a form.
     Ok(content_type.filter(|text| !text.starts_with(FORM)))

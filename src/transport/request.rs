@@ -14,6 +14,9 @@ use crate::topic::Filter;
 /// The parameters that all subscriptions over HTTP share.
 pub(crate) const SUBSCRIBE_PARAMS: &str = "topic, after, since, snapshot, on_gap, limit, wait";
 
+/// Those of a long-poll.
+pub(super) const POLL_PARAMS: &str = "topic, after, since, snapshot, on_gap, limit, wait, format";
+
 /// Where a request says to start, in the texts of the wire; empty counts as not given.
 #[derive(Debug, Default)]
 pub(super) struct StartTexts<'a> {

@@ -3,6 +3,8 @@
 //! Invariant: whether a request comes from a web page or not, the same routes answer it with the
 //! same headers, but for those of the CORS protocol that only a page asks for.
 
+mod polls;
+
 use std::convert::Infallible;
 use std::result::Result as StdResult;
 use std::sync::Arc;
@@ -10,7 +12,8 @@ use std::sync::Arc;
 use axum::BoxError;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use tonic_health::pb::health_server::HealthServer;
@@ -18,25 +21,27 @@ use tonic_health::server::HealthService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::cors::CorsLayer;
 
-use super::access::{self, Access, Admitted};
+use super::access::{self, Access};
 use super::admin::{self, AdminWatch};
 use super::client_address::KnownClient;
 use super::connection_info::ConnectionInfo;
-use super::long_poll::{self, Waiting};
+use super::counting::{RequestTally, transport_of_call};
+use super::long_poll;
 use super::own_files::OwnFiles;
 use super::peer::PeerWatch;
-use super::poll_ask::PollAsk;
 use super::problem::refusal;
 use super::redirect::Redirect;
 use super::routes::ListenerRules;
 use super::state::{AppState, ConnectionLimits, Settings};
 use super::status::{bus_state, metrics, readyz, topics};
-use super::{grpc, legacy, options, pages, publish, sse};
+use super::{cloud_events, grpc, legacy, openapi, options, pages, publish, sse};
 use crate::bus::Bus;
 use crate::cursor::shorten;
-use crate::error::{Error, ErrorKind, Result};
-use crate::metrics::OpenConnections;
+use crate::error::{Error, ErrorKind};
+use crate::metrics::{OpenConnections, Transport};
 use crate::source::SourceStates;
+use polls::{Asked, is_poll};
+pub(super) use polls::{Begun, WaitingPoll};
 
 /// The page of the long-poll era asks for `./backend.php`, so it is answered beside that page, too.
 const LEGACY_BESIDE_PAGE: &str = "/clients/longpoll/backend.php";
@@ -76,26 +81,8 @@ pub(super) struct RouteTable {
     mark: (HeaderName, HeaderValue),
     /// Paths whose answers may take long to come, or never end: there, most connections have
     /// nothing to do.
-    waiting: [(String, WaitingRoute); 4],
+    waiting: [(String, Transport); 4],
     state: AppState,
-}
-
-/// What answers at a path where most wait.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WaitingRoute {
-    Stream,
-    LongPoll,
-    LegacyPage,
-}
-
-/// What a request has come to.
-pub(super) enum Begun {
-    Answered(Response),
-    /// A poll, whose subscription is open; nothing else that the request needed is kept.
-    Waits {
-        waiting: Waiting,
-        has_shown: bool,
-    },
 }
 
 impl RouteTable {
@@ -111,10 +98,10 @@ impl RouteTable {
             cors,
             mark: access::mark(&config.origins),
             waiting: [
-                ("/v1/sse", WaitingRoute::Stream),
-                ("/v1/poll", WaitingRoute::LongPoll),
-                (legacy_path, WaitingRoute::LegacyPage),
-                (LEGACY_BESIDE_PAGE, WaitingRoute::LegacyPage),
+                ("/v1/sse", Transport::Sse),
+                ("/v1/poll", Transport::LongPoll),
+                (legacy_path, Transport::Legacy),
+                (LEGACY_BESIDE_PAGE, Transport::Legacy),
             ]
             .map(|(path, route)| (path.to_owned(), route)),
             state: parts.state(&settings),
@@ -131,14 +118,17 @@ impl RouteTable {
     pub(super) fn takes_lean_path(&self, method: &Method, path: &str) -> bool {
         match *method {
             Method::GET => self.waiting_at(path).is_some(),
-            Method::POST => path == publish::EVENTS || path.starts_with(publish::TOPICS),
+            Method::POST => publish::takes_events(path),
             _ => false,
         }
     }
 
-    fn waiting_at(&self, path: &str) -> Option<WaitingRoute> {
+    fn waiting_at(&self, path: &str) -> Option<Transport> {
         let at = |(waiting, _): &&(String, _)| waiting == path;
-        self.waiting.iter().find(at).map(|(_, route)| *route)
+        self.waiting
+            .iter()
+            .find(at)
+            .map(|(_, transport)| *transport)
     }
 
     /// Checks a request, and has the routes answer it to the end of a poll's wait.
@@ -155,7 +145,10 @@ impl RouteTable {
     {
         Ok(match self.begin(request, connection, listener).await? {
             Begun::Answered(answer) => answer,
-            Begun::Waits { waiting, has_shown } => self.end_wait(waiting.await, has_shown),
+            Begun::Waits(mut poll) => {
+                let waited = poll.waiting.as_mut().await;
+                self.end_wait(waited, &poll)
+            }
         })
     }
 
@@ -174,6 +167,9 @@ impl RouteTable {
         let trusted = &self.limits.proxy.trusted;
         let client = KnownClient::of(request.headers(), connection, trusted);
         let is_of_page = is_of_page(&request);
+        let transport = self.transport_of(&request);
+        connection.note_request(transport, request.uri());
+        let mut tally = RequestTally::begin(transport, &request);
 
         // Whom it is for, what it asks for, who makes it: in this order, whatever the route.
         let begun = if let Err(refused) = self.access.check_host(&mut request, listener.is_guarded)
@@ -182,23 +178,37 @@ impl RouteTable {
         } else if let Some(elsewhere) = self.redirect(&request, listener) {
             Begun::Answered(elsewhere)
         } else if options::is_plain(&request) {
-            let allowed = options::answer(self.plain.clone(), request.uri().clone());
+            let (uri, rules) = (request.uri().clone(), &self.state.config.quotas);
+            let allowed = options::answer(self.plain.clone(), uri, request.headers(), rules);
             Begun::Answered(allowed.await?)
         } else {
-            self.admit_and_begin(request, connection, &client, is_of_page)
-                .await?
+            let asked = Asked {
+                client: &client,
+                is_of_page,
+                tally: &mut tally,
+            };
+            self.admit_and_begin(request, connection, asked).await?
         };
 
-        // The CORS layer has marked the others itself.
         Ok(match begun {
-            Begun::Answered(answer) if !is_of_page => Begun::Answered(self.marked(answer)),
-            begun => begun,
+            Begun::Answered(answer) => {
+                tally.count(&self.state.bus, &answer);
+                // The CORS layer has marked the others itself.
+                let answer = if is_of_page {
+                    answer
+                } else {
+                    self.marked(answer)
+                };
+                Begun::Answered(answer)
+            }
+            waits @ Begun::Waits(_) => waits,
         })
     }
 
-    /// The answer of a poll that has waited.
-    pub(super) fn end_wait(&self, waited: Result<Response>, has_shown: bool) -> Response {
-        self.marked(challenged(waited.into_response(), has_shown))
+    /// What a request is counted by.
+    fn transport_of<B>(&self, request: &Request<B>) -> Transport {
+        let waiting = self.waiting_at(request.uri().path());
+        waiting.unwrap_or_else(|| transport_of_call(request.headers()))
     }
 
     fn marked(&self, mut answer: Response) -> Response {
@@ -218,8 +228,11 @@ impl RouteTable {
         &self,
         mut request: Request<B>,
         connection: &Arc<ConnectionInfo>,
-        client: &KnownClient,
-        is_of_page: bool,
+        Asked {
+            client,
+            is_of_page,
+            tally,
+        }: Asked<'_>,
     ) -> StdResult<Begun, Infallible>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -239,40 +252,26 @@ impl RouteTable {
                 self.refuse_page(request, refused).await?
             }
             Some(refused) => refusal(request.headers(), refused),
-            None if self.is_poll(&request) && !is_of_page => {
-                match self.begin_poll(request, &admitted).await {
-                    Ok(waiting) => return Ok(Begun::Waits { waiting, has_shown }),
+            None if is_poll(request.method(), tally.transport) && !is_of_page => {
+                let peer = PeerWatch::on(connection, request.extensions());
+                let by = (tally.transport, peer);
+                match self.begin_poll(request, &admitted, by).await {
+                    Ok(waiting) => {
+                        let tally = tally.take();
+                        return Ok(Begun::Waits(WaitingPoll::new(waiting, has_shown, tally)));
+                    }
                     Err(refused) => refused.into_response(),
                 }
             }
             None => {
                 admitted.put_into(request.extensions_mut());
+                if tally.transport != Transport::Http {
+                    request.extensions_mut().insert(connection.clone());
+                }
                 self.route(request.map(Body::new), is_of_page).await?
             }
         };
         Ok(Begun::Answered(challenged(answer, has_shown)))
-    }
-
-    fn is_poll<B>(&self, request: &Request<B>) -> bool {
-        let is_stream = |route| route == WaitingRoute::Stream;
-        let route = self.waiting_at(request.uri().path());
-        *request.method() == Method::GET && route.is_some_and(|route| !is_stream(route))
-    }
-
-    /// Opens a poll without the router, by which it would cost a third more.
-    async fn begin_poll<B>(&self, request: Request<B>, admitted: &Admitted) -> Result<Waiting> {
-        let (parts, _) = request.into_parts();
-        let ask = PollAsk {
-            method: &parts.method,
-            query: parts.uri.query(),
-            caller: admitted.caller()?,
-            peer: PeerWatch::of(&parts.extensions),
-            connection: admitted.connection(),
-        };
-        match self.waiting_at(parts.uri.path()) {
-            Some(WaitingRoute::LegacyPage) => legacy::begin(&self.state, ask).await,
-            _ => long_poll::begin(&self.state, ask).await,
-        }
     }
 
     async fn route(
@@ -327,18 +326,23 @@ fn is_of_page<B>(request: &Request<B>) -> bool {
 
 fn router(parts: &RouteParts, settings: &Settings) -> Router {
     let state = parts.state(settings);
-    let table = http_routes(&settings.transport.legacy.path)
-        .chain(pages::routes())
+    let config = &settings.transport;
+    let table = http_routes(&config.legacy.path)
+        .chain(pages::routes(&config.pages))
         .chain(admin::routes());
     let http = table.fold(Router::new(), |http, (path, methods)| {
         http.route(&path, methods)
     });
 
     // What is at no route.
-    let http = match &settings.transport.pages.dir {
+    let http = match &config.pages.dir {
         // The user's own files lie beneath everything else.
         Some(folder) => {
-            let files = Arc::new(OwnFiles::new(folder, state.bus.memory().clone()));
+            let files = Arc::new(OwnFiles::new(
+                folder,
+                &config.pages,
+                state.bus.memory().clone(),
+            ));
             http.fallback(move |request| files.clone().answer(request))
         }
         None => http.fallback(not_found),
@@ -358,11 +362,13 @@ pub(super) fn http_routes(legacy_path: &str) -> impl Iterator<Item = HttpRoute> 
         ("/v1/sse", get(sse::sse)),
         (publish::EVENTS, post(publish::events)),
         ("/v1/topics/{*topic}", post(publish::topic)),
+        (cloud_events::CLOUD_EVENTS, post(cloud_events::cloud_events)),
         ("/v1/topics", get(topics)),
         ("/v1/bus", get(bus_state)),
         ("/healthz", get(async || "ok\n")),
         ("/readyz", get(readyz)),
         ("/metrics", get(metrics)),
+        ("/openapi.json", openapi::route(legacy_path)),
         (LEGACY_BESIDE_PAGE, get(legacy::backend)),
     ];
 
@@ -373,14 +379,13 @@ pub(super) fn http_routes(legacy_path: &str) -> impl Iterator<Item = HttpRoute> 
     routes.into_iter().map(named).chain(legacy)
 }
 
-async fn not_found(uri: Uri) -> Error {
-    nothing_at(uri.path())
-}
-
-pub(super) fn nothing_at(path: &str) -> Error {
-    let path = shorten(path);
-    let detail = format!("there is nothing at {path}; the start page / shows what there is");
-    Error::new(ErrorKind::NotFound, detail)
+async fn not_found(
+    State(state): State<AppState>,
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    pages::nothing_at(&state.config.pages, &method, &headers, uri.path())
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Error {

@@ -23,10 +23,12 @@ use super::closing::opened_and_closed;
 use super::headers::{set, text, unbuffered};
 use super::params::Params;
 use super::peer::PeerWatch;
+use super::reader::Reader;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
-use crate::bus::{Closing, OnGap, ReadBy, ReaderTransport, Step, SubscribeRequest, Subscription};
+use crate::bus::{Closing, OnGap, Step, SubscribeRequest};
 use crate::error::{ErrorKind, Result};
+use crate::metrics::Transport;
 use blocks::{SseFormat, batch_blocks, error_block, step_block};
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -48,11 +50,12 @@ pub(super) async fn sse(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
+    let readers = &state.bus.metrics().readers;
     let caller = match caller {
         Ok(caller) => caller,
         // Who is known later may come back.
         Err(error) if error.kind() == ErrorKind::KeysUnavailable => {
-            return opened_and_closed(error, sse_headers(), Closing::because);
+            return opened_and_closed(readers, error, sse_headers(), Closing::because);
         }
         Err(error) => return Err(error),
     };
@@ -60,16 +63,15 @@ pub(super) async fn sse(
     let params = Params::of(&state, query.as_deref())?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;
     // An EventSource gives up on a status, so what passes by itself is a stream that ends.
-    let read_by = ReadBy::new(ReaderTransport::Sse, caller.connection.clone());
-    let opening = Subscription::open_for(&state.bus, &caller, request, Some(read_by));
-    let subscription = match opening.await {
-        Ok(subscription) => subscription,
+    let opening = Reader::open(&state.bus, &caller, request, (Transport::Sse, peer));
+    let reader = match opening.await {
+        Ok(reader) => reader,
         Err(error) => {
             let closing = |reason| state.bus.closing_of_newcomer(reason);
-            return opened_and_closed(error, sse_headers(), closing);
+            return opened_and_closed(readers, error, sse_headers(), closing);
         }
     };
-    let blocks = blocks(subscription, peer, rendering);
+    let blocks = blocks(reader, rendering);
     Ok((sse_headers(), Body::from_stream(blocks)).into_response())
 }
 
@@ -90,7 +92,7 @@ fn parse(mut params: Params<'_>, header: Option<&str>) -> Result<(SubscribeReque
 }
 
 fn take_format(params: &mut Params<'_>) -> Result<SseFormat> {
-    let expected = || "neither object nor raw";
+    let expected = || "neither object nor raw nor cloudevents";
     let format = params.take_parsed("format", parse_format, expected)?;
     Ok(format.unwrap_or(SseFormat::Object))
 }
@@ -99,6 +101,7 @@ fn parse_format(text: &str) -> Option<SseFormat> {
     match text {
         "object" => Some(SseFormat::Object),
         "raw" => Some(SseFormat::Raw),
+        "cloudevents" => Some(SseFormat::CloudEvents),
         _ => None,
     }
 }
@@ -129,11 +132,7 @@ struct Rendering {
     wait: Option<Duration>,
 }
 
-fn blocks(
-    mut subscription: Subscription,
-    peer: PeerWatch,
-    rendering: Rendering,
-) -> impl Stream<Item = io::Result<Bytes>> {
+fn blocks(mut reader: Reader, rendering: Rendering) -> impl Stream<Item = io::Result<Bytes>> {
     stream! {
         let mut quiet_since = Instant::now();
         loop {
@@ -141,11 +140,11 @@ fn blocks(
                 // Boxed to keep the idle future of a stream without an end small: it has no timer.
                 Some(wait) => {
                     let until = quiet_since + wait;
-                    Box::pin(peer.next_until(&mut subscription, until)).await
+                    Box::pin(reader.next_until(until)).await
                 }
-                None => peer.next(&mut subscription).await,
+                None => reader.next().await,
             };
-            let next = NextBlock::of(&subscription, step, rendering);
+            let next = NextBlock::of(&reader, step, rendering);
             // No step: the wait at the live end is over, or the peer has left.
             let Some(block) = next.block else { break };
             yield block;
@@ -170,12 +169,12 @@ struct NextBlock {
 }
 
 impl NextBlock {
-    fn of(subscription: &Subscription, next: Result<Option<Step>>, rendering: Rendering) -> Self {
+    fn of(reader: &Reader, next: Result<Option<Step>>, rendering: Rendering) -> Self {
         NextBlock {
             is_quiet: !is_of_events(&next),
             is_last: next.is_err(),
             block: match next {
-                Ok(step) => step.map(|step| Ok(encoded(subscription, step, rendering.format))),
+                Ok(step) => step.map(|step| Ok(encoded(reader, step, rendering.format))),
                 Err(error) => Some(error_block(&error, rendering.on_gap)),
             },
         }
@@ -186,14 +185,19 @@ fn is_of_events(next: &Result<Option<Step>>) -> bool {
     matches!(next, Ok(Some(Step::Events(..) | Step::CaughtUp(_))))
 }
 
-fn encoded(subscription: &Subscription, step: Step, format: SseFormat) -> Bytes {
-    let log = subscription.log();
+fn encoded(reader: &Reader, step: Step, format: SseFormat) -> Bytes {
+    let log = reader.subscription.log();
     match step {
         Step::Events(events, _) => {
             let blocks = batch_blocks(log, &events, format);
+            reader.count_page(&events, blocks.len());
             // Paid from the memory budget until the connection has taken them.
-            subscription.memory().share(blocks)
+            reader.subscription.memory().share(blocks)
         }
-        step => step_block(log, step),
+        step => {
+            let block = step_block(log, step);
+            reader.count_bytes(block.len());
+            block
+        }
     }
 }

@@ -12,7 +12,8 @@ use crate::auth::{AuthBackground, Authenticator};
 use crate::bus::Bus;
 use crate::caller::Caller;
 use crate::config::{
-    Config, LegacyConfig, OriginsConfig, PagesConfig, ProxyConfig, RequestsConfig,
+    CloudEventsConfig, Config, LegacyConfig, OriginsConfig, PagesConfig, ProxyConfig,
+    RequestsConfig,
 };
 use crate::limits;
 use crate::metrics::OpenConnections;
@@ -57,6 +58,7 @@ impl Settings {
 pub(crate) struct TransportConfig {
     pub(crate) legacy: LegacyConfig,
     pub(crate) requests: RequestsConfig,
+    pub(crate) cloud_events: CloudEventsConfig,
     pub(crate) origins: OriginsConfig,
     pub(crate) pages: PagesConfig,
     pub(super) redirect: Option<Redirect>,
@@ -75,6 +77,7 @@ impl TransportConfig {
         TransportConfig {
             legacy: config.legacy.clone(),
             requests: config.requests.clone(),
+            cloud_events: config.cloud_events.clone(),
             origins: config.origins.clone(),
             pages: config.pages.clone(),
             redirect: Redirect::of(config.tls.as_ref()),

@@ -4,8 +4,6 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
@@ -18,6 +16,7 @@ use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::limits::MAX_LISTED_TOPICS;
 use crate::memory::{MEMORY_KINDS, MemoryBudget, MemoryKind};
+use crate::metrics::{Shown, process};
 use crate::source::register_metrics;
 use crate::topic::{Filter, Topic};
 
@@ -162,8 +161,11 @@ pub(super) async fn metrics(
         connections,
         ..
     } = state;
-    let text = bus.metrics().render(bus.gauges(), |registry| {
-        connections.register(registry);
+    // Reading what the kernel says takes as long as there are files open.
+    let process = tokio::task::spawn_blocking(process::shown).await;
+    let process = process.unwrap_or_default();
+    let metrics = bus.metrics();
+    let text = metrics.render(&bus.gauges(), &connections, process, |registry| {
         register_metrics(registry, &sources);
         register_memory(registry, bus.memory());
     });
@@ -176,28 +178,13 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// How much memory publishers and readers may make the gateway hold, and how much they do.
 fn register_memory(registry: &mut Registry, memory: &MemoryBudget) {
-    let (budget, used) = (budget_gauge(memory), used_gauges(memory));
-    registry.register("memory_budget_bytes", MEMORY_BUDGET_HELP, budget);
-    registry.register("memory_used_bytes", "What they take now", used);
+    let budget = memory.limit_bytes() as u64;
+    Shown::gauge("memory_budget_bytes", MEMORY_BUDGET_HELP, budget).register(registry);
+    let used = MEMORY_KINDS.map(|kind| {
+        let bytes = memory.used_bytes(kind) as u64;
+        ([("kind", kind.as_str())], bytes)
+    });
+    Shown::gauges("memory_used_bytes", "What they take now", used).register(registry);
 }
 
 const MEMORY_BUDGET_HELP: &str = "What requests, answers and unread pages may take together";
-
-fn budget_gauge(memory: &MemoryBudget) -> Gauge {
-    let budget = Gauge::default();
-    budget.set(gauge_of(memory.limit_bytes()));
-    budget
-}
-
-fn used_gauges(memory: &MemoryBudget) -> Family<[(&'static str, &'static str); 1], Gauge> {
-    let used = Family::<_, Gauge>::default();
-    for kind in MEMORY_KINDS {
-        let gauge = used.get_or_create(&[("kind", kind.as_str())]);
-        gauge.set(gauge_of(memory.used_bytes(kind)));
-    }
-    used
-}
-
-fn gauge_of(bytes: usize) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
-}

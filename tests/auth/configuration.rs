@@ -53,7 +53,7 @@ fn keys_that_do_not_fit_are_found_at_start_all_of_them_and_none_is_shown() {
     ];
     let said = refused(&config.concat());
     for part in [
-        "vidette.toml:2: auth.revoked_file: ",
+        "vidette.toml:2:16: auth.revoked_file: ",
         "short.key has 24 bytes; a secret has at least 32",
         "auth.jwt[1].public_key_file: HS256",
         "auth.jwt[2].secret_file: a secret is for HS256",

@@ -3,6 +3,7 @@
 mod behind_a_proxy;
 mod bench;
 mod churn;
+mod config;
 mod operate;
 mod protected;
 mod publish;
@@ -81,6 +82,8 @@ async fn help_is_there_for_each_command_and_exits_with_0() {
                 "--since",
                 "--snapshot",
                 "--limit",
+                "--no-follow",
+                "--type",
                 "--json",
                 "--token-file",
                 "VIDETTE_TOKEN",

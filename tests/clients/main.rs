@@ -8,8 +8,10 @@ mod common;
 
 mod browser;
 mod cli;
+mod cloud_events;
 mod curl;
 mod grpcurl;
 mod network;
+mod openapi;
 mod python;
 mod tools;

@@ -61,7 +61,7 @@ pub(crate) fn start_at(script: &str, address: &str, more: &[&str]) -> Running {
 }
 
 /// Runs a script, which checks what it sees by itself.
-async fn run(script: &str, gateway: &Gateway) {
+pub(crate) async fn run(script: &str, gateway: &Gateway) {
     let output = start(script, gateway, &[]).end().await;
     assert!(
         output.status.success(),

@@ -152,7 +152,7 @@ impl Running {
             match self.line().await {
                 Some(line) if line.contains(text) => return line,
                 Some(_) => {}
-                None => panic!("it ended before it said {text:?}"),
+                None => panic!("it ended before it said {text:?}: {}", self.complaints()),
             }
         }
     }

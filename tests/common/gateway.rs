@@ -287,7 +287,8 @@ impl Gateway {
             .expect("JSON")
     }
 
-    /// The value of a line of `/metrics`.
+    /// The value of a metric, as `/metrics` shows it: of a line, or of all lines of this name
+    /// together, whatever their labels.
     pub async fn metric(&self, name: &str) -> f64 {
         let text = secure::http_client(&self.url())
             .get(format!("{}/metrics", self.url()))
@@ -297,14 +298,17 @@ impl Gateway {
             .text()
             .await
             .expect("text");
-        let line = text
-            .lines()
-            .find(|line| line.split(' ').next() == Some(name))
-            .unwrap_or_else(|| panic!("{name} in {text}"));
-        line.split(' ')
-            .nth(1)
-            .and_then(|v| v.parse().ok())
-            .expect("a number")
+        let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let is_wanted = |shown: &str| match shown.strip_prefix(name) {
+            Some(labels) => labels.is_empty() || labels.starts_with('{'),
+            None => false,
+        };
+        let wanted = lines.filter(|(shown, _)| is_wanted(shown));
+        let values: Vec<f64> = wanted
+            .map(|(_, value)| value.parse().expect("a number"))
+            .collect();
+        assert!(!values.is_empty(), "{name} in {text}");
+        values.iter().sum()
     }
 
     /// Asks again and again until something holds, without a fixed pause that might be too short.

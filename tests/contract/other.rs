@@ -1,4 +1,4 @@
-//! The other addresses: the state of the bus, its topics, health, metrics, and the legacy page
+//! The other addresses: the state of the bus, its topics, health, and the legacy page
 //! (contract §5, §6).
 
 use std::collections::BTreeMap;
@@ -259,84 +259,6 @@ async fn both_versions_of_reflection_name_the_services() {
     let answer = answers.message().await.expect("an answer").expect("one");
     let reported = format!("{answer:?}");
     assert!(reported.contains("FileDescriptorResponse"), "{reported}");
-}
-
-#[tokio::test]
-async fn metrics_are_open_metrics_and_count() {
-    for (engine, gateway) in gateways("") {
-        gateway.publish_numbers("door.1", 3).await;
-        for _ in 0..2 {
-            gateway
-                .publish(&json!({ "topic": "door.1", "id": "a", "data": 1 }))
-                .await;
-        }
-        let mut reader = open(Transport::Sse, &gateway, &SubscribeParams::earliest()).await;
-        reader.until_caught_up().await;
-        get(&gateway, "/v1/poll?after=9-another1&wait=0&topic=nobody").await;
-
-        let answer = get(&gateway, "/metrics").await;
-        assert!(
-            answer
-                .header("content-type")
-                .is_some_and(|t| t.starts_with("application/openmetrics-text"))
-        );
-        let values = parse_open_metrics(&answer.text);
-        for (name, expected) in [
-            ("vidette_events_published_total", 4.0),
-            ("vidette_duplicates_total", 1.0),
-            ("vidette_deliveries_total", 4.0),
-            ("vidette_subscriptions_total", 2.0),
-            ("vidette_gaps_total", 1.0),
-            ("vidette_trimmed_events_total", 0.0),
-            ("vidette_publishes_refused_total", 0.0),
-            ("vidette_commit_failures_total", 0.0),
-            ("vidette_first_vid", 1.0),
-            ("vidette_last_vid", 4.0),
-            ("vidette_retained_events", 4.0),
-            ("vidette_subscribers", 1.0),
-        ] {
-            assert_eq!(
-                values.get(name),
-                Some(&expected),
-                "{engine} {name}: {values:?}"
-            );
-        }
-        assert!(
-            values["vidette_commits_total"] >= 2.0 && values["vidette_connections"] >= 2.0,
-            "{engine}: {values:?}"
-        );
-    }
-}
-
-/// The values of metrics, by their names and labels. Each is announced by a type and a help text, and the text
-/// ends with its mark.
-fn parse_open_metrics(text: &str) -> BTreeMap<String, f64> {
-    let body = text
-        .strip_suffix("# EOF\n")
-        .unwrap_or_else(|| panic!("no end: {text}"));
-    let mut announced: Vec<&str> = Vec::new();
-    let mut values = BTreeMap::new();
-    for line in body.lines() {
-        let words: Vec<_> = line.splitn(4, ' ').collect();
-        match words[..] {
-            ["#", "HELP", _, help] => assert!(!help.is_empty(), "{line}"),
-            ["#", "TYPE", name, "counter" | "gauge"] => announced.push(name),
-            [name, value] => {
-                let family = name.split('{').next().unwrap_or_default();
-                assert!(
-                    announced.contains(&family.trim_end_matches("_total")),
-                    "{line} comes without its type"
-                );
-                assert_eq!(
-                    values.insert(name.to_owned(), value.parse().expect("a number")),
-                    None,
-                    "{line} comes twice"
-                );
-            }
-            _ => panic!("{line} is not OpenMetrics"),
-        }
-    }
-    values
 }
 
 #[tokio::test]

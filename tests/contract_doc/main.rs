@@ -1,5 +1,5 @@
-//! docs/contract.md and docs/contract/, run: each command that they show, and what they say that
-//! comes back.
+//! docs/contract.md, docs/contract/ and docs/cloudevents.md, run: each command that they show, and
+//! what they say that comes back.
 //!
 //! How a page is read:
 //! - A heading of level 2 or 3 begins a section, and a section with commands has a gateway of its

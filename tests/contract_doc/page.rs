@@ -67,6 +67,7 @@ pub(crate) fn pages() -> Vec<(String, String)> {
         .collect();
     paths.sort();
     paths.insert(0, "docs/contract.md".to_owned());
+    paths.push("docs/cloudevents.md".to_owned());
     let text = |path: &String| fs::read_to_string(root.join(path)).expect("a page");
     paths
         .into_iter()
@@ -142,6 +143,8 @@ impl Parser<'_> {
             }
             "json" => self.answer(line, Answer::Json(text)),
             "text" => self.answer(line, Answer::Text(text)),
+            // A part of a client's program.
+            "python" | "go" => self.leave_command(),
             other => self.error(line, format!("a block of {other:?} is none of ours")),
         }
     }

@@ -5,7 +5,7 @@ use vidette::{error_face, limits};
 
 use crate::page::{pages, table};
 
-const KINDS: [ErrorKind; 20] = [
+const KINDS: [ErrorKind; 21] = [
     ErrorKind::BadRequest,
     ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
@@ -14,6 +14,7 @@ const KINDS: [ErrorKind; 20] = [
     ErrorKind::Gap,
     ErrorKind::TooLarge,
     ErrorKind::UnsupportedEncoding,
+    ErrorKind::UnsupportedMediaType,
     ErrorKind::WrongHost,
     ErrorKind::Busy,
     ErrorKind::Internal,

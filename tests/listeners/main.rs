@@ -16,6 +16,7 @@ mod nginx;
 mod open_files;
 mod proxy_header;
 mod python;
+mod samples;
 mod served;
 mod socket_files;
 mod unix;

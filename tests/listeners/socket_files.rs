@@ -85,7 +85,10 @@ async fn a_path_that_is_too_long_is_refused_with_both_lengths() {
 
     let (code, said) = fails_to_start(&format!("listen = \"unix:{long}\"\n{config}"), &[]).await;
     assert_eq!(code, 64, "{said}");
-    assert!(said.contains("vidette.toml:1: listen: the path"), "{said}");
+    assert!(
+        said.contains("vidette.toml:1:10: listen: the path"),
+        "{said}"
+    );
     assert!(
         said.contains("limits.max_connections"),
         "all at once: {said}"

@@ -220,10 +220,18 @@ fn systemd_takes_the_services() {
         return eprintln!("skipped: systemd-analyze is not installed");
     };
     let here = TempDir::new().expect("a folder");
-    for name in ["vidette.service", "nats-server.service"] {
-        let unit = text(&format!("systemd/{name}"));
+    for (folder, name) in [
+        ("systemd", "vidette.service"),
+        ("systemd", "nats-server.service"),
+        ("debian", "vidette.service"),
+    ] {
+        let unit = text(&format!("{folder}/{name}"));
         // It looks for the programs and the user, which are not on this machine.
         let unit = unit.replace("/usr/local/bin/vidette", "/bin/true");
+        let unit = unit.replace("/usr/bin/vidette", "/bin/true");
+        let unit = unit.replace("=vidette\n", "=root\n");
+        // Nor is its manual page.
+        let unit = unit.replace("Documentation=man:vidette(1)\n", "");
         let unit = unit.replace("/usr/local/bin/nats-server", "/bin/true");
         let unit = unit.replace("User=nats", "User=root");
         let file = here.path().join(name);
@@ -259,6 +267,47 @@ fn kubernetes_gets_all_manifests_with_the_files_in_them() {
     }
     for file in ["nats.conf: |", "permissions.conf: |", "vidette.toml: |"] {
         assert!(manifests.contains(file), "{file}");
+    }
+}
+
+#[test]
+fn helm_makes_manifests_of_the_chart() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/helm");
+    let own = Some(own).filter(|own| own.is_file());
+    let Some(helm) = own.or_else(|| installed("helm")) else {
+        return eprintln!("skipped: helm is not installed");
+    };
+    let mut command = Command::new(helm);
+    command
+        .args(["template", "push"])
+        .arg(deploy().join("helm/vidette"));
+    let output = run(command.args(["--set", "ingress.enabled=true", "--set", "secretName=keys"]));
+    let manifests = said(&output);
+    assert!(output.status.success(), "{manifests}");
+    let probes = ["startupProbe", "readinessProbe", "livenessProbe"];
+    for part in ["kind: StatefulSet", "kind: Ingress", "secretName: keys"]
+        .iter()
+        .chain(&probes)
+    {
+        assert!(manifests.contains(part), "{part}: {manifests}");
+    }
+}
+
+/// The configurations of a gateway alone are ones that it takes.
+#[test]
+fn a_gateway_takes_the_configurations_of_the_package_the_chart_and_the_proxies() {
+    let values = text("helm/vidette/values.yaml");
+    let of_chart = values.split_once("config: |\n").expect("a configuration").1;
+    let is_of_it = |line: &&str| line.is_empty() || line.starts_with("  ");
+    let of_chart: Vec<&str> = of_chart
+        .lines()
+        .take_while(is_of_it)
+        .map(str::trim)
+        .collect();
+    let of_files = ["debian/vidette.toml", "proxies/vidette.toml"].map(text);
+    for config in of_files.into_iter().chain([of_chart.join("\n")]) {
+        let taken = Config::parse(&config, Overrides::default());
+        assert!(taken.is_ok(), "{config}: {:?}", taken.err());
     }
 }
 

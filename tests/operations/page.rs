@@ -18,9 +18,9 @@ struct Section {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Block {
-    language: String,
-    text: String,
+pub(crate) struct Block {
+    pub(crate) language: String,
+    pub(crate) text: String,
 }
 
 fn page() -> Vec<Section> {
@@ -35,6 +35,12 @@ fn page() -> Vec<Section> {
         });
     }
     sections
+}
+
+/// All blocks of a page of the repository.
+pub(crate) fn blocks_of(file: &str) -> Vec<Block> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    blocks(&fs::read_to_string(path).expect("the page"))
 }
 
 fn blocks(text: &str) -> Vec<Block> {

@@ -131,18 +131,17 @@ impl Machine {
         fs::read_to_string(self.root.path().join("journal")).unwrap_or_default()
     }
 
-    fn pid(root: &Path) -> Option<i32> {
-        fs::read_to_string(root.join("pid"))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
+    /// Of what `systemctl` has started, or a page's own commands.
+    fn pids(root: &Path) -> impl Iterator<Item = i32> {
+        let files = ["pid", "vidette.pid"].map(|name| root.join(name));
+        let texts = files.into_iter().flat_map(fs::read_to_string);
+        texts.filter_map(|text| text.trim().parse().ok())
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        if let Some(pid) = Self::pid(self.root.path()) {
+        for pid in Self::pids(self.root.path()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }

@@ -67,11 +67,11 @@ async fn an_invalid_configuration_changes_nothing_and_all_its_errors_are_logged(
         (
             "[bus]\nheartbeat = \"soon\"\n[limits]\nmax_evnts = 3\n",
             &[
-                "vidette.toml:2: bus.heartbeat",
-                "vidette.toml:4: limits.max_evnts",
+                "vidette.toml:2:13: bus.heartbeat",
+                "vidette.toml:4:13: limits.max_evnts",
             ][..],
         ),
-        ("[requests\n", &["vidette.toml: TOML parse error", "line 1"]),
+        ("[requests\n", &["vidette.toml:1:", "not TOML: "]),
     ] {
         gateway.rewrite_config(wrong);
         reload(&gateway, INVALID).await;

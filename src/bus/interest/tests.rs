@@ -54,7 +54,7 @@ proptest! {
         for action in actions {
             match action {
                 Action::Come(topics) => {
-                    let registered = interest.register(&filter(&topics), |_| Waiter::new(0, None));
+                    let registered = interest.register(&filter(&topics), Waiter::new(0, None));
                     list.push(registered.expect("within bounds"));
                 }
                 Action::Go(at) if at < list.len() => drop(list.swap_remove(at)),
@@ -67,7 +67,7 @@ proptest! {
                         group.clone().notify(&Arc::default());
                     }
                     for registration in &list {
-                        let group = &registration.group;
+                        let group = registration.group();
                         let matches = |e: &&Arc<Event>| group.filter.matches(&e.sent.topic);
                         let matching = events.iter().filter(matches);
                         let first = matching.map(|e| e.vid).next();
@@ -76,7 +76,7 @@ proptest! {
                         prop_assert!(group.next_match(vid) <= first.unwrap_or(Vid::MAX));
                     }
                     let groups = to_notify.iter().map(|group| group.number);
-                    let is_listed = |n| list.iter().any(|r| r.group.number == n);
+                    let is_listed = |n| list.iter().any(|r| r.group().number == n);
                     prop_assert!(groups.clone().all(is_listed));
                     vid += topics.len() as Vid;
                 }
@@ -97,7 +97,7 @@ fn fill(
     let mut taken = Vec::new();
     loop {
         let patterns: Vec<_> = (0..each).map(|n| pattern(taken.len() * each + n)).collect();
-        match interest.register(&filter(&patterns), |_| Waiter::new(0, None)) {
+        match interest.register(&filter(&patterns), Waiter::new(0, None)) {
             Ok(registration) => taken.push(registration),
             Err(refused) => return (taken, refused),
         }
@@ -120,17 +120,17 @@ fn patterns_are_bounded_in_all_and_a_known_filter_costs_nothing() {
         "who was refused has not been added"
     );
 
-    let known = taken[7].group.filter.clone();
+    let known = taken[7].group().filter.clone();
     taken.push(
         interest
-            .register(&known, |_| Waiter::new(0, None))
+            .register(&known, Waiter::new(0, None))
             .expect("the same filter again"),
     );
     taken.swap_remove(3);
     let other = filter(&["other.*".to_owned()]);
     taken.push(
         interest
-            .register(&other, |_| Waiter::new(0, None))
+            .register(&other, Waiter::new(0, None))
             .expect("some have left"),
     );
 }
@@ -154,7 +154,7 @@ fn combinations_of_far_wildcards_are_bounded_in_all() {
     let near = filter(&["*.*.*.*.*.*.b.>".to_owned()]);
     taken.push(
         interest
-            .register(&near, |_| Waiter::new(0, None))
+            .register(&near, Waiter::new(0, None))
             .expect("near ones are always taken"),
     );
     taken.pop();
@@ -162,7 +162,7 @@ fn combinations_of_far_wildcards_are_bounded_in_all() {
     let same = (600..700).map(far).collect::<Vec<_>>();
     taken.push(
         interest
-            .register(&filter(&same), |_| Waiter::new(0, None))
+            .register(&filter(&same), Waiter::new(0, None))
             .expect("some have left"),
     );
 }

@@ -15,6 +15,9 @@ use crate::limits;
 
 /// Events that are matched while the ring is locked: those who publish wait meanwhile.
 const SCANNED_AT_ONCE: usize = 512;
+/// Groups of which it is remembered when they were taken in: more than come between two rounds of
+/// notifications.
+const REMEMBERED_GROUPS: usize = 1024;
 
 pub(super) struct Ring {
     /// Read-locked while a page of pointers is copied, write-locked while the sequencer adds a
@@ -27,6 +30,17 @@ struct RecentEvents {
     events: VecDeque<Arc<Event>>,
     bytes: usize,
     base: Vid,
+    /// When the newest groups were taken in. It is for readers that wait, so older ones are
+    /// forgotten.
+    taken_in: VecDeque<TakenIn>,
+}
+
+/// Events that became visible together, and when the first of them was taken in.
+#[derive(Clone, Copy)]
+struct TakenIn {
+    first: Vid,
+    last: Vid,
+    published_ns: u64,
 }
 
 impl Ring {
@@ -45,8 +59,17 @@ impl Ring {
         self.recent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, events: &[Arc<Event>]) {
+    /// Adds events, of which the first was taken in at this moment.
+    pub(super) fn push(&self, events: &[Arc<Event>], published_ns: u64) {
         let mut recent = self.change();
+        if let [first, ..] = events {
+            let last = events.last().unwrap_or(first);
+            recent.note_taken_in(TakenIn {
+                first: first.vid,
+                last: last.vid,
+                published_ns,
+            });
+        }
         for event in events {
             recent.bytes += event.size_bytes();
             recent.events.push_back(event.clone());
@@ -100,9 +123,11 @@ impl Ring {
         recent.base = base;
     }
 
-    /// A page, or none when the ring no longer reaches back to where it begins.
-    pub(super) fn read(&self, generation: u64, request: &ReadRequest) -> Option<Page> {
-        let (mut page, mut left) = (self.read_part(generation, request)?, request.budget);
+    /// A page, or none when the ring no longer reaches back to where it begins; and when its first
+    /// event was taken in, or 0 where that is forgotten.
+    pub(super) fn read(&self, generation: u64, request: &ReadRequest) -> Option<(Page, u64)> {
+        let (mut page, published_ns) = self.read_part(generation, request)?;
+        let mut left = request.budget;
         // Events before this index have been subtracted from the budget.
         let mut fresh = 0;
         while page.through < request.through {
@@ -119,17 +144,17 @@ impl Ring {
                 ..request.clone()
             };
             // What has left the ring meanwhile is read from the log, with the next page.
-            let Some(part) = self.read_part(generation, &rest) else {
+            let Some((part, _)) = self.read_part(generation, &rest) else {
                 break;
             };
             page.events.extend(part.events);
             page.through = part.through;
         }
-        Some(page)
+        Some((page, published_ns))
     }
 
     /// The first part of a page, as much as is read under one lock.
-    fn read_part(&self, generation: u64, request: &ReadRequest) -> Option<Page> {
+    fn read_part(&self, generation: u64, request: &ReadRequest) -> Option<(Page, u64)> {
         // A filter of many patterns may take long with each event.
         let budget = PageBudget {
             scan: request.budget.scan.min(SCANNED_AT_ONCE),
@@ -143,7 +168,11 @@ impl Ring {
         // Another generation is another log, whose vids mean other events.
         let recent = self.recent();
         let reaches_back = recent.generation == generation && request.after >= recent.base;
-        reaches_back.then(|| recent.read(&part))
+        reaches_back.then(|| {
+            let page = recent.read(&part);
+            let published_ns = page.events.first().map_or(0, |e| recent.taken_in_at(e.vid));
+            (page, published_ns)
+        })
     }
 }
 
@@ -170,7 +199,24 @@ impl RecentEvents {
             events: VecDeque::new(),
             bytes: 0,
             base,
+            taken_in: VecDeque::new(),
         }
+    }
+
+    fn note_taken_in(&mut self, group: TakenIn) {
+        if self.taken_in.len() == REMEMBERED_GROUPS {
+            self.taken_in.pop_front();
+        }
+        self.taken_in.push_back(group);
+    }
+
+    /// When the group was taken in that this vid is of; 0 where that is forgotten.
+    fn taken_in_at(&self, vid: Vid) -> u64 {
+        // As a rule it is one of the last.
+        let newest_first = self.taken_in.iter().rev();
+        let mut not_before = newest_first.take_while(|group| group.last >= vid);
+        let group = not_before.find(|group| group.first <= vid);
+        group.map_or(0, |group| group.published_ns)
     }
 
     fn drop_oldest(&mut self) {
@@ -227,7 +273,7 @@ mod tests {
     #[test]
     fn a_page_is_the_same_in_one_part_and_in_several() {
         let ring = Ring::new(0);
-        ring.push(&(1..=3000).map(event).collect::<Vec<_>>());
+        ring.push(&(1..=3000).map(event).collect::<Vec<_>>(), 1);
         for filter in [">", "a", "nothing"] {
             for (after, through, events, bytes, scan) in [
                 (0, 3000, 1000, usize::MAX, 8192),
@@ -248,7 +294,7 @@ mod tests {
                         scan,
                     },
                 };
-                let page = ring.read(0, &request).expect("it is in the ring");
+                let (page, _) = ring.read(0, &request).expect("it is in the ring");
                 let whole = ring.recent().read(&request);
                 let vids = |page: &Page| page.events.iter().map(|e| e.vid).collect::<Vec<_>>();
                 assert_eq!((vids(&page), page.first), (vids(&whole), whole.first));

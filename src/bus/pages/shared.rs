@@ -26,10 +26,11 @@ pub(in crate::bus) struct SharedPage {
     pub(in crate::bus) first: Vid,
 }
 
-impl From<Page> for SharedPage {
-    fn from(page: Page) -> Self {
+impl SharedPage {
+    /// A page whose first event was taken in at this moment, or 0.
+    pub(super) fn new(page: Page, published_ns: u64) -> Self {
         SharedPage {
-            batch: Arc::new(page.events.into()),
+            batch: Arc::new(Batch::new(page.events, published_ns)),
             through: page.through,
             first: page.first,
         }

@@ -1,44 +1,31 @@
-//! What an operator is shown of a waiting subscription, and how it is cut.
+//! What a waiting subscription and an operator who looks at it share, and how it is cut.
 //!
-//! Invariant: nothing here is waited for, and nothing but the position changes once it is set.
+//! Invariant: nothing here is waited for, and nothing but the position changes once it is
+//! registered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Waiter;
 use crate::bus::group::FilterGroup;
-use crate::bus::readers::{ReadBy, ReaderConnection, ReaderTransport};
+use crate::bus::readers::{ReadBy, ReaderConnection};
 use crate::caller::Credential;
 use crate::cursor::Vid;
-
-/// What is known of a subscription when it is opened.
-pub(in crate::bus) struct OpenedReader<'c> {
-    pub(in crate::bus) now_ticks: u32,
-    pub(in crate::bus) credential: Option<&'c Arc<Credential>>,
-    pub(in crate::bus) number: u32,
-    pub(in crate::bus) position: Vid,
-    /// None where no transport reads it.
-    pub(in crate::bus) read_by: Option<ReadBy>,
-}
+use crate::metrics::Transport;
 
 impl Waiter {
-    /// Of a subscription in this group.
-    pub(in crate::bus) fn of_reader(
-        opened: OpenedReader<'_>,
-        group: &Arc<FilterGroup>,
-    ) -> Arc<Self> {
-        let (transport, connection) = match opened.read_by {
+    /// The same, of a subscription that begins here; `read_by` is none where no transport reads it.
+    pub(in crate::bus) fn of_reader(self, position: Vid, read_by: Option<ReadBy>) -> Self {
+        let (transport, connection) = match read_by {
             Some(by) => (Some(by.transport), by.connection),
             None => (None, None),
         };
-        Arc::new(Waiter {
-            number: opened.number,
-            position: opened.position.into(),
-            group: Arc::downgrade(group),
+        Waiter {
+            position: position.into(),
             transport,
             connection,
-            ..Waiter::with(opened.now_ticks, opened.credential)
-        })
+            ..self
+        }
     }
 
     /// Has it end at an operator's word.
@@ -54,26 +41,31 @@ impl Waiter {
         self.is_cut.load(Ordering::Acquire)
     }
 
-    /// Notes that everything up to here has been yielded.
-    pub(in crate::bus) fn note_position(&self, position: Vid) {
+    /// Everything that matches up to here has been yielded. Only its subscription says so.
+    pub(in crate::bus) fn set_position(&self, position: Vid) {
         self.position.store(position, Ordering::Relaxed);
     }
 
-    /// Where it stood after its last step.
+    /// Everything that matches up to here has been yielded.
     pub(in crate::bus) fn position(&self) -> Vid {
         self.position.load(Ordering::Relaxed)
     }
 
-    pub(in crate::bus) fn group(&self) -> Option<Arc<FilterGroup>> {
-        self.group.upgrade()
+    pub(in crate::bus) fn group(&self) -> &Arc<FilterGroup> {
+        let group = self.group.as_ref();
+        group.expect("a waiter that others can find has been registered")
     }
 
-    pub(in crate::bus) fn transport(&self) -> Option<ReaderTransport> {
+    pub(in crate::bus) fn transport(&self) -> Option<Transport> {
         self.transport
     }
 
     pub(in crate::bus) fn connection(&self) -> Option<&dyn ReaderConnection> {
         self.connection.as_deref()
+    }
+
+    pub(in crate::bus) fn credential(&self) -> Option<&Arc<Credential>> {
+        self.credential.as_ref()
     }
 
     /// The names by which its caller can be revoked.

@@ -15,6 +15,8 @@ pub(super) struct LinesToPublish {
     pub(super) options: LineOptions,
     /// The gateway, and how long it may be away.
     pub(super) client: Client,
+    /// It may be away from the beginning.
+    pub(super) waits_at_first: bool,
 }
 
 pub(super) async fn run(lines: LinesToPublish) -> CommandResult {
@@ -40,8 +42,13 @@ impl LinePublishing {
         let tally = PublishTally::new(length_bytes, lines.options.from_line);
         // Read ahead while the first connection is made.
         let input = input::read(lines.path, lines.options).await?;
+        let publisher = lines.client.publisher(input);
         Ok(LinePublishing {
-            publisher: lines.client.publisher(input),
+            publisher: if lines.waits_at_first {
+                publisher.wait_at_first()
+            } else {
+                publisher
+            },
             tally,
             signals,
         })

@@ -4,7 +4,7 @@ mod input;
 mod lines;
 mod tally;
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,11 +27,13 @@ use lines::LinesToPublish;
 /// that has no answer. A line that may have been published already is sent again only if it has an
 /// id, of its own or by --id-prefix: the gateway recognizes a repeated id for its
 /// `retention.dedupe_window`, two minutes unless it is configured otherwise. A command that is
-/// interrupted prints the line to begin with next time.
+/// interrupted prints the line to begin with next time. With --retry-for it also waits for a gateway
+/// that has not started yet.
 #[derive(Args)]
 #[command(after_help = "Examples:
   vidette publish door.3 '{\"doorno\":3}' --type opened
   date | vidette publish clock -
+  vidette publish alarm.reset --empty           an event without data
   vidette publish --ndjson events.ndjson        one {\"topic\":…,\"data\":…} per line
   tail -F app.log.json | vidette publish --ndjson - --id-prefix \"app-$(date +%s)\"")]
 pub(super) struct PublishArgs {
@@ -41,6 +43,9 @@ pub(super) struct PublishArgs {
     /// Data of the event; - reads it from standard input
     #[arg(default_value = "-", conflicts_with = "ndjson")]
     data: String,
+    /// Publish an event without data although standard input has none
+    #[arg(long, conflicts_with = "ndjson")]
+    empty: bool,
     /// Type of the event, such as opened
     #[arg(long = "type", value_name = "TYPE", conflicts_with = "ndjson")]
     kind: Option<String>,
@@ -66,11 +71,12 @@ pub(super) struct PublishArgs {
     #[arg(requires = "ndjson", conflicts_with = "topic")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     from_line: u64,
-    /// Give up when the gateway has been away for this long; with 0s, at once
-    #[arg(long, value_name = "DURATION", default_value = "90s")]
+    /// Give up when the gateway has been away for this long; with 0s, at once. Where it is given, a
+    /// gateway that is not up yet is waited for, too [default: 90s]
+    #[arg(long, value_name = "DURATION")]
     #[arg(requires = "ndjson", conflicts_with = "topic")]
     #[arg(value_parser = humantime::parse_duration)]
-    retry_for: Duration,
+    retry_for: Option<Duration>,
     #[command(flatten)]
     gateway: ConnectArgs,
 }
@@ -88,10 +94,16 @@ impl PublishArgs {
         let Some(path) = self.ndjson.clone() else {
             return Ok(None);
         };
+        let client = self.gateway.client()?;
         Ok(Some(LinesToPublish {
             path,
             options: self.line_options(),
-            client: self.gateway.client()?.retry_for(self.retry_for),
+            client: match self.retry_for {
+                Some(outage) => client.retry_for(outage),
+                None => client,
+            },
+            // A wrong address is not waited for, unless somebody has asked for patience.
+            waits_at_first: self.retry_for.is_some(),
         }))
     }
 
@@ -100,6 +112,24 @@ impl PublishArgs {
             from_line: self.from_line,
             id_prefix: self.id_prefix.clone(),
         }
+    }
+
+    async fn read_standard_input(&self) -> Result<Vec<u8>, Failure> {
+        if io::stdin().is_terminal() {
+            eprintln!("vidette: reading the data from standard input, up to its end (Ctrl+D)");
+        }
+        // One byte more than may be published is enough to be refused.
+        let most = limits::MAX_EVENT_BYTES_CEILING as u64 + 1;
+        let mut data = Vec::new();
+        let mut input = tokio::io::stdin().take(most);
+        let read = input.read_to_end(&mut data).await;
+        read.map_err(|error| failed_input(&error))?;
+
+        // Mostly a command before the pipe has failed.
+        if data.is_empty() && !self.empty {
+            return Err(Failure::usage(NO_DATA));
+        }
+        Ok(data)
     }
 
     /// The event to publish, where it is one.
@@ -117,11 +147,14 @@ impl PublishArgs {
     }
 }
 
+const NO_DATA: &str = "standard input is empty, so nothing was published; give the data, or --empty \
+    for an event without data";
+
 async fn publish_one(args: PublishArgs) -> CommandResult {
     // Once, without an id that the person has not given.
     let client = args.gateway.client()?.retry_for(Duration::ZERO);
     let data = match args.data.as_str() {
-        "-" => read_standard_input().await.map_err(|e| failed_input(&e))?,
+        "-" => args.read_standard_input().await?,
         data => data.as_bytes().to_vec(),
     };
 
@@ -129,15 +162,6 @@ async fn publish_one(args: PublishArgs) -> CommandResult {
     let receipt = client.publish(args.event(data)?).await?;
     print_receipt(&receipt);
     Ok(())
-}
-
-async fn read_standard_input() -> io::Result<Vec<u8>> {
-    // One byte more than may be published is enough to be refused.
-    let most = limits::MAX_EVENT_BYTES_CEILING as u64 + 1;
-    let mut data = Vec::new();
-    let mut input = tokio::io::stdin().take(most);
-    input.read_to_end(&mut data).await?;
-    Ok(data)
 }
 
 fn failed_input(error: &io::Error) -> Failure {

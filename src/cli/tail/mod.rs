@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 
 use super::connect::ConnectArgs;
 use super::{CommandResult, Failure};
-use crate::client::{Interruption, ReadItem, ReadOptions, Reader, Transport};
+use crate::client::{Interruption, ReadItem, ReadOptions, Reader, ReceivedEvent, Transport};
 use print::{EventPrinter, Printed};
 
 /// Print events: those that are retained, then each new one as it comes.
@@ -23,12 +23,14 @@ use print::{EventPrinter, Printed};
   vidette tail                                  everything from now on
   vidette tail 'door.>' --after earliest        all doors, from the oldest retained event
   vidette tail --since 15m --via grpc           the last quarter of an hour, over gRPC
+  vidette tail --no-follow --type refused       all retained events of this type, then stop
   vidette tail --after 1042 --limit 10 --json   ten events after vid 1042, a JSON object per line
   vidette tail --url https://gateway.example --token-file token.jwt")]
 pub(super) struct TailArgs {
     /// Topics to read; * stands for one token, a last > for one or more [default: >]
     topics: Vec<String>,
-    /// Start after this cursor (1042 or 1042-k3x9q2), or at earliest or latest [default: latest]
+    /// Start after this cursor (1042 or 1042-k3x9q2), or at earliest or latest [default: latest;
+    /// with --no-follow, earliest]
     #[arg(long, value_name = "CURSOR", group = "start")]
     after: Option<String>,
     /// Start at this time (RFC 3339), or this long ago (15m)
@@ -37,6 +39,12 @@ pub(super) struct TailArgs {
     /// Start with the newest event of every topic
     #[arg(long, group = "start")]
     snapshot: bool,
+    /// Print what there is and stop: nothing is waited for
+    #[arg(long)]
+    no_follow: bool,
+    /// Print only events of this type; may be repeated. An empty one is for events without a type
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
     /// Stop after this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
@@ -66,6 +74,12 @@ impl ValueEnum for Transport {
 }
 
 impl TailArgs {
+    /// Is an event to be printed?
+    fn shows(&self, event: &ReceivedEvent) -> bool {
+        let kind = event.kind.as_deref().unwrap_or_default();
+        self.types.is_empty() || self.types.iter().any(|shown| shown == kind)
+    }
+
     fn options(&self) -> ReadOptions {
         let options = ReadOptions::new().topics(&self.topics).via(self.via);
         // At most one of them is given; clap has made sure of that.
@@ -73,6 +87,8 @@ impl TailArgs {
             (Some(cursor), _) => options.after(cursor),
             (_, Some(time)) => options.since(time),
             _ if self.snapshot => options.snapshot(),
+            // There is nothing to stop at behind the end.
+            _ if self.no_follow => options.after("earliest"),
             _ => options,
         }
     }
@@ -81,20 +97,34 @@ impl TailArgs {
 pub(super) async fn run(args: TailArgs) -> CommandResult {
     let reader = args.gateway.client()?.read(args.options());
     let printer = EventPrinter::new(args.json, args.limit);
-    print_all(reader, printer).await
+    print_all(reader, printer, &args).await
 }
 
 /// Prints what comes, until all that was asked for is printed or nobody reads it any more.
-async fn print_all(mut reader: Reader, mut printer: EventPrinter) -> CommandResult {
+async fn print_all(
+    mut reader: Reader,
+    mut printer: EventPrinter,
+    args: &TailArgs,
+) -> CommandResult {
+    let mut has_connected = false;
     // Asking for the next item says that the one before has been printed.
     while let Some(item) = reader.next().await {
         match item? {
+            ReadItem::CaughtUp(_) if args.no_follow => break,
+            // Who wants what there is now does not wait for a gateway.
+            ReadItem::Interrupted(interruption) if args.no_follow && !has_connected => {
+                return Err(interruption.error.into());
+            }
+            ReadItem::Event(event) if !args.shows(&event) => {}
             ReadItem::Event(event) => {
                 if printer.print(&event).map_err(Failure::new)? == Printed::Last {
                     break;
                 }
             }
-            item => print_notice(&item),
+            item => {
+                has_connected |= matches!(item, ReadItem::Connected(_));
+                print_notice(&item);
+            }
         }
     }
     Ok(())

@@ -36,7 +36,8 @@ use crate::client::token::BearerToken;
 /// - A line without an id is never sent twice: if its answer is lost, publishing ends with
 ///   [`ClientErrorKind::OutcomeUnknown`].
 /// - An outage is waited for ([`Client::retry_for`](crate::client::Client::retry_for)), but not
-///   before the gateway has been reached once.
+///   before the gateway has been reached once, unless [`wait_at_first`](Self::wait_at_first) says
+///   so.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each says something of its own, and they change at different times"
@@ -53,6 +54,8 @@ pub struct Publisher<K, I> {
     is_renewing: bool,
     /// The gateway has been reached at least once.
     has_connected: bool,
+    /// It is waited for before that, too.
+    waits_at_first: bool,
     reports: VecDeque<PublishReport<K>>,
     is_stopping: bool,
     has_ended: bool,
@@ -98,10 +101,19 @@ where
             outage: Outage::new(retry_for),
             is_renewing: false,
             has_connected: false,
+            waits_at_first: false,
             reports: VecDeque::new(),
             is_stopping: false,
             has_ended: false,
         }
+    }
+
+    /// Waits also for a gateway that has never been reached, for as long as for one that is away. It
+    /// may not have started yet; and a wrong address is found out that much later.
+    #[must_use]
+    pub fn wait_at_first(mut self) -> Self {
+        self.waits_at_first = true;
+        self
     }
 
     /// The next report; `None` when all lines are settled, or behind an error. Dropping the future
@@ -358,11 +370,11 @@ where
             return self.renew(error);
         }
         // A gateway that was never there is more likely a wrong address than an outage.
-        if !self.has_connected || !passes(&error) {
+        let is_known = self.has_connected || self.waits_at_first;
+        if !is_known || !passes(&error) {
             return Err(error);
         }
         self.lines.take_back(&error)?;
-
         // An outage is reported once, when it begins.
         let is_new = !self.outage.has_begun();
         let Some(wait) = self.outage.wait(&error, fastrand::f64()) else {

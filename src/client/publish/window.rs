@@ -158,7 +158,8 @@ impl<K> LineWindow<K> {
     /// When a line may have been published and cannot be sent twice.
     pub(super) fn take_back(&mut self, error: &ClientError) -> Result<(), ClientError> {
         // Sent again, a line without an id might be a second event.
-        if self.unanswered.iter().any(|line| !line.is_repeatable) {
+        let is_sent = !error.is_unsent();
+        if is_sent && self.unanswered.iter().any(|line| !line.is_repeatable) {
             return Err(outcome_unknown(error));
         }
         self.put_back();

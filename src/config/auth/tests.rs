@@ -61,10 +61,10 @@ fn all_errors_are_reported_at_once() {
         ";
     let errors = parse(text).expect_err("errors");
     for part in [
-        "line 3: auth.anonymous.subscribe: [0]: ",
+        "line 3, column 35: auth.anonymous.subscribe: [0]: ",
         "auth.anonymous.write: unknown setting",
-        "line 4: auth.query_parameter",
-        "line 5: auth.cookie",
+        "line 4, column 27: auth.query_parameter",
+        "line 5, column 18: auth.cookie",
         "would accept a token of anybody",
         "mixes families",
         "auth.jwt[0] has to have one of",

@@ -5,6 +5,7 @@
 use async_nats::ServerAddr;
 use percent_encoding::percent_decode_str;
 
+use super::super::Overrides;
 use super::super::section::Section;
 use crate::engine::NatsCredentials;
 use crate::limits;
@@ -25,8 +26,9 @@ pub(super) struct Servers {
 }
 
 /// Reads `servers`; a flag takes its place.
-pub(super) fn servers(section: &mut Section, flag: Vec<String>) -> Servers {
-    let texts = texts(section, "servers", flag, "--nats");
+pub(super) fn servers(section: &mut Section, flags: &Overrides) -> Servers {
+    let name = flags.name_of("--nats");
+    let texts = texts(section, "servers", &flags.jetstream.servers, name);
     let mut servers = Servers::default();
     for (index, text) in texts.iter().enumerate() {
         let Some((url, credentials)) = parse(text) else {
@@ -45,21 +47,22 @@ pub(super) fn servers(section: &mut Section, flag: Vec<String>) -> Servers {
 }
 
 /// Reads `monitors`; a flag takes its place.
-pub(super) fn monitors(section: &mut Section, flag: Vec<String>) -> Vec<String> {
-    let texts = texts(section, "monitors", flag, "--nats-monitor");
+pub(super) fn monitors(section: &mut Section, flags: &Overrides) -> Vec<String> {
+    let given = &flags.jetstream.monitors;
+    let texts = texts(section, "monitors", given, "--nats-monitor");
     let are_monitors = texts.iter().all(|text| is_monitor(text));
     section.require("monitors", are_monitors, NOT_A_MONITOR);
     let without_slash = |text: &String| text.trim_end_matches('/').to_owned();
     texts.iter().map(without_slash).collect()
 }
 
-fn texts(section: &mut Section, key: &str, flag: Vec<String>, flag_name: &str) -> Vec<String> {
+fn texts(section: &mut Section, key: &str, flag: &[String], flag_name: &str) -> Vec<String> {
     let configured = section.list(key, Vec::new());
     let texts = if flag.is_empty() {
         configured
     } else {
-        section.name_flag(key, flag_name);
-        flag
+        section.replaced(key, flag_name, &flag);
+        flag.to_vec()
     };
     let most = limits::MAX_NATS_SERVERS;
     section.require(

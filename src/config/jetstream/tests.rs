@@ -106,9 +106,9 @@ fn all_errors_are_reported_at_once_and_no_secret_is_among_them() {
     ));
     let said = said.expect_err("errors");
     for part in [
-        "line 2: jetstream.servers: address 3 of 3 has to be an address such as",
+        "line 2, column 11: jetstream.servers: address 3 of 3 has to be an address such as",
         "jetstream.servers has addresses with different credentials",
-        "line 3: jetstream.stream has to be the name of a stream",
+        "line 3, column 10: jetstream.stream has to be the name of a stream",
         "jetstream.prefix has to be what subjects begin with",
         "jetstream.replicas has to be from 1 to 5",
         "jetstream.stale_after has to be from 3s to 300s",

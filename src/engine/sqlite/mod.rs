@@ -69,6 +69,7 @@ use crate::cursor::Vid;
 use crate::error::Result;
 use crate::event::NewEvent;
 use crate::limits;
+use crate::metrics::Histogram;
 use crate::topic::{Filter, Topic};
 
 pub(crate) use copy_source::SqliteSource;
@@ -88,6 +89,7 @@ pub struct SqliteEngine {
     readers: Readers,
     topic_sets: TopicSets,
     health: Arc<Health>,
+    sync_durations: Arc<Histogram>,
     _probe: Probe,
     /// Held for as long as the engine lives.
     _lock: std::fs::File,
@@ -102,6 +104,7 @@ impl SqliteEngine {
     pub fn open(data_dir: &Path, dedupe_window: Duration) -> std::result::Result<Self, OpenError> {
         let log = open::open(data_dir)?;
         let reserve = Reserve::take(data_dir);
+        let sync_durations = Arc::new(Histogram::of_seconds());
         let writer = Writer::start(WriterSetup {
             connection: log.writer,
             state: log.state,
@@ -110,6 +113,7 @@ impl SqliteEngine {
             health: log.health.clone(),
             high_water: log.high_water.clone(),
             dedupe_window,
+            sync_durations: sync_durations.clone(),
         })?;
 
         // It watches the writer without keeping it from ending.
@@ -126,6 +130,7 @@ impl SqliteEngine {
             readers: Readers::new(log.readers, log.health.clone()),
             topic_sets: TopicSets::new(),
             health: log.health,
+            sync_durations,
             _probe: probe,
             _lock: log.lock,
         })
@@ -188,6 +193,10 @@ impl Engine for SqliteEngine {
 
     fn writable(&self) -> Result<()> {
         self.health.writable()
+    }
+
+    fn sync_durations(&self) -> Option<Arc<Histogram>> {
+        Some(self.sync_durations.clone())
     }
 
     fn wal_bytes(&self) -> u64 {

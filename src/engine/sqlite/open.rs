@@ -198,8 +198,18 @@ fn lengthen_wal(writer: &Connection, health: &Health) -> rusqlite::Result<()> {
     writer.busy_timeout(Duration::ZERO)?;
     if health.files().wal_bytes() < checkpoint::LENGTH_BYTES {
         checkpoint::lengthen(writer)?;
+        sync_wal(health);
     }
     Ok(())
+}
+
+/// Has the first commit sync its own pages only, not all those that were just written.
+fn sync_wal(health: &Health) {
+    let synced = File::open(health.files().wal()).and_then(|wal| wal.sync_data());
+    // Nothing in it is needed.
+    if let Err(error) = synced {
+        tracing::warn!(%error, "the write-ahead log could not be synced at the start");
+    }
 }
 
 /// Makes a complete database under another name, then gives it its own.

@@ -37,6 +37,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
 use crate::lineage::Lineage;
+use crate::metrics::{Histogram, steady_ns};
 use crate::topic::Topic;
 
 /// Topics whose numbers are kept in memory.
@@ -51,6 +52,8 @@ pub(super) struct WriterSetup {
     pub(super) health: Arc<Health>,
     pub(super) high_water: Arc<HighWaterMark>,
     pub(super) dedupe_window: Duration,
+    /// How long it takes to make a group durable.
+    pub(super) sync_durations: Arc<Histogram>,
 }
 
 /// The thread.
@@ -189,7 +192,9 @@ impl WriterThread {
 
         // The index trails, and is brought up to date once for many events.
         index::catch_up_if_due(&transaction, state)?;
+        let begun_ns = steady_ns();
         transaction.commit()?;
+        setup.sync_durations.observe_since(begun_ns);
         Ok(Ok(Appended { events, batches }))
     }
 

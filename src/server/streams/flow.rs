@@ -12,6 +12,7 @@ use futures_util::task::AtomicWaker;
 
 use crate::limits::PAID_FROM_BYTES;
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
+use crate::transport::ConnectionInfo;
 
 /// What is on its way to the peer of a stream. Small, as there may be hundreds of thousands.
 pub(super) struct Flow {
@@ -32,6 +33,7 @@ pub(super) struct Flow {
 pub(super) struct FlowLimits {
     pub(super) memory: MemoryBudget,
     pub(super) write_timeout: Duration,
+    pub(super) connection: Arc<ConnectionInfo>,
 }
 
 impl Flow {

@@ -14,13 +14,16 @@ use crate::config::{OriginsConfig, is_own_page};
 use crate::error::{Error, ErrorKind};
 
 /// Headers of answers that a script may read.
-const EXPOSED: [&str; 7] = [
+const EXPOSED: [&str; 10] = [
     "grpc-status",
     "grpc-message",
     "grpc-status-details-bin",
     "retry-after",
-    "vidette-gap",
+    "vidette-cursor",
+    "vidette-duplicate",
     "vidette-filter",
+    "vidette-gap",
+    "vidette-vid",
     "www-authenticate",
 ];
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

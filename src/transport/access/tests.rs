@@ -1,5 +1,6 @@
 //! Every route and every call, asked by somebody who may do nothing.
 
+mod documented;
 mod matrix;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::transport::grpc::{self, client_proto};
 use crate::transport::router::{RouteParts, RouteTable, http_routes};
 use crate::transport::routes::ListenerRules;
 use crate::transport::state::{Settings, TransportConfig};
-use crate::transport::{AdminWatch, admin, pages, publish};
+use crate::transport::{AdminWatch, admin, cloud_events, pages, publish};
 
 const EVENT: &str = r#"{"topic":"door.1","data":1}"#;
 const NOBODY: Caller = Caller::unnamed(Permission::Nothing, Permission::Nothing);
@@ -110,11 +111,12 @@ fn needs(path: &str) -> Needs {
         | "/metrics"
         | "/v1/events"
         | "/v1/topics/{*topic}"
+        | "/v1/cloudevents"
         | "/backend.php"
         | "/clients/longpoll/backend.php"
         | "/admin" => Needs::Right,
         api if api.starts_with(admin::API) => Needs::Right,
-        "/" | "/healthz" | "/readyz" => Needs::Nothing,
+        "/" | "/clients" | "/healthz" | "/readyz" | "/openapi.json" => Needs::Nothing,
         page if page.starts_with("/clients/") => Needs::Nothing,
         new => panic!("{new} is not known: does it read or publish?"),
     }
@@ -139,9 +141,26 @@ fn finds_nothing(path: &str, status: StatusCode) -> bool {
     path.starts_with(admin::API) && has_nothing.contains(&status)
 }
 
+/// With the headers of a CloudEvent where nothing else is taken.
+fn as_cloud_event(mut request: Request<Body>) -> Request<Body> {
+    if request.uri().path() == cloud_events::CLOUD_EVENTS {
+        let headers = request.headers_mut();
+        for (name, value) in [
+            ("ce-specversion", "1.0"),
+            ("ce-id", "1"),
+            ("ce-source", "/"),
+            ("ce-type", "t"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    request
+}
+
 /// A request that such a path can serve.
 fn target(path: &str) -> String {
     let path = path.replace("{*topic}", "door.1");
+    let path = path.replace("{*path}", "contract.md");
     match &*path {
         "/v1/poll" | "/v1/sse" => format!("{path}?wait=0"),
         _ => path,
@@ -162,10 +181,11 @@ async fn methods(table: &RouteTable, target: &str) -> Vec<Method> {
 /// Every path of the router with each of its methods.
 async fn http_requests(table: &RouteTable) -> Vec<(String, Method)> {
     let mut requests = Vec::new();
-    for (path, _) in http_routes("/backend.php")
-        .chain(pages::routes())
-        .chain(admin::routes())
-    {
+    let config = Config::parse("", Overrides::default()).expect("defaults");
+    let routes = http_routes("/backend.php")
+        .chain(pages::routes(&config.pages))
+        .chain(admin::routes());
+    for (path, _) in routes {
         for method in methods(table, &target(&path)).await {
             requests.push((path.clone(), method));
         }
@@ -179,7 +199,10 @@ async fn each_route_that_reads_or_publishes_refuses_who_may_do_neither() {
     let (closed, open) = (table(NOBODY), table(Caller::anonymous()));
     for (path, method) in http_requests(&closed).await {
         let body = body_for(&path);
-        let ask = || request(method.clone(), &target(&path), "application/json", body);
+        let ask = || {
+            let ask = request(method.clone(), &target(&path), "application/json", body);
+            as_cloud_event(ask)
+        };
         let refused = answer(&closed, ask()).await.status();
         match needs(&path) {
             Needs::Right => assert_eq!(refused, StatusCode::FORBIDDEN, "{method} {path}"),

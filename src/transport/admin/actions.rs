@@ -92,9 +92,9 @@ pub(super) async fn revoke(
     let name = checked_name(&name)?;
     let authenticator = state.config.authenticator.as_ref().ok_or_else(no_auth)?;
     let revoked = authenticator.revoke(name).await;
+    let (holds, how_long) = how_long(&revoked)?;
     state.bus.recheck_callers();
 
-    let (holds, how_long) = how_long(&revoked);
     let says = format!("{name} is revoked, and whoever is served on it ends; {how_long}");
     let details = json!({ "name": name, "holds": holds });
     Ok(done(&state, &caller, "revoke", details, says).await)
@@ -116,8 +116,17 @@ fn no_auth() -> Error {
     Error::new(ErrorKind::Unsupported, detail)
 }
 
-fn how_long(revoked: &Revoked) -> (&'static str, String) {
-    match revoked {
+fn too_many_revoked() -> Error {
+    let most = limits::MAX_REVOKED_UNTIL_RESTART;
+    let detail = format!(
+        "{most} names are revoked until the restart already; set auth.revoked_file to a file that \
+         can be written, and this one is a line of it"
+    );
+    Error::new(ErrorKind::Busy, detail)
+}
+
+fn how_long(revoked: &Revoked) -> Result<(&'static str, String)> {
+    Ok(match revoked {
         Revoked::InFile(path) => {
             let path = path.display();
             (
@@ -136,7 +145,8 @@ fn how_long(revoked: &Revoked) -> (&'static str, String) {
                 format!("this holds until the gateway restarts: {path}: {error}"),
             )
         }
-    }
+        Revoked::TooMany => return Err(too_many_revoked()),
+    })
 }
 
 pub(super) async fn purge(

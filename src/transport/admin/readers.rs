@@ -4,9 +4,10 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::bus::{ReaderInfo, ReaderTransport};
+use crate::bus::ReaderInfo;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::metrics::Transport;
 use crate::transport::access::RequestCaller;
 use crate::transport::json::paid_json;
 use crate::transport::params::Params;
@@ -54,7 +55,7 @@ fn take_page(mut params: Params<'_>) -> Result<(usize, usize)> {
 fn json(reader: &ReaderInfo) -> Value {
     json!({
         "id": reader.number,
-        "transport": reader.transport.map(ReaderTransport::as_str),
+        "transport": reader.transport.map(Transport::as_str),
         "peer": reader.peer,
         "names": reader.names,
         "topics": reader.topics,

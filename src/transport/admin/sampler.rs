@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use crate::bus::Bus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use crate::metrics::READING;
 
 /// The samples of a gateway. Clones share them.
 #[derive(Clone)]
@@ -44,17 +45,19 @@ struct Sample {
     at: Instant,
     published: u64,
     deliveries: u64,
-    by_transport: [u64; 4],
+    /// Deliveries, in the order of [`READING`].
+    by_transport: [u64; READING.len()],
 }
 
 impl Sample {
     fn of(bus: &Bus) -> Self {
         let metrics = bus.metrics();
+        let totals = metrics.totals();
         Sample {
             at: Instant::now(),
-            published: metrics.events_published.get(),
-            deliveries: metrics.deliveries.get(),
-            by_transport: bus.transport_counts().map(|count| count.deliveries),
+            published: totals.publishing.events_published,
+            deliveries: totals.deliveries,
+            by_transport: READING.map(|via| metrics.readers.deliveries(via)),
         }
     }
 }
@@ -64,7 +67,7 @@ impl Sample {
 pub(super) struct Rates {
     events: f64,
     deliveries: f64,
-    pub(super) by_transport: [f64; 4],
+    pub(super) by_transport: [f64; READING.len()],
 }
 
 impl Rates {
@@ -75,11 +78,12 @@ impl Rates {
             let per_second = after.saturating_sub(before) as f64 / seconds;
             (per_second * 10.0).round() / 10.0
         };
-        let rate_of = |at: usize| rate(one.by_transport[at], next.by_transport[at]);
         Rates {
             events: rate(one.published, next.published),
             deliveries: rate(one.deliveries, next.deliveries),
-            by_transport: [rate_of(0), rate_of(1), rate_of(2), rate_of(3)],
+            by_transport: std::array::from_fn(|at| {
+                rate(one.by_transport[at], next.by_transport[at])
+            }),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::bus::Bus;
 use crate::caller::Caller;
 use crate::error::Result;
 use crate::memory::{MEMORY_KINDS, MemoryBudget};
+use crate::metrics::READING;
 use crate::transport::access::RequestCaller;
 use crate::transport::headers::no_store;
 use crate::transport::json::{paid_json, to_json};
@@ -63,7 +64,7 @@ pub(super) fn status_json(state: &AppState, caller: &Caller) -> Value {
         .admin
         .rates()
         .map_or(Value::Null, |rates| rates.json());
-    answer["totals"] = totals_json(bus);
+    answer["totals"] = json!(bus.metrics().totals());
     answer["memory"] = memory_json(bus.memory());
     answer["sources"] = state.sources.json();
     answer
@@ -96,32 +97,16 @@ fn health_json(bus: &Bus) -> Value {
 
 fn transports_json(state: &AppState) -> Value {
     let rates = state.admin.rates();
-    let transports = state.bus.transport_counts().into_iter().enumerate();
-    let shown = transports.map(|(at, count)| {
+    let readers = &state.bus.metrics().readers;
+    let shown = READING.iter().enumerate().map(|(at, &via)| {
         json!({
-            "transport": count.transport.as_str(),
-            "subscribers": count.open,
-            "deliveries": count.deliveries,
+            "transport": via.as_str(),
+            "subscribers": readers.open_now(via),
+            "deliveries": readers.deliveries(via),
             "deliveries_per_s": rates.map(|rates| rates.by_transport[at]),
         })
     });
     shown.collect()
-}
-
-fn totals_json(bus: &Bus) -> Value {
-    let metrics = bus.metrics();
-    json!({
-        "events_published": metrics.events_published.get(),
-        "duplicates": metrics.duplicates.get(),
-        "publishes_refused": metrics.publishes_refused.get(),
-        "commits": metrics.commits.get(),
-        "commit_failures": metrics.commit_failures.get(),
-        "deliveries": metrics.deliveries.get(),
-        "cold_reads": metrics.cold_reads.get(),
-        "gaps": metrics.gaps.get(),
-        "subscriptions": metrics.subscriptions.get(),
-        "trimmed_events": metrics.trimmed.get(),
-    })
 }
 
 fn memory_json(memory: &MemoryBudget) -> Value {

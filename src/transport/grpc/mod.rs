@@ -26,6 +26,7 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::access::RequestCaller;
+use super::counting::count_code_behind;
 use super::metered::{GrpcMessages, Metered};
 use super::pieces;
 use super::state::AppState;
@@ -69,6 +70,7 @@ pub(super) fn routes(state: AppState, health: HealthServer<impl Health>) -> Rout
     // `Subscribe` pays for its answer itself, page by page.
     let answers_in_whole = small_calls(service(state.clone()), health)
         .merge(publish::routes(state.clone()))
+        .layer(map_response_with_state(state.clone(), count_code_behind))
         .layer(map_response_with_state(memory.clone(), pay));
 
     // The last layer sees a request first: its deadline runs while it is read, too.

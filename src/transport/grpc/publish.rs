@@ -30,6 +30,7 @@ use crate::limits;
 use crate::transport::access::RequestCaller;
 use crate::transport::event_input::of_batch;
 use crate::transport::state::AppState;
+use crate::transport::trace_parent::TraceParent;
 use crate::transport::until_ended::until_ended;
 
 pub(super) const PATH: &str = "/vidette.v1.EventBus/Publish";
@@ -71,14 +72,23 @@ async fn publish(
     let bus = &state.bus;
     let caller = RequestCaller::of(request.extensions())?;
     // In a function of its own, so that nothing of the request is kept while its batch waits.
-    let publishing = queued(bus, &caller, request.into_inner())?;
+    let (metadata, _, message) = request.into_parts();
+    let headers = metadata.into_headers();
+    let publishing = queued(bus, &caller, message, &TraceParent::of(&headers))?;
     let receipts = publishing.done().await?;
     Ok(compressed_if_large(published(bus, &receipts)))
 }
 
-fn queued(bus: &Bus, caller: &Caller, request: PaidRequest) -> Result<Publishing> {
+fn queued(
+    bus: &Bus,
+    caller: &Caller,
+    request: PaidRequest,
+    trace: &TraceParent<'_>,
+) -> Result<Publishing> {
     let PaidRequest { message, held } = request;
-    let publishing = bus.enqueue(caller, batch(bus, message)?);
+    let mut batch = batch(bus, message)?;
+    trace.keep_in(&mut batch);
+    let publishing = bus.enqueue(caller, batch);
     // The queue pays from here on.
     drop(held);
     publishing

@@ -10,9 +10,22 @@ use super::encoded::{encode, encoded_batch};
 use crate::bus::{Batch, Closing, Step, Subscription};
 use crate::cursor::{Epoch, Gap, Vid};
 use crate::topic::Filter;
+use crate::transport::reader::Reader;
 
 /// A step's message, framed.
-pub(super) fn message(subscription: &Subscription, step: Step) -> Bytes {
+pub(super) fn message(reader: &Reader, step: Step) -> Bytes {
+    let subscription = &reader.subscription;
+    if let Step::Events(batch, position) = &step {
+        let message = events(subscription, batch, *position);
+        reader.count_page(batch, message.len());
+        return message;
+    }
+    let message = other_message(subscription, step);
+    reader.count_bytes(message.len());
+    message
+}
+
+fn other_message(subscription: &Subscription, step: Step) -> Bytes {
     let cursor = |vid| subscription.log().cursor(vid).to_string();
     match step {
         Step::Events(batch, position) => events(subscription, &batch, position),

@@ -27,12 +27,14 @@ use tonic::{Code, Status};
 
 use super::request::{read_in_time, subscribe_request};
 use super::steps::message;
-use crate::bus::{Bus, Closing, ClosingReason, ReadBy, ReaderTransport, Step, Subscription};
+use crate::bus::{Bus, Closing, ClosingReason, Step};
 use crate::error::Result;
 use crate::limits;
+use crate::metrics::Transport;
 use crate::transport::access::RequestCaller;
 use crate::transport::headers::set;
 use crate::transport::peer::PeerWatch;
+use crate::transport::reader::Reader;
 use crate::transport::state::AppState;
 
 /// The one call.
@@ -44,25 +46,24 @@ pub(super) fn routes(state: AppState) -> Router {
 async fn subscribe(State(state): State<AppState>, request: Request) -> Response {
     // Over HTTP/1.1, as gRPC-web comes, the connection's end shows that the reader has left.
     let peer = PeerWatch::of(request.extensions());
-    match open(&state.bus, request).await {
-        Ok(subscription) => response(subscription, peer),
+    match open(&state.bus, peer, request).await {
+        Ok(reader) => response(reader),
         Err(status) => status.into_http(),
     }
 }
 
-async fn open(bus: &Bus, request: Request) -> std::result::Result<Subscription, Status> {
+async fn open(bus: &Bus, peer: PeerWatch, request: Request) -> std::result::Result<Reader, Status> {
     let caller = RequestCaller::of(request.extensions())?;
     // Boxed to keep the future of an open stream small: the request is read once.
     let request = Box::pin(read_in_time(request)).await?;
-    let read_by = ReadBy::new(ReaderTransport::Grpc, caller.connection.clone());
     let request = subscribe_request(&request)?;
-    let subscription = Subscription::open_for(bus, &caller, request, Some(read_by)).await?;
-    subscription.share_connection();
-    Ok(subscription)
+    let reader = Reader::open(bus, &caller, request, (Transport::Grpc, peer)).await?;
+    reader.subscription.share_connection();
+    Ok(reader)
 }
 
-fn response(subscription: Subscription, peer: PeerWatch) -> Response {
-    let frames = messages(subscription, peer).map(frame);
+fn response(reader: Reader) -> Response {
+    let frames = messages(reader).map(frame);
     let mut response = Response::new(Body::new(StreamBody::new(frames)));
     set(
         response.headers_mut(),
@@ -95,16 +96,16 @@ pub(super) fn trailers(status: &Status) -> HeaderMap {
 /// A framed message, or the status with which the stream ends.
 type MessageOrEnd = std::result::Result<Bytes, Status>;
 
-fn messages(mut subscription: Subscription, peer: PeerWatch) -> impl Stream<Item = MessageOrEnd> {
+fn messages(mut reader: Reader) -> impl Stream<Item = MessageOrEnd> {
     stream! {
         let mut closing = None;
         // The greeting is always ready.
-        let greeting = subscription.next().await;
-        let mut greeting = Some(encoded(&subscription, greeting, &mut closing));
+        let greeting = reader.next().await;
+        let mut greeting = Some(encoded(&reader, greeting, &mut closing));
         let step = {
             // Kept when it has to wait: a read that has begun is not begun again. Boxed to keep the
             // idle future small: it is needed only here.
-            let mut next = Box::pin(subscription.next());
+            let mut next = Box::pin(reader.next());
             match poll!(&mut next) {
                 Poll::Ready(step) => step,
                 Poll::Pending => {
@@ -116,7 +117,7 @@ fn messages(mut subscription: Subscription, peer: PeerWatch) -> impl Stream<Item
             }
         };
         // A greeting that has not gone out yet takes a short message with it.
-        let message = encoded(&subscription, step, &mut closing);
+        let message = encoded(&reader, step, &mut closing);
         let mut second = match greeting {
             Some(greeting) => {
                 let (first, second) = together(greeting, Some(message));
@@ -129,10 +130,13 @@ fn messages(mut subscription: Subscription, peer: PeerWatch) -> impl Stream<Item
             let message = if let Some(message) = second.take() {
                 message
             } else {
-                let step = peer.next(&mut subscription).await;
-                encoded(&subscription, step, &mut closing)
+                let step = reader.next().await;
+                encoded(&reader, step, &mut closing)
             };
             let is_last = message.is_err();
+            if let Err(status) = &message {
+                reader.count_code(status.code() as usize);
+            }
             yield message;
             if is_last {
                 break;
@@ -156,7 +160,7 @@ fn together(
 }
 
 fn encoded(
-    subscription: &Subscription,
+    reader: &Reader,
     next: Result<Option<Step>>,
     closing: &mut Option<ClosingReason>,
 ) -> MessageOrEnd {
@@ -165,7 +169,7 @@ fn encoded(
             if let Step::Closing(Closing { reason, .. }) = step {
                 *closing = Some(reason);
             }
-            Ok(message(subscription, step))
+            Ok(message(reader, step))
         }
         // The status says the same as the message before it.
         Ok(None) => Err(closing.map_or(Status::new(Code::Ok, ""), |why| why.error().into())),

@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::event::{DataForm, Event};
 use crate::topic::Filter;
 use crate::transport::closing::{closing_block, last_words, passing_reason};
+use crate::transport::cloud_events::render::cloud_event_json;
 use crate::transport::json::event_json;
 
 /// Bytes of a block beside the event's data, about.
@@ -34,6 +35,8 @@ pub(crate) enum SseFormat {
     Object,
     /// Only the event's data.
     Raw,
+    /// The CloudEvent, as a long-poll has it.
+    CloudEvents,
 }
 
 impl SseFormat {
@@ -41,6 +44,7 @@ impl SseFormat {
         match self {
             SseFormat::Object => WireForm::Sse,
             SseFormat::Raw => WireForm::SseRaw,
+            SseFormat::CloudEvents => WireForm::SseCloudEvent,
         }
     }
 }
@@ -65,6 +69,7 @@ pub(crate) fn event_block<'e>(log: &LogView, event: &'e Event, format: SseFormat
         .get_or_encode(format.wire_form(), || match format {
             SseFormat::Object => encode_block(log, event, event_json(event)),
             SseFormat::Raw => encode_raw_block(log, event),
+            SseFormat::CloudEvents => encode_block(log, event, cloud_event_json(log, event)),
         })
 }
 

@@ -48,6 +48,41 @@ async fn the_long_poll_page_tells_a_gap_and_goes_on() {
         .ask("return document.querySelector('#rows [data-gap]').dataset.gap")
         .await;
     assert_eq!(reason, "reset");
+
+    // It stays in sight, wherever the rows have scrolled to.
+    assert!(browser.text(".notice").await.contains("Gap: reset"));
+    browser.click(".notice button").await;
+    let notices = "return document.querySelectorAll('.notice').length";
+    assert_eq!(browser.ask::<u64>(notices).await, 0);
+}
+
+#[tokio::test]
+async fn types_are_told_apart_and_the_time_to_the_next_try_is_counted_down() {
+    let gateway = Gateway::in_memory();
+    let of_type = |kind: &str| json!({ "topic": "door.1", "type": kind, "data": 1 });
+    gateway
+        .publish(&json!([
+            of_type("opened"),
+            of_type("refused"),
+            of_type("closed")
+        ]))
+        .await;
+    let browser = Browser::open(&format!("{}{PAGE}", gateway.url())).await;
+    browser.until_vids("#rows", &vids(3)).await;
+    let classes = "return [].map.call(document.querySelectorAll('.row .type'), t => t.className)";
+    let classes: Vec<String> = browser.ask(classes).await;
+    assert_eq!(classes, ["type type-0", "type type-bad", "type type-1"]);
+
+    browser.click("#toggle").await;
+    browser.until_state("#state", "paused").await;
+    browser
+        .ask::<()>("feed.state('waiting', 'Gone.', 3000)")
+        .await;
+    for left in ["Gone. Next try in 3 s.", "Gone. Next try in 2 s."] {
+        browser
+            .until(left.to_owned(), || browser.text("#detail"))
+            .await;
+    }
 }
 
 #[tokio::test]

@@ -78,6 +78,32 @@ async fn the_publish_box_publishes_json_and_text() {
                 .starts_with("Bad request")
         })
         .await;
+
+    // What was wrong with the last event is not said of the next one.
+    browser.type_into("#publish-topic", "a.topic").await;
+    assert_eq!(browser.text("#publish-answer").await, "");
+}
+
+/// A browser has six connections to a host over HTTP/1.1, and each of these tabs has two readers.
+#[tokio::test]
+async fn a_fourth_tab_is_not_blank_and_says_why_it_waits() {
+    let gateway = Gateway::in_memory();
+    gateway.publish_numbers("door.1", 3).await;
+    let browser = Browser::open(&gateway.url()).await;
+    browser.until_vids("#sse-rows", &vids(3)).await;
+    for _ in 0..3 {
+        browser.new_tab(&gateway.url()).await;
+        browser.until_vids("#poll-rows", &vids(3)).await;
+    }
+    for (detail, said) in [
+        ("#poll-detail", "asks every 2 s"),
+        ("#sse-detail", "waits for its turn"),
+    ] {
+        let is_said = || async { browser.text(detail).await.contains(said) };
+        browser.until(true, is_said).await;
+    }
+    gateway.publish_numbers("door.1", 1).await;
+    browser.until_vids("#poll-rows", &vids(4)).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::VIDETTE;
 use super::resume::{data, each_once, lines};
 use crate::common::gateway::{Gateway, Setup};
-use crate::tools::{Running, find};
+use crate::tools::{Running, find, run};
 
 /// An nginx before a gateway; it is killed when this is dropped.
 struct Nginx {
@@ -19,12 +19,18 @@ struct Nginx {
 impl Nginx {
     /// On a port below those that outgoing connections take.
     async fn before(gateway: &Gateway) -> Self {
+        Self::with(gateway, "").await
+    }
+
+    /// With these settings more.
+    async fn with(gateway: &Gateway, settings: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
         let mut ports = (0..1000).map(|_| fastrand::u16(16_000..30_000));
         let port = ports
             .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
             .expect("a free port");
-        let config = config(folder.path(), port, &gateway.url());
+        let target = format!("{};{settings}", gateway.url());
+        let config = config(folder.path(), port, &target);
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, config).expect("a configuration");
         let folder_name = folder.path().to_str().expect("UTF-8");
@@ -48,13 +54,13 @@ impl Nginx {
 }
 
 /// Everything that concerns requests and answers is as nginx has it by default.
-fn config(folder: &Path, port: u16, gateway: &str) -> String {
+fn config(folder: &Path, port: u16, target: &str) -> String {
     let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {}/{name};", folder.display()))
         .join("\n");
     format!(
         "daemon off; master_process off; pid {0}/nginx.pid;\nevents {{}}\nhttp {{ access_log off;\n{temp}\n\
-         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {gateway}; }} }} }}\n",
+         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {target} }} }} }}\n",
         folder.display()
     )
 }
@@ -140,4 +146,34 @@ async fn lines_without_ids_whose_answers_a_proxy_has_lost_are_told() {
     assert!(output.stderr.contains("--from-line 3"), "{output:?}");
     gateway.start_again();
     assert_eq!(data(&gateway).await, each_once(1..=2));
+}
+
+#[tokio::test]
+async fn the_doctor_finds_a_proxy_that_collects_events() {
+    let gateway = gateway();
+    // The gateway asks it not to, for event streams.
+    let nginx = Nginx::with(&gateway, "proxy_ignore_headers X-Accel-Buffering;").await;
+    let folder = TempDir::new().expect("a folder");
+    let config = folder.path().join("vidette.toml");
+    std::fs::write(&config, "listen = \"127.0.0.1:0\"\n").expect("a file");
+    let config = config.display().to_string();
+    let look = async |url: &str| run(VIDETTE, &["doctor", "--config", &config, "--url", url]).await;
+
+    let alone = look(&gateway.url()).await;
+    assert_eq!(alone.code(), 0, "{alone:?}");
+    for reader in ["a reader of SSE", "a reader of gRPC", "a poll"] {
+        let passed = format!("{reader} had the event");
+        assert!(alone.stdout.contains(&passed), "{passed}: {alone:?}");
+    }
+    let behind = look(&nginx.url).await;
+    assert_eq!(behind.code(), 1, "{behind:?}");
+    assert!(behind.stdout.contains("a poll had the event"), "{behind:?}");
+    for part in [
+        "a reader of SSE: nothing came",
+        "proxy_buffering off",
+        "--without-grpc",
+    ] {
+        assert!(behind.stdout.contains(part), "{part}: {behind:?}");
+    }
+    assert!(behind.stderr.contains("2 problems"), "{behind:?}");
 }

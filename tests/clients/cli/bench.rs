@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
 use super::{VIDETTE, vidette};
-use crate::common::gateway::{Gateway, PATIENCE};
+use crate::common::gateway::{Gateway, PATIENCE, Setup};
 use crate::tools::Output;
 
 const SHORT: [&str; 5] = ["-n", "20", "-d", "1", "--json"];
@@ -95,7 +95,14 @@ async fn a_running_gateway_is_measured_on_many_topics_with_several_publishers() 
         let args = [
             kind, "-n", "21", "-k", "7", "-p", "3", "-r", "70", "-d", "1", "--json", "--url", &url,
         ];
-        let (report, output) = bench(&args).await;
+        // Its log has events, so nothing is written there before somebody has agreed.
+        let refused = vidette(&[&["bench"], &args[..]].concat()).await;
+        assert_eq!(refused.code(), 1, "{refused:?}");
+        assert!(
+            refused.stdout.is_empty() && refused.stderr.contains("give --yes"),
+            "{refused:?}"
+        );
+        let (report, output) = bench(&[&args[..], &["--yes"]].concat()).await;
         assert!(output.status.success(), "{output:?}");
         assert!(
             output.stderr.contains("publishes to its topics bench."),
@@ -343,6 +350,17 @@ async fn what_cannot_be_measured_is_told() {
     assert!(
         nobody.stderr.contains("no server answers at 127.0.0.1:9") && nobody.stdout.is_empty(),
         "one clear error, and no table of zeros: {nobody:?}"
+    );
+    let gateway = Gateway::start_with(Setup {
+        engine: "memory",
+        config: "[auth]\nanonymous = { subscribe = [\">\"] }".to_owned(),
+        ..Setup::default()
+    });
+    let refused = vidette(&["bench", "publish", "-d", "1", "--url", &gateway.url()]).await;
+    assert_eq!(refused.code(), 1, "{refused:?}");
+    assert!(
+        refused.stderr.contains("no event was accepted: ") && refused.stdout.is_empty(),
+        "{refused:?}"
     );
     let too_many = vidette(&["bench", "idle", "-n", "1000000"]).await;
     assert!(

@@ -72,6 +72,22 @@ async fn data_comes_from_standard_input_and_its_kind_is_found() {
 }
 
 #[tokio::test]
+async fn an_empty_standard_input_publishes_nothing_unless_that_is_said() {
+    let gateway = Gateway::in_memory();
+    let url = gateway.url();
+    let refused = vidette(&["publish", "a", "--url", &url]).await;
+    assert_eq!(refused.code(), 64, "{refused:?}");
+    assert!(refused.stderr.contains("--empty"), "{refused:?}");
+    assert_eq!(gateway.get("/v1/bus").await["last"], 0);
+    for explicit in ["--empty", ""] {
+        vidette(&["publish", "a", explicit, "--url", &url])
+            .await
+            .ok();
+    }
+    assert_eq!(gateway.get("/v1/bus").await["last"], 2);
+}
+
+#[tokio::test]
 async fn a_topic_with_letters_of_any_script_is_published_as_it_is() {
     let gateway = Gateway::start();
     for topic in ["门.3", "a/b.c", "a%20b", "a?b#c"] {

@@ -251,6 +251,21 @@ async fn a_first_connection_that_fails_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_is_not_up_yet_is_waited_for_where_patience_is_asked_for() {
+    let mut gateway = gateway();
+    let url = gateway.url();
+    gateway.kill();
+    let args = ["publish", "--ndjson", "--retry-for", "60s", "--url", &url];
+    let mut stream = Running::start(VIDETTE, &args);
+    stream.say(&lines(1..=3)).await;
+    let is_told = || async { stream.complaints().contains("trying again") };
+    gateway.until("it has tried in vain", is_told).await;
+    gateway.start_again();
+    assert!(stream.end().await.ok().starts_with("3 events published"));
+    assert_eq!(data(&gateway).await, each_once(1..=3));
+}
+
+#[tokio::test]
 async fn an_interrupted_stream_says_where_to_go_on_and_a_second_run_doubles_nothing() {
     let gateway = gateway();
     let url = gateway.url();

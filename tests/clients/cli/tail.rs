@@ -177,6 +177,45 @@ async fn every_start_is_taken() {
 }
 
 #[tokio::test]
+async fn it_prints_what_there_is_of_some_types_and_stops() {
+    let gateway = Gateway::in_memory();
+    let events = json!([
+        { "topic": "door.1", "type": "opened", "data": 1 },
+        { "topic": "door.1", "type": "refused", "data": 2 },
+        { "topic": "door.2", "data": 3 },
+    ]);
+    gateway.publish(&events).await;
+    for via in TRANSPORTS {
+        for (types, expected) in [
+            (&[][..], &[1, 2, 3][..]),
+            (&["--type", "refused", "--type", ""], &[2, 3]),
+            (&["--type", "closed"], &[]),
+        ] {
+            let common = [
+                "--no-follow",
+                "--json",
+                "--via",
+                via,
+                "--url",
+                &gateway.url(),
+            ];
+            let printed = vidette(&[&["tail"], types, &common].concat()).await.ok();
+            let vids: Vec<_> = printed.lines().map(vid_of).collect();
+            assert_eq!(vids, expected, "{via} {types:?}");
+        }
+        let nowhere = [
+            "tail",
+            "--no-follow",
+            "--via",
+            via,
+            "--url",
+            "http://127.0.0.1:9",
+        ];
+        assert_eq!(vidette(&nowhere).await.code(), 1, "{via}");
+    }
+}
+
+#[tokio::test]
 async fn a_gap_is_told_on_standard_error_and_reading_goes_on() {
     let gateway = Gateway::in_memory();
     gateway.publish_numbers("door.1", 2).await;

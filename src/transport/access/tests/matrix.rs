@@ -32,15 +32,15 @@ enum Asks {
 /// What the paths of HTTP ask for. Who adds one says it here.
 fn asked_at(method: &Method, path: &str) -> Asks {
     match (method.as_str(), path) {
-        (_, "/" | "/healthz" | "/readyz") => Asks::Nothing,
+        (_, "/" | "/healthz" | "/readyz" | "/openapi.json") => Asks::Nothing,
         (_, "/clients/longpoll/backend.php") => Asks::Reading,
-        (_, page) if page.starts_with("/clients/") => Asks::Nothing,
+        (_, page) if page.starts_with("/clients") => Asks::Nothing,
         (_, "/v1/bus") => Asks::AnyRight,
         (_, "/metrics" | "/admin") => Asks::Admin,
         ("GET" | "HEAD", api) if api.starts_with("/admin/api/") => Asks::AdminApi,
         ("POST", api) if api.starts_with("/admin/api/") => Asks::Administering,
         ("GET" | "HEAD", "/v1/poll" | "/v1/sse" | "/v1/topics" | "/backend.php") => Asks::Reading,
-        ("POST", "/v1/events" | "/v1/topics/{*topic}") => Asks::Publishing,
+        ("POST", "/v1/events" | "/v1/topics/{*topic}" | "/v1/cloudevents") => Asks::Publishing,
         new => panic!("{new:?} is not known: what does it ask for?"),
     }
 }

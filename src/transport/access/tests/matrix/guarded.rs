@@ -73,6 +73,7 @@ impl Guarded {
             let asks = asked_at(method, path);
             let body = body_for(path);
             let ask = request(method.clone(), &asking(path), "application/json", body);
+            let ask = as_cloud_event(ask);
             let answer = self.ask(ask, shows, gives).await;
             let outcome = http_outcome(&answer);
             let what = format!("{method} {path}");
@@ -147,7 +148,7 @@ fn asking(path: &str) -> String {
     let path = path.replace("{*topic}", "door.1");
     match &*path {
         "/v1/poll" | "/v1/sse" => format!("{path}?wait=0&topic=door.1"),
-        "/v1/topics" => format!("{path}?topic=door.1"),
+        "/v1/topics" | "/v1/cloudevents" => format!("{path}?topic=door.1"),
         _ => path,
     }
 }
