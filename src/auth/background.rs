@@ -250,3 +250,22 @@ impl WatchedFile {
         self.stamp = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_names_hold_until_the_restart_than_may() {
+        let auth = AuthBackground::default();
+        let names = (1..limits::MAX_REVOKED_UNTIL_RESTART).map(|n| n.to_string().into());
+        auth.by_operator.lock().expect("unlocked").extend(names);
+        for (name, expected) in [
+            ("alice", Revoked::UntilRestart),
+            ("bob", Revoked::TooMany),
+            ("alice", Revoked::UntilRestart),
+        ] {
+            assert_eq!(auth.revoke(name).await, expected, "{name}");
+        }
+    }
+}
