@@ -46,7 +46,7 @@ pub struct Caller {
 }
 
 /// The gateway's own topic that stands for its inside: reading it gives the metrics (contract §8).
-const ADMIN: &str = "vidette.admin";
+pub(crate) const ADMIN: &str = "vidette.admin";
 
 /// Who a caller is. What it may do is said apart from this.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -159,6 +159,14 @@ impl Caller {
             return Ok(());
         }
         Err(self.refused("subscribe to the topic", ADMIN))
+    }
+
+    /// May it change anything there?
+    ///
+    /// # Errors
+    /// Forbidden where it may not publish to the gateway's own topic for that.
+    pub fn check_administers(&self) -> Result<()> {
+        self.check_publish(&Topic::trusted(ADMIN))
     }
 
     /// May it publish to this topic?

@@ -57,6 +57,10 @@ pub enum ErrorKind {
     UnsupportedMediaType,
     /// The request names a host that is not this gateway's.
     WrongHost,
+    /// An operator has set this gateway to read-only.
+    ReadOnly,
+    /// This gateway, as it is set up, cannot do what was asked for.
+    Unsupported,
     /// The memory budget is used up.
     OutOfMemory,
     /// The keys of an identity provider cannot be fetched, and without them nobody knows who asks.

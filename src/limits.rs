@@ -4,6 +4,7 @@
 //! - nothing in vidette grows beyond a bound from here or from [`crate::config`];
 //! - bounds that depend on each other are asserted at compile time, below them.
 
+mod admin;
 mod auth;
 mod client;
 mod copy;
@@ -19,6 +20,7 @@ mod tls;
 
 use std::time::Duration;
 
+pub use admin::*;
 pub use auth::*;
 pub use client::*;
 pub use copy::*;

@@ -9,6 +9,7 @@ mod filter;
 mod index;
 mod order;
 mod overlap;
+mod own;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,8 +24,6 @@ use index::Shape;
 
 /// What the gateway's own topics begin with.
 const OWN_PREFIX: &str = "vidette.";
-/// What topics of dead letters begin with, which the gateway publishes itself.
-const DEAD_LETTERS: &str = "vidette.dead.";
 
 const WILDCARDS: [char; 2] = ['*', '>'];
 
@@ -46,24 +45,6 @@ impl Topic {
             return Err(own_topic());
         }
         Ok(Topic(text.into()))
-    }
-
-    /// A topic as it may stand on a log that others write to as well: one that a publisher may
-    /// publish to, or one of the dead letters of sources.
-    ///
-    /// # Errors
-    /// As [`Topic::for_publisher`].
-    pub(crate) fn on_shared_log(text: &str) -> Result<Self> {
-        match text.strip_prefix(DEAD_LETTERS) {
-            // The rest has to be tokens, which are checked as those of any topic; both together
-            // are no longer than a topic may be.
-            Some(kind) => {
-                Topic::for_publisher(kind)?;
-                check(text)?;
-                Ok(Topic(text.into()))
-            }
-            None => Topic::for_publisher(text),
-        }
     }
 
     /// A topic that this bus has checked before, as an engine reads it back.

@@ -24,7 +24,7 @@ use crate::caller::{Allowance, Caller, Credential, Identity, Revocations, Rights
 use crate::config::{ApiKeyConfig, AuthConfig, CertificateConfig, Digest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-pub(crate) use background::AuthBackground;
+pub(crate) use background::{AuthBackground, Revoked};
 use claims::Claims;
 use token::TokenVerifier;
 
@@ -42,6 +42,7 @@ pub(crate) struct Authenticator {
     /// Tokens that were verified, by their digests.
     verified: Cache<Digest, Verified, ByLength>,
     revocations: Revocations,
+    background: AuthBackground,
 }
 
 #[derive(Clone)]
@@ -78,7 +79,14 @@ impl Authenticator {
             tokens: TokenVerifier::new(&config.jwt, background),
             verified: Cache::with_weighter(entries, limits::TOKEN_CACHE_BYTES, ByLength),
             revocations,
+            background: background.clone(),
         }
+    }
+
+    /// Revokes whoever is known by this name: the subject or the id of a token, or the name of an
+    /// API key or a certificate.
+    pub(crate) async fn revoke(&self, name: &str) -> Revoked {
+        self.background.revoke(name).await
     }
 
     /// Somebody who has shown nothing.

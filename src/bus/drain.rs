@@ -130,7 +130,7 @@ impl Bus {
 
     /// The end of a stream of a publisher that begins now.
     pub(super) fn stream_end(&self) -> StreamEnd {
-        let waiter = Waiter::new(0, None);
+        let waiter = Arc::new(Waiter::new(0, None));
         self.0.drain.publishers.join(waiter.clone());
         StreamEnd {
             bus: self.clone(),
@@ -224,7 +224,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_set_is_ended_at_an_even_pace_in_random_order_and_each_once() {
         let set = WaiterSet::<OF_ALL>::default();
-        let waiters: Vec<_> = (0..1000).map(|_| Waiter::new(0, None)).collect();
+        let waiters: Vec<_> = (0..1000).map(|_| Arc::new(Waiter::new(0, None))).collect();
         for waiter in &waiters {
             set.join(waiter.clone());
         }
@@ -251,7 +251,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_leaves_by_itself_is_not_waited_for() {
         let set = WaiterSet::<OF_ALL>::default();
-        let waiters: Vec<_> = (0..100).map(|_| Waiter::new(0, None)).collect();
+        let waiters: Vec<_> = (0..100).map(|_| Arc::new(Waiter::new(0, None))).collect();
         for waiter in &waiters {
             set.join(waiter.clone());
         }

@@ -15,6 +15,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
@@ -35,6 +36,8 @@ pub(super) struct Interest {
     index: Mutex<GroupIndex>,
     /// Every subscription, for heartbeats and for the end.
     pub(super) everybody: WaiterSet<OF_ALL>,
+    /// Waiters that were ever registered.
+    numbers: AtomicU32,
 }
 
 #[derive(Default)]
@@ -50,15 +53,18 @@ struct GroupIndex {
 /// A subscription's place in the index, for as long as it lives.
 pub(super) struct Registration {
     interest: Arc<Interest>,
-    pub(super) group: Arc<FilterGroup>,
     pub(super) waiter: Arc<Waiter>,
 }
 
 impl Registration {
+    pub(super) fn group(&self) -> &Arc<FilterGroup> {
+        self.waiter.group()
+    }
+
     /// Notes that what it was notified of has been written.
     pub(super) fn leave_round(&self) {
         if self.waiter.leaves_round() {
-            self.group.rounds.has_written();
+            self.group().rounds.has_written();
         }
     }
 }
@@ -69,8 +75,8 @@ impl Drop for Registration {
         self.interest.everybody.leave(&self.waiter);
         // Under the lock, so that nobody joins a group that is being removed.
         let mut index = self.interest.index();
-        if self.group.waiters.leave(&self.waiter) == 0 {
-            index.remove(&self.group);
+        if self.group().waiters.leave(&self.waiter) == 0 {
+            index.remove(self.group());
         }
     }
 }
@@ -85,6 +91,7 @@ impl Interest {
         Interest {
             index: Mutex::new(index),
             everybody: WaiterSet::default(),
+            numbers: AtomicU32::default(),
         }
     }
 
@@ -99,24 +106,26 @@ impl Interest {
     pub(super) fn register(
         self: &Arc<Self>,
         filter: &Filter,
-        waiter: Arc<Waiter>,
+        mut waiter: Waiter,
     ) -> Result<Registration> {
+        waiter.number = self.numbers.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         // The group first: it may refuse.
-        let group = self.join_group(filter, &waiter)?;
+        let waiter = self.join_group(filter, waiter)?;
         self.everybody.join(waiter.clone());
         Ok(Registration {
             interest: self.clone(),
-            group,
             waiter,
         })
     }
 
-    fn join_group(&self, filter: &Filter, waiter: &Arc<Waiter>) -> Result<Arc<FilterGroup>> {
+    fn join_group(&self, filter: &Filter, mut waiter: Waiter) -> Result<Arc<Waiter>> {
         let mut index = self.index();
         let group = index.group(filter)?;
+        waiter.group = Some(group.clone());
+        let waiter = Arc::new(waiter);
         // Under the lock: the last one to leave removes the group.
         group.waiters.join(waiter.clone());
-        Ok(group)
+        Ok(waiter)
     }
 
     /// Marks the groups that match; returns those that have to be notified once the events are

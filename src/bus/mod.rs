@@ -21,6 +21,9 @@ mod load;
 mod log_view;
 mod members;
 mod pages;
+mod read_only;
+mod readers;
+mod removal;
 mod retention;
 mod rounds;
 mod sequencer;
@@ -30,12 +33,12 @@ mod tail;
 mod visible;
 mod waiter;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -65,6 +68,7 @@ pub(crate) use batch::Standing;
 pub use clock::{MachineTime, SettableTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
 pub use log_view::LogView;
+pub(crate) use readers::{ReadBy, ReaderConnection, ReaderInfo};
 pub use sequencer::{PublishStream, Publishing};
 pub use step::{OnGap, Step, SubscribeRequest};
 pub use subscription::Subscription;
@@ -109,6 +113,10 @@ struct Shared {
     /// The same, for the few who wait for a certain vid.
     tail_watch: watch::Sender<Vid>,
     drain: DrainState,
+    /// An operator has switched publishing off.
+    is_read_only: AtomicBool,
+    /// One removal at a time.
+    removing: Mutex<()>,
     places: Places,
     /// Credentials are to be looked at again.
     rechecks: watch::Sender<()>,
@@ -178,6 +186,8 @@ impl Bus {
             tail_watch: watch::Sender::new(last),
             tail_task: OnceLock::new(),
             drain: DrainState::default(),
+            is_read_only: AtomicBool::new(false),
+            removing: Mutex::default(),
             places: Places::default(),
             rechecks: watch::Sender::new(()),
             sequencer: Sequencer::new(),

@@ -131,6 +131,14 @@ impl Pages {
         self.shared.forget_all();
     }
 
+    /// Forgets events that have been removed from the log.
+    pub(super) fn removed(&self, vids: &[Vid]) {
+        // The ring first, as after a trimming. Blocks and pages are read again.
+        self.ring.remove(vids);
+        self.cold.forget_all();
+        self.shared.forget_all();
+    }
+
     /// The next events come behind this vid, and those before it have not been added.
     pub(super) fn skip_to(&self, through: Vid) {
         self.ring.skip_to(through);

@@ -145,6 +145,7 @@ impl Bus {
     ) -> Result<AdmittedBatch> {
         // What costs least comes first.
         self.0.check_serving()?;
+        self.check_not_read_only(caller, &events)?;
         let bytes = check_bounds(&events, self.0.batch_bounds)?;
         caller.check_credential()?;
         // All of it is refused for one topic, as a batch is atomic.

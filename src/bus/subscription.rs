@@ -27,13 +27,14 @@ use super::Bus;
 use super::closing::{Closing, ClosingReason};
 use super::interest::Registration;
 use super::log_view::LogView;
+use super::readers::{ReadBy, ReaderConnection};
 use super::step::{OnGap, Step, SubscribeRequest};
 use super::waiter::Waiter;
-use crate::caller::{Caller, Credential, GrantedFilter};
+use crate::caller::{Caller, GrantedFilter};
 use crate::cursor::{GapReason, Vid};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryBudget, MemoryKind};
-use crate::metrics::RefusalReason;
+use crate::metrics::{RefusalReason, Transport};
 use crate::topic::Filter;
 use events_left::EventsLeft;
 use phase::{Opening, Phase};
@@ -52,18 +53,15 @@ pub struct Subscription {
     /// It is counted among those that are more than a page behind.
     is_behind: bool,
     phase: Phase,
-    /// Everything that matches up to here has been yielded.
-    position: Vid,
     /// Events that may still be yielded.
     left: EventsLeft,
-    /// What its caller is served on; none where that has no end.
-    credential: Option<Arc<Credential>>,
+    /// With its position, and what its caller is served on.
     registration: Registration,
     _place: Place,
 }
 
 const _: () = assert!(
-    size_of::<Subscription>() <= 112,
+    size_of::<Subscription>() <= 88,
     "each idle reader has one: docs/performance.md, memory per idle reader"
 );
 
@@ -74,7 +72,20 @@ impl Subscription {
     /// # Errors
     /// As [`Caller::grant_read`]; closing, behind, busy (too many subscriptions, or topics of all of
     /// them), out of memory, or a gap when the request says so.
-    pub async fn open(bus: &Bus, caller: &Caller, mut request: SubscribeRequest) -> Result<Self> {
+    pub async fn open(bus: &Bus, caller: &Caller, request: SubscribeRequest) -> Result<Self> {
+        Self::open_for(bus, caller, request, None).await
+    }
+
+    /// The same for a reader whom an operator may want to see.
+    ///
+    /// # Errors
+    /// As [`Subscription::open`].
+    pub(crate) async fn open_for(
+        bus: &Bus,
+        caller: &Caller,
+        mut request: SubscribeRequest,
+        read_by: Option<ReadBy>,
+    ) -> Result<Self> {
         // Refusals that cost nothing come first.
         let GrantedFilter { filter, is_cut } = caller.grant_read(&request.filter)?;
         request.filter = filter;
@@ -91,7 +102,7 @@ impl Subscription {
                 return Err(Error::gap(gap.clone()));
             }
         }
-        let mut subscription = Self::register(bus, caller, &request, start, place)?;
+        let mut subscription = Self::register(bus, caller, &request, start, (place, read_by))?;
         subscription.is_cut = is_cut;
         Ok(subscription)
     }
@@ -101,10 +112,11 @@ impl Subscription {
         caller: &Caller,
         request: &SubscribeRequest,
         start: StartPosition,
-        place: Place,
+        (place, read_by): (Place, Option<ReadBy>),
     ) -> Result<Self> {
         let now_ticks = bus.0.heartbeat.now_ticks();
-        let waiter = Waiter::new(now_ticks, caller.credential.as_deref());
+        let waiter = Waiter::new(now_ticks, caller.credential.clone());
+        let waiter = waiter.of_reader(start.position, read_by);
         let registration = bus.0.interest.register(&request.filter, waiter)?;
         Ok(Subscription {
             bus: bus.clone(),
@@ -113,9 +125,7 @@ impl Subscription {
             is_cut: false,
             is_behind: false,
             phase: Phase::opening(start.gap, start.mode),
-            position: start.position,
             left: EventsLeft::new(request.limit),
-            credential: caller.credential.clone(),
             registration,
             _place: place,
         })
@@ -131,7 +141,7 @@ impl Subscription {
     /// for.
     pub(crate) fn skip_hello(&mut self) -> Option<Filter> {
         let is_due = self.phase.skip_hello();
-        let served = &self.registration.group.filter;
+        let served = &self.registration.group().filter;
         (is_due && self.is_cut).then(|| served.clone())
     }
 
@@ -172,7 +182,19 @@ impl Subscription {
 
     /// Everything that matches up to this vid has been yielded.
     pub fn position(&self) -> Vid {
-        self.position
+        self.registration.waiter.position()
+    }
+
+    fn set_position(&mut self, position: Vid) {
+        self.registration.waiter.set_position(position);
+    }
+
+    pub(crate) fn transport(&self) -> Option<Transport> {
+        self.registration.waiter.transport()
+    }
+
+    pub(crate) fn connection(&self) -> Option<&dyn ReaderConnection> {
+        self.registration.waiter.connection()
     }
 
     /// The log that this subscription reads: after a reset another one than the bus serves, until
@@ -188,10 +210,10 @@ impl Subscription {
         // The tail first: what is marked behind it is not visible yet.
         let tail = self.bus.0.tail();
         let has_reached = !self.is_in_snapshot()
-            && (self.position >= tail || self.next_match() > tail)
+            && (self.position() >= tail || self.next_match() > tail)
             && self.is_on_current_log();
         if has_reached {
-            self.position = self.position.max(tail);
+            self.set_position(self.position().max(tail));
             self.set_behind(false);
         }
         has_reached
@@ -245,7 +267,7 @@ impl Subscription {
                 return Ok(step);
             }
             if self.bus.0.heartbeat.is_due(&self.registration.waiter) {
-                return Ok(Step::Progress(self.position));
+                return Ok(Step::Progress(self.position()));
             }
 
             if !self.reach_end() {
@@ -256,7 +278,7 @@ impl Subscription {
             }
             // Once each time, before it waits.
             if self.phase.reach_live() {
-                return Ok(Step::CaughtUp(self.position));
+                return Ok(Step::CaughtUp(self.position()));
             }
             self.registration.leave_round();
             self.registration.waiter.woken().await;
@@ -266,8 +288,13 @@ impl Subscription {
     /// Why it ends now, where it does: its turn has come, or that of all, or its credential has
     /// ended.
     fn ending(&self) -> Option<ClosingReason> {
-        if self.registration.waiter.is_told_to_end() {
+        let waiter = &self.registration.waiter;
+        if waiter.is_told_to_end() {
             return Some(ClosingReason::Shutdown);
+        }
+        // It is to come back later, as where there are too many.
+        if waiter.is_cut() {
+            return Some(ClosingReason::Busy);
         }
         let of_bus = self.bus.0.ending();
         of_bus.or_else(|| {
@@ -277,7 +304,7 @@ impl Subscription {
     }
 
     fn has_credential_ended(&self) -> bool {
-        let credential = self.credential.as_ref();
+        let credential = self.registration.waiter.credential();
         credential.is_some_and(|credential| credential.check().is_err())
     }
 
@@ -290,8 +317,8 @@ impl Subscription {
     /// Goes on from the beginning of the log that has replaced the one it was on.
     fn go_to_current_log(&mut self) -> Result<Step> {
         let now = self.bus.0.snapshot();
-        let gap = now.gap(GapReason::Reset, &self.log.cursor(self.position));
-        self.position = now.bounds.first - 1;
+        let gap = now.gap(GapReason::Reset, &self.log.cursor(self.position()));
+        self.set_position(now.bounds.first - 1);
         self.log = now.log;
         self.phase.begin_anew();
         self.report(gap)
@@ -299,7 +326,7 @@ impl Subscription {
 
     fn hello(&self) -> Step {
         let now = self.bus.0.snapshot();
-        let served = &self.registration.group.filter;
+        let served = &self.registration.group().filter;
         Step::Hello {
             epoch: now.log.epoch().clone(),
             first: now.bounds.first,

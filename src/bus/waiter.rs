@@ -8,10 +8,11 @@
 //!   leaves meanwhile;
 //! - a set has no vacancies: a walk costs as much as there are waiters in it now.
 
+pub(super) mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -19,8 +20,11 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
+use super::group::FilterGroup;
+use super::readers::ReaderConnection;
 use super::rounds::Rounds;
-use crate::caller::Credential;
+use crate::caller::{Credential, wall_clock_s};
+use crate::metrics::Transport;
 
 /// Waiters that are woken together. Fewer would wake a sleeping worker thread for each few of them,
 /// which costs as much as their writes; many more would let others wait.
@@ -49,30 +53,44 @@ pub(super) struct Waiter {
     indices: [AtomicU32; 2],
     /// Its connection serves other subscriptions as well, and they are written together.
     shares_connection: AtomicBool,
-    /// It is served on a credential, which may end.
-    has_credential: bool,
+    /// What it is served on, where that can end.
+    credential: Option<Arc<Credential>>,
     /// The second of the wall clock in which that expires.
     expires_s: u32,
     /// The gateway ends, and it is this one's turn.
     is_told_to_end: AtomicBool,
+    /// An operator has cut it.
+    is_cut: AtomicBool,
     /// It was notified in a round, and has not reported back to that since.
     is_in_round: AtomicBool,
+    /// Of no other subscription that is open.
+    pub(super) number: u32,
+    /// The second of the wall clock in which it was opened.
+    pub(super) opened_s: u32,
+    /// Everything that matches up to here has been yielded.
+    position: AtomicU64,
+    /// None until it is registered. Each is held by the other until the waiter leaves the group.
+    pub(super) group: Option<Arc<FilterGroup>>,
+    transport: Option<Transport>,
+    connection: Option<Arc<dyn ReaderConnection>>,
 }
 
 const _: () = assert!(
-    size_of::<Waiter>() <= 48,
+    size_of::<Waiter>() <= 96,
     "each idle reader has a waiter: docs/performance.md, memory per idle reader"
 );
 
 impl Waiter {
     /// A waiter of somebody with this credential, if with any.
-    pub(super) fn new(now_ticks: u32, credential: Option<&Credential>) -> Arc<Self> {
-        Arc::new(Waiter {
+    pub(super) fn new(now_ticks: u32, credential: Option<Arc<Credential>>) -> Self {
+        let expires_s = credential.as_ref().map(|one| one.expires_s());
+        Waiter {
             stepped_at: now_ticks.into(),
-            has_credential: credential.is_some(),
-            expires_s: credential.map_or(u32::MAX, Credential::expires_s),
+            expires_s: expires_s.unwrap_or(u32::MAX),
+            credential,
+            opened_s: wall_clock_s(),
             ..Waiter::default()
-        })
+        }
     }
 
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
@@ -126,7 +144,7 @@ impl Waiter {
 
     /// Can its credential end?
     pub(super) fn has_credential(&self) -> bool {
-        self.has_credential
+        self.credential.is_some()
     }
 
     /// Has its credential expired by this second of the wall clock?
@@ -288,6 +306,14 @@ impl<const WHICH: usize> WaiterSet<WHICH> {
         end
     }
 
+    /// The next chunk of all, to look at with nothing locked.
+    pub(super) fn next_chunk(&self, walk: &mut Walk) -> Vec<Arc<Waiter>> {
+        let waiters = self.waiters();
+        let end = walk.end.min(waiters.len());
+        walk.end = begin_of_last_chunk(&waiters[..end]);
+        waiters[walk.end..end].to_vec()
+    }
+
     /// The wakers of the next chunk of those who wait. They are called with no lock held: a waker
     /// may run any code, which may join or leave.
     fn take_chunk(&self, walk: &mut Walk, take: impl Fn(&Waiter) -> Option<Waker>) -> Wakers {
@@ -331,6 +357,12 @@ type Wakers = SmallVec<[Waker; 8]>;
 /// replaced by the last one, which has been met already.
 pub(super) struct Walk {
     end: usize,
+}
+
+impl Walk {
+    pub(super) fn is_over(&self) -> bool {
+        self.end == 0
+    }
 }
 
 impl Default for Walk {

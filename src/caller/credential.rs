@@ -86,6 +86,13 @@ impl Revocations {
         self.0.any.store(any, Ordering::Release);
     }
 
+    /// From now on this one is revoked as well.
+    pub(crate) fn add(&self, id: &str) {
+        let mut ids = HashSet::clone(&self.0.ids.load());
+        ids.insert(id.into());
+        self.replace(ids);
+    }
+
     fn contain_any(&self, ids: &[Box<str>]) -> bool {
         if !self.0.any.load(Ordering::Acquire) {
             return false;

@@ -12,6 +12,7 @@ mod documents;
 mod epoch;
 mod nats;
 mod open_files;
+mod operate;
 mod publish;
 mod ready;
 mod reload;
@@ -70,6 +71,10 @@ enum CliCommand {
     Source(source::SourceArgs),
     Doctor(doctor::DoctorArgs),
     Tail(tail::TailArgs),
+    Status(operate::StatusArgs),
+    Topics(operate::TopicsArgs),
+    Connections(operate::ConnectionsArgs),
+    Admin(operate::AdminArgs),
     Token(token::TokenArgs),
     #[cfg(feature = "bench")]
     Bench(vidette_bench::BenchArgs),
@@ -194,6 +199,10 @@ impl CliCommand {
             CliCommand::Ready(args) => ready::run(args).await,
             CliCommand::Source(args) => source::run(args),
             CliCommand::Tail(args) => tail::run(args).await,
+            CliCommand::Status(args) => operate::status(args).await,
+            CliCommand::Topics(args) => operate::topics(args).await,
+            CliCommand::Connections(args) => operate::connections(args).await,
+            CliCommand::Admin(args) => operate::admin(args).await,
             CliCommand::Token(args) => token::run(args),
             #[cfg(feature = "bench")]
             CliCommand::Bench(args) => vidette_bench::run(args).await.map_err(Failure::new),

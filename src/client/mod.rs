@@ -62,6 +62,7 @@
 //! - it knows the nouns and the wire, and nothing of the gateway's inside.
 
 mod address;
+mod admin;
 mod error;
 mod event;
 mod http;

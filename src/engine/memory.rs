@@ -4,6 +4,8 @@
 //! - a restart begins a new log with a new epoch;
 //! - `events` is in vid order, and `topics` has exactly the topics of `events`.
 
+mod removal;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Appended, Bounds, Engine, LogState, Moment, Page, ReadRequest, Receipt, Retention, Sizes,
-    TrimStep, millis,
+    Appended, Bounds, Engine, LogState, Moment, Page, ReadRequest, Receipt, Removal, RemovalStep,
+    Retention, Sizes, TrimStep, millis,
 };
 use crate::cursor::{Epoch, Vid};
 use crate::error::{Error, ErrorKind, Result};
@@ -337,6 +339,10 @@ impl Engine for MemoryEngine {
             .take(limit)
             .map(|(topic, state)| (topic.clone(), state.newest))
             .collect())
+    }
+
+    async fn remove(&self, what: &Removal) -> Result<RemovalStep> {
+        Ok(self.log().remove(what))
     }
 
     async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep> {

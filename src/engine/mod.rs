@@ -15,6 +15,7 @@ mod lease;
 mod log;
 mod memory;
 mod page;
+mod removal;
 mod retention;
 pub(crate) mod sqlite;
 
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::cursor::Vid;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, NewEvent};
 use crate::metrics::Histogram;
 use crate::topic::{Filter, Topic};
@@ -36,6 +37,7 @@ pub use lease::SourceLease;
 pub use log::{BatchBounds, Bounds, LogState, Sizes, Tail, TailStep};
 pub use memory::MemoryEngine;
 pub use page::{Page, PageBudget, ReadRequest};
+pub use removal::{Removal, RemovalStep};
 use retention::millis;
 pub use retention::{Moment, Retention, TrimStep};
 pub use sqlite::SqliteEngine;
@@ -187,6 +189,20 @@ pub trait Engine: Send + Sync + 'static {
     /// along. An event larger than [`crate::limits::TRIM_STEP_BYTES`] is a step of its own. Ages
     /// are up to this [`Moment::counted_ms`].
     async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep>;
+
+    /// Removes events at an operator's word, a step's worth of them. What is reported is gone for
+    /// good: no read that begins afterwards finds it.
+    ///
+    /// # Errors
+    /// Unsupported where the engine cannot, and what [`Engine::append`] says of a log that cannot
+    /// be written.
+    async fn remove(&self, _what: &Removal) -> Result<RemovalStep> {
+        let kind = self.kind();
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the engine {kind} cannot remove single events; they leave by retention"),
+        ))
+    }
 }
 
 /// Which engine to open.

@@ -20,6 +20,7 @@ mod transport;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use serde::Serialize;
 
 use crate::cursor::GapReason;
 use shards::Count;
@@ -29,10 +30,12 @@ pub(crate) use exposition::Shown;
 pub use histogram::Histogram;
 pub(crate) use histogram::steady_ns;
 pub use publishing::Publishing;
+pub(crate) use publishing::PublishingTotals;
 pub use readers::{EndReason, Readers};
 pub use refusals::{RefusalReason, Refusals};
 pub(crate) use requests::CANCELLED;
 pub use requests::Requests;
+pub(crate) use transport::READING;
 pub use transport::Transport;
 
 /// What one gateway counts.
@@ -52,6 +55,18 @@ pub struct Metrics {
 }
 
 const GAP_REASONS: [GapReason; 3] = [GapReason::Expired, GapReason::Reset, GapReason::Ahead];
+
+/// What has been counted since the start, for an operator.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Totals {
+    #[serde(flatten)]
+    pub(crate) publishing: PublishingTotals,
+    pub(crate) deliveries: u64,
+    pub(crate) subscriptions: u64,
+    pub(crate) gaps: u64,
+    pub(crate) cold_reads: u64,
+    pub(crate) trimmed_events: u64,
+}
 
 /// What is read from the bus when the metrics are requested.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +115,21 @@ impl Metrics {
     /// Retention has trimmed events.
     pub(crate) fn count_trimmed(&self, events: u64) {
         self.trimmed.add(events);
+    }
+
+    /// What has been counted since the start.
+    pub(crate) fn totals(&self) -> Totals {
+        let of_readers = |count: fn(&Readers, Transport) -> u64| -> u64 {
+            READING.iter().map(|via| count(&self.readers, *via)).sum()
+        };
+        Totals {
+            publishing: self.publishing.totals(),
+            deliveries: of_readers(Readers::deliveries),
+            subscriptions: of_readers(Readers::opened),
+            gaps: self.gaps.iter().map(Count::get).sum(),
+            cold_reads: self.cold_reads.get(),
+            trimmed_events: self.trimmed.get(),
+        }
     }
 
     /// All metrics in the OpenMetrics text format; `add` registers those of others.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 
+use serde::Serialize;
+
 use super::exposition::Shown;
 use super::histogram::{EVENTS, Histogram, HistogramValues};
 use super::shards::Count;
@@ -22,6 +24,16 @@ pub struct Publishing {
     durations: Histogram,
     /// The engine's, where it syncs.
     sync_durations: OnceLock<Arc<Histogram>>,
+}
+
+/// Its counts, for an operator.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct PublishingTotals {
+    pub(crate) events_published: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) publishes_refused: u64,
+    pub(crate) commits: u64,
+    pub(crate) commit_failures: u64,
 }
 
 impl Default for Publishing {
@@ -73,6 +85,17 @@ impl Publishing {
     /// A publisher is answered at `now_ns` whose batch came into the queue at `queued_ns`.
     pub(crate) fn count_answer(&self, queued_ns: u64, now_ns: u64) {
         self.durations.observe(now_ns.saturating_sub(queued_ns));
+    }
+
+    /// What has been counted since the start.
+    pub(super) fn totals(&self) -> PublishingTotals {
+        PublishingTotals {
+            events_published: self.events.get(),
+            duplicates: self.duplicates.get(),
+            publishes_refused: self.refused.get(),
+            commits: self.commits.get(),
+            commit_failures: self.commit_failures.get(),
+        }
     }
 
     #[rustfmt::skip] // a table with one line a metric

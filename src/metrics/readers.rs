@@ -153,12 +153,23 @@ impl Readers {
             .sum(|shard| read(&shard.by_transport[transport as usize]))
     }
 
-    fn open_now(&self, transport: Transport) -> u64 {
+    /// What the readers of a transport got since the start.
+    pub(crate) fn deliveries(&self, transport: Transport) -> u64 {
+        self.sum(transport, |counts| counts.deliveries.get())
+    }
+
+    /// The subscriptions of a transport since the start.
+    pub(crate) fn opened(&self, transport: Transport) -> u64 {
+        self.sum(transport, |counts| counts.opened.get())
+    }
+
+    /// The subscriptions of a transport that are open now.
+    pub(crate) fn open_now(&self, transport: Transport) -> u64 {
         // Closed first: what is opened meanwhile is not counted as closed.
         let closed = self.sum(transport, |counts| {
             counts.closed.iter().map(Count::get).sum()
         });
-        let opened = self.sum(transport, |counts| counts.opened.get());
+        let opened = self.opened(transport);
         opened.saturating_sub(closed)
     }
 

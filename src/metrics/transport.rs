@@ -17,7 +17,7 @@ pub enum Transport {
 }
 
 /// Those by which events are read.
-pub(super) const READING: [Transport; 4] = [
+pub(crate) const READING: [Transport; 4] = [
     Transport::LongPoll,
     Transport::Sse,
     Transport::Grpc,

@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::by_hyper::ByHyper;
@@ -32,6 +34,9 @@ use crate::limits;
 use crate::memory::MemoryBudget;
 use crate::tls::LiveTls;
 use crate::transport::{self, ConnectionLimits, PeerAddress, Routes};
+
+/// The task that serves a connection, which knows it as soon as it has been spawned.
+type OwnTask = oneshot::Receiver<AbortHandle>;
 
 /// What every connection of a listener needs.
 #[derive(Clone)]
@@ -60,7 +65,12 @@ impl ConnectionContext {
         let at_most = self.routes.limits(|limits| limits.max_connections);
         let is_late = self.draining.is_cancelled();
         match self.admission.admit(at_most, is_late) {
-            Admitted::Served(guard) => drop(tokio::spawn(self.clone().serve(io, peer, guard))),
+            Admitted::Served(guard) => {
+                let (own_task, known_soon) = oneshot::channel();
+                let task = tokio::spawn(self.clone().serve(io, peer, guard, known_soon));
+                // It may be over already.
+                let _ = own_task.send(task.abort_handle());
+            }
             Admitted::Refused(guard) => drop(tokio::spawn(self.clone().refuse(io, peer, guard))),
             Admitted::Dropped => {}
         }
@@ -71,10 +81,11 @@ impl ConnectionContext {
         io: Io,
         peer: PeerAddress,
         guard: ConnectionGuard,
+        own_task: OwnTask,
     ) -> impl Future<Output = ()> + Send + use<> {
         // Most connections stay with the lean driver for life; the rest is boxed, so that they do
         // not pay for it. This one from the start: what a future is given, it has to its end.
-        let letting_in = Box::pin(self.clone().let_in(io, peer, guard));
+        let letting_in = Box::pin(self.clone().let_in(io, peer, guard, own_task));
         async move {
             let Some((mut lean, guard)) = letting_in.await else {
                 return;
@@ -91,6 +102,7 @@ impl ConnectionContext {
         mut io: Io,
         peer: PeerAddress,
         mut guard: ConnectionGuard,
+        own_task: OwnTask,
     ) -> Option<(LeanHttp1, ConnectionGuard)> {
         // Whose it is comes first: whatever else it takes is that client's.
         let peer = self.peer_behind(&mut io, peer).await?;
@@ -102,7 +114,7 @@ impl ConnectionContext {
                 .await;
             return None;
         }
-        let opened = self.open(io, peer).await?;
+        let opened = self.open(io, peer, own_task.await.ok()).await?;
         Some((LeanHttp1::new(opened), guard))
     }
 
@@ -139,8 +151,13 @@ impl ConnectionContext {
         })
     }
 
-    async fn open(&self, io: Io, peer: PeerAddress) -> Option<OpenedConnection> {
-        let opened = opening::open(io, peer, self).await;
+    async fn open(
+        &self,
+        io: Io,
+        peer: PeerAddress,
+        task: Option<AbortHandle>,
+    ) -> Option<OpenedConnection> {
+        let opened = opening::open(io, peer, task, self).await;
         let log = |error: &io::Error| tracing::debug!(%peer, %error, "a connection was not opened");
         opened.inspect_err(log).ok()
     }
@@ -153,7 +170,7 @@ impl ConnectionContext {
     }
 
     async fn answer_that_there_are_too_many(&self, io: Io, peer: PeerAddress, refusal: &str) {
-        let Some(OpenedConnection { mut io, .. }) = self.open(io, peer).await else {
+        let Some(OpenedConnection { mut io, .. }) = self.open(io, peer, None).await else {
             return;
         };
         let answer = transport::bare_refusal(&Error::new(ErrorKind::Busy, refusal));
@@ -196,8 +213,14 @@ mod tests {
 
     #[test]
     fn a_connection_that_waits_takes_little() {
-        type Parts = (Arc<ConnectionContext>, Io, PeerAddress, ConnectionGuard);
-        let serve = |(context, io, peer, guard): Parts| context.serve(io, peer, guard);
+        type Parts = (
+            Arc<ConnectionContext>,
+            Io,
+            PeerAddress,
+            ConnectionGuard,
+            OwnTask,
+        );
+        let serve = |(context, io, peer, guard, task): Parts| context.serve(io, peer, guard, task);
         let bytes = size_of_future(serve);
         assert!(bytes <= MOST_BYTES, "{bytes} bytes");
     }

@@ -37,7 +37,7 @@ use crate::memory::MemoryBudget;
 use crate::metrics::OpenConnections;
 use crate::source::Sources;
 use crate::tls::LiveTls;
-use crate::transport::{RouteParts, Routes, Settings};
+use crate::transport::{AdminWatch, RouteParts, Routes, Settings};
 
 /// Why the gateway could not start, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +110,7 @@ impl Gateway {
             sources: sources.states(),
             health: health_server(&health),
             connections: open.clone(),
+            admin: AdminWatch::default(),
         };
         let auth = AuthBackground::default();
         Gateway {

@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::connection::ConnectionContext;
@@ -29,6 +30,7 @@ pub(super) struct OpenedConnection {
 pub(super) async fn open(
     io: Io,
     peer: PeerAddress,
+    task: Option<AbortHandle>,
     context: &ConnectionContext,
 ) -> io::Result<OpenedConnection> {
     let write_timeout = context.routes.limits(|limits| limits.write_timeout);
@@ -36,6 +38,7 @@ pub(super) async fn open(
     let info = ConnectionInfo {
         used_for: ConnectionUse::new(context.admission.open.clone()),
         log: ConnectionLog::begin(peer),
+        task,
         ..ConnectionInfo::plain(peer)
     };
     match &context.tls {

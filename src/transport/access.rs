@@ -27,7 +27,7 @@ use axum::http::{Extensions, Method, Request, header};
 use super::client_address::KnownClient;
 use super::connection_info::ConnectionInfo;
 use super::state::TransportConfig;
-use super::{grpc, publish};
+use super::{admin, grpc, publish};
 use crate::auth::Authenticator;
 use crate::caller::Caller;
 use crate::config::OriginsConfig;
@@ -106,6 +106,11 @@ impl Access {
             && !origin::may_publish(headers, &self.origins, client.is_over_tls);
         if is_foreign && is_publishing {
             return Err(origin::may_not_publish(headers));
+        }
+        // Any page may read events, but not how the gateway is doing.
+        let is_of_admin = request.uri().path().starts_with(admin::API);
+        if is_of_admin && (is_foreign || origin::is_of_other_site(headers)) {
+            return Err(origin::may_not_administer());
         }
 
         let identified = self.identify(request, connection, client, is_publishing);
@@ -192,9 +197,9 @@ fn reading_only(caller: Arc<Caller>, for_reading_only: bool) -> Arc<Caller> {
     })
 }
 
-/// Does this request publish events?
+/// Does this request publish events, or change the gateway?
 fn publishes(method: &Method, path: &str) -> bool {
-    let is_post_to = || publish::takes_events(path);
+    let is_post_to = || publish::takes_events(path) || path.starts_with(admin::API);
     let is_call = || grpc::PUBLISHING_CALLS.contains(&path);
     match *method {
         Method::POST => is_post_to() || is_call(),

@@ -42,7 +42,9 @@ pub(super) fn passing_reason(error: &Error) -> Option<ClosingReason> {
         | ErrorKind::TooLarge
         | ErrorKind::UnsupportedEncoding
         | ErrorKind::UnsupportedMediaType
-        | ErrorKind::WrongHost => None,
+        | ErrorKind::WrongHost
+        | ErrorKind::ReadOnly
+        | ErrorKind::Unsupported => None,
     }
 }
 

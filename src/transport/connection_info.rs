@@ -6,9 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::http::Uri;
+use tokio::task::AbortHandle;
 
 use super::connection_log::ConnectionLog;
-use crate::metrics::{ConnectionUse, Transport};
+use crate::bus::ReaderConnection;
+use crate::metrics::{ConnectionUse, EndReason, Transport};
 use crate::quota::ConnectionCount;
 
 /// There is one for each connection; its requests share it.
@@ -28,6 +30,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) log: Option<Box<ConnectionLog>>,
     /// What of it was given up because its peer takes nothing.
     pub(crate) stalled: AtomicU8,
+    /// The task that serves it, which an operator may end.
+    pub(crate) task: Option<AbortHandle>,
 }
 
 const NOTHING: u8 = 0;
@@ -55,6 +59,7 @@ impl ConnectionInfo {
             used_for: ConnectionUse::default(),
             log: None,
             stalled: NOTHING.into(),
+            task: None,
         }
     }
 
@@ -78,17 +83,40 @@ impl ConnectionInfo {
         let _ = self.replace_stalled(NOTHING, A_STREAM);
     }
 
-    /// Has the stream that asks been given up because its peer takes nothing?
-    pub(super) fn has_stalled(&self) -> bool {
-        let stalled = self.stalled.load(Ordering::Relaxed);
-        stalled == ALL || (stalled == A_STREAM && self.replace_stalled(A_STREAM, NOTHING))
-    }
-
     fn replace_stalled(&self, before: u8, after: u8) -> bool {
         let relaxed = Ordering::Relaxed;
         self.stalled
             .compare_exchange(before, after, relaxed, relaxed)
             .is_ok()
+    }
+}
+
+impl ReaderConnection for ConnectionInfo {
+    fn peer(&self) -> String {
+        self.peer.to_string()
+    }
+
+    fn end(&self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+
+    fn has_stalled(&self) -> bool {
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        stalled == ALL || (stalled == A_STREAM && self.replace_stalled(A_STREAM, NOTHING))
+    }
+
+    fn note_sent(&self, events: usize, bytes: usize) {
+        if let Some(log) = &self.log {
+            log.note_sent(events, bytes);
+        }
+    }
+
+    fn note_ended(&self, reason: EndReason) {
+        if let Some(log) = &self.log {
+            log.note_ended(reason);
+        }
     }
 }
 

@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use super::access::RequestCaller;
 use super::headers::{no_store, set};
 use super::json::ObjectForm;
-use super::long_poll::{self, OpenPoll, PollAsk, Waiting, wait_of};
+use super::long_poll::{self, OpenPoll, Waiting, wait_of};
 use super::params::Params;
 use super::peer::PeerWatch;
-use super::reader::ReadBy;
+use super::poll_ask::PollAsk;
 use super::request::parse_after;
 use super::state::{AppState, TransportConfig};
 use crate::bus::{OnGap, SubscribeRequest};
@@ -62,7 +62,8 @@ pub(super) async fn backend(
         method: &method,
         query: query.as_deref(),
         caller: &caller,
-        by: ReadBy::new(Transport::Legacy, peer),
+        peer,
+        transport: Transport::Legacy,
         // One event is small.
         coding: None,
     };
@@ -77,7 +78,7 @@ pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting>
     let (start, callback) = parse(Params::of(state, ask.query)?, &config.legacy)?;
     let request = subscribe_request(&config.legacy, start);
     let poll = OpenPoll {
-        reader: ask.by.open(&state.bus, ask.caller, request).await?,
+        reader: ask.open(&state.bus, request).await?,
         until,
         coding: None,
         form: ObjectForm::Own,
@@ -320,6 +321,7 @@ mod tests {
             bus,
             config: Arc::new(TransportConfig::of(&config, &AuthBackground::default())),
             sources: crate::source::SourceStates::none(),
+            admin: crate::transport::AdminWatch::default(),
             connections: OpenConnections::default(),
         };
         let begun = Instant::now();

@@ -23,11 +23,11 @@ use super::json::{ObjectForm, PollHead, is_small, poll_answer, shared_answer};
 use super::params::Params;
 use super::peer::PeerWatch;
 use super::pieces;
-use super::reader::{ReadBy, Reader};
+use super::poll_ask::PollAsk;
+use super::reader::Reader;
 use super::request::{HttpSubscribe, POLL_PARAMS};
 use super::state::AppState;
 use crate::bus::{Batch, LogView, Standing, Step, SubscribeRequest, Subscription};
-use crate::caller::Caller;
 use crate::cursor::{Gap, GapReason, Vid};
 use crate::encodings::Coding;
 use crate::error::Result;
@@ -58,16 +58,6 @@ pub(super) struct Polled {
     paid: Option<Reservation>,
 }
 
-/// What a poll is asked by.
-pub(super) struct PollAsk<'r> {
-    pub(super) method: &'r Method,
-    pub(super) query: Option<&'r str>,
-    pub(super) caller: &'r Caller,
-    pub(super) by: ReadBy,
-    /// How the client takes its answer.
-    pub(super) coding: Option<Coding>,
-}
-
 /// A poll whose subscription is open, until its answer. Each that waits has one, and nothing else
 /// of its request.
 pub(super) type Waiting = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
@@ -85,7 +75,8 @@ pub(super) async fn poll(
         method: &method,
         query: query.as_deref(),
         caller: &caller,
-        by: ReadBy::new(Transport::LongPoll, peer),
+        peer,
+        transport: Transport::LongPoll,
         coding: compression::accepted(&headers),
     };
     begin(&state, ask).await?.await
@@ -94,13 +85,11 @@ pub(super) async fn poll(
 /// Opens a poll.
 pub(super) async fn begin(state: &AppState, ask: PollAsk<'_>) -> Result<Waiting> {
     let parsed = parse(ask.method, Params::of(state, ask.query)?)?;
+    let coding = ask.coding;
     let poll = OpenPoll {
-        reader: ask
-            .by
-            .open(&state.bus, ask.caller, parsed.subscribe)
-            .await?,
+        reader: ask.open(&state.bus, parsed.subscribe).await?,
         until: Instant::now() + parsed.wait,
-        coding: ask.coding,
+        coding,
         form: parsed.form,
     };
     Ok(Box::pin(wait_and_answer(Box::new(poll))))

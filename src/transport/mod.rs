@@ -6,6 +6,7 @@
 //! - the same error has the same meaning on every transport.
 
 mod access;
+mod admin;
 mod answering;
 mod client_address;
 mod closing;
@@ -33,6 +34,7 @@ mod pages;
 pub(crate) mod params;
 mod peer;
 mod pieces;
+mod poll_ask;
 mod problem;
 pub(crate) mod publish;
 mod reader;
@@ -50,6 +52,7 @@ mod tests;
 pub(crate) mod trace_parent;
 mod until_ended;
 
+pub(crate) use admin::AdminWatch;
 pub(crate) use answering::Answering;
 pub(crate) use connection_info::{ConnectionInfo, PeerAddress};
 pub(crate) use connection_log::ConnectionLog;

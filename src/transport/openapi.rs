@@ -56,6 +56,14 @@ const OF_PUBLISHERS: &[ErrorKind] = &[
     ErrorKind::Locked,
     ErrorKind::Broken,
     ErrorKind::StorageFull,
+    ErrorKind::ReadOnly,
+];
+const OF_OPERATORS: &[ErrorKind] = &[
+    ErrorKind::NotFound,
+    ErrorKind::TooLarge,
+    ErrorKind::Unsupported,
+    ErrorKind::Locked,
+    ErrorKind::Broken,
 ];
 const OF_READINESS: &[ErrorKind] = &[
     ErrorKind::Closing,
@@ -136,7 +144,8 @@ fn referred<'s>(written: &Value, shared: &'s Value) -> Option<&'s Value> {
 
 fn problem_kinds(problems: &str) -> Vec<ErrorKind> {
     let more: &[&[ErrorKind]] = match problems {
-        "asking" => &[OF_CALLERS],
+        "asking" | "looking" => &[OF_CALLERS],
+        "administering" => &[OF_CALLERS, OF_OPERATORS],
         "reading" => &[OF_CALLERS, OF_READERS],
         "streaming" => &[OF_STREAMS],
         "publishing" => &[OF_CALLERS, OF_PUBLISHERS],

@@ -57,9 +57,9 @@ impl Peer {
 /// its reader leaves.
 #[derive(Clone)]
 pub(super) struct PeerWatch {
-    peer: Option<Peer>,
+    pub(super) peer: Option<Peer>,
     /// None in tests, which have no connection.
-    connection: Option<Arc<ConnectionInfo>>,
+    pub(super) connection: Option<Arc<ConnectionInfo>>,
 }
 
 impl<S: Sync> FromRequestParts<S> for PeerWatch {
@@ -89,10 +89,6 @@ impl PeerWatch {
         }
     }
 
-    pub(super) fn connection(&self) -> Option<&ConnectionInfo> {
-        self.connection.as_deref()
-    }
-
     /// One that is always there.
     #[cfg(test)]
     pub(super) fn that_stays() -> Self {
@@ -101,27 +97,22 @@ impl PeerWatch {
             connection: None,
         }
     }
+}
 
-    /// Has its peer ended?
-    pub(super) fn has_ended(&self) -> bool {
-        self.peer.as_ref().is_some_and(Peer::has_ended)
-    }
-
-    /// Polls for a subscription's next step; none when it waits at the live end and its peer has
-    /// ended. `is_live` is asked before the step is.
-    pub(super) fn poll_step<F>(
-        &self,
-        next: Pin<&mut F>,
-        is_live: bool,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Step>>>
-    where
-        F: Future<Output = Result<Option<Step>>>,
-    {
-        match (next.poll(context), &self.peer) {
-            // Whatever is being read is finished; only the wait is cut short.
-            (Poll::Pending, Some(peer)) if is_live => peer.poll_ended(context).map(|()| Ok(None)),
-            (step, _) => step,
-        }
+/// Polls for a subscription's next step; none when it waits at the live end and its peer has ended.
+/// `is_live` is asked before the step is.
+pub(super) fn poll_step<F>(
+    peer: Option<&Peer>,
+    next: Pin<&mut F>,
+    is_live: bool,
+    context: &mut Context<'_>,
+) -> Poll<Result<Option<Step>>>
+where
+    F: Future<Output = Result<Option<Step>>>,
+{
+    match (next.poll(context), peer) {
+        // Whatever is being read is finished; only the wait is cut short.
+        (Poll::Pending, Some(peer)) if is_live => peer.poll_ended(context).map(|()| Ok(None)),
+        (step, _) => step,
     }
 }

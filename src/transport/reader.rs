@@ -6,70 +6,70 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::connection_info::ConnectionInfo;
-use super::connection_log::ConnectionLog;
-use super::peer::PeerWatch;
-use crate::bus::{Batch, Bus, ClosingReason, Step, SubscribeRequest, Subscription};
+use super::peer::{Peer, PeerWatch, poll_step};
+use crate::bus::{Batch, Bus, ClosingReason, ReadBy, ReaderConnection};
+use crate::bus::{Step, SubscribeRequest, Subscription};
 use crate::caller::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{CANCELLED, EndReason, Transport};
 
-/// Who reads, and by what.
-pub(super) struct ReadBy {
-    pub(super) transport: Transport,
-    peer: PeerWatch,
-}
-
-impl ReadBy {
-    pub(super) fn new(transport: Transport, peer: PeerWatch) -> Self {
-        ReadBy { transport, peer }
-    }
-
-    /// Opens a subscription.
-    ///
-    /// # Errors
-    /// As [`Subscription::open`].
-    pub(super) async fn open(
-        self,
-        bus: &Bus,
-        caller: &Caller,
-        request: SubscribeRequest,
-    ) -> Result<Reader> {
-        let subscription = Subscription::open(bus, caller, request).await?;
-        bus.metrics().readers.count_opened(self.transport);
-        Ok(Reader {
-            subscription,
-            peer: self.peer,
-            transport: self.transport,
-            ended: EndReason::Left,
-            has_status: false,
-        })
-    }
-}
-
-/// An open subscription, and who reads it.
+/// An open subscription that is read over a connection.
 pub(super) struct Reader {
     pub(super) subscription: Subscription,
-    peer: PeerWatch,
-    // Beside the other bytes, so that they take a word together.
-    transport: Transport,
+    peer: Option<Peer>,
     /// What is counted when this is dropped.
     ended: EndReason,
     /// Its call of gRPC has ended with a status.
     has_status: bool,
 }
 
+const _: () = assert!(
+    size_of::<Reader>() <= 104,
+    "each idle reader has one: docs/performance.md, memory per idle reader"
+);
+
 impl Reader {
+    /// Opens a subscription that is read by this transport, from this peer.
+    ///
+    /// # Errors
+    /// As [`Subscription::open`].
+    pub(super) async fn open(
+        bus: &Bus,
+        caller: &Caller,
+        request: SubscribeRequest,
+        (transport, by): (Transport, PeerWatch),
+    ) -> Result<Self> {
+        let PeerWatch { peer, connection } = by;
+        let read_by = ReadBy {
+            transport,
+            connection: connection.map(|connection| connection as Arc<dyn ReaderConnection>),
+        };
+        let subscription = Subscription::open_for(bus, caller, request, Some(read_by)).await?;
+        bus.metrics().readers.count_opened(transport);
+        Ok(Reader {
+            subscription,
+            peer,
+            ended: EndReason::Left,
+            has_status: false,
+        })
+    }
+
+    /// By which it is read.
+    fn transport(&self) -> Transport {
+        self.subscription.transport().unwrap_or_default()
+    }
+
     /// The next step, as [`Subscription::next`] gives it, unless its peer has ended.
     pub(super) async fn next(&mut self) -> Result<Option<Step>> {
         let is_live = self.subscription.is_live();
         let step = {
             let mut next = pin!(self.subscription.next());
-            let peer = &self.peer;
-            poll_fn(|context| peer.poll_step(next.as_mut(), is_live, context)).await
+            let peer = self.peer.as_ref();
+            poll_fn(|context| poll_step(peer, next.as_mut(), is_live, context)).await
         };
         self.note(&step);
         step
@@ -81,8 +81,8 @@ impl Reader {
         let is_live = self.subscription.is_live();
         let step = {
             let mut next = pin!(self.subscription.next_until(until));
-            let peer = &self.peer;
-            poll_fn(|context| peer.poll_step(next.as_mut(), is_live, context)).await
+            let peer = self.peer.as_ref();
+            poll_fn(|context| poll_step(peer, next.as_mut(), is_live, context)).await
         };
         self.note(&step);
         step
@@ -92,7 +92,7 @@ impl Reader {
     pub(super) fn note(&mut self, step: &Result<Option<Step>>) {
         match step {
             // The status behind it says the same.
-            Ok(None) if self.ended == EndReason::Left && !self.peer.has_ended() => {
+            Ok(None) if self.ended == EndReason::Left && !self.has_peer_ended() => {
                 self.ended = EndReason::Done;
             }
             Ok(Some(Step::Closing(closing))) => self.ended = closing.reason.into(),
@@ -124,41 +124,37 @@ impl Reader {
     /// The connection is given so many events in so many bytes.
     pub(super) fn count(&self, events: usize, bytes: usize, published_ns: Option<u64>) {
         let readers = &self.subscription.bus().metrics().readers;
-        readers.count_page(self.transport, events, bytes, published_ns);
-        if let Some(log) = self.log() {
-            log.note_sent(events, bytes);
+        readers.count_page(self.transport(), events, bytes, published_ns);
+        if let Some(connection) = self.subscription.connection() {
+            connection.note_sent(events, bytes);
         }
     }
 
-    fn log(&self) -> Option<&ConnectionLog> {
-        self.peer.connection()?.log.as_deref()
+    fn has_peer_ended(&self) -> bool {
+        self.peer.as_ref().is_some_and(Peer::has_ended)
     }
 
     /// The connection is given something else than events.
     pub(super) fn count_bytes(&self, bytes: usize) {
         let readers = &self.subscription.bus().metrics().readers;
-        readers.count_bytes(self.transport, bytes);
-        if let Some(log) = self.log() {
-            log.note_sent(0, bytes);
+        readers.count_bytes(self.transport(), bytes);
+        if let Some(connection) = self.subscription.connection() {
+            connection.note_sent(0, bytes);
         }
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if self
-            .peer
-            .connection()
-            .is_some_and(ConnectionInfo::has_stalled)
-        {
-            self.ended = EndReason::WriteTimeout;
+        if let Some(connection) = self.subscription.connection() {
+            if connection.has_stalled() {
+                self.ended = EndReason::WriteTimeout;
+            }
+            connection.note_ended(self.ended);
         }
         let metrics = self.subscription.bus().metrics();
-        let transport = self.transport;
+        let transport = self.transport();
         metrics.readers.count_closed(transport, self.ended);
-        if let Some(log) = self.log() {
-            log.note_ended(self.ended);
-        }
 
         // A call that has been given up has no status.
         if transport == Transport::Grpc && !self.has_status {

@@ -22,6 +22,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::cors::CorsLayer;
 
 use super::access::{self, Access};
+use super::admin::{self, AdminWatch};
 use super::client_address::KnownClient;
 use super::connection_info::ConnectionInfo;
 use super::counting::{RequestTally, transport_of_call};
@@ -29,7 +30,6 @@ use super::long_poll;
 use super::own_files::OwnFiles;
 use super::peer::PeerWatch;
 use super::problem::refusal;
-use super::reader::ReadBy;
 use super::redirect::Redirect;
 use super::routes::ListenerRules;
 use super::state::{AppState, ConnectionLimits, Settings};
@@ -52,6 +52,7 @@ pub(crate) struct RouteParts {
     pub(crate) sources: SourceStates,
     pub(crate) health: HealthServer<HealthService>,
     pub(crate) connections: OpenConnections,
+    pub(crate) admin: AdminWatch,
 }
 
 impl RouteParts {
@@ -61,6 +62,7 @@ impl RouteParts {
             config: settings.transport.clone(),
             sources: self.sources.clone(),
             connections: self.connections.clone(),
+            admin: self.admin.clone(),
         }
     }
 }
@@ -252,7 +254,7 @@ impl RouteTable {
             Some(refused) => refusal(request.headers(), refused),
             None if is_poll(request.method(), tally.transport) && !is_of_page => {
                 let peer = PeerWatch::on(connection, request.extensions());
-                let by = ReadBy::new(tally.transport, peer);
+                let by = (tally.transport, peer);
                 match self.begin_poll(request, &admitted, by).await {
                     Ok(waiting) => {
                         let tally = tally.take();
@@ -325,7 +327,9 @@ fn is_of_page<B>(request: &Request<B>) -> bool {
 fn router(parts: &RouteParts, settings: &Settings) -> Router {
     let state = parts.state(settings);
     let config = &settings.transport;
-    let table = http_routes(&config.legacy.path).chain(pages::routes(&config.pages));
+    let table = http_routes(&config.legacy.path)
+        .chain(pages::routes(&config.pages))
+        .chain(admin::routes());
     let http = table.fold(Router::new(), |http, (path, methods)| {
         http.route(&path, methods)
     });

@@ -23,7 +23,7 @@ use super::closing::opened_and_closed;
 use super::headers::{set, text, unbuffered};
 use super::params::Params;
 use super::peer::PeerWatch;
-use super::reader::{ReadBy, Reader};
+use super::reader::Reader;
 use super::request::{HttpSubscribe, SUBSCRIBE_PARAMS};
 use super::state::AppState;
 use crate::bus::{Closing, OnGap, Step, SubscribeRequest};
@@ -63,8 +63,8 @@ pub(super) async fn sse(
     let params = Params::of(&state, query.as_deref())?;
     let (request, rendering) = parse(params, last_event_id(&headers)?)?;
     // An EventSource gives up on a status, so what passes by itself is a stream that ends.
-    let by = ReadBy::new(Transport::Sse, peer);
-    let reader = match by.open(&state.bus, &caller, request).await {
+    let opening = Reader::open(&state.bus, &caller, request, (Transport::Sse, peer));
+    let reader = match opening.await {
         Ok(reader) => reader,
         Err(error) => {
             let closing = |reason| state.bus.closing_of_newcomer(reason);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 
+use super::admin::AdminWatch;
 use super::redirect::Redirect;
 use crate::auth::{AuthBackground, Authenticator};
 use crate::bus::Bus;
@@ -26,6 +27,7 @@ pub(crate) struct AppState {
     pub(crate) config: Arc<TransportConfig>,
     pub(crate) sources: SourceStates,
     pub(crate) connections: OpenConnections,
+    pub(crate) admin: AdminWatch,
 }
 
 /// What can be replaced while the gateway runs. A request is answered by one value of this, and so

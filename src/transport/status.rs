@@ -64,7 +64,7 @@ pub(super) async fn topics(
 }
 
 /// The filter, the limit and the page token of a listing.
-fn take_topics(mut params: Params<'_>) -> Result<(Filter, u32, Option<String>)> {
+pub(super) fn take_topics(mut params: Params<'_>) -> Result<(Filter, u32, Option<String>)> {
     let topics = params.take_all("topic");
     // Without a topic all are listed, but for the gateway's own.
     let filter = Filter::parse(topics.iter().map(|topic| &**topic))?;
@@ -98,7 +98,7 @@ impl TopicList {
         }
     }
 
-    fn json(&self) -> serde_json::Value {
+    pub(super) fn json(&self) -> serde_json::Value {
         let topics: Vec<_> = self.topics.iter().map(topic_json).collect();
         // The last page has no token, so that a client knows it is the last.
         let mut answer = json!({ "topics": topics });

@@ -4,6 +4,7 @@ mod behind_a_proxy;
 mod bench;
 mod churn;
 mod config;
+mod operate;
 mod protected;
 mod publish;
 mod readme;

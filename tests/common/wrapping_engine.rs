@@ -9,7 +9,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use vidette::cursor::Vid;
 use vidette::engine::{
-    Appended, BatchBounds, Engine, LogState, Moment, Page, ReadRequest, Retention, Tail, TrimStep,
+    Appended, BatchBounds, Engine, LogState, Moment, Page, ReadRequest, Removal, RemovalStep,
+    Retention, Tail, TrimStep,
 };
 use vidette::error::Result;
 use vidette::event::NewEvent;
@@ -151,5 +152,9 @@ impl<H: Hooks> Engine for WrappingEngine<H> {
 
     async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep> {
         self.hooks.trim(&*self.inner, retention, counted_ms).await
+    }
+
+    async fn remove(&self, what: &Removal) -> Result<RemovalStep> {
+        self.inner.remove(what).await
     }
 }

@@ -5,7 +5,7 @@ use vidette::{error_face, limits};
 
 use crate::page::{pages, table};
 
-const KINDS: [ErrorKind; 19] = [
+const KINDS: [ErrorKind; 21] = [
     ErrorKind::BadRequest,
     ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
@@ -18,6 +18,8 @@ const KINDS: [ErrorKind; 19] = [
     ErrorKind::WrongHost,
     ErrorKind::Busy,
     ErrorKind::Internal,
+    ErrorKind::Unsupported,
+    ErrorKind::ReadOnly,
     ErrorKind::Closing,
     ErrorKind::Locked,
     ErrorKind::Behind,

@@ -12,6 +12,7 @@ mod old_versions;
 mod order;
 mod pages;
 mod readers;
+mod removal;
 mod sqlite_only;
 mod trimming;
 

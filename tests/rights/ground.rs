@@ -35,7 +35,8 @@ impl Ground {
         std::fs::write(path("jwt.key"), SECRET).expect("a file");
         std::fs::write(path("revoked.txt"), "").expect("a file");
         let config = format!(
-            "[legacy]\ntopic = \"*.1\"\n\
+            "[limits]\nwrite_timeout = \"5m\"\n\
+             [legacy]\ntopic = \"*.1\"\n\
              [auth]\nanonymous = {{ subscribe = [\"public.>\"] }}\nrevoked_file = {:?}\n\
              [[auth.jwt]]\nalgorithms = [\"HS256\"]\nsecret_file = {:?}\n",
             path("revoked.txt").display().to_string(),
@@ -53,6 +54,12 @@ impl Ground {
     pub fn revoke(&self, id: &str) {
         let list = self.folder.path().join("revoked.txt");
         std::fs::write(list, format!("{id}\n")).expect("a file");
+    }
+
+    /// The list of the revoked.
+    pub fn revoked(&self) -> String {
+        let list = self.folder.path().join("revoked.txt");
+        std::fs::read_to_string(list).expect("a file")
     }
 
     /// Has a token with the id `short` end, which [`short_token`] has made for this.

@@ -9,6 +9,7 @@ mod common;
 #[path = "../clients/tools.rs"]
 mod tools;
 
+mod admin;
 mod cut;
 mod ends;
 mod ground;

@@ -67,7 +67,7 @@ proptest! {
                         group.clone().notify(&Arc::default());
                     }
                     for registration in &list {
-                        let group = &registration.group;
+                        let group = registration.group();
                         let matches = |e: &&Arc<Event>| group.filter.matches(&e.sent.topic);
                         let matching = events.iter().filter(matches);
                         let first = matching.map(|e| e.vid).next();
@@ -76,7 +76,7 @@ proptest! {
                         prop_assert!(group.next_match(vid) <= first.unwrap_or(Vid::MAX));
                     }
                     let groups = to_notify.iter().map(|group| group.number);
-                    let is_listed = |n| list.iter().any(|r| r.group.number == n);
+                    let is_listed = |n| list.iter().any(|r| r.group().number == n);
                     prop_assert!(groups.clone().all(is_listed));
                     vid += topics.len() as Vid;
                 }
@@ -120,7 +120,7 @@ fn patterns_are_bounded_in_all_and_a_known_filter_costs_nothing() {
         "who was refused has not been added"
     );
 
-    let known = taken[7].group.filter.clone();
+    let known = taken[7].group().filter.clone();
     taken.push(
         interest
             .register(&known, Waiter::new(0, None))

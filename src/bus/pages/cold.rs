@@ -3,12 +3,14 @@
 //! Readers that come back after a while often ask for the same part of the log. Invariants:
 //! - a block holds every event of its vids that the log had when it was read, up to its `through`;
 //! - only vids that are visible are read into a block, so it is never out of date but for trimming,
-//!   which is looked at afresh for each page;
+//!   which is looked at afresh for each page, and for what is removed, after which no block that was
+//!   read before is found any more;
 //! - two readers of one block wait for one read; blocks are bounded by bytes;
 //! - a block is loaded by a task of its own: a reader that stands still meanwhile, because its peer
 //!   reads nothing, holds up no other, and when the one who loads has left the next one does it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -38,6 +40,8 @@ struct BlockBytes;
 struct BlockKey {
     generation: u64,
     number: u64,
+    /// Counts removals and resets.
+    era: u64,
 }
 
 impl Weighter<BlockKey, Block> for BlockBytes {
@@ -52,7 +56,10 @@ impl Weighter<BlockKey, Block> for BlockBytes {
 
 type Blocks = Cache<BlockKey, Block, BlockBytes>;
 
-pub(super) struct ColdBlocks(Arc<Blocks>);
+pub(super) struct ColdBlocks {
+    blocks: Arc<Blocks>,
+    era: AtomicU64,
+}
 
 impl ColdBlocks {
     pub(super) fn new() -> Self {
@@ -60,11 +67,10 @@ impl ColdBlocks {
 
         // Only an estimate, for the cache's own tables; the bytes are what bounds it.
         let about_so_many = limits::COLD_CACHE_BYTES / limits::PAGE_BYTES;
-        ColdBlocks(Arc::new(Cache::with_weighter(
-            about_so_many,
-            bytes,
-            BlockBytes,
-        )))
+        ColdBlocks {
+            blocks: Arc::new(Cache::with_weighter(about_so_many, bytes, BlockBytes)),
+            era: AtomicU64::new(0),
+        }
     }
 
     /// A page, from a shared block where one fits: the filter has to read the log anyway, and the
@@ -84,8 +90,13 @@ impl ColdBlocks {
             return engine.read(request).await;
         }
 
-        let key = BlockKey { generation, number };
-        let block = match self.0.get(&key) {
+        // Before it is read: after a removal meanwhile nobody finds it.
+        let key = BlockKey {
+            generation,
+            number,
+            era: self.era.load(Ordering::SeqCst),
+        };
+        let block = match self.blocks.get(&key) {
             Some(block) => block,
             None => self.load(engine, key).await?,
         };
@@ -105,15 +116,16 @@ impl ColdBlocks {
         ))
     }
 
-    /// After a reset: frees the blocks of the log before, which nobody can find any more.
+    /// After a reset or a removal: nobody finds what was read before.
     pub(super) fn forget_all(&self) {
-        self.0.clear();
+        self.era.fetch_add(1, Ordering::SeqCst);
+        self.blocks.clear();
     }
 
     /// Loads a block, or waits for another one who does.
     async fn load(&self, engine: &Arc<dyn Engine>, key: BlockKey) -> Result<Block> {
         // A task of its own, which goes on while its reader stands still and ends with it.
-        let (blocks, engine) = (self.0.clone(), engine.clone());
+        let (blocks, engine) = (self.blocks.clone(), engine.clone());
         let loading = tokio::spawn(async move {
             blocks
                 .get_or_insert_async(&key, read_block(&*engine, key.number))

@@ -92,6 +92,14 @@ impl Ring {
         recent.base = recent.base.max(first.saturating_sub(1));
     }
 
+    /// Forgets events that have been removed from the log, in vid order.
+    pub(super) fn remove(&self, vids: &[Vid]) {
+        let mut recent = self.change();
+        for vid in vids {
+            recent.remove(*vid);
+        }
+    }
+
     /// The next events come behind this vid, and what lies before them is not in the ring.
     pub(super) fn skip_to(&self, through: Vid) {
         let mut recent = self.change();
@@ -215,6 +223,16 @@ impl RecentEvents {
         if let Some(event) = self.events.pop_front() {
             self.bytes -= event.size_bytes();
             self.base = event.vid;
+        }
+    }
+
+    fn remove(&mut self, vid: Vid) {
+        let at = self.events.partition_point(|event| event.vid < vid);
+        if self.events.get(at).is_none_or(|event| event.vid != vid) {
+            return;
+        }
+        if let Some(event) = self.events.remove(at) {
+            self.bytes -= event.size_bytes();
         }
     }
 

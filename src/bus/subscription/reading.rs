@@ -39,7 +39,7 @@ impl Subscription {
     /// Reads any other page. Whatever that waits for, the wait is over once its caller's credential
     /// has ended: then there is no step, and the next look finds out why.
     async fn read_while_good(&mut self) -> Result<Option<Step>> {
-        let Some(credential) = self.credential.clone() else {
+        let Some(credential) = self.registration.waiter.credential().cloned() else {
             return self.read_when_there_is_memory().await;
         };
         let bus = self.bus.clone();
@@ -125,14 +125,14 @@ impl Subscription {
     /// Where reading begins. What lies before the next match was compared with the filter when it
     /// was marked.
     fn begin(&self, tail: Vid) -> Vid {
-        self.position.max(tail.min(self.next_match() - 1))
+        self.position().max(tail.min(self.next_match() - 1))
     }
 
     /// Moves the position to the visible end, with nothing to read before it.
     fn skip_to(&mut self, tail: Vid) {
         if self.is_on_current_log() {
             self.phase.has_read(true);
-            self.position = self.position.max(tail);
+            self.set_position(self.position().max(tail));
         }
     }
 
@@ -149,14 +149,14 @@ impl Subscription {
         }
 
         self.phase.has_read(page.through >= tail);
-        self.position = page.through;
+        self.set_position(page.through);
         let lag_vids = tail.saturating_sub(page.through);
         self.bus.metrics().readers.count_lag(lag_vids);
         Ok(self.events(page.batch))
     }
 
     async fn read_snapshot(&mut self, through: Vid, page_bytes: usize) -> Result<Option<Step>> {
-        let request = self.request(self.position, through, page_bytes);
+        let request = self.request(self.position(), through, page_bytes);
         let pages = &self.bus.0.pages;
         let Some(page) = pages.load_newest(request.read, &self.log).await? else {
             self.bus.0.wait_for_reset(&self.log).await;
@@ -172,7 +172,7 @@ impl Subscription {
             self.phase.catch_up();
         }
         // Behind the last wait: a read that is given up has moved nothing.
-        self.position = page.through;
+        self.set_position(page.through);
         Ok(self.events(batch))
     }
 
@@ -191,7 +191,7 @@ impl Subscription {
         }
         // A limit counts events, not pages; a page never holds more than are left.
         self.left.take(events.len());
-        Some(Step::Events(events, self.position))
+        Some(Step::Events(events, self.position()))
     }
 
     /// Goes on from the oldest retained event.
@@ -203,10 +203,10 @@ impl Subscription {
         }
         // The engine may have trimmed more than its tail has reported.
         now.bounds.first = now.bounds.first.max(first.min(now.bounds.last + 1));
-        let gap = now.gap(GapReason::Expired, &self.log.cursor(self.position));
+        let gap = now.gap(GapReason::Expired, &self.log.cursor(self.position()));
 
         // Where the gap says, so that the two are one: what else is gone is the next gap.
-        self.position = gap.first - 1;
+        self.set_position(gap.first - 1);
         self.phase.catch_up();
         self.report(gap)
     }
@@ -220,7 +220,7 @@ impl Subscription {
     }
 
     fn request(&self, after: Vid, through: Vid, page_bytes: usize) -> PageRequest {
-        let group = &self.registration.group;
+        let group = self.registration.group();
         let read = ReadRequest {
             after,
             through,
@@ -243,6 +243,6 @@ impl Subscription {
     }
 
     pub(super) fn next_match(&self) -> Vid {
-        self.registration.group.next_match(self.position)
+        self.registration.group().next_match(self.position())
     }
 }

@@ -15,7 +15,7 @@ impl Wake for Counter {
 
 /// A waiter that somebody waits with, and how often that one was woken.
 fn waiting() -> (Arc<Waiter>, Arc<Counter>) {
-    let (waiter, counter) = (Waiter::new(0, None), Arc::new(Counter::default()));
+    let (waiter, counter) = (Arc::new(Waiter::new(0, None)), Arc::new(Counter::default()));
     let waker = Waker::from(counter.clone());
     assert!(
         std::pin::pin!(waiter.woken())
@@ -68,7 +68,9 @@ fn waiters_that_share_a_connection_are_woken_in_larger_chunks() {
         (WEIGHT_OF_OWN_CONNECTION * 10, CHUNK - 10),
         (3, CHUNK - 1),
     ] {
-        let waiters: Vec<_> = (0..sharing + alone).map(|_| Waiter::new(0, None)).collect();
+        let waiters: Vec<_> = (0..sharing + alone)
+            .map(|_| Arc::new(Waiter::new(0, None)))
+            .collect();
         for waiter in &waiters[..sharing] {
             waiter.set_shares_connection();
         }
@@ -80,7 +82,7 @@ fn waiters_that_share_a_connection_are_woken_in_larger_chunks() {
             0,
             "{sharing} and {alone} are one chunk"
         );
-        set.join(Waiter::new(0, None));
+        set.join(Arc::new(Waiter::new(0, None)));
         assert_ne!(
             wake_chunk(&set, &mut Walk::default()),
             0,
@@ -93,7 +95,7 @@ fn waiters_that_share_a_connection_are_woken_in_larger_chunks() {
 #[test]
 fn a_wake_up_before_the_wait_is_remembered() {
     let set = WaiterSet::<OF_ALL>::default();
-    let waiter = Waiter::new(0, None);
+    let waiter = Arc::new(Waiter::new(0, None));
     set.join(waiter.clone());
     set.wake_at_once();
     let mut context = Context::from_waker(Waker::noop());

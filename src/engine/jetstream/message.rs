@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(read(message), None);
 
         let event = NewEvent {
-            topic: Topic::trusted("vidette.admin"),
+            topic: Topic::trusted("vidette.other"),
             ..read(plain(&[], b"1")).expect("an event")
         };
         assert_eq!(read(stored(&event)), None);

@@ -36,6 +36,7 @@ mod reader;
 mod readers;
 mod recognize;
 mod refusal;
+mod removal;
 mod reserve;
 mod resync;
 mod row;
@@ -61,8 +62,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Appended, Engine, GroupThread, LogState, Moment, OpenError, Page, ReadRequest, Retention,
-    TrimStep,
+    Appended, Engine, GroupThread, LogState, Moment, OpenError, Page, ReadRequest, Removal,
+    RemovalStep, Retention, TrimStep,
 };
 use crate::cursor::Vid;
 use crate::error::Result;
@@ -269,6 +270,10 @@ impl Engine for SqliteEngine {
 
     async fn trim(&self, retention: Retention, counted_ms: i64) -> Result<TrimStep> {
         self.writer.trim(retention, counted_ms).await
+    }
+
+    async fn remove(&self, what: &Removal) -> Result<RemovalStep> {
+        self.writer.remove(what.clone()).await
     }
 }
 

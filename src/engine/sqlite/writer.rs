@@ -13,7 +13,8 @@ use super::writer_thread::{WriterSetup, WriterThread};
 use crate::cursor::Vid;
 use crate::engine::import::CopiedPart;
 use crate::engine::{
-    Appended, GroupSource, GroupThread, LogState, Moment, OpenError, Retention, TrimStep,
+    Appended, GroupSource, GroupThread, LogState, Moment, OpenError, Removal, RemovalStep,
+    Retention, TrimStep,
 };
 use crate::error::Result;
 use crate::limits;
@@ -81,6 +82,11 @@ impl Writer {
             reply,
         })
         .await
+    }
+
+    pub(super) async fn remove(&self, what: Removal) -> Result<RemovalStep> {
+        self.call(|reply| WriterCommand::Remove { what, reply })
+            .await
     }
 
     /// Where the thread has ended, all that waits is refused.

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::engine::import::CopiedPart;
-use crate::engine::{Appended, GroupSource, Moment, Retention, TrimStep};
+use crate::engine::{Appended, GroupSource, Moment, Removal, RemovalStep, Retention, TrimStep};
 use crate::error::Result;
 use crate::event::NewEvent;
 
@@ -32,6 +32,11 @@ pub(super) enum WriterCommand {
         retention: Retention,
         counted_ms: i64,
         reply: oneshot::Sender<Result<TrimStep>>,
+    },
+    /// Take events out of the log.
+    Remove {
+        what: Removal,
+        reply: oneshot::Sender<Result<RemovalStep>>,
     },
     /// Take the write lock for a moment, to learn whether it is free.
     TryLock,

@@ -27,10 +27,12 @@ use super::wal_check::before_closing;
 use super::write_transaction::WriteTransaction;
 use super::writer_command::{Batches, WriterCommand};
 use super::writer_state::WriterState;
-use super::{errors, index};
+use super::{errors, index, removal};
 use crate::engine::import::CopiedPart;
 use crate::engine::memory::too_many_ids;
-use crate::engine::{Appended, Group, GroupSource, Moment, Receipt, Retention, TrimStep};
+use crate::engine::{
+    Appended, Group, GroupSource, Moment, Receipt, Removal, RemovalStep, Retention, TrimStep,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits;
@@ -126,6 +128,9 @@ impl WriterThread {
                 counted_ms,
                 reply,
             } => answer(reply, self.trim_even_if_full(&retention, counted_ms)),
+            WriterCommand::Remove { what, reply } => {
+                answer(reply, self.remove(&what));
+            }
             WriterCommand::TryLock => drop(self.begin()),
         }
     }
@@ -308,6 +313,28 @@ impl WriterThread {
             self.topics.remove(topic);
         }
         Ok(Ok(outcome.step))
+    }
+
+    /// What is removed is overwritten in the database, and not only marked as free.
+    fn remove(&mut self, what: &Removal) -> Result<RemovalStep> {
+        self.write(|thread, state| {
+            let connection = &thread.setup.connection;
+            connection.pragma_update(None, "secure_delete", true)?;
+            let removed = thread.remove_within(state, what);
+            connection.pragma_update(None, "secure_delete", false)?;
+            removed.map(Ok)
+        })
+    }
+
+    fn remove_within(
+        &self,
+        state: &mut WriterState,
+        what: &Removal,
+    ) -> rusqlite::Result<RemovalStep> {
+        let transaction = self.begin()?;
+        let step = removal::remove(&transaction, state, what)?;
+        transaction.commit()?;
+        Ok(step)
     }
 
     fn begin(&self) -> rusqlite::Result<WriteTransaction<'_>> {

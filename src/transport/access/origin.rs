@@ -109,6 +109,19 @@ pub(super) fn may_not_publish(headers: &HeaderMap) -> Error {
     Error::new(ErrorKind::Forbidden, detail)
 }
 
+/// Does a page of another site ask, without saying its origin?
+pub(super) fn is_of_other_site(headers: &HeaderMap) -> bool {
+    let site = headers.get(FETCH_SITE).map(HeaderValue::as_bytes);
+    !headers.contains_key(header::ORIGIN) && matches!(site, Some(b"cross-site" | b"same-site"))
+}
+
+/// What a page is answered that asks for the inside of the gateway.
+pub(super) fn may_not_administer() -> Error {
+    let detail = "pages of another origin may not ask for this; open /admin of this gateway, or add \
+                  the origin to origins.allow in the configuration";
+    Error::new(ErrorKind::Forbidden, detail)
+}
+
 /// An origin is ASCII; anything else is none.
 fn text_of(origin: &HeaderValue) -> &str {
     origin.to_str().unwrap_or_default()

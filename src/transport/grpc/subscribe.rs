@@ -34,7 +34,7 @@ use crate::metrics::Transport;
 use crate::transport::access::RequestCaller;
 use crate::transport::headers::set;
 use crate::transport::peer::PeerWatch;
-use crate::transport::reader::{ReadBy, Reader};
+use crate::transport::reader::Reader;
 use crate::transport::state::AppState;
 
 /// The one call.
@@ -45,18 +45,19 @@ pub(super) fn routes(state: AppState) -> Router {
 
 async fn subscribe(State(state): State<AppState>, request: Request) -> Response {
     // Over HTTP/1.1, as gRPC-web comes, the connection's end shows that the reader has left.
-    let by = ReadBy::new(Transport::Grpc, PeerWatch::of(request.extensions()));
-    match open(&state.bus, by, request).await {
+    let peer = PeerWatch::of(request.extensions());
+    match open(&state.bus, peer, request).await {
         Ok(reader) => response(reader),
         Err(status) => status.into_http(),
     }
 }
 
-async fn open(bus: &Bus, by: ReadBy, request: Request) -> std::result::Result<Reader, Status> {
+async fn open(bus: &Bus, peer: PeerWatch, request: Request) -> std::result::Result<Reader, Status> {
     let caller = RequestCaller::of(request.extensions())?;
     // Boxed to keep the future of an open stream small: the request is read once.
     let request = Box::pin(read_in_time(request)).await?;
-    let reader = by.open(bus, &caller, subscribe_request(&request)?).await?;
+    let request = subscribe_request(&request)?;
+    let reader = Reader::open(bus, &caller, request, (Transport::Grpc, peer)).await?;
     reader.subscription.share_connection();
     Ok(reader)
 }

@@ -5,6 +5,7 @@ use http_body_util::BodyExt as _;
 
 use super::*;
 use crate::bus::{Bus, BusOptions, OnGap};
+use crate::caller::Caller;
 use crate::cursor::{Cursor, Start};
 use crate::engine::{MemoryEngine, Retention};
 use crate::event::{EventParts, NewEvent};
@@ -52,8 +53,8 @@ async fn open(bus: &Bus, vid: Vid) -> OpenPoll {
         limit: None,
     };
     let caller = Caller::anonymous();
-    let opened =
-        ReadBy::new(Transport::LongPoll, PeerWatch::that_stays()).open(bus, &caller, request);
+    let by = (Transport::LongPoll, PeerWatch::that_stays());
+    let opened = Reader::open(bus, &caller, request, by);
     OpenPoll {
         reader: opened.await.expect("a subscription"),
         until: Instant::now(),

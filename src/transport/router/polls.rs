@@ -11,8 +11,9 @@ use crate::transport::client_address::KnownClient;
 use crate::transport::compression;
 use crate::transport::counting::RequestTally;
 use crate::transport::legacy;
-use crate::transport::long_poll::{self, PollAsk, Waiting};
-use crate::transport::reader::ReadBy;
+use crate::transport::long_poll::{self, Waiting};
+use crate::transport::peer::PeerWatch;
+use crate::transport::poll_ask::PollAsk;
 
 /// A poll that waits, and what its answer is made with.
 pub(in crate::transport) struct WaitingPoll {
@@ -56,17 +57,18 @@ impl RouteTable {
         &self,
         request: Request<B>,
         admitted: &Admitted,
-        by: ReadBy,
+        (transport, peer): (Transport, PeerWatch),
     ) -> Result<Waiting> {
         let (parts, _) = request.into_parts();
         let ask = PollAsk {
             method: &parts.method,
             query: parts.uri.query(),
             caller: admitted.caller()?,
-            by,
+            transport,
+            peer,
             coding: compression::accepted(&parts.headers),
         };
-        match ask.by.transport {
+        match transport {
             Transport::Legacy => legacy::begin(&self.state, ask).await,
             _ => long_poll::begin(&self.state, ask).await,
         }

@@ -1,6 +1,7 @@
 //! Chromium, driven by chromedriver: what a person at a page sees, on the pages of `clients/` and
 //! on an old one.
 
+mod admin;
 mod chromium;
 mod comet;
 mod eventsource;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::*;
 use crate::config::OWN_PARAMETERS;
 use crate::limits;
+use crate::transport::admin;
 use crate::transport::openapi::{PARAMETERS, document};
 
 /// The document's operations but for OPTIONS, which every path has, as method and path.
@@ -32,7 +33,8 @@ async fn each_route_is_in_the_document_and_each_operation_of_it_has_a_route() {
         .map(|(method, path, _)| format!("{method} {path}"))
         .collect();
     let mut routed = BTreeSet::new();
-    for (path, _) in http_routes("/backend.php") {
+    let of_admin = admin::routes().filter(|(path, _)| path.starts_with(admin::API));
+    for (path, _) in http_routes("/backend.php").chain(of_admin) {
         for method in methods(&table, &target(&path)).await {
             // Wherever there is GET, there is HEAD.
             if method != Method::HEAD {

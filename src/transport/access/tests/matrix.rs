@@ -23,6 +23,10 @@ enum Asks {
     Publishing,
     /// The inside of the gateway.
     Admin,
+    /// The same, where a page of another origin may not look either.
+    AdminApi,
+    /// To change something of it.
+    Administering,
 }
 
 /// What the paths of HTTP ask for. Who adds one says it here.
@@ -32,7 +36,9 @@ fn asked_at(method: &Method, path: &str) -> Asks {
         (_, "/clients/longpoll/backend.php") => Asks::Reading,
         (_, page) if page.starts_with("/clients") => Asks::Nothing,
         (_, "/v1/bus") => Asks::AnyRight,
-        (_, "/metrics") => Asks::Admin,
+        (_, "/metrics" | "/admin") => Asks::Admin,
+        ("GET" | "HEAD", api) if api.starts_with("/admin/api/") => Asks::AdminApi,
+        ("POST", api) if api.starts_with("/admin/api/") => Asks::Administering,
         ("GET" | "HEAD", "/v1/poll" | "/v1/sse" | "/v1/topics" | "/backend.php") => Asks::Reading,
         ("POST", "/v1/events" | "/v1/topics/{*topic}" | "/v1/cloudevents") => Asks::Publishing,
         new => panic!("{new:?} is not known: what does it ask for?"),
@@ -60,9 +66,10 @@ enum Gives {
     PublishingOther,
     Both,
     Admin,
+    Operator,
 }
 
-const ALL_RIGHTS: [Gives; 7] = [
+const ALL_RIGHTS: [Gives; 8] = [
     Gives::Nothing,
     Gives::Reading,
     Gives::ReadingOther,
@@ -70,6 +77,7 @@ const ALL_RIGHTS: [Gives; 7] = [
     Gives::PublishingOther,
     Gives::Both,
     Gives::Admin,
+    Gives::Operator,
 ];
 
 impl Gives {
@@ -77,7 +85,7 @@ impl Gives {
         match self {
             Gives::Reading | Gives::Both => &["door.>"],
             Gives::ReadingOther => &["lift.>"],
-            Gives::Admin => &["vidette.admin"],
+            Gives::Admin | Gives::Operator => &["vidette.admin"],
             Gives::Nothing | Gives::Publishing | Gives::PublishingOther => &[],
         }
     }
@@ -86,6 +94,7 @@ impl Gives {
         match self {
             Gives::Publishing | Gives::Both => &["door.>"],
             Gives::PublishingOther => &["lift.>"],
+            Gives::Operator => &["vidette.admin"],
             Gives::Nothing | Gives::Reading | Gives::ReadingOther | Gives::Admin => &[],
         }
     }
@@ -96,7 +105,8 @@ impl Gives {
             Asks::AnyRight => self != Gives::Nothing,
             Asks::Reading => matches!(self, Gives::Reading | Gives::Both),
             Asks::Publishing => matches!(self, Gives::Publishing | Gives::Both),
-            Asks::Admin => self == Gives::Admin,
+            Asks::Admin | Asks::AdminApi => matches!(self, Gives::Admin | Gives::Operator),
+            Asks::Administering => self == Gives::Operator,
         }
     }
 }
@@ -165,7 +175,7 @@ enum TakenFor {
 
 impl Shows {
     fn taken_for(self, asks: Asks) -> TakenFor {
-        let is_publishing = asks == Asks::Publishing;
+        let is_publishing = matches!(asks, Asks::Publishing | Asks::Administering);
         match self {
             Shows::Token
             | Shows::ApiKey
@@ -216,6 +226,11 @@ fn expected(asks: Asks, shows: Shows, gives: Gives, everybody: Gives) -> Outcome
     }
     // A page of another origin publishes nowhere, whoever its reader is.
     if asks == Asks::Publishing && shows == Shows::CookieOfForeignPage {
+        return Outcome::Forbidden;
+    }
+    // Nor does it see or change the inside of the gateway.
+    let is_of_other_page = matches!(shows, Shows::CookieOfForeignPage | Shows::CookieOfOtherSite);
+    if matches!(asks, Asks::AdminApi | Asks::Administering) && is_of_other_page {
         return Outcome::Forbidden;
     }
     match shows.taken_for(asks) {

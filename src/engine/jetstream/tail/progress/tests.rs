@@ -70,7 +70,7 @@ fn times_never_fall_and_what_is_no_event_moves_the_tail() {
     let batch = vec![
         message(11, 500, "doors.door"),
         message(12, 400, "doors.door"),
-        message(13, 600, "doors.vidette.admin"),
+        message(13, 600, "doors.vidette.other"),
         message(15, 450, "doors.door"),
         message(16, 450, "windows.window"),
     ];
