@@ -229,17 +229,27 @@ async fn a_poll_that_waits_holds_little() {
     assert!(each < POLL_BYTES, "{each} bytes");
 }
 
+/// How many polls begin at once: what only a beginning takes is then taken by the first of them,
+/// however busy the machine is.
+const POLLS_AT_ONCE: usize = 100;
+
 /// Adds polls, each on a connection of its own.
 async fn wait_with(gateway: &Gateway, more: usize, waiting: &mut Vec<TcpStream>) {
-    for _ in 0..more {
-        let mut stream = TcpStream::connect(gateway.address())
-            .await
-            .expect("a connection");
-        let request = b"GET /v1/poll?topic=a&wait=100 HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        stream.write_all(request).await.expect("sent");
-        waiting.push(stream);
+    for _ in 0..more / POLLS_AT_ONCE {
+        for _ in 0..POLLS_AT_ONCE {
+            waiting.push(start_poll(gateway).await);
+        }
+
+        let all = waiting.len();
+        let wait = || async { gateway.get("/v1/bus").await["subscribers"] == all };
+        gateway.until("all of them wait", wait).await;
     }
-    let all = waiting.len();
-    let wait = || async { gateway.get("/v1/bus").await["subscribers"] == all };
-    gateway.until("all of them wait", wait).await;
+}
+
+async fn start_poll(gateway: &Gateway) -> TcpStream {
+    let connection = TcpStream::connect(gateway.address()).await;
+    let mut stream = connection.expect("a connection");
+    let request = b"GET /v1/poll?topic=a&wait=100 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    stream
 }
