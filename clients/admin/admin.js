@@ -230,10 +230,26 @@ Admin.listReaders = async function () {
 };
 
 Admin.showReaderRows = function (list) {
-  var body = part('connections').tBodies[0];
-  body.replaceChildren.apply(body, list.connections.map(Admin.readerRow));
+  var body = part('connections').tBodies[0], before = new Map();
+  Array.from(body.rows).forEach(function (row) { before.set(row.dataset.id, row); });
+  var rows = list.connections.map(function (reader) {
+    var kept = before.get(String(reader.id));
+    before.delete(String(reader.id));
+    return kept ? Admin.updateReaderRow(kept, reader) : Admin.readerRow(reader);
+  });
+  before.forEach(function (row) { row.remove(); });
+  rows.forEach(function (row, at) {
+    if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] || null);
+  });
   part('connections-empty').hidden = list.connections.length > 0;
   part('connections-more').hidden = !list.next_page_token || Admin.readersShown >= Admin.MOST_READERS;
+};
+
+/** Its buttons stay: one may just be pressed, or have the focus. */
+Admin.updateReaderRow = function (row, reader) {
+  var fresh = Array.from(Admin.readerRow(reader).cells).slice(0, -1);
+  fresh.forEach(function (cell, at) { row.cells[at].replaceWith(cell); });
+  return row;
 };
 
 Admin.readerRow = function (reader) {

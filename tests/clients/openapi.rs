@@ -1,14 +1,14 @@
 //! Requests made of the OpenAPI document, by schemathesis.
 
 use crate::common::gateway::{Gateway, Setup};
-use crate::tools::{find, root, run};
+use crate::tools::{find, root, run_long};
 
 /// The same requests in each run, so many that they take a few seconds.
 const BOUNDED: [&str; 8] = [
     "--seed",
     "16",
     "--max-examples",
-    "6",
+    "4",
     "--phases",
     "examples,coverage,fuzzing",
     "--generation-database",
@@ -26,7 +26,7 @@ async fn no_request_made_of_the_document_is_answered_otherwise_than_it_says() {
     let config = config.display().to_string();
     let document = format!("{}/openapi.json", gateway.url());
     let asked = ["--config-file", &config, "--no-color", "run", &document];
-    let output = run(
+    let output = run_long(
         find("schemathesis", "venv/bin"),
         &[&asked[..], &BOUNDED].concat(),
     )

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -60,8 +61,22 @@ pub(crate) async fn run(program: impl AsRef<Path>, args: &[&str]) -> Output {
     run_with_input(program, args, b"").await
 }
 
+/// The same with a program that is busy itself for long, on a machine that has more to do.
+pub(crate) async fn run_long(program: impl AsRef<Path>, args: &[&str]) -> Output {
+    run_within(4 * PATIENCE, program, args, b"").await
+}
+
 /// Runs a program to its end, with this on its standard input.
 pub(crate) async fn run_with_input(
+    program: impl AsRef<Path>,
+    args: &[&str],
+    input: &[u8],
+) -> Output {
+    run_within(PATIENCE, program, args, input).await
+}
+
+async fn run_within(
+    patience: Duration,
     program: impl AsRef<Path>,
     args: &[&str],
     input: &[u8],
@@ -81,7 +96,7 @@ pub(crate) async fn run_with_input(
         // A program that has heard enough closes its end first.
         let _ = stdin.write_all(input).await;
     };
-    let ended = timeout(PATIENCE, async {
+    let ended = timeout(patience, async {
         tokio::join!(writing, child.wait_with_output()).1
     })
     .await;
