@@ -10,7 +10,7 @@ if (is_file(__DIR__ . '/../vendor/autoload.php')) {
     return;
 }
 
-foreach (['Psr/Http/Client', 'Nyholm/Psr7', 'Psr/Log', 'Symfony/Component/Messenger'] as $package) {
+foreach (['Psr/Http/Client', 'Nyholm/Psr7', 'Psr/Log', 'Symfony/Component/Messenger', 'Illuminate/Broadcasting'] as $package) {
     $file = "/usr/share/php/$package/autoload.php";
     if (is_file($file)) {
         require_once $file;

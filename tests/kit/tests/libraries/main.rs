@@ -3,6 +3,7 @@
 //! Each library has a file here. A library's tools come from `scripts/setup-tests.sh`.
 
 mod js;
+mod php;
 mod python;
 
 use std::path::PathBuf;
