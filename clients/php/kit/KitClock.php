@@ -4,23 +4,26 @@ declare(strict_types=1);
 
 use Vidette\Internal\Clock;
 
-/** Quickens limits by 10 and waits by `VIDETTE_KIT_WAITS`; lets other fibers run while one waits. */
+/** Quickens limits and waits as the kit asks; lets other fibers run while one waits. */
 final class KitClock extends Clock
 {
-    public const LIMIT_FACTOR = 0.1;
+    public readonly float $waitFactor;
+    public readonly float $limitFactor;
 
-    public function __construct(public readonly float $waitFactor)
+    public function __construct()
     {
+        $this->waitFactor = (float) (getenv('VIDETTE_KIT_WAITS') ?: '0.01');
+        $this->limitFactor = (float) (getenv('VIDETTE_KIT_LIMITS') ?: '0.1');
     }
 
     public function now(): float
     {
-        return parent::now() / self::LIMIT_FACTOR;
+        return parent::now() / $this->limitFactor;
     }
 
     public function real(float $seconds): float
     {
-        return parent::real($seconds * self::LIMIT_FACTOR);
+        return parent::real($seconds * $this->limitFactor);
     }
 
     public function sleep(float $seconds, callable $stopped): void
@@ -32,7 +35,7 @@ final class KitClock extends Clock
     public function await($stream, float $seconds, bool $forWriting = false): void
     {
         Fiber::suspend([
-            'until' => parent::now() + $seconds * self::LIMIT_FACTOR,
+            'until' => parent::now() + $seconds * $this->limitFactor,
             'stream' => $stream,
             'writing' => $forWriting,
         ]);

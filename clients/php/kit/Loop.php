@@ -25,6 +25,7 @@ final class Loop
                 $line = substr($this->input, 0, $end);
                 $this->input = substr($this->input, $end + 1);
                 $command(json_decode($line, true));
+                $this->resume();
             }
             $this->resume();
         }

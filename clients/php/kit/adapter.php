@@ -2,7 +2,7 @@
 
 // The adapter of the common kit: JSON lines in, this library's doings out.
 //
-// Run by the kit: `vidette-kit run --level full -- php clients/php/kit/adapter.php`.
+// Run by the kit: `vidette-kit run --level full -- php clients/php/kit/adapter.php`. What is said is in full time.
 
 declare(strict_types=1);
 
@@ -44,6 +44,7 @@ final class Adapter
     private readonly Psr17Factory $factories;
     private readonly KitClock $clock;
     private readonly StreamClient $http;
+    private readonly array $tls;
     private ?Publisher $publisher = null;
     private ?Reading $reading = null;
     private int $tokens = 0;
@@ -51,8 +52,9 @@ final class Adapter
     public function __construct(private readonly string $url, private readonly Loop $loop)
     {
         $this->factories = new Psr17Factory();
-        $this->clock = new KitClock((float) (getenv('VIDETTE_KIT_WAITS') ?: '0.01'));
-        $this->http = new StreamClient($this->factories, clock: $this->clock);
+        $this->clock = new KitClock();
+        $this->tls = getenv('VIDETTE_KIT_CA') ? ['cafile' => getenv('VIDETTE_KIT_CA')] : [];
+        $this->http = new StreamClient($this->factories, tls: $this->tls, clock: $this->clock);
     }
 
     public function obey(array $command): void
@@ -77,7 +79,15 @@ final class Adapter
 
     private function subscribe(array $command): void
     {
-        $reader = new Reader($this->http, $this->factories, $this->url, $this->token($command), new Psr\Log\NullLogger(), clock: $this->clock);
+        $reader = new Reader(
+            $this->http,
+            $this->factories,
+            $this->url,
+            $this->token($command),
+            new Psr\Log\NullLogger(),
+            $this->tls,
+            clock: $this->clock,
+        );
         $start = [
             'topics' => $command['topic'] ?? [],
             'after' => $command['after'] ?? null,
@@ -88,7 +98,7 @@ final class Adapter
 
         // Time with SSE set aside is a wait, and the library measures it on the clock of limits.
         $againMs = $command['sse_again_ms'] ?? Options::SSE_AGAIN_SECONDS * 1000;
-        $again = $againMs / 1000 * $this->clock->waitFactor / KitClock::LIMIT_FACTOR;
+        $again = $againMs / 1000 * $this->clock->waitFactor / $this->clock->limitFactor;
         $bytes = $command['max_event_bytes'] ?? Options::LARGEST_EVENT_BYTES;
 
         $events = ($command['transport'] ?? 'auto') === 'poll'
@@ -133,16 +143,22 @@ final class Adapter
     private function publish(array $command): void
     {
         $window = ($command['window_ms'] ?? 110_000) / 1000 + 10;
-        $this->publisher ??= new Publisher($this->http, $this->factories, $this->url, $this->token($command), $window, clock: $this->clock);
-        $new = static fn (array $e): Event => new Event($e['topic'], $e['data'] ?? null, $e['type'] ?? null, $e['id'] ?? null);
-        $events = array_map($new, $command['events']);
+        $this->publisher ??= new Publisher(
+            $this->http,
+            $this->factories,
+            $this->url,
+            $this->token($command),
+            $window,
+            clock: $this->clock,
+        );
+        $events = array_map(self::event(...), $command['events']);
 
         $this->loop->start(function () use ($command, $events): void {
             try {
                 $outcomes = match ($command['mode']) {
                     'batch' => $this->publisher->publishBatch($events),
                     'stream' => $this->publisher->publishStream($events),
-                    default => [$this->publisher->publish($events[0]->topic, $events[0]->data, $events[0]->type, $events[0]->id)],
+                    default => [$this->publisher->publish(...get_object_vars($events[0]))],
                 };
                 $outcomes = is_array($outcomes) ? $outcomes : iterator_to_array($outcomes, false);
             } catch (Throwable $error) {
@@ -152,6 +168,11 @@ final class Adapter
                 $this->sayOutcome(['ref' => $command['ref'], 'index' => $index], $outcome);
             }
         });
+    }
+
+    private static function event(array $fields): Event
+    {
+        return new Event($fields['topic'], $fields['data'] ?? null, $fields['type'] ?? null, $fields['id'] ?? null);
     }
 
     private function sayOutcome(array $which, Receipt|Throwable $outcome): void

@@ -4,9 +4,9 @@
 //
 //     php clients/php/kit/kills.php --gateway target/release/vidette --seconds 600
 //
-// Four readers follow from the start, each in a process of its own: by server-sent events, by long-poll, one that begins
-// again from its cursor every 500 events, and one that catches up again and again. A publisher sends numbered events.
-// Exit status 1 if a reader has not exactly what was published.
+// Four readers follow from the start, each in a process of its own: by server-sent events, by long-poll, one that
+// begins again from its cursor every 500 events, and one that catches up again and again. A publisher sends numbered
+// events. Exit status 1 if a reader has not exactly what was published.
 
 declare(strict_types=1);
 
@@ -96,8 +96,10 @@ function check(string $program, float $seconds, string $folder): bool
     $socket = stream_socket_server('tcp://127.0.0.1:0');
     $address = stream_socket_get_name($socket, false);
     fclose($socket);
-    $gateway = fn () => start([$program, 'serve', '--data-dir', "$folder/log", '--listen', $address], "$folder/gateway");
-    $child = fn (string $role) => start([PHP_BINARY, __FILE__, '--role', $role, '--url', "http://$address", '--seconds', (string) $seconds], "$folder/$role");
+    $serve = [$program, 'serve', '--data-dir', "$folder/log", '--listen', $address];
+    $gateway = static fn () => start($serve, "$folder/gateway");
+    $this_program = [PHP_BINARY, __FILE__, '--url', "http://$address", '--seconds', (string) $seconds];
+    $child = static fn (string $role) => start([...$this_program, '--role', $role], "$folder/$role");
 
     $running = $gateway();
     $readers = array_combine(READERS, array_map($child, READERS));
@@ -135,7 +137,11 @@ $options = getopt('', ['gateway:', 'seconds:', 'role:', 'url:']);
 $seconds = (float) ($options['seconds'] ?? 600);
 
 if (isset($options['role'])) {
-    $options['role'] === 'publish' ? publish($options['url'], $seconds) : follow($options['url'], $options['role']);
+    if ($options['role'] === 'publish') {
+        publish($options['url'], $seconds);
+    } else {
+        follow($options['url'], $options['role']);
+    }
     exit(0);
 }
 

@@ -106,7 +106,8 @@ final class Publisher
 
         foreach ($events as $event) {
             $letter = new Letter($event, $this->clock);
-            if (count($letters) === self::ROUND_EVENTS || ($letters !== [] && $bytes + strlen($letter->json) > self::ROUND_BYTES)) {
+            $isFull = count($letters) === self::ROUND_EVENTS || $bytes + strlen($letter->json) > self::ROUND_BYTES;
+            if ($letters !== [] && $isFull) {
                 yield from $this->round($letters);
                 [$letters, $bytes] = [[], 0];
             }

@@ -17,7 +17,7 @@ use Vidette\Internal\Tokens;
  * Reads events in programs of the command line, which may wait.
  *
  * `subscribe` reads server-sent events over a PHP stream, and by long-poll where they do not come through. `poll` and
- * `catchUp` use the PSR-18 client alone. Its time-out must be longer than 25 s, the longest that a poll is not answered.
+ * `catchUp` use the PSR-18 client alone. Its time-out must be longer than 25 s, for which a poll may wait.
  */
 final class Reader
 {

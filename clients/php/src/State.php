@@ -7,8 +7,8 @@ namespace Vidette;
 /**
  * How a subscription is doing, as of now.
  *
- * `phase` is `connecting`, `catching-up`, `live`, `waiting` or `closed`; `transport` is `sse` or `poll`; `cursor` is the
- * one to save; `lag` is how many vids it was behind at the last hello.
+ * `phase` is `connecting`, `catching-up`, `live`, `waiting` or `closed`; `transport` is `sse` or `poll`; `cursor` is
+ * the one to save; `lag` is how many vids it was behind at the last hello.
  */
 final class State
 {

@@ -267,7 +267,8 @@ final class Subscription implements \IteratorAggregate
 
     private function query(?int $waitSeconds): string
     {
-        $parts = array_map(static fn (string $topic): string => 'topic=' . rawurlencode($topic), $this->options->topics);
+        $part = static fn (string $topic): string => 'topic=' . rawurlencode($topic);
+        $parts = array_map($part, $this->options->topics);
         $parameters = $this->bookmark->parameters();
         if ($this->options->onGap === OnGap::Fail) {
             $parameters['on_gap'] = OnGap::Fail->value;

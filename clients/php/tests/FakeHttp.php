@@ -58,7 +58,8 @@ final class FakeHttp implements ClientInterface
     public function sendRequest(RequestInterface $request): ResponseInterface
     {
         $this->requests[] = $request;
-        [$status, $body, $headers] = array_shift($this->answers) ?? throw new \LogicException("unexpected: {$request->getUri()}");
+        $answer = array_shift($this->answers) ?? throw new \LogicException("unexpected: {$request->getUri()}");
+        [$status, $body, $headers] = $answer;
 
         if ($status === 0) {
             $lost = new ConnectionLost('cut');

@@ -90,6 +90,10 @@ final class LaravelBroadcaster extends Broadcaster
     /** A type may have 64 bytes: of a longer class name the last part is kept. */
     private static function typeOf(string $event): string
     {
-        return strlen($event) <= self::TYPE_BYTES_MAX ? $event : substr((string) strrchr("\\$event", '\\'), 1, self::TYPE_BYTES_MAX);
+        if (strlen($event) <= self::TYPE_BYTES_MAX) {
+            return $event;
+        }
+
+        return substr((string) strrchr("\\$event", '\\'), 1, self::TYPE_BYTES_MAX);
     }
 }

@@ -80,7 +80,10 @@ final class BodyDecoder
             $this->left = (int) hexdec($match[1]);
             $this->buffer = substr($this->buffer, strlen($match[0]));
             $this->complete = $this->left === 0;
-        } elseif (strlen($this->buffer) > self::SIZE_LINE_BYTES_MAX || preg_match('/^[^\r\n0-9a-fA-F]/', $this->buffer)) {
+        } elseif (
+            strlen($this->buffer) > self::SIZE_LINE_BYTES_MAX
+            || preg_match('/^[^\r\n0-9a-fA-F]/', $this->buffer) === 1
+        ) {
             throw new ConnectionLost('the answer has a chunk without a size');
         }
 

@@ -36,12 +36,23 @@ final class Connection
     {
         $parts = parse_url($url);
         $secure = ($parts['scheme'] ?? '') === 'https';
-        $address = sprintf('%s://%s:%d', $secure ? 'ssl' : 'tcp', $parts['host'] ?? '', $parts['port'] ?? ($secure ? 443 : 80));
+        $port = $parts['port'] ?? ($secure ? 443 : 80);
+        $address = ($secure ? 'ssl://' : 'tcp://') . ($parts['host'] ?? '') . ":$port";
         $context = stream_context_create(['ssl' => $tls]);
 
-        $stream = @stream_socket_client($address, $number, $text, $clock->real($seconds), STREAM_CLIENT_CONNECT, $context);
+        // Why TLS fails is said by warnings alone.
+        $warnings = [];
+        set_error_handler(static function (int $number, string $text) use (&$warnings): bool {
+            return (bool) ($warnings[] = $text);
+        });
+        try {
+            $limit = $clock->real($seconds);
+            $stream = stream_socket_client($address, $number, $text, $limit, STREAM_CLIENT_CONNECT, $context);
+        } finally {
+            restore_error_handler();
+        }
         if ($stream === false) {
-            throw new ConnectionLost("no connection to $address: $text");
+            throw new ConnectionLost("no connection to $address: " . implode('; ', $warnings));
         }
         stream_set_blocking($stream, false);
         stream_set_chunk_size($stream, self::PIECE_BYTES);

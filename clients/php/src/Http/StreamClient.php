@@ -40,7 +40,8 @@ final class StreamClient implements ClientInterface
         $until = $this->clock->now() + $this->timeoutSeconds;
 
         try {
-            $connection = Connection::open((string) $request->getUri(), $this->timeoutSeconds, $this->clock, $this->tls);
+            $url = (string) $request->getUri();
+            $connection = Connection::open($url, $this->timeoutSeconds, $this->clock, $this->tls);
             $this->open[spl_object_id($connection)] = $connection;
             try {
                 return $this->answer($connection, $request, $until);
@@ -70,10 +71,11 @@ final class StreamClient implements ClientInterface
                 $headers[(string) $name] = implode(', ', $values);
             }
         }
-        $connection->ask($request->getMethod(), (string) $request->getUri(), $headers, (string) $request->getBody(), $left());
+        [$method, $url, $body] = [$request->getMethod(), (string) $request->getUri(), (string) $request->getBody()];
+        $connection->ask($method, $url, $headers, $body, $left());
 
-        $body = $this->body($connection, $left);
-        $response = $this->factories->createResponse($connection->status)->withBody($this->factories->createStream($body));
+        $answer = $this->factories->createStream($this->body($connection, $left));
+        $response = $this->factories->createResponse($connection->status)->withBody($answer);
         foreach ($connection->headers as $name => $value) {
             $response = $response->withHeader($name, $value);
         }
