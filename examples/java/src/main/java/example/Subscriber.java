@@ -21,7 +21,7 @@ import vidette.v1.Vidette.Gap;
 import vidette.v1.Vidette.SubscribeRequest;
 import vidette.v1.Vidette.SubscribeResponse;
 
-/** Follows topics for ever, and resumes after the last event that was handled, also after a restart of this program. */
+/** Follows topics, and resumes after the last event that was handled, also after a restart of this program. */
 public final class Subscriber {
     private static final long BASE_MS = 500;
     private static final long LONGEST_MS = 20_000;
@@ -41,7 +41,7 @@ public final class Subscriber {
     private long lastVid;
     private int failures;
     private long silentAfterMs;
-    private Long askedWaitMs;
+    private Long askedWaitMs; // What "closing" asked for.
 
     Subscriber(ManagedChannel channel, List<String> topics, Path cursorFile) throws IOException {
         this.channel = channel;
@@ -80,7 +80,6 @@ public final class Subscriber {
         SubscribeRequest request = SubscribeRequest.newBuilder().addAllTopic(topics).setAfter(cursor).build();
         silentAfterMs = HELLO_MS;
         askedWaitMs = null;
-
         // The channel's own back-off grows to two minutes; the one of this class is enough.
         channel.resetConnectBackoff();
         BlockingClientCall<?, SubscribeResponse> call = EventBusGrpc.newBlockingV2Stub(channel).subscribe(request);
