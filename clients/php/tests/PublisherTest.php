@@ -39,7 +39,8 @@ final class PublisherTest extends TestCase
     {
         $ids = [Letter::newId(1700000000.001), Letter::newId(1700000000.002)];
 
-        self::assertMatchesRegularExpression('/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/', $ids[0]);
+        $form = '/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/';
+        self::assertMatchesRegularExpression($form, $ids[0]);
         self::assertSame('018bcfe56801', str_replace('-', '', substr($ids[0], 0, 13)));
         self::assertLessThan($ids[1], $ids[0]);
     }
@@ -115,7 +116,9 @@ final class PublisherTest extends TestCase
             }
         })();
 
-        self::assertSame(range(1, 300), array_column(iterator_to_array($this->publisher()->publishStream($events), false), 'vid'));
+        $receipts = iterator_to_array($this->publisher()->publishStream($events), false);
+        self::assertSame(range(1, 300), array_column($receipts, 'vid'));
+        self::assertSame(256, substr_count((string) $this->http->requests[0]->getBody(), "\n"));
         self::assertCount(2, $this->http->requests);
     }
 

@@ -119,7 +119,6 @@ final class MessengerTransport implements TransportInterface
     private function done(): void
     {
         if ($this->current !== null) {
-            $this->events?->finish();
             $cursor = $this->current->cursor;
             $this->current = null;
             $this->save($cursor);
