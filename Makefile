@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: deb musl dist rootfs test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-tls-rivals bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
+.PHONY: deb musl dist rootfs test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-tls-rivals bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long examples-long
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -47,6 +47,12 @@ jetstream-long:
 # the cells whose names contain it.
 cluster-long:
 	VIDETTE_CLUSTER=long VIDETTE_CLUSTER_CELLS="$(CELLS)" cargo test --test cluster whatever -- --nocapture
+
+# The subscriber in Java, built with Maven, through a gateway that is killed for EXAMPLES_SECONDS.
+EXAMPLES_SECONDS ?= 60
+examples-long:
+	cargo build --release --bin vidette
+	bash examples/java/kills.sh target/release/vidette $(EXAMPLES_SECONDS)
 
 # Each fuzz target for FUZZ_SECONDS, from its seeds; needs cargo-fuzz. Findings are kept in fuzz/corpus.
 FUZZ_SECONDS ?= 60

@@ -48,6 +48,13 @@ missing_packages() {
   has gearman || echo gearman-tools
   has php || echo php-cli
   php -m 2>/dev/null | grep -qx gearman || echo php-gearman
+  # For the library for PHP, with the frameworks that it has bridges to.
+  has composer || echo composer
+  has phpunit || echo phpunit
+  local php_package
+  for php_package in psr-http-client psr-log nyholm-psr7 symfony-messenger illuminate-broadcasting; do
+    dpkg -s "php-$php_package" >/dev/null 2>&1 || echo "php-$php_package"
+  done
   [ -x /usr/sbin/nginx ] || has nginx || echo nginx-light
   [ -x /usr/sbin/haproxy ] || has haproxy || echo haproxy
   # Without the package that starts it as a service.
