@@ -66,6 +66,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "traces",
+        &["bus", "config", "cursor", "event", "limits", "metrics"],
+    ),
+    (
         "auth",
         &["caller", "config", "cursor", "error", "limits", "topic"],
     ),
@@ -93,6 +97,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "quota",
             "source",
             "topic",
+            "traces",
         ],
     ),
     (
@@ -109,6 +114,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "metrics",
             "source",
             "tls",
+            "traces",
             "transport",
         ],
     ),

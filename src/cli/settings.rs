@@ -11,11 +11,12 @@ use super::nats::JetStreamArgs;
 use crate::config::{ListenAddress, Overrides, setting_variables};
 
 /// Flags, each with the variable that stands for it where it is not given.
-const VARIABLES: [(&str, &str); 6] = [
+const VARIABLES: [(&str, &str); 7] = [
     ("--listen", "VIDETTE_LISTEN"),
     ("--data-dir", "VIDETTE_DATA_DIR"),
     ("--engine", "VIDETTE_ENGINE"),
     ("--pages-dir", "VIDETTE_PAGES_DIR"),
+    ("--otlp-endpoint", "VIDETTE_OTLP_ENDPOINT"),
     ("--nats", "VIDETTE_NATS"),
     ("--stream", "VIDETTE_STREAM"),
 ];
@@ -40,6 +41,9 @@ pub(super) struct SettingArgs {
     /// Folder of your own pages, served where nothing else is
     #[arg(long, env = "VIDETTE_PAGES_DIR")]
     pages_dir: Option<PathBuf>,
+    /// Collector to which spans of publishing are sent, by OTLP over gRPC [default: none]
+    #[arg(long, env = "VIDETTE_OTLP_ENDPOINT", value_name = "ADDRESS")]
+    otlp_endpoint: Option<String>,
     /// Let everybody who can reach the gateway read and publish everything
     ///
     /// Without a section [auth] in the configuration the gateway listens only where this machine
@@ -57,6 +61,7 @@ impl SettingArgs {
             data_dir: self.data_dir.clone(),
             jetstream: self.jetstream.overrides(),
             pages_dir: self.pages_dir.clone(),
+            otlp_endpoint: self.otlp_endpoint.clone(),
             insecure: self.insecure,
             settings: setting_variables().map_err(Failure::usage)?,
             variables: VARIABLES
