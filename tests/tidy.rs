@@ -17,14 +17,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cursor", &["limits"]),
     ("encodings", &[]),
     ("error", &["cursor"]),
-    ("memory", &["error", "limits"]),
+    ("metrics", &["cursor"]),
+    ("memory", &["error", "limits", "metrics"]),
     ("topic", &["cursor", "error", "limits"]),
     (
         "event",
         &["cursor", "encodings", "error", "limits", "topic"],
     ),
     ("lineage", &["cursor", "limits"]),
-    ("metrics", &["cursor"]),
     ("quota", &["limits", "metrics"]),
     (
         "caller",

@@ -172,7 +172,7 @@ impl Bus {
         let state = engine.state();
         let last = state.bounds.last;
         let tail = engine.take_tail(last);
-        let metrics = Metrics::default();
+        let metrics = Metrics::with_refusals(memory.refusals().clone());
         if let Some(durations) = engine.sync_durations() {
             metrics.publishing.show_syncs(durations);
         }

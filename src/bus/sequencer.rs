@@ -128,7 +128,8 @@ impl Bus {
         let batch = self.admit(caller, batch.into(), Duration::ZERO)?;
         let place = self.0.sequencer.capacity.try_take(None, batch.bytes);
         let place = place.ok_or_else(|| {
-            self.count_refusal(RefusalReason::PublishQueue);
+            self.0.metrics.publishing.count_refused();
+            self.0.metrics.refusals.count(RefusalReason::PublishQueue);
             queue_full()
         })?;
         Ok(self.put(batch, place))
@@ -159,7 +160,7 @@ impl Bus {
 
         let tokens = caller.allowance.take_events(events.len(), patience)?;
         let paid = self.0.memory.reserve(MemoryKind::Queue, bytes);
-        let paid = paid.inspect_err(|_| self.count_refusal(RefusalReason::Memory))?;
+        let paid = paid.inspect_err(|_| self.0.metrics.publishing.count_refused())?;
         Ok(AdmittedBatch {
             events,
             watch,
@@ -167,11 +168,6 @@ impl Bus {
             paid,
             tokens,
         })
-    }
-
-    fn count_refusal(&self, reason: RefusalReason) {
-        self.0.metrics.publishing.count_refused();
-        self.0.metrics.refusals.count(reason);
     }
 
     /// Puts a batch into the queue, and commits it if nobody else does.

@@ -8,7 +8,7 @@ use clap::builder::FalseyValueParser;
 
 use super::Failure;
 use super::nats::JetStreamArgs;
-use crate::config::{ListenAddress, Overrides, setting_variables};
+use crate::config::{Overrides, setting_variables};
 
 /// Flags, each with the variable that stands for it where it is not given.
 const VARIABLES: [(&str, &str); 7] = [
@@ -28,7 +28,7 @@ pub(super) struct SettingArgs {
     /// 8080 is the loopback address, :8080 every address of the machine, `unix:/run/vidette.sock`
     /// a Unix socket.
     #[arg(long, env = "VIDETTE_LISTEN", value_delimiter = ',')]
-    listen: Vec<ListenAddress>,
+    listen: Vec<String>,
     /// Folder in which the log is kept [default: ./vidette-data]
     #[arg(long, env = "VIDETTE_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -42,7 +42,12 @@ pub(super) struct SettingArgs {
     #[arg(long, env = "VIDETTE_PAGES_DIR")]
     pages_dir: Option<PathBuf>,
     /// Collector to which spans of publishing are sent, by OTLP over gRPC [default: none]
-    #[arg(long, env = "VIDETTE_OTLP_ENDPOINT", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "VIDETTE_OTLP_ENDPOINT",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     otlp_endpoint: Option<String>,
     /// Let everybody who can reach the gateway read and publish everything
     ///

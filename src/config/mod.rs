@@ -138,8 +138,8 @@ pub struct Config {
 /// What the command line and the environment say; it takes precedence over the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// Addresses to listen on.
-    pub listen: Vec<ListenAddress>,
+    /// Addresses to listen on, as they were given.
+    pub listen: Vec<String>,
     /// `sqlite`, `memory` or `jetstream`.
     pub engine: Option<String>,
     /// The data folder.

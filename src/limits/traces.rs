@@ -19,7 +19,13 @@ pub const TRACES_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// At shutdown the last spans may take so long.
 pub const TRACES_FLUSH: Duration = Duration::from_secs(1);
 
-const _: () = assert!(
-    TRACES_TOGETHER <= TRACES_QUEUED,
-    "a batch fits into the queue"
-);
+const _: () = {
+    assert!(
+        TRACES_TOGETHER <= TRACES_QUEUED,
+        "a batch fits into the queue"
+    );
+    assert!(
+        super::DRAIN_REST.as_secs() + super::DRAIN_LATE.as_secs() + TRACES_FLUSH.as_secs() <= 10,
+        "shutdown ends within 10 s of the last stream's turn"
+    );
+};

@@ -106,6 +106,14 @@ const WAKE_UPS_HELP: &str = "Waiting readers that were woken for an event";
 const MOST_SUBSCRIBERS_HELP: &str = "Subscriptions that may be open at once";
 
 impl Metrics {
+    /// Nothing is counted yet but what clients were refused.
+    pub(crate) fn with_refusals(refusals: Refusals) -> Self {
+        Metrics {
+            refusals,
+            ..Metrics::default()
+        }
+    }
+
     /// A gap was reported to a subscriber.
     pub(crate) fn count_gap(&self, reason: GapReason) {
         self.gaps[reason as usize].add(1);

@@ -117,7 +117,8 @@ async fn publishing_is_a_span_of_its_callers_trace_with_its_append_and_sync_belo
         .zip(&appends)
         .chain(appends.iter().zip(&syncs))
     {
-        assert_eq!([&child["trace"], &child["parent"]], [TRACE, &parent["id"]]);
+        assert_eq!(child["trace"], TRACE);
+        assert_eq!(child["parent"], parent["id"]);
         let (outer, inner) = (time(parent), time(child));
         let is_within = outer.contains(inner.start()) && outer.contains(inner.end());
         assert!(is_within, "{child} is not within {parent}");

@@ -154,6 +154,13 @@ async fn bodies_that_never_end_are_paid_and_refused_when_there_is_no_memory_for_
     }
     let count = held.len() + held_by_grpc.len();
     assert!(count > 0 && refused > 0, "{count} held, {refused} refused");
+    let counted = gateway
+        .metric("vidette_refused_total{reason=\"memory\"}")
+        .await;
+    assert!(
+        (counted - f64::from(refused)).abs() < f64::EPSILON,
+        "{counted} of {refused}"
+    );
     let peak = peak_bytes(&gateway);
     assert!(peak < REST_BYTES + 2 * BUDGET, "{} MiB", peak / MIB);
     // Who sends what is whole is served.
