@@ -44,7 +44,7 @@ struct RefusedLine<'e> {
     error: Problem<'e>,
 }
 
-pub(super) fn publish(bus: Bus, caller: &Caller, body: Body, traces: TracedStream) -> Response {
+pub(crate) fn publish(bus: Bus, caller: &Caller, body: Body, traces: TracedStream) -> Response {
     let metered = Metered::<Lines>::stream(bus.memory(), body);
     let lines = lines(Body::new(metered));
     let answers = answers(bus, caller, lines, traces).map(Ok::<_, Infallible>);

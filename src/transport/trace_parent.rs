@@ -91,7 +91,7 @@ impl TracedRequest {
 /// A stream of batches, each of which is a part of a trace: of the one that its first event says,
 /// else of that of the stream's request.
 #[derive(Clone)]
-pub(super) struct TracedStream {
+pub(crate) struct TracedStream {
     traces: Traces,
     of_request: Option<TraceContext>,
     by: PublishedBy,
@@ -104,6 +104,12 @@ impl TracedStream {
             of_request: named_by(headers).map(|(_, context)| context),
             by,
         }
+    }
+
+    /// Of a stream that nobody traces.
+    #[cfg(fuzzing)]
+    pub(crate) fn off() -> Self {
+        Self::new(&Traces::default(), &HeaderMap::new(), PublishedBy::Ndjson)
     }
 
     /// Begins a batch.
