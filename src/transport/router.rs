@@ -127,11 +127,9 @@ impl RouteTable {
     }
 
     fn waiting_at(&self, path: &str) -> Option<Transport> {
-        let at = |(waiting, _): &&(String, _)| waiting == path;
-        self.waiting
-            .iter()
-            .find(at)
-            .map(|(_, transport)| *transport)
+        let mut waiting = self.waiting.iter();
+        let found = waiting.find(|(waiting, _)| waiting == path);
+        found.map(|(_, transport)| *transport)
     }
 
     /// Checks a request, and has the routes answer it to the end of a poll's wait.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tonic::Code;
 use vidette::proto::{NewEvent, PublishRequest};
@@ -13,7 +13,7 @@ use crate::common::gateway::Gateway;
 use crate::common::grpc;
 use crate::common::read::{SubscribeParams, Transport, read_all};
 use crate::support::{
-    Answer, bounds, epoch, gateway, gateways, post, post_events, post_lines, publish_one,
+    bounds, epoch, gateway, gateways, post, post_events, post_lines, publish_one,
 };
 
 fn grpc_event(topic: &str, id: &str, data: impl Into<Vec<u8>>) -> NewEvent {
