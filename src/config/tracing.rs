@@ -1,6 +1,7 @@
 //! `[tracing]`: where spans of publishing are sent.
 
 use http::Uri;
+use http::uri::Authority;
 
 use super::Overrides;
 use super::section::Section;
@@ -48,7 +49,7 @@ const NOT_AN_ADDRESS: &str = "has to be the address of a collector that takes OT
 fn is_address(text: &str) -> bool {
     text.parse().is_ok_and(|uri: Uri| {
         let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
-        let host = uri.authority().map(|authority| authority.as_str());
+        let host = uri.authority().map(Authority::as_str);
         let is_host = host.is_some_and(|host| !host.contains('@'));
         is_known && is_host && uri.path() == "/" && uri.query().is_none()
     })

@@ -117,9 +117,8 @@ mod tests {
         (Traces(Some(Arc::new(active))), queued)
     }
 
-    fn parent(flag: &str) -> Option<TraceContext> {
-        let parent = TraceContext::parse(&format!("{PARENT}{flag}"));
-        Some(parent.expect("a trace"))
+    fn parent(flag: &str) -> TraceContext {
+        TraceContext::parse(&format!("{PARENT}{flag}")).expect("a trace")
     }
 
     #[test]
@@ -129,7 +128,10 @@ mod tests {
             (0..100).for_each(|_| drop(traces.begin(parent, "http")));
             std::iter::from_fn(|| queued.try_recv().ok()).count()
         };
-        assert_eq!((begun(0.0, parent("1")), begun(1.0, parent("0"))), (100, 0));
+        assert_eq!(
+            (begun(0.0, Some(parent("1"))), begun(1.0, Some(parent("0")))),
+            (100, 0)
+        );
         assert_eq!((begun(0.0, None), begun(1.0, None)), (0, 100));
         assert!((10..90).contains(&begun(0.5, None)));
     }

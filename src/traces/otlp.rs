@@ -15,7 +15,12 @@ use proto::{
 };
 
 /// The generated messages, and a client of the service.
-#[allow(missing_docs, unreachable_pub, clippy::pedantic)]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::enum_variant_names,
+    clippy::pedantic
+)]
 pub(super) mod proto {
     include!(concat!(
         env!("OUT_DIR"),
