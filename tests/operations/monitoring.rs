@@ -68,11 +68,9 @@ fn the_dashboard_has_a_place_of_its_own_for_each_panel() {
             side.expect("a place in the grid")
         });
         assert!(x + w <= 24, "{panel}");
-        let cells = (x..x + w).flat_map(|column| (y..y + h).map(move |row| (column, row)));
-        assert!(
-            cells.fold(true, |free, cell| taken.insert(cell) && free),
-            "{panel}"
-        );
+        let mut cells = (x..x + w).flat_map(|column| (y..y + h).map(move |row| (column, row)));
+        let is_free = cells.all(|cell| taken.insert(cell));
+        assert!(is_free, "{panel}");
         let Some(targets) = panel["targets"].as_array() else {
             assert_eq!(panel["type"], "row");
             continue;
