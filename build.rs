@@ -1,18 +1,20 @@
 //! Compiles the gRPC contract without a system `protoc`, and lists the documentation.
 //!
-//! Four outputs, all in `OUT_DIR`: the server's code (without `Subscribe`, whose messages are
+//! Five outputs, all in `OUT_DIR`: the server's code (without `Subscribe`, whose messages are
 //! encoded once for all who read them), a plain client's code, the descriptor set that reflection
-//! serves, and the documents that the gateway's pages show.
+//! serves, a client of collectors of spans, and the documents that the gateway's pages show.
 
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
 const PROTO: &str = "proto/vidette/v1/vidette.proto";
+const OTLP: &str = "proto/otlp/trace.proto";
 const DOCS: &str = "docs";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed={PROTO}");
+    println!("cargo:rerun-if-changed={OTLP}");
     println!("cargo:rerun-if-changed={DOCS}");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let files = protox::compile([PROTO], ["proto"])?;
@@ -30,6 +32,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".")
         .out_dir(subfolder(&out, "client")?)
         .compile_fds(files)?;
+    tonic_prost_build::configure()
+        .build_server(false)
+        .out_dir(subfolder(&out, "otlp")?)
+        .compile_fds(protox::compile([OTLP], ["proto"])?)?;
     Ok(())
 }
 

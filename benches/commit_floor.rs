@@ -146,7 +146,7 @@ async fn publisher(address: String, ends: Instant) -> Micros {
 async fn publish(publishers: usize) -> Micros {
     let folder = TempDir::new().expect("a folder");
     let overrides = Overrides {
-        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        listen: vec!["127.0.0.1:0".to_owned()],
         data_dir: Some(folder.path().to_owned()),
         ..Overrides::default()
     };

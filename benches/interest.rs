@@ -146,7 +146,7 @@ async fn come_and_go(bus: &Bus) -> (Duration, Duration) {
 }
 
 async fn publish_batch(bus: &Bus, topics: &[String]) -> Duration {
-    let batch = topics.iter().map(|topic| event(topic)).collect();
+    let batch: Vec<_> = topics.iter().map(|topic| event(topic)).collect();
     let begin = CpuInstant::now();
     let published = bus.publish(&Caller::gateway(), batch).await;
     published.expect("receipts");

@@ -118,7 +118,7 @@ async fn fill(folder: &Path, sizes: &Sizes, names: &Names) {
     let now = wall_clock();
     for first in (0..sizes.events).step_by(BATCH) {
         let numbers = first..sizes.events.min(first + BATCH as u64);
-        let batch = numbers.map(|number| names.event(number)).collect();
+        let batch: Vec<_> = numbers.map(|number| names.event(number)).collect();
         let appended = engine.append(vec![batch], now).await;
         appended
             .expect("an append")

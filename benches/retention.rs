@@ -61,7 +61,7 @@ struct Publisher {
 impl Publisher {
     async fn publish(&mut self, events: u64) -> Duration {
         // Every event has a topic of its own, which is the most that retention has to delete.
-        let batch = (self.next..self.next + events).map(event).collect();
+        let batch: Vec<_> = (self.next..self.next + events).map(event).collect();
         self.next += events;
         let begun = Instant::now();
         self.bus

@@ -140,7 +140,7 @@ impl Kind {
 
 async fn gateway(settings: &str) -> String {
     let overrides = Overrides {
-        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        listen: vec!["127.0.0.1:0".to_owned()],
         engine: Some("memory".to_owned()),
         ..Overrides::default()
     };

@@ -40,6 +40,10 @@ mod tls;
 #[cfg(feature = "server")]
 pub mod config;
 
+// Spans of publishing.
+#[cfg(feature = "server")]
+mod traces;
+
 // Who shows a credential?
 #[cfg(feature = "server")]
 mod auth;

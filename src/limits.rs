@@ -17,6 +17,7 @@ mod quotas;
 mod rounds;
 mod sources;
 mod tls;
+mod traces;
 
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub use quotas::*;
 pub use rounds::*;
 pub use sources::*;
 pub use tls::*;
+pub use traces::*;
 
 /// The largest vid: exact as a JavaScript number (contract §1).
 pub const MAX_VID: u64 = (1 << 53) - 1;

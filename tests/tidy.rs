@@ -17,14 +17,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cursor", &["limits"]),
     ("encodings", &[]),
     ("error", &["cursor"]),
-    ("memory", &["error", "limits"]),
+    ("metrics", &["cursor"]),
+    ("memory", &["error", "limits", "metrics"]),
     ("topic", &["cursor", "error", "limits"]),
     (
         "event",
         &["cursor", "encodings", "error", "limits", "topic"],
     ),
     ("lineage", &["cursor", "limits"]),
-    ("metrics", &["cursor"]),
     ("quota", &["limits", "metrics"]),
     (
         "caller",
@@ -66,6 +66,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "traces",
+        &["bus", "config", "cursor", "event", "limits", "metrics"],
+    ),
+    (
         "auth",
         &["caller", "config", "cursor", "error", "limits", "topic"],
     ),
@@ -93,6 +97,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "quota",
             "source",
             "topic",
+            "traces",
         ],
     ),
     (
@@ -109,6 +114,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "metrics",
             "source",
             "tls",
+            "traces",
             "transport",
         ],
     ),

@@ -69,7 +69,7 @@ async fn publish(bus: &Bus, topics: &[String], runs: u32, each: usize) -> (Durat
     let mut all = events(topics, runs as usize * each).into_iter();
     let cpu_before = cpu();
     let wall = mean(runs, |_| {
-        let batch = all.by_ref().take(each).collect();
+        let batch: Vec<_> = all.by_ref().take(each).collect();
         async {
             bus.publish(&Caller::gateway(), batch)
                 .await

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::Shared;
+use super::commit_watch::{CommitTimes, CommitWatch};
 use super::sequencer::{BatchAnswer, CommitQueue, QueuedBatch};
 use super::visible::Unnotified;
 use crate::engine::{Appended, BatchBounds, Group, GroupSource};
@@ -103,10 +104,12 @@ impl CommitTurn {
         }
         drop(queue);
         let generation = bus.log.generation();
+        let is_watched = batches.iter().any(|batch| batch.watch.is_some());
         Some(CommitGroup {
             bus,
             batches,
             generation,
+            watched_from_ns: is_watched.then(steady_ns),
         })
     }
 
@@ -193,6 +196,8 @@ struct CommitGroup {
     batches: Vec<QueuedBatch>,
     /// Of the log that was served when the group was formed.
     generation: u64,
+    /// When it was formed, where somebody traces one of its batches.
+    watched_from_ns: Option<u64>,
 }
 
 type Appending = Pin<Box<dyn Future<Output = Result<Appended>> + Send>>;
@@ -212,6 +217,13 @@ impl CommitGroup {
 
     /// Makes what is durable visible, and answers.
     fn settle(self, appended: Result<Appended>) {
+        if let Some(begun_ns) = self.watched_from_ns {
+            let sync_ns = appended.as_ref().ok().and_then(|a| a.synced_ns.clone());
+            self.note_times(&CommitTimes {
+                append_ns: begun_ns..steady_ns(),
+                sync_ns,
+            });
+        }
         match appended {
             Ok(appended) => self.settle_durable(appended),
             Err(error) => {
@@ -219,6 +231,11 @@ impl CommitGroup {
                 self.refuse_all(&error);
             }
         }
+    }
+
+    fn note_times(&self, times: &CommitTimes) {
+        let watches = self.batches.iter().filter_map(|b| b.watch.as_deref());
+        watches.for_each(|watch: &CommitWatch| watch.note(times));
     }
 
     fn settle_durable(self, appended: Appended) {

@@ -12,6 +12,7 @@ mod catch_up;
 mod clock;
 mod closing;
 mod commit;
+mod commit_watch;
 mod credentials;
 mod drain;
 mod group;
@@ -67,6 +68,8 @@ pub use batch::Batch;
 pub(crate) use batch::Standing;
 pub use clock::{MachineTime, SettableTime, TimeSource};
 pub use closing::{Closing, ClosingReason};
+pub use commit_watch::NewBatch;
+pub(crate) use commit_watch::{CommitTimes, CommitWatch};
 pub use log_view::LogView;
 pub(crate) use readers::{ReadBy, ReaderConnection, ReaderInfo};
 pub use sequencer::{PublishStream, Publishing};
@@ -169,7 +172,7 @@ impl Bus {
         let state = engine.state();
         let last = state.bounds.last;
         let tail = engine.take_tail(last);
-        let metrics = Metrics::default();
+        let metrics = Metrics::with_refusals(memory.refusals().clone());
         if let Some(durations) = engine.sync_durations() {
             metrics.publishing.show_syncs(durations);
         }

@@ -15,7 +15,7 @@
 pub(super) mod tests;
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -25,6 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Bus;
 use super::capacity::{QueueCapacity, QueuePlace, StreamCapacity};
 use super::commit::CommitTurn;
+use super::commit_watch::{CommitWatch, NewBatch};
 use crate::caller::{Caller, EventTokens};
 use crate::engine::{BatchBounds, Receipt};
 use crate::error::{Error, ErrorKind, Result};
@@ -51,6 +52,7 @@ pub(super) type BatchAnswer = Result<Vec<Receipt>>;
 /// A batch that has been checked, with its part of the memory budget.
 struct AdmittedBatch {
     events: Vec<NewEvent>,
+    watch: Option<Arc<CommitWatch>>,
     bytes: usize,
     paid: Reservation,
     /// What its publisher may publish; given back where the batch is not queued after all.
@@ -60,6 +62,8 @@ struct AdmittedBatch {
 /// One atomic batch on its way.
 pub(super) struct QueuedBatch {
     pub(super) events: Vec<NewEvent>,
+    /// Who traces it.
+    pub(super) watch: Option<Arc<CommitWatch>>,
     pub(super) bytes: usize,
     /// When it came into the queue, by [`steady_ns`].
     pub(super) queued_ns: u64,
@@ -110,17 +114,22 @@ impl Bus {
     /// A bad request for an empty batch; too large for one beyond the bounds of the engine;
     /// unauthenticated when the caller's credential has ended; forbidden when it may not publish to
     /// one of the batch's topics; busy when the queue is full; what [`Publishing::done`] says.
-    pub async fn publish(&self, caller: &Caller, batch: Vec<NewEvent>) -> Result<Vec<Receipt>> {
+    pub async fn publish(
+        &self,
+        caller: &Caller,
+        batch: impl Into<NewBatch>,
+    ) -> Result<Vec<Receipt>> {
         self.enqueue(caller, batch)?.done().await
     }
 
     /// Puts a batch into the queue, or refuses it when the queue is full.
-    pub fn enqueue(&self, caller: &Caller, batch: Vec<NewEvent>) -> Result<Publishing> {
+    pub fn enqueue(&self, caller: &Caller, batch: impl Into<NewBatch>) -> Result<Publishing> {
         // A single request does not wait: it may be one of thousands.
-        let batch = self.admit(caller, batch, Duration::ZERO)?;
+        let batch = self.admit(caller, batch.into(), Duration::ZERO)?;
         let place = self.0.sequencer.capacity.try_take(None, batch.bytes);
         let place = place.ok_or_else(|| {
-            self.count_refusal(RefusalReason::PublishQueue);
+            self.0.metrics.publishing.count_refused();
+            self.0.metrics.refusals.count(RefusalReason::PublishQueue);
             queue_full()
         })?;
         Ok(self.put(batch, place))
@@ -137,12 +146,8 @@ impl Bus {
 
     /// Checks a batch, and pays for the memory that it takes until it is written. Its tokens are due
     /// within `patience`.
-    fn admit(
-        &self,
-        caller: &Caller,
-        events: Vec<NewEvent>,
-        patience: Duration,
-    ) -> Result<AdmittedBatch> {
+    fn admit(&self, caller: &Caller, batch: NewBatch, patience: Duration) -> Result<AdmittedBatch> {
+        let NewBatch { events, watch } = batch;
         // What costs least comes first.
         self.0.check_serving()?;
         self.check_not_read_only(caller, &events)?;
@@ -155,18 +160,14 @@ impl Bus {
 
         let tokens = caller.allowance.take_events(events.len(), patience)?;
         let paid = self.0.memory.reserve(MemoryKind::Queue, bytes);
-        let paid = paid.inspect_err(|_| self.count_refusal(RefusalReason::Memory))?;
+        let paid = paid.inspect_err(|_| self.0.metrics.publishing.count_refused())?;
         Ok(AdmittedBatch {
             events,
+            watch,
             bytes,
             paid,
             tokens,
         })
-    }
-
-    fn count_refusal(&self, reason: RefusalReason) {
-        self.0.metrics.publishing.count_refused();
-        self.0.metrics.refusals.count(reason);
     }
 
     /// Puts a batch into the queue, and commits it if nobody else does.
@@ -178,6 +179,7 @@ impl Bus {
         let mut queue = self.0.sequencer.queue();
         queue.waiting.push_back(QueuedBatch {
             events: batch.events,
+            watch: batch.watch,
             bytes: batch.bytes,
             queued_ns,
             held: (place, batch.paid),
@@ -247,11 +249,14 @@ impl PublishStream {
     /// # Errors
     /// A bad request for an empty batch, too large, unauthenticated, forbidden; busy where its
     /// client may publish so much only after [`limits::PUBLISH_RATE_WAIT`]; closing.
-    pub async fn enqueue_with_backpressure(&self, batch: Vec<NewEvent>) -> Result<Publishing> {
+    pub async fn enqueue_with_backpressure(
+        &self,
+        batch: impl Into<NewBatch>,
+    ) -> Result<Publishing> {
         // Paid before it waits: many streams may wait, each with a batch in its hands.
         let batch = self
             .bus
-            .admit(&self.caller, batch, limits::PUBLISH_RATE_WAIT)?;
+            .admit(&self.caller, batch.into(), limits::PUBLISH_RATE_WAIT)?;
         self.wait_for_tokens(&batch.tokens).await?;
         let queue = &self.bus.0.sequencer.capacity;
         // Mostly there is capacity, and no task is needed.

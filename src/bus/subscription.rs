@@ -34,7 +34,7 @@ use crate::caller::{Caller, GrantedFilter};
 use crate::cursor::{GapReason, Vid};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryBudget, MemoryKind};
-use crate::metrics::{RefusalReason, Transport};
+use crate::metrics::Transport;
 use crate::topic::Filter;
 use events_left::EventsLeft;
 use phase::{Opening, Phase};
@@ -90,8 +90,7 @@ impl Subscription {
         let GrantedFilter { filter, is_cut } = caller.grant_read(&request.filter)?;
         request.filter = filter;
         bus.0.check_admitting()?;
-        let has_memory = bus.memory().check(MemoryKind::Page);
-        has_memory.inspect_err(|_| bus.metrics().refusals.count(RefusalReason::Memory))?;
+        bus.memory().check(MemoryKind::Page)?;
         let place = Place::take(bus, caller)?;
 
         // A gap is counted, and may end the request, before anything is registered.

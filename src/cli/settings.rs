@@ -8,14 +8,15 @@ use clap::builder::FalseyValueParser;
 
 use super::Failure;
 use super::nats::JetStreamArgs;
-use crate::config::{ListenAddress, Overrides, setting_variables};
+use crate::config::{Overrides, setting_variables};
 
 /// Flags, each with the variable that stands for it where it is not given.
-const VARIABLES: [(&str, &str); 6] = [
+const VARIABLES: [(&str, &str); 7] = [
     ("--listen", "VIDETTE_LISTEN"),
     ("--data-dir", "VIDETTE_DATA_DIR"),
     ("--engine", "VIDETTE_ENGINE"),
     ("--pages-dir", "VIDETTE_PAGES_DIR"),
+    ("--otlp-endpoint", "VIDETTE_OTLP_ENDPOINT"),
     ("--nats", "VIDETTE_NATS"),
     ("--stream", "VIDETTE_STREAM"),
 ];
@@ -27,7 +28,7 @@ pub(super) struct SettingArgs {
     /// 8080 is the loopback address, :8080 every address of the machine, `unix:/run/vidette.sock`
     /// a Unix socket.
     #[arg(long, env = "VIDETTE_LISTEN", value_delimiter = ',')]
-    listen: Vec<ListenAddress>,
+    listen: Vec<String>,
     /// Folder in which the log is kept [default: ./vidette-data]
     #[arg(long, env = "VIDETTE_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -40,6 +41,14 @@ pub(super) struct SettingArgs {
     /// Folder of your own pages, served where nothing else is
     #[arg(long, env = "VIDETTE_PAGES_DIR")]
     pages_dir: Option<PathBuf>,
+    /// Collector to which spans of publishing are sent, by OTLP over gRPC [default: none]
+    #[arg(
+        long,
+        env = "VIDETTE_OTLP_ENDPOINT",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    otlp_endpoint: Option<String>,
     /// Let everybody who can reach the gateway read and publish everything
     ///
     /// Without a section [auth] in the configuration the gateway listens only where this machine
@@ -57,6 +66,7 @@ impl SettingArgs {
             data_dir: self.data_dir.clone(),
             jetstream: self.jetstream.overrides(),
             pages_dir: self.pages_dir.clone(),
+            otlp_endpoint: self.otlp_endpoint.clone(),
             insecure: self.insecure,
             settings: setting_variables().map_err(Failure::usage)?,
             variables: VARIABLES

@@ -117,19 +117,19 @@ impl fmt::Display for ListenAddress {
 #[derive(Clone, Copy)]
 pub(super) struct Flag<'o> {
     name: &'static str,
-    addresses: &'o [ListenAddress],
+    texts: &'o [String],
 }
 
 impl<'o> Flag<'o> {
     pub(super) const NONE: Flag<'static> = Flag {
         name: "",
-        addresses: &[],
+        texts: &[],
     };
 
     pub(super) fn of(overrides: &'o Overrides) -> Self {
         Flag {
             name: overrides.name_of("--listen"),
-            addresses: &overrides.listen,
+            texts: &overrides.listen,
         }
     }
 }
@@ -153,12 +153,19 @@ pub(super) fn addresses(
         address.map_err(|error| section.error(key, error)).ok()
     });
     let addresses = parsed.collect();
-    if flag.addresses.is_empty() {
+    if flag.texts.is_empty() {
         return addresses;
     }
-    let shown: Vec<_> = flag.addresses.iter().map(ToString::to_string).collect();
+    section.replaced(key, flag.name, &flag.texts);
+    let parsed = flag.texts.iter().filter_map(|text| {
+        let address = text.trim().parse::<ListenAddress>();
+        address.map_err(|error| section.error(key, error)).ok()
+    });
+    let addresses: Vec<_> = parsed.collect();
+    // `8080` is shown as what it means.
+    let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     section.replaced(key, flag.name, &shown);
-    flag.addresses.to_vec()
+    addresses
 }
 
 const NOWHERE: &str = "names no address, so nobody could connect: write one such as \"8080\", or \
@@ -267,5 +274,22 @@ mod tests {
             assert!(errors.contains("unix_mode: "), "{errors}");
         }
         assert!(read("unix_mode = 660").is_err());
+    }
+
+    #[test]
+    fn a_wrong_flag_is_one_of_all_errors() {
+        let flags = Overrides {
+            listen: vec!["8080".to_owned(), "nowhere".to_owned()],
+            ..Overrides::default()
+        };
+        let text = "listen = \"neither\"\n[limits]\nmax_connections = 0";
+        let errors = Config::parse(text, flags).expect_err("three").to_string();
+        for part in [
+            "line 1, column 10: listen: \"neither\" is not an address",
+            "--listen: listen: \"nowhere\" is not an address",
+            "limits.max_connections has to be",
+        ] {
+            assert!(errors.contains(part), "{part} is not in {errors}");
+        }
     }
 }

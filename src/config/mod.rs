@@ -36,6 +36,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tracing;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,7 @@ pub use table_name::TableName;
 pub(crate) use table_name::{is_name, quote_name};
 pub use template::TopicTemplate;
 pub use tls::TlsConfig;
+pub use tracing::TracingConfig;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -111,6 +113,8 @@ pub struct Config {
     pub drain: DrainConfig,
     /// What is logged.
     pub log: LogConfig,
+    /// Where spans of publishing are sent.
+    pub tracing: TracingConfig,
     /// The legacy page.
     pub legacy: LegacyConfig,
     /// What requests may carry.
@@ -134,8 +138,8 @@ pub struct Config {
 /// What the command line and the environment say; it takes precedence over the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// Addresses to listen on.
-    pub listen: Vec<ListenAddress>,
+    /// Addresses to listen on, as they were given.
+    pub listen: Vec<String>,
     /// `sqlite`, `memory` or `jetstream`.
     pub engine: Option<String>,
     /// The data folder.
@@ -144,6 +148,8 @@ pub struct Overrides {
     pub jetstream: JetStreamOverrides,
     /// A folder of the user's own files.
     pub pages_dir: Option<PathBuf>,
+    /// Where spans of publishing are sent.
+    pub otlp_endpoint: Option<String>,
     /// Everybody may do everything also where other machines can reach the gateway.
     pub insecure: bool,
     /// Settings of sections, from the environment.
@@ -249,6 +255,7 @@ impl Config {
             keep_alive_timeout: limits.keep_alive_timeout,
             drain: DrainConfig::read(root.section("drain")),
             log: LogConfig::read(root.section("log")),
+            tracing: TracingConfig::read(root.section("tracing"), overrides),
             legacy: legacy::legacy(root.section("legacy")),
             requests: requests::requests(root.section("requests")),
             cloud_events: CloudEventsConfig::read(root.section("cloudevents")),

@@ -185,6 +185,7 @@ impl Log {
         Appended {
             batches: batches.collect(),
             events,
+            synced_ns: None,
         }
     }
 

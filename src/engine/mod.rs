@@ -19,6 +19,7 @@ mod removal;
 mod retention;
 pub(crate) mod sqlite;
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -63,13 +64,16 @@ impl Receipt {
 }
 
 /// What an append did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Appended {
     /// The events that are new on the log, in vid order; none where they come by the tail.
     pub events: Vec<Arc<Event>>,
     /// One answer a batch, in the given order: one receipt an event, or why nothing of this batch
     /// was written. On a shared log one batch may fail and the next one not.
     pub batches: Vec<Result<Vec<Receipt>>>,
+    /// Where the engine syncs by itself: from when to when, in nanoseconds of a clock that only
+    /// advances.
+    pub synced_ns: Option<Range<u64>>,
 }
 
 /// A log of events.

@@ -13,7 +13,7 @@ use crate::event::{DataForm, Event, NewEvent};
 use crate::transport::event_input::parse_event;
 use crate::transport::grpc::{self, client_proto, proto};
 use crate::transport::publish::publish_batch;
-use crate::transport::trace_parent::TraceParent;
+use crate::transport::trace_parent::{TracedRequest, TracedStream};
 use crate::transport::{event_json, ndjson};
 
 /// What readers get, published again, is the same event.
@@ -84,7 +84,13 @@ fn object_keeps_its_data(body: &[u8]) -> Checked {
 async fn batch_is_answered(bus: &Bus, body: &[u8]) -> Checked {
     // What is no array has no elements, and a batch of none is refused as well.
     let elements: Vec<Box<RawValue>> = serde_json::from_slice(body).unwrap_or_default();
-    let answer = publish_batch(bus, &Caller::anonymous(), body, &TraceParent::none()).await;
+    let answer = publish_batch(
+        bus,
+        &Caller::anonymous(),
+        body,
+        &mut TracedRequest::default(),
+    )
+    .await;
     let is_taken = answer.is_ok();
 
     // All or nothing: one element that is no event refuses the whole batch.
@@ -149,7 +155,13 @@ async fn lines_are_answered(bus: Bus, body: &[u8]) -> Checked {
 
 async fn line_answers(bus: Bus, body: &[u8]) -> Result<Vec<Fields>, String> {
     let body = Body::from(body.to_vec());
-    let answer = whole(ndjson::publish(bus, &Caller::anonymous(), body)).await?;
+    let answer = whole(ndjson::publish(
+        bus,
+        &Caller::anonymous(),
+        body,
+        TracedStream::off(),
+    ))
+    .await?;
     let lines = answer.split_inclusive(|byte| *byte == b'\n');
     lines.map(fields).collect()
 }

@@ -7,7 +7,8 @@
 //!   with [`ErrorKind::OutOfMemory`]; nothing that has been reserved is taken away;
 //! - no kind that a client can leave unfinished can take all: bodies, answers and pages together
 //!   leave a quarter for what has arrived whole;
-//! - bytes that many readers share are paid once.
+//! - bytes that many readers share are paid once;
+//! - whoever is refused is counted, whatever it wanted memory for and by which transport.
 
 mod held;
 mod machine;
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use crate::metrics::{RefusalReason, Refusals};
 use held::HeldPieces;
 pub use reservation::Reservation;
 use reservation::{MemoryWaiter, OwnedPiece, SharedPiece};
@@ -93,6 +95,7 @@ struct BudgetState {
     held_by_many: HeldPieces,
     waiting: AtomicUsize,
     given_back: Notify,
+    refusals: Refusals,
 }
 
 impl std::fmt::Debug for MemoryBudget {
@@ -127,7 +130,13 @@ impl MemoryBudget {
             held_by_many: HeldPieces::default(),
             waiting: AtomicUsize::new(0),
             given_back: Notify::new(),
+            refusals: Refusals::default(),
         }))
+    }
+
+    /// Where refusals by memory are counted, among those by other limits.
+    pub fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     /// What may be used in all, in bytes.
@@ -149,6 +158,15 @@ impl MemoryBudget {
         let mut reservation = self.charge(kind, 0);
         reservation.grow(bytes)?;
         Ok(reservation)
+    }
+
+    /// The same for whoever can do without it, and is not refused. None where it does not fit.
+    pub fn try_reserve(&self, kind: MemoryKind, bytes: usize) -> Option<Reservation> {
+        self.0.try_add(kind, bytes).then(|| Reservation {
+            shared: self.0.clone(),
+            kind,
+            bytes,
+        })
     }
 
     /// Takes a part of the budget for memory that is there already, whether it fits or not: then
@@ -173,7 +191,7 @@ impl MemoryBudget {
     /// Out of memory.
     pub fn check(&self, kind: MemoryKind) -> Result<()> {
         if self.is_used_up(kind) {
-            return Err(out_of_memory(kind));
+            return Err(self.0.refuse(kind));
         }
         Ok(())
     }
@@ -244,6 +262,12 @@ impl BudgetState {
             self.give_back(kind, bytes);
         }
         fits
+    }
+
+    /// The error of a request that is refused, which is counted.
+    fn refuse(&self, kind: MemoryKind) -> Error {
+        self.refusals.count(RefusalReason::Memory);
+        out_of_memory(kind)
     }
 
     fn is_used_up(&self, kind: MemoryKind) -> bool {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::{BudgetState, MemoryKind, out_of_memory};
+use super::{BudgetState, MemoryKind};
 use crate::error::Result;
 
 /// A part of the budget; it is given back when this is dropped.
@@ -29,7 +29,7 @@ impl Reservation {
     /// Out of memory; what was reserved before stays so.
     pub fn grow(&mut self, more_bytes: usize) -> Result<()> {
         if more_bytes > 0 && !self.shared.try_add(self.kind, more_bytes) {
-            return Err(out_of_memory(self.kind));
+            return Err(self.shared.refuse(self.kind));
         }
         self.bytes += more_bytes;
         Ok(())

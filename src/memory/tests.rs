@@ -17,8 +17,12 @@ fn what_is_reserved_is_refused_to_others_until_it_is_dropped() {
     let refused = budget.reserve(MemoryKind::Queue, 401).expect_err("no more");
     assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
     assert_eq!(budget.used_bytes(MemoryKind::Queue), 600);
+    assert!(budget.try_reserve(MemoryKind::Queue, 401).is_none());
+    assert_eq!(budget.used_bytes(MemoryKind::Queue), 600);
     first.grow(400).expect("it fits exactly");
     first.grow(1).expect_err("no more");
+    let refused = budget.refusals().counted(RefusalReason::Memory);
+    assert_eq!(refused, 2, "who can do without it is not refused");
     first.resize(100).expect("less is always possible");
     budget.reserve(MemoryKind::Queue, 900).expect("a part");
     drop(first);

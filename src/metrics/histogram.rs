@@ -95,11 +95,6 @@ impl Histogram {
         self.sum.add(value);
     }
 
-    /// Counts the time since this moment of [`steady_ns`].
-    pub(crate) fn observe_since(&self, moment_ns: u64) {
-        self.observe(steady_ns().saturating_sub(moment_ns));
-    }
-
     /// What has been observed so far.
     pub(super) fn values(&self) -> HistogramValues {
         HistogramValues {

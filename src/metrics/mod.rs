@@ -16,6 +16,7 @@ mod readers;
 mod refusals;
 mod requests;
 mod shards;
+mod spans;
 mod transport;
 
 use prometheus_client::encoding::text::encode;
@@ -35,6 +36,7 @@ pub use readers::{EndReason, Readers};
 pub use refusals::{RefusalReason, Refusals};
 pub(crate) use requests::CANCELLED;
 pub use requests::Requests;
+pub use spans::Spans;
 pub(crate) use transport::READING;
 pub use transport::Transport;
 
@@ -49,6 +51,8 @@ pub struct Metrics {
     pub requests: Requests,
     /// What clients were refused, by reason.
     pub refusals: Refusals,
+    /// What becomes of spans of publishing.
+    pub spans: Spans,
     gaps: [Count; GAP_REASONS.len()],
     cold_reads: Count,
     trimmed: Count,
@@ -102,6 +106,14 @@ const WAKE_UPS_HELP: &str = "Waiting readers that were woken for an event";
 const MOST_SUBSCRIBERS_HELP: &str = "Subscriptions that may be open at once";
 
 impl Metrics {
+    /// Nothing is counted yet but what clients were refused.
+    pub(crate) fn with_refusals(refusals: Refusals) -> Self {
+        Metrics {
+            refusals,
+            ..Metrics::default()
+        }
+    }
+
     /// A gap was reported to a subscriber.
     pub(crate) fn count_gap(&self, reason: GapReason) {
         self.gaps[reason as usize].add(1);
@@ -180,6 +192,7 @@ impl Metrics {
         ];
         shown
             .chain(others)
+            .chain(self.spans.shown())
             .for_each(|shown| shown.register(registry));
     }
 }

@@ -63,6 +63,11 @@ impl Refusals {
         self.0[reason as usize].add(1);
     }
 
+    #[cfg(test)]
+    pub(crate) fn counted(&self, reason: RefusalReason) -> u64 {
+        self.0[reason as usize].get()
+    }
+
     pub(super) fn shown(&self) -> Shown {
         // No label says who was refused: strangers would decide how many there are.
         let counts = REFUSAL_REASONS.iter().zip(&*self.0);

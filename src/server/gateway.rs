@@ -5,11 +5,12 @@
 //! - sources begin when connections are accepted, and end with them, or as soon as the gateway is
 //!   asked to end where another one can go on with them;
 //! - shutdown ends every stream with its closing word, spread over the time of `[drain]`, answers
-//!   whoever asks meanwhile, and returns within that time, [`limits::DRAIN_REST`] and
-//!   [`limits::DRAIN_LATE`].
+//!   whoever asks meanwhile, and returns within that time, [`limits::DRAIN_REST`],
+//!   [`limits::DRAIN_LATE`] and, where spans are sent, [`limits::TRACES_FLUSH`].
 //!
 //! [`limits::DRAIN_REST`]: crate::limits::DRAIN_REST
 //! [`limits::DRAIN_LATE`]: crate::limits::DRAIN_LATE
+//! [`limits::TRACES_FLUSH`]: crate::limits::TRACES_FLUSH
 
 use std::future::pending;
 use std::io::ErrorKind;
@@ -37,6 +38,7 @@ use crate::memory::MemoryBudget;
 use crate::metrics::OpenConnections;
 use crate::source::Sources;
 use crate::tls::LiveTls;
+use crate::traces::{TraceExport, Traces};
 use crate::transport::{AdminWatch, RouteParts, Routes, Settings};
 
 /// Why the gateway could not start, and what to do.
@@ -72,6 +74,8 @@ pub struct Gateway {
     sources: Sources,
     health: HealthReporter,
     open: OpenConnections,
+    /// Sends spans, where a collector is configured.
+    trace_export: Option<TraceExport>,
     pub(super) auth: AuthBackground,
     /// How it ends, as the configuration of that moment says.
     pub(super) drain: Arc<ArcSwap<DrainConfig>>,
@@ -105,12 +109,15 @@ impl Gateway {
         let (health, open) = (HealthReporter::new(), OpenConnections::default());
         readiness::report(&health, bus.ready().is_ok()).await;
 
+        let spans = bus.metrics().spans.clone();
+        let (traces, trace_export) = Traces::start(&config.tracing, bus.engine_kind(), spans);
         let parts = RouteParts {
             bus: bus.clone(),
             sources: sources.states(),
             health: health_server(&health),
             connections: open.clone(),
             admin: AdminWatch::default(),
+            traces,
         };
         let auth = AuthBackground::default();
         Gateway {
@@ -124,6 +131,7 @@ impl Gateway {
             config: config.clone(),
             sources,
             open,
+            trace_export,
             health,
             listeners,
             bus,
@@ -190,6 +198,10 @@ impl Gateway {
         accepting.wait().await;
         drain::answer_the_last(&context.admission.late).await;
         tls.inspect(JoinHandle::abort);
+        // Whoever has published is answered by now.
+        if let Some(export) = self.trace_export {
+            export.end().await;
+        }
     }
 
     /// What its connections need.

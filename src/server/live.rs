@@ -90,6 +90,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
         bus,
         memory_budget,
         sources,
+        tracing,
     } = started;
 
     // Named as in the configuration file.
@@ -105,6 +106,7 @@ fn needing_restart(started: &Config, config: &Config) -> Vec<&'static str> {
             *memory_budget != config.memory_budget,
         ),
         ("source", *sources != config.sources),
+        ("tracing", *tracing != config.tracing),
     ];
     names_of(differs.into_iter().chain(bus_differs))
 }
@@ -152,6 +154,7 @@ fn following(old: &Config, new: &Config) -> impl Iterator<Item = (&'static str, 
         ("log", old.log != new.log),
         ("legacy", old.legacy != new.legacy),
         ("requests", old.requests != new.requests),
+        ("cloudevents", old.cloud_events != new.cloud_events),
         ("origins", old.origins != new.origins),
         ("proxy", old.proxy != new.proxy),
         ("pages", old.pages != new.pages),

@@ -4,7 +4,6 @@
 mod addresses;
 mod encrypted;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ const STREAM_BYTES: usize = 1 << 20;
 
 fn config(text: &str) -> Config {
     let overrides = Overrides {
-        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
+        listen: vec!["127.0.0.1:0".to_owned()],
         ..Overrides::default()
     };
     Config::parse(text, overrides).expect("a configuration")

@@ -322,6 +322,7 @@ mod tests {
             config: Arc::new(TransportConfig::of(&config, &AuthBackground::default())),
             sources: crate::source::SourceStates::none(),
             admin: crate::transport::AdminWatch::default(),
+            traces: crate::traces::Traces::default(),
             connections: OpenConnections::default(),
         };
         let begun = Instant::now();

@@ -28,6 +28,7 @@ use super::json::to_json;
 use super::metered::{Lines, Metered};
 use super::problem::Problem;
 use super::receipts::PublishedEvent;
+use super::trace_parent::{TracedRequest, TracedStream};
 use super::until_ended::until_ended;
 use crate::bus::{Bus, PublishStream, Publishing};
 use crate::caller::Caller;
@@ -43,9 +44,10 @@ struct RefusedLine<'e> {
     error: Problem<'e>,
 }
 
-pub(crate) fn publish(bus: Bus, caller: &Caller, body: Body) -> Response {
+pub(crate) fn publish(bus: Bus, caller: &Caller, body: Body, traces: TracedStream) -> Response {
     let metered = Metered::<Lines>::stream(bus.memory(), body);
-    let answers = answers(bus, caller, lines(Body::new(metered))).map(Ok::<_, Infallible>);
+    let lines = lines(Body::new(metered));
+    let answers = answers(bus, caller, lines, traces).map(Ok::<_, Infallible>);
     // A sender waits for answers before it sends on, so a proxy must not gather them.
     let headers = unbuffered(NDJSON);
     (headers, Body::from_stream(answers)).into_response()
@@ -97,6 +99,7 @@ fn answers<L: Stream<Item = Result<String>>>(
     bus: Bus,
     caller: &Caller,
     lines: L,
+    traces: TracedStream,
 ) -> impl Stream<Item = Bytes> + use<L> {
     // Queued one after the other, so that vids follow the order of lines; only the waiting
     // overlaps.
@@ -104,8 +107,11 @@ fn answers<L: Stream<Item = Result<String>>>(
     let lines = until_ended(lines, stream.ended(), last_line);
     let max_event_bytes = bus.options().max_event_bytes;
     let queued = numbered(lines).then(move |(line, number)| {
-        let stream = stream.clone();
-        async move { (enqueue(&stream, line, max_event_bytes).await, number) }
+        let (stream, traces) = (stream.clone(), traces.clone());
+        async move {
+            let queued = enqueue(&stream, line, max_event_bytes, &traces).await;
+            (queued, number)
+        }
     });
 
     let answers = queued.map(move |(publishing, number)| {
@@ -143,16 +149,22 @@ async fn enqueue(
     stream: &PublishStream,
     line: Result<String>,
     max_event_bytes: usize,
-) -> Result<Publishing> {
-    let event = parse_event(line?.as_bytes(), max_event_bytes)?;
+    traces: &TracedStream,
+) -> Result<(Publishing, TracedRequest)> {
+    let events = vec![parse_event(line?.as_bytes(), max_event_bytes)?];
+    let mut trace = traces.begin(&events);
     // Waits while the queue has no space, and so does the sender.
-    stream.enqueue_with_backpressure(vec![event]).await
+    let queued = stream.enqueue_with_backpressure(trace.batch(events)).await;
+    match queued {
+        Ok(publishing) => Ok((publishing, trace)),
+        Err(error) => trace.end(Err(error)),
+    }
 }
 
-async fn answer(bus: &Bus, publishing: Result<Publishing>, line: u64) -> Bytes {
+async fn answer(bus: &Bus, queued: Result<(Publishing, TracedRequest)>, line: u64) -> Bytes {
     // An error of reading the line, of the queue or of the log: each has the line's number.
-    let receipts = match publishing {
-        Ok(publishing) => publishing.done().await,
+    let receipts = match queued {
+        Ok((publishing, trace)) => trace.end_with(publishing.done().await),
         Err(error) => Err(error),
     };
     match receipts {

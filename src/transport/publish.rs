@@ -19,7 +19,7 @@ use super::headers::text;
 use super::params::{Params, decode};
 use super::receive::read_body;
 use super::state::AppState;
-use super::trace_parent::TraceParent;
+use super::trace_parent::{PublishedBy, TracedRequest, TracedStream};
 use super::{ndjson, receipts};
 use crate::bus::Bus;
 use crate::caller::Caller;
@@ -48,6 +48,16 @@ const NDJSON_TYPES: [&str; 3] = [
     "application/jsonl",
 ];
 
+/// A request that publishes one batch.
+pub(super) struct PublishRequest<'r> {
+    pub(super) state: &'r AppState,
+    pub(super) caller: &'r Caller,
+    pub(super) headers: &'r HeaderMap,
+    pub(super) body: Body,
+    pub(super) trace: &'r mut TracedRequest,
+}
+
+/// `POST /v1/events`.
 pub(super) async fn events(
     State(state): State<AppState>,
     caller: RequestCaller,
@@ -55,36 +65,91 @@ pub(super) async fn events(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response> {
-    if let Some(mode) = ContentMode::of(&headers)? {
-        let request = CloudEventsRequest {
-            state: &state,
-            caller: &caller,
-            mode,
-            headers: &headers,
-            body,
-        };
-        return request.publish_by_template(query.as_deref()).await;
-    }
-    // What refuses the request by its head comes before its body is read.
-    Params::of(&state, query.as_deref())?.finish(NO_PARAMETERS)?;
+    let query = query.as_deref();
     // A stream of lines is read and answered while it comes.
-    let body = decoded(&headers, body)?;
-    if is_ndjson(&headers) {
-        return Ok(ndjson::publish(state.bus, &caller, body));
+    if is_ndjson(&headers) && matches!(ContentMode::of(&headers), Ok(None)) {
+        Params::of(&state, query)?.finish(NO_PARAMETERS)?;
+        let body = decoded(&headers, body)?;
+        let traces = TracedStream::new(&state.traces, &headers, PublishedBy::Ndjson);
+        return Ok(ndjson::publish(state.bus, &caller, body, traces));
+    }
+    let mut trace = TracedRequest::begin(&state.traces, &headers, PublishedBy::Http);
+    let request = PublishRequest {
+        state: &state,
+        caller: &caller,
+        headers: &headers,
+        body,
+        trace: &mut trace,
+    };
+    let answer = request.publish_events(query).await;
+    trace.end(answer)
+}
+
+impl PublishRequest<'_> {
+    async fn publish_events(self, query: Option<&str>) -> Result<Response> {
+        let PublishRequest {
+            state,
+            caller,
+            headers,
+            ..
+        } = self;
+        if let Some(mode) = ContentMode::of(headers)? {
+            let events = CloudEventsRequest::new(self, mode);
+            return events.publish_by_template(query).await;
+        }
+        // What refuses the request by its head comes before its body is read.
+        Params::of(state, query)?.finish(NO_PARAMETERS)?;
+        let body = decoded(headers, self.body)?;
+
+        // An array is a batch, and anything else has to be an event's object.
+        let body = read_body(state.bus.memory(), body, limits::MAX_BODY_BYTES).await?;
+        let max_event_bytes = state.bus.options().max_event_bytes;
+        if body.trim_ascii_start().first() == Some(&b'[') {
+            return publish_batch(&state.bus, caller, body, self.trace).await;
+        }
+        let batch = self.trace.batch(vec![parse_event(&body, max_event_bytes)?]);
+        // Not kept while the event waits for its commit.
+        drop(body);
+        let receipts = state.bus.publish(caller, batch).await?;
+        self.trace.published(&receipts);
+        Ok(receipts::one(&state.bus, &receipts))
     }
 
-    // An array is a batch, and anything else has to be an event's object.
-    let body = read_body(state.bus.memory(), body, limits::MAX_BODY_BYTES).await?;
-    let max_event_bytes = state.bus.options().max_event_bytes;
-    if body.trim_ascii_start().first() == Some(&b'[') {
-        return publish_batch(&state.bus, &caller, body, &TraceParent::of(&headers)).await;
+    async fn publish_to(self, topic: &str, query: Option<&str>) -> Result<Response> {
+        let PublishRequest {
+            state,
+            caller,
+            headers,
+            ..
+        } = self;
+        if let Some(mode) = ContentMode::of(headers)? {
+            Params::of(state, query)?.finish(NO_PARAMETERS_OF_CLOUD_EVENTS)?;
+            return CloudEventsRequest::new(self, mode).publish_to(topic).await;
+        }
+        let (kind, id) = take_type_and_id(Params::of(state, query)?)?;
+
+        // The body is the data, whatever it is.
+        let max_event_bytes = state.bus.options().max_event_bytes;
+        let body = decoded(headers, self.body)?;
+        let data = read_body(state.bus.memory(), body, max_event_bytes).await?;
+        let parts = EventParts {
+            topic,
+            kind: kind.as_deref(),
+            id: id.as_deref(),
+            content_type: given_content_type(headers)?,
+            headers: Vec::new(),
+            // Copied, so that a small event does not keep the connection's whole read buffer in
+            // memory.
+            data: Bytes::copy_from_slice(&data),
+        };
+        let batch = vec![NewEvent::check(parts, max_event_bytes)?];
+        let batch = self.trace.batch(batch);
+        // Not kept while the event waits for its commit.
+        drop(data);
+        let receipts = state.bus.publish(caller, batch).await?;
+        self.trace.published(&receipts);
+        Ok(receipts::one(&state.bus, &receipts))
     }
-    let mut batch = vec![parse_event(&body, max_event_bytes)?];
-    TraceParent::of(&headers).keep_in(&mut batch);
-    // Not kept while the event waits for its commit.
-    drop(body);
-    let receipts = state.bus.publish(&caller, batch).await?;
-    Ok(receipts::one(&state.bus, &receipts))
 }
 
 fn is_ndjson(headers: &HeaderMap) -> bool {
@@ -107,20 +172,23 @@ pub(crate) async fn publish_batch(
     bus: &Bus,
     caller: &Caller,
     body: impl AsRef<[u8]>,
-    trace: &TraceParent<'_>,
+    trace: &mut TracedRequest,
 ) -> Result<Response> {
     // What the events copy of the body, until the queue pays for it.
     let copied_bytes = body.as_ref().len();
     let decoded = bus.memory().reserve(MemoryKind::Decoded, copied_bytes)?;
-    let mut batch = parse_batch(body.as_ref(), bus.options().max_event_bytes)?;
-    trace.keep_in(&mut batch);
+    let batch = parse_batch(body.as_ref(), bus.options().max_event_bytes)?;
+    let batch = trace.batch(batch);
     // Not kept while the batch waits for its commit.
     drop(body);
     let publishing = bus.enqueue(caller, batch)?;
     drop(decoded);
-    Ok(receipts::batch(bus, &publishing.done().await?))
+    let receipts = publishing.done().await?;
+    trace.published(&receipts);
+    Ok(receipts::batch(bus, &receipts))
 }
 
+/// `POST /v1/topics/TOPIC`.
 pub(super) async fn topic(
     State(state): State<AppState>,
     caller: RequestCaller,
@@ -130,38 +198,16 @@ pub(super) async fn topic(
     body: Body,
 ) -> Result<Response> {
     let topic = decode(uri.path().strip_prefix(TOPICS).unwrap_or_default())?;
-    if let Some(mode) = ContentMode::of(&headers)? {
-        Params::of(&state, query.as_deref())?.finish(NO_PARAMETERS_OF_CLOUD_EVENTS)?;
-        let request = CloudEventsRequest {
-            state: &state,
-            caller: &caller,
-            mode,
-            headers: &headers,
-            body,
-        };
-        return request.publish_to(&topic).await;
-    }
-    let (kind, id) = take_type_and_id(Params::of(&state, query.as_deref())?)?;
-
-    // The body is the data, whatever it is.
-    let max_event_bytes = state.bus.options().max_event_bytes;
-    let body = decoded(&headers, body)?;
-    let data = read_body(state.bus.memory(), body, max_event_bytes).await?;
-    let parts = EventParts {
-        topic: &topic,
-        kind: kind.as_deref(),
-        id: id.as_deref(),
-        content_type: given_content_type(&headers)?,
-        headers: Vec::new(),
-        // Copied, so that a small event does not keep the connection's whole read buffer in memory.
-        data: Bytes::copy_from_slice(&data),
+    let mut trace = TracedRequest::begin(&state.traces, &headers, PublishedBy::Http);
+    let request = PublishRequest {
+        state: &state,
+        caller: &caller,
+        headers: &headers,
+        body,
+        trace: &mut trace,
     };
-    let mut batch = vec![NewEvent::check(parts, max_event_bytes)?];
-    TraceParent::of(&headers).keep_in(&mut batch);
-    // Not kept while the event waits for its commit.
-    drop(data);
-    let receipts = state.bus.publish(&caller, batch).await?;
-    Ok(receipts::one(&state.bus, &receipts))
+    let answer = request.publish_to(&topic, query.as_deref()).await;
+    trace.end(answer)
 }
 
 /// A parameter that may be given, as it came.

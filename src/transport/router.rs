@@ -40,6 +40,7 @@ use crate::cursor::shorten;
 use crate::error::{Error, ErrorKind};
 use crate::metrics::{OpenConnections, Transport};
 use crate::source::SourceStates;
+use crate::traces::Traces;
 use polls::{Asked, is_poll};
 pub(super) use polls::{Begun, WaitingPoll};
 
@@ -53,6 +54,7 @@ pub(crate) struct RouteParts {
     pub(crate) health: HealthServer<HealthService>,
     pub(crate) connections: OpenConnections,
     pub(crate) admin: AdminWatch,
+    pub(crate) traces: Traces,
 }
 
 impl RouteParts {
@@ -63,6 +65,7 @@ impl RouteParts {
             sources: self.sources.clone(),
             connections: self.connections.clone(),
             admin: self.admin.clone(),
+            traces: self.traces.clone(),
         }
     }
 }
@@ -124,11 +127,9 @@ impl RouteTable {
     }
 
     fn waiting_at(&self, path: &str) -> Option<Transport> {
-        let at = |(waiting, _): &&(String, _)| waiting == path;
-        self.waiting
-            .iter()
-            .find(at)
-            .map(|(_, transport)| *transport)
+        let mut waiting = self.waiting.iter();
+        let found = waiting.find(|(waiting, _)| waiting == path);
+        found.map(|(_, transport)| *transport)
     }
 
     /// Checks a request, and has the routes answer it to the end of a poll's wait.

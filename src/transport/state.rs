@@ -19,6 +19,7 @@ use crate::limits;
 use crate::metrics::OpenConnections;
 use crate::quota::QuotaRules;
 use crate::source::SourceStates;
+use crate::traces::Traces;
 
 /// Shared by all requests; a clone is a few pointers.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ pub(crate) struct AppState {
     pub(crate) sources: SourceStates,
     pub(crate) connections: OpenConnections,
     pub(crate) admin: AdminWatch,
+    pub(crate) traces: Traces,
 }
 
 /// What can be replaced while the gateway runs. A request is answered by one value of this, and so

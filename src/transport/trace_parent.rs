@@ -1,75 +1,137 @@
-//! `traceparent`: which trace a publisher's request is a part of (W3C Trace Context, level 1).
+//! Requests that publish, as parts of traces (W3C Trace Context; see [`crate::traces`]).
 //!
-//! It is kept as a header of the event and handed on with it, so that whoever reads the event can
-//! go on with the trace. Invariant: a wrong one is passed over, and never a reason to refuse events.
+//! A `traceparent` is kept as a header of the event and handed on with it, so that whoever reads
+//! the event can go on with the trace. Invariants:
+//! - a wrong one is passed over, and never a reason to refuse events;
+//! - what an event says itself stays, and so does what its request says: whether the gateway sends
+//!   spans changes nothing of them.
 
 use axum::http::HeaderMap;
 
+use super::problem::error_face;
+use crate::bus::{NewBatch, Receipt};
+use crate::error::{Error, Result};
 use crate::event::NewEvent;
+use crate::traces::{PublishSpan, TraceContext, Traces};
 
 const TRACEPARENT: &str = "traceparent";
-/// Two digits of a version, 32 of a trace, 16 of a part of it, two of flags, and what is between.
-const LENGTHS: [usize; 4] = [2, 32, 16, 2];
 
-/// The trace of a request, where it names one.
-pub(crate) struct TraceParent<'h>(Option<&'h str>);
+/// By what a request publishes, as its span says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PublishedBy {
+    Http,
+    Ndjson,
+    Grpc,
+    GrpcStream,
+}
 
-impl<'h> TraceParent<'h> {
+impl PublishedBy {
+    fn name(self) -> &'static str {
+        match self {
+            PublishedBy::Http => "http",
+            PublishedBy::Ndjson => "ndjson",
+            PublishedBy::Grpc => "grpc",
+            PublishedBy::GrpcStream => "grpc_stream",
+        }
+    }
+}
+
+/// A request that publishes one batch, as a part of a trace.
+#[derive(Default)]
+pub(crate) struct TracedRequest {
+    /// The `traceparent` of the request, where it is valid.
+    parent: Option<String>,
+    span: PublishSpan,
+}
+
+impl TracedRequest {
     /// Of a request over HTTP, or of a call's metadata.
-    pub(super) fn of(headers: &'h HeaderMap) -> Self {
-        let value = headers.get(TRACEPARENT);
-        let text = value.and_then(|value| value.to_str().ok());
-        TraceParent(text.filter(|text| is_valid(text)))
+    pub(super) fn begin(traces: &Traces, headers: &HeaderMap, by: PublishedBy) -> Self {
+        let named = named_by(headers);
+        TracedRequest {
+            parent: named.map(|(text, _)| text.to_owned()),
+            span: traces.begin(named.map(|(_, context)| context), by.name()),
+        }
     }
 
-    /// None at all.
+    /// Its events, as the bus is to take them. They keep the trace, unless they say another one
+    /// themselves.
+    pub(super) fn batch(&mut self, mut events: Vec<NewEvent>) -> NewBatch {
+        // A trace that begins here is kept as well: else its readers could not go on with it.
+        let begun = self.span.begun_trace().map(|trace| trace.to_string());
+        if let Some(parent) = self.parent.as_ref().or(begun.as_ref()) {
+            for event in &mut events {
+                event.add_header(TRACEPARENT, parent);
+            }
+        }
+        self.span.batch(events)
+    }
+
+    /// What its batch was answered.
+    pub(super) fn published(&mut self, receipts: &[Receipt]) {
+        self.span.published(receipts);
+    }
+
+    /// Ends with the answer, and gives that back.
+    pub(super) fn end<T>(mut self, answer: Result<T>) -> Result<T> {
+        answer.inspect_err(|error| self.failed(error))
+    }
+
+    /// The same with what its batch was answered.
+    pub(super) fn end_with(mut self, answer: Result<Vec<Receipt>>) -> Result<Vec<Receipt>> {
+        let answer = answer.inspect(|receipts| self.published(receipts));
+        self.end(answer)
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.span.failed(error_face(error.kind()).slug);
+    }
+}
+
+/// A stream of batches, each of which is a part of a trace: of the one that its first event says,
+/// else of that of the stream's request.
+#[derive(Clone)]
+pub(crate) struct TracedStream {
+    traces: Traces,
+    of_request: Option<TraceContext>,
+    by: PublishedBy,
+}
+
+impl TracedStream {
+    pub(super) fn new(traces: &Traces, headers: &HeaderMap, by: PublishedBy) -> Self {
+        TracedStream {
+            traces: traces.clone(),
+            of_request: named_by(headers).map(|(_, context)| context),
+            by,
+        }
+    }
+
+    /// Of a stream that nobody traces.
     #[cfg(fuzzing)]
-    pub(crate) fn none() -> Self {
-        TraceParent(None)
+    pub(crate) fn off() -> Self {
+        Self::new(&Traces::default(), &HeaderMap::new(), PublishedBy::Ndjson)
     }
 
-    /// Keeps it in events that do not say another one themselves.
-    pub(super) fn keep_in(&self, events: &mut [NewEvent]) {
-        let Some(parent) = self.0 else { return };
-        for event in events {
-            event.add_header(TRACEPARENT, parent);
+    /// Begins a batch.
+    pub(super) fn begin(&self, events: &[NewEvent]) -> TracedRequest {
+        if self.traces.are_off() {
+            return TracedRequest::default();
+        }
+        let own = events.first().and_then(named_in);
+        TracedRequest {
+            parent: None,
+            span: self.traces.begin(own.or(self.of_request), self.by.name()),
         }
     }
 }
 
-fn is_valid(text: &str) -> bool {
-    let parts: Vec<_> = text.split('-').collect();
-    let is_part = |(part, length): (&&str, usize)| {
-        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        part.len() == length && part.bytes().all(is_hex)
-    };
-    let has_zeros_only = |part: &str| part.bytes().all(|byte| byte == b'0');
-    parts.len() == LENGTHS.len()
-        && parts.iter().zip(LENGTHS).all(is_part)
-        && parts[0] != "ff"
-        && !has_zeros_only(parts[1])
-        && !has_zeros_only(parts[2])
+fn named_by(headers: &HeaderMap) -> Option<(&str, TraceContext)> {
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
+    Some((text, TraceContext::parse(text)?))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trace_is_taken_as_the_standard_has_it() {
-        let trace = "0af7651916cd43dd8448eb211c80319c";
-        let part = "b7ad6b7169203331";
-        assert!(is_valid(&format!("00-{trace}-{part}-01")));
-        for wrong in [
-            String::new(),
-            format!("ff-{trace}-{part}-01"),
-            format!("00-{trace}-{part}"),
-            format!("00-{trace}-{part}-01-x"),
-            format!("00-{}-{part}-01", trace.to_uppercase()),
-            format!("00-{}-{part}-01", "0".repeat(32)),
-            format!("00-{trace}-{}-01", "0".repeat(16)),
-        ] {
-            assert!(!is_valid(&wrong), "{wrong}");
-        }
-    }
+fn named_in(event: &NewEvent) -> Option<TraceContext> {
+    let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(TRACEPARENT);
+    let (_, text) = event.headers.iter().find(is_it)?;
+    TraceContext::parse(text)
 }

@@ -18,7 +18,7 @@ use crate::provider::{Mode, Provider, ProviderKey, set_of};
 
 fn config(text: &str) -> Config {
     let overrides = Overrides {
-        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        listen: vec!["127.0.0.1:0".to_owned()],
         ..Overrides::default()
     };
     Config::parse(text, overrides).expect("a configuration")

@@ -285,8 +285,8 @@ impl Engine for ScriptedEngine {
             Ok(receipts.collect())
         };
         Ok(Appended {
-            events: Vec::new(),
             batches: batches.into_iter().map(&mut append).collect(),
+            ..Appended::default()
         })
     }
 

@@ -552,7 +552,7 @@ async fn open(bus: &Bus, request: SubscribeRequest) -> Result<Subscription, Erro
 
 /// Publishes one batch of these topics; its vids.
 fn publish(bus: &Bus, topics: &[&str]) -> tokio::task::JoinHandle<Result<Vec<u64>, Error>> {
-    let batch = topics.iter().map(|topic| event(topic)).collect();
+    let batch: Vec<_> = topics.iter().map(|topic| event(topic)).collect();
     let publishing = bus.enqueue(&Caller::gateway(), batch);
     tokio::spawn(async move {
         let receipts = publishing?.done().await?;

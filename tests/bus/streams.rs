@@ -179,7 +179,7 @@ async fn large_batches_of_many_streams_come_in_turn() {
 /// A gateway of its own on this engine.
 async fn gateway_on(engine: Arc<GateEngine>) -> SocketAddr {
     let overrides = Overrides {
-        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        listen: vec!["127.0.0.1:0".to_owned()],
         ..Overrides::default()
     };
     let config = Config::parse("", overrides).expect("a configuration");

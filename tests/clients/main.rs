@@ -15,3 +15,4 @@ mod network;
 mod openapi;
 mod python;
 mod tools;
+mod traces;

@@ -60,6 +60,12 @@ pub(crate) fn start_at(script: &str, address: &str, more: &[&str]) -> Running {
     )
 }
 
+/// Starts a script that needs no gateway.
+pub(crate) fn start_alone(script: &str) -> Running {
+    let script = root().join("tests/clients/python").join(script);
+    Running::start(python(), &["-u", &script.display().to_string()])
+}
+
 /// Runs a script, which checks what it sees by itself.
 pub(crate) async fn run(script: &str, gateway: &Gateway) {
     let output = start(script, gateway, &[]).end().await;

@@ -246,7 +246,7 @@ fn config(setup: Setup, listen: SocketAddr) -> Config {
     Config::parse(
         &(text + &security),
         Overrides {
-            listen: vec![listen.into()],
+            listen: vec![listen.to_string()],
             ..Overrides::default()
         },
     )

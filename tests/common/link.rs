@@ -220,8 +220,8 @@ impl Engine for SharedEngine {
             return Err(unreachable_log("the answer was lost"));
         }
         Ok(Appended {
-            events: Vec::new(), // they come by the tail
-            batches: answers,
+            batches: answers, // the events come by the tail
+            ..Appended::default()
         })
     }
 

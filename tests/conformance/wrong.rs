@@ -249,8 +249,8 @@ impl Hooks for SharedBreach {
             Ok(batch.iter().map(receipt).collect())
         };
         Ok(Appended {
-            events: Vec::new(),
             batches: batches.into_iter().map(&mut receipts).collect(),
+            ..Appended::default()
         })
     }
 

@@ -13,7 +13,7 @@ use crate::common::gateway::Gateway;
 use crate::common::grpc;
 use crate::common::read::{SubscribeParams, Transport, read_all};
 use crate::support::{
-    Answer, bounds, epoch, gateway, gateways, post, post_events, post_lines, publish_one,
+    bounds, epoch, gateway, gateways, post, post_events, post_lines, publish_one,
 };
 
 fn grpc_event(topic: &str, id: &str, data: impl Into<Vec<u8>>) -> NewEvent {
@@ -464,61 +464,4 @@ async fn what_is_too_large_is_refused_with_its_bound_and_the_gateway_goes_on() {
         );
     }
     assert_eq!(publish_one(&gateway, "door.1", 1).await, 1);
-}
-
-/// The log on disk is kept from being written, from outside, so that the queue fills.
-#[tokio::test]
-async fn a_full_queue_refuses_at_once_and_loses_nothing_that_it_took() {
-    const LARGEST: usize = 3 * 1024 * 1024;
-    let gateway = gateway("sqlite", &format!("[limits]\nmax_event_bytes = {LARGEST}"));
-    let database =
-        rusqlite::Connection::open(gateway.data_dir().join("vidette.db")).expect("the database");
-    database
-        .execute_batch("BEGIN IMMEDIATE")
-        .expect("the write lock");
-
-    // 21 of these fit into the 64 MiB of the queue.
-    let body = bytes::Bytes::from(vec![0; LARGEST]);
-    let mut publishing: stream::FuturesUnordered<_> = (0..22)
-        .map(|_| {
-            post(
-                &gateway,
-                "/v1/topics/door.1",
-                "application/octet-stream",
-                body.clone(),
-            )
-        })
-        .collect();
-    let first = publishing.next().await.expect("an answer");
-    first.problem(429);
-    assert!(first.header("retry-after").is_some(), "{first:?}");
-    let request = PublishRequest {
-        events: vec![grpc_event("door.1", "", &body[..])],
-    };
-    let refused = grpc::client(&gateway.url())
-        .await
-        .publish(request)
-        .await
-        .expect_err("a full queue");
-    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
-    let refused = gateway.metric("vidette_publishes_refused_total").await;
-    assert!(
-        (refused - 2.0).abs() < f64::EPSILON,
-        "{refused} were refused"
-    );
-    assert_eq!(
-        bounds(&gateway).await,
-        (1, 0),
-        "nothing is acknowledged or shown before it is durable"
-    );
-
-    database
-        .execute_batch("ROLLBACK")
-        .expect("the lock is given back");
-    let taken: Vec<Answer> = publishing.collect().await;
-    assert!(
-        taken.len() == 21 && taken.iter().all(|answer| answer.status == 200),
-        "{taken:?}"
-    );
-    assert_eq!(publish_one(&gateway, "door.1", 1).await, 22);
 }

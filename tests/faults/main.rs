@@ -11,6 +11,7 @@ mod health;
 mod kill;
 mod outside;
 mod power_loss;
+mod queue;
 mod refusals;
 mod replaced;
 mod shim;

@@ -154,6 +154,15 @@ async fn bodies_that_never_end_are_paid_and_refused_when_there_is_no_memory_for_
     }
     let count = held.len() + held_by_grpc.len();
     assert!(count > 0 && refused > 0, "{count} held, {refused} refused");
+    // Some that were written whole may have been refused behind that.
+    let counted = gateway
+        .metric("vidette_refused_total{reason=\"memory\"}")
+        .await;
+    let seen = f64::from(refused)..=f64::from(2 * 16);
+    assert!(
+        seen.contains(&counted),
+        "{counted} are counted of {refused}"
+    );
     let peak = peak_bytes(&gateway);
     assert!(peak < REST_BYTES + 2 * BUDGET, "{} MiB", peak / MIB);
     // Who sends what is whole is served.

@@ -54,8 +54,9 @@ async fn by_bus(bus: &Bus, entries: &[Entry]) -> Receipts {
         };
         NewEvent::check(parts, 1 << 20).expect("an event")
     };
+    let batch: Vec<_> = entries.iter().map(check).collect();
     let receipts = bus
-        .publish(&Caller::gateway(), entries.iter().map(check).collect())
+        .publish(&Caller::gateway(), batch)
         .await
         .expect("published");
     receipts

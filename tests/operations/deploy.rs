@@ -277,19 +277,34 @@ fn helm_makes_manifests_of_the_chart() {
     let Some(helm) = own.or_else(|| installed("helm")) else {
         return eprintln!("skipped: helm is not installed");
     };
-    let mut command = Command::new(helm);
-    command
-        .args(["template", "push"])
-        .arg(deploy().join("helm/vidette"));
-    let output = run(command.args(["--set", "ingress.enabled=true", "--set", "secretName=keys"]));
-    let manifests = said(&output);
-    assert!(output.status.success(), "{manifests}");
+    let of_chart = |asked: &[&str], settings: &[&str]| {
+        let mut command = Command::new(&helm);
+        command.args(asked).arg(deploy().join("helm/vidette"));
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let output = run(&mut command);
+        assert!(output.status.success(), "{asked:?}: {}", said(&output));
+        said(&output)
+    };
+    of_chart(&["lint", "--strict"], &[]);
+    let template = ["template", "push"];
+    let manifests = of_chart(&template, &["ingress.enabled=true", "secretName=keys"]);
     let probes = ["startupProbe", "readinessProbe", "livenessProbe"];
     for part in ["kind: StatefulSet", "kind: Ingress", "secretName: keys"]
         .iter()
         .chain(&probes)
     {
         assert!(manifests.contains(part), "{part}: {manifests}");
+    }
+    // What is left out leaves nothing behind.
+    let without = ["resources=null", "ingress.tlsSecretName="];
+    let without = of_chart(
+        &template,
+        &[&["ingress.enabled=true"], &without[..]].concat(),
+    );
+    for part in ["null", "secretName:", "tls:"] {
+        assert!(!without.contains(part), "{part}: {without}");
     }
 }
 

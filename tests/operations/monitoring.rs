@@ -57,6 +57,33 @@ fn queries() -> Vec<String> {
     expressions.collect()
 }
 
+#[test]
+fn the_dashboard_has_a_place_of_its_own_for_each_panel() {
+    let dashboard: Value = serde_json::from_str(&text("grafana/vidette.json")).expect("JSON");
+    let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        assert!(ids.insert(panel["id"].as_u64().expect("an id")), "{panel}");
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|side| {
+            let side = panel["gridPos"][side].as_u64();
+            side.expect("a place in the grid")
+        });
+        assert!(x + w <= 24, "{panel}");
+        let mut cells = (x..x + w).flat_map(|column| (y..y + h).map(move |row| (column, row)));
+        let is_free = cells.all(|cell| taken.insert(cell));
+        assert!(is_free, "{panel}");
+        let Some(targets) = panel["targets"].as_array() else {
+            assert_eq!(panel["type"], "row");
+            continue;
+        };
+        let names: BTreeSet<_> = targets.iter().map(|one| one["refId"].as_str()).collect();
+        assert!(
+            names.len() == targets.len() && !names.contains(&None),
+            "{panel}"
+        );
+        assert_eq!(panel["datasource"]["uid"], "${datasource}", "{panel}");
+    }
+}
+
 /// The metrics that an expression reads.
 fn metrics_of(expression: &str) -> BTreeSet<String> {
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -60,6 +60,7 @@ fn appended(group: Group) -> Appended {
     Appended {
         events: vec![Arc::new(event)],
         batches: vec![Ok(vec![receipt])],
+        synced_ns: None,
     }
 }
 

@@ -46,7 +46,7 @@ impl Subscription {
     /// a page that is held: many who read are no reason to refuse others.
     fn try_pay_for_page(&self) -> Option<Reservation> {
         let memory = self.memory();
-        let reading = memory.reserve(MemoryKind::Answer, limits::PAGE_BYTES).ok();
+        let reading = memory.try_reserve(MemoryKind::Answer, limits::PAGE_BYTES);
         reading.filter(|_| !memory.is_used_up(MemoryKind::Page))
     }
 

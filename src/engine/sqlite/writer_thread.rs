@@ -194,8 +194,15 @@ impl WriterThread {
         index::catch_up_if_due(&transaction, state)?;
         let begun_ns = steady_ns();
         transaction.commit()?;
-        setup.sync_durations.observe_since(begun_ns);
-        Ok(Ok(Appended { events, batches }))
+        let ended_ns = steady_ns();
+        setup
+            .sync_durations
+            .observe(ended_ns.saturating_sub(begun_ns));
+        Ok(Ok(Appended {
+            events,
+            batches,
+            synced_ns: Some(begun_ns..ended_ns),
+        }))
     }
 
     /// Writes a part of another log.

@@ -56,6 +56,7 @@ fn table_with(config: &Config, transport: TransportConfig) -> RouteTable {
         health: HealthServer::new(health),
         connections: OpenConnections::default(),
         admin: AdminWatch::default(),
+        traces: crate::traces::Traces::default(),
     };
     let settings = Settings {
         transport: Arc::new(transport),

@@ -28,10 +28,11 @@ use super::access::RequestCaller;
 use super::content_encoding::decoded;
 use super::counted::read_elements;
 use super::params::Params;
+use super::publish::PublishRequest;
 use super::receive::read_body;
 use super::state::AppState;
+use super::trace_parent::{PublishedBy, TracedRequest};
 use crate::bus::{Bus, Receipt};
-use crate::caller::Caller;
 use crate::config::TopicTemplate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::NewEvent;
@@ -105,35 +106,40 @@ pub(super) async fn cloud_events(
 ) -> Result<Response> {
     // What is of no other mode can only lack its headers, which is said when they are read.
     let mode = ContentMode::of(&headers)?.unwrap_or(ContentMode::Binary);
-    let request = CloudEventsRequest {
+    let mut trace = TracedRequest::begin(&state.traces, &headers, PublishedBy::Http);
+    let request = PublishRequest {
         state: &state,
         caller: &caller,
-        mode,
         headers: &headers,
         body,
+        trace: &mut trace,
     };
-    request.publish_by_template(query.as_deref()).await
+    let events = CloudEventsRequest::new(request, mode);
+    let answer = events.publish_by_template(query.as_deref()).await;
+    trace.end(answer)
 }
 
 /// A request that publishes CloudEvents.
 pub(super) struct CloudEventsRequest<'r> {
-    pub(super) state: &'r AppState,
-    pub(super) caller: &'r Caller,
-    pub(super) mode: ContentMode,
-    pub(super) headers: &'r HeaderMap,
-    pub(super) body: Body,
+    request: PublishRequest<'r>,
+    mode: ContentMode,
 }
 
-impl CloudEventsRequest<'_> {
+impl<'r> CloudEventsRequest<'r> {
+    pub(super) fn new(request: PublishRequest<'r>, mode: ContentMode) -> Self {
+        CloudEventsRequest { request, mode }
+    }
+
     /// Publishes to the topic of each event's attributes.
     pub(super) async fn publish_by_template(self, query: Option<&str>) -> Result<Response> {
-        let mut params = Params::of(self.state, query)?;
+        let state = self.request.state;
+        let mut params = Params::of(state, query)?;
         let given = params.take(TEMPLATE_PARAMETER)?;
         params.finish(TEMPLATE_PARAMETER)?;
         let given = given.map(|text| TopicTemplate::parse(&text).map_err(bad_template));
         let given = given.transpose()?;
-        let configured = self.state.config.clone();
-        let template = given.as_ref().unwrap_or(&configured.cloud_events.topic);
+        let configured = &state.config.cloud_events.topic;
+        let template = given.as_ref().unwrap_or(configured);
         self.publish(&TopicRule::Template(template)).await
     }
 
@@ -143,13 +149,20 @@ impl CloudEventsRequest<'_> {
     }
 
     async fn publish(self, topic: &TopicRule<'_>) -> Result<Response> {
-        let bus = &self.state.bus;
+        let PublishRequest {
+            state,
+            caller,
+            headers,
+            body,
+            trace,
+        } = self.request;
+        let bus = &state.bus;
         let max_event_bytes = bus.options().max_event_bytes;
         let max_bytes = match self.mode {
             ContentMode::Binary => max_event_bytes,
             ContentMode::Structured | ContentMode::Batch => limits::MAX_BODY_BYTES,
         };
-        let body = decoded(self.headers, self.body)?;
+        let body = decoded(headers, body)?;
         let body = read_body(bus.memory(), body, max_bytes).await?;
 
         let check = |event: CloudEvent<'_>| event.check(topic, max_event_bytes);
@@ -160,13 +173,15 @@ impl CloudEventsRequest<'_> {
         let events = match self.mode {
             ContentMode::Batch => parse_batch(&body, check)?,
             ContentMode::Structured => one(structured::parse(&body).and_then(check))?,
-            ContentMode::Binary => one(binary::parse(self.headers, &body).and_then(check))?,
+            ContentMode::Binary => one(binary::parse(headers, &body).and_then(check))?,
         };
         // Not kept while the events wait for their commit.
         drop(body);
-        let publishing = bus.enqueue(self.caller, events)?;
+        let publishing = bus.enqueue(caller, trace.batch(events))?;
         drop(decoded);
-        Ok(answer(bus, &publishing.done().await?))
+        let receipts = publishing.done().await?;
+        trace.published(&receipts);
+        Ok(answer(bus, &receipts))
     }
 }
 

@@ -30,7 +30,7 @@ use crate::limits;
 use crate::transport::access::RequestCaller;
 use crate::transport::event_input::of_batch;
 use crate::transport::state::AppState;
-use crate::transport::trace_parent::TraceParent;
+use crate::transport::trace_parent::{PublishedBy, TracedRequest, TracedStream};
 use crate::transport::until_ended::until_ended;
 
 pub(super) const PATH: &str = "/vidette.v1.EventBus/Publish";
@@ -74,8 +74,13 @@ async fn publish(
     // In a function of its own, so that nothing of the request is kept while its batch waits.
     let (metadata, _, message) = request.into_parts();
     let headers = metadata.into_headers();
-    let publishing = queued(bus, &caller, message, &TraceParent::of(&headers))?;
-    let receipts = publishing.done().await?;
+    let mut trace = TracedRequest::begin(&state.traces, &headers, PublishedBy::Grpc);
+    drop(headers);
+    let receipts = match queued(bus, &caller, message, &mut trace) {
+        Ok(publishing) => publishing.done().await,
+        Err(error) => Err(error),
+    };
+    let receipts = trace.end_with(receipts)?;
     Ok(compressed_if_large(published(bus, &receipts)))
 }
 
@@ -83,12 +88,11 @@ fn queued(
     bus: &Bus,
     caller: &Caller,
     request: PaidRequest,
-    trace: &TraceParent<'_>,
+    trace: &mut TracedRequest,
 ) -> Result<Publishing> {
     let PaidRequest { message, held } = request;
-    let mut batch = batch(bus, message)?;
-    trace.keep_in(&mut batch);
-    let publishing = bus.enqueue(caller, batch);
+    let batch = batch(bus, message)?;
+    let publishing = bus.enqueue(caller, trace.batch(batch));
     // The queue pays from here on.
     drop(held);
     publishing
@@ -144,7 +148,10 @@ fn publish_stream(
     request: Request<Streaming<PaidRequest>>,
 ) -> std::result::Result<Response<impl Stream<Item = PublishAnswer> + use<>>, Status> {
     let caller = RequestCaller::of(request.extensions())?;
-    let answers = publish_all(state.bus.clone(), &caller, request.into_inner());
+    let (metadata, _, requests) = request.into_parts();
+    let headers = metadata.into_headers();
+    let traces = TracedStream::new(&state.traces, &headers, PublishedBy::GrpcStream);
+    let answers = publish_all(state.bus.clone(), &caller, requests, traces);
     let mut response = Response::new(answers);
     // An acknowledgement is smaller as it is.
     response.disable_compression();
@@ -158,17 +165,18 @@ fn publish_all(
     bus: Bus,
     caller: &Caller,
     requests: Streaming<PaidRequest>,
+    traces: TracedStream,
 ) -> impl Stream<Item = PublishAnswer> + use<> {
     // One after the other, so that vids follow the order of the batches.
     let stream = Arc::new(bus.publish_stream(caller));
     let requests = until_ended(requests, stream.ended(), |why| Some(Err(why.into())));
     let queued = requests.then({
         let bus = bus.clone();
-        move |request| enqueue(bus.clone(), stream.clone(), request)
+        move |request| enqueue(bus.clone(), stream.clone(), request, traces.clone())
     });
 
     // Only the waiting overlaps.
-    let answers = queued.map(move |publishing| acknowledged(bus.clone(), publishing));
+    let answers = queued.map(move |queued| acknowledged(bus.clone(), queued));
     until_failed(answers.buffered(limits::PUBLISH_STREAM_PIPELINE))
 }
 
@@ -176,19 +184,25 @@ async fn enqueue(
     bus: Bus,
     stream: Arc<PublishStream>,
     request: std::result::Result<PaidRequest, Status>,
-) -> std::result::Result<Publishing, Status> {
+    traces: TracedStream,
+) -> std::result::Result<(Publishing, TracedRequest), Status> {
     let PaidRequest { message, held } = request.map_err(over_bound_as_too_large)?;
     let batch = batch(&bus, message)?;
     drop(held);
     // Waits while the queue has no space, and so does the client.
-    Ok(stream.enqueue_with_backpressure(batch).await?)
+    let mut trace = traces.begin(&batch);
+    match stream.enqueue_with_backpressure(trace.batch(batch)).await {
+        Ok(publishing) => Ok((publishing, trace)),
+        Err(error) => Ok(trace.end(Err(error))?),
+    }
 }
 
 async fn acknowledged(
     bus: Bus,
-    publishing: std::result::Result<Publishing, Status>,
+    queued: std::result::Result<(Publishing, TracedRequest), Status>,
 ) -> PublishAnswer {
-    let receipts = publishing?.done().await?;
+    let (publishing, trace) = queued?;
+    let receipts = trace.end_with(publishing.done().await)?;
     Ok(published(&bus, &receipts))
 }
 

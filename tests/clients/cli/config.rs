@@ -39,7 +39,8 @@ async fn the_example_is_right_and_every_error_is_named_with_its_place() {
 
     let (_folder, path) = file("listen = []\n[limits]\n  max_connections = 0\nmax_evnts = 3\n");
     let variables = [("VIDETTE_LIMITS__WRITE_TIMEOUT", "0s")];
-    let args = ["config", "check", &path, "--engine", "paper"];
+    let flags = ["--engine", "paper", "--listen", "nowhere"];
+    let args = [&["config", "check", &path], &flags[..]].concat();
     let wrong = with_variables(&args, &variables).await;
     assert_eq!(wrong.code(), 64, "{wrong:?}");
     for part in [
@@ -48,6 +49,7 @@ async fn the_example_is_right_and_every_error_is_named_with_its_place() {
         format!("{path}:4:13: limits.max_evnts: unknown setting"),
         "VIDETTE_LIMITS__WRITE_TIMEOUT: limits.write_timeout has to be more than 0s".to_owned(),
         "--engine: engine: \"paper\" is neither".to_owned(),
+        "--listen: listen: \"nowhere\" is not an address".to_owned(),
     ] {
         assert!(wrong.stderr.contains(&part), "{part} is not in {wrong:?}");
     }

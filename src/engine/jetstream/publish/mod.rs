@@ -121,8 +121,8 @@ impl Publisher {
         }
         self.health.note(&answers);
         Ok(Appended {
-            events: Vec::new(),
             batches: answers,
+            ..Appended::default()
         })
     }
 
