@@ -63,6 +63,7 @@
 
 mod address;
 mod admin;
+mod clock;
 mod error;
 mod event;
 mod http;
@@ -81,13 +82,14 @@ use http::GatewayHttp;
 
 pub use crate::cursor::{Cursor, Epoch, Vid};
 pub use crate::event::{EventParts, NewEvent};
+pub use clock::ClientClock;
 pub use error::{ClientError, ClientErrorKind};
 pub use event::{EventData, ReceivedEvent};
 pub use options::ClientOptions;
 pub use publish::{PublishLine, PublishReceipt, PublishReport, Publisher};
 pub use read::{
-    GapPolicy, GapReport, Interruption, LogBounds, ReadItem, ReadOptions, Reader, ReaderStatus,
-    Transport,
+    GapPolicy, GapReport, Interruption, LogBounds, ReadItem, ReadOptions, Reader, ReaderActivity,
+    ReaderStatus, Transport,
 };
 pub use token::TokenSource;
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::PublishReceipt;
+use super::ids::give_id;
 use super::line::object_of;
 use super::outage::Outage;
 use crate::client::error::{ClientError, ClientErrorKind};
@@ -19,10 +20,12 @@ use crate::client::token::BearerToken;
 use crate::event::NewEvent;
 use crate::limits;
 
-/// The answer to a batch.
+/// The answer to a batch, or to an event alone.
 #[derive(Deserialize)]
-struct BatchReceipt {
-    events: Vec<PublishReceipt>,
+#[serde(untagged)]
+enum PublishAnswer {
+    Batch { events: Vec<PublishReceipt> },
+    One(PublishReceipt),
 }
 
 pub(in crate::client) async fn publish_batch(
@@ -37,7 +40,7 @@ pub(in crate::client) async fn publish_batch(
 
     // The same bytes go out each time.
     let body = batch_body(&events);
-    let mut outage = Outage::new(retry_for);
+    let mut outage = Outage::new(retry_for, http.clock().clone());
     let mut may_be_published = false;
     loop {
         let attempt = http.with_fresh_token(|token| publish_once(http, &body, token));
@@ -55,11 +58,15 @@ pub(in crate::client) async fn publish_batch(
         let Some(wait) = outage.wait(&error, fastrand::f64()) else {
             return Err(final_error(error, may_be_published));
         };
-        sleep(wait).await;
+        sleep(http.clock().begin_wait(wait)).await;
     }
 }
 
 fn batch_body(events: &[NewEvent]) -> Bytes {
+    // An event alone is no batch.
+    if let [event] = events {
+        return object_of(event).into();
+    }
     let objects: Vec<String> = events.iter().map(object_of).collect();
     format!("[{}]", objects.join(",")).into()
 }
@@ -67,13 +74,6 @@ fn batch_body(events: &[NewEvent]) -> Bytes {
 /// All tries carry the same ids, so also a try that was not answered may be repeated.
 fn is_worth_another_try(error: &ClientError) -> bool {
     error.is_passing() || error.kind() == ClientErrorKind::OutcomeUnknown
-}
-
-/// A random id, where the event has none.
-fn give_id(event: &mut NewEvent) {
-    // With 128 random bits, two events do not get the same id in practice.
-    let id = || format!("{:032x}", fastrand::u128(..)).into();
-    event.id.get_or_insert_with(id);
 }
 
 fn final_error(error: ClientError, may_be_published: bool) -> ClientError {
@@ -93,7 +93,7 @@ async fn publish_once(
     let request = http
         .post("/v1/events", token.as_ref())
         .header("content-type", "application/json")
-        .timeout(limits::PUBLISH_ANSWER_TIMEOUT)
+        .timeout(http.clock().limit(limits::PUBLISH_ANSWER_TIMEOUT))
         .body(body.clone());
     let response = request.send().await.map_err(|error| {
         // Without a connection nothing can have been published.
@@ -111,8 +111,10 @@ async fn publish_once(
     // From here on the batch is published, whatever becomes of the answer.
     let answer = body_up_to(limits::READ_ANSWER_BYTES, response).await;
     let answer = answer.map_err(|error| unanswered(&error))?;
-    let answer: BatchReceipt = serde_json::from_slice(&answer).map_err(|e| unanswered(&e))?;
-    Ok(answer.events)
+    match serde_json::from_slice(&answer).map_err(|e| unanswered(&e))? {
+        PublishAnswer::Batch { events } => Ok(events),
+        PublishAnswer::One(receipt) => Ok(vec![receipt]),
+    }
 }
 
 /// The request has been sent, at least in part, and nothing says what became of it.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::ids::give_id;
 use crate::client::event::EventData;
 use crate::event::NewEvent;
 use crate::limits;
@@ -22,13 +23,16 @@ pub struct PublishLine<K> {
 }
 
 impl<K> PublishLine<K> {
-    /// A line of this event; `key` comes back with the report about it. An event without an id
-    /// cannot be sent again after a failure, because it might be published twice.
+    /// A line of this event; `key` comes back with the report about it. An event without an id gets
+    /// a random one, so that it can be sent again after a failure.
     pub fn new(key: K, event: &NewEvent) -> Self {
+        let mut event = event.clone();
+        give_id(&mut event);
+
         // A line break would end the event for the gateway, which reads line by line.
-        let mut text = one_line(object_of(event).into_bytes());
+        let mut text = one_line(object_of(&event).into_bytes());
         text.push(b'\n');
-        Self::bounded(key, text, event.id.is_some())
+        Self::bounded(key, text, true)
     }
 
     /// A line that is a JSON object already, as `{"topic":"door.3","data":1}`. Where it has no id
@@ -193,7 +197,7 @@ mod tests {
             let line = PublishLine::new((), &event);
             let text = line.text.expect("a line");
             assert!(text.ends_with(member.as_bytes()), "{text:?}");
-            assert!(!line.is_repeatable);
+            assert!(line.is_repeatable);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod errors;
+mod ids;
 mod line;
 mod outage;
 mod pace;

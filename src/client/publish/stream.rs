@@ -33,7 +33,7 @@ use crate::client::token::BearerToken;
 /// Call [`next`](Self::next) until it gives `None`, or take it as a stream
 /// ([`into_stream`](Self::into_stream)). Lines are read only while it is asked.
 ///
-/// - A line without an id is never sent twice: if its answer is lost, publishing ends with
+/// - A line of JSON without an id is never sent twice: if its answer is lost, publishing ends with
 ///   [`ClientErrorKind::OutcomeUnknown`].
 /// - An outage is waited for ([`Client::retry_for`](crate::client::Client::retry_for)), but not
 ///   before the gateway has been reached once, unless [`wait_at_first`](Self::wait_at_first) says
@@ -95,10 +95,10 @@ where
         Publisher {
             input: Some(lines),
             lines: LineWindow::new(http.has_token()),
+            outage: Outage::new(retry_for, http.clock().clone()),
             http,
             pace: Pace::new(),
             link: PublisherLink::Waiting(Instant::now()),
-            outage: Outage::new(retry_for),
             is_renewing: false,
             has_connected: false,
             waits_at_first: false,
@@ -380,6 +380,7 @@ where
         let Some(wait) = self.outage.wait(&error, fastrand::f64()) else {
             return Err(error);
         };
+        let wait = self.http.clock().begin_wait(wait);
         self.link = PublisherLink::Waiting(Instant::now() + wait);
         if is_new {
             self.reports.push_back(PublishReport::Interrupted(error));
