@@ -135,7 +135,9 @@ struct EventObject<'a> {
 }
 
 /// Keeps `"data":null`, which is data, apart from no data.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -212,6 +214,15 @@ fn milliseconds(time: prost_types::Timestamp) -> i64 {
 }
 
 impl EventData {
+    /// Bytes of the data, as JSON text or as they are.
+    #[cfg(feature = "client-grpc")]
+    pub(super) fn len(&self) -> usize {
+        match self {
+            EventData::Json(text) => text.get().len(),
+            EventData::Binary(bytes) => bytes.len(),
+        }
+    }
+
     /// The form that the JSON object of an event gives to data of this type.
     pub(super) fn of_bytes(content_type: &str, bytes: Bytes) -> Self {
         // Data that is not what its type says is passed on as bytes.

@@ -66,6 +66,8 @@ mod admin;
 mod clock;
 mod error;
 mod event;
+#[cfg(feature = "client-grpc")]
+mod grpc;
 mod http;
 mod options;
 mod publish;
@@ -79,6 +81,7 @@ use futures_util::Stream;
 
 use crate::limits;
 use http::GatewayHttp;
+use publish::PublishWire;
 
 pub use crate::cursor::{Cursor, Epoch, Vid};
 pub use crate::event::{EventParts, NewEvent};
@@ -98,6 +101,7 @@ pub use token::TokenSource;
 pub struct Client {
     http: GatewayHttp,
     retry_for: Duration,
+    wire: PublishWire,
 }
 
 impl Client {
@@ -119,6 +123,7 @@ impl Client {
         Ok(Client {
             http: GatewayHttp::new(url, options)?,
             retry_for: limits::PUBLISH_RETRY_FOR,
+            wire: PublishWire::Http,
         })
     }
 
@@ -129,6 +134,17 @@ impl Client {
     pub fn retry_for(mut self, outage: Duration) -> Self {
         self.retry_for = outage;
         self
+    }
+
+    /// Publishes over gRPC, on a connection that all clones of this client share. Reading has its own
+    /// choice, [`Transport::Grpc`].
+    ///
+    /// # Errors
+    /// [`ClientErrorKind::Address`] when this is no address of gRPC.
+    #[cfg(feature = "client-grpc")]
+    pub fn publish_over_grpc(mut self) -> Result<Self, ClientError> {
+        self.wire = PublishWire::Grpc(grpc::shared_connection(&self.http)?);
+        Ok(self)
     }
 
     /// Asks whether the gateway is ready: events can be published and read.
@@ -178,7 +194,7 @@ impl Client {
         &self,
         events: Vec<NewEvent>,
     ) -> Result<Vec<PublishReceipt>, ClientError> {
-        publish::publish_batch(&self.http, self.retry_for, events).await
+        publish::publish_batch(&self.http, &self.wire, self.retry_for, events).await
     }
 
     /// Publishes a stream of lines in their order, and reports about each of them; see
@@ -187,6 +203,6 @@ impl Client {
     where
         I: Stream<Item = std::io::Result<PublishLine<K>>> + Unpin,
     {
-        Publisher::new(self.http.clone(), self.retry_for, lines)
+        Publisher::new(self.http.clone(), self.wire.clone(), self.retry_for, lines)
     }
 }

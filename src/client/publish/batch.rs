@@ -9,10 +9,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::sleep;
 
-use super::PublishReceipt;
+#[cfg(feature = "client-grpc")]
+use super::grpc;
 use super::ids::give_id;
 use super::line::object_of;
 use super::outage::Outage;
+use super::{PublishReceipt, PublishWire};
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::http::{GatewayHttp, body_up_to, innermost, refusal};
 use crate::client::tls;
@@ -30,6 +32,7 @@ enum PublishAnswer {
 
 pub(in crate::client) async fn publish_batch(
     http: &GatewayHttp,
+    wire: &PublishWire,
     retry_for: Duration,
     mut events: Vec<NewEvent>,
 ) -> Result<Vec<PublishReceipt>, ClientError> {
@@ -38,12 +41,12 @@ pub(in crate::client) async fn publish_batch(
         events.iter_mut().for_each(give_id);
     }
 
-    // The same bytes go out each time.
-    let body = batch_body(&events);
+    // The same events go out each time.
+    let batch = Batch::new(wire, &events);
     let mut outage = Outage::new(retry_for, http.clock().clone());
     let mut may_be_published = false;
     loop {
-        let attempt = http.with_fresh_token(|token| publish_once(http, &body, token));
+        let attempt = http.with_fresh_token(|token| batch.publish_once(http, token));
         let error = match attempt.await {
             Ok((receipts, _)) => return Ok(receipts),
             Err(error) => error,
@@ -59,6 +62,37 @@ pub(in crate::client) async fn publish_batch(
             return Err(final_error(error, may_be_published));
         };
         sleep(http.clock().begin_wait(wait)).await;
+    }
+}
+
+/// A batch in the form in which it is sent.
+enum Batch {
+    Http(Bytes),
+    #[cfg(feature = "client-grpc")]
+    Grpc(tonic::transport::Channel, crate::proto::PublishRequest),
+}
+
+impl Batch {
+    fn new(wire: &PublishWire, events: &[NewEvent]) -> Self {
+        match wire {
+            PublishWire::Http => Batch::Http(batch_body(events)),
+            #[cfg(feature = "client-grpc")]
+            PublishWire::Grpc(channel) => Batch::Grpc(channel.clone(), grpc::request_of(events)),
+        }
+    }
+
+    async fn publish_once(
+        &self,
+        http: &GatewayHttp,
+        token: Option<BearerToken>,
+    ) -> Result<Vec<PublishReceipt>, ClientError> {
+        match self {
+            Batch::Http(body) => publish_once(http, body, token).await,
+            #[cfg(feature = "client-grpc")]
+            Batch::Grpc(channel, request) => {
+                grpc::publish_once(http, channel.clone(), request.clone(), token).await
+            }
+        }
     }
 }
 
@@ -118,7 +152,7 @@ async fn publish_once(
 }
 
 /// The request has been sent, at least in part, and nothing says what became of it.
-fn unanswered(error: &(dyn Error + 'static)) -> ClientError {
+pub(super) fn unanswered(error: &(dyn Error + 'static)) -> ClientError {
     let text = format!("no answer to what was published: {}", innermost(error));
     ClientError::new(ClientErrorKind::OutcomeUnknown, text)
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, sleep_until};
 
+use super::PublishWire;
 use super::errors::{ended_early, failed_input, passes, unanswered};
 use super::line::PublishLine;
 use super::outage::Outage;
@@ -44,6 +45,7 @@ use crate::client::token::BearerToken;
 )]
 pub struct Publisher<K, I> {
     http: GatewayHttp,
+    wire: PublishWire,
     /// None at its end.
     input: Option<I>,
     lines: LineWindow<K>,
@@ -91,12 +93,18 @@ impl<K, I> Publisher<K, I>
 where
     I: Stream<Item = io::Result<PublishLine<K>>> + Unpin,
 {
-    pub(in crate::client) fn new(http: GatewayHttp, retry_for: Duration, lines: I) -> Self {
+    pub(in crate::client) fn new(
+        http: GatewayHttp,
+        wire: PublishWire,
+        retry_for: Duration,
+        lines: I,
+    ) -> Self {
         Publisher {
             input: Some(lines),
             lines: LineWindow::new(http.has_token()),
             outage: Outage::new(retry_for, http.clock().clone()),
             http,
+            wire,
             pace: Pace::new(),
             link: PublisherLink::Waiting(Instant::now()),
             is_renewing: false,
@@ -175,7 +183,7 @@ where
 
     /// The next request begins.
     fn open(&mut self) {
-        self.link = PublisherLink::Open(LineRequest::open(&self.http));
+        self.link = PublisherLink::Open(LineRequest::open(&self.http, &self.wire));
         self.pace.begin();
     }
 

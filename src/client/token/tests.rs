@@ -98,7 +98,9 @@ async fn a_token_that_names_its_end_is_replaced_shortly_before_it() {
     let keeper = TokenKeeper::new(TokenSource::function(|| async {
         // The first one has ten seconds left, the next one an hour.
         let asked = ASKED.fetch_add(1, Ordering::Relaxed);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("a clock");
         let exp = now.as_secs() + [10, 3600][asked.min(1)];
         let payload = URL_SAFE_NO_PAD.encode(format!("{{\"exp\":{exp}}}"));
         Ok::<_, std::io::Error>(format!("a.{payload}.c"))

@@ -111,10 +111,10 @@ impl Adapter {
         commands.flush()
     }
 
-    /// Closes stdin; false when the process did not end well within two seconds.
+    /// Closes stdin; false when the process did not end well, with time for a busy machine.
     pub(crate) fn ends_well(&mut self) -> bool {
         self.commands = None;
-        let until = Instant::now() + Duration::from_secs(2);
+        let until = Instant::now() + Duration::from_secs(5);
 
         while Instant::now() < until {
             if let Ok(Some(status)) = self.process.try_wait() {
@@ -150,7 +150,8 @@ fn hear(heard: &Mutex<Heard>, line: &str) {
     }
 }
 
-fn take_in(seen: &mut Seen, line: &str) {
+/// Takes what an adapter said.
+pub(crate) fn take_in(seen: &mut Seen, line: &str) {
     let Ok(line) = serde_json::from_str::<Value>(line) else {
         let start: String = line.chars().take(100).collect();
         seen.wrong

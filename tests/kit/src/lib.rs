@@ -5,6 +5,7 @@
 mod adapter;
 mod answer;
 mod asked;
+mod control;
 mod record;
 mod runner;
 mod scenario;
@@ -15,6 +16,7 @@ mod wire;
 
 use std::fs;
 use std::io;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +31,7 @@ const USAGE: &str = "\
 vidette-kit list [--level LEVEL] [--only PREFIX]
 vidette-kit run [--level reader|full] [--only PREFIX] [--jobs N] [--patience SECONDS] [--results FILE]
                  -- ADAPTER…
+vidette-kit serve [ADDRESS]
 vidette-kit table [--out FILE] RESULTS…
 --scenarios FOLDER says where the scenarios lie, when not beside the kit's source.";
 
@@ -58,6 +61,7 @@ pub fn command_line(arguments: impl IntoIterator<Item = String>) -> ExitCode {
     let done = match command.as_str() {
         "list" => list(&options),
         "run" => run_all(&options),
+        "serve" => serve(&options),
         "table" => print_table(&options),
         _ => Err(io::Error::other(USAGE)),
     };
@@ -205,6 +209,15 @@ fn print_outcome(outcome: &Outcome) {
     for wrong in wrong {
         println!("        {wrong}");
     }
+}
+
+/// Waits for those that start scenarios themselves.
+fn serve(options: &Options) -> io::Result<bool> {
+    let address = options.rest.first().map_or("127.0.0.1:0", String::as_str);
+    let listener = TcpListener::bind(address)?;
+    println!("http://{}", listener.local_addr()?);
+    control::serve(&listener, &chosen(options)?)?;
+    Ok(true)
 }
 
 fn print_table(options: &Options) -> io::Result<bool> {

@@ -67,7 +67,9 @@ impl<'a> Player<'a> {
 
     /// Ends the process that is left; false when it did not end well.
     pub(crate) fn ends_well(&mut self) -> bool {
-        self.spare.take().is_none_or(|mut adapter| adapter.ends_well())
+        self.spare
+            .take()
+            .is_none_or(|mut adapter| adapter.ends_well())
     }
 
     /// Plays one scenario from start to verdict.
@@ -84,7 +86,8 @@ impl<'a> Player<'a> {
         if scenario.drive.iter().any(|step| step["do"] == "close") {
             look_for_sockets(&record);
         }
-        let plays_on = stopped.is_none() && record.look(|seen| seen.wrong.is_empty() && seen.resets());
+        let plays_on =
+            stopped.is_none() && record.look(|seen| seen.wrong.is_empty() && seen.resets());
         if !plays_on && !adapter.ends_well() {
             let what = "the adapter did not end well at the end of its stdin";
             wrong(&record, what.into());
@@ -185,7 +188,7 @@ fn with_saved_cursor(step: &Value, record: &Record) -> Value {
     step
 }
 
-fn look_for_sockets(record: &Record) {
+pub(crate) fn look_for_sockets(record: &Record) {
     if !record.wait_until(MOST_CLOSING, |seen| seen.sockets_left() == 0) {
         let left = record.look(Seen::sockets_left);
         wrong(

@@ -95,7 +95,10 @@ impl Adapter {
     }
 
     fn obey(&mut self, command: &Value) {
-        match (command["do"].as_str().unwrap_or_default(), &mut self.reading) {
+        match (
+            command["do"].as_str().unwrap_or_default(),
+            &mut self.reading,
+        ) {
             ("subscribe", _) => {
                 let reader = self.client(command).read(reading::options(command));
                 self.reading = Some(Reading::new(reader));

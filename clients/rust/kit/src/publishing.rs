@@ -12,7 +12,12 @@ use crate::say;
 
 /// Publishes the events of a command, and says what becomes of each.
 pub(crate) async fn publish(client: Client, command: Value) {
-    let events: Vec<NewEvent> = command["events"].as_array().into_iter().flatten().map(event).collect();
+    let events: Vec<NewEvent> = command["events"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(event)
+        .collect();
     let ref_name = &command["ref"];
 
     match command["mode"].as_str() {
@@ -32,7 +37,9 @@ pub(crate) async fn publish(client: Client, command: Value) {
 
 async fn publish_stream(client: &Client, ref_name: &Value, events: Vec<NewEvent>) {
     let lines = events.iter().enumerate();
-    let lines: Vec<_> = lines.map(|(index, event)| Ok(PublishLine::new(index, event))).collect();
+    let lines: Vec<_> = lines
+        .map(|(index, event)| Ok(PublishLine::new(index, event)))
+        .collect();
     let mut publisher = client.publisher(stream::iter(lines)).wait_at_first();
 
     while let Some(report) = publisher.next().await {
