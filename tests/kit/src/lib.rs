@@ -6,6 +6,7 @@ mod adapter;
 mod answer;
 mod asked;
 mod control;
+mod polls;
 mod record;
 mod runner;
 mod scenario;
@@ -30,7 +31,7 @@ use scenario::Scenario;
 const USAGE: &str = "\
 vidette-kit list [--level LEVEL] [--only PREFIX]
 vidette-kit run [--level reader|full] [--only PREFIX] [--jobs N] [--patience SECONDS] [--results FILE]
-                 -- ADAPTER…
+                 [--via stream|poll] -- ADAPTER…
 vidette-kit serve [ADDRESS]
 vidette-kit table [--out FILE] RESULTS…
 --scenarios FOLDER says where the scenarios lie, when not beside the kit's source.";
@@ -46,6 +47,8 @@ struct Options {
     results: Option<PathBuf>,
     out: Option<PathBuf>,
     scenarios: PathBuf,
+    /// Streams are played as polls, for readers without streams.
+    by_polls: bool,
     rest: Vec<String>,
 }
 
@@ -84,6 +87,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
         results: None,
         out: None,
         scenarios: Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios"),
+        by_polls: false,
         rest: Vec::new(),
     };
 
@@ -98,6 +102,11 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
             "--results" => options.results = Some(arguments.next()?.into()),
             "--out" => options.out = Some(arguments.next()?.into()),
             "--scenarios" => options.scenarios = arguments.next()?.into(),
+            "--via" => match arguments.next()?.as_str() {
+                "poll" => options.by_polls = true,
+                "stream" => options.by_polls = false,
+                _ => return None,
+            },
             "--" => options.rest.extend(arguments.by_ref()),
             flag if flag.starts_with("--") => return None,
             _ => options.rest.push(argument),
@@ -118,6 +127,9 @@ fn chosen(options: &Options) -> io::Result<Vec<Scenario>> {
         scenario.name.starts_with(|group| groups.contains(group))
             && scenario.name.starts_with(&options.only)
     });
+    if options.by_polls {
+        scenarios = scenarios.iter().filter_map(polls::by_polls).collect();
+    }
     Ok(scenarios)
 }
 
@@ -225,11 +237,15 @@ fn print_table(options: &Options) -> io::Result<bool> {
     for file in &options.rest {
         runs.push(serde_json::from_str(&fs::read_to_string(file)?)?);
     }
-    let table = table::markdown(&runs);
+    let tables = table::tables(&runs);
 
     match &options.out {
-        Some(file) => fs::write(file, table)?,
-        None => print!("{table}"),
+        // A document keeps what it says around them.
+        Some(file) => {
+            let document = fs::read_to_string(file).unwrap_or_default();
+            fs::write(file, table::into_document(&document, &tables).unwrap_or(tables))?;
+        }
+        None => print!("{tables}"),
     }
     Ok(true)
 }
