@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: deb musl dist rootfs test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-tls-rivals bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
+.PHONY: check-features clients-table kills-rust-long deb musl dist rootfs test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-tls-rivals bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -138,6 +138,24 @@ ROOTFS ?= target/rootfs
 rootfs:
 	cargo build --release --locked --no-default-features --features cli --bin vidette
 	bash scripts/build-rootfs.sh target/release/vidette $(ROOTFS)
+
+# The features that a library has alone, each by itself; not part of lint, as each has its dependencies compiled anew.
+check-features:
+	cargo check --no-default-features --features client
+	cargo check --no-default-features --features client-grpc
+
+# Plays the kit to every client library, and writes the tables of docs/clients.md anew.
+CLIENTS_TABLE = cargo run -q -p vidette-kit --
+clients-table:
+	cargo build -q -p vidette-rust-kit
+	$(CLIENTS_TABLE) run --results target/kit-js.json -- node clients/js/kit/adapter.js
+	$(CLIENTS_TABLE) run --results target/kit-python.json -- .tools/venv/bin/python clients/python/kit/adapter.py
+	$(CLIENTS_TABLE) run --results target/kit-rust.json -- target/debug/vidette-rust-kit
+	$(CLIENTS_TABLE) table --out docs/clients.md target/kit-js.json target/kit-python.json target/kit-rust.json
+# Ten minutes of kills under the Rust client.
+kills-rust-long:
+	cargo build --release --bin vidette
+	cargo run -p vidette-rust-kit --bin vidette-rust-kills -- target/release/vidette 600
 
 lint:
 	cargo fmt --all --check

@@ -1,4 +1,4 @@
-"""The adapter of the kit for reader.py: vidette-kit run --via poll --only A/ -- python3 clients/own/kit_adapter.py"""
+"""The adapter of the kit for reader.py, which knows polls alone: vidette-kit run --via poll."""
 
 import json
 import os
@@ -48,8 +48,8 @@ class Reading:
                 while wanted is None or wanted > 0:
                     event = ahead or self.next(events)
                     ahead, self.in_hand = None, event["cursor"]
-                    raw = json.dumps(event["data"])
-                    say("event", vid=event["vid"], cursor=self.in_hand, topic=event["topic"], raw=raw)
+                    said = {name: event[name] for name in ("vid", "cursor", "topic")}
+                    say("event", raw=json.dumps(event["data"]), **said)
                     wanted = None if wanted is None else wanted - 1
                 if wanted == -1 and ahead is None:
                     ahead = self.next(events)

@@ -8,7 +8,6 @@ import time
 from urllib.parse import urlencode, urlsplit
 
 FINAL = {400, 401, 403, 404, 410}  # the same request would be refused again
-WAIT_SECONDS, LATE_SECONDS = 25, 10
 
 
 class Refused(Exception):
@@ -27,8 +26,7 @@ class Reader:
         failures, seen = 0, 0
         while not self.closed:
             try:
-                page = self.poll()
-                failures = 0
+                page, failures = self.poll(), 0
             except (OSError, ValueError, http.client.HTTPException):  # rule 5: it passes
                 jitter = random.uniform(0, min(20, 0.5 * 2**failures))  # rule 6
                 self.closed or self.sleep(self.retry_after + jitter)
@@ -46,10 +44,13 @@ class Reader:
                     yield {**event, "cursor": f'{seen}-{page["epoch"]}'}  # rule 2: you move it
 
     def poll(self):
-        wait = 0 if self.start == ("after", "latest") else WAIT_SECONDS  # "now" becomes a cursor
+        wait = 0 if self.start == ("after", "latest") else 25  # seconds; "now" becomes a cursor
         self.retry_after = 0
-        self.connection = http.client.HTTPConnection(self.host, timeout=wait + LATE_SECONDS)
+        self.connection = http.client.HTTPConnection(self.host, timeout=wait + 10)
         try:
+            self.connection.connect()
+            if self.closed:
+                raise OSError("closed")
             query = urlencode([*self.query, self.start, ("wait", wait)])
             self.connection.request("GET", f"/v1/poll?{query}")
             answer = self.connection.getresponse()

@@ -1,7 +1,8 @@
 //! What a Rust program reads and publishes with: a reader that resumes by itself, and publishing
 //! that does not publish twice.
 //!
-//! It is the feature `client`, which the `vidette` command is built with and is the first user of:
+//! It is the feature `client`, which the `vidette` command is built with and is the first user of,
+//! and `client-grpc`, by which it reads and publishes over gRPC too:
 //!
 //! ```toml
 //! vidette = { version = "0.1", default-features = false, features = ["client"] }

@@ -225,7 +225,7 @@ impl<'a> Answering<'a> {
         for byte in bytes {
             self.stream.write_all(&[*byte])?;
             // Without Nagle each write is a segment; the pause lets most be read alone.
-            sleep(Duration::from_micros(300));
+            sleep(Duration::from_micros(100));
         }
         Ok(())
     }

@@ -243,7 +243,10 @@ fn print_table(options: &Options) -> io::Result<bool> {
         // A document keeps what it says around them.
         Some(file) => {
             let document = fs::read_to_string(file).unwrap_or_default();
-            fs::write(file, table::into_document(&document, &tables).unwrap_or(tables))?;
+            fs::write(
+                file,
+                table::into_document(&document, &tables).unwrap_or(tables),
+            )?;
         }
         None => print!("{tables}"),
     }

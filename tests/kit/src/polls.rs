@@ -41,7 +41,8 @@ impl Stream {
     fn new(exchange: &Exchange) -> Self {
         let mut asked = exchange.asked.clone();
         asked.path = Some(POLL.into());
-        let asks_latest = asked.after.iter().flatten().any(Option::is_none) && asked.parameters.is_empty();
+        let asks_latest =
+            asked.after.iter().flatten().any(Option::is_none) && asked.parameters.is_empty();
         Stream {
             epoch: EPOCH.into(),
             asks_latest,

@@ -204,7 +204,8 @@ fn fits(exchange: &Exchange, request: &Request) -> bool {
     let same = |expected: &Option<String>, found: &String| {
         expected.as_ref().is_none_or(|expected| expected == found)
     };
-    let is_same = same(&exchange.asked.path, &request.path) && same(&exchange.asked.method, &request.method);
+    let is_same =
+        same(&exchange.asked.path, &request.path) && same(&exchange.asked.method, &request.method);
     // A request for another position is meant for the exchange behind it.
     let cursor = request.cursor().unwrap_or_default();
     let allowed = exchange.asked.after.as_ref();

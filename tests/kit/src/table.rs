@@ -34,14 +34,23 @@ pub(crate) fn tables(runs: &[Vec<Outcome>]) -> String {
 
 /// How many scenarios of each group a library passes.
 fn by_group(runs: &[Vec<Outcome>]) -> String {
-    let names: Vec<_> = GROUPS.iter().map(|(group, about)| format!("{group} {about}")).collect();
-    let mut table = format!("| library | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(GROUPS.len()));
+    let names: Vec<_> = GROUPS
+        .iter()
+        .map(|(group, about)| format!("{group} {about}"))
+        .collect();
+    let mut table = format!(
+        "| library | {} |\n|---|{}\n",
+        names.join(" | "),
+        "---|".repeat(GROUPS.len())
+    );
 
     for run in runs {
         let library = run.first().map_or("unknown", |outcome| &outcome.library);
         let _ = write!(table, "| {library} |");
         for (group, _) in GROUPS {
-            let of_group = run.iter().filter(|outcome| outcome.scenario.starts_with(group));
+            let of_group = run
+                .iter()
+                .filter(|outcome| outcome.scenario.starts_with(group));
             let (good, all) = of_group.fold((0, 0), |(good, all), outcome| {
                 (good + usize::from(mark(outcome) == "ok"), all + 1)
             });

@@ -22,7 +22,8 @@ fn play(level: &str, adapter: &[&str]) {
 /// The same with other options of the kit.
 fn play_by(options: &[&str], adapter: &[&str]) {
     let mut kit = Command::new(env!("CARGO_BIN_EXE_vidette-kit"));
-    kit.args(["run", "--jobs", "8", "--patience", "20"]).args(options);
+    kit.args(["run", "--jobs", "8", "--patience", "20"])
+        .args(options);
     kit.arg("--").args(adapter);
 
     succeeds(&mut kit);

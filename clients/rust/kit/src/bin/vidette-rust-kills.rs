@@ -170,7 +170,7 @@ async fn publish(client: Client, wire: &'static str, time: Duration) -> Result<u
         let line = event(wire, sent).map(|event| PublishLine::new(sent, &event));
         Some((line, next))
     });
-    let mut publisher = client.publisher(Box::pin(numbers)).wait_at_first();
+    let mut publisher = client.publisher(numbers.boxed()).wait_at_first();
 
     let mut count = 0;
     while let Some(report) = publisher.next().await {
