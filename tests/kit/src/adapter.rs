@@ -65,12 +65,12 @@ impl Adapter {
             record: Arc::clone(record),
             awaits_ready: false,
         }));
-        let hears = Arc::clone(&heard);
+        let destination = Arc::clone(&heard);
         thread::spawn(move || {
             for line in BufReader::new(lines).lines().map_while(Result::ok) {
-                hear(&hears, &line);
+                hear(&destination, &line);
             }
-            let record = Arc::clone(&lock(&hears).record);
+            let record = Arc::clone(&lock(&destination).record);
             record.change(|seen| seen.gone = true);
         });
         Ok(Self {
@@ -171,4 +171,29 @@ pub(crate) fn take_in(seen: &mut Seen, line: &str) {
         _ => {}
     }
     seen.said.push(line);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::{Heard, hear};
+    use crate::record::Record;
+
+    #[test]
+    fn what_is_still_said_of_one_scenario_is_not_taken_for_the_next() {
+        let record = Arc::new(Record::default());
+        let heard = Mutex::new(Heard {
+            record: Arc::clone(&record),
+            awaits_ready: true,
+        });
+        hear(&heard, r#"{"say":"event","cursor":"11-k3x9q2"}"#);
+        hear(&heard, r#"{"say":"ready","library":"x","resets":true}"#);
+        hear(&heard, r#"{"say":"event","cursor":"12-k3x9q2"}"#);
+
+        record.look(|seen| {
+            assert_eq!(seen.handed, ["12-k3x9q2"]);
+            assert!(seen.resets());
+        });
+    }
 }

@@ -121,7 +121,8 @@ async fn check(program: &str, time: Duration) -> Result<bool, Failure> {
     let mut all_well = true;
     for (name, reader) in readers {
         let seen = timeout(TIME_TO_FINISH, reader).await;
-        all_well &= report(name, &published, seen.map_err(|_| "it has not finished")???);
+        let seen = seen.map_err(|_| format!("{name} has not finished"))???;
+        all_well &= report(name, &published, &seen);
     }
     gateway.kill()?;
     Ok(all_well)
@@ -193,7 +194,7 @@ fn event(wire: &str, number: u64) -> std::io::Result<NewEvent> {
 }
 
 /// One line for a reader.
-fn report(name: &str, published: &Numbers, seen: Numbers) -> bool {
+fn report(name: &str, published: &Numbers, seen: &Numbers) -> bool {
     for (topic, expected) in published {
         let empty = Vec::new();
         let numbers = seen.get(topic).unwrap_or(&empty);
@@ -208,5 +209,5 @@ fn report(name: &str, published: &Numbers, seen: Numbers) -> bool {
             numbers.len()
         );
     }
-    seen == *published
+    seen == published
 }
