@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -68,6 +69,14 @@ impl<K> PublishLine<K> {
 
     pub(super) fn size_bytes(&self) -> usize {
         self.text.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// The next line of an input that has not ended.
+pub(super) async fn next_line<I: Stream + Unpin>(input: &mut Option<I>) -> Option<I::Item> {
+    match input {
+        Some(lines) => lines.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::PublishWire;
 use super::errors::{ended_early, failed_input, passes, unanswered};
-use super::line::PublishLine;
+use super::line::{PublishLine, next_line};
 use super::outage::Outage;
 use super::pace::Pace;
 use super::report::PublishReport;
@@ -394,13 +394,5 @@ where
             self.reports.push_back(PublishReport::Interrupted(error));
         }
         Ok(())
-    }
-}
-
-/// The next line of an input that has not ended.
-async fn next_line<I: Stream + Unpin>(input: &mut Option<I>) -> Option<I::Item> {
-    match input {
-        Some(lines) => lines.next().await,
-        None => std::future::pending().await,
     }
 }
