@@ -125,10 +125,8 @@ async fn over_grpc_an_event_and_a_batch_are_published_and_a_refusal_is_final() {
         (&json!(1.5), &json!("words"))
     );
 
-    let error = client
-        .publish(event("vidette.x", "1"))
-        .await
-        .expect_err("no");
+    let error = client.publish_batch(Vec::new()).await;
+    let error = error.expect_err("no event");
     assert_eq!(error.kind(), ClientErrorKind::Refused, "{error}");
     // A stream goes on behind a line that is refused.
     let lines = [

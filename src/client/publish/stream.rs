@@ -14,7 +14,7 @@ use std::io;
 use std::mem;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep_until};
 
 use super::PublishWire;
