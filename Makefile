@@ -157,9 +157,13 @@ kills-rust-long:
 	cargo build --release --bin vidette
 	cargo run -p vidette-rust-kit --bin vidette-rust-kills -- target/release/vidette 600
 
+# Crates that no client library pulls in.
+SERVERS_OWN = axum|rusqlite|async-nats|libsqlite3-sys
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	@! cargo tree --locked --no-default-features --features client -e normal --prefix none | grep -E '^($(SERVERS_OWN)|tonic) '
+	@! cargo tree --locked --no-default-features --features client-grpc -e normal --prefix none | grep -E '^($(SERVERS_OWN)) '
 	@if command -v cargo-deny >/dev/null; then cargo fetch --locked && cargo deny --offline check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources are not checked"; fi
 

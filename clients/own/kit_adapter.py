@@ -14,15 +14,15 @@ def say(word, **fields):
     print(json.dumps({"say": word, **fields}), flush=True)
 
 
-def pause(seconds):
-    say("wait", ms=round(seconds * 1000), why="retry")
-    time.sleep(seconds * 0.01)
+def say_ready():
+    say("ready", library="own (60 lines)", version="1", resets=True)
 
 
 class Reading:
     """One subscription; a thread asks for the next event when it is wanted."""
 
-    def __init__(self, command):
+    def __init__(self, command, url, waits):
+        self.waits = waits
         self.wanted = queue.Queue()
         self.finished = self.in_hand = None
         self.has_ended = False
@@ -33,8 +33,12 @@ class Reading:
         start = ("snapshot", "true") if command.get("snapshot") else ("after", "latest")
         for name in ("after", "since"):
             start = (name, command[name]) if name in command else start
-        self.reader = Reader(os.environ["VIDETTE_KIT_URL"], query, start, self.told, pause)
+        self.reader = Reader(url, query, start, self.told, self.pause)
         threading.Thread(target=self.work, daemon=True).start()
+
+    def pause(self, seconds):
+        say("wait", ms=round(seconds * 1000), why="retry")
+        time.sleep(seconds * self.waits)
 
     def told(self, gap):
         say("gap", **gap)
@@ -64,6 +68,10 @@ class Reading:
         self.finished = self.in_hand or self.finished
         return next(events)
 
+    def close(self):
+        self.reader.close()
+        self.end()
+
     def end(self):
         if not self.has_ended:
             self.has_ended = True
@@ -71,13 +79,14 @@ class Reading:
 
 
 def main():
-    say("ready", library="own (60 lines)", version="1")
+    url, waits = os.environ["VIDETTE_KIT_URL"], float(os.environ.get("VIDETTE_KIT_WAITS", "0.01"))
     reading = None
+    say_ready()
     for line in sys.stdin:
         command = json.loads(line)
         match command["do"]:
             case "subscribe":
-                reading = Reading(command)
+                reading = Reading(command, url, waits)
             case "take":
                 reading.wanted.put(command.get("n"))
             case "ack":
@@ -85,8 +94,12 @@ def main():
             case "state":
                 say("state", cursor=reading.finished)
             case "close":
-                reading.reader.close()
-                reading.end()
+                reading.close()
+            case "reset":
+                if reading:
+                    reading.close()
+                url, waits, reading = command["url"], command["waits"], None
+                say_ready()
             case unknown:
                 say("unsupported", do=unknown)
 
