@@ -1,6 +1,10 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: deb musl dist rootfs test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-tls-rivals bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long examples-long
+.PHONY: abuse-long bench bench-cluster bench-curves bench-curves-quick bench-large \
+  bench-nats-publish bench-retention bench-rivals bench-tls bench-tls-rivals check-features \
+  clients-table cluster-long counts deb demo dist drain-long examples-long fuzz gearman-long \
+  history-long jetstream-long kills-rust-long lint model-long musl outbox-long quick rolling-long \
+  rootfs setup simulate soak test
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -145,9 +149,31 @@ rootfs:
 	cargo build --release --locked --no-default-features --features cli --bin vidette
 	bash scripts/build-rootfs.sh target/release/vidette $(ROOTFS)
 
+# The features that a library has alone, each by itself; not part of lint, as each has its dependencies compiled anew.
+check-features:
+	cargo check --no-default-features --features client
+	cargo check --no-default-features --features client-grpc
+
+# Plays the kit to every client library, and writes the tables of docs/clients.md anew.
+CLIENTS_TABLE = cargo run -q -p vidette-kit --
+clients-table:
+	cargo build -q -p vidette-rust-kit
+	$(CLIENTS_TABLE) run --results target/kit-js.json -- node clients/js/kit/adapter.js
+	$(CLIENTS_TABLE) run --results target/kit-python.json -- .tools/venv/bin/python clients/python/kit/adapter.py
+	$(CLIENTS_TABLE) run --results target/kit-rust.json -- target/debug/vidette-rust-kit
+	$(CLIENTS_TABLE) table --out docs/clients.md target/kit-js.json target/kit-python.json target/kit-rust.json
+# Ten minutes of kills under the Rust client.
+kills-rust-long:
+	cargo build --release --bin vidette
+	cargo run -p vidette-rust-kit --bin vidette-rust-kills -- target/release/vidette 600
+
+# Crates that no client library pulls in.
+SERVERS_OWN = axum|rusqlite|async-nats|libsqlite3-sys
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	@! cargo tree --locked --no-default-features --features client -e normal --prefix none | grep -E '^($(SERVERS_OWN)|tonic) '
+	@! cargo tree --locked --no-default-features --features client-grpc -e normal --prefix none | grep -E '^($(SERVERS_OWN)) '
 	@if command -v cargo-deny >/dev/null; then cargo fetch --locked && cargo deny --offline check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources are not checked"; fi
 

@@ -53,6 +53,7 @@ mod auth;
 mod source;
 
 // How does it look on the wire?
+#[cfg(feature = "grpc")]
 pub mod proto;
 #[cfg(feature = "server")]
 mod transport;

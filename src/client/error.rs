@@ -13,6 +13,7 @@ pub struct ClientError {
     kind: ClientErrorKind,
     text: String,
     retry_after: Duration,
+    status: Option<u16>,
     gap: Option<Box<GapReport>>,
     /// There was no connection, so nothing has been sent.
     is_unsent: bool,
@@ -40,6 +41,8 @@ pub enum ClientErrorKind {
     Gap,
     /// What came is not what a gateway sends.
     Protocol,
+    /// An event has more bytes than the reader takes.
+    TooLarge,
     /// The input that was to be published could not be read.
     Input,
     /// The events may or may not have been published: nothing answered for them, and they cannot be
@@ -53,6 +56,7 @@ impl ClientError {
             kind,
             text: text.into(),
             retry_after: Duration::ZERO,
+            status: None,
             gap: None,
             is_unsent: false,
         }
@@ -92,6 +96,13 @@ impl ClientError {
         self
     }
 
+    /// The same error, for an answer with this status of HTTP.
+    #[must_use]
+    pub(super) fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
     /// The same error, with what helps a client that has said nothing about who it is.
     pub(super) fn with_advice(mut self) -> Self {
         if self.kind == ClientErrorKind::Unauthenticated {
@@ -117,6 +128,11 @@ impl ClientError {
     /// it did not.
     pub fn retry_after(&self) -> Duration {
         self.retry_after
+    }
+
+    /// The status of HTTP of the answer that was the error, where there was one.
+    pub fn status(&self) -> Option<u16> {
+        self.status
     }
 
     /// What was lost, where the kind is [`ClientErrorKind::Gap`].

@@ -13,6 +13,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::cursor::{Cursor, Vid};
 use crate::event::{ContentType, DataForm};
+#[cfg(feature = "client-grpc")]
 use crate::proto;
 
 /// An event, with the cursor to save once it has been handled.
@@ -56,6 +57,7 @@ fn as_base64<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Er
 }
 
 /// Content types that the JSON object of an event leaves out.
+#[cfg(feature = "client-grpc")]
 const PLAIN_TYPES: [&str; 2] = ["application/json", "text/plain"];
 
 impl ReceivedEvent {
@@ -133,7 +135,9 @@ struct EventObject<'a> {
 }
 
 /// Keeps `"data":null`, which is data, apart from no data.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -180,6 +184,7 @@ impl ReceivedEvent {
     }
 
     /// Takes the message of a gRPC stream.
+    #[cfg(feature = "client-grpc")]
     pub(super) fn from_proto(event: proto::Event, cursor: Cursor) -> Self {
         // An empty field of a message is one that was not given.
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
@@ -201,6 +206,7 @@ impl ReceivedEvent {
     }
 }
 
+#[cfg(feature = "client-grpc")]
 fn milliseconds(time: prost_types::Timestamp) -> i64 {
     // The message comes from outside, so even an absurd time must not overflow.
     let whole = time.seconds.saturating_mul(1000);
@@ -208,6 +214,15 @@ fn milliseconds(time: prost_types::Timestamp) -> i64 {
 }
 
 impl EventData {
+    /// Bytes of the data, as JSON text or as they are.
+    #[cfg(feature = "client-grpc")]
+    pub(super) fn len(&self) -> usize {
+        match self {
+            EventData::Json(text) => text.get().len(),
+            EventData::Binary(bytes) => bytes.len(),
+        }
+    }
+
     /// The form that the JSON object of an event gives to data of this type.
     pub(super) fn of_bytes(content_type: &str, bytes: Bytes) -> Self {
         // Data that is not what its type says is passed on as bytes.

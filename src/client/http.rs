@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{RequestBuilder, redirect};
 use serde::Deserialize;
+#[cfg(feature = "client-grpc")]
 use tonic::transport::ClientTlsConfig;
 
 use super::address::GatewayAddress;
+use super::clock::ClientClock;
 use super::error::{ClientError, ClientErrorKind};
 use super::options::ClientOptions;
 use super::tls;
@@ -25,9 +27,12 @@ pub(super) struct GatewayHttp {
     http: reqwest::Client,
     address: GatewayAddress,
     tokens: Option<Arc<TokenKeeper>>,
+    clock: ClientClock,
     /// It shows a certificate of its own.
+    #[cfg(feature = "client-grpc")]
     pub(super) has_identity: bool,
     /// Where the address is of `https:`.
+    #[cfg(feature = "client-grpc")]
     grpc_tls: Option<Arc<ClientTlsConfig>>,
 }
 
@@ -46,10 +51,11 @@ impl GatewayHttp {
         // The address is checked here, so that no request can fail because of it.
         let address = GatewayAddress::parse(url)?;
         check_together(&address, &options)?;
-        let http = tls::for_http(http_client(), &options)?
+        let http = tls::for_http(http_client(&options.clock), &options)?
             .build()
             .map_err(|error| tls::unusable("the certificates", &error))?;
 
+        #[cfg(feature = "client-grpc")]
         let grpc_tls = address.is_encrypted.then(|| tls::for_grpc(&options));
         Ok(GatewayHttp {
             http,
@@ -57,15 +63,23 @@ impl GatewayHttp {
             tokens: options
                 .token
                 .map(|source| Arc::new(TokenKeeper::new(source))),
+            #[cfg(feature = "client-grpc")]
             has_identity: options.identity.is_some(),
+            clock: options.clock,
+            #[cfg(feature = "client-grpc")]
             grpc_tls: grpc_tls.map(Arc::new),
         })
+    }
+
+    pub(super) fn clock(&self) -> &ClientClock {
+        &self.clock
     }
 
     pub(super) fn address(&self) -> &GatewayAddress {
         &self.address
     }
 
+    #[cfg(feature = "client-grpc")]
     pub(super) fn grpc_tls(&self) -> Option<ClientTlsConfig> {
         self.grpc_tls.as_deref().cloned()
     }
@@ -175,7 +189,7 @@ fn check_together(address: &GatewayAddress, options: &ClientOptions) -> Result<(
     Ok(())
 }
 
-fn http_client() -> reqwest::ClientBuilder {
+fn http_client(clock: &ClientClock) -> reqwest::ClientBuilder {
     // A machine that acknowledges nothing for a while is taken to be gone.
     let gone = limits::PUBLISH_PEER_TIMEOUT;
     reqwest::Client::builder()
@@ -184,7 +198,7 @@ fn http_client() -> reqwest::ClientBuilder {
         .http1_only()
         // What is sent, and the token with it, goes to the address that was given.
         .redirect(redirect::Policy::none())
-        .connect_timeout(limits::READ_HELLO_TIMEOUT)
+        .connect_timeout(clock.limit(limits::READ_HELLO_TIMEOUT))
         .tcp_user_timeout(gone)
         .tcp_keepalive(gone / 2)
         .tcp_keepalive_interval(gone / 4)
@@ -264,7 +278,8 @@ pub(super) async fn refusal(
     // The problem of a gap also has the gap's own fields.
     let problem: ProblemFields = serde_json::from_slice(&body).unwrap_or_default();
     if status == 410 && problem.reason.is_some() {
-        return ClientError::gap(serde_json::from_slice(&body).unwrap_or_default());
+        let gap = serde_json::from_slice(&body).unwrap_or_default();
+        return ClientError::gap(gap).with_status(410);
     }
 
     // Whoever gets the error decides by its kind whether to try again.
@@ -278,7 +293,8 @@ pub(super) async fn refusal(
         Some(location) => format!("the gateway answered {status}: it is at {location}"),
         None => problem.text(status, &body),
     };
-    ClientError::new(kind, text).with_retry_after(pause)
+    let error = ClientError::new(kind, text).with_retry_after(pause);
+    error.with_status(status.as_u16())
 }
 
 /// Where an answer sends the client, which does not follow.

@@ -1,7 +1,8 @@
 //! What a Rust program reads and publishes with: a reader that resumes by itself, and publishing
 //! that does not publish twice.
 //!
-//! It is the feature `client`, which the `vidette` command is built with and is the first user of:
+//! It is the feature `client`, which the `vidette` command is built with and is the first user of,
+//! and `client-grpc`, by which it reads and publishes over gRPC too:
 //!
 //! ```toml
 //! vidette = { version = "0.1", default-features = false, features = ["client"] }
@@ -63,8 +64,11 @@
 
 mod address;
 mod admin;
+mod clock;
 mod error;
 mod event;
+#[cfg(feature = "client-grpc")]
+mod grpc;
 mod http;
 mod options;
 mod publish;
@@ -78,16 +82,18 @@ use futures_util::Stream;
 
 use crate::limits;
 use http::GatewayHttp;
+use publish::PublishWire;
 
 pub use crate::cursor::{Cursor, Epoch, Vid};
 pub use crate::event::{EventParts, NewEvent};
+pub use clock::ClientClock;
 pub use error::{ClientError, ClientErrorKind};
 pub use event::{EventData, ReceivedEvent};
 pub use options::ClientOptions;
 pub use publish::{PublishLine, PublishReceipt, PublishReport, Publisher};
 pub use read::{
-    GapPolicy, GapReport, Interruption, LogBounds, ReadItem, ReadOptions, Reader, ReaderStatus,
-    Transport,
+    GapPolicy, GapReport, Interruption, LogBounds, ReadItem, ReadOptions, Reader, ReaderActivity,
+    ReaderStatus, Transport,
 };
 pub use token::TokenSource;
 
@@ -96,6 +102,7 @@ pub use token::TokenSource;
 pub struct Client {
     http: GatewayHttp,
     retry_for: Duration,
+    wire: PublishWire,
 }
 
 impl Client {
@@ -117,6 +124,7 @@ impl Client {
         Ok(Client {
             http: GatewayHttp::new(url, options)?,
             retry_for: limits::PUBLISH_RETRY_FOR,
+            wire: PublishWire::Http,
         })
     }
 
@@ -127,6 +135,17 @@ impl Client {
     pub fn retry_for(mut self, outage: Duration) -> Self {
         self.retry_for = outage;
         self
+    }
+
+    /// Publishes over gRPC, on a connection that all clones of this client share. Reading has its own
+    /// choice, [`Transport::Grpc`].
+    ///
+    /// # Errors
+    /// [`ClientErrorKind::Address`] when this is no address of gRPC.
+    #[cfg(feature = "client-grpc")]
+    pub fn publish_over_grpc(mut self) -> Result<Self, ClientError> {
+        self.wire = PublishWire::Grpc(grpc::shared_connection(&self.http)?);
+        Ok(self)
     }
 
     /// Asks whether the gateway is ready: events can be published and read.
@@ -176,7 +195,7 @@ impl Client {
         &self,
         events: Vec<NewEvent>,
     ) -> Result<Vec<PublishReceipt>, ClientError> {
-        publish::publish_batch(&self.http, self.retry_for, events).await
+        publish::publish_batch(&self.http, &self.wire, self.retry_for, events).await
     }
 
     /// Publishes a stream of lines in their order, and reports about each of them; see
@@ -185,6 +204,6 @@ impl Client {
     where
         I: Stream<Item = std::io::Result<PublishLine<K>>> + Unpin,
     {
-        Publisher::new(self.http.clone(), self.retry_for, lines)
+        Publisher::new(self.http.clone(), self.wire.clone(), self.retry_for, lines)
     }
 }

@@ -1,5 +1,6 @@
 //! How a client says who it is, and whom it trusts.
 
+use super::clock::ClientClock;
 use super::token::TokenSource;
 
 /// What a client needs beside the address of the gateway; by default nothing.
@@ -21,6 +22,7 @@ pub struct ClientOptions {
     pub(super) token: Option<TokenSource>,
     pub(super) ca_pem: Option<Vec<u8>>,
     pub(super) identity: Option<IdentityPem>,
+    pub(super) clock: ClientClock,
 }
 
 /// A certificate by which the client names itself, and its private key.
@@ -67,6 +69,13 @@ impl ClientOptions {
         self
     }
 
+    /// The clock by which the client waits and gives up; for tests that cannot wait.
+    #[must_use]
+    pub fn clock(mut self, clock: ClientClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// Do they say anything about encryption?
     pub(super) fn have_certificates(&self) -> bool {
         self.ca_pem.is_some() || self.identity.is_some()
@@ -80,6 +89,6 @@ impl std::fmt::Debug for ClientOptions {
             .field("token", &self.token)
             .field("has_ca_certificate", &self.ca_pem.is_some())
             .field("has_client_certificate", &self.identity.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -7,10 +7,12 @@ use std::io;
 
 use reqwest::{Certificate, ClientBuilder, Identity};
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
+#[cfg(feature = "client-grpc")]
 use tonic::transport::{self, ClientTlsConfig};
 
 use super::error::{ClientError, ClientErrorKind};
 use super::options::{ClientOptions, IdentityPem};
+#[cfg(feature = "client-grpc")]
 use crate::limits;
 
 /// Sets up encryption over HTTP.
@@ -52,6 +54,7 @@ pub(super) fn unusable(what: &str, error: &(dyn Error + 'static)) -> ClientError
 }
 
 /// The same for gRPC, which has been checked for HTTP.
+#[cfg(feature = "client-grpc")]
 pub(super) fn for_grpc(options: &ClientOptions) -> ClientTlsConfig {
     let config = ClientTlsConfig::new().timeout(limits::READ_HELLO_TIMEOUT);
     let config = match &options.ca_pem {

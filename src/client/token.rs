@@ -2,18 +2,24 @@
 //!
 //! Invariants:
 //! - a token is never shown: it is in no error and in no `Debug`;
+//! - the source is asked by one at a time, also where many wait for a token;
 //! - a token that the gateway has refused is not taken from its source a second time.
 
 use std::fmt::{self, Display};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use reqwest::header::HeaderValue;
+use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::sleep;
+#[cfg(feature = "client-grpc")]
 use tonic::metadata::AsciiMetadataValue;
 
 use super::error::{ClientError, ClientErrorKind};
@@ -21,7 +27,8 @@ use crate::limits;
 
 /// Where a client's token comes from: a JWT or an API key that the gateway knows (contract §8).
 ///
-/// It is asked for the first token, and again when the gateway has refused the one before.
+/// It is asked for the first token, again when the gateway has refused the one before, and shortly
+/// before the end that a JWT names.
 #[derive(Clone)]
 pub struct TokenSource(Arc<Origin>);
 
@@ -166,13 +173,35 @@ impl BearerToken {
         self.0.clone()
     }
 
+    /// Will a JWT have expired soon? Of other tokens only the gateway knows.
+    fn ends_soon(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let soon = now.unwrap_or_default() + limits::TOKEN_RENEWED_BEFORE;
+        self.expiry().is_some_and(|expiry| expiry < soon)
+    }
+
+    /// The end that a JWT names, since 1970.
+    fn expiry(&self) -> Option<Duration> {
+        let payload = self.0.to_str().ok()?.split('.').nth(1)?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+        let claims: JwtClaims = serde_json::from_slice(&payload).ok()?;
+        Duration::try_from_secs_f64(claims.exp).ok()
+    }
+
     /// The same for gRPC.
+    #[cfg(feature = "client-grpc")]
     pub(super) fn metadata(&self) -> AsciiMetadataValue {
         let mut value = AsciiMetadataValue::try_from(self.0.as_bytes())
             .expect("what is the value of a header is one of metadata");
         value.set_sensitive(true);
         value
     }
+}
+
+/// What is read of a JWT; only the gateway checks it.
+#[derive(Deserialize)]
+struct JwtClaims {
+    exp: f64,
 }
 
 impl fmt::Debug for BearerToken {
@@ -185,6 +214,8 @@ impl fmt::Debug for BearerToken {
 #[derive(Debug)]
 pub(super) struct TokenKeeper {
     source: TokenSource,
+    /// Held by whoever asks the source.
+    asking: tokio::sync::Mutex<()>,
     /// Never held while something is waited for.
     kept: Mutex<KeptTokens>,
 }
@@ -200,20 +231,25 @@ impl TokenKeeper {
     pub(super) fn new(source: TokenSource) -> Self {
         TokenKeeper {
             source,
+            asking: tokio::sync::Mutex::default(),
             kept: Mutex::default(),
         }
     }
 
-    /// The current token, or a fresh one where that was refused.
+    /// The current token, or a fresh one where that was refused or ends soon.
     ///
     /// # Errors
     /// Unauthenticated when the source has no token, or none but the one that was refused.
     pub(super) async fn get(&self) -> Result<BearerToken, ClientError> {
-        if let Some(token) = self.kept(|kept| kept.current.clone()) {
+        if let Some(token) = self.good_token() {
             return Ok(token);
         }
 
-        // Two that ask at once may both go to the source, which does no harm.
+        // Whoever has waited for the turn may find that another has got the token.
+        let _turn = self.asking.lock().await;
+        if let Some(token) = self.good_token() {
+            return Ok(token);
+        }
         let token = self.source.get().await?;
         self.kept(|kept| match &kept.refused {
             Some((refused, why)) if *refused == token => Err(why.clone()),
@@ -223,6 +259,13 @@ impl TokenKeeper {
             }
         })
         .map_err(|why| no_token(format!("{why}; {}", self.source.remedy())))
+    }
+
+    fn good_token(&self) -> Option<BearerToken> {
+        let token = self.kept(|kept| kept.current.clone())?;
+        // A fixed one has no successor, and the gateway's clock is the one that counts.
+        let is_good = matches!(&*self.source.0, Origin::Fixed(_)) || !token.ends_soon();
+        is_good.then_some(token)
     }
 
     /// The gateway does not take this token, or takes it no more.

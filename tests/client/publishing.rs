@@ -46,7 +46,7 @@ async fn an_event_and_a_batch_are_published_as_they_are() {
 
     let events = gateway.get("/v1/poll?after=earliest&wait=0").await["events"].clone();
     assert_eq!(events[0]["data"].to_string(), "{\"n\":1.5}");
-    assert_eq!(events[0]["id"].as_str().map(str::len), Some(32));
+    assert_eq!(events[0]["id"].as_str().map(str::len), Some(36));
     assert_eq!(events[1]["data_base64"], "/wA=");
     assert_eq!(events[1]["headers"], json!({ "h": "1" }));
     assert_eq!(
@@ -59,11 +59,8 @@ async fn an_event_and_a_batch_are_published_as_they_are() {
 /// The ids of the events that a request carries.
 fn ids(request: &str) -> Vec<Value> {
     let (_, body) = request.split_once("\r\n\r\n").expect("a body");
-    let events: Vec<Value> = serde_json::from_str(body).expect("a batch");
-    events
-        .into_iter()
-        .map(|mut event| event["id"].take())
-        .collect()
+    let event: Value = serde_json::from_str(body).expect("an event");
+    vec![event["id"].clone()]
 }
 
 const RECEIPT: &str = r#"{"events":[{"vid":7,"cursor":"7-abcdef","duplicate":true}]}"#;
@@ -106,8 +103,53 @@ async fn a_refusal_is_final_and_an_outcome_that_nobody_knows_is_called_so() {
     }
 }
 
+/// The same client over each wire.
+fn over_each_wire(url: &str) -> [Client; 2] {
+    let over_grpc = client(url).publish_over_grpc().expect("an address");
+    [client(url), over_grpc]
+}
+
+#[tokio::test]
+async fn over_grpc_an_event_and_a_batch_are_published_and_a_refusal_is_final() {
+    let gateway = Gateway::in_memory();
+    let [_, client] = over_each_wire(&gateway.url());
+    let receipt = client.publish(event("a", "{\"n\": 1.50}")).await;
+    let receipt = receipt.expect("it is published");
+    assert_eq!((receipt.vid, receipt.duplicate), (1, false));
+    let batch = vec![event("b", "words"), event("c", "2")];
+    let receipts = client.publish_batch(batch).await.expect("published");
+    assert_eq!(receipts.iter().map(|r| r.vid).collect::<Vec<_>>(), [2, 3]);
+    let events = gateway.get("/v1/poll?after=earliest&wait=0").await["events"].clone();
+    assert_eq!(
+        (&events[0]["data"]["n"], &events[1]["data"]),
+        (&json!(1.5), &json!("words"))
+    );
+
+    let error = client.publish_batch(Vec::new()).await;
+    let error = error.expect_err("no event");
+    assert_eq!(error.kind(), ClientErrorKind::Refused, "{error}");
+    // A stream goes on behind a line that is refused.
+    let lines = [
+        "{\"topic\":\"a\",\"data\":1}",
+        "nonsense",
+        "{\"topic\":\"a\",\"data\":2}",
+    ];
+    let lines = lines.map(|line| Ok(PublishLine::from_json(line, line.into(), Some(line))));
+    let reports = client.publisher(stream::iter(lines)).into_stream();
+    let reports: Vec<_> = reports.try_collect().await.expect("no error");
+    let refused = |report: &&PublishReport<_>| matches!(report, PublishReport::Refused { .. });
+    assert_eq!(reports.iter().filter(refused).count(), 1, "{reports:?}");
+    assert_eq!(gateway.get("/v1/bus").await["last"], 5);
+}
+
 #[tokio::test]
 async fn a_stream_of_events_survives_kills_of_the_gateway_and_each_is_published_once() {
+    for wire in 0..2 {
+        survives_kills(wire).await;
+    }
+}
+
+async fn survives_kills(wire: usize) {
     const EVENTS: usize = 3000;
     let mut gateway = Gateway::start_on_a_port_of_its_own(Setup::default());
     let lines = stream::iter(0..EVENTS).map(|number| {
@@ -115,7 +157,8 @@ async fn a_stream_of_events_survives_kills_of_the_gateway_and_each_is_published_
         event.id = Some(format!("id-{number}").into());
         Ok(PublishLine::new(number, &event))
     });
-    let mut publisher = client(&gateway.url()).publisher(lines);
+    let client = over_each_wire(&gateway.url())[wire].clone();
+    let mut publisher = client.publisher(lines);
     let mut keys = Vec::new();
     let mut next_kill = 500;
     while let Some(report) = publisher.next().await {

@@ -235,7 +235,7 @@ async fn what_is_no_gateway_for_a_while_is_waited_for() {
         Scene::Hold(stream_of(&[5, 6], "")),
     ])
     .await;
-    let mut reader = client(&server.url()).read(ReadOptions::new());
+    let mut reader = client(&server.url()).read(ReadOptions::new().via(Transport::Sse));
     assert_eq!(vids(&mut reader, 2).await, [5, 6]);
     let status = reader.status();
     assert_eq!((status.reconnects, status.duplicates), (4, 3));

@@ -7,9 +7,9 @@ import { EventStream } from "../src/stream.js";
 import { subscribe } from "../src/subscribe.js";
 import { VERSION } from "../src/http.js";
 
-const WAIT_FACTOR = Number(process.env.VIDETTE_KIT_WAITS ?? "0.01");
+let waitFactor = Number(process.env.VIDETTE_KIT_WAITS ?? "0.01");
 const LIMIT_FACTOR = 0.1;
-const url = process.env.VIDETTE_KIT_URL;
+let url = process.env.VIDETTE_KIT_URL;
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
@@ -19,7 +19,7 @@ const clock = {
   wall: () => Date.now(),
   after(ms, run, kind) {
     if (kind !== "limit") say({ say: "wait", ms: Math.round(ms), why: kind });
-    const timer = setTimeout(run, ms * (kind === "limit" ? LIMIT_FACTOR : WAIT_FACTOR));
+    const timer = setTimeout(run, ms * (kind === "limit" ? LIMIT_FACTOR : waitFactor));
     return () => clearTimeout(timer);
   },
 };
@@ -146,6 +146,9 @@ function publish({ ref, mode, events, ...options }) {
   return all.forEach((index) => sayOutcome(ref, [index], stream.send(events[index])));
 }
 
+const sayReady = () =>
+  say({ say: "ready", library: "@vidette/client", version: VERSION, resets: true });
+
 const commands = {
   subscribe: (command) => (reading = new Reading(command)),
   take: ({ n }) => reading.take(n),
@@ -157,9 +160,16 @@ const commands = {
     publisher = stream = undefined;
   },
   publish,
+  /** The next scenario, in this process. */
+  reset(command) {
+    commands.close();
+    reading = undefined;
+    ({ url, waits: waitFactor } = command);
+    sayReady();
+  },
 };
 
-say({ say: "ready", library: "@vidette/client", version: VERSION });
+sayReady();
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => {
   const command = JSON.parse(line);

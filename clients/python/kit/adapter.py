@@ -22,7 +22,6 @@ from vidette._clock import Clock
 from vidette._options import LARGEST_EVENT_BYTES, SSE_AGAIN_SECONDS
 
 LIMIT_FACTOR = 0.1
-WAIT_FACTOR = float(os.environ.get("VIDETTE_KIT_WAITS") or "0.01")
 DEDUPE_MARGIN_SECONDS = 10.0
 
 Command = dict[str, Any]
@@ -42,18 +41,25 @@ class Adapter:
     """Holds one client, and one subscription at a time."""
 
     def __init__(self) -> None:
-        self.url = os.environ["VIDETTE_KIT_URL"]
-        self.clock = Clock(LIMIT_FACTOR, WAIT_FACTOR, say_wait)
+        self.publishing: set[asyncio.Task[None]] = set()
+        self.begin(os.environ["VIDETTE_KIT_URL"],
+                   float(os.environ.get("VIDETTE_KIT_WAITS") or "0.01"))
+
+    def begin(self, url: str, waits: float) -> None:
+        """A scenario begins, at this address and with this factor for waits."""
+        self.url = url
+        self.waits = waits
+        self.clock = Clock(LIMIT_FACTOR, waits, say_wait)
         self.tokens = 0
         self.client: vidette.AsyncClient | None = None
         self.reading: Reading | None = None
-        self.publishing: set[asyncio.Task[None]] = set()
+        say("ready", library="vidette (Python)", version=vidette.__version__, resets=True)
 
     async def obey(self, command: Command) -> None:
         """Does what one line asks, without waiting for events or receipts."""
         match command.get("do"):
             case "subscribe":
-                self.reading = Reading(self._client(command), command)
+                self.reading = Reading(self._client(command), command, self.waits)
             case "take" if self.reading:
                 self.reading.take(command.get("n"))
             case "ack" if self.reading:
@@ -62,6 +68,9 @@ class Adapter:
                 self._say_state()
             case "close":
                 await self.close()
+            case "reset":
+                await self.close()
+                self.begin(command["url"], command["waits"])
             case "publish":
                 task = asyncio.create_task(publish(self._client(command), command))
                 self.publishing.add(task)
@@ -110,7 +119,7 @@ class Adapter:
 class Reading:
     """One subscription. The next event may have been asked for ahead of the next take."""
 
-    def __init__(self, client: vidette.AsyncClient, command: Command) -> None:
+    def __init__(self, client: vidette.AsyncClient, command: Command, waits: float) -> None:
         self._policy = command.get("on_gap", "continue")
         self._ahead: asyncio.Task[vidette.Received] | None = None
         self._wanted: asyncio.Queue[int | None] = asyncio.Queue()
@@ -125,7 +134,7 @@ class Reading:
             on_gap="fail" if self._policy == "fail" else self._told,
             transport=command.get("transport", "auto"),
             max_event_bytes=command.get("max_event_bytes", LARGEST_EVENT_BYTES),
-            sse_again=again_ms / 1000 * WAIT_FACTOR / LIMIT_FACTOR,
+            sse_again=again_ms / 1000 * waits / LIMIT_FACTOR,
         )
         self._worker = asyncio.create_task(self._work())
 
@@ -266,7 +275,6 @@ async def main() -> None:
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     adapter = Adapter()
-    say("ready", library="vidette (Python)", version=vidette.__version__)
 
     while line := await lines.readline():
         await adapter.obey(json.loads(line))

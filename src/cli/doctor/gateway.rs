@@ -79,7 +79,7 @@ fn is_loopback(url: &str) -> bool {
 
 fn name(via: Transport) -> &'static str {
     match via {
-        Transport::Sse => "a reader of SSE",
+        Transport::Auto | Transport::Sse => "a reader of SSE",
         Transport::LongPoll => "a poll",
         Transport::Grpc => "a reader of gRPC",
     }

@@ -66,6 +66,8 @@ impl ValueEnum for Transport {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         // The names that `--via` takes are not those of the library.
         Some(PossibleValue::new(match self {
+            // The command has a default of its own, which is one of the three.
+            Transport::Auto => return None,
             Transport::Sse => "sse",
             Transport::LongPoll => "poll",
             Transport::Grpc => "grpc",

@@ -9,9 +9,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::sleep;
 
-use super::PublishReceipt;
+#[cfg(feature = "client-grpc")]
+use super::grpc;
+use super::ids::give_id;
 use super::line::object_of;
 use super::outage::Outage;
+use super::{PublishReceipt, PublishWire};
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::http::{GatewayHttp, body_up_to, innermost, refusal};
 use crate::client::tls;
@@ -19,14 +22,17 @@ use crate::client::token::BearerToken;
 use crate::event::NewEvent;
 use crate::limits;
 
-/// The answer to a batch.
+/// The answer to a batch, or to an event alone.
 #[derive(Deserialize)]
-struct BatchReceipt {
-    events: Vec<PublishReceipt>,
+#[serde(untagged)]
+enum PublishAnswer {
+    Batch { events: Vec<PublishReceipt> },
+    One(PublishReceipt),
 }
 
 pub(in crate::client) async fn publish_batch(
     http: &GatewayHttp,
+    wire: &PublishWire,
     retry_for: Duration,
     mut events: Vec<NewEvent>,
 ) -> Result<Vec<PublishReceipt>, ClientError> {
@@ -35,12 +41,12 @@ pub(in crate::client) async fn publish_batch(
         events.iter_mut().for_each(give_id);
     }
 
-    // The same bytes go out each time.
-    let body = batch_body(&events);
-    let mut outage = Outage::new(retry_for);
+    // The same events go out each time.
+    let batch = Batch::new(wire, &events);
+    let mut outage = Outage::new(retry_for, http.clock().clone());
     let mut may_be_published = false;
     loop {
-        let attempt = http.with_fresh_token(|token| publish_once(http, &body, token));
+        let attempt = http.with_fresh_token(|token| batch.publish_once(http, token));
         let error = match attempt.await {
             Ok((receipts, _)) => return Ok(receipts),
             Err(error) => error,
@@ -55,11 +61,46 @@ pub(in crate::client) async fn publish_batch(
         let Some(wait) = outage.wait(&error, fastrand::f64()) else {
             return Err(final_error(error, may_be_published));
         };
-        sleep(wait).await;
+        sleep(http.clock().begin_wait(wait)).await;
+    }
+}
+
+/// A batch in the form in which it is sent.
+enum Batch {
+    Http(Bytes),
+    #[cfg(feature = "client-grpc")]
+    Grpc(tonic::transport::Channel, crate::proto::PublishRequest),
+}
+
+impl Batch {
+    fn new(wire: &PublishWire, events: &[NewEvent]) -> Self {
+        match wire {
+            PublishWire::Http => Batch::Http(batch_body(events)),
+            #[cfg(feature = "client-grpc")]
+            PublishWire::Grpc(channel) => Batch::Grpc(channel.clone(), grpc::request_of(events)),
+        }
+    }
+
+    async fn publish_once(
+        &self,
+        http: &GatewayHttp,
+        token: Option<BearerToken>,
+    ) -> Result<Vec<PublishReceipt>, ClientError> {
+        match self {
+            Batch::Http(body) => publish_once(http, body, token).await,
+            #[cfg(feature = "client-grpc")]
+            Batch::Grpc(channel, request) => {
+                grpc::publish_once(http, channel.clone(), request.clone(), token).await
+            }
+        }
     }
 }
 
 fn batch_body(events: &[NewEvent]) -> Bytes {
+    // An event alone is no batch.
+    if let [event] = events {
+        return object_of(event).into();
+    }
     let objects: Vec<String> = events.iter().map(object_of).collect();
     format!("[{}]", objects.join(",")).into()
 }
@@ -67,13 +108,6 @@ fn batch_body(events: &[NewEvent]) -> Bytes {
 /// All tries carry the same ids, so also a try that was not answered may be repeated.
 fn is_worth_another_try(error: &ClientError) -> bool {
     error.is_passing() || error.kind() == ClientErrorKind::OutcomeUnknown
-}
-
-/// A random id, where the event has none.
-fn give_id(event: &mut NewEvent) {
-    // With 128 random bits, two events do not get the same id in practice.
-    let id = || format!("{:032x}", fastrand::u128(..)).into();
-    event.id.get_or_insert_with(id);
 }
 
 fn final_error(error: ClientError, may_be_published: bool) -> ClientError {
@@ -93,7 +127,7 @@ async fn publish_once(
     let request = http
         .post("/v1/events", token.as_ref())
         .header("content-type", "application/json")
-        .timeout(limits::PUBLISH_ANSWER_TIMEOUT)
+        .timeout(http.clock().limit(limits::PUBLISH_ANSWER_TIMEOUT))
         .body(body.clone());
     let response = request.send().await.map_err(|error| {
         // Without a connection nothing can have been published.
@@ -111,12 +145,14 @@ async fn publish_once(
     // From here on the batch is published, whatever becomes of the answer.
     let answer = body_up_to(limits::READ_ANSWER_BYTES, response).await;
     let answer = answer.map_err(|error| unanswered(&error))?;
-    let answer: BatchReceipt = serde_json::from_slice(&answer).map_err(|e| unanswered(&e))?;
-    Ok(answer.events)
+    match serde_json::from_slice(&answer).map_err(|e| unanswered(&e))? {
+        PublishAnswer::Batch { events } => Ok(events),
+        PublishAnswer::One(receipt) => Ok(vec![receipt]),
+    }
 }
 
 /// The request has been sent, at least in part, and nothing says what became of it.
-fn unanswered(error: &(dyn Error + 'static)) -> ClientError {
+pub(super) fn unanswered(error: &(dyn Error + 'static)) -> ClientError {
     let text = format!("no answer to what was published: {}", innermost(error));
     ClientError::new(ClientErrorKind::OutcomeUnknown, text)
 }

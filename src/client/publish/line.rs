@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::ids::give_id;
 use crate::client::event::EventData;
 use crate::event::NewEvent;
 use crate::limits;
@@ -22,13 +24,16 @@ pub struct PublishLine<K> {
 }
 
 impl<K> PublishLine<K> {
-    /// A line of this event; `key` comes back with the report about it. An event without an id
-    /// cannot be sent again after a failure, because it might be published twice.
+    /// A line of this event; `key` comes back with the report about it. An event without an id gets
+    /// a random one, so that it can be sent again after a failure.
     pub fn new(key: K, event: &NewEvent) -> Self {
+        let mut event = event.clone();
+        give_id(&mut event);
+
         // A line break would end the event for the gateway, which reads line by line.
-        let mut text = one_line(object_of(event).into_bytes());
+        let mut text = one_line(object_of(&event).into_bytes());
         text.push(b'\n');
-        Self::bounded(key, text, event.id.is_some())
+        Self::bounded(key, text, true)
     }
 
     /// A line that is a JSON object already, as `{"topic":"door.3","data":1}`. Where it has no id
@@ -64,6 +69,14 @@ impl<K> PublishLine<K> {
 
     pub(super) fn size_bytes(&self) -> usize {
         self.text.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// The next line of an input that has not ended.
+pub(super) async fn next_line<I: Stream + Unpin>(input: &mut Option<I>) -> Option<I::Item> {
+    match input {
+        Some(lines) => lines.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -193,7 +206,7 @@ mod tests {
             let line = PublishLine::new((), &event);
             let text = line.text.expect("a line");
             assert!(text.ends_with(member.as_bytes()), "{text:?}");
-            assert!(!line.is_repeatable);
+            assert!(line.is_repeatable);
         }
     }
 }

@@ -2,6 +2,11 @@
 
 mod batch;
 mod errors;
+#[cfg(feature = "client-grpc")]
+mod grpc;
+#[cfg(feature = "client-grpc")]
+mod grpc_lines;
+mod ids;
 mod line;
 mod outage;
 mod pace;
@@ -18,6 +23,14 @@ pub(super) use batch::publish_batch;
 pub use line::PublishLine;
 pub use report::PublishReport;
 pub use stream::Publisher;
+
+/// How events go to the gateway.
+#[derive(Debug, Clone)]
+pub(super) enum PublishWire {
+    Http,
+    #[cfg(feature = "client-grpc")]
+    Grpc(tonic::transport::Channel),
+}
 
 /// Where a published event stands.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -8,28 +8,31 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::client::clock::ClientClock;
 use crate::client::error::ClientError;
 use crate::limits;
 
 /// See the module.
 pub(super) struct Outage {
     longest: Duration,
+    clock: ClientClock,
     since: Option<Instant>,
     pause: Duration,
 }
 
 impl Outage {
     /// The gateway is given up when it is away for longer than this.
-    pub(super) fn new(longest: Duration) -> Self {
+    pub(super) fn new(longest: Duration, clock: ClientClock) -> Self {
         Outage {
             longest,
+            clock,
             since: None,
             pause: limits::PUBLISH_RETRY_MIN,
         }
     }
 
     pub(super) fn end(&mut self) {
-        *self = Outage::new(self.longest);
+        *self = Outage::new(self.longest, self.clock.clone());
     }
 
     /// Has it lasted since before this error?
@@ -41,7 +44,7 @@ impl Outage {
     pub(super) fn wait(&mut self, error: &ClientError, random: f64) -> Option<Duration> {
         let lasted = self.since.get_or_insert_with(Instant::now).elapsed();
         let least = self.pause.max(error.retry_after());
-        if lasted + least > self.longest {
+        if lasted + self.clock.wait(least) > self.clock.limit(self.longest) {
             return None;
         }
 
@@ -57,10 +60,14 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
+    fn outage(longest: Duration) -> Outage {
+        Outage::new(longest, ClientClock::default())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_waited_for_in_growing_steps_until_it_has_lasted_too_long() {
         let gone = ClientError::unreachable("gone");
-        let mut outage = Outage::new(MINUTE);
+        let mut outage = outage(MINUTE);
         let begun = Instant::now();
         let mut tries = 0;
         while let Some(wait) = outage.wait(&gone, 1.0) {
@@ -78,9 +85,9 @@ mod tests {
         let busy = |seconds| {
             ClientError::unreachable("busy").with_retry_after(Duration::from_secs(seconds))
         };
-        let wait = Outage::new(MINUTE).wait(&busy(10), 0.0);
+        let wait = outage(MINUTE).wait(&busy(10), 0.0);
         assert_eq!(wait, Some(Duration::from_secs(10)));
-        assert_eq!(Outage::new(MINUTE).wait(&busy(61), 0.0), None);
-        assert_eq!(Outage::new(Duration::ZERO).wait(&busy(0), 0.0), None);
+        assert_eq!(outage(MINUTE).wait(&busy(61), 0.0), None);
+        assert_eq!(outage(Duration::ZERO).wait(&busy(0), 0.0), None);
     }
 }

@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
+use super::PublishWire;
 use super::batch::passes;
 use crate::client::error::ClientError;
 use crate::client::http::{GatewayHttp, refusal};
@@ -49,12 +50,18 @@ pub(super) struct LineRequest {
 }
 
 impl LineRequest {
-    pub(super) fn open(http: &GatewayHttp) -> Self {
+    pub(super) fn open(http: &GatewayHttp, wire: &PublishWire) -> Self {
         // A short channel: lines that wait in it are not on the connection yet.
         let (body, lines) = mpsc::channel(limits::PUBLISH_CHUNKS);
         LineRequest {
             body: Some(body),
-            replies: replies(http.clone(), lines),
+            replies: match wire {
+                PublishWire::Http => replies(http.clone(), lines),
+                #[cfg(feature = "client-grpc")]
+                PublishWire::Grpc(channel) => {
+                    super::grpc_lines::replies(http.clone(), channel.clone(), lines)
+                }
+            },
             put_off: None,
             ended_at: None,
             token: None,
@@ -146,7 +153,7 @@ async fn begin(
     Err(error)
 }
 
-fn failed(error: ClientError) -> BoxStream<'static, LineReply> {
+pub(super) fn failed(error: ClientError) -> BoxStream<'static, LineReply> {
     stream::iter([LineReply::Failed(error)]).boxed()
 }
 

@@ -14,11 +14,12 @@ use std::io;
 use std::mem;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep_until};
 
+use super::PublishWire;
 use super::errors::{ended_early, failed_input, passes, unanswered};
-use super::line::PublishLine;
+use super::line::{PublishLine, next_line};
 use super::outage::Outage;
 use super::pace::Pace;
 use super::report::PublishReport;
@@ -33,7 +34,7 @@ use crate::client::token::BearerToken;
 /// Call [`next`](Self::next) until it gives `None`, or take it as a stream
 /// ([`into_stream`](Self::into_stream)). Lines are read only while it is asked.
 ///
-/// - A line without an id is never sent twice: if its answer is lost, publishing ends with
+/// - A line of JSON without an id is never sent twice: if its answer is lost, publishing ends with
 ///   [`ClientErrorKind::OutcomeUnknown`].
 /// - An outage is waited for ([`Client::retry_for`](crate::client::Client::retry_for)), but not
 ///   before the gateway has been reached once, unless [`wait_at_first`](Self::wait_at_first) says
@@ -44,6 +45,7 @@ use crate::client::token::BearerToken;
 )]
 pub struct Publisher<K, I> {
     http: GatewayHttp,
+    wire: PublishWire,
     /// None at its end.
     input: Option<I>,
     lines: LineWindow<K>,
@@ -91,14 +93,20 @@ impl<K, I> Publisher<K, I>
 where
     I: Stream<Item = io::Result<PublishLine<K>>> + Unpin,
 {
-    pub(in crate::client) fn new(http: GatewayHttp, retry_for: Duration, lines: I) -> Self {
+    pub(in crate::client) fn new(
+        http: GatewayHttp,
+        wire: PublishWire,
+        retry_for: Duration,
+        lines: I,
+    ) -> Self {
         Publisher {
             input: Some(lines),
             lines: LineWindow::new(http.has_token()),
+            outage: Outage::new(retry_for, http.clock().clone()),
             http,
+            wire,
             pace: Pace::new(),
             link: PublisherLink::Waiting(Instant::now()),
-            outage: Outage::new(retry_for),
             is_renewing: false,
             has_connected: false,
             waits_at_first: false,
@@ -175,7 +183,7 @@ where
 
     /// The next request begins.
     fn open(&mut self) {
-        self.link = PublisherLink::Open(LineRequest::open(&self.http));
+        self.link = PublisherLink::Open(LineRequest::open(&self.http, &self.wire));
         self.pace.begin();
     }
 
@@ -380,18 +388,11 @@ where
         let Some(wait) = self.outage.wait(&error, fastrand::f64()) else {
             return Err(error);
         };
+        let wait = self.http.clock().begin_wait(wait);
         self.link = PublisherLink::Waiting(Instant::now() + wait);
         if is_new {
             self.reports.push_back(PublishReport::Interrupted(error));
         }
         Ok(())
-    }
-}
-
-/// The next line of an input that has not ended.
-async fn next_line<I: Stream + Unpin>(input: &mut Option<I>) -> Option<I::Item> {
-    match input {
-        Some(lines) => lines.next().await,
-        None => std::future::pending().await,
     }
 }

@@ -107,6 +107,8 @@ impl fmt::Display for GapReport {
 /// What a transport brought, before the reader has looked at it.
 #[derive(Debug)]
 pub(super) enum Received {
+    /// The head of a stream.
+    Opened,
     /// Some bytes, which complete nothing yet.
     Activity,
     Bounds(LogBounds),

@@ -1,6 +1,9 @@
 //! Reading the bus, over as many connections as it takes.
 
 mod backoff;
+mod choice;
+mod connection;
+#[cfg(feature = "client-grpc")]
 mod grpc;
 mod item;
 mod options;
@@ -8,6 +11,7 @@ mod poll;
 mod sse;
 mod sse_parser;
 mod state;
+mod status;
 
 use std::fmt;
 use std::pin::Pin;
@@ -22,7 +26,7 @@ use super::error::{ClientError, ClientErrorKind};
 use super::http::GatewayHttp;
 pub use item::{GapReport, Interruption, LogBounds, ReadItem};
 pub use options::{GapPolicy, ReadOptions, Transport};
-pub use state::ReaderStatus;
+pub use status::{ReaderActivity, ReaderStatus};
 
 use item::Received;
 use options::ReadQuery;
@@ -67,9 +71,10 @@ impl fmt::Debug for Reader {
 
 impl Reader {
     pub(super) fn new(http: GatewayHttp, options: ReadOptions) -> Self {
+        let state = ReaderState::new(options, http.clock().clone(), Instant::now());
         Reader {
             http,
-            state: ReaderState::new(options, Instant::now()),
+            state,
             phase: ReaderPhase::Waiting,
             timer: Box::pin(sleep(Duration::ZERO)),
         }
@@ -85,8 +90,9 @@ impl Reader {
         let query = self.state.connect(Instant::now());
         let http = self.http.clone();
         self.phase = ReaderPhase::Reading(match self.state.transport() {
-            Transport::Sse => sse::read(http, query),
+            Transport::Auto | Transport::Sse => sse::read(http, query),
             Transport::LongPoll => poll::read(http, query),
+            #[cfg(feature = "client-grpc")]
             Transport::Grpc => grpc::read(http, query),
         });
         self.listen_on();
@@ -95,7 +101,8 @@ impl Reader {
     /// Something came: the connection may be silent for its whole time again.
     fn listen_on(&mut self) {
         // Until the heartbeat is known, the gateway has to greet within a short time.
-        let deadline = Instant::now() + self.state.silence();
+        let silence = self.http.clock().limit(self.state.silence());
+        let deadline = Instant::now() + silence;
         self.timer.as_mut().reset(deadline);
     }
 
@@ -129,7 +136,7 @@ impl Reader {
     fn interrupted(&mut self, error: ClientError) -> Result<ReadItem, ClientError> {
         match self.state.interrupted(error, Instant::now()) {
             Ok(interruption) => {
-                self.wait_for(interruption.wait);
+                self.wait_for(self.http.clock().wait(interruption.wait));
                 Ok(ReadItem::Interrupted(interruption))
             }
             Err(error) => {

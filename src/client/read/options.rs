@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::cursor::Cursor;
+use crate::limits;
 
-/// What a reader is to read; by default everything from now on, over SSE.
+/// What a reader is to read; by default everything from now on, by the transport that comes through.
 ///
 /// ```
 /// use vidette::client::{GapPolicy, ReadOptions, Transport};
@@ -17,24 +18,44 @@ use crate::cursor::Cursor;
 ///     .on_gap(GapPolicy::Fail);
 /// # let _ = options;
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ReadOptions {
     pub(super) topics: Vec<String>,
     pub(super) start: ReadStart,
     pub(super) transport: Transport,
     pub(super) gap_policy: GapPolicy,
     pub(super) give_up_after: Option<Duration>,
+    pub(super) stream_again: Duration,
+    pub(super) max_event_bytes: Option<usize>,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        ReadOptions {
+            topics: Vec::new(),
+            start: ReadStart::default(),
+            transport: Transport::default(),
+            gap_policy: GapPolicy::default(),
+            give_up_after: None,
+            stream_again: limits::READ_STREAM_AGAIN,
+            max_event_bytes: None,
+        }
+    }
 }
 
 /// How events come. All bring the same events in the same order (contract §5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// Server-Sent Events, `GET /v1/sse`.
+    /// SSE; and long-poll for ten minutes where something on the way holds streams back, cuts them
+    /// or does not know them.
     #[default]
+    Auto,
+    /// Server-Sent Events, `GET /v1/sse`.
     Sse,
     /// One request after another, `GET /v1/poll`: for ways that hold streams back.
     LongPoll,
     /// `vidette.v1.EventBus/Subscribe`, over HTTP/2.
+    #[cfg(feature = "client-grpc")]
     Grpc,
 }
 
@@ -65,7 +86,7 @@ pub(super) enum ReadStart {
 }
 
 impl ReadOptions {
-    /// Everything from now on, over SSE.
+    /// Everything from now on.
     pub fn new() -> Self {
         Self::default()
     }
@@ -129,6 +150,31 @@ impl ReadOptions {
         self.give_up_after = Some(outage);
         self
     }
+
+    /// With [`Transport::Auto`]: how long to poll before a stream is tried again; 10 min unless it
+    /// is set.
+    #[must_use]
+    pub fn stream_again_after(mut self, time: Duration) -> Self {
+        self.stream_again = time;
+        self
+    }
+
+    /// Ends with an error of the kind [`TooLarge`](crate::client::ClientErrorKind::TooLarge) at an
+    /// event with more data than this. Without it every event that a gateway may take is read.
+    #[must_use]
+    pub fn max_event_bytes(mut self, bytes: usize) -> Self {
+        self.max_event_bytes = Some(bytes);
+        self
+    }
+
+    /// Bytes of one event on the wire, in whatever form its data comes.
+    pub(super) fn most_wire_bytes(&self) -> usize {
+        match self.max_event_bytes {
+            // A byte of text takes up to six in JSON.
+            Some(bytes) => bytes.saturating_mul(6) + limits::READ_EVENT_OVERHEAD_BYTES,
+            None => limits::READ_ANSWER_BYTES,
+        }
+    }
 }
 
 impl ReadStart {
@@ -176,6 +222,8 @@ pub(super) struct ReadQuery {
     pub(super) topics: Vec<String>,
     pub(super) start: ReadStart,
     pub(super) fails_at_gap: bool,
+    /// Bytes that one event may have on the wire.
+    pub(super) most_wire_bytes: usize,
 }
 
 impl ReadQuery {

@@ -131,6 +131,9 @@ impl Polls {
         }
         received.extend(answer.gap.map(Received::Gap));
         for event in answer.events {
+            if event.get().len() > self.query.most_wire_bytes {
+                return Err(super::sse::too_long(self.query.most_wire_bytes));
+            }
             received.push(event_of(event, &epoch)?);
         }
         received.push(self.position(cursor, answer.up_to_date));
@@ -176,6 +179,7 @@ mod tests {
             topics: Vec::new(),
             start: ReadStart::Latest,
             fails_at_gap: false,
+            most_wire_bytes: 1000,
         })
     }
 

@@ -11,20 +11,21 @@ use serde::de::DeserializeOwned;
 use super::item::Received;
 use super::sse_parser::{SseBlock, SseParser};
 use super::{Incoming, ReadQuery, ended};
-use crate::client::error::ClientError;
+use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::ReceivedEvent;
 use crate::client::http::{GatewayHttp, innermost, refusal};
 use crate::client::token::BearerToken;
 use crate::cursor::Cursor;
-use crate::limits;
 
 pub(super) fn read(http: GatewayHttp, query: ReadQuery) -> Incoming {
     try_stream! {
         let opening = http.with_fresh_token(|token| open(&http, &query, token));
         let (mut response, token) = opening.await?;
-        let mut parser = SseParser::new(limits::READ_ANSWER_BYTES);
+        yield Received::Opened;
+
+        let mut parser = SseParser::new(query.most_wire_bytes);
         while let Some(chunk) = response.chunk().await.map_err(|e| broken(&e))? {
-            parser.take(&chunk).map_err(|_| too_long())?;
+            parser.take(&chunk).map_err(|_| too_long(query.most_wire_bytes))?;
 
             // Also bytes that complete nothing show that the connection is alive.
             yield Received::Activity;
@@ -60,7 +61,7 @@ async fn open(
     if !is_event_stream(&response) {
         let address = http.address();
         let text = format!("the answer is no event stream; is {address} the address of a gateway?");
-        return Err(ended(&text));
+        return Err(ended(&text).with_status(response.status().as_u16()));
     }
     Ok(response)
 }
@@ -76,9 +77,9 @@ fn broken(error: &reqwest::Error) -> ClientError {
     ClientError::unreachable(format!("the stream broke: {}", innermost(error)))
 }
 
-fn too_long() -> ClientError {
-    let most = limits::READ_ANSWER_BYTES;
-    ClientError::protocol(format!("an event has more than {most} bytes"))
+pub(super) fn too_long(most_bytes: usize) -> ClientError {
+    let text = format!("an event has more than {most_bytes} bytes on the wire");
+    ClientError::new(ClientErrorKind::TooLarge, text)
 }
 
 fn unreadable(what: &str, why: &str) -> ClientError {

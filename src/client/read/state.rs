@@ -10,9 +10,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backoff::{ConnectionEnd, RetryBackoff};
+use super::backoff::RetryBackoff;
+use super::choice::{StreamEnd, TransportChoice};
+use super::connection::ConnectionRecord;
 use super::item::{GapReport, Interruption, LogBounds, ReadItem, Received};
 use super::options::{GapPolicy, ReadOptions, ReadQuery, ReadStart, Transport};
+use super::status::{ReaderActivity, ReaderStatus};
+use crate::client::clock::ClientClock;
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::ReceivedEvent;
 use crate::cursor::{Cursor, Epoch, Vid};
@@ -21,61 +25,12 @@ use crate::limits;
 /// The longest heartbeat that a gateway is believed to have.
 const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3600);
 
-/// What has happened to a reader until now.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReaderStatus {
-    /// Where reading would resume, once a cursor is known.
-    pub cursor: Option<Cursor>,
-    /// Connections after the first one.
-    pub reconnects: u64,
-    /// Gaps that were delivered.
-    pub gaps: u64,
-    /// Events that came a second time and were dropped.
-    pub duplicates: u64,
-}
-
-/// A connection until now.
-#[derive(Debug)]
-struct ConnectionRecord {
-    began: Instant,
-    epoch: Option<String>,
-    heartbeat: Option<Duration>,
-    brought_an_event: bool,
-    is_closing: bool,
-    /// The wait before the next connection that the server asked for.
-    asked: Option<Duration>,
-}
-
-impl ConnectionRecord {
-    fn new(now: Instant) -> Self {
-        ConnectionRecord {
-            began: now,
-            epoch: None,
-            heartbeat: None,
-            brought_an_event: false,
-            is_closing: false,
-            asked: None,
-        }
-    }
-
-    /// How it ended, when it ended with this error.
-    fn end(&self, error: &ClientError, now: Instant) -> ConnectionEnd {
-        // Whatever ended a connection that had lasted, it is no reason to stay away.
-        let lasted = now - self.began >= limits::READ_GOOD_CONNECTION;
-        let asked_by_error = Some(error.retry_after()).filter(|pause| !pause.is_zero());
-        ConnectionEnd {
-            is_orderly: self.is_closing || lasted,
-            was_good: self.brought_an_event || lasted,
-            asked: self.asked.max(asked_by_error),
-        }
-    }
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct ReaderState {
     options: ReadOptions,
+    clock: ClientClock,
+    choice: TransportChoice,
     /// Where to start as long as no cursor is known.
     start: ReadStart,
     /// The cursor behind all that the application has finished with.
@@ -98,12 +53,14 @@ pub(super) struct ReaderState {
 }
 
 impl ReaderState {
-    pub(super) fn new(options: ReadOptions, now: Instant) -> Self {
+    pub(super) fn new(options: ReadOptions, clock: ClientClock, now: Instant) -> Self {
         let start = options.start.clone();
         ReaderState {
             delivered: start.cursor().map(|cursor| cursor.vid),
+            choice: TransportChoice::new(&options, clock.clone()),
             start,
             options,
+            clock,
             finished: None,
             in_hand: None,
             connection: ConnectionRecord::new(now),
@@ -117,12 +74,13 @@ impl ReaderState {
     }
 
     pub(super) fn transport(&self) -> Transport {
-        self.options.transport
+        self.choice.current()
     }
 
     pub(super) fn status(&self) -> ReaderStatus {
         ReaderStatus {
             cursor: self.finished.clone(),
+            transport: self.choice.current(),
             ..self.status.clone()
         }
     }
@@ -139,11 +97,14 @@ impl ReaderState {
     pub(super) fn connect(&mut self, now: Instant) -> ReadQuery {
         // What was known of the last connection says nothing about this one.
         self.connection = ConnectionRecord::new(now);
+        self.choice.connect(now);
+        self.status.activity = ReaderActivity::Connecting;
         self.wants_new_connection = false;
         ReadQuery {
             topics: self.options.topics.clone(),
             start: self.resume_from(),
             fails_at_gap: self.options.gap_policy == GapPolicy::Fail,
+            most_wire_bytes: self.options.most_wire_bytes(),
         }
     }
 
@@ -157,11 +118,17 @@ impl ReaderState {
 
     /// How long the connection may be silent before it is taken to be dead.
     pub(super) fn silence(&self) -> Duration {
-        match (self.options.transport, self.connection.heartbeat) {
+        match (self.choice.current(), self.connection.heartbeat) {
             (Transport::LongPoll, _) => limits::READ_POLL_WAIT + limits::READ_POLL_SLACK,
             (_, Some(heartbeat)) => heartbeat.mul_f64(2.5),
+            // There is another way than this one.
+            (_, None) if self.is_way_doubtful() => limits::READ_FIRST_BYTE_TIMEOUT,
             (_, None) => limits::READ_HELLO_TIMEOUT,
         }
+    }
+
+    fn is_way_doubtful(&self) -> bool {
+        self.options.transport == Transport::Auto && self.connection.is_mute()
     }
 
     /// Should the open connection be left for a new one at once?
@@ -171,11 +138,20 @@ impl ReaderState {
 
     /// Takes what the connection brought; gives what the application is to get of it.
     pub(super) fn take(&mut self, received: Received) -> Result<Option<ReadItem>, ClientError> {
+        // A gateway greets at once, so anything behind the head counts.
+        self.connection.has_spoken = !matches!(received, Received::Opened);
         match received {
+            Received::Opened => {
+                self.connection.opened();
+                Ok(None)
+            }
             Received::Activity => Ok(None),
             Received::Bounds(bounds) => Ok(Some(self.connected(bounds))),
             Received::Event(event) => self.event(event),
-            Received::CaughtUp(cursor) => Ok(self.moved(cursor, ReadItem::CaughtUp)),
+            Received::CaughtUp(cursor) => {
+                self.status.activity = ReaderActivity::Live;
+                Ok(self.moved(cursor, ReadItem::CaughtUp))
+            }
             Received::Progress(cursor) => Ok(self.moved(cursor, ReadItem::Progress)),
             Received::Gap(gap) => self.gap(gap).map(Some),
             Received::Retry(pause) => {
@@ -193,6 +169,8 @@ impl ReaderState {
     fn connected(&mut self, bounds: LogBounds) -> ReadItem {
         self.away_since = None;
         self.has_connected = true;
+        self.status.activity = ReaderActivity::CatchingUp;
+        self.choice.answered();
         // The log may be another one than before: events are held against what is named here.
         self.connection.epoch = Some(bounds.epoch.clone());
         // A heartbeat of zero or of years would break the watch over silence.
@@ -204,6 +182,8 @@ impl ReaderState {
         if self.finished.is_none() && self.start.is_latest() {
             self.finished = end_of(&bounds);
         }
+        let position = self.finished.as_ref().map(|cursor| cursor.vid);
+        self.status.lag = position.map(|vid| bounds.last.saturating_sub(vid));
         ReadItem::Connected(bounds)
     }
 
@@ -248,6 +228,8 @@ impl ReaderState {
 
     /// The position moved without an event. It never moves back.
     fn moved(&mut self, cursor: Cursor, item: fn(Cursor) -> ReadItem) -> Option<ReadItem> {
+        // Between two polls is the time to go back to streams.
+        self.wants_new_connection = self.choice.is_stream_due(Instant::now());
         // To resume from an earlier cursor would deliver events a second time.
         if self
             .delivered
@@ -287,13 +269,23 @@ impl ReaderState {
     ) -> Result<Interruption, ClientError> {
         // What the same request would meet again is not tried again.
         if !self.passes(&error) || self.is_away_for_too_long(now) {
+            self.status.activity = ReaderActivity::Ended;
             return Err(error);
         }
 
         self.status.reconnects += 1;
-        let end = self.connection.end(&error, now);
+        self.status.activity = ReaderActivity::Waiting;
+        let end = self.connection.end(&error, &self.clock, now);
+        let stream_end = self.connection.stream_end(&error, &self.clock, now);
+        let is_held_back = self.choice.ended(stream_end, self.options.stream_again)
+            && stream_end == StreamEnd::HeldBack;
         Ok(Interruption {
-            wait: self.backoff.wait(end, fastrand::f64()),
+            // The gateway is there, so the other way to it is tried at once.
+            wait: if is_held_back {
+                Duration::ZERO
+            } else {
+                self.backoff.wait(end, fastrand::f64())
+            },
             resume_from: self.resume_from().to_string(),
             error,
         })
@@ -311,7 +303,7 @@ impl ReaderState {
         let since = *self.away_since.get_or_insert(now);
         self.options
             .give_up_after
-            .is_some_and(|longest| now - since >= longest)
+            .is_some_and(|longest| now - since >= self.clock.limit(longest))
     }
 }
 

@@ -78,3 +78,35 @@ async fn a_file_is_read_again_and_waited_for_while_it_is_being_written() {
     let error = error.expect_err("no file").to_string();
     assert!(error.contains("token: No such file"), "{error}");
 }
+
+#[tokio::test]
+async fn many_who_wait_for_a_token_ask_for_it_once() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let keeper = TokenKeeper::new(TokenSource::function(|| async {
+        let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        Ok::<_, std::io::Error>(format!("token-{asked}"))
+    }));
+    let tokens = futures_util::future::join_all((0..5).map(|_| keeper.get())).await;
+    assert!(tokens.iter().all(|token| token.is_ok()));
+    assert_eq!(ASKED.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_names_its_end_is_replaced_shortly_before_it() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let keeper = TokenKeeper::new(TokenSource::function(|| async {
+        // The first one has ten seconds left, the next one an hour.
+        let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("a clock");
+        let exp = now.as_secs() + [10, 3600][asked.min(1)];
+        let payload = URL_SAFE_NO_PAD.encode(format!("{{\"exp\":{exp}}}"));
+        Ok::<_, std::io::Error>(format!("a.{payload}.c"))
+    }));
+    let first = keeper.get().await.expect("a token");
+    let second = keeper.get().await.expect("a fresher one");
+    assert!(first != second);
+    assert_eq!(keeper.get().await.expect("the same"), second);
+}

@@ -6,7 +6,7 @@
 use std::io::{self, Write as _};
 use std::net::TcpStream;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use socket2::SockRef;
@@ -83,7 +83,7 @@ impl<'a> Answering<'a> {
             Action::Ndjson { first, count } => self.receipts(*first, *count)?,
             Action::Dribble(on) => self.dribble = *on,
             Action::LineEnd(end) => self.line_end.clone_from(end),
-            Action::WaitMs(ms) => sleep(Duration::from_millis(*ms)),
+            Action::WaitMs(ms) => return self.wait(Duration::from_millis(*ms)),
             Action::UntilHanded(count) => self.until_handed(*count),
             Action::UntilRequests(count) => {
                 self.record
@@ -225,9 +225,28 @@ impl<'a> Answering<'a> {
         for byte in bytes {
             self.stream.write_all(&[*byte])?;
             // Without Nagle each write is a segment; the pause lets most be read alone.
-            sleep(Duration::from_micros(300));
+            sleep(Duration::from_micros(100));
         }
         Ok(())
+    }
+
+    /// Waits, unless the client closes: a connection that it has left is not to count as open.
+    fn wait(&mut self, time: Duration) -> io::Result<After> {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.stream.set_read_timeout(None)?;
+                return Ok(After::Kept);
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            match self.stream.peek(&mut [0]) {
+                Ok(0) => return Ok(After::Closed),
+                Ok(_) => sleep(left),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn until_handed(&self, count: usize) {

@@ -36,6 +36,11 @@ impl Seen {
         self.lines(say).count()
     }
 
+    /// Whether the adapter can play another scenario in the same process.
+    pub(crate) fn resets(&self) -> bool {
+        self.lines("ready").any(|line| line["resets"] == true)
+    }
+
     /// How many sockets the library has left. Idle ones are not its own where it says that the
     /// platform holds the pool, as with `fetch`.
     pub(crate) fn sockets_left(&self) -> usize {

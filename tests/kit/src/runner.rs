@@ -1,7 +1,7 @@
 //! Runs one scenario: server, adapter, steps, verdict.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,47 +30,85 @@ pub(crate) struct Outcome {
     pub(crate) milliseconds: u64,
 }
 
-/// Runs one scenario from start to verdict; one step may wait as long as the patience says.
-pub(crate) fn run(
-    scenario: &Scenario,
-    command: &[String],
+/// Plays scenarios with one command, over as few processes as the adapter allows.
+#[derive(Debug)]
+pub(crate) struct Player<'a> {
+    command: &'a [String],
+    /// How long one step may wait for what it awaits.
     patience: Duration,
-) -> io::Result<Outcome> {
-    let started = Instant::now();
-    let record = Arc::new(Record::default());
-    let server = Server::bind(scenario, Arc::clone(&record))?;
-    if scenario.listening {
-        server.listen()?;
+    /// A process that has played well and can play again.
+    spare: Option<Adapter>,
+}
+
+impl<'a> Player<'a> {
+    pub(crate) fn new(command: &'a [String], patience: Duration) -> Self {
+        Self {
+            command,
+            patience,
+            spare: None,
+        }
     }
 
-    let url = format!("http://{}", server.address());
-    let log = log_file(&server);
-    let mut adapter = Adapter::start(command, &url, scenario.waits_factor, &log, &record)?;
-    let stopped = drive(scenario, &server, &mut adapter, &record, patience);
+    /// An adapter for a server at this address.
+    fn adapter(
+        &mut self,
+        scenario: &Scenario,
+        server: &Server,
+        record: &Arc<Record>,
+    ) -> io::Result<Adapter> {
+        let url = format!("http://{}", server.address());
+        let waits = scenario.waits_factor;
+        if let Some(mut adapter) = self.spare.take() {
+            adapter.reset(&url, waits, record)?;
+            return Ok(adapter);
+        }
+        Adapter::start(self.command, &url, waits, &log_file(server), record)
+    }
 
-    if scenario.drive.iter().any(|step| step["do"] == "close") {
-        look_for_sockets(&record);
+    /// Ends the process that is left; false when it did not end well.
+    pub(crate) fn ends_well(&mut self) -> bool {
+        self.spare
+            .take()
+            .is_none_or(|mut adapter| adapter.ends_well())
     }
-    if !adapter.ends_well() {
-        wrong(
-            &record,
-            "the adapter did not end well at the end of its stdin".into(),
-        );
-    }
-    record.change(|seen| seen.over = true);
-    server.stop();
 
-    let mut outcome = record.look(|seen| outcome(scenario, seen));
-    outcome.wrong.extend(stopped);
-    outcome.wrong.extend(server.left_over());
-    outcome
-        .wrong
-        .extend(log_tail(&log, outcome.wrong.is_empty()));
-    if outcome.unsupported {
-        outcome.wrong.clear();
+    /// Plays one scenario from start to verdict.
+    pub(crate) fn play(&mut self, scenario: &Scenario) -> io::Result<Outcome> {
+        let started = Instant::now();
+        let record = Arc::new(Record::default());
+        let server = Server::bind(scenario, Arc::clone(&record))?;
+        if scenario.listening {
+            server.listen()?;
+        }
+
+        let mut adapter = self.adapter(scenario, &server, &record)?;
+        let stopped = drive(scenario, &server, &mut adapter, &record, self.patience);
+        if scenario.drive.iter().any(|step| step["do"] == "close") {
+            look_for_sockets(&record);
+        }
+        let plays_on =
+            stopped.is_none() && record.look(|seen| seen.wrong.is_empty() && seen.resets());
+        if !plays_on && !adapter.ends_well() {
+            let what = "the adapter did not end well at the end of its stdin";
+            wrong(&record, what.into());
+        }
+        record.change(|seen| seen.over = true);
+        server.stop();
+
+        let mut outcome = record.look(|seen| outcome(scenario, seen));
+        outcome.wrong.extend(stopped);
+        outcome.wrong.extend(server.left_over());
+        let all_well = outcome.wrong.is_empty();
+        outcome.wrong.extend(log_tail(adapter.log(), all_well));
+        if outcome.unsupported {
+            outcome.wrong.clear();
+        }
+        if plays_on && all_well {
+            self.spare = Some(adapter);
+        }
+        outcome.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(outcome)
     }
-    outcome.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(outcome)
 }
 
 /// Takes the steps; what stopped them, if anything did.
@@ -150,7 +188,7 @@ fn with_saved_cursor(step: &Value, record: &Record) -> Value {
     step
 }
 
-fn look_for_sockets(record: &Record) {
+pub(crate) fn look_for_sockets(record: &Record) {
     if !record.wait_until(MOST_CLOSING, |seen| seen.sockets_left() == 0) {
         let left = record.look(Seen::sockets_left);
         wrong(
@@ -191,10 +229,8 @@ fn log_file(server: &Server) -> PathBuf {
 }
 
 /// The last lines that the adapter wrote to stderr, where something was wrong.
-fn log_tail(log: &PathBuf, all_well: bool) -> Option<String> {
+fn log_tail(log: &Path, all_well: bool) -> Option<String> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    // It lies in the temporary folder; one that stays does no harm.
-    let _ = std::fs::remove_file(log);
     if all_well || text.trim().is_empty() {
         return None;
     }

@@ -204,7 +204,12 @@ fn fits(exchange: &Exchange, request: &Request) -> bool {
     let same = |expected: &Option<String>, found: &String| {
         expected.as_ref().is_none_or(|expected| expected == found)
     };
-    same(&exchange.asked.path, &request.path) && same(&exchange.asked.method, &request.method)
+    let is_same =
+        same(&exchange.asked.path, &request.path) && same(&exchange.asked.method, &request.method);
+    // A request for another position is meant for the exchange behind it.
+    let cursor = request.cursor().unwrap_or_default();
+    let allowed = exchange.asked.after.as_ref();
+    is_same && allowed.is_none_or(|allowed| allowed.iter().any(|one| one.as_deref() == cursor))
 }
 
 /// How many lines of a stream are read before it is checked.

@@ -6,7 +6,7 @@ use crate::proto;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn state(options: ReadOptions) -> ReaderState {
-    ReaderState::new(options, Instant::now())
+    ReaderState::new(options, ClientClock::default(), Instant::now())
 }
 
 fn cursor(text: &str) -> Cursor {

@@ -3,6 +3,7 @@
 //! Each library has a file here. A library's tools come from `scripts/setup-tests.sh`.
 
 mod js;
+mod own;
 mod php;
 mod python;
 
@@ -21,9 +22,15 @@ static PLAYING: Mutex<()> = Mutex::new(());
 
 /// Plays every scenario of `level` with this adapter, and says which ones failed.
 fn play(level: &str, adapter: &[&str]) {
+    play_by(&["--level", level], adapter);
+}
+
+/// The same with other options of the kit.
+fn play_by(options: &[&str], adapter: &[&str]) {
     let _one_at_a_time = PLAYING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut kit = Command::new(env!("CARGO_BIN_EXE_vidette-kit"));
-    kit.args(["run", "--level", level, "--jobs", "8", "--patience", "20"]);
+    kit.args(["run", "--jobs", "8", "--patience", "20"])
+        .args(options);
     kit.arg("--").args(adapter);
 
     succeeds(&mut kit);
