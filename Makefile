@@ -1,6 +1,6 @@
 # The commands for daily work. Everything else is plain cargo.
 
-.PHONY: deb musl dist rootfs test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-tls-rivals bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long
+.PHONY: deb musl dist rootfs test quick abuse-long drain-long bench-retention bench-large bench-rivals bench-curves bench-curves-quick bench-tls bench-tls-rivals bench-cluster bench-nats-publish history-long outbox-long gearman-long model-long rolling-long lint setup demo fuzz bench soak counts jetstream-long simulate cluster-long kills-long
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
 test: setup lint
@@ -47,6 +47,14 @@ jetstream-long:
 # the cells whose names contain it.
 cluster-long:
 	VIDETTE_CLUSTER=long VIDETTE_CLUSTER_CELLS="$(CELLS)" cargo test --test cluster whatever -- --nocapture
+
+# Each client library for SECONDS against a gateway that is killed, over a network that fails, with certificates and clocks
+# that change; LIBRARIES=js runs one of them.
+SECONDS ?= 600
+LIBRARIES ?= python js
+kills-long:
+	cargo build --release --bin vidette
+	@set -e; for library in $(LIBRARIES); do python3 tests/kit/kills --seconds $(SECONDS) $$library; done
 
 # Each fuzz target for FUZZ_SECONDS, from its seeds; needs cargo-fuzz. Findings are kept in fuzz/corpus.
 FUZZ_SECONDS ?= 60

@@ -1,6 +1,7 @@
 """Drives any library's adapter against a real gateway that is killed, and checks its history.
 
-    python3 tests/kit/kills --seconds 600 -- node clients/js/kit/adapter.js
+    python3 tests/kit/kills --seconds 600 js
+    python3 tests/kit/kills --seconds 600 node clients/js/kit/adapter.js
 
 Five readers follow from the start, each in a process of the adapter: over SSE, over long-poll, over
 what the library chooses, one that closes and subscribes again, one that is killed with SIGKILL. One
@@ -31,6 +32,11 @@ from machine import REPOSITORY, START_PATIENCE_SECONDS, Certificates, Gateway, W
 from publisher import Publisher
 from reader import Reader, readers
 
+# The adapters of this repository, from its folder.
+ADAPTERS = {
+    "python": [".tools/venv/bin/python", "clients/python/kit/adapter.py"],
+    "js": ["node", "clients/js/kit/adapter.js"],
+}
 SECONDS_BETWEEN = (0.3, 3.0)
 SECONDS_TO_FINISH = 120.0
 MOST_FINDINGS_SHOWN = 10
@@ -79,6 +85,7 @@ class Run:
             if isinstance(end, Exception):
                 print(f"a reader failed: {end!r}", flush=True)
         await self.publisher.stop()
+        await self.link.close()
 
     async def _disturb(self) -> None:
         kinds = [self._kill, self._kill, self._cut, self._cut, self._freeze, self._swap, self._jump]
@@ -174,8 +181,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--publish", default="one,batch,stream", metavar="MODES",
                         help="those that the library has")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    parser.add_argument("adapter", nargs="+", help="the command of the library's adapter")
-    return parser.parse_args()
+    parser.add_argument("adapter", nargs="+", metavar="NAME | COMMAND",
+                        help=f"a library ({', '.join(ADAPTERS)}), or the command of its adapter")
+
+    asked = parser.parse_args()
+    if len(asked.adapter) == 1:
+        asked.adapter = ADAPTERS.get(asked.adapter[0], asked.adapter)
+    return asked
 
 
 def main() -> None:

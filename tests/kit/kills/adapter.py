@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from machine import REPOSITORY
 
 LONGEST_LINE_BYTES = 16 * 1024 * 1024
 
@@ -40,8 +44,9 @@ class Adapter:
         """Begins anew, knowing nothing."""
         with open(surroundings.log, "ab") as log:
             return cls(await asyncio.create_subprocess_exec(
-                *surroundings.command, env=surroundings.environment, limit=LONGEST_LINE_BYTES,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log))
+                *surroundings.command, env=surroundings.environment, cwd=REPOSITORY,
+                limit=LONGEST_LINE_BYTES, stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE, stderr=log))
 
     def tell(self, do: str, **fields: Any) -> None:
         """One command, without what is None."""
@@ -57,8 +62,10 @@ class Adapter:
 
     def kill(self) -> None:
         """SIGKILL; what it has said can still be read."""
+        # Not by the process's own method, which would take the exit status away from asyncio.
         if self._process.returncode is None:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def ended(self) -> None:
         """Waits for its end."""

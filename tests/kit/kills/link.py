@@ -45,6 +45,14 @@ class Link:
             self.cut(1.0)
         self.thaw()
 
+    async def close(self) -> None:
+        """Nobody is connected any more."""
+        self._server.close()
+        for pair in list(self._pairs):
+            pair.reset()
+        while self._pairs:
+            await asyncio.sleep(0.01)
+
     def thaw(self) -> None:
         """Everything comes through again."""
         self._flowing.set()
