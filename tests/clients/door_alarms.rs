@@ -42,21 +42,24 @@ async fn no_kill_loses_or_doubles_an_alarm(command: &[&str]) {
     let mut gateway = Gateway::start_on_a_port_of_its_own(Setup::default());
     let mut service = start(command, &gateway, &database);
 
-    // The gateway is killed while events come, and so is the service.
-    let publishing = tokio::spawn(publish(gateway.url(), 0..80));
-    service.line_with("a20:").await;
+    // The gateway is killed while it is published to and read from.
+    let publishing = tokio::spawn(publish_one_by_one(gateway.url(), 0..20));
+    service.line_with("a10:").await;
     gateway.kill();
     gateway.start_again();
-    service.line_with("a60:").await;
-    kill(Pid::from_raw(service.pid()), Signal::SIGKILL).expect("it runs");
     publishing.await.expect("all are published");
 
-    // Some come while the service is not there.
-    publish(gateway.url(), 80..120).await;
+    // The service is killed at any moment while it writes, and others come while it is not there.
+    gateway.publish(&(20..60).map(alarm).collect()).await;
+    service.line_with("a25:").await;
+    let moment = Duration::from_micros(fastrand::u64(..100_000));
+    tokio::time::sleep(moment).await;
+    kill(Pid::from_raw(service.pid()), Signal::SIGKILL).expect("it runs");
+    gateway.publish(&(60..80).map(alarm).collect()).await;
     let mut service = start(command, &gateway, &database);
-    service.line_with("a119:").await;
+    service.line_with("a79:").await;
 
-    let expected: Vec<_> = (0..120).map(row).collect();
+    let expected: Vec<_> = (0..80).map(row).collect();
     assert_eq!(rows(&database), expected, "{}", service.complaints());
 }
 
@@ -71,14 +74,17 @@ fn start(command: &[&str], gateway: &Gateway, database: &Path) -> Running {
     Running::start("env", &[&arguments, command].concat())
 }
 
-/// Publishes each alarm by itself until it is acknowledged, with events between that are none.
-async fn publish(url: String, numbers: Range<u32>) {
+/// Publishes each alarm until it is acknowledged, and behind it an event that is none.
+async fn publish_one_by_one(url: String, numbers: Range<u32>) {
     let client = reqwest::Client::new();
 
     for number in numbers {
         for event in [alarm(number), closed(number)] {
             let post = || client.post(format!("{url}/v1/events")).json(&event).send();
-            while !post().await.is_ok_and(|answer| answer.status().is_success()) {
+            while !post()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }

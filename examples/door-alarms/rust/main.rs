@@ -63,7 +63,12 @@ fn handle(db: &mut Connection, event: &ReceivedEvent) -> Result<(), Box<dyn Erro
     transaction.commit()?;
 
     let (id, kind) = (event.id.as_deref(), event.kind.as_deref());
-    println!("{}: {} of {}", id.unwrap_or("?"), kind.unwrap_or("?"), event.topic);
+    println!(
+        "{}: {} of {}",
+        id.unwrap_or("?"),
+        kind.unwrap_or("?"),
+        event.topic
+    );
     Ok(())
 }
 
