@@ -15,4 +15,5 @@ mod grpcurl;
 mod network;
 mod openapi;
 mod python;
+mod three_lines;
 mod tools;
