@@ -47,6 +47,7 @@ missing_packages() {
   [ -x /usr/sbin/gearmand ] || has gearmand || echo gearman-job-server
   has gearman || echo gearman-tools
   has php || echo php-cli
+  has npm || echo npm
   php -m 2>/dev/null | grep -qx gearman || echo php-gearman
   [ -x /usr/sbin/nginx ] || has nginx || echo nginx-light
   [ -x /usr/sbin/haproxy ] || has haproxy || echo haproxy

@@ -12,6 +12,7 @@ mod cloud_events;
 mod curl;
 mod door_alarms;
 mod grpcurl;
+mod kills;
 mod network;
 mod openapi;
 mod python;

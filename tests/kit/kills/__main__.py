@@ -7,8 +7,9 @@ Five readers follow from the start, each in a process of the adapter: over SSE, 
 what the library chooses, one that closes and subscribes again, one that is killed with SIGKILL. One
 more publishes events with known ids. All speak TLS through a network that cuts connections, breaks
 them off within a record and freezes. The gateway is killed with SIGKILL, its certificate is swapped
-and its clock, which is also the adapters' clock, jumps by up to half a day. In the end the log, the
-receipts and what each reader handed on have to agree: nothing lost, nothing twice, in order.
+and its clock, which is also the adapters' clock, jumps by up to half a day. (A program that does not
+ask the C library for the time, as those in Go, keeps the right one.) In the end the log, the receipts
+and what each reader handed on have to agree: nothing lost, nothing twice, in order.
 
 It needs Python 3.10, openssl and cc. The exit status is 1 if something was wrong.
 """
@@ -66,14 +67,15 @@ class Run:
 
         try:
             disturbing = asyncio.create_task(self._disturb())
-            await self.publisher.run(self._asked.seconds)
+            publishing = self.publisher.run(self._asked.seconds)
+            await asyncio.wait_for(publishing, self._asked.seconds + SECONDS_TO_FINISH)
             disturbing.cancel()
             await asyncio.wait([disturbing])
             await self._calm()
 
             await asyncio.wait_for(self.publisher.finish(), SECONDS_TO_FINISH)
             await asyncio.wait(reading, timeout=SECONDS_TO_FINISH)
-        except TimeoutError:
+        except asyncio.TimeoutError:
             print(f"{self.publisher.unanswered()} events have no receipt", flush=True)
         finally:
             await self._stop(reading)
