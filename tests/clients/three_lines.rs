@@ -1,8 +1,9 @@
 //! The three lines for each language in `examples/README.md`, run as they stand there.
 
 use serde_json::json;
+use tokio::time::timeout;
 
-use crate::common::gateway::Gateway;
+use crate::common::gateway::{Gateway, PATIENCE};
 use crate::tools::{Running, root};
 
 const PAGE: &str = include_str!("../../examples/README.md");
@@ -38,7 +39,9 @@ async fn reads_an_event(language: &str, folder: &str, command: &[&str]) {
     program.say(&code(language, &gateway.url())).await;
     program.hush();
 
-    program.line_with("door.3").await;
+    // Heartbeats are lines, too.
+    let event = timeout(PATIENCE, program.line_with("door.3")).await;
+    assert!(event.is_ok(), "no event: {}", program.complaints());
 }
 
 /// The block of this language, for this gateway.

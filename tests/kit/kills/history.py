@@ -38,8 +38,9 @@ def wrong_publishing(log: list[Event], publisher: Publisher) -> list[str]:
 
     for name, receipt in publisher.receipts.items():
         if failed(receipt):
-            # Nobody knows whether it was published; the gateway was never away for that long.
-            found.append(f"not published: {name}: {receipt}")
+            # The gateway is never away for as long as a library tries.
+            what = "published, but not acknowledged" if name in by_id else "not published"
+            found.append(f"{what}: {name}: {receipt}")
         elif name not in by_id:
             found.append(f"lost although acknowledged: {name}")
         elif by_id[name]["vid"] != receipt["vid"]:
