@@ -3,7 +3,7 @@
 .PHONY: abuse-long bench bench-cluster bench-curves bench-curves-quick bench-large \
   bench-nats-publish bench-retention bench-rivals bench-tls bench-tls-rivals check-features \
   clients-table cluster-long counts deb demo dist drain-long examples-long fuzz gearman-long \
-  history-long jetstream-long kills-rust-long lint model-long musl outbox-long quick rolling-long \
+  history-long jetstream-long kills-long kills-rust-long lint model-long musl outbox-long quick rolling-long \
   rootfs setup simulate soak test
 
 # Installs what the tests need (Chromium, grpcurl, Python grpcio, …) and runs everything.
@@ -57,6 +57,16 @@ EXAMPLES_SECONDS ?= 60
 examples-long:
 	cargo build --release --bin vidette
 	bash examples/java/kills.sh target/release/vidette $(EXAMPLES_SECONDS)
+
+# Each client library for SECONDS against a gateway that is killed, over a network that fails, with
+# certificates and clocks that change; LIBRARIES=js runs one of them.
+SECONDS ?= 600
+LIBRARIES ?= python js go php rust
+kills-long:
+	cargo build --release --bin vidette
+	cargo build -p vidette-rust-kit
+	@set -e; for library in $(LIBRARIES); do \
+	  python3 tests/kit/kills --seconds $(SECONDS) $$library; done
 
 # Each fuzz target for FUZZ_SECONDS, from its seeds; needs cargo-fuzz. Findings are kept in fuzz/corpus.
 FUZZ_SECONDS ?= 60

@@ -47,6 +47,7 @@ missing_packages() {
   [ -x /usr/sbin/gearmand ] || has gearmand || echo gearman-job-server
   has gearman || echo gearman-tools
   has php || echo php-cli
+  has npm || echo npm
   php -m 2>/dev/null | grep -qx gearman || echo php-gearman
   # For the library for PHP, with the frameworks that it has bridges to.
   has composer || echo composer
@@ -127,6 +128,16 @@ build_go_client() {
   step go-client ready
 }
 
+install_examples() {
+  local node=examples/door-alarms/node
+  if [ -d "$node/node_modules/libsql" ]; then
+    step examples ready
+    return
+  fi
+  step examples "installing into $node"
+  quietly 'npm install' npm install --prefix "$node" --no-package-lock --no-audit --no-fund
+}
+
 make_venv() {
   # The copy is written last, so an unfinished venv is made again.
   if cmp -s "$REQUIREMENTS" .tools/venv/requirements.txt && .tools/venv/bin/python -c 'import grpc' 2>/dev/null; then
@@ -148,4 +159,5 @@ install_grpcurl
 install_nats_server
 build_go_client
 make_venv
+install_examples
 step done 'cargo test'

@@ -8,7 +8,7 @@ import { subscribe } from "../src/subscribe.js";
 import { VERSION } from "../src/http.js";
 
 let waitFactor = Number(process.env.VIDETTE_KIT_WAITS ?? "0.01");
-const LIMIT_FACTOR = 0.1;
+const LIMIT_FACTOR = Number(process.env.VIDETTE_KIT_LIMITS ?? "0.1");
 let url = process.env.VIDETTE_KIT_URL;
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);

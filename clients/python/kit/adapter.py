@@ -21,7 +21,7 @@ import vidette
 from vidette._clock import Clock
 from vidette._options import LARGEST_EVENT_BYTES, SSE_AGAIN_SECONDS
 
-LIMIT_FACTOR = 0.1
+LIMIT_FACTOR = float(os.environ.get("VIDETTE_KIT_LIMITS") or "0.1")
 DEDUPE_MARGIN_SECONDS = 10.0
 
 Command = dict[str, Any]
