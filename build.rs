@@ -73,7 +73,9 @@ fn list(named: &str, root: &Path, extension: &str) -> std::io::Result<String> {
         format!("({name:?}, include_str!({file:?})),\n")
     });
     let entries: String = entries.collect();
-    Ok(format!("static {named}: &[(&str, &str)] = &[\n{entries}];\n"))
+    Ok(format!(
+        "static {named}: &[(&str, &str)] = &[\n{entries}];\n"
+    ))
 }
 
 fn find_documents(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -85,7 +87,10 @@ fn find_documents(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) -> std:
         let path = entry?.path();
         if path.is_dir() {
             find_documents(&path, ending, found)?;
-        } else if path.extension().is_some_and(|extension| extension == ending) {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == ending)
+        {
             found.push(path);
         }
     }

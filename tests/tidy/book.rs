@@ -69,7 +69,9 @@ fn parts(page: &str) -> Vec<Part> {
 /// Shell, TOML and Python have comments with `#`, JavaScript with `//`.
 fn without_comment(line: &str) -> &str {
     let is_begin = |at: usize| at == 0 || line[..at].ends_with(' ');
-    let mut begins = ["# ", "// "].into_iter().flat_map(|mark| line.match_indices(mark));
+    let mut begins = ["# ", "// "]
+        .into_iter()
+        .flat_map(|mark| line.match_indices(mark));
     let cut = begins.find(|(at, _)| is_begin(*at));
     let code = cut.map_or(line, |(at, _)| &line[..at]);
     code.trim_end()
@@ -96,7 +98,11 @@ fn comments_do_not_count_and_everything_else_does() {
     let chinese = "# 甲\n```sh\n# 说\ncurl x  # 它\n```\n| 甲 | 乙 |\n";
     assert_eq!(parts(english), parts(chinese));
     for other in ["curl y", "```toml", "## A", "| a |"] {
-        assert_ne!(parts(english), parts(&format!("{english}{other}\n")), "{other}");
+        assert_ne!(
+            parts(english),
+            parts(&format!("{english}{other}\n")),
+            "{other}"
+        );
     }
     let url = "curl http://127.0.0.1:8080/#a";
     assert_eq!(without_comment(url), url);

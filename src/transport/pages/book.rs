@@ -106,7 +106,9 @@ fn document(path: &str) -> Option<&'static Document> {
         return at(path);
     }
     let firsts = FIRST_PAGES.iter();
-    firsts.map(|name| format!("{path}{name}")).find_map(|path| at(&path))
+    firsts
+        .map(|name| format!("{path}{name}"))
+        .find_map(|path| at(&path))
 }
 
 pub(super) fn routes(security: &PageSecurity) -> Vec<HttpRoute> {

@@ -97,10 +97,20 @@ pub(super) fn beside(path: &str, up: &str) -> String {
 fn push_family(html: &mut String, family: &[Chapter], path: &str, up: &str) {
     let is_open = family.iter().any(|chapter| chapter.path == path);
     for chapter in family.iter().filter(|it| is_open || !it.is_within) {
-        let Chapter { title, path: to, .. } = chapter;
+        let Chapter {
+            title, path: to, ..
+        } = chapter;
         let title = escaped(title);
-        let class = if chapter.is_within { " class=\"within\"" } else { "" };
-        let here = if *to == path { " aria-current=\"page\"" } else { "" };
+        let class = if chapter.is_within {
+            " class=\"within\""
+        } else {
+            ""
+        };
+        let here = if *to == path {
+            " aria-current=\"page\""
+        } else {
+            ""
+        };
         let _ = write!(html, "<a{class} href=\"{up}{to}\"{here}>{title}</a>");
     }
 }

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn text_belongs_to_the_heading_above_it() {
-        let found = sections("# A\n\none `two`\nthree\n\n## B\n\n| x | y |\n|---|---|\n| 1 | 2 |\n");
+        let found =
+            sections("# A\n\none `two`\nthree\n\n## B\n\n| x | y |\n|---|---|\n| 1 | 2 |\n");
         let section = |anchor: &str, heading: &str, text: &str| Section {
             anchor: anchor.to_owned(),
             heading: heading.to_owned(),
