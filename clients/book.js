@@ -99,7 +99,17 @@
     frame.append(block, button);
   }
 
+  /** The chapter that is read is in sight, wherever it is in the contents. */
+  function showChapter() {
+    const here = chapters.querySelector('[aria-current]');
+    const beside = document.getElementById('contents');
+    if (here && here.offsetTop > beside.clientHeight * 0.8) {
+      beside.scrollTop = here.offsetTop - beside.clientHeight / 2;
+    }
+  }
+
   search.classList.remove('hidden');
+  showChapter();
   search.addEventListener('submit', (submit) => {
     submit.preventDefault();
     list.querySelector('a')?.click();

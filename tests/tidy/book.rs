@@ -97,7 +97,7 @@ fn comments_do_not_count_and_everything_else_does() {
     let english = "# A\n```sh\n# say\ncurl x  # it\n```\n| a | b |\n";
     let chinese = "# 甲\n```sh\n# 说\ncurl x  # 它\n```\n| 甲 | 乙 |\n";
     assert_eq!(parts(english), parts(chinese));
-    for other in ["curl y", "```toml", "## A", "| a |"] {
+    for other in ["```sh\ncurl y\n```", "```toml", "## A", "| a |"] {
         assert_ne!(
             parts(english),
             parts(&format!("{english}{other}\n")),
