@@ -67,7 +67,7 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
 fn events(text: &str) -> Vec<Event<'_>> {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
     let mut events: Vec<_> = Parser::new_ext(text, options).collect();
-    let mut uses: HashMap<String, usize> = HashMap::new();
+    let mut counts: HashMap<String, usize> = HashMap::new();
     for at in 0..events.len() {
         if !matches!(events[at], Event::Start(Tag::Heading { .. })) {
             continue;
@@ -75,13 +75,13 @@ fn events(text: &str) -> Vec<Event<'_>> {
         let texts = events[at..].iter();
         let within = texts.take_while(|event| !matches!(event, Event::End(TagEnd::Heading(_))));
         let name = slug(&within.filter_map(text_of).collect::<String>());
-        let used = uses.entry(name.clone()).or_default();
-        let unique = if *used == 0 {
+        let earlier = counts.entry(name.clone()).or_default();
+        let unique = if *earlier == 0 {
             name
         } else {
-            format!("{name}-{used}")
+            format!("{name}-{earlier}")
         };
-        *used += 1;
+        *earlier += 1;
         if let Event::Start(Tag::Heading { id, .. }) = &mut events[at] {
             *id = Some(unique.into());
         }
@@ -95,7 +95,7 @@ fn with_anchors(events: Vec<Event<'_>>) -> Vec<Event<'_>> {
     let mut name: Option<CowStr<'_>> = None;
     for event in events {
         match &event {
-            Event::Start(Tag::Heading { id, .. }) => name = id.clone(),
+            Event::Start(Tag::Heading { id, .. }) => name.clone_from(id),
             Event::End(TagEnd::Heading(level)) if *level as usize > 1 => {
                 if let Some(name) = name.take() {
                     let link = format!(" <a class=\"anchor\" href=\"#{name}\">#</a>");
