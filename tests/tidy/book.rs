@@ -15,9 +15,12 @@ fn pages_below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths
-        .flat_map(|path| match path.is_dir() {
-            true => pages_below(&path),
-            false => vec![path],
+        .flat_map(|path| {
+            if path.is_dir() {
+                pages_below(&path)
+            } else {
+                vec![path]
+            }
         })
         .collect()
 }
