@@ -25,7 +25,12 @@ pub(super) fn render(path: &str, text: &str) -> String {
     link_within(path, &mut events);
     let mut body = String::new();
     html::push_html(&mut body, with_anchors(events).into_iter());
-    body
+    // Pages may not have styles of their own.
+    let sides = ["left", "center", "right"];
+    sides.iter().fold(body, |body, side| {
+        let style = format!(" style=\"text-align: {side}\"");
+        body.replace(&style, &format!(" class=\"{side}\""))
+    })
 }
 
 pub(super) fn sections(text: &str) -> Vec<Section> {
@@ -137,6 +142,13 @@ mod tests {
         assert!(page.contains("<h2 id=\"undo-1\">"), "{page}");
         assert!(page.contains("href=\"#undo-1\""), "{page}");
         assert!(!page.contains("href=\"#a\""), "{page}");
+    }
+
+    #[test]
+    fn cells_of_tables_have_no_style_of_their_own() {
+        let page = render("a.md", "| x | y |\n|---|--:|\n| 1 | 2 |\n");
+        assert!(page.contains("<td class=\"right\">2</td>"), "{page}");
+        assert!(!page.contains("style"), "{page}");
     }
 
     #[test]
