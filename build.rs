@@ -57,15 +57,21 @@ fn subfolder(out: &Path, name: &str) -> std::io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// A list of all documents: their paths below `docs/`, and their texts.
+/// Lists of all documents and of their pictures: their paths below `docs/`, and their texts.
 fn list_of_documents() -> std::io::Result<String> {
     let root = std::env::current_dir()?.join(DOCS);
+    let pages = list("DOCS", &root, "md")?;
+    let pictures = list("PICTURES", &root, "svg")?;
+    Ok(pages + &pictures)
+}
+
+fn list(named: &str, root: &Path, extension: &str) -> std::io::Result<String> {
     let mut paths = Vec::new();
-    find_documents(&root, &mut paths)?;
+    find_documents(root, extension, &mut paths)?;
     paths.sort();
     let entries = paths.iter().map(|path| {
         let name = path
-            .strip_prefix(&root)
+            .strip_prefix(root)
             .unwrap_or(path)
             .display()
             .to_string();
@@ -73,10 +79,12 @@ fn list_of_documents() -> std::io::Result<String> {
         format!("({name:?}, include_str!({file:?})),\n")
     });
     let entries: String = entries.collect();
-    Ok(format!("static DOCS: &[(&str, &str)] = &[\n{entries}];\n"))
+    Ok(format!(
+        "static {named}: &[(&str, &str)] = &[\n{entries}];\n"
+    ))
 }
 
-fn find_documents(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+fn find_documents(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     // A build without the documentation has none.
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Ok(());
@@ -84,8 +92,11 @@ fn find_documents(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()
     for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
-            find_documents(&path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == "md") {
+            find_documents(&path, ending, found)?;
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == ending)
+        {
             found.push(path);
         }
     }

@@ -1,10 +1,10 @@
-//! The pages under `clients/`, as the gateway serves them.
+//! The pages under `clients/` and the book under `docs/`, as the gateway serves them.
 //!
 //! Invariants:
 //! - they are part of the program, so they work without internet and without files beside it;
 //! - what the configuration switches off is at no address.
 
-mod docs;
+mod book;
 mod missing;
 mod security;
 mod text_page;
@@ -63,12 +63,13 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 #[rustfmt::skip] // a line for each page
-const PAGES: [BuiltInPage; 10] = [
+const PAGES: [BuiltInPage; 11] = [
     page!(Start, "/", "start/index.html", HTML),
     page!(Shared, "/clients/style.css", "style.css", STYLE),
     page!(Shared, "/clients/page.js", "page.js", SCRIPT),
     page!(Shared, "/clients/longpoll/comet.js", "longpoll/comet.js", SCRIPT),
     page!(Shared, "/clients/eventsource/sse.js", "eventsource/sse.js", SCRIPT),
+    page!(Clients, "/clients/book.js", "book.js", SCRIPT),
     page!(Clients, "/clients/", "index.html", HTML),
     page!(Clients, "/clients/longpoll/", "longpoll/index.html", HTML),
     page!(Clients, "/clients/longpoll/prototype.html", "longpoll/prototype.html", HTML_WITHOUT_CHARSET),
@@ -89,7 +90,7 @@ pub(super) fn routes(config: &PagesConfig) -> Vec<HttpRoute> {
         .collect();
     if config.clients {
         routes.push((PROTOTYPE_JS.to_owned(), get(prototype_js)));
-        routes.extend(docs::routes(&security));
+        routes.extend(book::routes(&security));
     }
     let compressed =
         |(path, methods): HttpRoute| (path, methods.layer(from_fn(compression::of_route)));

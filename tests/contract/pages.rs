@@ -11,14 +11,16 @@ use tempfile::TempDir;
 use super::support::{Answer, gateway, get};
 use crate::common::gateway::Gateway;
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 10] = [
     "/",
     "/clients/",
     "/clients/longpoll/",
     "/clients/longpoll/prototype.html",
     "/clients/eventsource/",
     "/clients/grpcurl/",
-    "/clients/docs/",
+    "/docs/",
+    "/docs/contract/errors.md",
+    "/docs/zh/",
     "/clients/docs/contract/errors.md",
 ];
 
@@ -45,7 +47,7 @@ async fn every_page_says_what_browsers_may_do_with_it_and_leads_to_the_documents
         assert!(policy.ends_with(frames), "{path}: {policy}");
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(page.header("referrer-policy"), Some("same-origin"));
-        assert!(page.text.contains("docs/\">Docs</a>"), "{path}");
+        assert!(page.text.contains("docs/\">"), "{path}");
     }
     let folder = get(&gateway, "/clients/longpoll").await;
     assert_eq!(folder.status, 200, "by a redirect");
@@ -54,11 +56,11 @@ async fn every_page_says_what_browsers_may_do_with_it_and_leads_to_the_documents
 #[tokio::test]
 async fn a_person_gets_a_page_where_nothing_is_and_a_program_a_problem() {
     let gateway = Gateway::in_memory();
-    for path in ["/a/<b>", "/clients/docs/nothing.md"] {
+    for path in ["/a/<b>", "/docs/nothing.md"] {
         let page = by_a_browser(&gateway, path).await;
         assert_eq!(page.status, 404, "{path}");
         assert!(page.text.contains("Nothing here"), "{path}: {}", page.text);
-        assert!(page.text.contains("clients/docs/\">Doc"), "{path}");
+        assert!(page.text.contains("docs/\">Doc"), "{path}");
         assert!(!page.text.contains("<b>"), "{path}: {}", page.text);
         assert!(page.header("content-security-policy").is_some());
         get(&gateway, path).await.problem(404);
@@ -109,7 +111,8 @@ async fn polls_and_pages_are_compressed_for_those_who_take_it() {
         small,
         large,
         "/clients/style.css",
-        "/clients/docs/contract.md",
+        "/docs/contract.md",
+        "/docs/search.json",
     ] {
         let plain = plain_of(path).await;
         // Twice: the second one is what the first one was made for.

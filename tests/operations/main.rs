@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod book;
 mod copies;
 mod deploy;
 mod first_hour;

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 /// The page's address of the gateway.
 const ADDRESS: &str = "127.0.0.1:8080";
+/// The page's address of what stands before it.
+const PROXY_ADDRESS: &str = "127.0.0.1:8088";
 /// The page's folders.
 const FOLDERS: [&str; 3] = ["/usr/local/bin", "/var/lib", "/var/backups"];
 
@@ -53,15 +55,18 @@ const JOURNALCTL: &str = "#!/bin/bash\ncat ROOT/journal\n";
 pub(crate) struct Machine {
     root: TempDir,
     address: String,
+    proxy_address: String,
 }
 
 impl Machine {
     /// A machine whose service runs this command.
     pub(crate) fn new(exec_start: &str) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+        let bound = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [address, proxy_address] = bound.map(|it| it.local_addr().expect("it").to_string());
         let machine = Machine {
             root: TempDir::new().expect("a folder"),
-            address: address.expect("a free port").to_string(),
+            address,
+            proxy_address,
         };
         for folder in FOLDERS {
             fs::create_dir_all(machine.path(folder)).expect("a folder");
@@ -93,7 +98,8 @@ impl Machine {
     /// The page's commands, as they are on this machine.
     fn fit(&self, text: &str) -> String {
         let root = self.root.path().display().to_string();
-        let mut text = text.replace(ADDRESS, &self.address);
+        let text = text.replace(ADDRESS, &self.address);
+        let mut text = text.replace(PROXY_ADDRESS, &self.proxy_address);
         for folder in FOLDERS {
             text = text.replace(folder, &format!("{root}{folder}"));
         }
@@ -133,7 +139,7 @@ impl Machine {
 
     /// Of what `systemctl` has started, or a page's own commands.
     fn pids(root: &Path) -> impl Iterator<Item = i32> {
-        let files = ["pid", "vidette.pid"].map(|name| root.join(name));
+        let files = ["pid", "vidette.pid", "nginx.pid"].map(|name| root.join(name));
         let texts = files.into_iter().flat_map(fs::read_to_string);
         texts.filter_map(|text| text.trim().parse().ok())
     }

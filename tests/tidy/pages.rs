@@ -234,7 +234,18 @@ fn every_test_program_has_one_row_in_the_table_of_tests() {
 /// The pages of the repository, each with its text.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["", "docs", "docs/contract", "clients", "clients/grpcurl"];
+    let folders = [
+        "",
+        "docs",
+        "docs/contract",
+        "docs/explanation",
+        "docs/tutorial",
+        "docs/zh",
+        "docs/zh/contract",
+        "docs/zh/tutorial",
+        "clients",
+        "clients/grpcurl",
+    ];
     let entries = folders.map(|folder| fs::read_dir(root.join(folder)).expect("a folder"));
     let paths = entries
         .into_iter()

@@ -118,7 +118,7 @@ fn needs(path: &str) -> Needs {
         | "/admin" => Needs::Right,
         api if api.starts_with(admin::API) => Needs::Right,
         "/" | "/clients" | "/healthz" | "/readyz" | "/openapi.json" => Needs::Nothing,
-        page if page.starts_with("/clients/") => Needs::Nothing,
+        page if page.starts_with("/clients/") || page.starts_with("/docs") => Needs::Nothing,
         new => panic!("{new} is not known: does it read or publish?"),
     }
 }

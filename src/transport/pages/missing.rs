@@ -60,7 +60,7 @@ fn body(config: &PagesConfig, path: &str) -> String {
     if config.clients {
         links.push(link("clients/", "Clients", "pages that read the bus"));
         let what = "how to read, publish and run it";
-        links.push(link("clients/docs/", "Documentation", what));
+        links.push(link("docs/", "Documentation", what));
     }
     let links = links.concat();
     format!(

@@ -2,6 +2,7 @@
 //! on an old one.
 
 mod admin;
+mod book;
 mod chromium;
 mod comet;
 mod eventsource;

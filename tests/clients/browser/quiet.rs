@@ -4,7 +4,7 @@ use super::chromium::Browser;
 use crate::common::gateway::Gateway;
 
 /// Pages with their titles, and how many events each shows.
-const PAGES: [(&str, &str, u64); 8] = [
+const PAGES: [(&str, &str, u64); 9] = [
     ("/", "vidette: one bus, three transports", 5),
     (
         "/clients/longpoll/?start=earliest",
@@ -23,8 +23,9 @@ const PAGES: [(&str, &str, u64); 8] = [
     ),
     ("/clients/grpcurl/", "gRPC with grpcurl: vidette", 0),
     ("/clients/", "Clients: vidette", 0),
-    ("/clients/docs/", "Documentation: vidette", 0),
-    ("/clients/docs/contract.md", "The contract: vidette", 0),
+    ("/docs/", "The book of vidette: vidette", 0),
+    ("/docs/contract.md", "The contract: vidette", 0),
+    ("/docs/scale.md", "Scale: vidette", 0),
 ];
 
 #[tokio::test]

@@ -34,7 +34,7 @@ fn asked_at(method: &Method, path: &str) -> Asks {
     match (method.as_str(), path) {
         (_, "/" | "/healthz" | "/readyz" | "/openapi.json") => Asks::Nothing,
         (_, "/clients/longpoll/backend.php") => Asks::Reading,
-        (_, page) if page.starts_with("/clients") => Asks::Nothing,
+        (_, page) if page.starts_with("/clients") || page.starts_with("/docs") => Asks::Nothing,
         (_, "/v1/bus") => Asks::AnyRight,
         (_, "/metrics" | "/admin") => Asks::Admin,
         ("GET" | "HEAD", api) if api.starts_with("/admin/api/") => Asks::AdminApi,
