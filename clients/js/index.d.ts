@@ -57,7 +57,7 @@ export interface Store {
 }
 
 export interface Clock {
-  /** Milliseconds, for measuring. */
+  /** Milliseconds, for measuring; never fall. */
   now(): number;
   /** Milliseconds since 1970. */
   wall(): number;

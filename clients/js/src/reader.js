@@ -88,7 +88,7 @@ export class Reader {
     const now = this.#options.clock.now();
     if (network) this.#switchToSse("network");
     if (this.#holds.size > 0 || this.state !== "waiting") return;
-    if (Math.abs(now - this.#lastWake) < LEAST_BETWEEN_WAKES_MS) return;
+    if (now - this.#lastWake < LEAST_BETWEEN_WAKES_MS) return;
     this.#lastWake = now;
     this.#plan.reset();
     this.#interrupt();
@@ -199,7 +199,7 @@ export class Reader {
   /** A network that comes and goes makes no more than one connection in two seconds. */
   async #spread() {
     const { clock } = this.#options;
-    const leftMs = LEAST_BETWEEN_WAKES_MS - Math.abs(clock.now() - this.#lastWake);
+    const leftMs = LEAST_BETWEEN_WAKES_MS - (clock.now() - this.#lastWake);
     if (leftMs > 0) await this.#waitFor((done) => clock.after(leftMs, done, "retry"));
     this.#lastWake = clock.now();
   }
