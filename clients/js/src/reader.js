@@ -18,6 +18,7 @@ export class Reader {
   transport = "sse";
   reconnects = 0;
   lag = 0;
+  heartbeatMs; // of the gateway, once it has named it
   #options;
   #sequence;
   #token;
@@ -44,9 +45,9 @@ export class Reader {
 
   async run() {
     while (!this.#isClosed) {
-      if (this.#holds.size > 0) {
+      if (this.isHeld) {
         await this.#waitFor(() => () => {});
-        if (this.#holds.size === 0) await this.#spread();
+        if (!this.isHeld) await this.#spread();
         continue;
       }
       const end = await this.#connect();
@@ -68,6 +69,10 @@ export class Reader {
     this.#enter("closed");
   }
 
+  get isHeld() {
+    return this.#holds.size > 0;
+  }
+
   /** Stays away for this reason until it is released; release says whether that ended it. */
   hold(reason) {
     if (this.#holds.has(reason)) return;
@@ -77,7 +82,7 @@ export class Reader {
   }
 
   release(reason) {
-    if (!this.#holds.delete(reason) || this.#holds.size > 0) return false;
+    if (!this.#holds.delete(reason) || this.isHeld) return false;
     this.#plan.reset();
     this.#interrupt();
     return true;
@@ -87,7 +92,7 @@ export class Reader {
   wake(network = false) {
     const now = this.#options.clock.now();
     if (network) this.#switchToSse("network");
-    if (this.#holds.size > 0 || this.state !== "waiting") return;
+    if (this.isHeld || this.state !== "waiting") return;
     if (now - this.#lastWake < LEAST_BETWEEN_WAKES_MS) return;
     this.#lastWake = now;
     this.#plan.reset();
@@ -111,7 +116,7 @@ export class Reader {
     if (this.#connections++ > 0) this.reconnects += 1;
     try {
       const token = await this.#token.get(clock.wall());
-      if (this.#isClosed || this.#holds.size > 0) return { isAtOnce: true };
+      if (this.#isClosed || this.isHeld) return { isAtOnce: true };
       this.#link = new Link(this.#options, token, () => this.#sequence.query());
       await this.#read(end);
     } catch (error) {
@@ -157,6 +162,7 @@ export class Reader {
     this.#renewed = false;
     this.#plan.opened();
     this.#sequence.hello(hello);
+    this.heartbeatMs = hello.heartbeat_ms ?? this.heartbeatMs;
     this.lag = Math.max(hello.last - (vidOf(this.#sequence.position) || 0), 0);
     if (this.state !== "live") this.#enter("catching-up");
   }

@@ -73,8 +73,15 @@ export class Subscription extends EventTarget {
     if (this.#isStarted || this.#isClosed) return;
     this.#isStarted = true;
     this.#stopWatching = watchPage(this.#options, {
-      hold: (reason) => this.#reader.hold(reason),
-      release: (reason) => this.#reader.release(reason),
+      hold: (reason) => {
+        this.#reader.hold(reason);
+        this.#tabs?.part();
+      },
+      release: (reason) => {
+        const isReleased = this.#reader.release(reason);
+        this.#tabs?.join();
+        return isReleased;
+      },
       wake: (network) => this.#reader.wake(network),
       flush: () => this.#persisted?.flush(),
     });

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { systemClock } from "../src/clock.js";
+import { Watch } from "../src/watch.js";
 import { TestClock } from "./support/clock.js";
 import { afters, reading, until } from "./support/reading.js";
 import { caughtUp, event, hello, page, progress } from "./support/server.js";
