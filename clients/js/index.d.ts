@@ -89,7 +89,8 @@ export interface SubscribeOptions extends CommonOptions {
   onGap?: GapPolicy | ((gap: Gap) => void | GapPolicy | Promise<void | GapPolicy>);
   /** Keeps the cursor: under this name in localStorage, or where one likes. */
   persist?: string | Store;
-  /** "shared": all tabs have one connection. "leader": and only one of them runs handlers. */
+  /** "shared", the default in browsers: all tabs have one connection. "leader": and only one of
+   *  them runs handlers. "own" is the default in Node. */
   tabs?: "own" | "shared" | "leader";
   /** Milliseconds after which a hidden page gives its connection up; never by default. */
   pauseHidden?: number;

@@ -19,6 +19,10 @@ import { Watch } from "./watch.js";
 /** Until the leader has named that of the gateway. */
 const HEARTBEAT_MS = 15_000;
 const HEARTBEATS = 2.5;
+/** A leader answers whoever joins at once. */
+const ANSWER_MS = 5000;
+/** Who goes from tab to tab takes no connection along. */
+const LEAST_LEAD_MS = 15_000;
 
 /** `tab`: `{ options, reader, sequence, token, step, room, isFull, cursor }`. Gives undefined where
  *  a browser has no such locks, or nobody knows who reads. */
@@ -42,6 +46,7 @@ class Tabs {
   #channel;
   #watch;
   #isLeader = false;
+  #ledSince;
   #isCatchingUp = false;
   #isBehindGap = false;
   #yieldLock = () => {};
@@ -111,7 +116,7 @@ class Tabs {
 
   #beginToFollow() {
     this.#tab.reader.hold("tabs");
-    this.#watch.set(HEARTBEATS * HEARTBEAT_MS, "silence");
+    this.#watch.set(ANSWER_MS, "silence");
     this.#request({ signal: this.#parting.signal });
   }
 
@@ -131,6 +136,7 @@ class Tabs {
     if (this.#isLeader || !this.#takesPart) return yieldLock();
     this.#yieldLock = yieldLock;
     this.#isLeader = true;
+    this.#ledSince = this.#tab.options.clock.now();
     this.#link?.cut("tabs");
     this.#watch.stop();
     this.#sayAlive();
@@ -149,6 +155,14 @@ class Tabs {
     this.#request({ steal: true });
   }
 
+  /** For a tab that somebody sees, where nobody sees this one. */
+  #makeWay() {
+    const ledMs = this.#tab.options.clock.now() - this.#ledSince;
+    if (!isHidden() || ledMs < LEAST_LEAD_MS) return;
+    this.#stopLeading();
+    this.#beginToFollow();
+  }
+
   #sayAlive() {
     const { clock } = this.#tab.options;
     const { heartbeatMs = HEARTBEAT_MS } = this.#tab.reader;
@@ -165,11 +179,7 @@ class Tabs {
     if (!this.#takesPart) return;
     if (this.#isLeader) {
       if (message.kind === "join") this.#sayAlive();
-      // A leader that nobody sees makes way for a tab that somebody does.
-      if (message.kind === "visible" && isHidden()) {
-        this.#stopLeading();
-        this.#beginToFollow();
-      }
+      if (message.kind === "visible") this.#makeWay();
       return;
     }
     if (message.kind !== "alive" && message.kind !== "step") return;

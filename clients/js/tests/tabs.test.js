@@ -163,7 +163,7 @@ test("a tab that never hears of its leader does not wait for it either", async (
   const tab = openTab(t, server);
   await tab.clock.timer(({ kind }) => kind === "limit");
   assert.equal(server.requests.length, 0);
-  tab.clock.advance(37_500);
+  tab.clock.advance(5000);
   await all([tab], 1);
 });
 
@@ -177,6 +177,12 @@ test("a leader that is hidden makes way for a tab that is seen, and follows it",
   await all(tabs, 1);
   await until(() => tabs[1].subscription.state === "live");
   // One document stands for all tabs: the follower is seen first, then the leader is not.
+  document.dispatchEvent(new Event("visibilitychange"));
+  document.visibilityState = "hidden";
+  for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(streamsOf(server), 1, "it has led for too short a time");
+  tabs[0].clock.advance(15_000);
+  document.visibilityState = "visible";
   document.dispatchEvent(new Event("visibilitychange"));
   document.visibilityState = "hidden";
   await until(() => streamsOf(server) === 2);
