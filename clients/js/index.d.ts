@@ -38,6 +38,12 @@ export type State = "connecting" | "catching-up" | "live" | "waiting" | "closed"
 
 export interface Status {
   state: State;
+  /** Why it waits: the reason that the gateway gave ("shutdown", "busy", "behind", "expired"), what
+   *  the page is ("offline", "hidden", "frozen"), "tabs" until another tab has answered, or the
+   *  message of an error. */
+  why?: string;
+  /** How long the wait is, from its beginning; undefined where something has to happen first. */
+  waitMs?: number;
   transport: "sse" | "poll";
   /** Of the last event that is finished. */
   cursor?: string;

@@ -67,10 +67,11 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 #[rustfmt::skip] // a line for each page
-const PAGES: [BuiltInPage; 11] = [
+const PAGES: [BuiltInPage; 12] = [
     page!(Start, "/", "start/index.html", HTML),
     page!(Shared, "/clients/style.css", "style.css", STYLE),
     page!(Shared, "/clients/page.js", "page.js", SCRIPT),
+    page!(Shared, "/clients/feed.js", "feed.js", SCRIPT),
     page!(Shared, "/clients/vidette.js", "vidette.js", SCRIPT),
     page!(Shared, "/clients/longpoll/comet.js", "longpoll/comet.js", SCRIPT),
     page!(Shared, "/clients/eventsource/sse.js", "eventsource/sse.js", SCRIPT),

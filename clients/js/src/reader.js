@@ -18,6 +18,8 @@ export class Reader {
   transport = "sse";
   reconnects = 0;
   lag = 0;
+  why; // it waits
+  waitMs; // from the beginning of a wait
   heartbeatMs; // of the gateway, once it has named it
   #options;
   #sequence;
@@ -46,7 +48,7 @@ export class Reader {
   async run() {
     while (!this.#isClosed) {
       if (this.isHeld) {
-        await this.#waitFor(() => () => {});
+        await this.#waitFor(() => () => {}, [...this.#holds][0]);
         if (!this.isHeld) await this.#spread();
         continue;
       }
@@ -197,9 +199,9 @@ export class Reader {
   }
 
   async #retryAfter(waitMs, end) {
-    const why = end.error?.message ?? end.closing?.reason ?? "the connection ended";
+    const why = end.closing?.reason ?? end.error?.message ?? "the connection ended";
     this.#options.log("debug", `${why}; trying again in ${Math.round(waitMs)} ms`);
-    await this.#waitFor((done) => this.#options.clock.after(waitMs, done, "retry"));
+    await this.#waitFor((done) => this.#options.clock.after(waitMs, done, "retry"), why, waitMs);
   }
 
   /** A network that comes and goes makes no more than one connection in two seconds. */
@@ -211,7 +213,8 @@ export class Reader {
   }
 
   /** Waits for what `begin` starts, or for an interruption. */
-  async #waitFor(begin) {
+  async #waitFor(begin, why, waitMs) {
+    Object.assign(this, { why, waitMs });
     this.#enter("waiting");
     await new Promise((resolve) => {
       const cancel = begin(resolve);

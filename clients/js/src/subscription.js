@@ -57,9 +57,10 @@ export class Subscription extends EventTarget {
 
   /** All that is seen from outside, at one moment. */
   get status() {
-    const { state, transport, lag, reconnects } = this.#reader;
+    const { state, transport, lag, reconnects, why, waitMs } = this.#reader;
     const { gaps, duplicates } = this.#sequence;
-    return { state, transport, cursor: this.cursor, lag, reconnects, gaps, duplicates };
+    const waiting = state === "waiting" && { why, waitMs };
+    return { state, ...waiting, transport, cursor: this.cursor, lag, reconnects, gaps, duplicates };
   }
 
   /** Resolves when the live end has been reached and all before it has been handled. */
