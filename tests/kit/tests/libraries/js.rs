@@ -35,7 +35,10 @@ fn its_package_builds_and_can_be_used() {
     let package = folder.path().join("node_modules/@vidette/client");
     fs::create_dir_all(&package).expect("a folder");
     let mut unpack = Command::new("sh");
-    unpack.args(["-c", "tar -xzf *.tgz -C node_modules/@vidette/client --strip-components 1"]);
+    unpack.args([
+        "-c",
+        "tar -xzf *.tgz -C node_modules/@vidette/client --strip-components 1",
+    ]);
     succeeds(unpack.current_dir(folder.path()));
 
     let mut usage = Command::new("node");
