@@ -1,7 +1,9 @@
 /* Shows what @vidette/client reads in a live list of page.js: `showIn(feed, url, query)`.
  *
  * `query` is a filter and where to begin, as an address has them. The button of the list pauses and
- * resumes; resuming goes on behind what is shown. All tabs of a browser share one connection. */
+ * resumes; resuming goes on behind what is shown. All tabs of a browser share one connection, but
+ * not over plain http from another machine: browsers keep Web Locks from such pages. There the list
+ * waits until one of the few connections is free. */
 
 import { subscribe } from './vidette.js';
 
@@ -18,12 +20,13 @@ const REASONS = {
 export function showIn(feed, url, query, isShown = () => true) {
   const params = new URLSearchParams(query);
   const filter = { topic: params.getAll('topic') };
-  const begin = Object.fromEntries(['after', 'since', 'snapshot'].map((name) => [name, params.get(name) ?? undefined]));
+  const from = Object.fromEntries(['after', 'since', 'snapshot'].map((name) => [name, params.get(name) ?? undefined]));
+  const connection = navigator.locks ? undefined : new Connection();
   let reader;
   let cursor;
 
   function start() {
-    reader = subscribe(url, { ...filter, ...(cursor ? { after: cursor } : begin) });
+    reader = subscribe(url, { ...filter, ...(cursor ? { after: cursor } : from) });
     listen(reader);
   }
 
@@ -55,7 +58,15 @@ export function showIn(feed, url, query, isShown = () => true) {
     if (to) feed.cursor((cursor = to));
   }
 
+  function begin() {
+    if (!connection) return start();
+    connection.onheld = start;
+    connection.onfull = () => feed.state('waiting', `${Connection.FULL}This one waits for its turn.`);
+    return connection.take();
+  }
+
   function stop(state, detail) {
+    connection?.release();
     const ended = reader;
     reader = undefined;
     if (ended?.cursor && parseInt(ended.cursor, 10) > parseInt(cursor, 10)) move(ended.cursor);
@@ -63,10 +74,10 @@ export function showIn(feed, url, query, isShown = () => true) {
     feed.state(state, detail);
   }
 
-  feed.part.toggle.onclick = () => (reader ? stop('paused', '') : start());
+  feed.part.toggle.onclick = () => (reader || connection?.waits ? stop('paused', '') : begin());
   // A filter that matches little moves the cursor without an event.
   setInterval(() => reader && move(reader.cursor), 1000);
-  start();
+  begin();
 }
 
 function wordsOf(why) {

@@ -102,8 +102,9 @@ export class Subscription extends EventTarget {
   }
 
   async #joinTabs() {
-    const { joinTabs } = await import("./tabs.js");
-    const tabs = await joinTabs({
+    // A tab that cannot load this connects by itself.
+    const { joinTabs } = await import("./tabs.js").catch(() => ({}));
+    const tabs = await joinTabs?.({
       options: this.#options,
       reader: this.#reader,
       sequence: this.#sequence,
