@@ -87,7 +87,7 @@ impl Browser {
         self.client.back().await.expect("the page before");
     }
 
-    /// A command of the DevTools protocol, for what WebDriver has no words for.
+    /// A command of the `DevTools` protocol, for what `WebDriver` has no words for.
     pub(super) async fn devtools(&self, command: &str, params: Value) {
         let asked = json!({ "cmd": command, "params": params });
         self.post("goog/cdp/execute", &asked).await;
