@@ -1,8 +1,9 @@
-//! Compiles the gRPC contract without a system `protoc`, and lists the documentation.
+//! Compiles the gRPC contract without a system `protoc`, and lists the files that pages are made of.
 //!
 //! Five outputs, all in `OUT_DIR`: the server's code (without `Subscribe`, whose messages are
 //! encoded once for all who read them), a plain client's code, the descriptor set that reflection
-//! serves, a client of collectors of spans, and the documents that the gateway's pages show.
+//! serves, a client of collectors of spans, and the files of pages: the documents with their
+//! pictures, and the modules of the client library.
 
 use std::path::{Path, PathBuf};
 
@@ -11,15 +12,22 @@ use prost::Message as _;
 const PROTO: &str = "proto/vidette/v1/vidette.proto";
 const OTLP: &str = "proto/otlp/trace.proto";
 const DOCS: &str = "docs";
+const MODULES: &str = "clients/js/src";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed={PROTO}");
     println!("cargo:rerun-if-changed={OTLP}");
     println!("cargo:rerun-if-changed={DOCS}");
+    println!("cargo:rerun-if-changed={MODULES}");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let files = protox::compile([PROTO], ["proto"])?;
     std::fs::write(out.join("vidette_descriptors.bin"), files.encode_to_vec())?;
-    std::fs::write(out.join("docs.rs"), list_of_documents()?)?;
+    let documents = list_of_files("DOCS", DOCS, "md")? + &list_of_files("PICTURES", DOCS, "svg")?;
+    std::fs::write(out.join("docs.rs"), documents)?;
+    std::fs::write(
+        out.join("modules.rs"),
+        list_of_files("MODULES", MODULES, "js")?,
+    )?;
 
     tonic_prost_build::configure()
         .build_client(false)
@@ -57,21 +65,15 @@ fn subfolder(out: &Path, name: &str) -> std::io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Lists of all documents and of their pictures: their paths below `docs/`, and their texts.
-fn list_of_documents() -> std::io::Result<String> {
-    let root = std::env::current_dir()?.join(DOCS);
-    let pages = list("DOCS", &root, "md")?;
-    let pictures = list("PICTURES", &root, "svg")?;
-    Ok(pages + &pictures)
-}
-
-fn list(named: &str, root: &Path, extension: &str) -> std::io::Result<String> {
+/// A list of all files with this extension: their paths below the folder, and their texts.
+fn list_of_files(list: &str, folder: &str, extension: &str) -> std::io::Result<String> {
+    let root = std::env::current_dir()?.join(folder);
     let mut paths = Vec::new();
-    find_documents(root, extension, &mut paths)?;
+    find_files(&root, extension, &mut paths)?;
     paths.sort();
     let entries = paths.iter().map(|path| {
         let name = path
-            .strip_prefix(root)
+            .strip_prefix(&root)
             .unwrap_or(path)
             .display()
             .to_string();
@@ -80,23 +82,20 @@ fn list(named: &str, root: &Path, extension: &str) -> std::io::Result<String> {
     });
     let entries: String = entries.collect();
     Ok(format!(
-        "static {named}: &[(&str, &str)] = &[\n{entries}];\n"
+        "static {list}: &[(&str, &str)] = &[\n{entries}];\n"
     ))
 }
 
-fn find_documents(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    // A build without the documentation has none.
+fn find_files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    // A build without these files has none.
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Ok(());
     };
     for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
-            find_documents(&path, ending, found)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == ending)
-        {
+            find_files(&path, extension, found)?;
+        } else if path.extension().is_some_and(|found| found == extension) {
             found.push(path);
         }
     }

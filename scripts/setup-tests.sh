@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 GRPCURL_VERSION=v1.9.3
 NATS_SERVER_VERSION=v2.15.3
+TYPESCRIPT_VERSION=5.9.3
 PROTOTYPE_JS=/usr/share/javascript/prototype/prototype.js
 REQUIREMENTS=tests/clients/python/requirements.txt
 LOG=.tools/setup.log
@@ -25,6 +26,8 @@ check_toolchain() {
   local missing=()
   has cargo || missing+=('cargo (https://rustup.rs)')
   has cc || missing+=('cc (apt-get install build-essential)')
+  node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null && has npm \
+    || missing+=('node 20 or later with npm (https://nodejs.org)')
   { [ -x .tools/bin/grpcurl ] && [ -x .tools/bin/nats-server ] && [ -x .tools/bin/cloudevents-go ]; } || has go \
     || missing+=('go (https://go.dev/dl, to build grpcurl, nats-server and a client of CloudEvents)')
   if [ ${#missing[@]} -gt 0 ]; then
@@ -152,6 +155,16 @@ make_venv() {
   cp "$REQUIREMENTS" .tools/venv/requirements.txt
 }
 
+install_typescript() {
+  local folder=.tools/typescript
+  if [ -x $folder/node_modules/.bin/tsc ] && $folder/node_modules/.bin/tsc --version | grep -qF "$TYPESCRIPT_VERSION"; then
+    step types ready
+    return
+  fi
+  step types "installing typescript $TYPESCRIPT_VERSION"
+  quietly 'npm install' npm install --prefix $folder --no-package-lock --no-audit --no-fund "typescript@$TYPESCRIPT_VERSION"
+}
+
 mkdir -p .tools/bin
 check_toolchain
 install_packages
@@ -160,4 +173,5 @@ install_nats_server
 build_go_client
 make_venv
 install_examples
+install_typescript
 step done 'cargo test'

@@ -1,7 +1,8 @@
 /* The admin page: what the gateway says of itself, live, and what an operator can do to it.
  *
  * Every action asks first, and says what it will do. Everything that is shown is put in as text. */
-'use strict';
+
+import { Gateway } from './gateway.js';
 
 var Admin = {
   mayChange: false,

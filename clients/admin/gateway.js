@@ -1,9 +1,13 @@
 /* The admin API of the gateway: requests with a token, and the live stream.
  *
- * The stream is read by fetch, because an EventSource cannot send a token as a header. */
-'use strict';
+ * The stream is none of the bus: it has no cursor to resume from. It is read by fetch, because an
+ * EventSource cannot send a token as a header, and by the parser of the client library. */
 
-var Gateway = {};
+import { systemClock } from '../js/clock.js';
+import { SseParser } from '../js/sse-parser.js';
+import { Watch } from '../js/watch.js';
+
+export var Gateway = {};
 
 Gateway.TOKEN = 'vidette.admin.token';
 
@@ -58,43 +62,26 @@ Gateway.post = async function (action, body) {
   return (await Gateway.fetch(action, options)).json();
 };
 
+/** A status comes every second: one that does not come means that the network is gone. */
+Gateway.SILENCE_MS = 10000;
+/** Characters of a status. */
+Gateway.LONGEST = 1 << 20;
+
 /** Reads the live stream to its end; `take` gets the name and the data of each event. */
 Gateway.watch = async function (take) {
   var answer = await Gateway.fetch('live', { headers: Gateway.headers({ Accept: 'text/event-stream' }) });
-  var reader = answer.body.getReader(), decoder = new TextDecoder(), text = '';
+  var body = answer.body.getReader(), parser = new SseParser(Gateway.LONGEST);
+  var isSilent = false;
+  var watch = new Watch(systemClock, function () {
+    isSilent = true;
+    body.cancel().catch(function () {});
+  });
   for (;;) {
-    var part;
-    try {
-      part = await Gateway.withinTime(reader);
-    } catch (broken) {
-      throw new Gateway.Trouble(0, 'The connection to the gateway broke.');
-    }
+    watch.set(Gateway.SILENCE_MS, 'silence');
+    var part = await body.read().catch(function () { return null; });
+    watch.stop();
+    if (!part || isSilent) throw new Gateway.Trouble(0, 'The connection to the gateway broke.');
     if (part.done) return;
-    text += decoder.decode(part.value, { stream: true });
-    var blocks = text.split('\n\n');
-    text = blocks.pop();
-    blocks.forEach(function (block) { Gateway.take(block, take); });
+    parser.push(part.value).forEach(function (block) { if (block.event) take(block.event, JSON.parse(block.data)); });
   }
-};
-
-/** A status comes every second: one that does not come means that the network is gone. */
-Gateway.SILENCE_MS = 10000;
-
-Gateway.withinTime = function (reader) {
-  return new Promise(function (resolve, reject) {
-    var timer = setTimeout(function () {
-      reject(new Error('silence'));
-      reader.cancel().catch(function () {});
-    }, Gateway.SILENCE_MS);
-    reader.read().then(resolve, reject).finally(function () { clearTimeout(timer); });
-  });
-};
-
-Gateway.take = function (block, take) {
-  var name = '', data = '';
-  block.split('\n').forEach(function (line) {
-    if (line.indexOf('event: ') === 0) name = line.substring(7);
-    if (line.indexOf('data: ') === 0) data += line.substring(6);
-  });
-  if (name) take(name, JSON.parse(data));
 };

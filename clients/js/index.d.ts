@@ -38,6 +38,12 @@ export type State = "connecting" | "catching-up" | "live" | "waiting" | "closed"
 
 export interface Status {
   state: State;
+  /** Why it waits: the reason that the gateway gave ("shutdown", "busy", "behind", "expired"), what
+   *  the page is ("offline", "hidden", "frozen"), "tabs" until another tab has answered, or the
+   *  message of an error. */
+  why?: string;
+  /** How long the wait is, from its beginning; undefined where something has to happen first. */
+  waitMs?: number;
   transport: "sse" | "poll";
   /** Of the last event that is finished. */
   cursor?: string;
@@ -57,7 +63,7 @@ export interface Store {
 }
 
 export interface Clock {
-  /** Milliseconds, for measuring. */
+  /** Milliseconds, for measuring; never fall. */
   now(): number;
   /** Milliseconds since 1970. */
   wall(): number;
@@ -89,7 +95,8 @@ export interface SubscribeOptions extends CommonOptions {
   onGap?: GapPolicy | ((gap: Gap) => void | GapPolicy | Promise<void | GapPolicy>);
   /** Keeps the cursor: under this name in localStorage, or where one likes. */
   persist?: string | Store;
-  /** "shared": all tabs have one connection. "leader": and only one of them runs handlers. */
+  /** "shared", the default in browsers: all tabs have one connection. "leader": and only one of
+   *  them runs handlers. "own" is the default in Node. */
   tabs?: "own" | "shared" | "leader";
   /** Milliseconds after which a hidden page gives its connection up; never by default. */
   pauseHidden?: number;

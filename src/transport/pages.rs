@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! - they are part of the program, so they work without internet and without files beside it;
+//! - the client library is served as it lies in its package, module by module: nothing is built;
 //! - what the configuration switches off is at no address.
 
 mod book;
@@ -27,6 +28,9 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) use missing::nothing_at;
 use security::ScriptRules;
 pub(super) use security::{PageSecurity, of_own_files};
+
+// `MODULES`: the name and the text of each module of `@vidette/client`.
+include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
 /// A page as it is served.
 struct BuiltInPage {
@@ -63,10 +67,12 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 #[rustfmt::skip] // a line for each page
-const PAGES: [BuiltInPage; 11] = [
+const PAGES: [BuiltInPage; 13] = [
     page!(Start, "/", "start/index.html", HTML),
     page!(Shared, "/clients/style.css", "style.css", STYLE),
     page!(Shared, "/clients/page.js", "page.js", SCRIPT),
+    page!(Shared, "/clients/feed.js", "feed.js", SCRIPT),
+    page!(Shared, "/clients/vidette.js", "vidette.js", SCRIPT),
     page!(Shared, "/clients/longpoll/comet.js", "longpoll/comet.js", SCRIPT),
     page!(Shared, "/clients/eventsource/sse.js", "eventsource/sse.js", SCRIPT),
     page!(Clients, "/clients/book.js", "book.js", SCRIPT),
@@ -87,6 +93,7 @@ pub(super) fn routes(config: &PagesConfig) -> Vec<HttpRoute> {
     let served = PAGES.iter().filter(|page| serves(config, page.part));
     let mut routes: Vec<_> = served
         .flat_map(|page| page_routes(page, &security))
+        .chain(module_routes(&security))
         .collect();
     if config.clients {
         routes.push((PROTOTYPE_JS.to_owned(), get(prototype_js)));
@@ -123,6 +130,16 @@ fn page_routes(page: &'static BuiltInPage, security: &PageSecurity) -> Vec<HttpR
         routes.push((name.to_owned(), to_folder(name)));
     }
     routes
+}
+
+/// The modules that `/clients/vidette.js` names.
+fn module_routes(security: &PageSecurity) -> impl Iterator<Item = HttpRoute> {
+    let headers = security.headers(SCRIPT, "", ScriptRules::Strict);
+    MODULES.iter().map(move |(name, text)| {
+        let answer = (headers.clone(), *text);
+        let methods = get(move || async move { answer.clone() });
+        (format!("/clients/js/{name}"), methods)
+    })
 }
 
 /// A redirect to the same name with a slash, whatever a proxy has put before it.

@@ -53,6 +53,45 @@ async fn every_page_says_what_browsers_may_do_with_it_and_leads_to_the_documents
     assert_eq!(folder.status, 200, "by a redirect");
 }
 
+/// What a module imports, at once or later, as addresses below `/clients/js/`.
+fn imports(module: &str) -> Vec<String> {
+    let beside = ["from \"./", "import(\"./"].map(|before| module.split(before).skip(1));
+    let names = beside.into_iter().flatten();
+    let names = names.filter_map(|rest| rest.split('"').next());
+    let names = names.map(|name| format!("/clients/js/{}", name.trim_start_matches("js/")));
+    names.collect()
+}
+
+#[tokio::test]
+async fn the_client_library_is_served_as_it_lies_in_its_package() {
+    let gateway = gateway("memory", "[pages]\nstart = false\nclients = false");
+    let mut paths = vec!["/clients/vidette.js".to_owned()];
+    let mut at = 0;
+    while let Some(path) = paths.get(at).cloned() {
+        let module = get(&gateway, &path).await;
+        assert_eq!(module.status, 200, "{path}");
+        let content_type = module.header("content-type").expect("a type");
+        assert!(content_type.starts_with("text/javascript"), "{path}");
+        assert_eq!(module.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(module.header("cache-control"), Some("no-cache"));
+        assert!(module.header("content-security-policy").is_some());
+        let (coding, _) = coded(&gateway, &path, "gzip").await;
+        assert!(coding.is_some() || module.text.len() < 1024, "{path}");
+        if let Some(name) = path.strip_prefix("/clients/js/") {
+            let file = format!("{}/clients/js/src/{name}", env!("CARGO_MANIFEST_DIR"));
+            assert_eq!(module.text, fs::read_to_string(file).expect("its source"));
+        }
+        for import in imports(&module.text) {
+            if !paths.contains(&import) {
+                paths.push(import);
+            }
+        }
+        at += 1;
+    }
+    let has = |name: &str| paths.iter().any(|path| path.ends_with(name));
+    assert!(has("/subscribe.js") && has("/tabs.js") && has("/stream.js"));
+}
+
 #[tokio::test]
 async fn a_person_gets_a_page_where_nothing_is_and_a_program_a_problem() {
     let gateway = Gateway::in_memory();

@@ -4,9 +4,22 @@
  *   "retry"  a wait before a new try          "sse"  until SSE is tried again after long-poll
  *   "limit"  everything that times something out, or spreads something */
 
+/** A wall clock that has moved by more than this against the steady one was set, or slept. */
+const JUMP_MS = 1000;
+let sleptMs = 0;
+let skewMs = Date.now() - performance.now();
+
 export const systemClock = {
-  /** Milliseconds, for measuring. */
-  now: () => Date.now(),
+  /** Milliseconds, for measuring: never fall, and pass while the machine sleeps. */
+  now() {
+    const steadyMs = performance.now();
+    const jumpMs = Date.now() - steadyMs - skewMs;
+    if (Math.abs(jumpMs) > JUMP_MS) {
+      skewMs += jumpMs;
+      sleptMs += Math.max(jumpMs, 0);
+    }
+    return steadyMs + sleptMs;
+  },
 
   /** Milliseconds since 1970, for comparing with what a server says. */
   wall: () => Date.now(),

@@ -5,7 +5,7 @@ import { StatusError } from "./errors.js";
 
 export const VERSION = "0.1.0";
 
-const isNode = Boolean(globalThis.process?.versions?.node);
+export const isNode = Boolean(globalThis.process?.versions?.node);
 
 /** A pool of connections of one's own, in Node; a page never loads the code for it. */
 export async function loadSockets() {

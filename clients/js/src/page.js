@@ -15,15 +15,19 @@ export function watchPage({ pauseHidden, clock }, target) {
       target.wake();
     }
   };
+  const onFreeze = () => target.hold("frozen");
+  const onThaw = () => target.release("frozen");
   const onHide = ({ persisted }) => {
     target.flush();
     // A page with an open connection is not kept in the cache.
-    if (persisted) target.hold("frozen");
+    if (persisted) onFreeze();
   };
   const stops = [
     on(page, "visibilitychange", onVisibility),
     on(globalThis, "pagehide", onHide),
-    on(globalThis, "pageshow", () => target.release("frozen")),
+    on(globalThis, "pageshow", onThaw),
+    on(page, "freeze", onFreeze),
+    on(page, "resume", onThaw),
     on(globalThis, "offline", () => target.hold("offline")),
     on(globalThis, "online", () => {
       target.wake(true);

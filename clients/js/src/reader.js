@@ -18,6 +18,9 @@ export class Reader {
   transport = "sse";
   reconnects = 0;
   lag = 0;
+  why; // it waits
+  waitMs; // from the beginning of a wait
+  heartbeatMs; // of the gateway, once it has named it
   #options;
   #sequence;
   #token;
@@ -44,9 +47,9 @@ export class Reader {
 
   async run() {
     while (!this.#isClosed) {
-      if (this.#holds.size > 0) {
-        await this.#waitFor(() => () => {});
-        if (this.#holds.size === 0) await this.#spread();
+      if (this.isHeld) {
+        await this.#waitFor(() => () => {}, [...this.#holds][0]);
+        if (!this.isHeld) await this.#spread();
         continue;
       }
       const end = await this.#connect();
@@ -68,6 +71,10 @@ export class Reader {
     this.#enter("closed");
   }
 
+  get isHeld() {
+    return this.#holds.size > 0;
+  }
+
   /** Stays away for this reason until it is released; release says whether that ended it. */
   hold(reason) {
     if (this.#holds.has(reason)) return;
@@ -77,7 +84,7 @@ export class Reader {
   }
 
   release(reason) {
-    if (!this.#holds.delete(reason) || this.#holds.size > 0) return false;
+    if (!this.#holds.delete(reason) || this.isHeld) return false;
     this.#plan.reset();
     this.#interrupt();
     return true;
@@ -87,8 +94,8 @@ export class Reader {
   wake(network = false) {
     const now = this.#options.clock.now();
     if (network) this.#switchToSse("network");
-    if (this.#holds.size > 0 || this.state !== "waiting") return;
-    if (Math.abs(now - this.#lastWake) < LEAST_BETWEEN_WAKES_MS) return;
+    if (this.isHeld || this.state !== "waiting") return;
+    if (now - this.#lastWake < LEAST_BETWEEN_WAKES_MS) return;
     this.#lastWake = now;
     this.#plan.reset();
     this.#interrupt();
@@ -111,7 +118,7 @@ export class Reader {
     if (this.#connections++ > 0) this.reconnects += 1;
     try {
       const token = await this.#token.get(clock.wall());
-      if (this.#isClosed || this.#holds.size > 0) return { isAtOnce: true };
+      if (this.#isClosed || this.isHeld) return { isAtOnce: true };
       this.#link = new Link(this.#options, token, () => this.#sequence.query());
       await this.#read(end);
     } catch (error) {
@@ -157,6 +164,7 @@ export class Reader {
     this.#renewed = false;
     this.#plan.opened();
     this.#sequence.hello(hello);
+    this.heartbeatMs = hello.heartbeat_ms ?? this.heartbeatMs;
     this.lag = Math.max(hello.last - (vidOf(this.#sequence.position) || 0), 0);
     if (this.state !== "live") this.#enter("catching-up");
   }
@@ -191,21 +199,22 @@ export class Reader {
   }
 
   async #retryAfter(waitMs, end) {
-    const why = end.error?.message ?? end.closing?.reason ?? "the connection ended";
+    const why = end.closing?.reason ?? end.error?.message ?? "the connection ended";
     this.#options.log("debug", `${why}; trying again in ${Math.round(waitMs)} ms`);
-    await this.#waitFor((done) => this.#options.clock.after(waitMs, done, "retry"));
+    await this.#waitFor((done) => this.#options.clock.after(waitMs, done, "retry"), why, waitMs);
   }
 
   /** A network that comes and goes makes no more than one connection in two seconds. */
   async #spread() {
     const { clock } = this.#options;
-    const leftMs = LEAST_BETWEEN_WAKES_MS - Math.abs(clock.now() - this.#lastWake);
+    const leftMs = LEAST_BETWEEN_WAKES_MS - (clock.now() - this.#lastWake);
     if (leftMs > 0) await this.#waitFor((done) => clock.after(leftMs, done, "retry"));
     this.#lastWake = clock.now();
   }
 
   /** Waits for what `begin` starts, or for an interruption. */
-  async #waitFor(begin) {
+  async #waitFor(begin, why, waitMs) {
+    Object.assign(this, { why, waitMs });
     this.#enter("waiting");
     await new Promise((resolve) => {
       const cancel = begin(resolve);

@@ -1,7 +1,7 @@
 /* Reading the bus: `subscribe(url, options)`. See index.d.ts for what the options mean. */
 
 import { systemClock } from "./clock.js";
-import { addressOf } from "./http.js";
+import { addressOf, isNode } from "./http.js";
 import { Subscription } from "./subscription.js";
 
 export { GapError, StatusError, VidetteError } from "./errors.js";
@@ -22,7 +22,8 @@ export function subscribe(url, options = {}) {
     fetch: (...request) => globalThis.fetch(...request),
     log: () => {},
     onGap: "continue",
-    tabs: "own",
+    // In a browser, or a worker of one.
+    tabs: isNode ? "own" : "shared",
     ...options,
     url,
     topics: [topic].flat(),

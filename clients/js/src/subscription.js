@@ -57,9 +57,10 @@ export class Subscription extends EventTarget {
 
   /** All that is seen from outside, at one moment. */
   get status() {
-    const { state, transport, lag, reconnects } = this.#reader;
+    const { state, transport, lag, reconnects, why, waitMs } = this.#reader;
     const { gaps, duplicates } = this.#sequence;
-    return { state, transport, cursor: this.cursor, lag, reconnects, gaps, duplicates };
+    const waiting = state === "waiting" && { why, waitMs };
+    return { state, ...waiting, transport, cursor: this.cursor, lag, reconnects, gaps, duplicates };
   }
 
   /** Resolves when the live end has been reached and all before it has been handled. */
@@ -73,8 +74,15 @@ export class Subscription extends EventTarget {
     if (this.#isStarted || this.#isClosed) return;
     this.#isStarted = true;
     this.#stopWatching = watchPage(this.#options, {
-      hold: (reason) => this.#reader.hold(reason),
-      release: (reason) => this.#reader.release(reason),
+      hold: (reason) => {
+        this.#reader.hold(reason);
+        this.#tabs?.part();
+      },
+      release: (reason) => {
+        const isReleased = this.#reader.release(reason);
+        this.#tabs?.join();
+        return isReleased;
+      },
       wake: (network) => this.#reader.wake(network),
       flush: () => this.#persisted?.flush(),
     });
@@ -94,8 +102,9 @@ export class Subscription extends EventTarget {
   }
 
   async #joinTabs() {
-    const { joinTabs } = await import("./tabs.js");
-    const tabs = await joinTabs({
+    // A tab that cannot load this connects by itself.
+    const { joinTabs } = await import("./tabs.js").catch(() => ({}));
+    const tabs = await joinTabs?.({
       options: this.#options,
       reader: this.#reader,
       sequence: this.#sequence,

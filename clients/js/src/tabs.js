@@ -6,7 +6,9 @@
  * Invariants:
  * - each tab has a position of its own. What it hears is taken only if it joins on there; else the
  *   tab fetches what is between by polls. So nothing is lost when the leader changes;
- * - a tab that hears nothing for 2.5 heartbeats connects by itself, whoever holds the lock. */
+ * - a tab that hears nothing for 2.5 heartbeats takes the lock, whoever holds it;
+ * - at most one tab leads, but for a moment in which the lock is taken; rule 3 drops what then
+ *   comes twice. */
 
 import { epochOf, vidOf } from "./cursor.js";
 import { BusEvent } from "./event.js";
@@ -14,8 +16,13 @@ import { Link } from "./link.js";
 import { poll } from "./poll.js";
 import { Watch } from "./watch.js";
 
-const ALIVE_MS = 15_000;
-const SILENCE_MS = 2.5 * ALIVE_MS;
+/** Until the leader has named that of the gateway. */
+const HEARTBEAT_MS = 15_000;
+const HEARTBEATS = 2.5;
+/** A leader answers whoever joins at once. */
+const ANSWER_MS = 5000;
+/** Who goes from tab to tab takes no connection along. */
+const LEAST_LEAD_MS = 15_000;
 
 /** `tab`: `{ options, reader, sequence, token, step, room, isFull, cursor }`. Gives undefined where
  *  a browser has no such locks, or nobody knows who reads. */
@@ -39,36 +46,51 @@ class Tabs {
   #channel;
   #watch;
   #isLeader = false;
+  #ledSince;
   #isCatchingUp = false;
   #isBehindGap = false;
-  #aloneUntil = -Infinity;
   #yieldLock = () => {};
   #cancelAlive = () => {};
-  #leaving = new AbortController();
+  #parting; // aborted while this tab takes no part
   #link;
 
   constructor(tab, locks, name) {
     this.#tab = tab;
     this.#locks = locks;
     this.#name = name;
-    this.#channel = new BroadcastChannel(name);
-    this.#channel.onmessage = ({ data }) => this.#heard(data);
-    this.#watch = new Watch(tab.options.clock, (why) => this.#goAlone(why));
+    this.#watch = new Watch(tab.options.clock, (why) => this.#takeLock(why));
     globalThis.document?.addEventListener("visibilitychange", this.#onVisibility);
-    tab.reader.hold("tabs");
-    this.#watch.set(SILENCE_MS, "silence");
-    this.#queueForLock();
+    this.join();
+  }
+
+  /** Begins to follow, or to lead where nobody does, unless the page stands still. */
+  join() {
+    if (this.#takesPart || this.#tab.reader.isHeld) return;
+    this.#parting = new AbortController();
+    this.#channel = new BroadcastChannel(this.#name);
+    this.#channel.onmessage = ({ data }) => this.#heard(data);
+    this.#beginToFollow();
     this.#say({ kind: "join" });
   }
 
-  leave() {
-    this.#leaving.abort();
-    this.#yieldLock();
-    this.#cancelAlive();
+  /** Until `join`: a page that stands still would keep the lock, and say nothing. */
+  part() {
+    if (!this.#takesPart) return;
+    this.#parting.abort();
+    this.#stopLeading();
     this.#watch.stop();
     this.#link?.cut("closed");
     this.#channel.close();
+    this.#tab.reader.release("tabs");
+  }
+
+  leave() {
+    this.part();
     globalThis.document?.removeEventListener("visibilitychange", this.#onVisibility);
+  }
+
+  get #takesPart() {
+    return this.#parting?.signal.aborted === false;
   }
 
   /** The reader of this tab has brought this step, from this position. */
@@ -87,64 +109,81 @@ class Tabs {
   }
 
   #say(message) {
-    if (!this.#leaving.signal.aborted)
-      this.#channel.postMessage({ ...message, saved: this.#tab.cursor() });
+    const { heartbeatMs } = this.#tab.reader;
+    if (this.#takesPart)
+      this.#channel.postMessage({ heartbeatMs, ...message, saved: this.#tab.cursor() });
   }
 
-  #queueForLock() {
+  #beginToFollow() {
+    this.#tab.reader.hold("tabs");
+    this.#watch.set(ANSWER_MS, "silence");
+    this.#request({ signal: this.#parting.signal });
+  }
+
+  #request(options) {
     const lead = () => new Promise((resolve) => this.#lead(resolve));
-    this.#locks.request(this.#name, { signal: this.#leaving.signal }, lead).catch(() => {});
+    this.#locks.request(this.#name, options, lead).catch(() => this.#lost());
+  }
+
+  /** Another tab has taken the lock. */
+  #lost() {
+    if (!this.#isLeader) return;
+    this.#stopLeading();
+    this.#beginToFollow();
   }
 
   #lead(yieldLock) {
+    if (this.#isLeader || !this.#takesPart) return yieldLock();
     this.#yieldLock = yieldLock;
-    if (this.#leaving.signal.aborted) return yieldLock();
     this.#isLeader = true;
+    this.#ledSince = this.#tab.options.clock.now();
     this.#link?.cut("tabs");
     this.#watch.stop();
     this.#sayAlive();
     return this.#tab.reader.release("tabs");
   }
 
-  /** A leader that nobody sees makes way for a tab that somebody does. */
-  #makeWay() {
+  #stopLeading() {
     this.#isLeader = false;
     this.#cancelAlive();
-    this.#tab.reader.hold("tabs");
-    this.#watch.set(SILENCE_MS, "silence");
     this.#yieldLock();
-    this.#queueForLock();
+  }
+
+  /** From a leader that says nothing. Of several tabs that do so the last one leads. */
+  #takeLock(why) {
+    this.#tab.options.log("warn", `this tab takes the lead: ${why}`);
+    this.#request({ steal: true });
+  }
+
+  /** For a tab that somebody sees, where nobody sees this one. */
+  #makeWay() {
+    const ledMs = this.#tab.options.clock.now() - this.#ledSince;
+    if (!isHidden() || ledMs < LEAST_LEAD_MS) return;
+    this.#stopLeading();
+    this.#beginToFollow();
   }
 
   #sayAlive() {
+    const { clock } = this.#tab.options;
+    const { heartbeatMs = HEARTBEAT_MS } = this.#tab.reader;
     this.#cancelAlive();
     this.#say({ kind: "alive", to: this.#tab.sequence.position, isHidden: isHidden() });
-    this.#cancelAlive = this.#tab.options.clock.after(ALIVE_MS, () => this.#sayAlive(), "limit");
+    this.#cancelAlive = clock.after(heartbeatMs, () => this.#sayAlive(), "limit");
   }
 
   #onVisibility = () => {
     if (!isHidden() && !this.#isLeader) this.#say({ kind: "visible" });
   };
 
-  #goAlone(why) {
-    const { options, reader } = this.#tab;
-    options.log("warn", `this tab connects by itself: ${why}`);
-    this.#aloneUntil = options.clock.now() + ALIVE_MS;
-    reader.release("tabs");
-  }
-
   #heard(message) {
-    const { clock } = this.#tab.options;
-    if (this.#leaving.signal.aborted) return;
+    if (!this.#takesPart) return;
     if (this.#isLeader) {
       if (message.kind === "join") this.#sayAlive();
-      if (message.kind === "visible" && isHidden()) this.#makeWay();
+      if (message.kind === "visible") this.#makeWay();
       return;
     }
-    const isOfLeader = message.kind === "alive" || message.kind === "step";
-    if (!isOfLeader || clock.now() < this.#aloneUntil) return;
-    this.#tab.reader.hold("tabs");
-    this.#watch.set(SILENCE_MS, "silence");
+    if (message.kind !== "alive" && message.kind !== "step") return;
+    this.#watch.set(HEARTBEATS * (message.heartbeatMs ?? HEARTBEAT_MS), "silence");
     if (message.isHidden) this.#onVisibility();
     if (this.#tab.options.tabs === "leader") this.#remember(message);
     else this.#follow(message);
@@ -175,6 +214,7 @@ class Tabs {
   /** Fetches what is between this tab's position and the live end. */
   async #catchUp() {
     const { options, sequence, token, step, room, reader } = this.#tab;
+    const { signal } = this.#parting;
     this.#isCatchingUp = true;
     try {
       for (let isUpToDate = false; !isUpToDate;) {
@@ -192,7 +232,7 @@ class Tabs {
       reader.show("live");
     } catch (error) {
       // The reader knows which errors are final, and how long to wait after the others.
-      if (!this.#isLeader && !this.#leaving.signal.aborted) this.#goAlone(error.message);
+      if (!this.#isLeader && !signal.aborted) this.#takeLock(error.message);
     }
     this.#isCatchingUp = false;
   }

@@ -40,8 +40,6 @@ export class Watch {
 
   #look(expected) {
     const now = this.#clock.now();
-    // A clock that was set back would make the watch wait for too long.
-    if (now < expected) this.#due -= expected - now;
     if (now - expected > SLEPT_MS) this.#onEnd("slept");
     else if (now >= this.#due) this.#onEnd(this.#reason);
     else this.#tick(this.#due - now);

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use nix::sys::signal::{Signal, kill};
@@ -66,6 +67,30 @@ impl Browser {
             .await
             .expect("the tab");
         self.go(url).await;
+    }
+
+    /// The tab that this one drives now.
+    pub(super) async fn tab(&self) -> WindowHandle {
+        self.client.window().await.expect("a tab")
+    }
+
+    pub(super) async fn switch_to(&self, tab: &WindowHandle) {
+        let switched = self.client.switch_to_window(tab.clone()).await;
+        switched.expect("the tab");
+    }
+
+    pub(super) async fn close_tab(&self) {
+        self.client.close_window().await.expect("a closed tab");
+    }
+
+    pub(super) async fn back(&self) {
+        self.client.back().await.expect("the page before");
+    }
+
+    /// A command of the `DevTools` protocol, for what `WebDriver` has no words for.
+    pub(super) async fn devtools(&self, command: &str, params: Value) {
+        let asked = json!({ "cmd": command, "params": params });
+        self.post("goog/cdp/execute", &asked).await;
     }
 
     /// Does something in each tab, in the order they were opened.
@@ -193,21 +218,27 @@ impl Browser {
     }
 
     async fn log(&self, kind: &str) -> Vec<Value> {
+        let entries = self.post("se/log", &json!({ "type": kind })).await;
+        serde_json::from_value(entries).expect("a list")
+    }
+
+    /// A command that only chromedriver has.
+    async fn post(&self, command: &str, body: &Value) -> Value {
         let session = self
             .client
             .session_id()
             .await
             .expect("an answer")
             .expect("a session");
-        let url = format!("{}/session/{session}/se/log", self.driver.url);
+        let url = format!("{}/session/{session}/{command}", self.driver.url);
         let answer = reqwest::Client::new()
             .post(url)
-            .json(&json!({ "type": kind }))
+            .json(body)
             .send()
             .await
             .expect("an answer");
         let mut answer: Value = answer.json().await.expect("JSON");
-        serde_json::from_value(answer["value"].take()).expect("a list")
+        answer["value"].take()
     }
 }
 

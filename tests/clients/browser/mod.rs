@@ -8,12 +8,15 @@ mod comet;
 mod eventsource;
 mod lasting;
 mod legacy;
+mod library;
+mod page_life;
 mod progress;
 mod prototype;
 mod quiet;
 mod readme;
 mod rolling;
 mod start;
+mod tabs;
 
 /// 1 to so many.
 fn vids(count: u64) -> Vec<u64> {

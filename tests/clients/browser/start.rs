@@ -1,5 +1,7 @@
 //! The start page.
 
+use serde_json::json;
+
 use super::chromium::Browser;
 use super::vids;
 use crate::common::gateway::{Gateway, Setup};
@@ -84,15 +86,46 @@ async fn the_publish_box_publishes_json_and_text() {
     assert_eq!(browser.text("#publish-answer").await, "");
 }
 
-/// A browser has six connections to a host over HTTP/1.1, and each of these tabs has two readers.
+/// A browser has six connections to a host over HTTP/1.1. The long-poll readers of all tabs hold four
+/// at most, and one more serves the other column of all of them.
 #[tokio::test]
-async fn a_fourth_tab_is_not_blank_and_says_why_it_waits() {
+async fn a_fifth_tab_is_not_blank_and_says_why_its_long_poll_is_slow() {
     let gateway = Gateway::in_memory();
     gateway.publish_numbers("door.1", 3).await;
     let browser = Browser::open(&gateway.url()).await;
     browser.until_vids("#sse-rows", &vids(3)).await;
-    for _ in 0..3 {
+    for _ in 0..4 {
         browser.new_tab(&gateway.url()).await;
+        browser.until_vids("#poll-rows", &vids(3)).await;
+        browser.until_vids("#sse-rows", &vids(3)).await;
+    }
+    let is_said = || async {
+        browser
+            .text("#poll-detail")
+            .await
+            .contains("asks every 2 s")
+    };
+    browser.until(true, is_said).await;
+    browser.until_state("#sse-state", "live").await;
+    gateway.publish_numbers("door.1", 1).await;
+    browser.until_vids("#poll-rows", &vids(4)).await;
+    browser.until_vids("#sse-rows", &vids(4)).await;
+}
+
+/// Over plain http from another machine a page has no Web Locks, so its tabs share nothing.
+#[tokio::test]
+async fn without_web_locks_a_fourth_tab_is_not_blank_and_says_why_it_waits() {
+    let gateway = Gateway::in_memory();
+    gateway.publish_numbers("door.1", 3).await;
+    let browser = Browser::open("about:blank").await;
+    for tab in 1..=4 {
+        if tab > 1 {
+            browser.new_tab("about:blank").await;
+        }
+        let hide = "Object.defineProperty(navigator, 'locks', { value: undefined })";
+        let command = "Page.addScriptToEvaluateOnNewDocument";
+        browser.devtools(command, json!({ "source": hide })).await;
+        browser.go(&gateway.url()).await;
         browser.until_vids("#poll-rows", &vids(3)).await;
     }
     for (detail, said) in [

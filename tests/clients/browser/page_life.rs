@@ -1,0 +1,105 @@
+//! What happens to a page, and to its storage: its reader goes on behind what it has seen.
+
+use serde_json::json;
+
+use super::chromium::Browser;
+use super::library::{Site, until_logged, until_seen, until_state};
+
+#[tokio::test]
+async fn a_page_goes_on_after_being_hidden_offline_and_left_and_without_storage() {
+    let site = Site::start();
+    site.gateway.publish_numbers("door.1", 3).await;
+    let browser = Browser::open("about:blank").await;
+
+    hidden_and_shown(&site, &browser).await;
+    offline_and_online(&site, &browser).await;
+    left_and_gone_back_to(&site, &browser).await;
+    its_storage_is_full(&site, &browser).await;
+    a_worker_reads_as_well(&site, &browser).await;
+}
+
+/// 3 events before, 1 while it is hidden.
+async fn hidden_and_shown(site: &Site, browser: &Browser) {
+    browser.go(&site.page(&json!({ "pauseHidden": 100 }))).await;
+    until_seen(browser, 3).await;
+    let page = browser.tab().await;
+    browser.new_tab("about:blank").await;
+    site.until_streams(browser, 0).await;
+    site.gateway.publish_numbers("door.1", 1).await;
+
+    browser.close_tab().await;
+    browser.switch_to(&page).await;
+    browser.devtools("Page.bringToFront", json!({})).await;
+    until_seen(browser, 4).await;
+    let cut = browser.ask::<bool>("return logged.some(line => line.endsWith(': hidden'))");
+    assert!(cut.await);
+}
+
+async fn offline_and_online(site: &Site, browser: &Browser) {
+    let network = |is_offline: bool| {
+        json!({
+            "offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1,
+        })
+    };
+    browser.devtools("Network.enable", json!({})).await;
+    let command = "Network.emulateNetworkConditions";
+    browser.devtools(command, network(true)).await;
+    until_state(browser, "waiting").await;
+    site.until_streams(browser, 0).await;
+    site.gateway.publish_numbers("door.1", 1).await;
+
+    browser.devtools(command, network(false)).await;
+    until_seen(browser, 5).await;
+    until_logged(browser, ": offline").await;
+}
+
+async fn left_and_gone_back_to(site: &Site, browser: &Browser) {
+    browser.ask::<()>("window.isTheSame = true").await;
+    browser
+        .go(&format!("{}/clients/", site.gateway.url()))
+        .await;
+    site.until_streams(browser, 0).await;
+    site.gateway.publish_numbers("door.1", 1).await;
+
+    browser.back().await;
+    let is_same = "return window.isTheSame === true";
+    assert!(browser.ask::<bool>(is_same).await, "not from the cache");
+    until_seen(browser, 6).await;
+    until_logged(browser, ": frozen").await;
+}
+
+async fn its_storage_is_full(site: &Site, browser: &Browser) {
+    browser.go(&site.page(&json!({ "persist": "doors" }))).await;
+    until_seen(browser, 6).await;
+    let is_kept = "return localStorage.getItem('vidette:doors') !== null";
+    browser.until(true, || browser.ask::<bool>(is_kept)).await;
+    browser.ask::<()>(FILL_STORAGE).await;
+
+    site.gateway.publish_numbers("door.1", 2).await;
+    until_seen(browser, 8).await;
+    until_logged(browser, "the cursor is not kept").await;
+    browser.ask::<()>("localStorage.clear()").await;
+}
+
+const FILL_STORAGE: &str = "
+    localStorage.removeItem('vidette:doors')
+    let part = 'x'.repeat(1 << 20)
+    for (let n = 0; part; n++) {
+        try { localStorage.setItem(n, part) } catch { part = part.slice(part.length / 2 + 1) }
+    }";
+
+/// It shares the connection of its page.
+async fn a_worker_reads_as_well(site: &Site, browser: &Browser) {
+    browser.go(&site.plain_page()).await;
+    until_seen(browser, 8).await;
+    let start = "
+        window.ofWorker = []
+        window.worker = new Worker('/worker.js', { type: 'module' })
+        worker.onmessage = ({ data }) => ofWorker.push(data)";
+    browser.ask::<()>(start).await;
+    let seen = || browser.ask::<Vec<u64>>("return ofWorker");
+    browser.until((1..=8).collect(), seen).await;
+    site.gateway.publish_numbers("door.1", 1).await;
+    browser.until((1..=9).collect(), seen).await;
+    site.until_streams(browser, 1).await;
+}
