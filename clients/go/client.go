@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vidette.dev/go/internal/pace"
+	"vidette.dev/go/internal/token"
 )
 
 const (
@@ -21,7 +22,7 @@ type Client struct {
 	url       string
 	clock     *pace.Clock
 	logger    *slog.Logger
-	tokens    *tokens
+	tokens    *token.Cache
 	http      *http.Client
 	isOwnHTTP bool
 	window    time.Duration
@@ -40,7 +41,7 @@ func New(url string, options ...ClientOption) *Client {
 		url:       strings.TrimRight(url, "/"),
 		clock:     chosen.clock,
 		logger:    chosen.logger,
-		tokens:    newTokens(chosen.clock, chosen.token, chosen.fixedToken),
+		tokens:    token.NewCache(chosen.clock, chosen.token, chosen.fixedToken),
 		http:      chosen.http,
 		isOwnHTTP: chosen.http == nil,
 		window:    chosen.dedupeWindow - dedupeMargin,

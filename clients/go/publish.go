@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vidette.dev/go/internal/pace"
+	"vidette.dev/go/internal/token"
 )
 
 const (
@@ -160,7 +161,7 @@ func retryAfterOf(err error) time.Duration {
 
 // renewal asks for one new token after a 401.
 type renewal struct {
-	tokens    *tokens
+	tokens    *token.Cache
 	refused   string
 	wasAsked  bool
 	isPending bool
@@ -168,14 +169,14 @@ type renewal struct {
 
 func (r *renewal) token(ctx context.Context) (string, error) {
 	r.isPending = false
-	return r.tokens.get(ctx, r.refused)
+	return r.tokens.Get(ctx, r.refused)
 }
 
 // helps says whether another token may help, and has the next call ask for it.
 func (r *renewal) helps(err error, token string) bool {
 	var refused *StatusError
 	isRefused := errors.As(err, &refused) && refused.Status == http.StatusUnauthorized
-	if !isRefused || r.wasAsked || !r.tokens.isRenewable() {
+	if !isRefused || r.wasAsked || !r.tokens.IsRenewable() {
 		return false
 	}
 

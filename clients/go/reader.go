@@ -12,6 +12,7 @@ import (
 
 	"vidette.dev/go/internal/pace"
 	"vidette.dev/go/internal/position"
+	"vidette.dev/go/internal/token"
 )
 
 const (
@@ -33,7 +34,7 @@ type reader struct {
 	options SubscribeOptions
 	clock   *pace.Clock
 	log     func() *slog.Logger
-	tokens  *tokens
+	tokens  *token.Cache
 	http    *http.Client
 	// isOwnHTTP: no other subscription uses its connections.
 	isOwnHTTP bool
@@ -168,7 +169,7 @@ func (r *reader) connect(ctx context.Context) error {
 		r.begin()
 	}
 
-	token, err := r.tokens.get(ctx, r.refusedToken)
+	token, err := r.tokens.Get(ctx, r.refusedToken)
 	if err != nil {
 		return r.retry(ctx, fmt.Errorf("the token function failed: %w", err), 0)
 	}
@@ -222,7 +223,7 @@ func (r *reader) refused(ctx context.Context, response *http.Response, token str
 	case http.StatusGone:
 		return r.gone(refused, body)
 	case http.StatusUnauthorized:
-		if !r.tokens.isRenewable() || r.wasRefused {
+		if !r.tokens.IsRenewable() || r.wasRefused {
 			return refused
 		}
 		r.wasRefused, r.refusedToken = true, token

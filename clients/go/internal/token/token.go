@@ -1,4 +1,5 @@
-package vidette
+// Package token has the newest token, and asks the caller's function for another.
+package token
 
 import (
 	"context"
@@ -12,23 +13,27 @@ import (
 
 const renewBefore = 30 * time.Second
 
-// tokens knows the newest token, and asks the caller's function for another, one call at a time.
-type tokens struct {
+// Cache asks one call at a time, and only when a new token is due.
+type Cache struct {
 	clock *pace.Clock
-	ask   TokenFunc
+	ask   func(context.Context) (string, error)
 	// lock has one place; a channel, so that waiting for it ends with a context.
 	lock    chan struct{}
 	current string
 }
 
-func newTokens(clock *pace.Clock, ask TokenFunc, fixed string) *tokens {
-	return &tokens{clock: clock, ask: ask, lock: make(chan struct{}, 1), current: fixed}
+// NewCache has a function to ask, or a fixed token, or neither.
+func NewCache(
+	clock *pace.Clock, ask func(context.Context) (string, error), fixed string,
+) *Cache {
+	return &Cache{clock: clock, ask: ask, lock: make(chan struct{}, 1), current: fixed}
 }
 
-func (t *tokens) isRenewable() bool { return t.ask != nil }
+// IsRenewable says that there is a function to ask.
+func (t *Cache) IsRenewable() bool { return t.ask != nil }
 
-// get is a token that is not the refused one, as far as the function has another.
-func (t *tokens) get(ctx context.Context, refused string) (string, error) {
+// Get is a token that is not the refused one, as far as the function has another.
+func (t *Cache) Get(ctx context.Context, refused string) (string, error) {
 	if t.ask == nil {
 		return t.current, nil
 	}
@@ -52,7 +57,7 @@ func (t *tokens) get(ctx context.Context, refused string) (string, error) {
 	return token, nil
 }
 
-func (t *tokens) isDue(refused string) bool {
+func (t *Cache) isDue(refused string) bool {
 	if t.current == "" || t.current == refused {
 		return true
 	}
