@@ -3,6 +3,7 @@ package vidette
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -89,6 +90,12 @@ func refuse(status int) http.HandlerFunc {
 		to.WriteHeader(status)
 		fmt.Fprintf(to, `{"type":"urn:x","title":"No","status":%d,"detail":"why"}`, status)
 	}
+}
+
+// holdRequest answers nothing. Only who has read the body notices that a client has gone.
+func holdRequest(request *http.Request) {
+	_, _ = io.Copy(io.Discard, request.Body)
+	<-request.Context().Done()
 }
 
 func within(t *testing.T) context.Context {
