@@ -25,8 +25,7 @@ check_toolchain() {
   local missing=()
   has cargo || missing+=('cargo (https://rustup.rs)')
   has cc || missing+=('cc (apt-get install build-essential)')
-  { [ -x .tools/bin/grpcurl ] && [ -x .tools/bin/nats-server ] && [ -x .tools/bin/cloudevents-go ]; } || has go \
-    || missing+=('go (https://go.dev/dl, to build grpcurl, nats-server and a client of CloudEvents)')
+  has go || missing+=('go 1.24 (https://go.dev/dl, for the Go library, grpcurl, nats-server and a client of CloudEvents)')
   if [ ${#missing[@]} -gt 0 ]; then
     fail "missing: $(printf '%s; ' "${missing[@]}" | sed 's/; $//')"
   fi
@@ -112,12 +111,12 @@ install_nats_server() {
     go install "github.com/nats-io/nats-server/v2@$NATS_SERVER_VERSION"
 }
 
-build_go_client() {
-  # Pinned by its go.mod and go.sum; nothing is built where nothing has changed.
-  if has go; then
-    quietly 'go build' go build -C tests/clients/go -o "$PWD/.tools/bin/cloudevents-go" .
-  fi
-  step go-client ready
+build_go_clients() {
+  # Pinned by go.mod and go.sum; nothing is built where nothing has changed.
+  quietly 'go build' go build -C tests/clients/go -o "$PWD/.tools/bin/cloudevents-go" .
+  quietly 'go build' go build -C examples/go-sse -o "$PWD/.tools/bin/go-sse-reader" .
+  quietly 'go test -c' go test -C clients/go/grpcsub -c -o "$PWD/.tools/bin/grpcsub-go" .
+  step go-clients ready
 }
 
 make_venv() {
@@ -139,6 +138,6 @@ check_toolchain
 install_packages
 install_grpcurl
 install_nats_server
-build_go_client
+build_go_clients
 make_venv
 step done 'cargo test'

@@ -10,6 +10,7 @@ mod browser;
 mod cli;
 mod cloud_events;
 mod curl;
+mod go;
 mod grpcurl;
 mod network;
 mod openapi;
