@@ -15,6 +15,8 @@ const (
 	defaultDedupeWindow = 2 * time.Minute
 	dedupeMargin        = 10 * time.Second
 	mostBufferedBytes   = 1 << 20
+	// pingAfter finds a dead connection of HTTP/2, which would be taken for the next request, too.
+	pingAfter = 15 * time.Second
 )
 
 // Client is a gateway. It is safe for use by several goroutines.
@@ -89,7 +91,10 @@ func newHTTPClient() *http.Client {
 	transport = transport.Clone()
 	transport.DisableCompression = true
 	// What is not read has to stay with the gateway.
-	transport.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: mostBufferedBytes}
+	transport.HTTP2 = &http.HTTP2Config{
+		MaxReceiveBufferPerStream: mostBufferedBytes,
+		SendPingTimeout:           pingAfter,
+	}
 
 	return &http.Client{Transport: transport}
 }

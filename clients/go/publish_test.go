@@ -84,7 +84,8 @@ func TestEveryEventHasAnIDThatSortsByTimeAndIsTheSameInEveryTry(t *testing.T) {
 
 func TestABatchIsAllOrNothingAndHasItsReceiptsInOrder(t *testing.T) {
 	var seen published
-	answer := `{"first_vid":7,"last_vid":8,"events":[{"vid":7,"cursor":"7-k"},{"vid":8,"cursor":"8-k"}]}`
+	answer := `{"first_vid":7,"last_vid":8,
+		"events":[{"vid":7,"cursor":"7-k"},{"vid":8,"cursor":"8-k"}]}`
 	bus, _ := gatewayOf(t, nil, seen.take(200, `{"events":[]}`), seen.take(200, answer))
 
 	receipts, err := bus.PublishBatch(within(t), Event{Topic: "a"}, Event{Topic: "b"})

@@ -8,23 +8,10 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
-	"time"
 
 	"vidette.dev/go/internal/pace"
 	"vidette.dev/go/internal/position"
 	"vidette.dev/go/internal/token"
-)
-
-const (
-	goodAfter   = 10 * time.Second
-	quickAnswer = time.Second
-	// quickAnswers without news in a row are fine: an empty answer may come early.
-	quickAnswers = 3
-)
-
-var (
-	errEndedEarly = errors.New("the stream ended early")
-	errEndOfLog   = errors.New("the stream ended")
 )
 
 // reader connects, reads, and connects again, until its context ends or an error is final. It has
@@ -216,39 +203,6 @@ func (r *reader) answered(ctx context.Context, response *http.Response, token st
 	return nil
 }
 
-func (r *reader) refused(ctx context.Context, response *http.Response, token string) error {
-	refused, body := refusal(response, r.clock)
-
-	switch refused.Status {
-	case http.StatusGone:
-		return r.gone(refused, body)
-	case http.StatusUnauthorized:
-		if !r.tokens.IsRenewable() || r.wasRefused {
-			return refused
-		}
-		r.wasRefused, r.refusedToken = true, token
-		r.drop()
-		return nil
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound:
-		return refused
-	case http.StatusOK, http.StatusBadGateway, http.StatusGatewayTimeout:
-		r.policy.badAnswer()
-	default:
-		r.policy.pollFailed()
-	}
-	return r.retry(ctx, refused, refused.retryAfter)
-}
-
-func (r *reader) gone(refused *StatusError, body []byte) error {
-	gap := parseGap(body)
-	if gap.Reason == "" || r.options.OnGap != Fail {
-		return refused
-	}
-
-	r.intake.gap(gap)
-	return &GapError{gap}
-}
-
 // read takes some bytes of the stream, or notices its end.
 func (r *reader) read(ctx context.Context) error {
 	if r.buffer == nil {
@@ -292,110 +246,6 @@ func (r *reader) parse(piece []byte) error {
 	r.blocks = blocks
 
 	return err
-}
-
-func (r *reader) streamEnded(ctx context.Context, err error) error {
-	conn := r.conn
-	lasted := conn.lasted()
-	isGood := lasted >= goodAfter
-	r.policy.streamEnded(lasted, conn.isClosing)
-
-	if isGood {
-		r.good()
-	}
-	if !conn.isClosing && (err != nil || !isGood) {
-		if err == nil {
-			err = errEndedEarly
-		}
-		return r.retry(ctx, err, 0)
-	}
-
-	// One orderly end after the other, with nothing between them, is not how it should be.
-	wait := r.backoff.AfterOrderlyEnd(conn.retry)
-	if r.wasOrderly {
-		wait = max(wait, r.backoff.AfterFailure(0))
-	}
-	r.wasOrderly = true
-	return r.waitAfter(ctx, errEndOfLog, wait)
-}
-
-func (r *reader) poll(ctx context.Context) error {
-	body, err := r.conn.readAll(pollPageBytes + maxLineBytes(r.options.MaxEventBytes))
-	if errors.Is(err, ErrTooLarge) {
-		return err
-	}
-	if err != nil {
-		return r.failed(ctx, err)
-	}
-
-	messages, err := messagesOfAnswer(body)
-	if err != nil {
-		r.policy.pollFailed()
-		return r.retry(ctx, err, 0)
-	}
-
-	took := r.clock.Now() - r.conn.askedAt
-	r.policy.good()
-	r.drop()
-	r.intake.inbox = messages
-	return r.slowDown(ctx, messages, took)
-}
-
-// slowDown is for an empty answer, which should come after the wait: one that comes at once again
-// and again must not make us spin.
-func (r *reader) slowDown(ctx context.Context, messages []message, took time.Duration) error {
-	if hasNews(messages) || took >= quickAnswer {
-		r.quickAnswers = 0
-		r.good()
-		return nil
-	}
-
-	r.quickAnswers++
-	if r.quickAnswers <= quickAnswers {
-		return nil
-	}
-	return r.waitAfter(ctx, errors.New("polls are answered at once"), r.backoff.AfterFailure(0))
-}
-
-func hasNews(messages []message) bool {
-	for _, message := range messages {
-		switch message.(type) {
-		case eventMessage, gapMessage:
-			return true
-		}
-	}
-	return false
-}
-
-// failed is for a request that was not answered, or not to its end.
-func (r *reader) failed(ctx context.Context, err error) error {
-	r.policy.pollFailed()
-	return r.retry(ctx, err, 0)
-}
-
-func (r *reader) retry(ctx context.Context, err error, floor time.Duration) error {
-	return r.waitAfter(ctx, err, r.backoff.AfterFailure(floor))
-}
-
-func (r *reader) waitAfter(ctx context.Context, err error, wait time.Duration) error {
-	r.drop()
-	if ctx.Err() != nil {
-		return nil
-	}
-	if r.patience.Failed(r.clock.Now(), wait) {
-		return fmt.Errorf("%w: %w", ErrGaveUp, err)
-	}
-
-	r.log().Debug("vidette: the connection ended", "error", err, "next_try_in", wait)
-	r.status.enter(Waiting)
-	_ = r.clock.Sleep(ctx, wait)
-	return nil
-}
-
-func (r *reader) good() {
-	r.backoff.Reset()
-	r.patience.Good()
-	r.wasOrderly = false
 }
 
 // drop closes what is open.

@@ -45,7 +45,9 @@ func (s *script) count() int {
 }
 
 // gatewayOf is a client of a server with these answers; limits take a tenth, waits a thousandth.
-func gatewayOf(t *testing.T, options []ClientOption, answers ...http.HandlerFunc) (*Client, *script) {
+func gatewayOf(
+	t *testing.T, options []ClientOption, answers ...http.HandlerFunc,
+) (*Client, *script) {
 	t.Helper()
 	made := &script{answers: answers}
 	server := httptest.NewServer(made)
@@ -82,7 +84,8 @@ func streamAndEnd(blocks ...string) http.HandlerFunc {
 }
 
 func eventBlock(vid int) string {
-	return fmt.Sprintf("id: %d-k3x9q2\ndata: {\"vid\":%d,\"topic\":\"door.1\",\"data\":{}}\n\n", vid, vid)
+	object := fmt.Sprintf(`{"vid":%d,"topic":"door.1","data":{}}`, vid)
+	return fmt.Sprintf("id: %d-k3x9q2\ndata: %s\n\n", vid, object)
 }
 
 func refuse(status int) http.HandlerFunc {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-const everyKind = "\xef\xbb\xbfid: 1-k\ndata: a\r\ndata:b €\rretry: 250\r\n\r\n: note\n\nid: 2-k\n\n" +
-	"event: opened\ndata\ncolour: red\n\nretry: soon\n\nid: 3\x00\n\ndata: cut"
+const everyKind = "\xef\xbb\xbfid: 1-k\ndata: a\r\ndata:b €\rretry: 250\r\n\r\n: note\n\n" +
+	"id: 2-k\n\nevent: opened\ndata\ncolour: red\n\nretry: soon\n\nid: 3\x00\n\ndata: cut"
 
 func TestBlocksAreTheSameWhereverBytesAreSplit(t *testing.T) {
 	whole := blocksOf(t, everyKind)

@@ -11,7 +11,4 @@
 // For publishing use the stubs of package videttev1.
 package grpcsub
 
-// The stubs are generated from the repository's proto, with protoc-gen-go v1.36.12 and
-// protoc-gen-go-grpc v1.6.2 on the PATH; python -m grpc_tools.protoc does as well as protoc.
-
-//go:generate protoc -I ../../../proto --go_out=. --go_opt=module=vidette.dev/go/grpcsub,Mvidette/v1/vidette.proto=vidette.dev/go/grpcsub/videttev1 --go-grpc_out=. --go-grpc_opt=module=vidette.dev/go/grpcsub,Mvidette/v1/vidette.proto=vidette.dev/go/grpcsub/videttev1 vidette/v1/vidette.proto
+//go:generate sh generate.sh

@@ -12,8 +12,8 @@ import (
 // Option is an option of New.
 type Option func(*Client)
 
-// WithToken has the function asked for a token: before the first try, after UNAUTHENTICATED, and when
-// a JWT has less than 30 s left at a reconnect. One call at a time.
+// WithToken has the function asked for a token: before the first try, after UNAUTHENTICATED, and
+// when a JWT has less than 30 s left at a reconnect. One call at a time.
 func WithToken(token vidette.TokenFunc) Option {
 	return func(c *Client) { c.ask = token }
 }

@@ -44,24 +44,24 @@ func (r *reading) close() {
 func (r *reading) work() {
 	next, stop := iter.Pull2(r.subscription.Events())
 	defer stop()
-	var kept *vidette.Received
+	var ahead *vidette.Received
 
 	for count := range r.wanted {
-		for isAhead := count == 0; count != 0 || (isAhead && kept == nil); {
-			if kept == nil {
+		for isAhead := count == 0; isAhead || count != 0; count-- {
+			if ahead == nil {
 				event, err, isThere := next()
 				if !isThere || err != nil {
 					r.sayEnd(err)
 					return
 				}
-				kept = &event
+				ahead = &event
 			}
 			if isAhead {
 				break
 			}
-			sayEvent(*kept)
-			kept = nil
-			count--
+
+			sayEvent(*ahead)
+			ahead = nil
 		}
 	}
 }

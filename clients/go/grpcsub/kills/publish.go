@@ -33,7 +33,9 @@ type history struct {
 }
 
 // publisher publishes numbers from first on, and gives their receipts; a last one, too.
-type publisher func(ctx context.Context, name string, first int, isLast bool) ([]vidette.Receipt, error)
+type publisher func(
+	ctx context.Context, name string, first int, isLast bool,
+) ([]vidette.Receipt, error)
 
 func startPublishers(ctx context.Context, url string, lasts time.Duration) *history {
 	made := &history{vids: map[string][]uint64{}, done: make(chan struct{})}
