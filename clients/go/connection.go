@@ -110,12 +110,12 @@ func (c *connection) readLimit() time.Duration {
 		return c.heartbeat * silenceTenths / 10
 	}
 
-	now := c.clock.Now()
-	left := c.askedAt + helloLimit - now
+	// Bytes that come, however slowly, are no dead line.
 	if c.hasBytes {
-		return left
+		return helloLimit
 	}
-	return min(left, c.headAt+firstByteLimit-now)
+	now := c.clock.Now()
+	return min(c.askedAt+helloLimit, c.headAt+firstByteLimit) - now
 }
 
 // lasted is how long it has been open.
