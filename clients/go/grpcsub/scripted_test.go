@@ -200,3 +200,26 @@ func TestClosingIsFollowedByAWaitAsLongAsAsked(t *testing.T) {
 		t.Fatal(wait)
 	}
 }
+
+func TestFailIsAskedOfTheGatewayWhichRefusesWithTheGap(t *testing.T) {
+	bus, _ := serve(t, func(request *videttev1.SubscribeRequest, to stream) error {
+		if request.GetOnGap() != videttev1.OnGap_ON_GAP_FAIL {
+			return status.Error(codes.InvalidArgument, "another policy")
+		}
+		refusal, err := status.New(codes.OutOfRange, "gone").WithDetails(&videttev1.Gap{
+			Reason: "expired", Requested: request.GetAfter(), First: 40, Last: 100, Epoch: "k3x9q2",
+		})
+		if err != nil {
+			return err
+		}
+		return refusal.Err()
+	})
+
+	events := bus.Subscribe(within(t), vidette.After("7-k3x9q2"), vidette.OnGap(vidette.Fail))
+	expected := vidette.Gap{
+		Reason: "expired", Requested: "7-k3x9q2", First: 40, Last: 100, Epoch: "k3x9q2",
+	}
+	if gap := gapOf(t, events); gap != expected {
+		t.Fatalf("%+v", gap)
+	}
+}
