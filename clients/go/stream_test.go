@@ -210,3 +210,18 @@ func TestAStreamLeavesNoGoroutineWhileNothingIsToBeDone(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestWhatWasNeverSentIsNotUnknown(t *testing.T) {
+	away := errors.New("the issuer is away")
+	token := WithToken(func(context.Context) (string, error) { return "", away })
+	window := WithDedupeWindow(dedupeMargin + 3*time.Second)
+	bus, gateway := gatewayOf(t, []ClientOption{token, window}, refuse(500))
+
+	out := bus.Stream(within(t))
+	_ = out.Send(Event{Topic: "a"}, nil)
+
+	err := out.Close()
+	if !errors.Is(err, away) || errors.Is(err, ErrOutcomeUnknown) || gateway.count() != 0 {
+		t.Fatal(err, gateway.count())
+	}
+}

@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"vidette.dev/go"
 	"vidette.dev/go/grpcsub"
@@ -221,5 +223,28 @@ func TestFailIsAskedOfTheGatewayWhichRefusesWithTheGap(t *testing.T) {
 	}
 	if gap := gapOf(t, events); gap != expected {
 		t.Fatalf("%+v", gap)
+	}
+}
+
+func TestAnErrorThatNamesAWaitIsFollowedByThatWaitAtLeast(t *testing.T) {
+	bus, script := serve(t, func(*videttev1.SubscribeRequest, stream) error {
+		busy, err := status.New(codes.ResourceExhausted, "busy").WithDetails(
+			&errdetails.RetryInfo{RetryDelay: durationpb.New(7 * time.Second)})
+		if err != nil {
+			return err
+		}
+		return busy.Err()
+	}, func(_ *videttev1.SubscribeRequest, to stream) error {
+		hello(to, "k3x9q2", 1000)
+		batch(to, "k3x9q2", 101)
+		return hold(to)
+	})
+
+	events := bus.Subscribe(within(t))
+	defer events.Close()
+	read(t, events, 1)
+
+	if wait := <-script.waits; wait != 7*time.Second {
+		t.Fatal(wait)
 	}
 }
