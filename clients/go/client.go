@@ -15,6 +15,8 @@ const (
 	defaultDedupeWindow = 2 * time.Minute
 	dedupeMargin        = 10 * time.Second
 	mostBufferedBytes   = 1 << 20
+	// mostIdleConnections so many calls of Publish at once do not connect again and again.
+	mostIdleConnections = 32
 	// pingAfter finds a dead connection of HTTP/2, which would be taken for the next request, too.
 	pingAfter = 15 * time.Second
 )
@@ -90,6 +92,7 @@ func newHTTPClient() *http.Client {
 
 	transport = transport.Clone()
 	transport.DisableCompression = true
+	transport.MaxIdleConnsPerHost = mostIdleConnections
 	// What is not read has to stay with the gateway.
 	transport.HTTP2 = &http.HTTP2Config{
 		MaxReceiveBufferPerStream: mostBufferedBytes,
