@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -212,5 +213,23 @@ func TestTheFirstPollFromLatestOnlyAsksForThePosition(t *testing.T) {
 	first, second := gateway.asked(0).URL.Query(), gateway.asked(1).URL.Query()
 	if first.Get("wait") != "0" || second.Get("wait") != "25" || second.Get("after") != "100-k3x9q2" {
 		t.Fatal(first, second)
+	}
+}
+
+func TestNothingIsLeftRunningAfterClose(t *testing.T) {
+	bus, _ := gatewayOf(t, nil, stream(eventBlock(101)))
+	before := runtime.NumGoroutine()
+
+	for range 20 {
+		events := bus.Subscribe(within(t))
+		vidsOf(t, events, 1)
+		_ = events.Close()
+	}
+
+	for ends := time.Now().Add(testPatience); runtime.NumGoroutine() > before; {
+		if time.Now().After(ends) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
+		runtime.Gosched()
 	}
 }
