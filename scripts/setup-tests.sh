@@ -28,8 +28,7 @@ check_toolchain() {
   has cc || missing+=('cc (apt-get install build-essential)')
   node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null && has npm \
     || missing+=('node 20 or later with npm (https://nodejs.org)')
-  { [ -x .tools/bin/grpcurl ] && [ -x .tools/bin/nats-server ] && [ -x .tools/bin/cloudevents-go ]; } || has go \
-    || missing+=('go (https://go.dev/dl, to build grpcurl, nats-server and a client of CloudEvents)')
+  has go || missing+=('go 1.24 (https://go.dev/dl, for the Go library, grpcurl, nats-server and a client of CloudEvents)')
   if [ ${#missing[@]} -gt 0 ]; then
     fail "missing: $(printf '%s; ' "${missing[@]}" | sed 's/; $//')"
   fi
@@ -52,6 +51,7 @@ missing_packages() {
   has php || echo php-cli
   has npm || echo npm
   php -m 2>/dev/null | grep -qx gearman || echo php-gearman
+  php -m 2>/dev/null | grep -qx pdo_sqlite || echo php-sqlite3
   # For the library for PHP, with the frameworks that it has bridges to.
   has composer || echo composer
   has phpunit || echo phpunit
@@ -123,16 +123,21 @@ install_nats_server() {
     go install "github.com/nats-io/nats-server/v2@$NATS_SERVER_VERSION"
 }
 
-build_go_client() {
-  # Pinned by its go.mod and go.sum; nothing is built where nothing has changed.
-  if has go; then
-    quietly 'go build' go build -C tests/clients/go -o "$PWD/.tools/bin/cloudevents-go" .
-  fi
-  step go-client ready
+build_go_clients() {
+  # Pinned by go.mod and go.sum; nothing is built where nothing has changed.
+  quietly 'go build' go build -C tests/clients/go -o "$PWD/.tools/bin/cloudevents-go" .
+  quietly 'go build' go build -C examples/go-sse -o "$PWD/.tools/bin/go-sse-reader" .
+  quietly 'go build' go build -C clients/go -o "$PWD/.tools/bin/kit-go" ./kit
+  quietly 'go test -c' go test -C clients/go/grpcsub -c -o "$PWD/.tools/bin/grpcsub-go" .
+  step go-clients ready
 }
 
 install_examples() {
-  local node=examples/door-alarms/node
+  local node=examples/door-alarms/node php=examples/door-alarms/php
+  quietly 'go build' go build -C examples/door-alarms/go -o "$PWD/.tools/bin/door-alarms-go" .
+  # What composer would make of the library beside it.
+  mkdir -p "$php/vendor"
+  printf "<?php require '%s';\n" "$PWD/clients/php/tests/bootstrap.php" >"$php/vendor/autoload.php"
   if [ -d "$node/node_modules/libsql" ]; then
     step examples ready
     return
@@ -170,7 +175,7 @@ check_toolchain
 install_packages
 install_grpcurl
 install_nats_server
-build_go_client
+build_go_clients
 make_venv
 install_examples
 install_typescript

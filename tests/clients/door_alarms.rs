@@ -24,7 +24,9 @@ macro_rules! services {
 
 services! {
     python: ".tools/venv/bin/python", "examples/door-alarms/python/door_alarms.py";
+    go: ".tools/bin/door-alarms-go";
     node: "node", "examples/door-alarms/node/door-alarms.js";
+    php: "php", "examples/door-alarms/php/door-alarms.php";
     rust: &built_by_cargo("door-alarms");
 }
 

@@ -11,6 +11,7 @@ mod cli;
 mod cloud_events;
 mod curl;
 mod door_alarms;
+mod go;
 mod grpcurl;
 mod kills;
 mod network;

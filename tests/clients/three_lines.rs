@@ -22,6 +22,7 @@ macro_rules! blocks {
 blocks! {
     python: "clients/python/src", &in_repository(".tools/venv/bin/python"), "-u", "-";
     js: "examples/door-alarms/node", "node", "--input-type=module", "-";
+    php: "examples/door-alarms/php", "php";
     sh: ".", "sh", "-s";
 }
 

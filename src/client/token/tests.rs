@@ -88,7 +88,7 @@ async fn many_who_wait_for_a_token_ask_for_it_once() {
         Ok::<_, std::io::Error>(format!("token-{asked}"))
     }));
     let tokens = futures_util::future::join_all((0..5).map(|_| keeper.get())).await;
-    assert!(tokens.iter().all(|token| token.is_ok()));
+    assert!(tokens.iter().all(Result::is_ok));
     assert_eq!(ASKED.load(Ordering::Relaxed), 1);
 }
 

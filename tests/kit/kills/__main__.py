@@ -38,6 +38,9 @@ from reader import Reader, readers
 ADAPTERS = {
     "python": [".tools/venv/bin/python", "clients/python/kit/adapter.py"],
     "js": ["node", "clients/js/kit/adapter.js"],
+    "go": [".tools/bin/kit-go"],
+    "php": ["php", "clients/php/kit/adapter.php"],
+    "rust": ["target/debug/vidette-rust-kit"],
 }
 SECONDS_BETWEEN = (0.3, 3.0)
 SECONDS_TO_FINISH = 120.0

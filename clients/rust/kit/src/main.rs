@@ -18,15 +18,20 @@ use vidette::client::{Client, ClientClock, ClientOptions, TokenSource};
 
 use reading::Reading;
 
-const LIMIT_FACTOR: f64 = 0.1;
-const WAIT_FACTOR: f64 = 0.01;
-
 /// One line for the kit.
 pub(crate) fn say(line: &Value) {
     let mut out = std::io::stdout().lock();
     // A kit that has gone closes stdin too, and that is what ends this program.
     let _ = writeln!(out, "{line}");
     let _ = out.flush();
+}
+
+/// How much of a time is waited for.
+fn factor(variable: &str, otherwise: f64) -> f64 {
+    let named = std::env::var(variable).ok();
+    named
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
 }
 
 /// One client, one subscription at a time, and what is being published.
@@ -41,10 +46,8 @@ struct Adapter {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let environment = |name| std::env::var(name).unwrap_or_default();
-    let factor = environment("VIDETTE_KIT_WAITS").parse();
-    let url = environment("VIDETTE_KIT_URL");
-    let mut adapter = Adapter::new(url, factor.unwrap_or(WAIT_FACTOR));
+    let url = std::env::var("VIDETTE_KIT_URL").unwrap_or_default();
+    let mut adapter = Adapter::new(url, factor("VIDETTE_KIT_WAITS", 0.01));
     say_ready();
 
     let mut commands = commands();
@@ -141,7 +144,7 @@ impl Adapter {
     }
 
     fn new_client(&self, command: &Value) -> Client {
-        let clock = ClientClock::quickened(self.wait_factor, LIMIT_FACTOR);
+        let clock = ClientClock::quickened(self.wait_factor, factor("VIDETTE_KIT_LIMITS", 0.1));
         let clock = clock.on_publish_wait(|wait| say_wait(wait, "retry"));
         let mut options = ClientOptions::new().clock(clock);
         if command["token"] == "counted" {

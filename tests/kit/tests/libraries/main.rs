@@ -2,6 +2,7 @@
 //!
 //! Each library has a file here. A library's tools come from `scripts/setup-tests.sh`.
 
+mod go;
 mod js;
 mod own;
 mod php;

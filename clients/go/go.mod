@@ -1,0 +1,3 @@
+module vidette.dev/go
+
+go 1.24
