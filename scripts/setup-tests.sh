@@ -26,7 +26,7 @@ check_toolchain() {
   local missing=()
   has cargo || missing+=('cargo (https://rustup.rs)')
   has cc || missing+=('cc (apt-get install build-essential)')
-  node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null && has npm \
+  node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && has npm \
     || missing+=('node 20 or later with npm (https://nodejs.org)')
   has go || missing+=('go 1.24 (https://go.dev/dl, for the Go library, grpcurl, nats-server and a client of CloudEvents)')
   if [ ${#missing[@]} -gt 0 ]; then

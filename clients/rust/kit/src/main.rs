@@ -119,7 +119,7 @@ impl Adapter {
             ("reset", _) => {
                 self.close();
                 let url = command["url"].as_str().unwrap_or_default().to_owned();
-                *self = Adapter::new(url, command["waits"].as_f64().unwrap_or(WAIT_FACTOR));
+                *self = Adapter::new(url, command["waits"].as_f64().unwrap_or(0.01));
                 say_ready();
             }
             (unknown, _) => say(&json!({"say": "unsupported", "do": unknown})),
