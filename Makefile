@@ -171,7 +171,11 @@ clients-table:
 	$(CLIENTS_TABLE) run --results target/kit-js.json -- node clients/js/kit/adapter.js
 	$(CLIENTS_TABLE) run --results target/kit-python.json -- .tools/venv/bin/python clients/python/kit/adapter.py
 	$(CLIENTS_TABLE) run --results target/kit-rust.json -- target/debug/vidette-rust-kit
-	$(CLIENTS_TABLE) table --out docs/clients.md target/kit-js.json target/kit-python.json target/kit-rust.json
+	$(CLIENTS_TABLE) run --results target/kit-go.json -- .tools/bin/kit-go
+	$(CLIENTS_TABLE) run --results target/kit-php.json -- php clients/php/kit/adapter.php
+	$(CLIENTS_TABLE) table --out docs/clients.md target/kit-js.json target/kit-python.json \
+	  target/kit-rust.json target/kit-go.json target/kit-php.json
+
 # Ten minutes of kills under the Rust client.
 kills-rust-long:
 	cargo build --release --bin vidette
