@@ -33,7 +33,7 @@ class Reader:
                 failures = min(failures + 1, 16)
                 continue
             self.start = ("after", page["cursor"])  # rule 1: the next request goes on from here
-            if "gap" in page:  # rule 4: told before the event behind it
+            if "gap" in page:  # rule 4: reported before the event behind it
                 seen = 0
                 if self.on_gap(page["gap"]) == "snapshot":
                     self.start = ("snapshot", "true")

@@ -1,6 +1,6 @@
 // Package grpcsub reads the events of a vidette push gateway over gRPC, by the same rules as
 // [vidette.dev/go]: it resumes behind the last event that was finished, drops what comes twice,
-// tells gaps, and connects again for ever. It is a module of its own, so that nobody else needs
+// reports gaps, and connects again for ever. It is a module of its own, so that nobody else needs
 // gRPC.
 //
 //	bus := grpcsub.New("push.example.com:443", grpcsub.WithToken(getJWT))

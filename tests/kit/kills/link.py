@@ -37,7 +37,7 @@ class Link:
                     pair.reset()
 
     async def freeze(self, seconds: float) -> None:
-        """Nothing comes through for so long, and nobody is told; half of the time it is cut then."""
+        """Nothing comes through for so long, and nobody is notified; half of the time it is cut then."""
         self.freezes += 1
         self._flowing.clear()
         await asyncio.sleep(seconds)

@@ -95,7 +95,7 @@ func (b *Bookmark) IsNew(text, epoch string) (bool, error) {
 		return true, nil
 	}
 	if differ(before.Epoch, cursor.Epoch) {
-		return false, fmt.Errorf("event %s is of another log, and no gap was told", text)
+		return false, fmt.Errorf("event %s is of another log, and no gap was reported", text)
 	}
 	return false, nil
 }

@@ -94,7 +94,7 @@ final class Bookmark
             return true;
         }
         if ($position->isOfAnotherLog($before->epoch)) {
-            throw new ProtocolException("event $event->cursor is of another log, and no gap was told");
+            throw new ProtocolException("event $event->cursor is of another log, and no gap was reported");
         }
 
         return false;

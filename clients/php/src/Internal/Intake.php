@@ -43,7 +43,7 @@ final class Intake
         return null;
     }
 
-    /** To be told before anything that follows. */
+    /** To be handed on before anything that follows. */
     public function takeGap(Gap $gap): Gap
     {
         $this->gaps++;

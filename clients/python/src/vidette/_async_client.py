@@ -243,7 +243,7 @@ class AsyncPublishStream:
         return ticket.result()
 
     async def flush(self) -> None:
-        """Sends all that is waiting. Errors of single events are told by their ``result()``."""
+        """Sends all that is waiting. Errors of single events are reported by their ``result()``."""
         await self._send_until(None)
 
     async def __aenter__(self) -> AsyncPublishStream:

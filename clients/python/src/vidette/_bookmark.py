@@ -73,7 +73,7 @@ class Bookmark:
         if before is None or position.vid > before.vid:
             return True
         if before.epoch and position.epoch and before.epoch != position.epoch:
-            raise ProtocolError(f"event {event.cursor} is of another log, and no gap was told")
+            raise ProtocolError(f"event {event.cursor} is of another log, and no gap was reported")
 
         return False
 

@@ -237,7 +237,7 @@ class PublishStream:
         return ticket.result()
 
     def flush(self) -> None:
-        """Sends all that is waiting. Errors of single events are told by their ``result()``."""
+        """Sends all that is waiting. Errors of single events are reported by their ``result()``."""
         self._send_until(None)
 
     def __enter__(self) -> PublishStream:

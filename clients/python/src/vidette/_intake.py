@@ -46,7 +46,7 @@ class Intake:
         return None
 
     def take_gap(self, gap: Gap) -> None:
-        """To be told before anything that follows."""
+        """To be handed on before anything that follows."""
         self.gaps += 1
         self.gap = gap
         self.epoch = gap.epoch or self.epoch

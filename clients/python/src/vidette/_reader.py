@@ -85,7 +85,7 @@ class Reader:
         self._end(None)
 
     def take_error(self) -> Exception | None:
-        """Why it has stopped; told once."""
+        """Why it has stopped; reported once."""
         error = self._stop.error if self._stop else None
         self._stop = Stop(None)
         return error
@@ -257,7 +257,7 @@ class Reader:
         if self._connection is not None:
             return self._connection
         if self._stop is None:
-            raise RuntimeError("the driver told of a connection that is not open")
+            raise RuntimeError("the driver spoke of a connection that is not open")
 
         # Closed from elsewhere while the driver was reading: what it tells changes nothing more.
         return Connection("sse", self._clock.now(), 0.0, self._options.max_line_bytes)

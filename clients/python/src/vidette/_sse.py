@@ -1,6 +1,6 @@
 """Server-sent events: bytes in, blocks out.
 
-Lines end with CR, LF or CRLF, and bytes may be split anywhere. A block without data is told too:
+Lines end with CR, LF or CRLF, and bytes may be split anywhere. A block without data is handed on too:
 its id moves the cursor. Nothing is kept beyond ``max_bytes`` of one event.
 """
 
