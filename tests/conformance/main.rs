@@ -217,8 +217,12 @@ async fn run_cell(
     via: Transport,
     patience: Duration,
 ) -> Result<(), String> {
-    let cell = Arc::new(Cell::new(kind, via, case.setup).await);
-    let run = tokio::spawn((case.run)(cell));
+    // Tasks of their own: gateways are started on whichever core is free.
+    let (kind, setup) = (kind.clone(), case.setup);
+    let making = tokio::spawn(async move { Cell::new(&kind, via, setup).await });
+    let cell = making.await.map_err(message)?;
+
+    let run = tokio::spawn((case.run)(Arc::new(cell)));
     let stop = run.abort_handle();
     match tokio::time::timeout(patience, run).await {
         Ok(Ok(())) => Ok(()),

@@ -197,7 +197,7 @@ async fn events_of_plain_clients_come_in_order_and_what_is_no_topic_is_left_out(
     let plain = Plain::of(&nats).await;
     for subject in [
         "doors.door.1",
-        "doors.vidette.admin",
+        "doors.vidette.other",
         "doors.door.2",
         "doors.a\u{85}b",
         "doors.door.3",
