@@ -57,6 +57,26 @@ pub(super) struct PublishRequest<'r> {
     pub(super) trace: &'r mut TracedRequest,
 }
 
+/// Has a request published by `publish`, and traced from here to its answer.
+pub(super) async fn traced(
+    state: &AppState,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: Body,
+    publish: impl AsyncFnOnce(PublishRequest<'_>) -> Result<Response>,
+) -> Result<Response> {
+    let mut trace = TracedRequest::begin(&state.traces, headers, PublishedBy::Http);
+    let request = PublishRequest {
+        state,
+        caller,
+        headers,
+        body,
+        trace: &mut trace,
+    };
+    let answer = publish(request).await;
+    trace.end(answer)
+}
+
 /// `POST /v1/events`.
 pub(super) async fn events(
     State(state): State<AppState>,
@@ -73,16 +93,10 @@ pub(super) async fn events(
         let traces = TracedStream::new(&state.traces, &headers, PublishedBy::Ndjson);
         return Ok(ndjson::publish(state.bus, &caller, body, traces));
     }
-    let mut trace = TracedRequest::begin(&state.traces, &headers, PublishedBy::Http);
-    let request = PublishRequest {
-        state: &state,
-        caller: &caller,
-        headers: &headers,
-        body,
-        trace: &mut trace,
-    };
-    let answer = request.publish_events(query).await;
-    trace.end(answer)
+    traced(&state, &caller, &headers, body, async |request| {
+        request.publish_events(query).await
+    })
+    .await
 }
 
 impl PublishRequest<'_> {
@@ -198,16 +212,10 @@ pub(super) async fn topic(
     body: Body,
 ) -> Result<Response> {
     let topic = decode(uri.path().strip_prefix(TOPICS).unwrap_or_default())?;
-    let mut trace = TracedRequest::begin(&state.traces, &headers, PublishedBy::Http);
-    let request = PublishRequest {
-        state: &state,
-        caller: &caller,
-        headers: &headers,
-        body,
-        trace: &mut trace,
-    };
-    let answer = request.publish_to(&topic, query.as_deref()).await;
-    trace.end(answer)
+    traced(&state, &caller, &headers, body, async |request| {
+        request.publish_to(&topic, query.as_deref()).await
+    })
+    .await
 }
 
 /// A parameter that may be given, as it came.

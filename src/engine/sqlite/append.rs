@@ -25,10 +25,17 @@ const FORGET_ID: &str = "DELETE FROM dedupe WHERE vid = ?1";
 /// An id that the row of `bus` counts.
 const COUNT_FORGOTTEN: &str = "UPDATE bus SET ids = ids - 1 WHERE last_vid >= ?1";
 
+/// A topic of which the writer need not ask the database.
+pub(super) struct KnownTopic {
+    topic_id: i64,
+    /// Of its events that the writer knows of.
+    newest: Vid,
+}
+
 /// One append transaction.
 pub(super) struct AppendTransaction<'t> {
     state: &'t mut WriterState,
-    topics: &'t mut HashMap<Topic, i64>,
+    topics: &'t mut HashMap<Topic, KnownTopic>,
     /// What the events get, and when they come.
     time_ms: i64,
     now: Moment,
@@ -65,7 +72,7 @@ impl<'t> AppendTransaction<'t> {
     pub(super) fn new(
         connection: &'t Connection,
         state: &'t mut WriterState,
-        topics: &'t mut HashMap<Topic, i64>,
+        topics: &'t mut HashMap<Topic, KnownTopic>,
         dedupe_window: Duration,
         now: Moment,
     ) -> rusqlite::Result<Self> {
@@ -175,8 +182,11 @@ impl<'t> AppendTransaction<'t> {
 
     /// The number of a topic, which gets one with its first event.
     fn topic_id(&mut self, topic: &Topic, vid: Vid) -> rusqlite::Result<i64> {
-        if let Some(topic_id) = self.topics.get(topic) {
-            return Ok(*topic_id);
+        if let Some(known) = self.topics.get_mut(topic) {
+            // The index is changed once for all of a topic's events behind it.
+            self.state.topics_behind += u64::from(known.newest <= self.state.indexed);
+            known.newest = vid;
+            return Ok(known.topic_id);
         }
         // Not in memory: never seen, or forgotten since.
         let topic_id = match self.find_topic(topic)? {
@@ -185,7 +195,10 @@ impl<'t> AppendTransaction<'t> {
         };
 
         // Spares later events of this topic the query.
-        self.topics.insert(topic.clone(), topic_id);
+        let newest = vid;
+        let known = KnownTopic { topic_id, newest };
+        self.topics.insert(topic.clone(), known);
+        self.state.topics_behind += 1;
         Ok(topic_id)
     }
 

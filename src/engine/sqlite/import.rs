@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::append::AppendTransaction;
+use super::append::{AppendTransaction, KnownTopic};
 use super::writer_state::WriterState;
 use super::{SqliteEngine, epochs, from_sql, index, to_sql};
 use crate::cursor::Vid;
@@ -39,7 +39,7 @@ const FIND_COPIED: &str = "SELECT through FROM copied_from WHERE epoch = ?1";
 pub(super) struct Import<'t> {
     pub(super) connection: &'t Connection,
     pub(super) state: &'t mut WriterState,
-    pub(super) topics: &'t mut HashMap<Topic, i64>,
+    pub(super) topics: &'t mut HashMap<Topic, KnownTopic>,
     pub(super) dedupe_window: Duration,
 }
 

@@ -28,6 +28,8 @@ pub(super) struct WriterState {
     pub(super) indexed_bytes: u64,
     /// Ids of events up to there.
     pub(super) indexed_ids: u64,
+    /// Topics that have events behind the index, of those that came since the start.
+    pub(super) topics_behind: u64,
 }
 
 /// An empty log.
@@ -46,6 +48,7 @@ pub(super) const EMPTY: WriterState = WriterState {
     indexed: 0,
     indexed_bytes: 0,
     indexed_ids: 0,
+    topics_behind: 0,
 };
 
 const SELECT_BUS: &str = "
@@ -90,6 +93,7 @@ impl WriterState {
             indexed,
             indexed_bytes,
             indexed_ids: number(7)?,
+            topics_behind: 0,
         })
     }
 

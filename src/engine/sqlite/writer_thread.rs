@@ -15,7 +15,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::append::AppendTransaction;
+use super::append::{AppendTransaction, KnownTopic};
 use super::errors::is_busy;
 use super::health::Health;
 use super::high_water::HighWaterMark;
@@ -60,7 +60,7 @@ pub(super) struct WriterSetup {
 pub(super) struct WriterThread {
     setup: WriterSetup,
     /// Their numbers, so that an append need not look them up.
-    topics: HashMap<Topic, i64>,
+    topics: HashMap<Topic, KnownTopic>,
     published: Arc<PublishedState>,
 }
 

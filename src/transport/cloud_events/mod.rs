@@ -28,10 +28,9 @@ use super::access::RequestCaller;
 use super::content_encoding::decoded;
 use super::counted::read_elements;
 use super::params::Params;
-use super::publish::PublishRequest;
+use super::publish::{PublishRequest, traced};
 use super::receive::read_body;
 use super::state::AppState;
-use super::trace_parent::{PublishedBy, TracedRequest};
 use crate::bus::{Bus, Receipt};
 use crate::config::TopicTemplate;
 use crate::error::{Error, ErrorKind, Result};
@@ -106,17 +105,11 @@ pub(super) async fn cloud_events(
 ) -> Result<Response> {
     // What is of no other mode can only lack its headers, which is said when they are read.
     let mode = ContentMode::of(&headers)?.unwrap_or(ContentMode::Binary);
-    let mut trace = TracedRequest::begin(&state.traces, &headers, PublishedBy::Http);
-    let request = PublishRequest {
-        state: &state,
-        caller: &caller,
-        headers: &headers,
-        body,
-        trace: &mut trace,
-    };
-    let events = CloudEventsRequest::new(request, mode);
-    let answer = events.publish_by_template(query.as_deref()).await;
-    trace.end(answer)
+    traced(&state, &caller, &headers, body, async |request| {
+        let events = CloudEventsRequest::new(request, mode);
+        events.publish_by_template(query.as_deref()).await
+    })
+    .await
 }
 
 /// A request that publishes CloudEvents.
