@@ -148,8 +148,8 @@ pub const SHARED_PAGES_BYTES: usize = 16 * 1024 * 1024;
 /// one is put together anew from pieces that are shared.
 pub const SHARED_ANSWER_BYTES: usize = 2 * 1024;
 
-/// Up to so many readers that are more than a page behind read on at full speed: a live reader waits
-/// behind a page of each of them, some milliseconds.
+/// Up to so many readers that are more than a page behind read on at full speed: a live reader
+/// waits behind a page of each of them, some milliseconds.
 pub const CATCH_UP_AT_FULL_SPEED: usize = 128;
 /// Bytes per second and core that all of them get together where they are more than those.
 /// Twice as much is possible, but delays live readers.
@@ -276,10 +276,6 @@ pub const PUBLISH_ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 pub const PUBLISH_LINGER: Duration = Duration::from_millis(50);
 /// A request without further lines is ended after this long: proxies give up after 60 s.
 pub const PUBLISH_IDLE_REQUEST: Duration = Duration::from_secs(25);
-/// `vidette publish --ndjson` reconnects to a gateway that has gone after this long …
-pub const PUBLISH_RETRY_MIN: Duration = Duration::from_millis(100);
-/// … and, after several failures, after at most this long.
-pub const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(5);
 /// A gateway whose machine acknowledges no packet for this long is considered gone by `vidette
 /// publish --ndjson`.
 pub const PUBLISH_PEER_TIMEOUT: Duration = Duration::from_secs(20);

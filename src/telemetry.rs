@@ -36,8 +36,8 @@ pub(crate) struct Logs {
 type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), ReloadError> + Send + Sync>;
 
 impl Logs {
-    /// Starts logging. `filter` is as in `RUST_LOG`, for example `info` or `vidette=debug`. What was
-    /// logged has been written once the second value is dropped.
+    /// Starts logging. `filter` is as in `RUST_LOG`, for example `info` or `vidette=debug`. What
+    /// was logged has been written once the second value is dropped.
     ///
     /// # Errors
     /// When the filter cannot be read.

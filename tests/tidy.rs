@@ -1,6 +1,6 @@
 //! Style that clippy cannot see: which module may know which, how long files and functions are, and
-//! whether citations, guides and links lead somewhere (`tidy/pages.rs`), and whether the book says the same in
-//! both languages (`tidy/book.rs`).
+//! whether citations, guides and links lead somewhere (`tidy/pages.rs`), and whether the book says
+//! the same in both languages (`tidy/book.rs`).
 
 #[path = "tidy/book.rs"]
 mod book;

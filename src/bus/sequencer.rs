@@ -144,8 +144,8 @@ impl Bus {
         }
     }
 
-    /// Checks a batch, and pays for the memory that it takes until it is written. Its tokens are due
-    /// within `patience`.
+    /// Checks a batch, and pays for the memory that it takes until it is written. Its tokens are
+    /// due within `patience`.
     fn admit(&self, caller: &Caller, batch: NewBatch, patience: Duration) -> Result<AdmittedBatch> {
         let NewBatch { events, watch } = batch;
         // What costs least comes first.

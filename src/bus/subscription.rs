@@ -70,8 +70,8 @@ impl Subscription {
     /// [`crate::limits::AHEAD_WAIT`].
     ///
     /// # Errors
-    /// As [`Caller::grant_read`]; closing, behind, busy (too many subscriptions, or topics of all of
-    /// them), out of memory, or a gap when the request says so.
+    /// As [`Caller::grant_read`]; closing, behind, busy (too many subscriptions, or topics of all
+    /// of them), out of memory, or a gap when the request says so.
     pub async fn open(bus: &Bus, caller: &Caller, request: SubscribeRequest) -> Result<Self> {
         Self::open_for(bus, caller, request, None).await
     }

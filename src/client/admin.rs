@@ -17,8 +17,9 @@ impl Client {
     /// Asks the admin API of the gateway: `status`, `connections?limit=10`, `topics`.
     ///
     /// # Errors
-    /// [`super::ClientErrorKind::Unauthenticated`] and [`super::ClientErrorKind::Refused`] where the
-    /// gateway wants to know who asks, or does not allow it; those of a gateway that is not reached.
+    /// [`super::ClientErrorKind::Unauthenticated`] and [`super::ClientErrorKind::Refused`] where
+    /// the gateway wants to know who asks, or does not allow it; those of a gateway that is not
+    /// reached.
     pub async fn admin_get(&self, what: &str) -> Result<Value, ClientError> {
         let path = format!("/admin/api/{what}");
         let path = &path;

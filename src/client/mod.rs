@@ -128,7 +128,7 @@ impl Client {
         })
     }
 
-    /// How long publishing goes on while the gateway is away: 90 s unless it is set. Keep it below
+    /// How long publishing goes on while the gateway is away: 110 s unless it is set. Keep it below
     /// the gateway's `retention.dedupe_window`, or an event may be published twice. With zero there
     /// is one try.
     #[must_use]
@@ -137,8 +137,8 @@ impl Client {
         self
     }
 
-    /// Publishes over gRPC, on a connection that all clones of this client share. Reading has its own
-    /// choice, [`Transport::Grpc`].
+    /// Publishes over gRPC, on a connection that all clones of this client share. Reading has its
+    /// own choice, [`Transport::Grpc`].
     ///
     /// # Errors
     /// [`ClientErrorKind::Address`] when this is no address of gRPC.

@@ -25,9 +25,9 @@ pub struct SettingVariable {
     value: String,
 }
 
-/// Those of the environment of this process. Most names with single underscores between their words,
-/// such as `VIDETTE_LISTEN`, belong to flags, and others are not the gateway's: a cluster gives every
-/// program a `VIDETTE_SERVICE_HOST` where a service has the name.
+/// Those of the environment of this process. Most names with single underscores between their
+/// words, such as `VIDETTE_LISTEN`, belong to flags, and others are not the gateway's: a cluster
+/// gives every program a `VIDETTE_SERVICE_HOST` where a service has the name.
 ///
 /// # Errors
 /// The name of a variable whose value is not UTF-8.

@@ -141,7 +141,8 @@ impl Section {
         self.report(format!("{} {rule}", self.name));
     }
 
-    /// A flag has taken the place of a setting that was read: from here on its errors name the flag.
+    /// A flag has taken the place of a setting that was read: from here on its errors name the
+    /// flag.
     pub(super) fn replaced(&self, key: &str, flag: &str, value: &impl Serialize) {
         self.errors.name_place(&self.path(key), flag);
         self.record.replace(&self.name, key, value);

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::{DEFAULT_WAIT, MAX_BODY_BYTES, MAX_EVENT_BYTES_CEILING};
 
-/// A failed connection is tried again after a random time up to this, which doubles each time …
-pub const READ_RETRY_BASE: Duration = Duration::from_millis(500);
+/// A failed connection, or a failed publish, is tried again after a random time up to this, which
+/// doubles each time …
+pub const RETRY_BASE: Duration = Duration::from_millis(500);
 /// … until it is this.
-pub const READ_RETRY_MAX: Duration = Duration::from_secs(20);
+pub const RETRY_MAX: Duration = Duration::from_secs(20);
 /// The longest wait before the next try that a server may ask for.
 pub const READ_RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// A connection that lasted for this long was a good one: the next failure is the first again.
@@ -39,9 +40,9 @@ pub const READ_REFUSAL_BYTES: usize = 64 * 1024;
 /// Bytes of a refusal that is shown as it is, because it is no problem document.
 pub const READ_SENTENCE_BYTES: usize = 200;
 
-/// The client goes on trying to publish for this long: less than the default dedupe window, within
-/// which the gateway knows what it has published already.
-pub const PUBLISH_RETRY_FOR: Duration = Duration::from_secs(90);
+/// The client goes on trying to publish for this long: 10 s less than the default dedupe window,
+/// within which the gateway knows what it has published already.
+pub const PUBLISH_RETRY_FOR: Duration = Duration::from_secs(110);
 /// A request to publish that has been sent completely has to be answered within this time.
 pub const PUBLISH_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 

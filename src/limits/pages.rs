@@ -6,8 +6,8 @@ pub const MAX_TOML_ERRORS: usize = 20;
 /// Origins whose pages may show the gateway's in a frame.
 pub const MAX_FRAMING_ORIGINS: usize = 32;
 
-/// Answers from this size on, in bytes, are compressed for clients that take it: a smaller one is one
-/// packet anyway.
+/// Answers from this size on, in bytes, are compressed for clients that take it: a smaller one is
+/// one packet anyway.
 pub const COMPRESSED_ANSWER_BYTES: usize = 1024;
 /// From this size on they are compressed on threads that may take their time.
 pub const COMPRESSED_ELSEWHERE_BYTES: usize = 32 * 1024;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Publish requests whose spans wait to be sent, of about 250 bytes each; those of more are dropped.
+/// Publish requests whose spans wait to be sent, of about 250 bytes each; those of more are
+/// dropped.
 pub const TRACES_QUEUED: usize = 4096;
 /// Publish requests whose spans are sent together.
 pub const TRACES_TOGETHER: usize = 512;

@@ -1,14 +1,16 @@
 //! How much each client may take: subscriptions that are open, and events that it publishes.
 //!
 //! A client is known by its address, by the subject of its token, and by the name of its API
-//! key or certificate. Each of these has a count of open subscriptions and a token bucket of events.
+//! key or certificate. Each of these has a count of open subscriptions and a token bucket of
+//! events.
 //!
 //! Invariants:
 //! - counts are exact: who has a subscription open is never forgotten, and who has none takes no
 //!   memory, so there are at most as many counts as subscriptions;
 //! - buckets are bounded ([`limits::QUOTA_BUCKETS`]) and the one that was used least is forgotten
-//!   first. Who is forgotten has a full bucket again, which harms nobody else. To have one forgotten
-//!   takes thousands of other clients, each of which could have published from a bucket of its own;
+//!   first. Who is forgotten has a full bucket again, which harms nobody else. To have one
+//!   forgotten takes thousands of other clients, each of which could have published from a bucket
+//!   of its own;
 //! - keys have one size, however long a name is, and nothing is locked for longer than a look-up;
 //! - a client that is refused by one limit takes nothing of the others.
 //!

@@ -203,7 +203,8 @@ struct Unsent {
 }
 
 impl Unsent {
-    /// The pieces in their order, of which so many bytes are written and so many held by the stream.
+    /// The pieces in their order, of which so many bytes are written and so many held by the
+    /// stream.
     fn boxed(
         mut pieces: Vec<Bytes>,
         written: usize,

@@ -1,7 +1,7 @@
 //! gRPC health follows readiness, which `/readyz` shows at every moment.
 //!
-//! Invariant: both names of the gateway's health have the same status, until they have none: when it
-//! has ended.
+//! Invariant: both names of the gateway's health have the same status, until they have none: when
+//! it has ended.
 
 use tokio::time::{MissedTickBehavior, interval};
 use tonic_health::ServingStatus;

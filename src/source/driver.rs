@@ -111,7 +111,8 @@ impl SourceDriver {
 
     /// The next pieces of work; `None` when the turn is over.
     async fn pull(&mut self, source: &mut dyn Source) -> Result<Option<Vec<Pulled>>, SourceError> {
-        // A gateway whose turn is over takes no more work: what is not pulled stays with the source.
+        // A gateway whose turn is over takes no more work: what is not pulled stays with the
+        // source.
         let pulled = tokio::select! {
             pulled = source.pull() => pulled?,
             () = self.turn.over() => return Ok(None),

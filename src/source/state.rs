@@ -1,5 +1,5 @@
-//! The state of a source, and of all of them: in `/v1/bus`, in the metrics, and in the gateway's own log when it
-//! changes.
+//! The state of a source, and of all of them: in `/v1/bus`, in the metrics, and in the gateway's
+//! own log when it changes.
 //!
 //! Invariant: a change is logged once, not each time that it is seen again, so no source fills the
 //! log.

@@ -1,6 +1,7 @@
 //! Spans as messages of OTLP.
 //!
-//! Names of attributes are those of OpenTelemetry where it has one, else they begin with `vidette.`.
+//! Names of attributes are those of OpenTelemetry where it has one, else they begin with
+//! `vidette.`.
 
 use std::ops::Range;
 

@@ -92,8 +92,8 @@ pub(super) async fn poll(
     within_bounds(bytes, move || compressed(coding, &pieces).into()).await
 }
 
-/// A large answer takes milliseconds, which are not taken from those who are served live; and only a
-/// few are compressed at once.
+/// A large answer takes milliseconds, which are not taken from those who are served live; and only
+/// a few are compressed at once.
 async fn within_bounds(
     bytes: usize,
     make: impl FnOnce() -> Bytes + Send + 'static,

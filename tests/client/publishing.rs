@@ -91,7 +91,8 @@ async fn a_refusal_is_final_and_an_outcome_that_nobody_knows_is_called_so() {
 
     let server = ScriptedServer::play(vec![Scene::Nothing]).await;
     let client = client(&server.url());
-    for (retry_for, tries) in [(Duration::ZERO, 1), (Duration::from_millis(150), 2)] {
+    // The first wait is half a second at most.
+    for (retry_for, tries) in [(Duration::ZERO, 1..=1), (Duration::from_secs(1), 2..=100)] {
         let before = server.requests().len();
         let client = client.clone().retry_for(retry_for);
         let error = client
@@ -99,7 +100,7 @@ async fn a_refusal_is_final_and_an_outcome_that_nobody_knows_is_called_so() {
             .await
             .expect_err("no answer");
         assert_eq!(error.kind(), ClientErrorKind::OutcomeUnknown);
-        assert_eq!(server.requests().len() - before, tries);
+        assert!(tries.contains(&(server.requests().len() - before)));
     }
 }
 

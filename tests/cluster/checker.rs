@@ -81,8 +81,8 @@ impl<'h> Check<'h> {
         let stream = self.stream;
         let last = stream.events.iter();
         let last = last.map(|(vid, id)| (stream.epoch.as_str(), *vid, id.as_str()));
-        // Just after a log was replaced, a gateway may acknowledge an event of the new one under the
-        // old name; that cursor leads to a gap, and says nothing of the old log.
+        // Just after a log was replaced, a gateway may acknowledge an event of the new one under
+        // the old name; that cursor leads to a gap, and says nothing of the old log.
         let acknowledged = history.acknowledged.iter();
         let acknowledged = acknowledged.filter(|ack| ack.place.epoch == stream.epoch);
         let acknowledged = acknowledged.map(|ack| (&*ack.place.epoch, ack.place.vid, &*ack.id));

@@ -6,8 +6,9 @@
 //! `cargo test --test conformance` runs it on engines of its own, and on engines that break one
 //! promise each, which some case has to catch. `cargo test --test conformance -- --url
 //! http://127.0.0.1:8080` runs the cases that need no control of the engine against a running
-//! gateway; it publishes to topics below `conformance.`. With an address `https://`, `--ca FILE` and
-//! `--token-file FILE` say whom to trust and what to show. `--secure` runs only what is over TLS.
+//! gateway; it publishes to topics below `conformance.`. With an address `https://`, `--ca FILE`
+//! and `--token-file FILE` say whom to trust and what to show. `--secure` runs only what is over
+//! TLS.
 
 #![allow(unreachable_pub)] // a program of its own
 

@@ -1,5 +1,5 @@
-//! What passes is reported within an event stream: an `EventSource` gives up for good on any status but
-//! 200 (contract §4, §5).
+//! What passes is reported within an event stream: an `EventSource` gives up for good on any status
+//! but 200 (contract §4, §5).
 
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;

@@ -78,8 +78,8 @@ async fn a_reader_that_falls_out_of_retention_is_told_before_the_next_event_and_
                         (gaps, next) = (gaps + 1, Some(gap.first));
                     }
                     Step::Event(seen, at) => {
-                        // Retention may go on between the gap that is reported and the event that is
-                        // read.
+                        // Retention may go on between the gap that is reported and the event that
+                        // is read.
                         let follows = next.map_or(seen.vid == last + 1, |first| seen.vid >= first);
                         assert!(
                             follows,

@@ -1,4 +1,5 @@
-//! Many wildcards: what all subscriptions together may have, and who is refused when it is too much.
+//! Many wildcards: what all subscriptions together may have, and who is refused when it is too
+//! much.
 
 use tonic::Code;
 use vidette::limits;

@@ -275,9 +275,9 @@ async fn a_batch_whose_sync_fails_is_not_there_in_part() {
     assert!(events == 0 || events == 500, "all or nothing, not {events}");
 }
 
-/// A refused event may come back after a restart, from the page cache. Once somebody has seen it, no
-/// power cut takes it away, and its vid is nobody else's. After a failed sync the kernel takes what
-/// was written for clean, so that merely syncing again would do nothing.
+/// A refused event may come back after a restart, from the page cache. Once somebody has seen it,
+/// no power cut takes it away, and its vid is nobody else's. After a failed sync the kernel takes
+/// what was written for clean, so that merely syncing again would do nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_start_finds_is_durable_before_it_is_seen() {
     // With another program that has recovered the log before the gateway does, and reads on.

@@ -23,8 +23,8 @@ pub(crate) struct Findings {
     pub(crate) made_up: usize,
     /// Gone when a reader passed it by, and not reported.
     pub(crate) gaps_not_reported: usize,
-    /// Events of a reported gap that were shown anyway or still there; gaps with wrong bounds or for a
-    /// wrong reason.
+    /// Events of a reported gap that were shown anyway or still there; gaps with wrong bounds or
+    /// for a wrong reason.
     pub(crate) gaps_reported_falsely: usize,
     /// What was acknowledged or seen before something else was sent or asked for, and yet comes
     /// after it.

@@ -238,8 +238,8 @@ impl History {
         most.map_or(i64::MAX, |offset| self.began_ms + millis(at) + offset)
     }
 
-    /// The least that the bus's time can have been for an event that was sent and first heard of at these
-    /// moments.
+    /// The least that the bus's time can have been for an event that was sent and first heard of at
+    /// these moments.
     pub(crate) fn earliest_time_ms(&self, sent: Micros, known: Micros) -> i64 {
         let ends = self.starts.iter().skip(1).map(|next| next.at);
         let runs = self.starts.iter().zip(ends.chain([Micros::MAX]));

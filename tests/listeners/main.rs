@@ -1,6 +1,6 @@
-//! Where a gateway listens, and whom it takes its peers for: Unix sockets and short addresses by the
-//! clients that people use, proxies that speak for others (`HAProxy`, nginx, curl and made-up ones),
-//! and limits for each address.
+//! Where a gateway listens, and whom it takes its peers for: Unix sockets and short addresses by
+//! the clients that people use, proxies that speak for others (`HAProxy`, nginx, curl and made-up
+//! ones), and limits for each address.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,6 +1,6 @@
 //! Two gateways on one log that others append to as well, while the ways to it misbehave and the
-//! log is trimmed and replaced. Whatever happens, each reader sees one log after another: nothing lost,
-//! repeated or out of order without a gap that says so.
+//! log is trimmed and replaced. Whatever happens, each reader sees one log after another: nothing
+//! lost, repeated or out of order without a gap that says so.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What watches a gateway: a real Prometheus scrapes one, and every query of the dashboard and every
-//! alert finds what it asks for.
+//! What watches a gateway: a real Prometheus scrapes one, and every query of the dashboard and
+//! every alert finds what it asks for.
 
 use std::collections::BTreeSet;
 use std::fs;

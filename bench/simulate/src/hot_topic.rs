@@ -1,7 +1,8 @@
 //! One topic that many pages of a gateway read: when its events are written to them.
 //!
 //! The gateway notifies the readers of a filter in rounds. A round writes to each of them once,
-//! however many events have come since the last one, so more events make writes longer and not more.
+//! however many events have come since the last one, so more events make writes longer and not
+//! more.
 
 use crate::clients::SECOND_US;
 

@@ -1,6 +1,6 @@
-//! `make simulate`: how many machines a fleet of gateways needs, and what happens to a million pages
-//! when a gateway is lost or all are restarted. It writes its tables into docs/scale.md and its charts
-//! into docs/scale/.
+//! `make simulate`: how many machines a fleet of gateways needs, and what happens to a million
+//! pages when a gateway is lost or all are restarted. It writes its tables into docs/scale.md and
+//! its charts into docs/scale/.
 //!
 //! All of it is computed from `parameters.toml`, which has the measured figures and their commands.
 //! Runs are the same each time: their seed is fixed.

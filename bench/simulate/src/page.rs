@@ -1,4 +1,5 @@
-//! docs/scale.md: its parts between `<!-- NAME -->` and `<!-- /NAME -->` are written by the program.
+//! docs/scale.md: its parts between `<!-- NAME -->` and `<!-- /NAME -->` are written by the
+//! program.
 
 use std::path::PathBuf;
 

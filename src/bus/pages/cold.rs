@@ -3,8 +3,8 @@
 //! Readers that come back after a while often ask for the same part of the log. Invariants:
 //! - a block holds every event of its vids that the log had when it was read, up to its `through`;
 //! - only vids that are visible are read into a block, so it is never out of date but for trimming,
-//!   which is looked at afresh for each page, and for what is removed, after which no block that was
-//!   read before is found any more;
+//!   which is looked at afresh for each page, and for what is removed, after which no block that
+//!   was read before is found any more;
 //! - two readers of one block wait for one read; blocks are bounded by bytes;
 //! - a block is loaded by a task of its own: a reader that stands still meanwhile, because its peer
 //!   reads nothing, holds up no other, and when the one who loads has left the next one does it.

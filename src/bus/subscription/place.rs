@@ -10,7 +10,8 @@ use crate::caller::{Caller, SubscriptionPermit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::RefusalReason;
 
-/// How many subscriptions have a place. Two words less than a semaphore's permit would take of each.
+/// How many subscriptions have a place. Two words less than a semaphore's permit would take of
+/// each.
 #[derive(Debug, Default)]
 pub(in crate::bus) struct Places(Arc<AtomicUsize>);
 

@@ -28,8 +28,8 @@ use finding::{Finding, Level};
 ///
 /// Looks at the configuration, the limit of open files, the disk of the log, the clock, and whether
 /// the ports are free; then at the gateway of --url: whether events arrive as they come, or
-/// something on the way collects them. On a gateway of this machine, or with --publish, one event is
-/// published and read by all transports. The exit code is 1 where there is a problem.
+/// something on the way collects them. On a gateway of this machine, or with --publish, one event
+/// is published and read by all transports. The exit code is 1 where there is a problem.
 #[derive(Args)]
 #[command(after_help = "Examples:
   vidette doctor --config /etc/vidette/vidette.toml

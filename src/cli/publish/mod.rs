@@ -27,8 +27,8 @@ use lines::LinesToPublish;
 /// that has no answer. A line that may have been published already is sent again only if it has an
 /// id, of its own or by --id-prefix: the gateway recognizes a repeated id for its
 /// `retention.dedupe_window`, two minutes unless it is configured otherwise. A command that is
-/// interrupted prints the line to begin with next time. With --retry-for it also waits for a gateway
-/// that has not started yet.
+/// interrupted prints the line to begin with next time. With --retry-for it also waits for a
+/// gateway that has not started yet.
 #[derive(Args)]
 #[command(after_help = "Examples:
   vidette publish door.3 '{\"doorno\":3}' --type opened
@@ -72,7 +72,7 @@ pub(super) struct PublishArgs {
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     from_line: u64,
     /// Give up when the gateway has been away for this long; with 0s, at once. Where it is given, a
-    /// gateway that is not up yet is waited for, too [default: 90s]
+    /// gateway that is not up yet is waited for, too [default: 110s]
     #[arg(long, value_name = "DURATION")]
     #[arg(requires = "ndjson", conflicts_with = "topic")]
     #[arg(value_parser = humantime::parse_duration)]

@@ -21,8 +21,8 @@ use super::CommandResult;
 
 /// Make tokens, API keys and secrets, and show what is in a token.
 ///
-/// The gateway itself needs none of this: it checks tokens of any issuer. Where there is no identity
-/// provider, as in development or a small deployment, these commands stand in for one.
+/// The gateway itself needs none of this: it checks tokens of any issuer. Where there is no
+/// identity provider, as in development or a small deployment, these commands stand in for one.
 #[derive(Args)]
 #[command(after_help = "Examples: from nothing to a protected gateway
   vidette token secret jwt.key
@@ -55,8 +55,8 @@ enum TokenAction {
 
 /// Make a secret, by which tokens are signed and checked.
 ///
-/// It is for `secret_file` in [[auth.jwt]], and for `vidette token new --secret-file`. Whoever has it
-/// can make tokens.
+/// It is for `secret_file` in [[auth.jwt]], and for `vidette token new --secret-file`. Whoever has
+/// it can make tokens.
 #[derive(Args)]
 struct SecretArgs {
     /// File to write, for its owner's eyes only; it must not be there yet

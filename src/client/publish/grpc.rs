@@ -68,7 +68,8 @@ pub(super) fn receipt_of(event: PublishedEvent) -> PublishReceipt {
 /// Does the status say for sure that nothing has been published?
 pub(super) fn is_answer(status: &Status) -> bool {
     use std::error::Error as _;
-    // A status of the gateway has no cause; one of a connection that was never made has sent nothing.
+    // A status of the gateway has no cause; one of a connection that was never made has sent
+    // nothing.
     let was_sent = !is_unsent(status);
     let is_unsure = matches!(
         status.code(),

@@ -1,7 +1,7 @@
 //! A stream of lines over gRPC, each as a message of its own.
 //!
-//! Invariant: one reply for each line that was sent, in order, as over HTTP. A status that refuses a
-//! line is its reply; the stream has then ended, and what was sent behind it is sent again.
+//! Invariant: one reply for each line that was sent, in order, as over HTTP. A status that refuses
+//! a line is its reply; the stream has then ended, and what was sent behind it is sent again.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

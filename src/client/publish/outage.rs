@@ -2,7 +2,9 @@
 //!
 //! Invariants:
 //! - an outage ends with the first line that is settled;
-//! - the gateway is never asked earlier than it wants to be.
+//! - the gateway is never asked earlier than it wants to be;
+//! - waits are random from nothing to a time that doubles (full jitter), so that many publishers do
+//!   not come back at the same moment.
 
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ pub(super) struct Outage {
     longest: Duration,
     clock: ClientClock,
     since: Option<Instant>,
-    pause: Duration,
+    failures: u32,
 }
 
 impl Outage {
@@ -27,7 +29,7 @@ impl Outage {
             longest,
             clock,
             since: None,
-            pause: limits::PUBLISH_RETRY_MIN,
+            failures: 0,
         }
     }
 
@@ -43,14 +45,13 @@ impl Outage {
     /// The outage begins or goes on: how long to wait. None when it has lasted too long.
     pub(super) fn wait(&mut self, error: &ClientError, random: f64) -> Option<Duration> {
         let lasted = self.since.get_or_insert_with(Instant::now).elapsed();
-        let least = self.pause.max(error.retry_after());
-        if lasted + self.clock.wait(least) > self.clock.limit(self.longest) {
-            return None;
-        }
+        let doubled = limits::RETRY_BASE * 2_u32.pow(self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
 
-        // Many publishers do not come back at the same moment.
-        self.pause = (self.pause * 2).min(limits::PUBLISH_RETRY_MAX);
-        Some(least.mul_f64(1.0 + random / 2.0))
+        // A random time behind whatever the gateway asked for.
+        let wait = error.retry_after() + doubled.min(limits::RETRY_MAX).mul_f64(random);
+        let is_over = lasted + self.clock.wait(wait) >= self.clock.limit(self.longest);
+        (!is_over).then_some(wait)
     }
 }
 
@@ -71,13 +72,23 @@ mod tests {
         let begun = Instant::now();
         let mut tries = 0;
         while let Some(wait) = outage.wait(&gone, 1.0) {
-            assert!(wait <= limits::PUBLISH_RETRY_MAX * 2);
+            assert!(wait <= limits::RETRY_MAX);
             tokio::time::advance(wait).await;
             tries += 1;
         }
-        assert!(begun.elapsed() + limits::PUBLISH_RETRY_MAX > MINUTE && tries > 8);
+        assert!(begun.elapsed() + limits::RETRY_MAX >= MINUTE && tries > 6);
         outage.end();
-        assert!(!outage.has_begun() && outage.wait(&gone, 0.0).is_some());
+        assert!(!outage.has_begun());
+        assert_eq!(outage.wait(&gone, 1.0), Some(limits::RETRY_BASE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn publishers_that_lost_a_gateway_at_the_same_moment_do_not_come_back_at_the_same_moment() {
+        let gone = ClientError::unreachable("gone");
+        for random in [0.0, 0.3, 1.0] {
+            let wait = outage(MINUTE).wait(&gone, random);
+            assert_eq!(wait, Some(limits::RETRY_BASE.mul_f64(random)));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -116,8 +116,8 @@ where
         }
     }
 
-    /// Waits also for a gateway that has never been reached, for as long as for one that is away. It
-    /// may not have started yet; and a wrong address is found out that much later.
+    /// Waits also for a gateway that has never been reached, for as long as for one that is away.
+    /// It may not have started yet; and a wrong address is found out that much later.
     #[must_use]
     pub fn wait_at_first(mut self) -> Self {
         self.waits_at_first = true;
@@ -360,8 +360,8 @@ where
         if !self.http.has_token() || mem::replace(&mut self.is_renewing, true) {
             return Err(error);
         }
-        // What is not answered is not published either: a gateway that refuses the token of one line
-        // takes none behind it.
+        // What is not answered is not published either: a gateway that refuses the token of one
+        // line takes none behind it.
         self.lines.put_back();
         self.link = PublisherLink::Waiting(Instant::now());
         Ok(())

@@ -43,9 +43,9 @@ impl RetryBackoff {
         }
 
         // Full jitter, behind whatever the server asked for.
-        let doubled = limits::READ_RETRY_BASE * 2_u32.pow(self.failures.min(16));
+        let doubled = limits::RETRY_BASE * 2_u32.pow(self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
-        asked.unwrap_or_default() + doubled.min(limits::READ_RETRY_MAX).mul_f64(random)
+        asked.unwrap_or_default() + doubled.min(limits::RETRY_MAX).mul_f64(random)
     }
 }
 
@@ -63,17 +63,17 @@ mod tests {
     fn the_longest_wait_doubles_up_to_its_bound_and_begins_anew_after_a_good_connection() {
         let mut backoff = RetryBackoff::default();
         let mut longest = || backoff.wait(FAILED, 1.0);
-        assert_eq!(longest(), limits::READ_RETRY_BASE);
-        assert_eq!(longest(), limits::READ_RETRY_BASE * 2);
+        assert_eq!(longest(), limits::RETRY_BASE);
+        assert_eq!(longest(), limits::RETRY_BASE * 2);
         for _ in 0..100 {
             longest();
         }
-        assert_eq!(longest(), limits::READ_RETRY_MAX);
+        assert_eq!(longest(), limits::RETRY_MAX);
         let good = ConnectionEnd {
             was_good: true,
             ..FAILED
         };
-        assert_eq!(backoff.wait(good, 1.0), limits::READ_RETRY_BASE);
+        assert_eq!(backoff.wait(good, 1.0), limits::RETRY_BASE);
     }
 
     #[test]
@@ -100,7 +100,7 @@ mod tests {
             .map(|_| RetryBackoff::default().wait(FAILED, fastrand::f64()))
             .collect();
         waits.sort_unstable();
-        assert!(waits[0] < limits::READ_RETRY_BASE / 4);
-        assert!(waits[199] > limits::READ_RETRY_BASE * 3 / 4);
+        assert!(waits[0] < limits::RETRY_BASE / 4);
+        assert!(waits[199] > limits::RETRY_BASE * 3 / 4);
     }
 }

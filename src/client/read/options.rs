@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::cursor::Cursor;
 use crate::limits;
 
-/// What a reader is to read; by default everything from now on, by the transport that comes through.
+/// What a reader is to read; by default everything from now on, by the transport that comes
+/// through.
 ///
 /// ```
 /// use vidette::client::{GapPolicy, ReadOptions, Transport};

@@ -37,8 +37,8 @@ pub(super) fn id(headers: &HeaderMap) -> Option<&str> {
     last(headers, ID).or_else(|| last(headers, MSG_ID))
 }
 
-/// An event of another log with its vid and its time. `compares_id`: the stream remembers its id, as
-/// one that was published just now.
+/// An event of another log with its vid and its time. `compares_id`: the stream remembers its id,
+/// as one that was published just now.
 pub(super) fn kept(event: &Event, compares_id: bool, subjects: &Subjects) -> OutgoingMessage {
     let mut message = OutgoingMessage::of(&event.sent, subjects);
     let time = HeaderValue::from(event.time_ms);

@@ -23,8 +23,8 @@ use crate::cursor::Vid;
 
 /// Events that the index may be behind.
 const MOST_BEHIND: u64 = 1024;
-/// Topics that may have events behind it. Each is a change to two or three pages, wherever they lie:
-/// 1,024 topics held publishers up for 5 ms and more.
+/// Topics that may have events behind it. Each is a change to two or three pages, wherever they
+/// lie: 1,024 topics held publishers up for 5 ms and more.
 const MOST_TOPICS_BEHIND: u64 = 128;
 
 /// The columns stand before the data, which is not read for them.

@@ -1,6 +1,7 @@
 //! Taking events out of the log at an operator's word.
 //!
-//! The index keeps the places of events that are gone: whoever reads finds no row there. Invariants:
+//! The index keeps the places of events that are gone: whoever reads finds no row there.
+//! Invariants:
 //! - the index has caught up before anything is removed, so that what is counted behind it has no
 //!   holes;
 //! - a step is one transaction, bounded in events, bytes and blocks;

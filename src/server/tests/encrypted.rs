@@ -102,7 +102,8 @@ async fn a_peer_that_takes_nothing_of_what_is_encrypted_is_cut() {
     }
 }
 
-/// It takes far less than a record within the timeout; that it takes something is seen all the same.
+/// It takes far less than a record within the timeout; that it takes something is seen all the
+/// same.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_a_little_of_what_is_encrypted_now_and_then_is_not_cut() {
     let (gateway, client) = start("[limits]\nwrite_timeout = \"5s\"").await;

@@ -1,8 +1,8 @@
 //! What an operator sees and does: `/admin`, and the API below `/admin/api/` (contract §8).
 //!
 //! Invariants:
-//! - looking needs the right to subscribe to `vidette.admin`, changing anything the right to publish
-//!   to it, whichever handler answers;
+//! - looking needs the right to subscribe to `vidette.admin`, changing anything the right to
+//!   publish to it, whichever handler answers;
 //! - no page of another origin looks or changes anything, whoever's browser it is in: that is
 //!   decided in [`super::access`], before any of these handlers sees the request;
 //! - every answer is bounded, and nothing is sampled while nobody looks;

@@ -1,5 +1,5 @@
-//! The handshake by which a sender of CloudEvents asks whether it may send (CloudEvents 1.0.2, "HTTP
-//! 1.1 Web Hooks", §4).
+//! The handshake by which a sender of CloudEvents asks whether it may send (CloudEvents 1.0.2,
+//! "HTTP 1.1 Web Hooks", §4).
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;

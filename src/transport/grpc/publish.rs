@@ -159,8 +159,8 @@ fn publish_stream(
 }
 
 /// Queues batch after batch in the order they come, and answers each once it is durable. When the
-/// gateway closes, or the publisher's credentials end, what was taken is still acknowledged, and the
-/// last answer says so.
+/// gateway closes, or the publisher's credentials end, what was taken is still acknowledged, and
+/// the last answer says so.
 fn publish_all(
     bus: Bus,
     caller: &Caller,

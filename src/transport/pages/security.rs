@@ -17,8 +17,8 @@ use crate::config::PagesConfig;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ScriptRules {
     Strict,
-    /// `eval` too, which prototype.js reads JSON with, and an event handler that is empty, by which it
-    /// finds out what browser it is in.
+    /// `eval` too, which prototype.js reads JSON with, and an event handler that is empty, by which
+    /// it finds out what browser it is in.
     WithEval,
 }
 

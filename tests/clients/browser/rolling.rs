@@ -1,9 +1,9 @@
-//! Two gateways on one log behind a balancer, restarted one after the other while all kinds of clients
-//! read and a publisher publishes: nobody misses an event or sees one twice.
+//! Two gateways on one log behind a balancer, restarted one after the other while all kinds of
+//! clients read and a publisher publishes: nobody misses an event or sees one twice.
 //!
-//! HAProxy and nginx have the files that `deploy/` has. HAProxy looks at `/readyz`, so whoever comes
-//! back goes to the other gateway. nginx sends some of them to the one that ends, which asks them to
-//! come again. How late events come because of the restarts is printed.
+//! HAProxy and nginx have the files that `deploy/` has. HAProxy looks at `/readyz`, so whoever
+//! comes back goes to the other gateway. nginx sends some of them to the one that ends, which asks
+//! them to come again. How late events come because of the restarts is printed.
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -86,8 +86,8 @@ async fn the_publish_box_publishes_json_and_text() {
     assert_eq!(browser.text("#publish-answer").await, "");
 }
 
-/// A browser has six connections to a host over HTTP/1.1. The long-poll readers of all tabs hold four
-/// at most, and one more serves the other column of all of them.
+/// A browser has six connections to a host over HTTP/1.1. The long-poll readers of all tabs hold
+/// four at most, and one more serves the other column of all of them.
 #[tokio::test]
 async fn a_fifth_tab_is_not_blank_and_says_why_its_long_poll_is_slow() {
     let gateway = Gateway::in_memory();

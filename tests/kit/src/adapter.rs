@@ -1,7 +1,7 @@
 //! The adapter's process: commands to its stdin, and its lines into the record.
 //!
-//! A process that says `resets` in its `ready` plays one scenario after another. Invariant: a line that it
-//! still says of one scenario never gets into the record of the next.
+//! A process that says `resets` in its `ready` plays one scenario after another. Invariant: a line
+//! that it still says of one scenario never gets into the record of the next.
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, BufReader, Write as _};

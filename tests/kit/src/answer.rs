@@ -1,7 +1,7 @@
 //! Plays the actions of one exchange on a connection.
 //!
-//! Each write is a chunk of its own, unless the scenario dribbles or splits it. A failed write means that
-//! the client has left; whether it may, the verdict says.
+//! Each write is a chunk of its own, unless the scenario dribbles or splits it. A failed write
+//! means that the client has left; whether it may, the verdict says.
 
 use std::io::{self, Write as _};
 use std::net::TcpStream;

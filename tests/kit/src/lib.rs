@@ -1,4 +1,5 @@
-//! `vidette-kit`: plays scripted servers to a client library and judges what the library makes of them.
+//! `vidette-kit`: plays scripted servers to a client library and judges what the library makes of
+//! them.
 //!
 //! Its README says how an adapter speaks; `scenarios/` holds what is played.
 

@@ -1,7 +1,7 @@
 //! A scenario of streams as one of polls, for readers that know long-poll alone.
 //!
-//! What a stream says in one go is the answer to one poll, and what comes behind it is the answer to the
-//! next. Invariant: where a scenario cannot be said by polls, there is none.
+//! What a stream says in one go is the answer to one poll, and what comes behind it is the answer
+//! to the next. Invariant: where a scenario cannot be said by polls, there is none.
 
 use serde_json::Value;
 

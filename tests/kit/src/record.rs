@@ -1,4 +1,5 @@
-//! What was seen while a scenario runs, from both sides; one lock, and a condition for those who wait.
+//! What was seen while a scenario runs, from both sides; one lock, and a condition for those who
+//! wait.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

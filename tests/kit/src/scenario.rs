@@ -1,7 +1,8 @@
-//! The scenario format: what the adapter is asked, what each request must ask, how it is answered, and what is expected.
+//! The scenario format: what the adapter is asked, what each request must ask, how it is answered,
+//! and what is expected.
 //!
-//! A scenario is one file, `scenarios/GROUP/NAME.json`. Unknown fields are refused, so that a misspelt
-//! expectation cannot pass.
+//! A scenario is one file, `scenarios/GROUP/NAME.json`. Unknown fields are refused, so that a
+//! misspelt expectation cannot pass.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The scripted server: accepts connections and answers the n-th request as the scenario's n-th exchange says.
+//! The scripted server: accepts connections and answers the n-th request as the scenario's n-th
+//! exchange says.
 //!
 //! A thread for each connection; all end when the record says that the scenario is over.
 

@@ -20,7 +20,8 @@ const GROUPS: [(&str, &str); 7] = [
 const BEGIN: &str = "<!-- vidette-kit table -->\n";
 const END: &str = "<!-- end of vidette-kit table -->\n";
 
-/// The document with these tables in place of those that it has; none where it has no place for them.
+/// The document with these tables in place of those that it has; none where it has no place for
+/// them.
 pub(crate) fn into_document(document: &str, tables: &str) -> Option<String> {
     let (before, rest) = document.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;

@@ -1,4 +1,5 @@
-//! HTTP/1.1 as far as the kit needs it: reads requests, knows their parameters, and de-chunks bodies.
+//! HTTP/1.1 as far as the kit needs it: reads requests, knows their parameters, and de-chunks
+//! bodies.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

@@ -1,4 +1,5 @@
-//! The kit tests itself: a right reader passes, and its naive twin fails where it is known to be wrong.
+//! The kit tests itself: a right reader passes, and its naive twin fails where it is known to be
+//! wrong.
 
 use std::process::Command;
 

@@ -10,10 +10,10 @@
 //! - `health`: can events be appended?
 //!
 //! A try without an answer may have stored everything, and may do so later. So each group has an id
-//! of its own, or all of its events have one, and the same ids are sent again until an answer comes:
-//! whichever try reaches the stream first is the only one that it takes. Past the deadline the
-//! publisher is asked to come back with the same ids; for events without ids nobody can settle it
-//! then. A single event with an id whose first try was not answered may be called a duplicate of
+//! of its own, or all of its events have one, and the same ids are sent again until an answer
+//! comes: whichever try reaches the stream first is the only one that it takes. Past the deadline
+//! the publisher is asked to come back with the same ids; for events without ids nobody can settle
+//! it then. A single event with an id whose first try was not answered may be called a duplicate of
 //! itself: only of batches does the stream keep which try has stored them.
 //!
 //! Invariants:

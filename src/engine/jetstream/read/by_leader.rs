@@ -8,8 +8,8 @@ use super::super::api::{ApiError, LeaderMessage};
 use super::complete::{Amount, Range, Stretch};
 use crate::limits;
 
-/// Reads up to the next message that cannot be read otherwise, and past it. What it reads matches or
-/// not: whoever asks filters again.
+/// Reads up to the next message that cannot be read otherwise, and past it. What it reads matches
+/// or not: whoever asks filters again.
 ///
 /// # Errors
 /// The leader has not answered.

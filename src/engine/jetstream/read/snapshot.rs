@@ -2,8 +2,8 @@
 //!
 //! The leader lists the topics, their newest messages are looked up part by part, and the vids of
 //! these are kept, so that each page of the snapshot is a matter of its own messages. Invariants:
-//! - a snapshot has a topic's newest event as of its own end or of a later moment, so it serves each
-//!   request that ends before that;
+//! - a snapshot has a topic's newest event as of its own end or of a later moment, so it serves
+//!   each request that ends before that;
 //! - one is made at a time, by a task of its own, and whoever waits for it shares it.
 
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - its name and its inbox are used once, so nothing of an earlier one is taken for its own;
-//! - what it delivers is counted: a message that was lost on the way, or a consumer that was rebuilt
-//!   on its server, is noticed with the next message or heartbeat;
+//! - what it delivers is counted: a message that was lost on the way, or a consumer that was
+//!   rebuilt on its server, is noticed with the next message or heartbeat;
 //! - messages that wait in memory are bounded by what was asked for;
 //! - no call but that for the next messages has to be waited for, and that one loses nothing where
 //!   it is not waited for to its end.

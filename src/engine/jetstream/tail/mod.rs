@@ -1,9 +1,9 @@
 //! The end of the stream, followed in vid order.
 //!
 //! A task follows it, and puts steps where [`Tail::next`] takes them from. Messages come by a
-//! consumer (`consumer`), or by pages while there is none (`bridge`); `source` chooses. What follows
-//! from them and from what the stream says of itself is decided by `progress`; whether the end of
-//! the log is known, by `liveness`.
+//! consumer (`consumer`), or by pages while there is none (`bridge`); `source` chooses. What
+//! follows from them and from what the stream says of itself is decided by `progress`; whether the
+//! end of the log is known, by `liveness`.
 //!
 //! Invariants:
 //! - each step goes on where the one before ended, and a vid is passed over only where it holds no

@@ -2,9 +2,9 @@
 //!
 //! `cargo run -p vidette-rust-kit --bin vidette-rust-kills -- target/release/vidette 600`
 //!
-//! Two publishers send numbered events by a stream, over HTTP and over gRPC. Four readers follow from
-//! the start: one on each transport, and one that begins again from its cursor every 500 events. The
-//! exit status is 1 where a reader has not exactly what was published.
+//! Two publishers send numbered events by a stream, over HTTP and over gRPC. Four readers follow
+//! from the start: one on each transport, and one that begins again from its cursor every 500
+//! events. The exit status is 1 where a reader has not exactly what was published.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
