@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { Publisher } from "../src/publish.js";
 import { EventStream } from "../src/stream.js";
 import { subscribe } from "../src/subscribe.js";
-import { VERSION } from "../src/http.js";
+import { VERSION } from "../src/node.js";
 
 let waitFactor = Number(process.env.VIDETTE_KIT_WAITS ?? "0.01");
 const LIMIT_FACTOR = Number(process.env.VIDETTE_KIT_LIMITS ?? "0.1");

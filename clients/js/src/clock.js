@@ -31,16 +31,16 @@ export const systemClock = {
   },
 };
 
-/** Resolves after `ms`, or as soon as the signal is aborted; leaves no timer and no listener. */
-export function pause(clock, ms, kind, signal) {
-  return new Promise((resolve) => {
-    const done = () => {
-      cancel();
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const cancel = clock.after(ms, done, kind);
-    if (signal?.aborted) done();
-    signal?.addEventListener("abort", done);
-  });
+/** Calls `run` after `ms`, or as soon as the signal is aborted. Returns a function that calls it
+ *  earlier; it leaves no timer and no listener. */
+export function afterOrAborted(clock, ms, kind, signal, run) {
+  const end = () => {
+    cancel();
+    signal.removeEventListener("abort", end);
+    run();
+  };
+  const cancel = clock.after(ms, end, kind);
+  signal.addEventListener("abort", end);
+  if (signal.aborted) end();
+  return end;
 }

@@ -1,7 +1,7 @@
 /* One event of the bus, as applications get it. */
 
 import { cursorOf } from "./cursor.js";
-import { members } from "./json-text.js";
+import { memberOf } from "./json-text.js";
 
 export class BusEvent {
   #text;
@@ -24,8 +24,7 @@ export class BusEvent {
   /** The JSON text of the data exactly as it came, for numbers with more digits than a number
    *  holds; undefined for bytes. */
   get raw() {
-    for (const [name, text] of members(this.#text)) if (name === "data") return text;
-    return undefined;
+    return memberOf(this.#text, "data");
   }
 
   /** The whole object as it came. */

@@ -1,13 +1,13 @@
 /* One connection to the gateway: its requests, its time limits, and how it is cut. */
 
 import { VidetteError } from "./errors.js";
-import { addressOf, checkStatus, headersOf, loadSockets } from "./http.js";
+import { addressOf, checkStatus, closeSockets, headersOf, loadNode } from "./http.js";
 import { Watch } from "./watch.js";
 
 export class Link {
   #abort = new AbortController();
   #options;
-  #sockets = loadSockets();
+  #node = loadNode(true);
 
   /** `options` are those of the subscription; `query()` gives where to begin. */
   constructor(options, token, query) {
@@ -30,7 +30,7 @@ export class Link {
   /** Leaves no timer and no socket. */
   end() {
     this.watch.stop();
-    this.#sockets.then((sockets) => sockets?.destroy()).catch(() => {});
+    closeSockets(this.#node);
   }
 
   async get(path, more) {
@@ -41,13 +41,13 @@ export class Link {
     for (const [name, value] of Object.entries({ ...this.query(), ...policy, ...more })) {
       address.searchParams.set(name, value);
     }
-    const dispatcher = await this.#sockets;
+    const { headers, dispatcher } = await this.#node;
     const response = await fetch(address, {
-      headers: headersOf(this.token),
+      headers: headersOf(this.token, headers),
       signal: this.signal,
       cache: "no-store",
-      ...(credentials && { credentials }),
-      ...(dispatcher && { dispatcher }),
+      credentials,
+      dispatcher,
     });
     return checkStatus(response, this.clock.wall());
   }

@@ -6,10 +6,10 @@
  * - trying again ends before the gateway could have forgotten the ids; then the outcome is
  *   unknown. */
 
-import { Backoff } from "./backoff.js";
-import { pause, systemClock } from "./clock.js";
+import { afterFailure } from "./backoff.js";
+import { afterOrAborted, systemClock } from "./clock.js";
 import { OutcomeUnknown, VidetteError } from "./errors.js";
-import { addressOf, checkStatus, headersOf, loadSockets } from "./http.js";
+import { addressOf, checkStatus, closeSockets, headersOf, loadNode } from "./http.js";
 import { Token } from "./token.js";
 import { receiptOf, wireEvent } from "./wire-event.js";
 
@@ -30,7 +30,7 @@ export class Publisher {
   #address;
   #options;
   #token;
-  #sockets;
+  #node;
   #abort = new AbortController();
 
   constructor(url, options = {}) {
@@ -43,7 +43,7 @@ export class Publisher {
       ...options,
     };
     this.#token = new Token(options.token);
-    if (options.hasOwnSockets !== false) this.#sockets = loadSockets();
+    this.#node = loadNode(options.hasOwnSockets ?? true);
   }
 
   /** `{ vid, cursor, duplicate }`, once the event is durable; of an array, an array of them. */
@@ -51,8 +51,8 @@ export class Publisher {
     const isBatch = Array.isArray(events);
     const list = [events].flat().map((event) => this.wire(event));
     if (list.length === 0) return [];
-    const texts = list.map(({ text }) => text);
-    const body = isBatch ? `[${texts.join(",")}]` : texts[0];
+    const texts = list.map(({ text }) => text).join();
+    const body = isBatch ? `[${texts}]` : texts;
     const ids = list.map(({ id }) => id);
     const answer = await this.insist(ids, (token) =>
       this.post(body, "application/json", token, (response) => response.json()),
@@ -63,7 +63,7 @@ export class Publisher {
   /** Ends what is under way; its outcome is unknown. */
   close() {
     this.#abort.abort(new VidetteError("cut", "closed"));
-    this.#sockets?.then((sockets) => sockets?.destroy()).catch(() => {});
+    closeSockets(this.#node);
   }
 
   /** For streams: the event as it is sent. */
@@ -75,15 +75,13 @@ export class Publisher {
   async insist(ids, run) {
     const { clock, windowMs, random } = this.#options;
     const { signal } = this.#abort;
-    const backoff = new Backoff(random);
     const began = clock.now();
+    let failures = 0;
     for (let refused; ;) {
       if (signal.aborted) throw new OutcomeUnknown(ids, signal.reason);
       let token;
       try {
-        token = refused
-          ? await this.#token.renew(refused.token)
-          : await this.#token.get(clock.wall());
+        token = await this.#token.get(clock.wall(), refused?.token);
         return await run(token);
       } catch (error) {
         if (error.status === 401 && this.#token.isFunction && !refused) {
@@ -91,10 +89,10 @@ export class Publisher {
           continue;
         }
         if (isFinal(error)) throw error;
-        if (error.hasProgress) backoff.failures = 0;
-        const waitMs = backoff.failed(error.retryAfterMs);
+        if (error.hasProgress) failures = 0;
+        const waitMs = afterFailure(random, failures++, error.retryAfterMs);
         if (waitMs >= windowMs - (clock.now() - began)) throw new OutcomeUnknown(ids, error);
-        await pause(clock, waitMs, "retry", signal);
+        await new Promise((go) => afterOrAborted(clock, waitMs, "retry", signal, go));
       }
     }
   }
@@ -104,32 +102,26 @@ export class Publisher {
     const { clock, fetch, credentials } = this.#options;
     const cut = new AbortController();
     const closed = this.#abort.signal;
-    const onClose = () => cut.abort(closed.reason);
-    const cancel = clock.after(
-      ANSWER_MS,
-      () => cut.abort(new VidetteError("cut", "no answer")),
-      "limit",
+    const end = afterOrAborted(clock, ANSWER_MS, "limit", closed, () =>
+      cut.abort(closed.reason ?? new VidetteError("cut", "no answer")),
     );
-    closed.addEventListener("abort", onClose);
     try {
-      const dispatcher = await this.#sockets;
+      const { headers, dispatcher } = await this.#node;
       const response = await fetch(this.#address, {
         method: "POST",
-        headers: headersOf(token, { "content-type": type }),
+        headers: headersOf(token, { ...headers, "content-type": type }),
         body,
         signal: cut.signal,
-        ...(credentials && { credentials }),
-        ...(dispatcher && { dispatcher }),
+        credentials,
+        dispatcher,
       });
       return await take(await checkStatus(response, clock.wall()));
     } finally {
-      cancel();
-      closed.removeEventListener("abort", onClose);
+      // Of a request that has ended nothing is cut any more.
+      end();
     }
   }
 }
 
 /** All that says "this request is wrong" rather than "not now". */
-function isFinal({ status }) {
-  return status >= 400 && status < 500 && status !== 429 && status !== 408;
-}
+const isFinal = ({ status }) => /^4(?!08|29)/.test(status);

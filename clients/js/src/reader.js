@@ -3,8 +3,8 @@
  * Invariants: one connection at a time; none, and no timer, once it is closed. */
 
 import { vidOf } from "./cursor.js";
+import { loadPolls } from "./lazy.js";
 import { Link } from "./link.js";
-import { openPolls } from "./poll.js";
 import { RetryPlan } from "./retry-plan.js";
 import { openSse } from "./sse.js";
 
@@ -60,6 +60,19 @@ export class Reader {
       if (error) return this.#fail(error);
       this.#chooseTransport();
       if (waitMs !== undefined) await this.#retryAfter(waitMs, end);
+    }
+  }
+
+  /** What must succeed before there is a connection is tried again as connections are. */
+  async insist(run) {
+    while (!this.#isClosed) {
+      try {
+        return await run();
+      } catch (error) {
+        const next = this.#plan.next({ error });
+        if (next.error) return this.#fail(next.error);
+        await this.#retryAfter(next.waitMs, { error });
+      }
     }
   }
 
@@ -134,7 +147,7 @@ export class Reader {
 
   async #read(end) {
     const link = this.#link;
-    const opened = this.transport === "poll" ? openPolls(link) : openSse(link);
+    const opened = this.transport === "poll" ? (await loadPolls()).openPolls(link) : openSse(link);
     for await (const steps of opened) {
       for (const step of steps) {
         if (link.signal.aborted) return;
@@ -173,7 +186,7 @@ export class Reader {
   async #renewsToken(end) {
     if (end.error?.status !== 401 || !this.#token.isFunction || this.#renewed) return false;
     try {
-      await this.#token.renew(end.token);
+      await this.#token.get(this.#options.clock.wall(), end.token);
       this.#renewed = true;
     } catch (error) {
       // Whoever gives tokens is away as well; that says nothing about this reader's rights.

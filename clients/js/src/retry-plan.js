@@ -2,7 +2,7 @@
  *
  * Invariants: no count of tries ends it; what the same request would meet again does. */
 
-import { Backoff } from "./backoff.js";
+import { afterFailure, afterOrderlyEnd } from "./backoff.js";
 import { GapError } from "./errors.js";
 
 const GOOD_MS = 10_000;
@@ -13,7 +13,8 @@ const FINAL_STATUSES = [400, 401, 403, 404, 410];
 const FINAL_KINDS = ["protocol", "too_large", "gap"];
 
 export class RetryPlan {
-  #backoff;
+  #random;
+  #failures = 0;
   #clock;
   #maxElapsedMs;
   #isFixed;
@@ -24,7 +25,7 @@ export class RetryPlan {
   #awaySince;
 
   constructor({ random, clock, transport = "auto", maxElapsed = Infinity }) {
-    this.#backoff = new Backoff(random);
+    this.#random = random;
     this.#clock = clock;
     this.#maxElapsedMs = maxElapsed;
     this.#isFixed = transport !== "auto";
@@ -39,13 +40,13 @@ export class RetryPlan {
 
   /** The connection was good for something: failures before it do not count any more. */
   good() {
-    this.#backoff.failures = 0;
+    this.#failures = 0;
     this.#awaySince = undefined;
   }
 
   /** The network is another one, or somebody looks again. */
   reset() {
-    this.#backoff.failures = 0;
+    this.#failures = 0;
     this.#shortEnds = 0;
     this.#badAnswers = 0;
   }
@@ -105,11 +106,15 @@ export class RetryPlan {
     const isOrderly = Boolean(end.closing) || (!end.error && end.lastedMs >= GOOD_MS);
     const isFirst = !this.#wasOrderly || end.hasEvents || end.lastedMs >= GOOD_MS;
     this.#wasOrderly = isOrderly;
-    if (!isOrderly) return this.#backoff.failed(floorMs);
+    if (!isOrderly) return this.#failed(floorMs);
 
     // One orderly end after the other, with nothing between them, is not how it should be.
-    const asked = this.#backoff.orderly(end.closing?.retry_ms ?? end.retryMs);
-    return isFirst ? asked : this.#backoff.failed(asked);
+    const asked = afterOrderlyEnd(this.#random, end.closing?.retry_ms ?? end.retryMs);
+    return isFirst ? asked : this.#failed(asked);
+  }
+
+  #failed(floorMs) {
+    return afterFailure(this.#random, this.#failures++, floorMs);
   }
 }
 

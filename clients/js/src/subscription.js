@@ -7,6 +7,7 @@
  * - once closed it has no timer, no connection and no listener of its own left. */
 
 import { GapError, VidetteError } from "./errors.js";
+import { lazily } from "./lazy.js";
 import { watchPage } from "./page.js";
 import { Queue } from "./queue.js";
 import { Reader } from "./reader.js";
@@ -90,13 +91,13 @@ export class Subscription extends EventTarget {
   }
 
   async #run() {
-    if (this.#options.persist) await this.#loadCursor();
+    if (this.#options.persist) await this.#reader.insist(() => this.#loadCursor());
     if (this.#options.tabs !== "own" && !this.#isClosed) await this.#joinTabs();
     if (!this.#isClosed) await this.#reader.run();
   }
 
   async #loadCursor() {
-    const { Persisted } = await import("./persist.js");
+    const { Persisted } = await lazily(() => import("./persist.js"), "./persist.js");
     this.#persisted = new Persisted(this.#options);
     this.#sequence.startAt(await this.#persisted.load());
   }

@@ -12,8 +12,9 @@
 
 import { epochOf, vidOf } from "./cursor.js";
 import { BusEvent } from "./event.js";
+import { loadPolls } from "./lazy.js";
 import { Link } from "./link.js";
-import { poll } from "./poll.js";
+import { claimsOf } from "./token.js";
 import { Watch } from "./watch.js";
 
 /** Until the leader has named that of the gateway. */
@@ -219,6 +220,7 @@ class Tabs {
     try {
       for (let isUpToDate = false; !isUpToDate;) {
         await room();
+        const { poll } = await loadPolls();
         this.#link = new Link(options, await token.get(options.clock.wall()), () =>
           sequence.query(),
         );
@@ -248,15 +250,7 @@ const isHidden = () => globalThis.document?.visibilityState === "hidden";
 
 /** Tabs of different people share nothing; a token itself is in no name. */
 function subjectOf(token) {
-  if (!token) return "";
-  try {
-    return (
-      JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub ??
-      hashOf(token)
-    );
-  } catch {
-    return hashOf(token);
-  }
+  return token ? (claimsOf(token)?.sub ?? hashOf(token)) : "";
 }
 
 function hashOf(text) {

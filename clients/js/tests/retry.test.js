@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Backoff, retryAfterMs } from "../src/backoff.js";
+import { afterFailure, retryAfterMs } from "../src/backoff.js";
 import { RetryPlan } from "../src/retry-plan.js";
 import { TestClock } from "./support/clock.js";
 import { reading } from "./support/reading.js";
@@ -59,7 +59,7 @@ test("rule 6: waits are spread from 0 to a bound that doubles up to 20 s", () =>
   assert.deepEqual(longest, [500, 1000, 2000, 4000, 8000, 16_000, 20_000, 20_000]);
   assert.equal(plan(0).next(failed).waitMs, 0);
 
-  const waits = Array.from({ length: 200 }, () => new Backoff(Math.random).failed());
+  const waits = Array.from({ length: 200 }, () => afterFailure(Math.random, 0));
   const quarters = new Set(waits.map((ms) => Math.floor(ms / 125)));
   assert.equal(quarters.size, 4);
 });

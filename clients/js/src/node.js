@@ -1,10 +1,18 @@
-/* Sockets of one's own, in Node.
+/* What Node alone needs: a name, and sockets of one's own.
  *
  * Node's fetch opens a new, idle connection after an answer was aborted, and its common pool keeps
  * others for a while. A pool of one's own can be closed with all that is in it. Where there is no
  * such pool, or it is not the usual one (a proxy's), fetch does as it always does. */
 
-export function ownSockets() {
+export const VERSION = "0.1.0";
+
+/** What requests have in Node: a name, which would cost a page a preflight for each, and sockets. */
+export const inNode = (hasOwnSockets) => ({
+  headers: { "user-agent": `vidette-js/${VERSION}` },
+  dispatcher: hasOwnSockets ? ownSockets() : undefined,
+});
+
+function ownSockets() {
   if (!globalThis.Response) return undefined;
   const common = globalThis[Symbol.for("undici.globalDispatcher.1")];
   if (common?.constructor.name !== "Agent") return undefined;
