@@ -37,7 +37,7 @@ export class Link {
     const { url, topics, fetch, credentials, onGap } = this.#options;
     const address = addressOf(url, path);
     for (const topic of topics) address.searchParams.append("topic", topic);
-    const policy = onGap === "fail" ? { on_gap: "fail" } : {};
+    const policy = onGap === "fail" && { on_gap: "fail" };
     for (const [name, value] of Object.entries({ ...this.query(), ...policy, ...more })) {
       address.searchParams.set(name, value);
     }

@@ -6,7 +6,7 @@
 
 export const VERSION = "0.1.0";
 
-/** What requests have in Node: a name, which would cost a page a preflight for each, and sockets. */
+/** What requests have in Node: sockets, and a name, which would cost a page its preflights. */
 export const inNode = (hasOwnSockets) => ({
   headers: { "user-agent": `vidette-js/${VERSION}` },
   dispatcher: hasOwnSockets ? ownSockets() : undefined,

@@ -14,10 +14,6 @@ export class Queue {
   #whenItems = () => {};
   #whenRoom = []; // a tab's reader and what it catches up with may both wait
 
-  get isEmpty() {
-    return this.#items.length === 0;
-  }
-
   get isFull() {
     return this.#items.length >= MOST_ITEMS || this.#length >= MOST_LENGTH;
   }
@@ -39,7 +35,7 @@ export class Queue {
 
   /** The next item; undefined at the end; rejects if that is an error. */
   async take() {
-    while (this.isEmpty && !this.#isEnded) {
+    while (!this.#items.length && !this.#isEnded) {
       await new Promise((resolve) => (this.#whenItems = resolve));
     }
     const item = this.#items.shift();

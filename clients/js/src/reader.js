@@ -15,7 +15,7 @@ const NO_FAILURE = ["restart", "network", "slept", "hidden", "offline", "frozen"
 
 export class Reader {
   state = "connecting";
-  transport = "sse";
+  transport;
   reconnects = 0;
   lag = 0;
   why; // it waits

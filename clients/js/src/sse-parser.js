@@ -48,12 +48,11 @@ export class SseParser {
       this.#length = 0;
       return;
     }
-    const colon = line.indexOf(":");
-    if (colon === 0) return;
-    const name = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? "" : line.slice(colon + (line[colon + 1] === " " ? 2 : 1));
+    if (line[0] === ":") return;
+    const [, name, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line);
     this.#field(name, value);
-    this.#check((this.#length += line.length));
+    this.#length += line.length;
+    this.#check(this.#length);
   }
 
   #field(name, value) {

@@ -16,12 +16,12 @@ export async function* openSse(link) {
   const { clock, watch } = link;
   const began = clock.now();
   watch.set(HELLO_MS, "no answer");
-  const response = await link.get("v1/sse", {});
+  const response = await link.get("v1/sse");
   checkType(response, "text/event-stream");
   link.openedAt ??= clock.now();
 
   const parser = new SseParser(link.longestEvent);
-  const state = { epoch: undefined, silenceMs: undefined };
+  const state = {}; // `{ epoch, silenceMs }`, once they are known
   // The hello comes at once: headers without it are those of a proxy that holds the stream back.
   watch.set(FIRST_BYTE_MS, "buffered");
   for await (const bytes of link.chunks(response)) {
@@ -59,8 +59,10 @@ function named(name, data, state) {
     state.silenceMs = Math.min(data.heartbeat_ms * HEARTBEATS, LONGEST_SILENCE_MS) || HELLO_MS;
     return [{ hello: data }];
   }
-  if (name === "gap") state.epoch = data.epoch ?? state.epoch;
-  if (name === "gap") return [{ gap: data }];
+  if (name === "gap") {
+    state.epoch = data.epoch ?? state.epoch;
+    return [{ gap: data }];
+  }
   if (name === "caught_up") return [{ caughtUp: data.cursor }];
   if (name === "closing") return [{ closing: data }];
   return [];
