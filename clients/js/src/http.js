@@ -5,31 +5,25 @@ import { StatusError } from "./errors.js";
 
 export const isNode = Boolean(globalThis.process?.versions?.node);
 
-/** `{ headers, dispatcher }` of all requests in Node; a page never loads the code for it. */
-export async function loadNode(hasOwnSockets) {
-  return isNode ? (await import("./node.js")).inNode(hasOwnSockets) : {};
-}
-
-export function closeSockets(node) {
-  node.then(({ dispatcher }) => dispatcher?.destroy()).catch(() => {});
-}
-
 /** An address below that of the gateway, which may be below a path of a proxy itself. */
 export function addressOf(base, path) {
   const root = new URL(base, globalThis.location?.href).href;
   return new URL(path, root.replace(/\/?$/, "/"));
 }
 
-export function headersOf(token, more) {
-  return token ? { ...more, authorization: `Bearer ${token}` } : more;
-}
-
-/** Answers with another status than 200 become a StatusError; their body is read, never kept. */
-export async function checkStatus(response, wallMs) {
+/** The answer, if its status is 200; any other is a StatusError. `options` are those of the reader
+ *  or the publisher; `request` is that of fetch, and in Node may name the `owner` of its sockets. */
+export async function answerTo(address, request, token, { fetch, credentials, clock }) {
+  const headers = { ...request.headers, ...(token && { authorization: `Bearer ${token}` }) };
+  const whole = { ...request, headers, credentials };
+  // A page never loads the code for Node.
+  const sent = isNode
+    ? (await import("./node.js")).send(fetch, address, whole)
+    : fetch(address, whole);
+  const response = await sent;
   if (response.status === 200) return response;
-  const isProblem = /json/.test(response.headers.get("content-type"));
-  // An answer that breaks off still has its status.
-  const read = isProblem ? response.json() : response.body?.cancel();
-  const problem = await read?.catch(() => {});
-  throw new StatusError(response.status, problem, retryAfterMs(response.headers, wallMs));
+
+  // An answer that breaks off, or is a page of somebody else's, still has its status.
+  const problem = await response.json().catch(() => {});
+  throw new StatusError(response.status, problem, retryAfterMs(response.headers, clock.wall()));
 }

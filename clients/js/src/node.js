@@ -6,11 +6,26 @@
 
 export const VERSION = "0.1.0";
 
-/** What requests have in Node: sockets, and a name, which would cost a page its preflights. */
-export const inNode = (hasOwnSockets) => ({
-  headers: { "user-agent": `vidette-js/${VERSION}` },
-  dispatcher: hasOwnSockets ? ownSockets() : undefined,
-});
+/** Pools by the signal that ends them. */
+const pools = new WeakMap();
+
+/** A request with a name; `owner` is the signal whose pool it uses, if not the common one. */
+export function send(fetch, address, { owner, ...request }) {
+  const headers = { "user-agent": `vidette-js/${VERSION}`, ...request.headers };
+  const dispatcher = owner ? poolOf(owner) : undefined;
+  return fetch(address, { ...request, headers, dispatcher });
+}
+
+function poolOf(owner) {
+  if (!pools.has(owner) && !owner.aborted) {
+    const pool = ownSockets();
+    pools.set(owner, pool);
+    // Behind whatever else is aborted, which so fails with the reason of the signal.
+    const close = () => queueMicrotask(() => pool?.destroy());
+    owner.addEventListener("abort", close, { once: true });
+  }
+  return pools.get(owner);
+}
 
 function ownSockets() {
   if (!globalThis.Response) return undefined;

@@ -3,7 +3,6 @@
 import { VidetteError } from "./errors.js";
 import { BusEvent } from "./event.js";
 import { memberOf, partsOf } from "./json-text.js";
-import { checkType } from "./link.js";
 
 const WAIT_S = 25;
 const SLACK_MS = 10_000;
@@ -26,8 +25,7 @@ export async function* openPolls(link) {
 /** One poll: `{ steps, cursor, isUpToDate, hasNews }`. */
 export async function poll(link, waitS) {
   link.watch.set(waitS * 1000 + SLACK_MS, "no answer");
-  const response = await link.get("v1/poll", { wait: waitS });
-  checkType(response, "json");
+  const response = await link.get("v1/poll", "json", { wait: waitS });
   const text = await readText(link, response);
   link.watch.stop();
   try {

@@ -9,7 +9,7 @@
 import { afterFailure } from "./backoff.js";
 import { afterOrAborted, systemClock } from "./clock.js";
 import { OutcomeUnknown, VidetteError } from "./errors.js";
-import { addressOf, checkStatus, closeSockets, headersOf, loadNode } from "./http.js";
+import { addressOf, answerTo } from "./http.js";
 import { Token } from "./token.js";
 import { receiptOf, wireEvent } from "./wire-event.js";
 
@@ -30,7 +30,6 @@ export class Publisher {
   #address;
   #options;
   #token;
-  #node;
   #abort = new AbortController();
 
   constructor(url, options = {}) {
@@ -40,10 +39,10 @@ export class Publisher {
       random: Math.random,
       fetch: (...request) => globalThis.fetch(...request),
       windowMs: WINDOW_MS,
+      hasOwnSockets: true,
       ...options,
     };
     this.#token = new Token(options.token);
-    this.#node = loadNode(options.hasOwnSockets ?? true);
   }
 
   /** `{ vid, cursor, duplicate }`, once the event is durable; of an array, an array of them. */
@@ -63,7 +62,6 @@ export class Publisher {
   /** Ends what is under way; its outcome is unknown. */
   close() {
     this.#abort.abort(new VidetteError("cut", "closed"));
-    closeSockets(this.#node);
   }
 
   /** For streams: the event as it is sent. */
@@ -99,23 +97,17 @@ export class Publisher {
 
   /** For streams: one request, within its time. */
   async post(body, type, token, take) {
-    const { clock, fetch, credentials } = this.#options;
+    const { clock, hasOwnSockets } = this.#options;
     const cut = new AbortController();
     const closed = this.#abort.signal;
     const end = afterOrAborted(clock, ANSWER_MS, "limit", closed, () =>
       cut.abort(closed.reason ?? new VidetteError("cut", "no answer")),
     );
     try {
-      const { headers, dispatcher } = await this.#node;
-      const response = await fetch(this.#address, {
-        method: "POST",
-        headers: headersOf(token, { ...headers, "content-type": type }),
-        body,
-        signal: cut.signal,
-        credentials,
-        dispatcher,
-      });
-      return await take(await checkStatus(response, clock.wall()));
+      const headers = { "content-type": type };
+      const owner = hasOwnSockets && closed;
+      const request = { method: "POST", headers, body, signal: cut.signal, owner };
+      return await take(await answerTo(this.#address, request, token, this.#options));
     } finally {
       // Of a request that has ended nothing is cut any more.
       end();

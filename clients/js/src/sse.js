@@ -2,7 +2,6 @@
 
 import { VidetteError } from "./errors.js";
 import { BusEvent } from "./event.js";
-import { checkType } from "./link.js";
 import { SseParser } from "./sse-parser.js";
 
 const HELLO_MS = 10_000;
@@ -16,8 +15,7 @@ export async function* openSse(link) {
   const { clock, watch } = link;
   const began = clock.now();
   watch.set(HELLO_MS, "no answer");
-  const response = await link.get("v1/sse");
-  checkType(response, "text/event-stream");
+  const response = await link.get("v1/sse", "text/event-stream");
   link.openedAt ??= clock.now();
 
   const parser = new SseParser(link.longestEvent);
