@@ -3,42 +3,41 @@
 /** Watches the page, where there is one, until the returned function is called.
  *  `target` has `hold(reason)`, `release(reason)`, `wake(network)` and `flush()`. */
 export function watchPage({ pauseHidden, clock }, target) {
-  const page = globalThis.document;
+  const stop = new AbortController();
   let cancelPause = () => {};
-
-  const onVisibility = () => {
-    cancelPause();
-    if (page.visibilityState === "hidden") {
+  const freeze = () => target.hold("frozen");
+  const resume = () => target.release("frozen");
+  const listeners = {
+    freeze,
+    resume,
+    pageshow: resume,
+    pagehide({ persisted }) {
       target.flush();
-      if (pauseHidden) cancelPause = clock.after(pauseHidden, () => target.hold("hidden"), "limit");
-    } else if (!target.release("hidden")) {
-      target.wake();
-    }
-  };
-  const onFreeze = () => target.hold("frozen");
-  const onThaw = () => target.release("frozen");
-  const onHide = ({ persisted }) => {
-    target.flush();
-    // A page with an open connection is not kept in the cache.
-    if (persisted) onFreeze();
-  };
-  const stops = [
-    on(page, "visibilitychange", onVisibility),
-    on(globalThis, "pagehide", onHide),
-    on(globalThis, "pageshow", onThaw),
-    on(page, "freeze", onFreeze),
-    on(page, "resume", onThaw),
-    on(globalThis, "offline", () => target.hold("offline")),
-    on(globalThis, "online", () => {
+      // A page with an open connection is not kept in the cache.
+      if (persisted) freeze();
+    },
+    visibilitychange() {
+      cancelPause();
+      if (globalThis.document.visibilityState === "hidden") {
+        target.flush();
+        if (pauseHidden)
+          cancelPause = clock.after(pauseHidden, () => target.hold("hidden"), "limit");
+      } else if (!target.release("hidden")) {
+        target.wake();
+      }
+    },
+    offline: () => target.hold("offline"),
+    online() {
       target.wake(true);
       target.release("offline");
-    }),
-    () => cancelPause(),
-  ];
-  return () => stops.forEach((stop) => stop());
-}
-
-function on(target, type, listener) {
-  target?.addEventListener?.(type, listener);
-  return () => target?.removeEventListener?.(type, listener);
+    },
+  };
+  // What happens to the document comes by its window first.
+  const options = { capture: true, signal: stop.signal };
+  for (const [type, listener] of Object.entries(listeners))
+    globalThis.addEventListener?.(type, listener, options);
+  return () => {
+    stop.abort();
+    cancelPause();
+  };
 }

@@ -5,24 +5,23 @@
 const LEAST_LEFT_MS = 30_000;
 
 export class Token {
+  #source;
   #value;
-  #ask;
   #pending;
 
   constructor(source) {
+    this.#source = source;
     this.isFunction = typeof source === "function";
-    if (this.isFunction) this.#ask = source;
-    else this.#value = source;
   }
 
   /** The token to send, fresh enough for a new connection. `refused` was answered with 401: another
    *  one than that is asked for, unless somebody has already. */
   async get(wallMs, refused) {
+    if (!this.isFunction) return this.#source;
     // Before the first answer there is no value, and nothing has been refused.
-    const isGood = this.#value !== refused && !endsSoon(this.#value, wallMs);
-    if (isGood || !this.isFunction) return this.#value;
+    if (this.#value !== refused && !endsSoon(this.#value, wallMs)) return this.#value;
     this.#pending ??= Promise.resolve()
-      .then(this.#ask)
+      .then(this.#source)
       .then((value) => (this.#value = value))
       .finally(() => (this.#pending = undefined));
     return this.#pending;
