@@ -1,17 +1,17 @@
 /* One event of the bus, as applications get it. */
 
-import { cursorOf } from "./cursor.js";
 import { memberOf } from "./json-text.js";
 
 export class BusEvent {
   #text;
 
-  /** From the JSON object of the wire; unknown fields are left alone. */
-  constructor(text, cursor, epoch) {
+  /** From the JSON object of the wire; unknown fields are left alone. Without a cursor, where the
+   *  wire has none for each event, it is given one in its sequence. */
+  constructor(text, cursor) {
     const wire = JSON.parse(text);
     this.#text = text;
     this.vid = wire.vid;
-    this.cursor = cursor ?? cursorOf(wire.vid, epoch);
+    this.cursor = cursor;
     this.topic = wire.topic;
     this.time = wire.time;
     this.type = wire.type;

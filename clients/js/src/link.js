@@ -1,4 +1,8 @@
-/* One connection to the gateway: its requests, its time limits, and how it is cut. */
+/* One connection to the gateway: its requests, its time limits, how it is cut, and what is known of
+ * it at its end.
+ *
+ * What its reader notes here: `openedAt`, `hasEvents`, `closing` (as the gateway says it) and
+ * `retryMs` (as the stream asks for). */
 
 import { VidetteError } from "./errors.js";
 import { addressOf, answerTo } from "./http.js";
@@ -9,26 +13,26 @@ export class Link {
   #options;
 
   /** `options` are those of the subscription; `query()` gives where to begin. */
-  constructor(options, token, query) {
+  constructor(options, query) {
     this.#options = options;
-    this.token = token;
     this.query = query;
     this.clock = options.clock;
     this.longestEvent = options.longestEvent;
     this.signal = this.#abort.signal;
-    this.watch = new Watch(options.clock, (reason) => this.cut(reason));
+    this.watch = new Watch(options.clock, (reason, kind) => this.cut(reason, kind));
   }
 
-  /** Ends the connection; everything that waits for it fails with this reason. */
-  cut(reason) {
-    this.reason ??= reason;
+  /** Ends the connection; everything that waits for it fails. `kind` "cut" is nobody's failure. */
+  cut(reason, kind = "cut") {
+    this.error ??= new VidetteError(kind, reason);
     this.end();
   }
 
   /** Leaves no timer and no socket. */
   end() {
     this.watch.stop();
-    this.#abort.abort(new VidetteError("cut", this.reason));
+    this.#abort.abort(this.error);
+    this.lastedMs = this.clock.now() - this.openedAt;
   }
 
   /** An answer of this content type; another one is a page of somebody else's. */

@@ -38,7 +38,7 @@ export async function poll(link, waitS) {
 function answerOf(text) {
   const { epoch, first, last, filter, cursor, gap, up_to_date: isUpToDate } = JSON.parse(text);
   const events = [...partsOf(memberOf(text, "events") ?? "")].map((one) => ({
-    event: new BusEvent(one, undefined, epoch),
+    event: new BusEvent(one),
     length: one.length,
   }));
   if (!cursor || events.some(({ event }) => !Number.isSafeInteger(event.vid)))

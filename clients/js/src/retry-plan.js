@@ -7,120 +7,105 @@ import { GapError } from "./errors.js";
 
 const GOOD_MS = 10_000;
 const SHORT_MS = 1000;
-const SHORT_ENDS = 3;
-const BAD_ANSWERS = 2;
+const SSE_AGAIN_MS = 600_000;
+/** At this sum of doubts whether streams get through, polls are tried. */
+const ENOUGH_DOUBT = 6;
 const FINAL_STATUSES = [400, 401, 403, 404, 410];
 const FINAL_KINDS = ["protocol", "too_large", "gap"];
 
 export class RetryPlan {
-  #random;
+  #options;
   #failures = 0;
-  #clock;
-  #maxElapsedMs;
-  #isFixed;
+  #doubt = 0;
+  #pollUntil = 0;
   #isTrial = false; // a poll that has still to show that it works better
-  #shortEnds = 0;
-  #badAnswers = 0;
   #wasOrderly = false;
   #awaySince;
 
-  constructor({ random, clock, transport = "auto", maxElapsed = Infinity }) {
-    this.#random = random;
-    this.#clock = clock;
-    this.#maxElapsedMs = maxElapsed;
-    this.#isFixed = transport !== "auto";
-    this.transport = transport === "poll" ? "poll" : "sse";
+  /** `options` are those of the subscription. */
+  constructor(options) {
+    this.#options = options;
+  }
+
+  /** The one to use next. */
+  get transport() {
+    const { clock, transport = "auto" } = this.#options;
+    if (transport !== "auto") return transport;
+    return clock.now() < this.#pollUntil ? "poll" : "sse";
   }
 
   /** The gateway has answered as it should. */
   opened() {
-    this.#badAnswers = 0;
     this.#isTrial = false;
-  }
-
-  /** The connection was good for something: failures before it do not count any more. */
-  good() {
-    this.#failures = 0;
-    this.#awaySince = undefined;
   }
 
   /** The network is another one, or somebody looks again. */
   reset() {
     this.#failures = 0;
-    this.#shortEnds = 0;
-    this.#badAnswers = 0;
+    this.#doubt = 0;
   }
 
   useSse() {
-    if (!this.#isFixed) this.transport = "sse";
+    this.#pollUntil = 0;
   }
 
   /**
-   * `end`: `{ lastedMs, isOpen, hasEvents, error, reason, closing, retryMs }`.
-   * Gives `{ error }` if it is final, else `{ waitMs }`, without a wait where it goes on at once.
+   * `end`: `{ lastedMs, hasEvents, error, closing, retryMs }`, of which `lastedMs` is NaN where no
+   * connection was opened. Throws an error that is final; gives the milliseconds to wait, or
+   * undefined where it goes on at once.
    */
   next(end) {
-    if (end.hasEvents || (end.isOpen && end.lastedMs >= GOOD_MS)) this.good();
-    const error = finalError(end) ?? this.#tooLong(end);
-    if (error) return { error };
-    if (this.#chooses(end)) return {};
-    return { waitMs: this.#wait(end) };
+    const { lastedMs, hasEvents, error, closing, retryMs } = end;
+    const { random } = this.#options;
+    const isGood = hasEvents || lastedMs >= GOOD_MS;
+    if (isGood) {
+      this.#failures = 0;
+      this.#awaySince = undefined;
+    }
+    this.#checkFinal(error);
+    if (!closing && this.#triesPolls(end)) return undefined;
+
+    const isOrderly = closing || (!error && lastedMs >= GOOD_MS);
+    const askedMs = isOrderly
+      ? afterOrderlyEnd(random, closing?.retry_ms ?? retryMs)
+      : error?.retryAfterMs;
+    // One orderly end after the other, with nothing between them, is not how it should be.
+    const isExpected = isOrderly && (isGood || !this.#wasOrderly);
+    this.#wasOrderly = isOrderly;
+    return isExpected ? askedMs : afterFailure(random, this.#failures++, askedMs);
   }
 
-  #tooLong(end) {
-    const now = this.#clock.now();
-    this.#awaySince ??= now;
-    return now - this.#awaySince >= this.#maxElapsedMs
-      ? (end.error ?? new Error("gone"))
-      : undefined;
+  #checkFinal(error) {
+    const { clock, maxElapsed } = this.#options;
+    const { kind, status, problem } = error ?? {};
+    if (status === 410 && problem?.reason) throw new GapError(problem);
+    if (FINAL_KINDS.includes(kind) || FINAL_STATUSES.includes(status)) throw error;
+    this.#awaySince ??= clock.now();
+    if (clock.now() - this.#awaySince >= maxElapsed) throw error ?? new Error("gone");
   }
 
   /** Chooses the transport; says whether to go on with it at once. */
-  #chooses(end) {
-    if (this.#isFixed || end.closing) return false;
-    if (this.transport === "poll") {
-      if (this.#isTrial) this.transport = "sse";
-      this.#isTrial = false;
+  #triesPolls({ error, lastedMs }) {
+    const { clock, transport = "auto", sseAgainMs = SSE_AGAIN_MS } = this.#options;
+    if (this.transport !== "sse") {
+      if (this.#isTrial) this.useSse();
       return false;
     }
-    if (end.reason === "buffered") return this.#tryPolls(false);
-    const isShort = end.isOpen && end.lastedMs < SHORT_MS;
-    this.#shortEnds = isShort ? this.#shortEnds + 1 : 0;
-    const { kind, status } = end.error ?? {};
-    if (kind === "content_type" || status === 502 || status === 504) this.#badAnswers += 1;
-    const isTime = this.#shortEnds >= SHORT_ENDS || this.#badAnswers >= BAD_ANSWERS;
-    if (isTime) this.#tryPolls(true);
-    return false;
-  }
+    const isBuffered = error?.kind === "buffered";
+    if (lastedMs >= SHORT_MS) this.#doubt = 0;
+    this.#doubt += isBuffered ? ENOUGH_DOUBT : doubtOf(error, lastedMs);
+    if (this.#doubt < ENOUGH_DOUBT) return false;
 
-  #tryPolls(isTrial) {
-    this.#shortEnds = 0;
-    this.#badAnswers = 0;
-    this.#isTrial = isTrial;
-    this.transport = "poll";
-    return true;
-  }
-
-  #wait(end) {
-    const floorMs = end.error?.retryAfterMs ?? 0;
-    const isOrderly = Boolean(end.closing) || (!end.error && end.lastedMs >= GOOD_MS);
-    const isFirst = !this.#wasOrderly || end.hasEvents || end.lastedMs >= GOOD_MS;
-    this.#wasOrderly = isOrderly;
-    if (!isOrderly) return this.#failed(floorMs);
-
-    // One orderly end after the other, with nothing between them, is not how it should be.
-    const asked = afterOrderlyEnd(this.#random, end.closing?.retry_ms ?? end.retryMs);
-    return isFirst ? asked : this.#failed(asked);
-  }
-
-  #failed(floorMs) {
-    return afterFailure(this.#random, this.#failures++, floorMs);
+    this.#doubt = 0;
+    this.#isTrial = !isBuffered;
+    this.#pollUntil = clock.now() + sseAgainMs;
+    return isBuffered && transport === "auto";
   }
 }
 
-function finalError({ error }) {
-  if (FINAL_KINDS.includes(error?.kind)) return error;
-  if (!FINAL_STATUSES.includes(error?.status)) return undefined;
-  const { status, problem } = error;
-  return status === 410 && problem?.reason ? new GapError(problem) : error;
+/** Two pages of somebody else are enough, and so are three streams that end soon. */
+function doubtOf(error, lastedMs) {
+  const { kind, status } = error ?? {};
+  if (kind === "content_type" || status === 502 || status === 504) return ENOUGH_DOUBT / 2;
+  return lastedMs < SHORT_MS ? ENOUGH_DOUBT / 3 : 0;
 }

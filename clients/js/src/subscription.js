@@ -28,14 +28,13 @@ export class Subscription extends EventTarget {
   #tabs; // with the other tabs of a browser, where they share a connection
   #queue = new Queue();
   #persisted; // where the cursor is kept, if anywhere
-  #current; // the item that the application works on
   #consumer; // "iterator" or "listeners"
-  #isStarted = false;
+  #events; // as the application gets them
   #isClosed = false;
-  #stopWatching = () => {};
+  #isLeft = false; // by the application, which has not finished its event
+  #stopWatching;
   #wrappers = new WeakMap();
   #promises = [];
-  #turn = Promise.resolve();
   #resolveCaughtUp;
   #caughtUp = new Promise((resolve) => (this.#resolveCaughtUp = resolve));
 
@@ -47,21 +46,18 @@ export class Subscription extends EventTarget {
     this.#reader = new Reader(options, this.#sequence, this.#token, {
       step: (step) => this.#stepOfReader(step),
       room: () => this.#queue.room(),
-      failed: (error) => this.#end(error),
       changed: () => this.#emit("state", this.status),
     });
   }
 
   get state() {
-    return this.#reader.state;
+    return this.#reader.status.state;
   }
 
   /** All that is seen from outside, at one moment. */
   get status() {
-    const { state, transport, lag, reconnects, why, waitMs } = this.#reader;
     const { gaps, duplicates } = this.#sequence;
-    const waiting = state === "waiting" && { why, waitMs };
-    return { state, ...waiting, transport, cursor: this.cursor, lag, reconnects, gaps, duplicates };
+    return { ...this.#reader.status, cursor: this.cursor, gaps, duplicates };
   }
 
   /** Resolves when the live end has been reached and all before it has been handled. */
@@ -72,8 +68,7 @@ export class Subscription extends EventTarget {
 
   /** Begins to read; the first use of the iterator or of a listener does the same. */
   start() {
-    if (this.#isStarted || this.#isClosed) return;
-    this.#isStarted = true;
+    if (this.#stopWatching || this.#isClosed) return;
     this.#stopWatching = watchPage(this.#options, {
       hold: (reason) => {
         this.#reader.hold(reason);
@@ -93,7 +88,7 @@ export class Subscription extends EventTarget {
   async #run() {
     if (this.#options.persist) await this.#reader.insist(() => this.#loadCursor());
     if (this.#options.tabs !== "own" && !this.#isClosed) await this.#joinTabs();
-    if (!this.#isClosed) await this.#reader.run();
+    await this.#reader.run();
   }
 
   async #loadCursor() {
@@ -105,23 +100,21 @@ export class Subscription extends EventTarget {
   async #joinTabs() {
     // A tab that cannot load this connects by itself.
     const { joinTabs } = await import("./tabs.js").catch(() => ({}));
-    const tabs = await joinTabs?.({
+    this.#tabs = await joinTabs?.({
       options: this.#options,
       reader: this.#reader,
       sequence: this.#sequence,
       token: this.#token,
+      queue: this.#queue,
       step: (step) => this.#step(step),
-      room: () => this.#queue.room(),
-      isFull: () => this.#queue.isFull,
       cursor: () => this.cursor,
     });
-    this.#tabs = tabs;
-    if (this.#isClosed) tabs?.leave();
+    if (this.#isClosed) this.#tabs?.leave();
   }
 
   /** Ends at once; an event that is not finished does not move the cursor. */
   close() {
-    this.#current = undefined;
+    this.#isLeft = true;
     this.#queue.clear();
     this.#end();
   }
@@ -130,7 +123,7 @@ export class Subscription extends EventTarget {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#queue.end(error);
-    this.#stopWatching();
+    this.#stopWatching?.();
     this.#tabs?.leave();
     this.#reader.close();
     this.#persisted?.flush();
@@ -145,25 +138,15 @@ export class Subscription extends EventTarget {
 
   /** What comes, in order, from the reader or from the tab that leads. */
   #step(step) {
-    const { event, length, gap, caughtUp, progress } = step;
-    if (event && this.#sequence.event(event)) {
-      this.#queue.push({ event, cursor: event.cursor, length });
-    }
-    if (gap) this.#gapCame(gap);
-    const cursor = caughtUp ?? progress;
-    if (cursor && this.#sequence.moved(cursor)) {
-      this.#queue.push({ cursor, progress: !caughtUp, caughtUp: Boolean(caughtUp) });
-    } else if (caughtUp) {
-      this.#queue.push({ caughtUp: true });
-    }
-  }
-
-  #gapCame(gap) {
+    const { event, gap, caughtUp, progress } = step;
     const { onGap } = this.#options;
-    this.#sequence.gap(gap);
-    if (onGap === "fail") throw new GapError(gap);
-    this.#queue.push({ gap });
-    if (onGap === "snapshot") this.#beginWithSnapshot();
+    if (gap) {
+      this.#sequence.gap(gap);
+      if (onGap === "fail") throw new GapError(gap);
+    }
+    const isNews = event ? this.#sequence.event(event) : this.#sequence.moved(caughtUp ?? progress);
+    if (isNews || caughtUp || gap) this.#queue.push({ ...step, cursor: this.#sequence.position });
+    if (gap && onGap === "snapshot") this.#beginWithSnapshot();
   }
 
   #beginWithSnapshot() {
@@ -171,68 +154,55 @@ export class Subscription extends EventTarget {
     this.#reader.restart();
   }
 
-  /** The next event for the application, which has thereby finished with the one before. */
-  async #next() {
-    this.#finish();
-    for (;;) {
-      const item = await this.#queue.take();
-      if (!item) return { value: undefined, done: true };
-      if (item.gap) await this.#tellGap(item.gap);
-      if (item.event) {
-        this.#current = item;
-        return { value: item.event, done: false };
+  /** Each event, with which the application has finished when it asks for the next one. */
+  async *#read() {
+    this.start();
+    for (let item; (item = await this.#queue.take());) {
+      const { event, gap, cursor, caughtUp } = item;
+      if (gap) await this.#reportGap(gap);
+      if (event) yield event;
+      if (this.#isLeft) return;
+      this.#handled(cursor);
+      if (caughtUp) {
+        this.#resolveCaughtUp();
+        this.#emit("caughtup", { cursor: this.cursor });
       }
-      if (item.cursor) this.#handled(item.cursor);
-      if (item.caughtUp) this.#tellCaughtUp();
     }
   }
 
-  #finish() {
-    if (this.#current) this.#handled(this.#current.cursor);
-    this.#current = undefined;
-  }
-
   #handled(cursor) {
-    if (cursor === this.cursor) return;
+    if (!cursor || cursor === this.cursor) return;
     this.cursor = cursor;
     this.#persisted?.keep(cursor);
     if (this.#isClosed) this.#persisted?.flush();
   }
 
-  #tellCaughtUp() {
-    this.#resolveCaughtUp();
-    this.#emit("caughtup", { cursor: this.cursor });
-  }
-
-  async #tellGap(gap) {
+  async #reportGap(gap) {
     const { onGap, log } = this.#options;
-    log("warn", `a gap: events after ${gap.requested} are gone (${gap.reason})`);
+    const error = new GapError(gap);
+    log("warn", `a gap: ${error.message}`);
     await this.#emit("gap", gap);
-    if (typeof onGap !== "function") return;
     try {
-      const answer = await onGap(gap);
-      if (answer === "fail") throw new GapError(gap);
+      const answer = typeof onGap === "function" && (await onGap(gap));
+      if (answer === "fail") throw error;
       if (answer !== "snapshot") return;
       this.#queue.clear();
       this.#beginWithSnapshot();
-    } catch (error) {
+    } catch (failure) {
       this.#queue.clear();
-      this.#end(error);
+      this.#end(failure);
     }
   }
 
   [Symbol.asyncIterator]() {
     this.#consumeAs("iterator");
+    this.#events ??= this.#read();
     return {
-      next: () => {
-        this.start();
-        // One after the other, also for a caller that does not wait.
-        this.#turn = this.#turn.catch(() => {}).then(() => this.#next());
-        return this.#turn;
-      },
-      return: async () => {
+      next: () => this.#events.next(),
+      return: (value) => {
+        // Also while the next event is waited for.
         this.close();
-        return { value: undefined, done: true };
+        return this.#events.return(value);
       },
       [Symbol.asyncIterator]() {
         return this;
@@ -241,22 +211,18 @@ export class Subscription extends EventTarget {
   }
 
   #consumeAs(how) {
-    if (this.#consumer && this.#consumer !== how) {
-      throw new VidetteError(
-        "other",
-        "read a subscription by its iterator or by listeners, not both",
-      );
-    }
-    const isFirst = !this.#consumer;
-    this.#consumer = how;
-    return isFirst;
+    this.#consumer ??= how;
+    if (this.#consumer === how) return;
+    const message = "read a subscription by its iterator or by listeners, not both";
+    throw new VidetteError("other", message);
   }
 
   /** As of every EventTarget; reading waits for the promise that a listener returns. */
   addEventListener(type, listener, options) {
     super.addEventListener(type, this.#wrapped(listener), options);
-    const isOfBus = type === "event" || !OWN_TYPES.includes(type);
-    if (isOfBus && this.#consumeAs("listeners")) this.#pump();
+    if (type !== "event" && OWN_TYPES.includes(type)) return;
+    this.#consumeAs("listeners");
+    this.#events ??= this.#pump();
   }
 
   removeEventListener(type, listener, options) {
@@ -275,13 +241,10 @@ export class Subscription extends EventTarget {
 
   async #pump() {
     try {
-      this.start();
-      for (;;) {
-        const { value, done } = await this.#next();
-        if (done) return;
-        const types =
-          OWN_TYPES.includes(value.type) || !value.type ? ["event"] : ["event", value.type];
-        for (const type of types) await this.#fire(type, value);
+      for await (const event of this.#read()) {
+        await this.#fire("event", event);
+        const { type } = event;
+        if (type && !OWN_TYPES.includes(type)) await this.#fire(type, event);
       }
     } catch (error) {
       // An event whose handler failed is not finished: it comes again after a restart.

@@ -25,7 +25,7 @@ const ANSWER_MS = 5000;
 /** Who goes from tab to tab takes no connection along. */
 const LEAST_LEAD_MS = 15_000;
 
-/** `tab`: `{ options, reader, sequence, token, step, room, isFull, cursor }`. Gives undefined where
+/** `tab`: `{ options, reader, sequence, token, queue, step, cursor }`. Gives undefined where
  *  a browser has no such locks, or nobody knows who reads. */
 export async function joinTabs(tab) {
   const locks = globalThis.navigator?.locks;
@@ -196,11 +196,11 @@ class Tabs {
   }
 
   #follow({ kind, from, to, text, isEnd }) {
-    const { sequence, isFull, step, reader } = this.#tab;
+    const { sequence, queue, step, reader } = this.#tab;
     if (this.#isCatchingUp) return;
     const joinsOn = kind === "step" ? from : to;
     const isSameLog = joinsOn && epochOf(joinsOn) === epochOf(to);
-    if (!isSameLog || isFull() || !covers(sequence.position, joinsOn)) {
+    if (!isSameLog || queue.isFull || !covers(sequence.position, joinsOn)) {
       this.#catchUp();
       return;
     }
@@ -214,16 +214,15 @@ class Tabs {
 
   /** Fetches what is between this tab's position and the live end. */
   async #catchUp() {
-    const { options, sequence, token, step, room, reader } = this.#tab;
+    const { options, sequence, token, queue, step, reader } = this.#tab;
     const { signal } = this.#parting;
     this.#isCatchingUp = true;
     try {
       for (let isUpToDate = false; !isUpToDate;) {
-        await room();
+        await queue.room();
         const { poll } = await loadPolls();
-        this.#link = new Link(options, await token.get(options.clock.wall()), () =>
-          sequence.query(),
-        );
+        this.#link = new Link(options, () => sequence.query());
+        this.#link.token = await token.get(options.clock.wall());
         const answer = await poll(this.#link, 0).finally(() => this.#link.end());
         for (const one of answer.steps) {
           if (one.hello) sequence.hello(one.hello);
