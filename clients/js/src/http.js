@@ -13,7 +13,12 @@ export function addressOf(base, path) {
 
 /** The answer, if its status is 200; any other is a StatusError. `options` are those of the reader
  *  or the publisher; `request` is that of fetch, and in Node may name the `owner` of its sockets. */
-export async function answerTo(address, request, token, { fetch, credentials, clock }) {
+export async function answerTo(
+  address,
+  request,
+  token,
+  { fetch = globalThis.fetch, credentials, clock },
+) {
   const headers = { ...request.headers, ...(token && { authorization: `Bearer ${token}` }) };
   const whole = { ...request, headers, credentials };
   // A page never loads the code for Node.

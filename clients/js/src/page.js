@@ -1,35 +1,35 @@
 /* What happens to a page: hidden, offline, kept in the back-forward cache, woken. */
 
-/** Watches the page, where there is one, until the returned function is called.
- *  `target` has `hold(reason)`, `release(reason)`, `wake(network)` and `flush()`. */
-export function watchPage({ pauseHidden, clock }, target) {
+/** Holds and wakes the reader as its page is, where there is one, until the returned function is
+ *  called. `flush()` is called when the page may be gone next. */
+export function watchPage({ pauseHidden, clock }, reader, flush) {
   const stop = new AbortController();
   let cancelPause = () => {};
-  const freeze = () => target.hold("frozen");
-  const resume = () => target.release("frozen");
+  const freeze = () => reader.hold("frozen");
+  const resume = () => reader.release("frozen");
   const listeners = {
     freeze,
     resume,
     pageshow: resume,
     pagehide({ persisted }) {
-      target.flush();
+      flush();
       // A page with an open connection is not kept in the cache.
       if (persisted) freeze();
     },
     visibilitychange() {
       cancelPause();
       if (globalThis.document.visibilityState === "hidden") {
-        target.flush();
+        flush();
         if (pauseHidden)
-          cancelPause = clock.after(pauseHidden, () => target.hold("hidden"), "limit");
-      } else if (!target.release("hidden")) {
-        target.wake();
+          cancelPause = clock.after(pauseHidden, () => reader.hold("hidden"), "limit");
+      } else if (!reader.release("hidden")) {
+        reader.wake();
       }
     },
-    offline: () => target.hold("offline"),
+    offline: () => reader.hold("offline"),
     online() {
-      target.wake(true);
-      target.release("offline");
+      reader.wake(true);
+      reader.release("offline");
     },
   };
   // What happens to the document comes by its window first.

@@ -37,7 +37,6 @@ export class Publisher {
     this.#options = {
       clock: systemClock,
       random: Math.random,
-      fetch: (...request) => globalThis.fetch(...request),
       windowMs: WINDOW_MS,
       hasOwnSockets: true,
       ...options,

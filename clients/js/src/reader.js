@@ -1,23 +1,29 @@
-/* Connects, reads, and connects again, until it is closed or an error is final.
+/* Connects, reads into a queue, and connects again, until it is closed or an error is final.
  *
  * Invariants: one connection at a time; none, and no timer, once it is closed. */
 
 import { vidOf } from "./cursor.js";
+import { GapError } from "./errors.js";
 import { loadPolls } from "./lazy.js";
 import { Link } from "./link.js";
+import { Queue } from "./queue.js";
 import { RetryPlan } from "./retry-plan.js";
+import { Sequence } from "./sequence.js";
 import { openSse } from "./sse.js";
+import { Token } from "./token.js";
 
 const LEAST_BETWEEN_WAKES_MS = 2000;
 
 export class Reader {
   /** As applications see it, with `why` and `waitMs` while it waits. */
-  status = { state: "connecting", lag: 0, reconnects: 0 };
+  status = { state: "connecting", lag: 0, reconnects: 0, gaps: 0, duplicates: 0 };
   heartbeatMs; // of the gateway, once it has named it
+  tabs; // with the other tabs of a browser, where they share a connection
+  queue = new Queue();
+  sequence;
+  token;
   #options;
-  #sequence;
-  #token;
-  #sink;
+  #changed;
   #plan;
   #holds = new Set();
   #link; // of the connection, or of the last one
@@ -25,12 +31,12 @@ export class Reader {
   #lastWake = -Infinity;
   #interrupt = () => {};
 
-  /** `sink`: `step(step)`, `room()`, `changed()`. */
-  constructor(options, sequence, token, sink) {
+  /** `changed()` is called when the state is another one. */
+  constructor(options, changed) {
     this.#options = options;
-    this.#sequence = sequence;
-    this.#token = token;
-    this.#sink = sink;
+    this.#changed = changed;
+    this.sequence = new Sequence(options);
+    this.token = new Token(options.token);
     this.#plan = new RetryPlan(options);
     this.status.transport = this.#plan.transport;
   }
@@ -54,10 +60,13 @@ export class Reader {
     }
   }
 
-  close() {
+  /** `error` is the one that is final, if any; it comes behind what is in the queue. */
+  close(error) {
     this.#enter("closed");
     this.#link?.cut("closed");
     this.#interrupt();
+    this.tabs?.leave();
+    this.queue.end(error);
   }
 
   get #isClosed() {
@@ -74,21 +83,21 @@ export class Reader {
     this.#holds.add(reason);
     this.#link?.cut(reason);
     this.#interrupt();
+    if (reason !== "tabs") this.tabs?.part();
   }
 
   release(reason) {
     if (!this.#holds.delete(reason) || this.isHeld) return false;
     this.#plan.reset();
     this.#interrupt();
+    if (reason !== "tabs") this.tabs?.join();
     return true;
   }
 
   /** Something has changed for the better: no wait any more. `network` makes SSE worth a try. */
   wake(network) {
-    if (network) {
-      this.#plan.useSse();
-      this.#keepTo(this.#plan.transport, "network");
-    }
+    if (network) this.#plan.useSse();
+    this.#keepToPlan("network");
     const now = this.#options.clock.now();
     if (this.isHeld || this.status.state !== "waiting") return;
     if (now - this.#lastWake < LEAST_BETWEEN_WAKES_MS) return;
@@ -102,9 +111,26 @@ export class Reader {
     if (this.#holds.has("tabs")) this.#enter(state);
   }
 
-  /** Connects anew, from where the sequence says. */
-  restart() {
+  /** After a gap: connects anew, and asks for the newest event of each topic. */
+  beginWithSnapshot() {
+    this.sequence.beginWithSnapshot();
     this.#link?.cut("restart");
+  }
+
+  /** What comes, in order, from a connection or from the tab that leads. */
+  step(step) {
+    const { event, gap, caughtUp, progress } = step;
+    const { queue, sequence, status } = this;
+    const { onGap } = this.#options;
+    if (gap) {
+      status.gaps += 1;
+      sequence.gap(gap);
+      if (onGap === "fail") throw new GapError(gap);
+    }
+    const isNews = event ? sequence.event(event) : sequence.moved(caughtUp ?? progress);
+    if (isNews || caughtUp || gap) queue.push({ ...step, cursor: sequence.position });
+    else if (event) status.duplicates += 1;
+    if (gap && onGap === "snapshot") this.beginWithSnapshot();
   }
 
   /** One connection, from its beginning to its end. */
@@ -112,11 +138,11 @@ export class Reader {
     if (this.#link) this.status.reconnects += 1;
     this.status.transport = this.#plan.transport;
     this.#enter("connecting");
-    const link = new Link(this.#options, () => this.#sequence.query());
+    const link = new Link(this.#options, () => this.sequence.query());
     this.#link = link;
     try {
       const { clock } = this.#options;
-      link.token = await this.#token.get(clock.wall(), this.#refused?.token);
+      link.token = await this.token.get(clock.wall(), this.#refused?.token);
       await this.#read(link);
     } catch (error) {
       link.error ??= error;
@@ -134,14 +160,14 @@ export class Reader {
         this.#take(step, link);
       }
       if (link.closing) return;
-      this.#keepTo(this.#plan.transport, "restart");
-      await this.#sink.room();
+      this.#keepToPlan("restart");
+      await this.queue.room();
     }
   }
 
-  /** Cuts a connection of another transport. */
-  #keepTo(transport, reason) {
-    if (transport !== this.status.transport) this.#link?.cut(reason);
+  /** Cuts a connection of another transport than the one to use now. */
+  #keepToPlan(reason) {
+    if (this.status.transport !== this.#plan.transport) this.#link?.cut(reason);
   }
 
   #take(step, link) {
@@ -152,35 +178,39 @@ export class Reader {
     // At the live end each poll says so again.
     const isNews = step.caughtUp && this.status.state !== "live";
     if (isNews) this.#enter("live");
-    this.#sink.step(step.caughtUp && !isNews ? { progress: step.caughtUp } : step);
+    const from = this.sequence.position;
+    const news = step.caughtUp && !isNews ? { progress: step.caughtUp } : step;
+    this.step(news);
+    this.tabs?.brought(news, from);
   }
 
   #hello(hello) {
     this.#refused = undefined;
     this.#plan.opened();
-    this.#sequence.hello(hello);
+    this.sequence.hello(hello);
     this.heartbeatMs = hello.heartbeat_ms ?? this.heartbeatMs;
-    this.status.lag = Math.max(hello.last - (vidOf(this.#sequence.position) || 0), 0);
+    this.status.lag = Math.max(hello.last - (vidOf(this.sequence.position) || 0), 0);
     if (this.status.state !== "live") this.#enter("catching-up");
   }
 
   /** What follows the end of a connection: nothing, a new token, or a wait. */
-  async #follow({ error, token, ...end }) {
+  async #follow(end) {
+    const { error, token, closing } = end;
     const { log } = this.#options;
     if (this.#isClosed) return;
     if (error?.kind === "cut") {
-      log("debug", `the connection was cut: ${error.message}`);
+      log("debug", `cut: ${error.message}`);
       return;
     }
     // The token is asked for once more; a second 401 is final.
-    if (error?.status === 401 && this.#token.isFunction && !this.#refused) {
+    if (error?.status === 401 && this.token.isFunction && !this.#refused) {
       this.#refused = { token };
       return;
     }
-    const waitMs = this.#plan.next({ error, ...end });
+    const waitMs = this.#plan.next(end);
     if (waitMs === undefined) return;
-    const why = end.closing?.reason ?? error?.message ?? "the connection ended";
-    log("debug", `${why}; trying again in ${Math.round(waitMs)} ms`);
+    const why = closing?.reason ?? error?.message ?? "the connection ended";
+    log("debug", `${why}; next try in ${Math.round(waitMs)} ms`);
     await this.#wait(why, waitMs);
   }
 
@@ -199,20 +229,18 @@ export class Reader {
   async #wait(why, waitMs) {
     if (this.#isClosed) return;
     this.#enter("waiting", why, waitMs);
-    const { clock } = this.#options;
+    let cancel;
     await new Promise((resolve) => {
-      const cancel = waitMs === undefined ? () => {} : clock.after(waitMs, resolve, "retry");
-      this.#interrupt = () => {
-        cancel();
-        resolve();
-      };
+      this.#interrupt = resolve;
+      if (waitMs !== undefined) cancel = this.#options.clock.after(waitMs, resolve, "retry");
     });
+    cancel?.();
   }
 
   #enter(state, why, waitMs) {
     if (this.#isClosed) return;
     const isNews = state !== this.status.state;
     Object.assign(this.status, { state, why, waitMs });
-    if (isNews) this.#sink.changed();
+    if (isNews) this.#changed();
   }
 }

@@ -10,8 +10,6 @@ import { VidetteError } from "./errors.js";
 
 export class Sequence {
   position; // the cursor to resume from, once one is known
-  duplicates = 0;
-  gaps = 0;
   #start;
   #lastVid = -1; // of the newest event given
   #lastEpoch;
@@ -21,7 +19,7 @@ export class Sequence {
 
   constructor({ after, since, snapshot }) {
     if ([after, since, snapshot].filter(Boolean).length > 1) {
-      throw new TypeError("more than one of after, since and snapshot; choose one");
+      throw new TypeError("choose one of after, since and snapshot");
     }
     this.#start = snapshot ? { snapshot } : since ? { since } : { after: after ?? "latest" };
     this.startAt(after);
@@ -48,10 +46,7 @@ export class Sequence {
     const { vid } = event;
     event.cursor ??= cursorOf(vid, this.#epoch);
     this.#checkEpoch(vid, epochOf(event.cursor));
-    if (vid <= this.#lastVid) {
-      this.duplicates += 1;
-      return false;
-    }
+    if (vid <= this.#lastVid) return false;
     this.#foreign = 0;
     this.#reach(event.cursor);
     return true;
@@ -65,7 +60,6 @@ export class Sequence {
   }
 
   gap({ reason, last, epoch }) {
-    this.gaps += 1;
     this.#epoch = epoch ?? this.#epoch;
     // Behind a gap vids may be lower than before it.
     if (reason === "ahead") this.#lastVid = Math.min(this.#lastVid, last);
@@ -93,7 +87,7 @@ export class Sequence {
     const isLower = vid <= this.#lastVid && differ(this.#lastEpoch, this.#epoch);
     if (!isLower && !differ(epoch, this.#epoch)) return;
     const kind = this.#foreign++ > 0 ? "protocol" : "passing";
-    throw new VidetteError(kind, `event ${vid} is of log ${epoch}, without a gap before it`);
+    throw new VidetteError(kind, `event ${vid} of log ${epoch} without a gap before it`);
   }
 }
 

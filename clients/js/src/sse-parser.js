@@ -58,6 +58,6 @@ export class SseParser {
 
   #check({ length }) {
     if (this.#length + length <= this.#longest) return length;
-    throw new VidetteError("too_large", `an event has more than ${this.#longest} characters`);
+    throw new VidetteError("too_large", `an event has over ${this.#longest} characters`);
   }
 }

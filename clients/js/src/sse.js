@@ -47,7 +47,7 @@ function stepOf({ id, event = "", data, retry }) {
   } catch {
     // Said below.
   }
-  throw new VidetteError("passing", "the stream has something that is no event");
+  throw new VidetteError("passing", "something in the stream is no event");
 }
 
 function named(name, data) {

@@ -19,9 +19,7 @@ export function subscribe(url, options = {}) {
   return new Subscription({
     clock: systemClock,
     random: Math.random,
-    fetch: (...request) => globalThis.fetch(...request),
     log: () => {},
-    onGap: "continue",
     // In a browser, or a worker of one.
     tabs: isNode ? "own" : "shared",
     ...options,

@@ -9,10 +9,7 @@
 import { GapError, VidetteError } from "./errors.js";
 import { lazily } from "./lazy.js";
 import { watchPage } from "./page.js";
-import { Queue } from "./queue.js";
 import { Reader } from "./reader.js";
-import { Sequence } from "./sequence.js";
-import { Token } from "./token.js";
 
 /** Types of events that are the library's own; events of the bus with such a type are given to
  *  listeners of "event" only. */
@@ -22,15 +19,10 @@ export class Subscription extends EventTarget {
   /** Of the last event that is finished; the one to save. */
   cursor;
   #options;
-  #sequence;
   #reader;
-  #token;
-  #tabs; // with the other tabs of a browser, where they share a connection
-  #queue = new Queue();
   #persisted; // where the cursor is kept, if anywhere
   #consumer; // "iterator" or "listeners"
   #events; // as the application gets them
-  #isClosed = false;
   #isLeft = false; // by the application, which has not finished its event
   #stopWatching;
   #wrappers = new WeakMap();
@@ -41,13 +33,7 @@ export class Subscription extends EventTarget {
   constructor(options) {
     super();
     this.#options = options;
-    this.#sequence = new Sequence(options);
-    this.#token = new Token(options.token);
-    this.#reader = new Reader(options, this.#sequence, this.#token, {
-      step: (step) => this.#stepOfReader(step),
-      room: () => this.#queue.room(),
-      changed: () => this.#emit("state", this.status),
-    });
+    this.#reader = new Reader(options, () => this.#emit("state", this.status));
   }
 
   get state() {
@@ -56,8 +42,7 @@ export class Subscription extends EventTarget {
 
   /** All that is seen from outside, at one moment. */
   get status() {
-    const { gaps, duplicates } = this.#sequence;
-    return { ...this.#reader.status, cursor: this.cursor, gaps, duplicates };
+    return { ...this.#reader.status, cursor: this.cursor };
   }
 
   /** Resolves when the live end has been reached and all before it has been handled. */
@@ -69,19 +54,8 @@ export class Subscription extends EventTarget {
   /** Begins to read; the first use of the iterator or of a listener does the same. */
   start() {
     if (this.#stopWatching || this.#isClosed) return;
-    this.#stopWatching = watchPage(this.#options, {
-      hold: (reason) => {
-        this.#reader.hold(reason);
-        this.#tabs?.part();
-      },
-      release: (reason) => {
-        const isReleased = this.#reader.release(reason);
-        this.#tabs?.join();
-        return isReleased;
-      },
-      wake: (network) => this.#reader.wake(network),
-      flush: () => this.#persisted?.flush(),
-    });
+    const flush = () => this.#persisted?.flush();
+    this.#stopWatching = watchPage(this.#options, this.#reader, flush);
     this.#run().catch((error) => this.#end(error));
   }
 
@@ -94,70 +68,40 @@ export class Subscription extends EventTarget {
   async #loadCursor() {
     const { Persisted } = await lazily(() => import("./persist.js"), "./persist.js");
     this.#persisted = new Persisted(this.#options);
-    this.#sequence.startAt(await this.#persisted.load());
+    this.#reader.sequence.startAt(await this.#persisted.load());
   }
 
   async #joinTabs() {
     // A tab that cannot load this connects by itself.
     const { joinTabs } = await import("./tabs.js").catch(() => ({}));
-    this.#tabs = await joinTabs?.({
-      options: this.#options,
-      reader: this.#reader,
-      sequence: this.#sequence,
-      token: this.#token,
-      queue: this.#queue,
-      step: (step) => this.#step(step),
-      cursor: () => this.cursor,
-    });
-    if (this.#isClosed) this.#tabs?.leave();
+    const tab = { options: this.#options, reader: this.#reader, cursor: () => this.cursor };
+    this.#reader.tabs = await joinTabs?.(tab);
+    if (this.#isClosed) this.#reader.tabs?.leave();
+  }
+
+  get #isClosed() {
+    return this.state === "closed";
   }
 
   /** Ends at once; an event that is not finished does not move the cursor. */
   close() {
     this.#isLeft = true;
-    this.#queue.clear();
+    this.#reader.queue.clear();
     this.#end();
   }
 
   #end(error) {
     if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#queue.end(error);
+    this.#reader.close(error);
     this.#stopWatching?.();
-    this.#tabs?.leave();
-    this.#reader.close();
-    this.#persisted?.flush();
+    this.#persisted?.close();
     if (error) this.#emit("error", error);
-  }
-
-  #stepOfReader(step) {
-    const from = this.#sequence.position;
-    this.#step(step);
-    this.#tabs?.brought(step, from);
-  }
-
-  /** What comes, in order, from the reader or from the tab that leads. */
-  #step(step) {
-    const { event, gap, caughtUp, progress } = step;
-    const { onGap } = this.#options;
-    if (gap) {
-      this.#sequence.gap(gap);
-      if (onGap === "fail") throw new GapError(gap);
-    }
-    const isNews = event ? this.#sequence.event(event) : this.#sequence.moved(caughtUp ?? progress);
-    if (isNews || caughtUp || gap) this.#queue.push({ ...step, cursor: this.#sequence.position });
-    if (gap && onGap === "snapshot") this.#beginWithSnapshot();
-  }
-
-  #beginWithSnapshot() {
-    this.#sequence.beginWithSnapshot();
-    this.#reader.restart();
   }
 
   /** Each event, with which the application has finished when it asks for the next one. */
   async *#read() {
     this.start();
-    for (let item; (item = await this.#queue.take());) {
+    for (let item; (item = await this.#reader.queue.take());) {
       const { event, gap, cursor, caughtUp } = item;
       if (gap) await this.#reportGap(gap);
       if (event) yield event;
@@ -174,7 +118,6 @@ export class Subscription extends EventTarget {
     if (!cursor || cursor === this.cursor) return;
     this.cursor = cursor;
     this.#persisted?.keep(cursor);
-    if (this.#isClosed) this.#persisted?.flush();
   }
 
   async #reportGap(gap) {
@@ -186,10 +129,10 @@ export class Subscription extends EventTarget {
       const answer = typeof onGap === "function" && (await onGap(gap));
       if (answer === "fail") throw error;
       if (answer !== "snapshot") return;
-      this.#queue.clear();
-      this.#beginWithSnapshot();
+      this.#reader.queue.clear();
+      this.#reader.beginWithSnapshot();
     } catch (failure) {
-      this.#queue.clear();
+      this.#reader.queue.clear();
       this.#end(failure);
     }
   }
@@ -197,29 +140,27 @@ export class Subscription extends EventTarget {
   [Symbol.asyncIterator]() {
     this.#consumeAs("iterator");
     this.#events ??= this.#read();
-    return {
-      next: () => this.#events.next(),
-      return: (value) => {
-        // Also while the next event is waited for.
-        this.close();
-        return this.#events.return(value);
-      },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
+    // Whoever leaves does not wait for an event that is still to come.
+    this.#events.return = () => {
+      this.close();
+      return this.#events.next();
     };
+    return this.#events;
   }
 
   #consumeAs(how) {
     this.#consumer ??= how;
     if (this.#consumer === how) return;
-    const message = "read a subscription by its iterator or by listeners, not both";
-    throw new VidetteError("other", message);
+    throw new VidetteError("other", "read by the iterator or by listeners, not both");
   }
 
   /** As of every EventTarget; reading waits for the promise that a listener returns. */
   addEventListener(type, listener, options) {
-    super.addEventListener(type, this.#wrapped(listener), options);
+    const run = async (event) =>
+      typeof listener === "function" ? listener.call(this, event) : listener.handleEvent(event);
+    const wrapper = this.#wrappers.get(listener) ?? ((event) => this.#promises.push(run(event)));
+    if (listener) this.#wrappers.set(listener, wrapper);
+    super.addEventListener(type, listener && wrapper, options);
     if (type !== "event" && OWN_TYPES.includes(type)) return;
     this.#consumeAs("listeners");
     this.#events ??= this.#pump();
@@ -227,16 +168,6 @@ export class Subscription extends EventTarget {
 
   removeEventListener(type, listener, options) {
     super.removeEventListener(type, this.#wrappers.get(listener) ?? listener, options);
-  }
-
-  #wrapped(listener) {
-    if (!listener) return listener;
-    if (!this.#wrappers.has(listener)) {
-      const run = async (event) =>
-        typeof listener === "function" ? listener.call(this, event) : listener.handleEvent(event);
-      this.#wrappers.set(listener, (event) => this.#promises.push(run(event)));
-    }
-    return this.#wrappers.get(listener);
   }
 
   async #pump() {

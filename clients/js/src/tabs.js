@@ -25,13 +25,13 @@ const ANSWER_MS = 5000;
 /** Who goes from tab to tab takes no connection along. */
 const LEAST_LEAD_MS = 15_000;
 
-/** `tab`: `{ options, reader, sequence, token, queue, step, cursor }`. Gives undefined where
+/** `tab`: `{ options, reader, cursor }`. Gives undefined where
  *  a browser has no such locks, or nobody knows who reads. */
 export async function joinTabs(tab) {
   const locks = globalThis.navigator?.locks;
   if (!locks || !globalThis.BroadcastChannel) return undefined;
   try {
-    const token = await tab.token.get(tab.options.clock.wall());
+    const token = await tab.reader.token.get(tab.options.clock.wall());
     const { url, topics } = tab.options;
     const name = `vidette:${JSON.stringify([`${url}`, [...topics].sort(), subjectOf(token)])}`;
     return new Tabs(tab, locks, name);
@@ -97,7 +97,7 @@ class Tabs {
   /** The reader of this tab has brought this step, from this position. */
   brought({ event, caughtUp, progress, gap }, before) {
     if (gap) this.#isBehindGap = true;
-    const to = this.#tab.sequence.position;
+    const to = this.#tab.reader.sequence.position;
     if (!this.#isLeader || (!event && !caughtUp && !progress)) return;
     // Timers of a hidden tab come late; heartbeats of the gateway do not.
     if (progress && before === to) this.#sayAlive();
@@ -168,7 +168,7 @@ class Tabs {
     const { clock } = this.#tab.options;
     const { heartbeatMs = HEARTBEAT_MS } = this.#tab.reader;
     this.#cancelAlive();
-    this.#say({ kind: "alive", to: this.#tab.sequence.position, isHidden: isHidden() });
+    this.#say({ kind: "alive", to: this.#tab.reader.sequence.position, isHidden: isHidden() });
     this.#cancelAlive = clock.after(heartbeatMs, () => this.#sayAlive(), "limit");
   }
 
@@ -192,11 +192,12 @@ class Tabs {
 
   /** Where handlers run in the leading tab only, the others keep the place. */
   #remember({ saved }) {
-    if (saved) this.#tab.sequence.startAt(saved);
+    if (saved) this.#tab.reader.sequence.startAt(saved);
   }
 
   #follow({ kind, from, to, text, isEnd }) {
-    const { sequence, queue, step, reader } = this.#tab;
+    const { reader } = this.#tab;
+    const { sequence, queue } = reader;
     if (this.#isCatchingUp) return;
     const joinsOn = kind === "step" ? from : to;
     const isSameLog = joinsOn && epochOf(joinsOn) === epochOf(to);
@@ -205,16 +206,17 @@ class Tabs {
       return;
     }
     if (text && vidOf(to) > vidOf(sequence.position)) {
-      step({ event: new BusEvent(text, to), length: text.length });
+      reader.step({ event: new BusEvent(text, to), length: text.length });
     } else if (kind === "step") {
-      step(isEnd ? { caughtUp: to } : { progress: to });
+      reader.step(isEnd ? { caughtUp: to } : { progress: to });
     }
     reader.show("live");
   }
 
   /** Fetches what is between this tab's position and the live end. */
   async #catchUp() {
-    const { options, sequence, token, queue, step, reader } = this.#tab;
+    const { options, reader } = this.#tab;
+    const { sequence, token, queue } = reader;
     const { signal } = this.#parting;
     this.#isCatchingUp = true;
     try {
@@ -226,7 +228,7 @@ class Tabs {
         const answer = await poll(this.#link, 0).finally(() => this.#link.end());
         for (const one of answer.steps) {
           if (one.hello) sequence.hello(one.hello);
-          else step(one);
+          else reader.step(one);
         }
         isUpToDate = answer.isUpToDate;
       }
