@@ -4,20 +4,18 @@
  *   "retry"  a wait before a new try          "sse"  until SSE is tried again after long-poll
  *   "limit"  everything that times something out, or spreads something */
 
-/** A wall clock that has moved by more than this against the steady one was set, or slept. */
+/** A wall clock that has gained more than this on the steady one was set, or the machine slept. */
 const JUMP_MS = 1000;
 let sleptMs = 0;
-let skewMs = Date.now() - performance.now();
+let aheadMs = 0;
 
 export const systemClock = {
   /** Milliseconds, for measuring: never fall, and pass while the machine sleeps. */
   now() {
     const steadyMs = performance.now();
-    const jumpMs = Date.now() - steadyMs - skewMs;
-    if (Math.abs(jumpMs) > JUMP_MS) {
-      skewMs += jumpMs;
-      sleptMs += Math.max(jumpMs, 0);
-    }
+    const gainedMs = Date.now() - steadyMs - aheadMs;
+    aheadMs += gainedMs;
+    if (gainedMs > JUMP_MS) sleptMs += gainedMs;
     return steadyMs + sleptMs;
   },
 

@@ -3,15 +3,20 @@
  * A browser may remember for good that a module could not be loaded. Under another address it is
  * another module, so each further try has an address of its own. */
 
+/** Modules that are there from the start, by name: see all.js. */
+export const loaded = {};
+
 let tries = 0;
 
-/** What `load` imports; `name` is that of the module beside this one. */
-export function lazily(load, name) {
+/** What `load` imports: the module of this name, which lies beside this one. */
+export async function lazily(name, load) {
   const here = import.meta.url;
   const again = () =>
-    import(/* @vite-ignore */ /* webpackIgnore: true */ new URL(`${name}?${++tries}`, here).href);
-  return load().catch(again);
+    import(
+      /* @vite-ignore */ /* webpackIgnore: true */ new URL(`${name}.js?${++tries}`, here).href
+    );
+  return loaded[name] ?? load().catch(again);
 }
 
 /** Most readers never poll. */
-export const loadPolls = () => lazily(() => import("./poll.js"), "./poll.js");
+export const loadPolls = () => lazily("poll", () => import("./poll.js"));

@@ -11,11 +11,12 @@ import { Watch } from "./watch.js";
 export class Link {
   #abort = new AbortController();
   #options;
+  #sequence;
 
-  /** `options` are those of the subscription; `query()` gives where to begin. */
-  constructor(options, query) {
+  /** `options` are those of the subscription; `sequence` says where to begin. */
+  constructor(options, sequence) {
     this.#options = options;
-    this.query = query;
+    this.#sequence = sequence;
     this.clock = options.clock;
     this.longestEvent = options.longestEvent;
     this.signal = this.#abort.signal;
@@ -42,7 +43,7 @@ export class Link {
     const address = addressOf(url, path);
     address.search = new URLSearchParams([
       ...topics.map((topic) => ["topic", topic]),
-      ...Object.entries({ ...this.query(), ...policy, ...more }),
+      ...Object.entries({ ...this.#sequence.query(), ...policy, ...more }),
     ]);
     const { signal } = this;
     const request = { signal, owner: signal, cache: "no-store" };

@@ -1,12 +1,23 @@
 /* What happens to a page: hidden, offline, kept in the back-forward cache, woken. */
 
-/** Holds and wakes the reader as its page is, where there is one, until the returned function is
- *  called. `flush()` is called when the page may be gone next. */
-export function watchPage({ pauseHidden, clock }, reader, flush) {
-  const stop = new AbortController();
+/** Holds and wakes the reader as its page is, where there is one, until the signal is aborted.
+ *  `flush()` is called when the page may be gone next. */
+export function watchPage({ pauseHidden, clock }, reader, flush, signal) {
+  if (signal.aborted) return;
+  const page = globalThis.document;
   let cancelPause = () => {};
   const freeze = () => reader.hold("frozen");
   const resume = () => reader.release("frozen");
+  const onVisibility = () => {
+    cancelPause();
+    if (page.visibilityState === "hidden") {
+      flush();
+      const hide = () => reader.hold("hidden");
+      if (pauseHidden) cancelPause = clock.after(pauseHidden, hide, "limit");
+    } else if (!reader.release("hidden")) {
+      reader.wake();
+    }
+  };
   const listeners = {
     freeze,
     resume,
@@ -16,16 +27,7 @@ export function watchPage({ pauseHidden, clock }, reader, flush) {
       // A page with an open connection is not kept in the cache.
       if (persisted) freeze();
     },
-    visibilitychange() {
-      cancelPause();
-      if (globalThis.document.visibilityState === "hidden") {
-        flush();
-        if (pauseHidden)
-          cancelPause = clock.after(pauseHidden, () => reader.hold("hidden"), "limit");
-      } else if (!reader.release("hidden")) {
-        reader.wake();
-      }
-    },
+    visibilitychange: onVisibility,
     offline: () => reader.hold("offline"),
     online() {
       reader.wake(true);
@@ -33,11 +35,9 @@ export function watchPage({ pauseHidden, clock }, reader, flush) {
     },
   };
   // What happens to the document comes by its window first.
-  const options = { capture: true, signal: stop.signal };
+  const options = { capture: true, signal };
   for (const [type, listener] of Object.entries(listeners))
     globalThis.addEventListener?.(type, listener, options);
-  return () => {
-    stop.abort();
-    cancelPause();
-  };
+  signal.addEventListener("abort", () => cancelPause());
+  if (page?.visibilityState === "hidden") onVisibility();
 }

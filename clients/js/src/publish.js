@@ -72,7 +72,7 @@ export class Publisher {
   async insist(ids, run) {
     const { clock, windowMs, random } = this.#options;
     const { signal } = this.#abort;
-    const began = clock.now();
+    const deadline = clock.now() + windowMs;
     let failures = 0;
     for (let refused; ;) {
       if (signal.aborted) throw new OutcomeUnknown(ids, signal.reason);
@@ -88,7 +88,7 @@ export class Publisher {
         if (isFinal(error)) throw error;
         if (error.hasProgress) failures = 0;
         const waitMs = afterFailure(random, failures++, error.retryAfterMs);
-        if (waitMs >= windowMs - (clock.now() - began)) throw new OutcomeUnknown(ids, error);
+        if (clock.now() + waitMs >= deadline) throw new OutcomeUnknown(ids, error);
         await new Promise((go) => afterOrAborted(clock, waitMs, "retry", signal, go));
       }
     }

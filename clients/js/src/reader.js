@@ -138,7 +138,7 @@ export class Reader {
     if (this.#link) this.status.reconnects += 1;
     this.status.transport = this.#plan.transport;
     this.#enter("connecting");
-    const link = new Link(this.#options, () => this.sequence.query());
+    const link = new Link(this.#options, this.sequence);
     this.#link = link;
     try {
       const { clock } = this.#options;

@@ -8,10 +8,12 @@ import { GapError } from "./errors.js";
 const GOOD_MS = 10_000;
 const SHORT_MS = 1000;
 const SSE_AGAIN_MS = 600_000;
-/** At this sum of doubts whether streams get through, polls are tried. */
+/** Statuses and kinds of errors that end it. */
+const FINAL = [400, 401, 403, 404, 410, "protocol", "too_large", "gap"];
+/** How doubtful an end makes it that streams get through; polls are tried when it is enough. */
 const ENOUGH_DOUBT = 6;
-const FINAL_STATUSES = [400, 401, 403, 404, 410];
-const FINAL_KINDS = ["protocol", "too_large", "gap"];
+const DOUBTS = { buffered: 6, content_type: 3, 502: 3, 504: 3 };
+const DOUBT_OF_SHORT_STREAM = 2;
 
 export class RetryPlan {
   #options;
@@ -63,7 +65,7 @@ export class RetryPlan {
       this.#awaySince = undefined;
     }
     this.#checkFinal(error);
-    if (!closing && this.#triesPolls(end)) return undefined;
+    if (!closing && this.#triesPolls(error, lastedMs)) return undefined;
 
     const isOrderly = closing || (!error && lastedMs >= GOOD_MS);
     const askedMs = isOrderly
@@ -77,35 +79,31 @@ export class RetryPlan {
 
   #checkFinal(error) {
     const { clock, maxElapsed } = this.#options;
-    const { kind, status, problem } = error ?? {};
+    const { status, problem } = error ?? {};
     if (status === 410 && problem?.reason) throw new GapError(problem);
-    if (FINAL_KINDS.includes(kind) || FINAL_STATUSES.includes(status)) throw error;
+    if (FINAL.includes(nameOf(error))) throw error;
     this.#awaySince ??= clock.now();
     if (clock.now() - this.#awaySince >= maxElapsed) throw error ?? new Error("gone");
   }
 
   /** Chooses the transport; says whether to go on with it at once. */
-  #triesPolls({ error, lastedMs }) {
-    const { clock, transport = "auto", sseAgainMs = SSE_AGAIN_MS } = this.#options;
-    if (this.transport !== "sse") {
+  #triesPolls(error, lastedMs) {
+    if (this.transport === "poll") {
       if (this.#isTrial) this.useSse();
       return false;
     }
-    const isBuffered = error?.kind === "buffered";
+    const name = nameOf(error);
+    const doubtOfLength = lastedMs < SHORT_MS ? DOUBT_OF_SHORT_STREAM : 0;
     if (lastedMs >= SHORT_MS) this.#doubt = 0;
-    this.#doubt += isBuffered ? ENOUGH_DOUBT : doubtOf(error, lastedMs);
+    this.#doubt += DOUBTS[name] ?? doubtOfLength;
     if (this.#doubt < ENOUGH_DOUBT) return false;
 
+    const { clock, sseAgainMs = SSE_AGAIN_MS } = this.#options;
     this.#doubt = 0;
-    this.#isTrial = !isBuffered;
+    this.#isTrial = name !== "buffered";
     this.#pollUntil = clock.now() + sseAgainMs;
-    return isBuffered && transport === "auto";
+    return !this.#isTrial && this.transport === "poll";
   }
 }
 
-/** Two pages of somebody else are enough, and so are three streams that end soon. */
-function doubtOf(error, lastedMs) {
-  const { kind, status } = error ?? {};
-  if (kind === "content_type" || status === 502 || status === 504) return ENOUGH_DOUBT / 2;
-  return lastedMs < SHORT_MS ? ENOUGH_DOUBT / 3 : 0;
-}
+const nameOf = (error) => error?.status ?? error?.kind;

@@ -8,7 +8,6 @@
 
 import { GapError, VidetteError } from "./errors.js";
 import { lazily } from "./lazy.js";
-import { watchPage } from "./page.js";
 import { Reader } from "./reader.js";
 
 /** Types of events that are the library's own; events of the bus with such a type are given to
@@ -24,7 +23,9 @@ export class Subscription extends EventTarget {
   #consumer; // "iterator" or "listeners"
   #events; // as the application gets them
   #isLeft = false; // by the application, which has not finished its event
-  #stopWatching;
+  #running;
+  #page; // what follows it, once that is loaded
+  #closing = new AbortController();
   #wrappers = new WeakMap();
   #promises = [];
   #resolveCaughtUp;
@@ -33,7 +34,10 @@ export class Subscription extends EventTarget {
   constructor(options) {
     super();
     this.#options = options;
-    this.#reader = new Reader(options, () => this.#emit("state", this.status));
+    this.#reader = new Reader(options, () => {
+      this.#followPage();
+      this.#emit("state", this.status);
+    });
   }
 
   get state() {
@@ -53,27 +57,35 @@ export class Subscription extends EventTarget {
 
   /** Begins to read; the first use of the iterator or of a listener does the same. */
   start() {
-    if (this.#stopWatching || this.#isClosed) return;
+    if (!this.#isClosed) this.#running ??= this.#run().catch((error) => this.#end(error));
+  }
+
+  /** Loaded beside the first connection; what could not be is tried again as the state changes. */
+  #followPage() {
+    if (this.#isClosed) return;
+    const { signal } = this.#closing;
     const flush = () => this.#persisted?.flush();
-    this.#stopWatching = watchPage(this.#options, this.#reader, flush);
-    this.#run().catch((error) => this.#end(error));
+    this.#page ??= lazily("page", () => import("./page.js"))
+      .then(({ watchPage }) => watchPage(this.#options, this.#reader, flush, signal))
+      .catch(() => (this.#page = undefined));
   }
 
   async #run() {
+    this.#followPage();
     if (this.#options.persist) await this.#reader.insist(() => this.#loadCursor());
     if (this.#options.tabs !== "own" && !this.#isClosed) await this.#joinTabs();
     await this.#reader.run();
   }
 
   async #loadCursor() {
-    const { Persisted } = await lazily(() => import("./persist.js"), "./persist.js");
+    const { Persisted } = await lazily("persist", () => import("./persist.js"));
     this.#persisted = new Persisted(this.#options);
     this.#reader.sequence.startAt(await this.#persisted.load());
   }
 
   async #joinTabs() {
     // A tab that cannot load this connects by itself.
-    const { joinTabs } = await import("./tabs.js").catch(() => ({}));
+    const { joinTabs } = await lazily("tabs", () => import("./tabs.js")).catch(() => ({}));
     const tab = { options: this.#options, reader: this.#reader, cursor: () => this.cursor };
     this.#reader.tabs = await joinTabs?.(tab);
     if (this.#isClosed) this.#reader.tabs?.leave();
@@ -93,7 +105,7 @@ export class Subscription extends EventTarget {
   #end(error) {
     if (this.#isClosed) return;
     this.#reader.close(error);
-    this.#stopWatching?.();
+    this.#closing.abort();
     this.#persisted?.close();
     if (error) this.#emit("error", error);
   }

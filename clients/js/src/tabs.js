@@ -223,7 +223,7 @@ class Tabs {
       for (let isUpToDate = false; !isUpToDate;) {
         await queue.room();
         const { poll } = await loadPolls();
-        this.#link = new Link(options, () => sequence.query());
+        this.#link = new Link(options, sequence);
         this.#link.token = await token.get(options.clock.wall());
         const answer = await poll(this.#link, 0).finally(() => this.#link.end());
         for (const one of answer.steps) {
