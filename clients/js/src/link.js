@@ -8,6 +8,11 @@ import { VidetteError } from "./errors.js";
 import { addressOf, answerTo } from "./http.js";
 import { Watch } from "./watch.js";
 
+const MAX_EVENT_BYTES = 3_145_728;
+/** Text of an event may be longer than its bytes: a control character takes six in JSON. */
+const LONGEST_ESCAPE = 6;
+const ENVELOPE = 8192;
+
 export class Link {
   #abort = new AbortController();
   #options;
@@ -18,7 +23,8 @@ export class Link {
     this.#options = options;
     this.#sequence = sequence;
     this.clock = options.clock;
-    this.longestEvent = options.longestEvent;
+    const { maxEventBytes = MAX_EVENT_BYTES } = options;
+    this.longestEvent = maxEventBytes * LONGEST_ESCAPE + ENVELOPE;
     this.signal = this.#abort.signal;
     this.watch = new Watch(options.clock, (reason, kind) => this.cut(reason, kind));
   }

@@ -79,7 +79,6 @@ export class Reader {
 
   /** Stays away for this reason until it is released; release says whether that ended it. */
   hold(reason) {
-    if (this.#holds.has(reason)) return;
     this.#holds.add(reason);
     this.#link?.cut(reason);
     this.#interrupt();
@@ -176,10 +175,10 @@ export class Reader {
     link.closing ??= step.closing;
     link.hasEvents ||= Boolean(step.event);
     // At the live end each poll says so again.
-    const isNews = step.caughtUp && this.status.state !== "live";
-    if (isNews) this.#enter("live");
+    const isKnown = step.caughtUp && this.status.state === "live";
+    const news = isKnown ? { progress: step.caughtUp } : step;
+    if (news.caughtUp) this.#enter("live");
     const from = this.sequence.position;
-    const news = step.caughtUp && !isNews ? { progress: step.caughtUp } : step;
     this.step(news);
     this.tabs?.brought(news, from);
   }

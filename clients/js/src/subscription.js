@@ -113,16 +113,21 @@ export class Subscription extends EventTarget {
   /** Each event, with which the application has finished when it asks for the next one. */
   async *#read() {
     this.start();
-    for (let item; (item = await this.#reader.queue.take());) {
-      const { event, gap, cursor, caughtUp } = item;
-      if (gap) await this.#reportGap(gap);
-      if (event) yield event;
-      if (this.#isLeft) return;
-      this.#handled(cursor);
-      if (caughtUp) {
-        this.#resolveCaughtUp();
-        this.#emit("caughtup", { cursor: this.cursor });
+    try {
+      for (let item; (item = await this.#reader.queue.take());) {
+        const { event, gap, cursor, caughtUp } = item;
+        if (gap) await this.#reportGap(gap);
+        if (event) yield event;
+        if (this.#isLeft) return;
+        this.#handled(cursor);
+        if (caughtUp) {
+          this.#resolveCaughtUp();
+          this.#emit("caughtup", { cursor: this.cursor });
+        }
       }
+    } catch (error) {
+      this.#end(error);
+      throw error;
     }
   }
 
@@ -135,17 +140,13 @@ export class Subscription extends EventTarget {
   async #reportGap(gap) {
     const { onGap, log } = this.#options;
     const error = new GapError(gap);
-    log("warn", `a gap: ${error.message}`);
+    log("warn", error.message);
     await this.#emit("gap", gap);
-    try {
-      const answer = typeof onGap === "function" && (await onGap(gap));
-      if (answer === "fail") throw error;
-      if (answer !== "snapshot") return;
+    const answer = typeof onGap === "function" && (await onGap(gap));
+    if (answer === "fail") throw error;
+    if (answer === "snapshot") {
       this.#reader.queue.clear();
       this.#reader.beginWithSnapshot();
-    } catch (failure) {
-      this.#reader.queue.clear();
-      this.#end(failure);
     }
   }
 
@@ -175,7 +176,8 @@ export class Subscription extends EventTarget {
     super.addEventListener(type, listener && wrapper, options);
     if (type !== "event" && OWN_TYPES.includes(type)) return;
     this.#consumeAs("listeners");
-    this.#events ??= this.#pump();
+    // An event whose listener failed is not finished: it comes again after a restart.
+    this.#events ??= this.#pump().catch((error) => this.#end(error));
   }
 
   removeEventListener(type, listener, options) {
@@ -183,15 +185,10 @@ export class Subscription extends EventTarget {
   }
 
   async #pump() {
-    try {
-      for await (const event of this.#read()) {
-        await this.#fire("event", event);
-        const { type } = event;
-        if (type && !OWN_TYPES.includes(type)) await this.#fire(type, event);
-      }
-    } catch (error) {
-      // An event whose handler failed is not finished: it comes again after a restart.
-      this.#end(error);
+    for await (const event of this.#read()) {
+      await this.#fire("event", event);
+      const { type } = event;
+      if (type && !OWN_TYPES.includes(type)) await this.#fire(type, event);
     }
   }
 
