@@ -20,12 +20,9 @@ export async function answerTo(
   { fetch = globalThis.fetch, credentials, clock },
 ) {
   const headers = { ...request.headers, ...(token && { authorization: `Bearer ${token}` }) };
-  const whole = { ...request, headers, credentials };
   // A page never loads the code for Node.
-  const sent = isNode
-    ? (await import("./node.js")).send(fetch, address, whole)
-    : fetch(address, whole);
-  const response = await sent;
+  const send = isNode ? (await import("./node.js")).inNode(fetch) : fetch;
+  const response = await send(address, { ...request, headers, credentials });
   if (response.status === 200) return response;
 
   // An answer that breaks off, or is a page of somebody else's, still has its status.

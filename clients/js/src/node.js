@@ -9,12 +9,15 @@ export const VERSION = "0.1.0";
 /** Pools by the signal that ends them. */
 const pools = new WeakMap();
 
-/** A request with a name; `owner` is the signal whose pool it uses, if not the common one. */
-export function send(fetch, address, { owner, ...request }) {
-  const headers = { "user-agent": `vidette-js/${VERSION}`, ...request.headers };
-  const dispatcher = owner ? poolOf(owner) : undefined;
-  return fetch(address, { ...request, headers, dispatcher });
-}
+/** This fetch, which gives its requests a name; `owner` is the signal whose pool a request uses, if
+ *  not the common one. */
+export const inNode =
+  (fetch) =>
+  (address, { owner, ...request }) => {
+    const headers = { "user-agent": `vidette-js/${VERSION}`, ...request.headers };
+    const dispatcher = owner ? poolOf(owner) : undefined;
+    return fetch(address, { ...request, headers, dispatcher });
+  };
 
 function poolOf(owner) {
   if (!pools.has(owner) && !owner.aborted) {

@@ -28,7 +28,7 @@ export class Reader {
   #holds = new Set();
   #link; // of the connection, or of the last one
   #refused; // `{ token }`, since a 401, until a connection works
-  #lastWake = -Infinity;
+  #nextWake = 0; // at the earliest
   #interrupt = () => {};
 
   /** `changed()` is called when the state is another one. */
@@ -98,16 +98,15 @@ export class Reader {
     if (network) this.#plan.useSse();
     this.#keepToPlan("network");
     const now = this.#options.clock.now();
-    if (this.isHeld || this.status.state !== "waiting") return;
-    if (now - this.#lastWake < LEAST_BETWEEN_WAKES_MS) return;
-    this.#lastWake = now;
+    if (this.isHeld || this.status.state !== "waiting" || now < this.#nextWake) return;
+    this.#nextWake = now + LEAST_BETWEEN_WAKES_MS;
     this.#plan.reset();
     this.#interrupt();
   }
 
-  /** The state of a tab that follows another one. */
-  show(state) {
-    if (this.#holds.has("tabs")) this.#enter(state);
+  /** A tab that follows another one is at the live end as well. */
+  showLive() {
+    if (this.#holds.has("tabs")) this.#enter("live");
   }
 
   /** After a gap: connects anew, and asks for the newest event of each topic. */
@@ -219,9 +218,9 @@ export class Reader {
     await this.#wait(why);
     // A network that comes and goes makes no more than one connection in two seconds.
     const { clock } = this.#options;
-    const leftMs = LEAST_BETWEEN_WAKES_MS - (clock.now() - this.#lastWake);
+    const leftMs = this.#nextWake - clock.now();
     if (leftMs > 0 && !this.isHeld) await this.#wait(why, leftMs);
-    if (!this.isHeld) this.#lastWake = clock.now();
+    if (!this.isHeld) this.#nextWake = clock.now() + LEAST_BETWEEN_WAKES_MS;
   }
 
   /** Until something interrupts it, or for so long. */

@@ -58,13 +58,16 @@ export class RetryPlan {
    */
   next(end) {
     const { lastedMs, hasEvents, error, closing, retryMs } = end;
-    const { random } = this.#options;
+    const { clock, random, maxElapsed } = this.#options;
     const isGood = hasEvents || lastedMs >= GOOD_MS;
     if (isGood) {
       this.#failures = 0;
       this.#awaySince = undefined;
     }
-    this.#checkFinal(error);
+    if (error?.status === 410 && error.problem?.reason) throw new GapError(error.problem);
+    if (FINAL.includes(nameOf(error))) throw error;
+    this.#awaySince ??= clock.now();
+    if (clock.now() - this.#awaySince >= maxElapsed) throw error ?? new Error("gone");
     if (!closing && this.#triesPolls(error, lastedMs)) return undefined;
 
     const isOrderly = closing || (!error && lastedMs >= GOOD_MS);
@@ -75,15 +78,6 @@ export class RetryPlan {
     const isExpected = isOrderly && (isGood || !this.#wasOrderly);
     this.#wasOrderly = isOrderly;
     return isExpected ? askedMs : afterFailure(random, this.#failures++, askedMs);
-  }
-
-  #checkFinal(error) {
-    const { clock, maxElapsed } = this.#options;
-    const { status, problem } = error ?? {};
-    if (status === 410 && problem?.reason) throw new GapError(problem);
-    if (FINAL.includes(nameOf(error))) throw error;
-    this.#awaySince ??= clock.now();
-    if (clock.now() - this.#awaySince >= maxElapsed) throw error ?? new Error("gone");
   }
 
   /** Chooses the transport; says whether to go on with it at once. */

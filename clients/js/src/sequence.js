@@ -45,7 +45,14 @@ export class Sequence {
   event(event) {
     const { vid } = event;
     event.cursor ??= cursorOf(vid, this.#epoch);
-    this.#checkEpoch(vid, epochOf(event.cursor));
+    const epoch = epochOf(event.cursor);
+    // A log that continues from a copy has a new name and goes on upwards. A lower vid under
+    // another name is another log, which is a gap that was not reported.
+    const isLower = vid <= this.#lastVid && differ(this.#lastEpoch, this.#epoch);
+    if (isLower || differ(epoch, this.#epoch)) {
+      const kind = this.#foreign++ > 0 ? "protocol" : "passing";
+      throw new VidetteError(kind, `event ${vid} of log ${epoch} without a gap before it`);
+    }
     if (vid <= this.#lastVid) return false;
     this.#foreign = 0;
     this.#reach(event.cursor);
@@ -79,15 +86,6 @@ export class Sequence {
     this.position = cursor;
     this.#lastVid = vidOf(cursor);
     this.#lastEpoch = epochOf(cursor) ?? this.#epoch;
-  }
-
-  #checkEpoch(vid, epoch) {
-    // A log that continues from a copy has a new name and goes on upwards. A lower vid under
-    // another name is another log, which is a gap that was not reported.
-    const isLower = vid <= this.#lastVid && differ(this.#lastEpoch, this.#epoch);
-    if (!isLower && !differ(epoch, this.#epoch)) return;
-    const kind = this.#foreign++ > 0 ? "protocol" : "passing";
-    throw new VidetteError(kind, `event ${vid} of log ${epoch} without a gap before it`);
   }
 }
 

@@ -41,16 +41,13 @@ function stepOf({ id, event = "", data, retry }) {
   if (data === undefined) return { retry, progress: id };
   try {
     const [, name] = /^vidette\.(.*)/s.exec(event) ?? [];
-    if (name !== undefined) return { retry, ...named(name, JSON.parse(data)) };
+    if (name === "caught_up") return { retry, caughtUp: JSON.parse(data).cursor };
+    if (name !== undefined)
+      return { retry, ...(OWN_EVENTS.includes(name) && { [name]: JSON.parse(data) }) };
     const made = new BusEvent(data, id);
     if (Number.isSafeInteger(made.vid)) return { retry, event: made, length: data.length };
   } catch {
     // Said below.
   }
   throw new VidetteError("passing", "something in the stream is no event");
-}
-
-function named(name, data) {
-  if (name === "caught_up") return { caughtUp: data.cursor };
-  return OWN_EVENTS.includes(name) && { [name]: data };
 }

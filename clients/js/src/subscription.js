@@ -86,8 +86,7 @@ export class Subscription extends EventTarget {
   async #joinTabs() {
     // A tab that cannot load this connects by itself.
     const { joinTabs } = await lazily("tabs", () => import("./tabs.js")).catch(() => ({}));
-    const tab = { options: this.#options, reader: this.#reader, cursor: () => this.cursor };
-    this.#reader.tabs = await joinTabs?.(tab);
+    this.#reader.tabs = await joinTabs?.(this.#options, this.#reader, () => this.cursor);
     if (this.#isClosed) this.#reader.tabs?.leave();
   }
 
@@ -119,7 +118,10 @@ export class Subscription extends EventTarget {
         if (gap) await this.#reportGap(gap);
         if (event) yield event;
         if (this.#isLeft) return;
-        this.#handled(cursor);
+        if (cursor && cursor !== this.cursor) {
+          this.cursor = cursor;
+          this.#persisted?.keep(cursor);
+        }
         if (caughtUp) {
           this.#resolveCaughtUp();
           this.#emit("caughtup", { cursor: this.cursor });
@@ -129,12 +131,6 @@ export class Subscription extends EventTarget {
       this.#end(error);
       throw error;
     }
-  }
-
-  #handled(cursor) {
-    if (!cursor || cursor === this.cursor) return;
-    this.cursor = cursor;
-    this.#persisted?.keep(cursor);
   }
 
   async #reportGap(gap) {

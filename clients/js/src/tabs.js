@@ -25,16 +25,16 @@ const ANSWER_MS = 5000;
 /** Who goes from tab to tab takes no connection along. */
 const LEAST_LEAD_MS = 15_000;
 
-/** `tab`: `{ options, reader, cursor }`. Gives undefined where
- *  a browser has no such locks, or nobody knows who reads. */
-export async function joinTabs(tab) {
+/** `cursor()` gives the one to save. Gives undefined where a browser has no such locks, or nobody
+ *  knows who reads. */
+export async function joinTabs(options, reader, cursor) {
   const locks = globalThis.navigator?.locks;
   if (!locks || !globalThis.BroadcastChannel) return undefined;
   try {
-    const token = await tab.reader.token.get(tab.options.clock.wall());
-    const { url, topics } = tab.options;
+    const token = await reader.token.get(options.clock.wall());
+    const { url, topics } = options;
     const name = `vidette:${JSON.stringify([`${url}`, [...topics].sort(), subjectOf(token)])}`;
-    return new Tabs(tab, locks, name);
+    return new Tabs({ options, reader, cursor }, locks, name);
   } catch {
     return undefined;
   }
@@ -210,7 +210,7 @@ class Tabs {
     } else if (kind === "step") {
       reader.step(isEnd ? { caughtUp: to } : { progress: to });
     }
-    reader.show("live");
+    reader.showLive();
   }
 
   /** Fetches what is between this tab's position and the live end. */
@@ -232,7 +232,7 @@ class Tabs {
         }
         isUpToDate = answer.isUpToDate;
       }
-      reader.show("live");
+      reader.showLive();
     } catch (error) {
       // The reader knows which errors are final, and how long to wait after the others.
       if (!this.#isLeader && !signal.aborted) this.#takeLock(error.message);
