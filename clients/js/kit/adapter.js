@@ -1,5 +1,6 @@
 /* The adapter that the common kit of all libraries drives: JSON lines in, JSON lines out.
- * Waits and limits are quickened by the clock; what was asked for is what is said. */
+ * Waits and limits are quickened by the clock; what was asked for is what is said. The time until SSE
+ * is tried again is measured, so it is quickened as limits are. */
 
 import { createInterface } from "node:readline";
 import { Publisher } from "../src/publish.js";

@@ -1,7 +1,7 @@
 /* Time, as everything here reads it; tests and the kit put their own in its place.
  *
  * Every timer has a kind, so that a test can quicken waits and limits by different factors:
- *   "retry"  a wait before a new try          "sse"  until SSE is tried again after long-poll
+ *   "retry"  a wait before a new try
  *   "limit"  everything that times something out, or spreads something */
 
 /** A wall clock that has gained more than this on the steady one was set, or the machine slept. */

@@ -12,7 +12,7 @@ export function addressOf(base, path) {
 }
 
 /** The answer, if its status is 200; any other is a StatusError. `options` are those of the reader
- *  or the publisher; `request` is that of fetch, and in Node may name the `owner` of its sockets. */
+ *  or the publisher; `request` is that of fetch, and in Node may have an `owner` of its sockets. */
 export async function answerTo(
   address,
   request,

@@ -51,8 +51,7 @@ export class Link {
       ...topics.map((topic) => ["topic", topic]),
       ...Object.entries({ ...this.#sequence.query(), ...policy, ...more }),
     ]);
-    const { signal } = this;
-    const request = { signal, owner: signal, cache: "no-store" };
+    const request = { signal: this.signal, cache: "no-store" };
     const response = await answerTo(address, request, this.token, this.#options);
     const type = response.headers.get("content-type");
     if (type?.includes(wanted)) return response;

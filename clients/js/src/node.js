@@ -9,13 +9,14 @@ export const VERSION = "0.1.0";
 /** Pools by the signal that ends them. */
 const pools = new WeakMap();
 
-/** This fetch, which gives its requests a name; `owner` is the signal whose pool a request uses, if
- *  not the common one. */
+/** This fetch, which gives its requests a name. `owner` is the signal whose pool a request uses: its
+ *  own by default; with false it uses the common one. */
 export const inNode =
   (fetch) =>
   (address, { owner, ...request }) => {
+    const { signal } = request;
     const headers = { "user-agent": `vidette-js/${VERSION}`, ...request.headers };
-    const dispatcher = owner ? poolOf(owner) : undefined;
+    const dispatcher = owner === false ? undefined : poolOf(owner ?? signal);
     return fetch(address, { ...request, headers, dispatcher });
   };
 

@@ -12,7 +12,7 @@ const LONGEST_SILENCE_MS = 3_600_000;
 const OWN_EVENTS = ["hello", "gap", "closing"];
 
 /** Yields arrays of steps `{ hello, event, caughtUp, progress, gap, closing, retry }`, each with what
- *  came, until the stream ends; `link.openedAt` tells since when it has been open. */
+ *  came, until the stream ends; `link.openedAt` is since when it has been open. */
 export async function* openSse(link) {
   const { clock, watch } = link;
   const helloDue = clock.now() + HELLO_MS;

@@ -103,7 +103,7 @@ class Tabs {
     if (progress && before === to) this.#sayAlive();
     if (before === to && !caughtUp) return;
 
-    // A gap lies between: every tab is told its own, by the gateway.
+    // A gap lies between: every tab gets its own from the gateway.
     const from = this.#isBehindGap ? undefined : before;
     this.#isBehindGap = false;
     this.#say({ kind: "step", from, to, text: event?.text, isEnd: Boolean(caughtUp) });
