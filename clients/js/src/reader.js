@@ -126,7 +126,8 @@ export class Reader {
       if (onGap === "fail") throw new GapError(gap);
     }
     const isNews = event ? sequence.event(event) : sequence.moved(caughtUp ?? progress);
-    if (isNews || caughtUp || gap) queue.push({ ...step, cursor: sequence.position });
+    step.cursor = sequence.position;
+    if (isNews || caughtUp || gap) queue.push(step);
     else if (event) status.duplicates += 1;
     if (gap && onGap === "snapshot") this.beginWithSnapshot();
   }
