@@ -68,7 +68,7 @@ export interface Clock {
   /** Milliseconds since 1970. */
   wall(): number;
   /** Calls `run` after `ms`; returns a function that cancels it. */
-  after(ms: number, run: () => void, kind: "retry" | "sse" | "limit"): () => void;
+  after(ms: number, run: () => void, kind: "retry" | "limit"): () => void;
 }
 
 type GapPolicy = "continue" | "fail" | "snapshot";
@@ -91,7 +91,7 @@ export interface SubscribeOptions extends CommonOptions {
   since?: string;
   /** The newest event of each topic first. At most one of after, since and snapshot. */
   snapshot?: boolean;
-  /** What follows a gap, which is told in any case; a function may return a policy. */
+  /** What follows a gap, which is reported in any case; a function may return a policy. */
   onGap?: GapPolicy | ((gap: Gap) => void | GapPolicy | Promise<void | GapPolicy>);
   /** Keeps the cursor: under this name in localStorage, or where one likes. */
   persist?: string | Store;
@@ -105,7 +105,7 @@ export interface SubscribeOptions extends CommonOptions {
   maxElapsed?: number;
   /** The gateway's limits.max_event_bytes, by default the largest that can be set, 3 MiB. */
   maxEventBytes?: number;
-  /** Milliseconds of long-poll until SSE is tried again, 10 minutes by default. */
+  /** Milliseconds of long-poll until SSE is tried again, as a poll ends; 10 minutes by default. */
   sseAgainMs?: number;
   log?: (level: "debug" | "warn" | "error", text: string) => void;
 }

@@ -1,11 +1,12 @@
 /* The adapter that the common kit of all libraries drives: JSON lines in, JSON lines out.
- * Waits and limits are quickened by the clock; what was asked for is what is said. */
+ * Waits and limits are quickened by the clock; what was asked for is what is said. The time until SSE
+ * is tried again is measured, so it is quickened as limits are. */
 
 import { createInterface } from "node:readline";
 import { Publisher } from "../src/publish.js";
 import { EventStream } from "../src/stream.js";
 import { subscribe } from "../src/subscribe.js";
-import { VERSION } from "../src/http.js";
+import { VERSION } from "../src/node.js";
 
 let waitFactor = Number(process.env.VIDETTE_KIT_WAITS ?? "0.01");
 const LIMIT_FACTOR = Number(process.env.VIDETTE_KIT_LIMITS ?? "0.1");

@@ -1,23 +1,21 @@
 /* Time, as everything here reads it; tests and the kit put their own in its place.
  *
  * Every timer has a kind, so that a test can quicken waits and limits by different factors:
- *   "retry"  a wait before a new try          "sse"  until SSE is tried again after long-poll
+ *   "retry"  a wait before a new try
  *   "limit"  everything that times something out, or spreads something */
 
-/** A wall clock that has moved by more than this against the steady one was set, or slept. */
+/** A wall clock that has gained more than this on the steady one was set, or the machine slept. */
 const JUMP_MS = 1000;
 let sleptMs = 0;
-let skewMs = Date.now() - performance.now();
+let aheadMs = 0;
 
 export const systemClock = {
   /** Milliseconds, for measuring: never fall, and pass while the machine sleeps. */
   now() {
     const steadyMs = performance.now();
-    const jumpMs = Date.now() - steadyMs - skewMs;
-    if (Math.abs(jumpMs) > JUMP_MS) {
-      skewMs += jumpMs;
-      sleptMs += Math.max(jumpMs, 0);
-    }
+    const gainedMs = Date.now() - steadyMs - aheadMs;
+    aheadMs += gainedMs;
+    if (gainedMs > JUMP_MS) sleptMs += gainedMs;
     return steadyMs + sleptMs;
   },
 
@@ -31,16 +29,16 @@ export const systemClock = {
   },
 };
 
-/** Resolves after `ms`, or as soon as the signal is aborted; leaves no timer and no listener. */
-export function pause(clock, ms, kind, signal) {
-  return new Promise((resolve) => {
-    const done = () => {
-      cancel();
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const cancel = clock.after(ms, done, kind);
-    if (signal?.aborted) done();
-    signal?.addEventListener("abort", done);
-  });
+/** Calls `run` after `ms`, or as soon as the signal is aborted. Returns a function that calls it
+ *  earlier; it leaves no timer and no listener. */
+export function afterOrAborted(clock, ms, kind, signal, run) {
+  const end = () => {
+    cancel();
+    signal.removeEventListener("abort", end);
+    run();
+  };
+  const cancel = clock.after(ms, end, kind);
+  signal.addEventListener("abort", end);
+  if (signal.aborted) end();
+  return end;
 }

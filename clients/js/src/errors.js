@@ -27,7 +27,7 @@ export class StatusError extends VidetteError {
 /** Whether the events have been published is not known; trying again might publish them twice. */
 export class OutcomeUnknown extends VidetteError {
   constructor(ids, cause) {
-    super("outcome_unknown", "no answer came in time; the events may have been published", {
+    super("outcome_unknown", "no answer; the events may have been published", {
       ids,
       cause,
     });

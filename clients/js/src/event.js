@@ -1,17 +1,17 @@
 /* One event of the bus, as applications get it. */
 
-import { cursorOf } from "./cursor.js";
-import { members } from "./json-text.js";
+import { memberOf } from "./json-text.js";
 
 export class BusEvent {
   #text;
 
-  /** From the JSON object of the wire; unknown fields are left alone. */
-  constructor(text, cursor, epoch) {
+  /** From the JSON object of the wire; unknown fields are left alone. Without a cursor, where the
+   *  wire has none for each event, it is given one in its sequence. */
+  constructor(text, cursor) {
     const wire = JSON.parse(text);
     this.#text = text;
     this.vid = wire.vid;
-    this.cursor = cursor ?? cursorOf(wire.vid, epoch);
+    this.cursor = cursor;
     this.topic = wire.topic;
     this.time = wire.time;
     this.type = wire.type;
@@ -24,8 +24,7 @@ export class BusEvent {
   /** The JSON text of the data exactly as it came, for numbers with more digits than a number
    *  holds; undefined for bytes. */
   get raw() {
-    for (const [name, text] of members(this.#text)) if (name === "data") return text;
-    return undefined;
+    return memberOf(this.#text, "data");
   }
 
   /** The whole object as it came. */

@@ -3,42 +3,29 @@
 import { retryAfterMs } from "./backoff.js";
 import { StatusError } from "./errors.js";
 
-export const VERSION = "0.1.0";
-
 export const isNode = Boolean(globalThis.process?.versions?.node);
-
-/** A pool of connections of one's own, in Node; a page never loads the code for it. */
-export async function loadSockets() {
-  return isNode ? (await import("./node-sockets.js")).ownSockets() : undefined;
-}
 
 /** An address below that of the gateway, which may be below a path of a proxy itself. */
 export function addressOf(base, path) {
   const root = new URL(base, globalThis.location?.href).href;
-  return new URL(path, root.endsWith("/") ? root : root + "/");
+  return new URL(path, root.replace(/\/?$/, "/"));
 }
 
-export function headersOf(token, more) {
-  const headers = { ...more };
-  if (token) headers.authorization = `Bearer ${token}`;
-  // A page's own header would cost a preflight for each request.
-  if (isNode) headers["user-agent"] = `vidette-js/${VERSION}`;
-  return headers;
-}
-
-/** Answers with another status than 200 become a StatusError; their body is read, never kept. */
-export async function checkStatus(response, wallMs) {
+/** The answer, if its status is 200; any other is a StatusError. `options` are those of the reader
+ *  or the publisher; `request` is that of fetch, and in Node may have an `owner` of its sockets. */
+export async function answerTo(
+  address,
+  request,
+  token,
+  { fetch = globalThis.fetch, credentials, clock },
+) {
+  const headers = { ...request.headers, ...(token && { authorization: `Bearer ${token}` }) };
+  // A page never loads the code for Node.
+  const send = isNode ? (await import("./node.js")).inNode(fetch) : fetch;
+  const response = await send(address, { ...request, headers, credentials });
   if (response.status === 200) return response;
-  const problem = await problemOf(response);
-  throw new StatusError(response.status, problem, retryAfterMs(response.headers, wallMs));
-}
 
-async function problemOf(response) {
-  try {
-    if ((response.headers.get("content-type") ?? "").includes("json")) return await response.json();
-    await response.body?.cancel();
-  } catch {
-    // An answer that breaks off still has its status.
-  }
-  return undefined;
+  // An answer that breaks off, or is a page of somebody else's, still has its status.
+  const problem = await response.json().catch(() => {});
+  throw new StatusError(response.status, problem, retryAfterMs(response.headers, clock.wall()));
 }

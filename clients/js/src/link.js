@@ -1,76 +1,70 @@
-/* One connection to the gateway: its requests, its time limits, and how it is cut. */
+/* One connection to the gateway: its requests, its time limits, how it is cut, and what is known of
+ * it at its end.
+ *
+ * What its reader notes here: `openedAt`, `hasEvents`, `closing` (as the gateway says it) and
+ * `retryMs` (as the stream asks for). */
 
 import { VidetteError } from "./errors.js";
-import { addressOf, checkStatus, headersOf, loadSockets } from "./http.js";
+import { addressOf, answerTo } from "./http.js";
 import { Watch } from "./watch.js";
+
+const MAX_EVENT_BYTES = 3_145_728;
+/** Text of an event may be longer than its bytes: a control character takes six in JSON. */
+const LONGEST_ESCAPE = 6;
+const ENVELOPE = 8192;
 
 export class Link {
   #abort = new AbortController();
   #options;
-  #sockets = loadSockets();
+  #sequence;
 
-  /** `options` are those of the subscription; `query()` gives where to begin. */
-  constructor(options, token, query) {
+  /** `options` are those of the subscription; `sequence` says where to begin. */
+  constructor(options, sequence) {
     this.#options = options;
-    this.token = token;
-    this.query = query;
+    this.#sequence = sequence;
     this.clock = options.clock;
-    this.longestEvent = options.longestEvent;
+    const { maxEventBytes = MAX_EVENT_BYTES } = options;
+    this.longestEvent = maxEventBytes * LONGEST_ESCAPE + ENVELOPE;
     this.signal = this.#abort.signal;
-    this.watch = new Watch(options.clock, (reason) => this.cut(reason));
+    this.watch = new Watch(options.clock, (reason, kind) => this.cut(reason, kind));
   }
 
-  /** Ends the connection; everything that waits for it fails with this reason. */
-  cut(reason) {
-    this.reason ??= reason;
-    this.#abort.abort(new VidetteError("cut", reason));
+  /** Ends the connection; everything that waits for it fails. `kind` "cut" is nobody's failure. */
+  cut(reason, kind = "cut") {
+    this.error ??= new VidetteError(kind, reason);
     this.end();
   }
 
   /** Leaves no timer and no socket. */
   end() {
     this.watch.stop();
-    this.#sockets.then((sockets) => sockets?.destroy()).catch(() => {});
+    this.#abort.abort(this.error);
+    this.lastedMs = this.clock.now() - this.openedAt;
   }
 
-  async get(path, more) {
-    const { url, topics, fetch, credentials, onGap } = this.#options;
+  /** An answer of this content type; another one is a page of somebody else's. */
+  async get(path, wanted, more) {
+    const { url, topics, onGap } = this.#options;
+    const policy = onGap === "fail" && { on_gap: "fail" };
     const address = addressOf(url, path);
-    for (const topic of topics) address.searchParams.append("topic", topic);
-    const policy = onGap === "fail" ? { on_gap: "fail" } : {};
-    for (const [name, value] of Object.entries({ ...this.query(), ...policy, ...more })) {
-      address.searchParams.set(name, value);
-    }
-    const dispatcher = await this.#sockets;
-    const response = await fetch(address, {
-      headers: headersOf(this.token),
-      signal: this.signal,
-      cache: "no-store",
-      ...(credentials && { credentials }),
-      ...(dispatcher && { dispatcher }),
-    });
-    return checkStatus(response, this.clock.wall());
+    address.search = new URLSearchParams([
+      ...topics.map((topic) => ["topic", topic]),
+      ...Object.entries({ ...this.#sequence.query(), ...policy, ...more }),
+    ]);
+    const request = { signal: this.signal, cache: "no-store" };
+    const response = await answerTo(address, request, this.token, this.#options);
+    const type = response.headers.get("content-type");
+    if (type?.includes(wanted)) return response;
+    throw new VidetteError("content_type", `the answer is ${type}, not ${wanted}`);
   }
 
   /** The bytes of a body as they come; while nobody asks for more, none is read. */
-  async *chunks(response) {
-    const body = response.body.getReader();
+  async *chunks({ body }) {
+    const reader = body.getReader();
     try {
-      for (;;) {
-        const { value, done } = await body.read();
-        if (done) return;
-        yield value;
-      }
+      for (let part; !(part = await reader.read()).done;) yield part.value;
     } finally {
-      body.cancel().catch(() => {});
+      reader.cancel().catch(() => {});
     }
   }
-}
-
-/** The content type that was asked for, or a page of somebody else's. */
-export function checkType(response, wanted) {
-  const type = response.headers.get("content-type") ?? "none";
-  if (type.includes(wanted)) return;
-  response.body?.cancel().catch(() => {});
-  throw new VidetteError("content_type", `the answer is ${type}, not ${wanted}`);
 }

@@ -1,44 +1,43 @@
 /* What happens to a page: hidden, offline, kept in the back-forward cache, woken. */
 
-/** Watches the page, where there is one, until the returned function is called.
- *  `target` has `hold(reason)`, `release(reason)`, `wake(network)` and `flush()`. */
-export function watchPage({ pauseHidden, clock }, target) {
+/** Holds and wakes the reader as its page is, where there is one, until the signal is aborted.
+ *  `flush()` is called when the page may be gone next. */
+export function watchPage({ pauseHidden, clock }, reader, flush, signal) {
+  if (signal.aborted) return;
   const page = globalThis.document;
   let cancelPause = () => {};
-
+  const freeze = () => reader.hold("frozen");
+  const resume = () => reader.release("frozen");
   const onVisibility = () => {
     cancelPause();
     if (page.visibilityState === "hidden") {
-      target.flush();
-      if (pauseHidden) cancelPause = clock.after(pauseHidden, () => target.hold("hidden"), "limit");
-    } else if (!target.release("hidden")) {
-      target.wake();
+      flush();
+      const hide = () => reader.hold("hidden");
+      if (pauseHidden) cancelPause = clock.after(pauseHidden, hide, "limit");
+    } else if (!reader.release("hidden")) {
+      reader.wake();
     }
   };
-  const onFreeze = () => target.hold("frozen");
-  const onThaw = () => target.release("frozen");
-  const onHide = ({ persisted }) => {
-    target.flush();
-    // A page with an open connection is not kept in the cache.
-    if (persisted) onFreeze();
+  const listeners = {
+    freeze,
+    resume,
+    pageshow: resume,
+    pagehide({ persisted }) {
+      flush();
+      // A page with an open connection is not kept in the cache.
+      if (persisted) freeze();
+    },
+    visibilitychange: onVisibility,
+    offline: () => reader.hold("offline"),
+    online() {
+      reader.wake(true);
+      reader.release("offline");
+    },
   };
-  const stops = [
-    on(page, "visibilitychange", onVisibility),
-    on(globalThis, "pagehide", onHide),
-    on(globalThis, "pageshow", onThaw),
-    on(page, "freeze", onFreeze),
-    on(page, "resume", onThaw),
-    on(globalThis, "offline", () => target.hold("offline")),
-    on(globalThis, "online", () => {
-      target.wake(true);
-      target.release("offline");
-    }),
-    () => cancelPause(),
-  ];
-  return () => stops.forEach((stop) => stop());
-}
-
-function on(target, type, listener) {
-  target?.addEventListener?.(type, listener);
-  return () => target?.removeEventListener?.(type, listener);
+  // What happens to the document comes by its window first.
+  const options = { capture: true, signal };
+  for (const [type, listener] of Object.entries(listeners))
+    globalThis.addEventListener?.(type, listener, options);
+  signal.addEventListener("abort", () => cancelPause());
+  if (page?.visibilityState === "hidden") onVisibility();
 }

@@ -10,6 +10,7 @@ export class Persisted {
   #clock;
   #log;
   #unsaved;
+  #isClosed = false;
   #cancel;
 
   /** `persist`: a name, under which localStorage keeps it, or `{ load, save }`. */
@@ -28,7 +29,8 @@ export class Persisted {
   keep(cursor) {
     this.#unsaved = cursor;
     if (!this.#store) return;
-    this.#cancel ??= this.#clock.after(LEAST_BETWEEN_MS, () => this.flush(), "limit");
+    if (this.#isClosed) this.flush();
+    else this.#cancel ??= this.#clock.after(LEAST_BETWEEN_MS, () => this.flush(), "limit");
   }
 
   flush() {
@@ -37,6 +39,12 @@ export class Persisted {
     const cursor = this.#unsaved;
     this.#unsaved = undefined;
     if (cursor) this.#try(() => this.#store?.save(cursor));
+  }
+
+  /** Leaves no timer: whatever is finished from now on is saved at once. */
+  close() {
+    this.#isClosed = true;
+    this.flush();
   }
 
   async #try(run) {

@@ -2,8 +2,7 @@
 
 import { VidetteError } from "./errors.js";
 import { BusEvent } from "./event.js";
-import { elements, members } from "./json-text.js";
-import { checkType } from "./link.js";
+import { memberOf, partsOf } from "./json-text.js";
 
 const WAIT_S = 25;
 const SLACK_MS = 10_000;
@@ -26,8 +25,7 @@ export async function* openPolls(link) {
 /** One poll: `{ steps, cursor, isUpToDate, hasNews }`. */
 export async function poll(link, waitS) {
   link.watch.set(waitS * 1000 + SLACK_MS, "no answer");
-  const response = await link.get("v1/poll", { wait: waitS });
-  checkType(response, "json");
+  const response = await link.get("v1/poll", "json", { wait: waitS });
   const text = await readText(link, response);
   link.watch.stop();
   try {
@@ -38,21 +36,15 @@ export async function poll(link, waitS) {
 }
 
 function answerOf(text) {
-  const answer = {};
-  let texts = [];
-  for (const [name, value] of members(text)) {
-    if (name === "events") texts = [...elements(value)];
-    else answer[name] = JSON.parse(value);
-  }
-  const { epoch, first, last, cursor, gap, up_to_date: isUpToDate } = answer;
-  const events = texts.map((one) => ({
-    event: new BusEvent(one, undefined, epoch),
+  const { epoch, first, last, filter, cursor, gap, up_to_date: isUpToDate } = JSON.parse(text);
+  const events = [...partsOf(memberOf(text, "events") ?? "")].map((one) => ({
+    event: new BusEvent(one),
     length: one.length,
   }));
   if (!cursor || events.some(({ event }) => !Number.isSafeInteger(event.vid)))
     throw new TypeError();
 
-  const steps = [{ hello: { epoch, first, last, filter: answer.filter } }];
+  const steps = [{ hello: { epoch, first, last, filter } }];
   if (gap) steps.push({ gap });
   steps.push(...events, isUpToDate ? { caughtUp: cursor } : { progress: cursor });
   return { steps, cursor, isUpToDate, hasNews: events.length > 0 || Boolean(gap) };

@@ -6,10 +6,10 @@
  * - trying again ends before the gateway could have forgotten the ids; then the outcome is
  *   unknown. */
 
-import { Backoff } from "./backoff.js";
-import { pause, systemClock } from "./clock.js";
+import { afterFailure } from "./backoff.js";
+import { afterOrAborted, systemClock } from "./clock.js";
 import { OutcomeUnknown, VidetteError } from "./errors.js";
-import { addressOf, checkStatus, headersOf, loadSockets } from "./http.js";
+import { addressOf, answerTo } from "./http.js";
 import { Token } from "./token.js";
 import { receiptOf, wireEvent } from "./wire-event.js";
 
@@ -30,7 +30,6 @@ export class Publisher {
   #address;
   #options;
   #token;
-  #sockets;
   #abort = new AbortController();
 
   constructor(url, options = {}) {
@@ -38,12 +37,11 @@ export class Publisher {
     this.#options = {
       clock: systemClock,
       random: Math.random,
-      fetch: (...request) => globalThis.fetch(...request),
       windowMs: WINDOW_MS,
+      hasOwnSockets: true,
       ...options,
     };
     this.#token = new Token(options.token);
-    if (options.hasOwnSockets !== false) this.#sockets = loadSockets();
   }
 
   /** `{ vid, cursor, duplicate }`, once the event is durable; of an array, an array of them. */
@@ -51,8 +49,8 @@ export class Publisher {
     const isBatch = Array.isArray(events);
     const list = [events].flat().map((event) => this.wire(event));
     if (list.length === 0) return [];
-    const texts = list.map(({ text }) => text);
-    const body = isBatch ? `[${texts.join(",")}]` : texts[0];
+    const texts = list.map(({ text }) => text).join();
+    const body = isBatch ? `[${texts}]` : texts;
     const ids = list.map(({ id }) => id);
     const answer = await this.insist(ids, (token) =>
       this.post(body, "application/json", token, (response) => response.json()),
@@ -63,7 +61,6 @@ export class Publisher {
   /** Ends what is under way; its outcome is unknown. */
   close() {
     this.#abort.abort(new VidetteError("cut", "closed"));
-    this.#sockets?.then((sockets) => sockets?.destroy()).catch(() => {});
   }
 
   /** For streams: the event as it is sent. */
@@ -75,15 +72,13 @@ export class Publisher {
   async insist(ids, run) {
     const { clock, windowMs, random } = this.#options;
     const { signal } = this.#abort;
-    const backoff = new Backoff(random);
-    const began = clock.now();
+    const deadline = clock.now() + windowMs;
+    let failures = 0;
     for (let refused; ;) {
       if (signal.aborted) throw new OutcomeUnknown(ids, signal.reason);
       let token;
       try {
-        token = refused
-          ? await this.#token.renew(refused.token)
-          : await this.#token.get(clock.wall());
+        token = await this.#token.get(clock.wall(), refused?.token);
         return await run(token);
       } catch (error) {
         if (error.status === 401 && this.#token.isFunction && !refused) {
@@ -91,45 +86,33 @@ export class Publisher {
           continue;
         }
         if (isFinal(error)) throw error;
-        if (error.hasProgress) backoff.failures = 0;
-        const waitMs = backoff.failed(error.retryAfterMs);
-        if (waitMs >= windowMs - (clock.now() - began)) throw new OutcomeUnknown(ids, error);
-        await pause(clock, waitMs, "retry", signal);
+        if (error.hasProgress) failures = 0;
+        const waitMs = afterFailure(random, failures++, error.retryAfterMs);
+        if (clock.now() + waitMs >= deadline) throw new OutcomeUnknown(ids, error);
+        await new Promise((go) => afterOrAborted(clock, waitMs, "retry", signal, go));
       }
     }
   }
 
   /** For streams: one request, within its time. */
   async post(body, type, token, take) {
-    const { clock, fetch, credentials } = this.#options;
+    const { clock, hasOwnSockets } = this.#options;
     const cut = new AbortController();
     const closed = this.#abort.signal;
-    const onClose = () => cut.abort(closed.reason);
-    const cancel = clock.after(
-      ANSWER_MS,
-      () => cut.abort(new VidetteError("cut", "no answer")),
-      "limit",
+    const end = afterOrAborted(clock, ANSWER_MS, "limit", closed, () =>
+      cut.abort(closed.reason ?? new VidetteError("cut", "no answer")),
     );
-    closed.addEventListener("abort", onClose);
     try {
-      const dispatcher = await this.#sockets;
-      const response = await fetch(this.#address, {
-        method: "POST",
-        headers: headersOf(token, { "content-type": type }),
-        body,
-        signal: cut.signal,
-        ...(credentials && { credentials }),
-        ...(dispatcher && { dispatcher }),
-      });
-      return await take(await checkStatus(response, clock.wall()));
+      const headers = { "content-type": type };
+      const owner = hasOwnSockets && closed;
+      const request = { method: "POST", headers, body, signal: cut.signal, owner };
+      return await take(await answerTo(this.#address, request, token, this.#options));
     } finally {
-      cancel();
-      closed.removeEventListener("abort", onClose);
+      // Of a request that has ended nothing is cut any more.
+      end();
     }
   }
 }
 
 /** All that says "this request is wrong" rather than "not now". */
-function isFinal({ status }) {
-  return status >= 400 && status < 500 && status !== 429 && status !== 408;
-}
+const isFinal = ({ status }) => /^4(?!08|29)/.test(status);

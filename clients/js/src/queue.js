@@ -11,12 +11,7 @@ export class Queue {
   #length = 0;
   #isEnded = false;
   #error;
-  #whenItems = () => {};
-  #whenRoom = []; // a tab's reader and what it catches up with may both wait
-
-  get isEmpty() {
-    return this.#items.length === 0;
-  }
+  #waiting = []; // whoever gives or takes, until something has changed
 
   get isFull() {
     return this.#items.length >= MOST_ITEMS || this.#length >= MOST_LENGTH;
@@ -24,45 +19,44 @@ export class Queue {
 
   push(item) {
     if (this.#isEnded) return;
-    const newest = this.#items.at(-1);
-    if (item.progress && newest?.progress) this.#items.pop();
+    if (item.progress && this.#items.at(-1)?.progress) this.#items.pop();
     this.#length += item.length ?? 0;
     this.#items.push(item);
-    this.#whenItems();
+    this.#changed();
   }
 
   /** Resolves once there is room for more. */
-  room() {
-    if (!this.isFull || this.#isEnded) return Promise.resolve();
-    return new Promise((resolve) => this.#whenRoom.push(resolve));
+  async room() {
+    while (this.isFull && !this.#isEnded) await this.#change();
   }
 
   /** The next item; undefined at the end; rejects if that is an error. */
   async take() {
-    while (this.isEmpty && !this.#isEnded) {
-      await new Promise((resolve) => (this.#whenItems = resolve));
-    }
+    while (!this.#items.length && !this.#isEnded) await this.#change();
     const item = this.#items.shift();
     if (!item && this.#error) throw this.#error;
     this.#length -= item?.length ?? 0;
-    if (!this.isFull) this.#hasRoom();
+    this.#changed();
     return item;
   }
 
   clear() {
     this.#items = [];
     this.#length = 0;
-    this.#hasRoom();
+    this.#changed();
   }
 
   end(error) {
     this.#isEnded = true;
     this.#error ??= error;
-    this.#whenItems();
-    this.#hasRoom();
+    this.#changed();
   }
 
-  #hasRoom() {
-    for (const resolve of this.#whenRoom.splice(0)) resolve();
+  #change() {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #changed() {
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }

@@ -2,120 +2,102 @@
  *
  * Invariants: no count of tries ends it; what the same request would meet again does. */
 
-import { Backoff } from "./backoff.js";
+import { afterFailure, afterOrderlyEnd } from "./backoff.js";
 import { GapError } from "./errors.js";
 
 const GOOD_MS = 10_000;
 const SHORT_MS = 1000;
-const SHORT_ENDS = 3;
-const BAD_ANSWERS = 2;
-const FINAL_STATUSES = [400, 401, 403, 404, 410];
-const FINAL_KINDS = ["protocol", "too_large", "gap"];
+const SSE_AGAIN_MS = 600_000;
+/** Statuses and kinds of errors that end it. */
+const FINAL = [400, 401, 403, 404, 410, "protocol", "too_large", "gap"];
+/** How doubtful an end makes it that streams get through; polls are tried when it is enough. */
+const ENOUGH_DOUBT = 6;
+const DOUBTS = { buffered: 6, content_type: 3, 502: 3, 504: 3 };
+const DOUBT_OF_SHORT_STREAM = 2;
 
 export class RetryPlan {
-  #backoff;
-  #clock;
-  #maxElapsedMs;
-  #isFixed;
+  #options;
+  #failures = 0;
+  #doubt = 0;
+  #pollUntil = 0;
   #isTrial = false; // a poll that has still to show that it works better
-  #shortEnds = 0;
-  #badAnswers = 0;
   #wasOrderly = false;
   #awaySince;
 
-  constructor({ random, clock, transport = "auto", maxElapsed = Infinity }) {
-    this.#backoff = new Backoff(random);
-    this.#clock = clock;
-    this.#maxElapsedMs = maxElapsed;
-    this.#isFixed = transport !== "auto";
-    this.transport = transport === "poll" ? "poll" : "sse";
+  /** `options` are those of the subscription. */
+  constructor(options) {
+    this.#options = options;
+  }
+
+  /** The one to use next. */
+  get transport() {
+    const { clock, transport = "auto" } = this.#options;
+    if (transport !== "auto") return transport;
+    return clock.now() < this.#pollUntil ? "poll" : "sse";
   }
 
   /** The gateway has answered as it should. */
   opened() {
-    this.#badAnswers = 0;
     this.#isTrial = false;
-  }
-
-  /** The connection was good for something: failures before it do not count any more. */
-  good() {
-    this.#backoff.failures = 0;
-    this.#awaySince = undefined;
   }
 
   /** The network is another one, or somebody looks again. */
   reset() {
-    this.#backoff.failures = 0;
-    this.#shortEnds = 0;
-    this.#badAnswers = 0;
+    this.#failures = 0;
+    this.#doubt = 0;
   }
 
   useSse() {
-    if (!this.#isFixed) this.transport = "sse";
+    this.#pollUntil = 0;
   }
 
   /**
-   * `end`: `{ lastedMs, isOpen, hasEvents, error, reason, closing, retryMs }`.
-   * Gives `{ error }` if it is final, else `{ waitMs }`, without a wait where it goes on at once.
+   * `end`: `{ lastedMs, hasEvents, error, closing, retryMs }`, of which `lastedMs` is NaN where no
+   * connection was opened. Throws an error that is final; gives the milliseconds to wait, or
+   * undefined where it goes on at once.
    */
   next(end) {
-    if (end.hasEvents || (end.isOpen && end.lastedMs >= GOOD_MS)) this.good();
-    const error = finalError(end) ?? this.#tooLong(end);
-    if (error) return { error };
-    if (this.#chooses(end)) return {};
-    return { waitMs: this.#wait(end) };
-  }
+    const { lastedMs, hasEvents, error, closing, retryMs } = end;
+    const { clock, random, maxElapsed } = this.#options;
+    const isGood = hasEvents || lastedMs >= GOOD_MS;
+    if (isGood) {
+      this.#failures = 0;
+      this.#awaySince = undefined;
+    }
+    if (error?.status === 410 && error.problem?.reason) throw new GapError(error.problem);
+    if (FINAL.includes(nameOf(error))) throw error;
+    this.#awaySince ??= clock.now();
+    if (clock.now() - this.#awaySince >= maxElapsed) throw error ?? new Error("gone");
+    if (!closing && this.#triesPolls(error, lastedMs)) return undefined;
 
-  #tooLong(end) {
-    const now = this.#clock.now();
-    this.#awaySince ??= now;
-    return now - this.#awaySince >= this.#maxElapsedMs
-      ? (end.error ?? new Error("gone"))
-      : undefined;
+    const isOrderly = closing || (!error && lastedMs >= GOOD_MS);
+    const askedMs = isOrderly
+      ? afterOrderlyEnd(random, closing?.retry_ms ?? retryMs)
+      : error?.retryAfterMs;
+    // One orderly end after the other, with nothing between them, is not how it should be.
+    const isExpected = isOrderly && (isGood || !this.#wasOrderly);
+    this.#wasOrderly = isOrderly;
+    return isExpected ? askedMs : afterFailure(random, this.#failures++, askedMs);
   }
 
   /** Chooses the transport; says whether to go on with it at once. */
-  #chooses(end) {
-    if (this.#isFixed || end.closing) return false;
+  #triesPolls(error, lastedMs) {
     if (this.transport === "poll") {
-      if (this.#isTrial) this.transport = "sse";
-      this.#isTrial = false;
+      if (this.#isTrial) this.useSse();
       return false;
     }
-    if (end.reason === "buffered") return this.#tryPolls(false);
-    const isShort = end.isOpen && end.lastedMs < SHORT_MS;
-    this.#shortEnds = isShort ? this.#shortEnds + 1 : 0;
-    const { kind, status } = end.error ?? {};
-    if (kind === "content_type" || status === 502 || status === 504) this.#badAnswers += 1;
-    const isTime = this.#shortEnds >= SHORT_ENDS || this.#badAnswers >= BAD_ANSWERS;
-    if (isTime) this.#tryPolls(true);
-    return false;
-  }
+    const name = nameOf(error);
+    const doubtOfLength = lastedMs < SHORT_MS ? DOUBT_OF_SHORT_STREAM : 0;
+    if (lastedMs >= SHORT_MS) this.#doubt = 0;
+    this.#doubt += DOUBTS[name] ?? doubtOfLength;
+    if (this.#doubt < ENOUGH_DOUBT) return false;
 
-  #tryPolls(isTrial) {
-    this.#shortEnds = 0;
-    this.#badAnswers = 0;
-    this.#isTrial = isTrial;
-    this.transport = "poll";
-    return true;
-  }
-
-  #wait(end) {
-    const floorMs = end.error?.retryAfterMs ?? 0;
-    const isOrderly = Boolean(end.closing) || (!end.error && end.lastedMs >= GOOD_MS);
-    const isFirst = !this.#wasOrderly || end.hasEvents || end.lastedMs >= GOOD_MS;
-    this.#wasOrderly = isOrderly;
-    if (!isOrderly) return this.#backoff.failed(floorMs);
-
-    // One orderly end after the other, with nothing between them, is not how it should be.
-    const asked = this.#backoff.orderly(end.closing?.retry_ms ?? end.retryMs);
-    return isFirst ? asked : this.#backoff.failed(asked);
+    const { clock, sseAgainMs = SSE_AGAIN_MS } = this.#options;
+    this.#doubt = 0;
+    this.#isTrial = name !== "buffered";
+    this.#pollUntil = clock.now() + sseAgainMs;
+    return !this.#isTrial && this.transport === "poll";
   }
 }
 
-function finalError({ error }) {
-  if (FINAL_KINDS.includes(error?.kind)) return error;
-  if (!FINAL_STATUSES.includes(error?.status)) return undefined;
-  const { status, problem } = error;
-  return status === 410 && problem?.reason ? new GapError(problem) : error;
-}
+const nameOf = (error) => error?.status ?? error?.kind;

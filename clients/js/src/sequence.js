@@ -10,8 +10,6 @@ import { VidetteError } from "./errors.js";
 
 export class Sequence {
   position; // the cursor to resume from, once one is known
-  duplicates = 0;
-  gaps = 0;
   #start;
   #lastVid = -1; // of the newest event given
   #lastEpoch;
@@ -21,22 +19,15 @@ export class Sequence {
 
   constructor({ after, since, snapshot }) {
     if ([after, since, snapshot].filter(Boolean).length > 1) {
-      throw new TypeError("more than one of after, since and snapshot; choose one");
+      throw new TypeError("choose one of after, since and snapshot");
     }
-    this.#start = snapshot
-      ? { snapshot: "true" }
-      : since
-        ? { since }
-        : { after: after ?? "latest" };
+    this.#start = snapshot ? { snapshot } : since ? { since } : { after: after ?? "latest" };
     this.startAt(after);
   }
 
   /** Starts at this cursor, if it is one. */
   startAt(cursor) {
-    if (!isCursor(cursor) || cursor === "0") return;
-    this.position = cursor;
-    this.#lastVid = vidOf(cursor);
-    this.#lastEpoch = epochOf(cursor);
+    if (isCursor(cursor) && cursor !== "0") this.#reach(cursor);
   }
 
   /** The parameters that say where the next request begins. */
@@ -50,35 +41,36 @@ export class Sequence {
     if (!this.position && this.#start.after === "latest") this.position = cursorOf(last, epoch);
   }
 
-  /** Is this event to be given to the application? */
-  event({ vid, cursor }) {
-    this.#checkEpoch(vid, epochOf(cursor));
-    if (vid <= this.#lastVid) {
-      this.duplicates += 1;
-      return false;
+  /** Is this event to be given to the application? Gives it a cursor, if it came without one. */
+  event(event) {
+    const { vid } = event;
+    event.cursor ??= cursorOf(vid, this.#epoch);
+    const epoch = epochOf(event.cursor);
+    // A log that continues from a copy has a new name and goes on upwards. A lower vid under
+    // another name is another log, which is a gap that was not reported.
+    const isLower = vid <= this.#lastVid && differ(this.#lastEpoch, this.#epoch);
+    if (isLower || differ(epoch, this.#epoch)) {
+      const kind = this.#foreign++ > 0 ? "protocol" : "passing";
+      throw new VidetteError(kind, `event ${vid} of log ${epoch} without a gap before it`);
     }
-    this.#lastVid = vid;
-    this.#lastEpoch = this.#epoch;
+    if (vid <= this.#lastVid) return false;
     this.#foreign = 0;
-    this.position = cursor;
+    this.#reach(event.cursor);
     return true;
   }
 
   /** The position moves without an event. Says whether it did: it never moves back. */
   moved(cursor) {
     if (!isCursor(cursor) || vidOf(cursor) < this.#lastVid) return false;
-    this.#lastVid = vidOf(cursor);
-    this.#lastEpoch = epochOf(cursor) ?? this.#epoch;
-    this.position = cursor;
+    this.#reach(cursor);
     return true;
   }
 
-  gap(gap) {
-    this.gaps += 1;
-    this.#epoch = gap.epoch ?? this.#epoch;
+  gap({ reason, last, epoch }) {
+    this.#epoch = epoch ?? this.#epoch;
     // Behind a gap vids may be lower than before it.
-    if (gap.reason === "ahead") this.#lastVid = Math.min(this.#lastVid, gap.last);
-    if (gap.reason === "reset" || !this.#isSameLog()) this.#lastVid = -1;
+    if (reason === "ahead") this.#lastVid = Math.min(this.#lastVid, last);
+    if (reason === "reset" || differ(this.#lastEpoch, this.#epoch)) this.#lastVid = -1;
     this.#lastEpoch = this.#epoch;
     this.#vidAtGap = this.#lastVid;
   }
@@ -87,20 +79,15 @@ export class Sequence {
   beginWithSnapshot() {
     this.position = undefined;
     this.#lastVid = this.#vidAtGap;
-    this.#start = { snapshot: "true" };
+    this.#start = { snapshot: true };
   }
 
-  #isSameLog() {
-    return this.#lastEpoch === undefined || this.#lastEpoch === this.#epoch;
-  }
-
-  #checkEpoch(vid, epoch) {
-    // A log that continues from a copy has a new name and goes on upwards. A lower vid under
-    // another name is another log, which is a gap that was not told.
-    const named = epoch === undefined || this.#epoch === undefined || epoch === this.#epoch;
-    if (named && (this.#isSameLog() || vid > this.#lastVid)) return;
-    this.#foreign += 1;
-    const kind = this.#foreign > 1 ? "protocol" : "passing";
-    throw new VidetteError(kind, `event ${vid} is of log ${epoch}, without a gap before it`);
+  #reach(cursor) {
+    this.position = cursor;
+    this.#lastVid = vidOf(cursor);
+    this.#lastEpoch = epochOf(cursor) ?? this.#epoch;
   }
 }
+
+/** Are both epochs known, and not the same? */
+const differ = (one, other) => one && other && one !== other;

@@ -24,48 +24,40 @@ export class SseParser {
   push(bytes) {
     const blocks = [];
     let text = this.#decoder.decode(bytes, { stream: true });
-    if (this.#afterCr && text) {
-      if (text[0] === "\n") text = text.slice(1);
-      this.#afterCr = false;
-    }
+    if (!text) return blocks;
 
-    let from = 0;
-    for (const end of text.matchAll(/\r\n|\n|\r/g)) {
-      this.#take(this.#line + text.slice(from, end.index), blocks);
-      this.#line = "";
-      from = end.index + end[0].length;
-      this.#afterCr = end[0] === "\r" && from === text.length;
+    // The LF behind a CR that ended the bytes before.
+    if (this.#afterCr) text = text.replace(/^\n/, "");
+    this.#afterCr = text.endsWith("\r");
+    const lines = text.split(/\r\n|\n|\r/);
+    lines[0] = this.#line + lines[0];
+    this.#line = lines.pop();
+    for (const line of lines) {
+      if (line) this.#take(line);
+      else {
+        if (Object.keys(this.#block).length > 0) blocks.push(this.#block);
+        this.#block = {};
+        this.#length = 0;
+      }
     }
-    this.#line += text.slice(from);
-    this.#check(this.#length + this.#line.length);
+    this.#check(this.#line);
     return blocks;
   }
 
-  #take(line, blocks) {
-    if (line === "") {
-      if (Object.keys(this.#block).length > 0) blocks.push(this.#block);
-      this.#block = {};
-      this.#length = 0;
-      return;
-    }
-    const colon = line.indexOf(":");
-    if (colon === 0) return;
-    const name = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? "" : line.slice(colon + (line[colon + 1] === " " ? 2 : 1));
-    this.#field(name, value);
-    this.#check((this.#length += line.length));
-  }
-
-  #field(name, value) {
+  #take(line) {
     const block = this.#block;
+    const [, name, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line);
+    // A comment is a line without a name; any number of them may come.
+    if (!name) return;
+    this.#length += this.#check(line);
     if (name === "data") block.data = block.data === undefined ? value : `${block.data}\n${value}`;
     if (name === "event") block.event = value;
     if (name === "id" && !value.includes("\0")) block.id = value;
     if (name === "retry" && /^\d+$/.test(value)) block.retry = Number(value);
   }
 
-  #check(length) {
-    if (length <= this.#longest) return;
-    throw new VidetteError("too_large", `an event has more than ${this.#longest} characters`);
+  #check({ length }) {
+    if (this.#length + length <= this.#longest) return length;
+    throw new VidetteError("too_large", `an event has over ${this.#longest} characters`);
   }
 }

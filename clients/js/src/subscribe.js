@@ -7,26 +7,18 @@ import { Subscription } from "./subscription.js";
 export { GapError, StatusError, VidetteError } from "./errors.js";
 export { Subscription };
 
-const MAX_EVENT_BYTES = 3_145_728;
-/** Text of an event may be longer than its bytes: a control character takes six in JSON. */
-const LONGEST_ESCAPE = 6;
-const ENVELOPE = 8192;
-
 export function subscribe(url, options = {}) {
-  const { topic = [], maxEventBytes = MAX_EVENT_BYTES } = options;
+  const { topic = [] } = options;
   // An address that is none would be tried for ever.
   addressOf(url, "");
   return new Subscription({
     clock: systemClock,
     random: Math.random,
-    fetch: (...request) => globalThis.fetch(...request),
     log: () => {},
-    onGap: "continue",
     // In a browser, or a worker of one.
     tabs: isNode ? "own" : "shared",
     ...options,
     url,
     topics: [topic].flat(),
-    longestEvent: maxEventBytes * LONGEST_ESCAPE + ENVELOPE,
   });
 }

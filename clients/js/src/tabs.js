@@ -12,8 +12,9 @@
 
 import { epochOf, vidOf } from "./cursor.js";
 import { BusEvent } from "./event.js";
+import { loadPolls } from "./lazy.js";
 import { Link } from "./link.js";
-import { poll } from "./poll.js";
+import { claimsOf } from "./token.js";
 import { Watch } from "./watch.js";
 
 /** Until the leader has named that of the gateway. */
@@ -24,16 +25,16 @@ const ANSWER_MS = 5000;
 /** Who goes from tab to tab takes no connection along. */
 const LEAST_LEAD_MS = 15_000;
 
-/** `tab`: `{ options, reader, sequence, token, step, room, isFull, cursor }`. Gives undefined where
- *  a browser has no such locks, or nobody knows who reads. */
-export async function joinTabs(tab) {
+/** `cursor()` gives the one to save. Gives undefined where a browser has no such locks, or nobody
+ *  knows who reads. */
+export async function joinTabs(options, reader, cursor) {
   const locks = globalThis.navigator?.locks;
   if (!locks || !globalThis.BroadcastChannel) return undefined;
   try {
-    const token = await tab.token.get(tab.options.clock.wall());
-    const { url, topics } = tab.options;
+    const token = await reader.token.get(options.clock.wall());
+    const { url, topics } = options;
     const name = `vidette:${JSON.stringify([`${url}`, [...topics].sort(), subjectOf(token)])}`;
-    return new Tabs(tab, locks, name);
+    return new Tabs({ options, reader, cursor }, locks, name);
   } catch {
     return undefined;
   }
@@ -96,13 +97,13 @@ class Tabs {
   /** The reader of this tab has brought this step, from this position. */
   brought({ event, caughtUp, progress, gap }, before) {
     if (gap) this.#isBehindGap = true;
-    const to = this.#tab.sequence.position;
+    const to = this.#tab.reader.sequence.position;
     if (!this.#isLeader || (!event && !caughtUp && !progress)) return;
     // Timers of a hidden tab come late; heartbeats of the gateway do not.
     if (progress && before === to) this.#sayAlive();
     if (before === to && !caughtUp) return;
 
-    // A gap lies between: every tab is told its own, by the gateway.
+    // A gap lies between: every tab gets its own from the gateway.
     const from = this.#isBehindGap ? undefined : before;
     this.#isBehindGap = false;
     this.#say({ kind: "step", from, to, text: event?.text, isEnd: Boolean(caughtUp) });
@@ -167,7 +168,7 @@ class Tabs {
     const { clock } = this.#tab.options;
     const { heartbeatMs = HEARTBEAT_MS } = this.#tab.reader;
     this.#cancelAlive();
-    this.#say({ kind: "alive", to: this.#tab.sequence.position, isHidden: isHidden() });
+    this.#say({ kind: "alive", to: this.#tab.reader.sequence.position, isHidden: isHidden() });
     this.#cancelAlive = clock.after(heartbeatMs, () => this.#sayAlive(), "limit");
   }
 
@@ -191,45 +192,47 @@ class Tabs {
 
   /** Where handlers run in the leading tab only, the others keep the place. */
   #remember({ saved }) {
-    if (saved) this.#tab.sequence.startAt(saved);
+    if (saved) this.#tab.reader.sequence.startAt(saved);
   }
 
   #follow({ kind, from, to, text, isEnd }) {
-    const { sequence, isFull, step, reader } = this.#tab;
+    const { reader } = this.#tab;
+    const { sequence, queue } = reader;
     if (this.#isCatchingUp) return;
     const joinsOn = kind === "step" ? from : to;
     const isSameLog = joinsOn && epochOf(joinsOn) === epochOf(to);
-    if (!isSameLog || isFull() || !covers(sequence.position, joinsOn)) {
+    if (!isSameLog || queue.isFull || !covers(sequence.position, joinsOn)) {
       this.#catchUp();
       return;
     }
     if (text && vidOf(to) > vidOf(sequence.position)) {
-      step({ event: new BusEvent(text, to), length: text.length });
+      reader.step({ event: new BusEvent(text, to), length: text.length });
     } else if (kind === "step") {
-      step(isEnd ? { caughtUp: to } : { progress: to });
+      reader.step(isEnd ? { caughtUp: to } : { progress: to });
     }
-    reader.show("live");
+    reader.showLive();
   }
 
   /** Fetches what is between this tab's position and the live end. */
   async #catchUp() {
-    const { options, sequence, token, step, room, reader } = this.#tab;
+    const { options, reader } = this.#tab;
+    const { sequence, token, queue } = reader;
     const { signal } = this.#parting;
     this.#isCatchingUp = true;
     try {
       for (let isUpToDate = false; !isUpToDate;) {
-        await room();
-        this.#link = new Link(options, await token.get(options.clock.wall()), () =>
-          sequence.query(),
-        );
+        await queue.room();
+        const { poll } = await loadPolls();
+        this.#link = new Link(options, sequence);
+        this.#link.token = await token.get(options.clock.wall());
         const answer = await poll(this.#link, 0).finally(() => this.#link.end());
         for (const one of answer.steps) {
           if (one.hello) sequence.hello(one.hello);
-          else step(one);
+          else reader.step(one);
         }
         isUpToDate = answer.isUpToDate;
       }
-      reader.show("live");
+      reader.showLive();
     } catch (error) {
       // The reader knows which errors are final, and how long to wait after the others.
       if (!this.#isLeader && !signal.aborted) this.#takeLock(error.message);
@@ -248,15 +251,7 @@ const isHidden = () => globalThis.document?.visibilityState === "hidden";
 
 /** Tabs of different people share nothing; a token itself is in no name. */
 function subjectOf(token) {
-  if (!token) return "";
-  try {
-    return (
-      JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub ??
-      hashOf(token)
-    );
-  } catch {
-    return hashOf(token);
-  }
+  return token ? (claimsOf(token)?.sub ?? hashOf(token)) : "";
 }
 
 function hashOf(text) {

@@ -14,20 +14,12 @@ export class Token {
     this.isFunction = typeof source === "function";
   }
 
-  /** The token to send, fresh enough for a new connection. */
-  async get(wallMs) {
+  /** The token to send, fresh enough for a new connection. `refused` was answered with 401: another
+   *  one than that is asked for, unless somebody has already. */
+  async get(wallMs, refused) {
     if (!this.isFunction) return this.#source;
-    if (this.#value === undefined || endsSoon(this.#value, wallMs)) return this.#ask();
-    return this.#value;
-  }
-
-  /** `refused` was answered with 401: asks for another one, unless somebody has already. */
-  async renew(refused) {
-    if (this.#value !== undefined && this.#value !== refused) return this.#value;
-    return this.#ask();
-  }
-
-  #ask() {
+    // Before the first answer there is no value, and nothing has been refused.
+    if (this.#value !== refused && !endsSoon(this.#value, wallMs)) return this.#value;
     this.#pending ??= Promise.resolve()
       .then(this.#source)
       .then((value) => (this.#value = value))
@@ -36,12 +28,13 @@ export class Token {
   }
 }
 
-/** A JWT says when it ends; of any other token nothing is known. */
-function endsSoon(token, wallMs) {
+/** What a JWT says of itself; undefined for any other token. */
+export function claimsOf(token) {
   try {
-    const claims = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
-    return JSON.parse(atob(claims)).exp * 1000 - wallMs < LEAST_LEFT_MS;
+    return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
   } catch {
-    return false;
+    return undefined;
   }
 }
+
+const endsSoon = (token, wallMs) => claimsOf(token)?.exp * 1000 - wallMs < LEAST_LEFT_MS;

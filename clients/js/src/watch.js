@@ -9,39 +9,33 @@ const SLEPT_MS = 30_000;
 export class Watch {
   #clock;
   #onEnd;
-  #due = Infinity;
-  #reason;
   #cancel = () => {};
 
-  /** `onEnd(reason)` is called once at most. */
+  /** `onEnd(reason, kind)` is called once at most. */
   constructor(clock, onEnd) {
     this.#clock = clock;
     this.#onEnd = onEnd;
   }
 
   /** Ends the connection for this reason unless the watch is set again within `ms`. */
-  set(ms, reason) {
-    this.#due = this.#clock.now() + ms;
-    this.#reason = reason;
-    this.#cancel();
-    this.#tick(ms);
+  set(ms, reason, kind = "dead") {
+    this.stop();
+    this.#tick(this.#clock.now() + ms, reason, kind);
   }
 
   stop() {
     this.#cancel();
-    this.#cancel = () => {};
   }
 
-  #tick(leftMs) {
-    const ms = Math.min(leftMs, TICK_MS);
-    const expected = this.#clock.now() + ms;
-    this.#cancel = this.#clock.after(ms, () => this.#look(expected), "limit");
-  }
-
-  #look(expected) {
+  #tick(due, ...end) {
     const now = this.#clock.now();
-    if (now - expected > SLEPT_MS) this.#onEnd("slept");
-    else if (now >= this.#due) this.#onEnd(this.#reason);
-    else this.#tick(this.#due - now);
+    const next = Math.min(due, now + TICK_MS);
+    const look = () => {
+      const lateMs = this.#clock.now() - next;
+      if (lateMs > SLEPT_MS) this.#onEnd("slept");
+      else if (next === due) this.#onEnd(...end);
+      else this.#tick(due, ...end);
+    };
+    this.#cancel = this.#clock.after(next - now, look, "limit");
   }
 }

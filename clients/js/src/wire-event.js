@@ -6,22 +6,20 @@ export function wireEvent(event, { clock, random }) {
   const id = event.id ?? uuidv7(clock.wall(), random);
   const isBytes = data instanceof Uint8Array || data instanceof ArrayBuffer;
   const known = { topic, type, id, headers, content_type: contentType };
-  const text = JSON.stringify(isBytes ? { ...known, data_base64: base64Of(data) } : known);
-  if (isBytes) return { id, text };
-  const json = raw ?? JSON.stringify(data ?? null);
-  return { id, text: `${text.slice(0, -1)},"data":${json}}` };
+  const content = isBytes
+    ? `"data_base64":"${base64Of(data)}"`
+    : `"data":${raw ?? JSON.stringify(data ?? null)}`;
+  return { id, text: `${JSON.stringify(known).slice(0, -1)},${content}}` };
 }
 
 export const receiptOf = ({ vid, cursor, duplicate = false }) => ({ vid, cursor, duplicate });
 
 /** An id that sorts by its time (RFC 9562). */
 export function uuidv7(wallMs = Date.now(), random = Math.random) {
-  const hex = (value, digits) => value.toString(16).padStart(digits, "0");
-  const bits = (count) => Math.floor(random() * 2 ** count);
-  const time = hex(Math.floor(wallMs), 12);
-  const variant = hex(0x8000 + bits(14), 4);
-  const rest = hex(bits(24), 6) + hex(bits(24), 6);
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${hex(bits(12), 3)}-${variant}-${rest}`;
+  const hex = (value, digits) => Math.floor(value).toString(16).padStart(digits, "0");
+  const time = `${hex(wallMs / 0x10000, 8)}-${hex(wallMs % 0x10000, 4)}`;
+  const variant = hex(0x8000 + random() * 0x4000, 4);
+  return `${time}-7${hex(random() * 0x1000, 3)}-${variant}-${hex(random() * 2 ** 48, 12)}`;
 }
 
 function base64Of(data) {

@@ -1,22 +1,22 @@
-/* Rule 4: a gap is told before the event behind it, and never swallowed. */
+/* Rule 4: a gap is reported before the event behind it, and never swallowed. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { afters, reading } from "./support/reading.js";
 import { event, gap, gapOf, hello, page } from "./support/server.js";
 
-/** What was told, in order: reasons of gaps and vids of events. */
-function told(subscription) {
+/** What was reported, in order: reasons of gaps and vids of events. */
+function reported(subscription) {
   const all = [];
   subscription.addEventListener("gap", ({ detail }) => all.push(detail.reason));
   return all;
 }
 
-test("rule 4: a gap is told in its place, counted and logged; unknown reasons pass through", async (t) => {
+test("rule 4: a gap is reported in its place, counted and logged; unknown reasons pass through", async (t) => {
   const { subscription, take, logged } = await reading(t, {}, (reply) =>
     reply.sse(hello(9), event(1), gap("expired"), event(4), gap("moved"), event(9)),
   );
-  const all = told(subscription);
+  const all = reported(subscription);
   for (const wanted of [1, 4, 9]) all.push(...(await take(1))) && assert.equal(all.at(-1), wanted);
   assert.deepEqual(all, [1, "expired", 4, "moved", 9]);
   assert.equal(subscription.status.gaps, 2);
@@ -53,7 +53,7 @@ test("rule 4: a gap in a poll comes before its events", async (t) => {
     (reply) => reply.json(200, page([4, 5], { gap: gapOf("expired") })),
     () => {},
   );
-  const all = told(subscription);
+  const all = reported(subscription);
   all.push(...(await take(2)));
   assert.deepEqual(all, ["expired", 4, 5]);
 });

@@ -7,9 +7,9 @@ import { TestClock } from "./support/clock.js";
 import { afters, reading, until } from "./support/reading.js";
 import { event, hello } from "./support/server.js";
 
-/** Puts a document and the events of a window in place, for one test. */
+/** Puts a document and a window in place, for one test. All events of the first come by the second. */
 function makePage(test) {
-  const page = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  const page = { visibilityState: "visible" };
   const target = new EventTarget();
   globalThis.document = page;
   const { addEventListener, removeEventListener } = globalThis;
@@ -22,7 +22,7 @@ function makePage(test) {
   return {
     show(visibilityState) {
       page.visibilityState = visibilityState;
-      page.dispatchEvent(new Event("visibilitychange"));
+      target.dispatchEvent(new Event("visibilitychange"));
     },
     fire: (type, more) => target.dispatchEvent(Object.assign(new Event(type), more)),
   };

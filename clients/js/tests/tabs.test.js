@@ -209,7 +209,7 @@ test("with leader only one tab runs handlers, and the next one goes on behind wh
   assert.ok(next.vids.length <= 2, `${next.vids}`);
 });
 
-test("a gap of the leading tab is told to each tab, by the gateway", async (t) => {
+test("a gap of the leading tab is reported to each tab, by the gateway", async (t) => {
   makeBrowser(t);
   let stream;
   const server = await serve((reply, { path, params }) => {

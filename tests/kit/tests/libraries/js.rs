@@ -52,6 +52,7 @@ const USES_EVERY_ENTRY_POINT: &str = r#"
     import { Subscription } from "@vidette/client/subscribe";
     await import("@vidette/client/stream");
     await import("@vidette/client/tabs");
+    await import("@vidette/client/all");
     const reader = subscribe("http://127.0.0.1:9", { topic: "a" });
     const hasAll = [EventStream, Publisher, publish].every(Boolean);
     if (!hasAll || !(reader instanceof Subscription)) process.exit(1);
