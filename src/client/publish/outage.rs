@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn publishers_that_lost_a_gateway_at_the_same_moment_do_not_come_back_at_the_same_moment() {
+    async fn publishers_that_lost_a_gateway_together_do_not_come_back_together() {
         let gone = ClientError::unreachable("gone");
         for random in [0.0, 0.3, 1.0] {
             let wait = outage(MINUTE).wait(&gone, random);
