@@ -1,5 +1,6 @@
 """A reader of vidette over long-poll, with nothing but the standard library."""
 
+import contextlib
 import http.client
 import json
 import random
@@ -19,8 +20,7 @@ class Reader:
 
     def __init__(self, url, query=(), start=("after", "latest"), on_gap=print, sleep=time.sleep):
         self.host, self.query, self.start = urlsplit(url).netloc, list(query), start
-        self.on_gap, self.sleep, self.retry_after = on_gap, sleep, 0
-        self.connection, self.closed = None, False
+        self.on_gap, self.sleep, self.connection, self.closed = on_gap, sleep, None, False
 
     def __iter__(self):
         failures, seen = 0, 0
@@ -66,5 +66,5 @@ class Reader:
 
     def close(self):
         self.closed = True
-        if self.connection and self.connection.sock:
+        with contextlib.suppress(OSError, AttributeError):  # it may be gone, or not be there yet
             self.connection.sock.shutdown(socket.SHUT_RDWR)
