@@ -25,6 +25,21 @@ const reader = subscribe(location.origin, { topic: "door.*", after: "earliest" }
 reader.addEventListener("event", ({ detail }) => postMessage(detail.vid))
 "#;
 
+/// It may load nothing once it runs, and polls are otherwise loaded where they are used.
+const SERVICE_WORKER: &str = r#"import { subscribe } from "/clients/js/all.js"
+onmessage = ({ source }) => {
+  const options = { topic: "door.*", after: "earliest", transport: "poll", tabs: "own" }
+  const reader = subscribe(location.origin, options)
+  reader.addEventListener("event", ({ detail }) => source.postMessage(detail.vid))
+}
+"#;
+
+const FILES: [(&str, &str); 3] = [
+    ("reader.html", PAGE),
+    ("worker.js", WORKER),
+    ("service-worker.js", SERVICE_WORKER),
+];
+
 pub(super) struct Site {
     pub(super) gateway: Gateway,
     _pages: TempDir,
@@ -34,7 +49,7 @@ impl Site {
     /// With a heartbeat of a second.
     pub(super) fn start() -> Self {
         let pages = TempDir::new().expect("a folder");
-        for (name, text) in [("reader.html", PAGE), ("worker.js", WORKER)] {
+        for (name, text) in FILES {
             std::fs::write(pages.path().join(name), text).expect("a file");
         }
         let gateway = Gateway::start_with(Setup {

@@ -16,6 +16,7 @@ async fn a_page_goes_on_after_being_hidden_offline_and_left_and_without_storage(
     left_and_gone_back_to(&site, &browser).await;
     its_storage_is_full(&site, &browser).await;
     a_worker_reads_as_well(&site, &browser).await;
+    a_service_worker_reads_as_well(&site, &browser).await;
 }
 
 /// 3 events before, 1 while it is hidden.
@@ -102,4 +103,20 @@ async fn a_worker_reads_as_well(site: &Site, browser: &Browser) {
     site.gateway.publish_numbers("door.1", 1).await;
     browser.until((1..=9).collect(), seen).await;
     site.until_streams(browser, 1).await;
+}
+
+/// With everything that it may need loaded before it runs.
+async fn a_service_worker_reads_as_well(site: &Site, browser: &Browser) {
+    let start = "
+        window.ofServiceWorker = []
+        navigator.serviceWorker.onmessage = ({ data }) => ofServiceWorker.push(data)
+        navigator.serviceWorker.startMessages()
+        const options = { type: 'module' }
+        navigator.serviceWorker.register('/service-worker.js', options)
+        navigator.serviceWorker.ready.then(({ active }) => active.postMessage('begin'))";
+    browser.ask::<()>(start).await;
+    let seen = || browser.ask::<Vec<u64>>("return ofServiceWorker");
+    browser.until((1..=9).collect(), seen).await;
+    site.gateway.publish_numbers("door.1", 1).await;
+    browser.until((1..=10).collect(), seen).await;
 }
