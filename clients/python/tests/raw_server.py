@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
@@ -28,10 +28,17 @@ def chunked(*chunks: bytes) -> bytes:
 
 
 class RawServer:
-    """``with RawServer(script, script, …) as server``: the scripts are used in order."""
+    """``with RawServer(script, script, …) as server``: the scripts are used in order.
 
-    def __init__(self, *scripts: Script) -> None:
+    Where requests come at once, their order is not known: ``answer`` then chooses a script by
+    what a request says, once the scripts are used up.
+    """
+
+    def __init__(
+        self, *scripts: Script, answer: Callable[[str], Script] = lambda _: [HOLD],
+    ) -> None:
         self.scripts = list(scripts)
+        self.answer = answer
         self.requests: list[str] = []
         self.client_left = threading.Event()
         self._lock = threading.Lock()
@@ -67,7 +74,7 @@ class RawServer:
             request = self._request(connection)
             with self._lock:
                 self.requests.append(request)
-                script = self.scripts.pop(0) if self.scripts else [HOLD]
+                script = self.scripts.pop(0) if self.scripts else self.answer(request)
 
             for step in script:
                 self._do(connection, step)

@@ -268,13 +268,16 @@ async def test_five_waiting_publishes_ask_for_one_new_token() -> None:
         await asyncio.sleep(0)
         return f"token-{len(asked)}"
 
-    refused = [head("application/problem+json", "401 No") + b"{}"]
-    with RawServer(*[refused] * 5, *[[JSON_HEAD, ANSWER]] * 5) as server:
+    def answer(request: str) -> list[bytes]:
+        if "Bearer token-2" in request:
+            return [JSON_HEAD, ANSWER]
+        return [head("application/problem+json", "401 No") + b"{}"]
+
+    with RawServer(answer=answer) as server:
         async with AsyncClient(server.url, token=token, clock=quick()) as bus:
             receipts = await asyncio.gather(*[bus.publish("a", number) for number in range(5)])
 
-    assert (len(receipts), len(asked)) == (5, 2)
-    assert sum("Bearer token-2" in request for request in server.requests) == 5
+    assert (len(receipts), len(asked), len(server.requests)) == (5, 2, 10)
 
 
 async def test_tasks_that_send_at_once_share_requests_and_keep_their_order() -> None:
