@@ -64,6 +64,7 @@
 
 mod address;
 mod admin;
+mod backoff;
 mod clock;
 mod error;
 mod event;

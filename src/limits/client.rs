@@ -6,9 +6,9 @@ use super::{DEFAULT_WAIT, MAX_BODY_BYTES, MAX_EVENT_BYTES_CEILING};
 
 /// A failed connection, or a failed publish, is tried again after a random time up to this, which
 /// doubles each time …
-pub const RETRY_BASE: Duration = Duration::from_millis(500);
+pub const CLIENT_RETRY_BASE: Duration = Duration::from_millis(500);
 /// … until it is this.
-pub const RETRY_MAX: Duration = Duration::from_secs(20);
+pub const CLIENT_RETRY_MAX: Duration = Duration::from_secs(20);
 /// The longest wait before the next try that a server may ask for.
 pub const READ_RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// A connection that lasted for this long was a good one: the next failure is the first again.

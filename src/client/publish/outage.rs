@@ -2,24 +2,22 @@
 //!
 //! Invariants:
 //! - an outage ends with the first line that is settled;
-//! - the gateway is never asked earlier than it wants to be;
-//! - waits are random from nothing to a time that doubles (full jitter), so that many publishers do
-//!   not come back at the same moment.
+//! - waits are those of a reader ([`RetryBackoff`]).
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::client::backoff::{ConnectionEnd, RetryBackoff};
 use crate::client::clock::ClientClock;
 use crate::client::error::ClientError;
-use crate::limits;
 
 /// See the module.
 pub(super) struct Outage {
     longest: Duration,
     clock: ClientClock,
     since: Option<Instant>,
-    failures: u32,
+    backoff: RetryBackoff,
 }
 
 impl Outage {
@@ -29,7 +27,7 @@ impl Outage {
             longest,
             clock,
             since: None,
-            failures: 0,
+            backoff: RetryBackoff::default(),
         }
     }
 
@@ -45,11 +43,11 @@ impl Outage {
     /// The outage begins or goes on: how long to wait. None when it has lasted too long.
     pub(super) fn wait(&mut self, error: &ClientError, random: f64) -> Option<Duration> {
         let lasted = self.since.get_or_insert_with(Instant::now).elapsed();
-        let doubled = limits::RETRY_BASE * 2_u32.pow(self.failures.min(16));
-        self.failures = self.failures.saturating_add(1);
-
-        // A random time behind whatever the gateway asked for.
-        let wait = error.retry_after() + doubled.min(limits::RETRY_MAX).mul_f64(random);
+        let end = ConnectionEnd {
+            asked: Some(error.retry_after()),
+            ..ConnectionEnd::default()
+        };
+        let wait = self.backoff.wait(end, random);
         let is_over = lasted + self.clock.wait(wait) >= self.clock.limit(self.longest);
         (!is_over).then_some(wait)
     }
@@ -58,6 +56,7 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -72,14 +71,14 @@ mod tests {
         let begun = Instant::now();
         let mut tries = 0;
         while let Some(wait) = outage.wait(&gone, 1.0) {
-            assert!(wait <= limits::RETRY_MAX);
+            assert!(wait <= limits::CLIENT_RETRY_MAX);
             tokio::time::advance(wait).await;
             tries += 1;
         }
-        assert!(begun.elapsed() + limits::RETRY_MAX >= MINUTE && tries > 6);
+        assert!(begun.elapsed() + limits::CLIENT_RETRY_MAX >= MINUTE && tries > 6);
         outage.end();
         assert!(!outage.has_begun());
-        assert_eq!(outage.wait(&gone, 1.0), Some(limits::RETRY_BASE));
+        assert_eq!(outage.wait(&gone, 1.0), Some(limits::CLIENT_RETRY_BASE));
     }
 
     #[tokio::test(start_paused = true)]
@@ -87,7 +86,7 @@ mod tests {
         let gone = ClientError::unreachable("gone");
         for random in [0.0, 0.3, 1.0] {
             let wait = outage(MINUTE).wait(&gone, random);
-            assert_eq!(wait, Some(limits::RETRY_BASE.mul_f64(random)));
+            assert_eq!(wait, Some(limits::CLIENT_RETRY_BASE.mul_f64(random)));
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backoff::ConnectionEnd;
 use super::choice::StreamEnd;
+use crate::client::backoff::ConnectionEnd;
 use crate::client::clock::ClientClock;
 use crate::client::error::ClientError;
 use crate::limits;

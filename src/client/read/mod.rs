@@ -1,6 +1,5 @@
 //! Reading the bus, over as many connections as it takes.
 
-mod backoff;
 mod choice;
 mod connection;
 #[cfg(feature = "client-grpc")]

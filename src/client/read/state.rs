@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backoff::RetryBackoff;
 use super::choice::{StreamEnd, TransportChoice};
 use super::connection::ConnectionRecord;
 use super::item::{GapReport, Interruption, LogBounds, ReadItem, Received};
 use super::options::{GapPolicy, ReadOptions, ReadQuery, ReadStart, Transport};
 use super::status::{ReaderActivity, ReaderStatus};
+use crate::client::backoff::RetryBackoff;
 use crate::client::clock::ClientClock;
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::ReceivedEvent;

@@ -140,10 +140,7 @@ mod tests {
 
     /// How far the index is after so many events, one a commit, in turn on so many topics.
     fn indexed_after(events: u64, topics: u64) -> Vid {
-        let connection = Connection::open_in_memory().expect("a database");
-        connection.execute_batch(schema::CREATE).expect("tables");
-        let bus = ["epoch1", "1:2:3"];
-        connection.execute(schema::INSERT_BUS, bus).expect("a log");
+        let connection = schema::new_in_memory();
         let (mut state, mut known) = (writer_state::EMPTY, HashMap::new());
         for n in 0..events {
             let (window, now) = (Duration::from_secs(60), 0.into());

@@ -179,6 +179,16 @@ fn change_text(connection: &Connection, changes: &str) -> rusqlite::Result<()> {
     connection.pragma_update(None, "schema_version", schema_version + 1)
 }
 
+/// An empty log in memory.
+#[cfg(test)]
+pub(super) fn new_in_memory() -> Connection {
+    let connection = Connection::open_in_memory().expect("a database");
+    connection.execute_batch(CREATE).expect("tables");
+    let bus = ["epoch1", "1:2:3"];
+    connection.execute(INSERT_BUS, bus).expect("a log");
+    connection
+}
+
 fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, pragma, |r| r.get(0))
 }

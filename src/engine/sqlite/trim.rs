@@ -284,11 +284,7 @@ mod tests {
 
     /// A log of so many events, each with an id and on a topic of its own.
     fn log(events: u64) -> (Connection, WriterState) {
-        let connection = Connection::open_in_memory().expect("a database");
-        connection.execute_batch(schema::CREATE).expect("tables");
-        connection
-            .execute(schema::INSERT_BUS, ["epoch1", "1:2:3"])
-            .expect("a log");
+        let connection = schema::new_in_memory();
         let mut state = writer_state::EMPTY;
         let mut topics = HashMap::new();
         let minute = Duration::from_secs(60);

@@ -187,14 +187,14 @@ async fn failures_are_waited_for_longer_and_longer_until_a_connection_was_good()
         state.connect(Instant::now());
         longest = longest.max(wait(&mut state, gone(), Instant::now()));
     }
-    assert!(longest > limits::RETRY_MAX / 2 && longest <= limits::RETRY_MAX);
+    assert!(longest > limits::CLIENT_RETRY_MAX / 2 && longest <= limits::CLIENT_RETRY_MAX);
 
     state.connect(Instant::now());
     handle(&mut state, event("1-abcdef"));
-    assert!(wait(&mut state, gone(), Instant::now()) <= limits::RETRY_BASE);
+    assert!(wait(&mut state, gone(), Instant::now()) <= limits::CLIENT_RETRY_BASE);
     state.connect(Instant::now());
     tokio::time::advance(limits::READ_GOOD_CONNECTION).await;
-    assert!(wait(&mut state, gone(), Instant::now()) <= limits::RETRY_BASE);
+    assert!(wait(&mut state, gone(), Instant::now()) <= limits::CLIENT_RETRY_BASE);
     assert_eq!(state.status().reconnects, 202);
 }
 

@@ -1,8 +1,8 @@
-//! How long to wait before the next connection.
+//! How long to wait before the next connection, or the next try to publish.
 //!
 //! Invariants:
 //! - never less than the server asked for;
-//! - never a fixed time, so that many readers do not come back at the same moment.
+//! - never a fixed time, so that many clients do not come back at the same moment.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use crate::limits;
 
 /// Failures in a row, and the random wait after them.
 #[derive(Debug, Default)]
-pub(super) struct RetryBackoff {
+pub(in crate::client) struct RetryBackoff {
     failures: u32,
 }
 
 /// How a connection ended, as far as the wait before the next one depends on it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ConnectionEnd {
+pub(in crate::client) struct ConnectionEnd {
     /// The server said that it would end, or it lasted long enough.
-    pub(super) is_orderly: bool,
+    pub(in crate::client) is_orderly: bool,
     /// It brought an event, or lasted long enough.
-    pub(super) was_good: bool,
+    pub(in crate::client) was_good: bool,
     /// The wait that the server asked for.
-    pub(super) asked: Option<Duration>,
+    pub(in crate::client) asked: Option<Duration>,
 }
 
 impl RetryBackoff {
     /// How long to wait; `random` is from 0 to 1.
-    pub(super) fn wait(&mut self, end: ConnectionEnd, random: f64) -> Duration {
+    pub(in crate::client) fn wait(&mut self, end: ConnectionEnd, random: f64) -> Duration {
         // What worked for a while is likely to work again.
         if end.was_good {
             self.failures = 0;
@@ -43,9 +43,9 @@ impl RetryBackoff {
         }
 
         // Full jitter, behind whatever the server asked for.
-        let doubled = limits::RETRY_BASE * 2_u32.pow(self.failures.min(16));
+        let doubled = limits::CLIENT_RETRY_BASE * 2_u32.pow(self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
-        asked.unwrap_or_default() + doubled.min(limits::RETRY_MAX).mul_f64(random)
+        asked.unwrap_or_default() + doubled.min(limits::CLIENT_RETRY_MAX).mul_f64(random)
     }
 }
 
@@ -63,17 +63,17 @@ mod tests {
     fn the_longest_wait_doubles_up_to_its_bound_and_begins_anew_after_a_good_connection() {
         let mut backoff = RetryBackoff::default();
         let mut longest = || backoff.wait(FAILED, 1.0);
-        assert_eq!(longest(), limits::RETRY_BASE);
-        assert_eq!(longest(), limits::RETRY_BASE * 2);
+        assert_eq!(longest(), limits::CLIENT_RETRY_BASE);
+        assert_eq!(longest(), limits::CLIENT_RETRY_BASE * 2);
         for _ in 0..100 {
             longest();
         }
-        assert_eq!(longest(), limits::RETRY_MAX);
+        assert_eq!(longest(), limits::CLIENT_RETRY_MAX);
         let good = ConnectionEnd {
             was_good: true,
             ..FAILED
         };
-        assert_eq!(backoff.wait(good, 1.0), limits::RETRY_BASE);
+        assert_eq!(backoff.wait(good, 1.0), limits::CLIENT_RETRY_BASE);
     }
 
     #[test]
@@ -100,7 +100,7 @@ mod tests {
             .map(|_| RetryBackoff::default().wait(FAILED, fastrand::f64()))
             .collect();
         waits.sort_unstable();
-        assert!(waits[0] < limits::RETRY_BASE / 4);
-        assert!(waits[199] > limits::RETRY_BASE * 3 / 4);
+        assert!(waits[0] < limits::CLIENT_RETRY_BASE / 4);
+        assert!(waits[199] > limits::CLIENT_RETRY_BASE * 3 / 4);
     }
 }
