@@ -38,6 +38,7 @@ check_toolchain() {
 missing_packages() {
   has chromium || echo chromium
   has chromedriver || echo chromium-driver
+  has firefox-esr || echo firefox-esr
   [ -r "$PROTOTYPE_JS" ] || echo libjs-prototype
   has curl || echo curl
   has sqlite3 || echo sqlite3

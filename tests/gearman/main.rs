@@ -8,6 +8,9 @@
 mod chromium;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../clients/browser/page.rs"]
+#[allow(dead_code)] // as chromium
+mod page;
 #[path = "../clients/tools.rs"]
 #[allow(dead_code)]
 mod tools;

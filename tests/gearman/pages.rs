@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::chromium::Browser;
 use crate::common::gateway::{Gateway, Setup};
 use crate::job_server::JobServer;
+use crate::page::Page as _;
 use crate::support::{events, numbers, of_source, record, source, until_done};
 use crate::tools::{find, root};
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::chromium::Browser;
+use crate::page::Page as _;
 use crate::support::TlsGateway;
 use crate::tools::{Running, find, root, run};
 

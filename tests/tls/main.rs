@@ -9,6 +9,8 @@ mod common;
 
 #[path = "../clients/browser/chromium.rs"]
 mod chromium;
+#[path = "../clients/browser/page.rs"]
+mod page;
 #[path = "../clients/tools.rs"]
 mod tools;
 

@@ -22,10 +22,12 @@ export function watchPage({ pauseHidden, clock }, reader, flush, signal) {
     freeze,
     resume,
     pageshow: resume,
-    pagehide({ persisted }) {
+    pagehide() {
       flush();
-      // A page with an open connection is not kept in the cache.
-      if (persisted) freeze();
+      // A page with an open connection is not kept in the back-forward cache. Nor may one that is
+      // not kept connect any more: Firefox fails its stream just before this, and leaves one that
+      // is begun in between open after the page is gone.
+      freeze();
     },
     visibilitychange: onVisibility,
     offline: () => reader.hold("offline"),

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::chromium::Browser;
+use super::page::Page as _;
 use crate::common::gateway::{Gateway, Setup};
 
 /// Waits until the page says this of the last action.

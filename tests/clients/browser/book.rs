@@ -4,6 +4,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::chromium::Browser;
+use super::page::Page as _;
 use super::vids;
 use crate::common::gateway::{Gateway, Setup};
 

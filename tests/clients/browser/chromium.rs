@@ -5,7 +5,6 @@ use std::future::Future;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -15,13 +14,10 @@ use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
 
-use crate::common::gateway::PATIENCE;
+use super::page::{Page, take_turn};
 use crate::tools::find;
-
-/// Browsers at a time.
-static TURNS: Semaphore = Semaphore::const_new(2);
 
 pub(super) struct Browser {
     client: Client,
@@ -31,7 +27,7 @@ pub(super) struct Browser {
 
 impl Browser {
     pub(super) async fn open(url: &str) -> Self {
-        let turn = TURNS.acquire().await.expect("a turn");
+        let turn = take_turn().await;
         let driver = Driver::start();
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(
@@ -106,16 +102,6 @@ impl Browser {
         seen
     }
 
-    /// What a script returns.
-    pub(super) async fn ask<T: DeserializeOwned>(&self, script: &str) -> T {
-        let answer = self
-            .client
-            .execute(script, Vec::new())
-            .await
-            .unwrap_or_else(|e| panic!("{script}: {e}"));
-        serde_json::from_value(answer.clone()).unwrap_or_else(|e| panic!("{script}: {e}: {answer}"))
-    }
-
     pub(super) async fn text(&self, css: &str) -> String {
         self.ask(&format!(
             "return document.querySelector({css:?}).textContent"
@@ -156,27 +142,6 @@ impl Browser {
         field.send_keys(text).await.expect("a filled field");
     }
 
-    /// Waits until what is seen is what is expected; panics with what was seen last if it never is.
-    pub(super) async fn until<T: PartialEq + std::fmt::Debug, F: Future<Output = T>>(
-        &self,
-        expected: T,
-        look: impl Fn() -> F,
-    ) {
-        let mut seen = None;
-        let waiting = async {
-            loop {
-                let now = look().await;
-                if now == expected {
-                    return;
-                }
-                seen = Some(now);
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let in_time = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
-        assert!(in_time, "expected {expected:?}, saw {seen:?}");
-    }
-
     /// Waits until an element shows exactly these vids in this order.
     pub(super) async fn until_vids(&self, css: &str, expected: &[u64]) {
         self.until(expected.to_vec(), || self.vids(css)).await;
@@ -185,8 +150,7 @@ impl Browser {
     /// Waits until a page of `clients/` says of itself that it is `live`, `waiting`, ….
     pub(super) async fn until_state(&self, css: &str, expected: &str) {
         let script = format!("return document.querySelector({css:?}).dataset.state || ''");
-        self.until(expected.to_owned(), || self.ask::<String>(&script))
-            .await;
+        self.until_returned(expected.to_owned(), &script).await;
     }
 
     /// What was written to the console with the level SEVERE since the last look.
@@ -239,6 +203,17 @@ impl Browser {
             .expect("an answer");
         let mut answer: Value = answer.json().await.expect("JSON");
         answer["value"].take()
+    }
+}
+
+impl Page for Browser {
+    async fn ask<T: DeserializeOwned>(&self, script: &str) -> T {
+        let answer = self
+            .client
+            .execute(script, Vec::new())
+            .await
+            .unwrap_or_else(|e| panic!("{script}: {e}"));
+        serde_json::from_value(answer.clone()).unwrap_or_else(|e| panic!("{script}: {e}: {answer}"))
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::chromium::Browser;
+use super::page::Page;
 use super::vids;
 use crate::common::gateway::{Gateway, Setup};
 
@@ -87,26 +87,65 @@ impl Site {
         count.and_then(|count| count.parse().ok()).expect("a count")
     }
 
-    pub(super) async fn until_streams(&self, browser: &Browser, expected: u64) {
-        browser.until(expected, || self.streams()).await;
+    pub(super) async fn until_streams(&self, page: &impl Page, expected: u64) {
+        page.until(expected, || self.streams()).await;
     }
 }
 
+/// Whether the reader of this tab holds the connection for all of them: it connects, and the others
+/// are given the state of one that does.
+pub(super) const IS_LEADER: &str =
+    "return states.findLast(state => state !== 'live') === 'catching-up'";
+
+/// Leaves no byte of the storage, and no cursor in it.
+pub(super) const FILL_STORAGE: &str = "
+    localStorage.removeItem('vidette:doors')
+    let part = 'x'.repeat(1 << 20)
+    for (let n = 0; part; n++) {
+        try { localStorage.setItem(n, part) } catch { part = part.slice(part.length / 2 + 1) }
+    }";
+
 /// Waits until the page of this tab has the events 1 to `count`, each once and in order.
-pub(super) async fn until_seen(browser: &Browser, count: u64) {
-    let seen = || browser.ask::<Vec<u64>>("return vids");
-    browser.until(vids(count), seen).await;
-    assert_eq!(browser.ask::<u64>("return gaps").await, 0);
+pub(super) async fn until_seen(page: &impl Page, count: u64) {
+    page.until_returned(vids(count), "return vids").await;
+    assert_eq!(page.ask::<u64>("return gaps").await, 0);
 }
 
 /// Waits until the reader of this tab is in this state.
-pub(super) async fn until_state(browser: &Browser, expected: &str) {
-    let state = || browser.ask::<String>("return reader.state");
-    browser.until(expected.to_owned(), state).await;
+pub(super) async fn until_state(page: &impl Page, expected: &str) {
+    page.until_returned(expected.to_owned(), "return reader.state")
+        .await;
 }
 
-/// Does the library say this in its log?
-pub(super) async fn until_logged(browser: &Browser, text: &str) {
+/// Waits until the library has said this in its log.
+pub(super) async fn until_logged(page: &impl Page, text: &str) {
     let script = format!("return logged.some(line => line.includes({text:?}))");
-    browser.until(true, || browser.ask::<bool>(&script)).await;
+    page.until_returned(true, &script).await;
+}
+
+/// Waits until the page has kept its cursor.
+pub(super) async fn until_kept(page: &impl Page) {
+    let is_kept = "return localStorage.getItem('vidette:doors') !== null";
+    page.until_returned(true, is_kept).await;
+}
+
+/// Begins a worker of the page, which reads; the vids of its events are in `ofWorker`.
+pub(super) async fn begin_worker(page: &impl Page) {
+    let begin = "
+        window.ofWorker = []
+        window.worker = new Worker('/worker.js', { type: 'module' })
+        worker.onmessage = ({ data }) => ofWorker.push(data)";
+    page.ask::<()>(begin).await;
+}
+
+/// Begins a service worker, which reads; the vids of its events are in `ofServiceWorker`.
+pub(super) async fn begin_service_worker(page: &impl Page) {
+    let begin = "
+        window.ofServiceWorker = []
+        navigator.serviceWorker.onmessage = ({ data }) => ofServiceWorker.push(data)
+        navigator.serviceWorker.startMessages()
+        const options = { type: 'module' }
+        navigator.serviceWorker.register('/service-worker.js', options)
+        navigator.serviceWorker.ready.then(({ active }) => active.postMessage('begin'))";
+    page.ask::<()>(begin).await;
 }

@@ -1,14 +1,17 @@
-//! Chromium, driven by chromedriver: what a person at a page sees, on the pages of `clients/` and
-//! on an old one.
+//! What a person at a page sees, on the pages of `clients/` and on an old one, in Chromium driven
+//! by chromedriver; and what becomes of a page that reads by the library, in Firefox as well.
 
 mod admin;
 mod book;
 mod chromium;
 mod comet;
 mod eventsource;
+mod firefox;
+mod in_firefox;
 mod lasting;
 mod legacy;
 mod library;
+mod page;
 mod page_life;
 mod progress;
 mod prototype;

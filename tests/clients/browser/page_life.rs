@@ -3,7 +3,12 @@
 use serde_json::json;
 
 use super::chromium::Browser;
-use super::library::{Site, until_logged, until_seen, until_state};
+use super::library::{
+    FILL_STORAGE, Site, begin_service_worker, begin_worker, until_kept, until_logged, until_seen,
+    until_state,
+};
+use super::page::Page as _;
+use super::vids;
 
 #[tokio::test]
 async fn a_page_goes_on_after_being_hidden_offline_and_left_and_without_storage() {
@@ -72,8 +77,7 @@ async fn left_and_gone_back_to(site: &Site, browser: &Browser) {
 async fn its_storage_is_full(site: &Site, browser: &Browser) {
     browser.go(&site.page(&json!({ "persist": "doors" }))).await;
     until_seen(browser, 6).await;
-    let is_kept = "return localStorage.getItem('vidette:doors') !== null";
-    browser.until(true, || browser.ask::<bool>(is_kept)).await;
+    until_kept(browser).await;
     browser.ask::<()>(FILL_STORAGE).await;
 
     site.gateway.publish_numbers("door.1", 2).await;
@@ -82,41 +86,25 @@ async fn its_storage_is_full(site: &Site, browser: &Browser) {
     browser.ask::<()>("localStorage.clear()").await;
 }
 
-const FILL_STORAGE: &str = "
-    localStorage.removeItem('vidette:doors')
-    let part = 'x'.repeat(1 << 20)
-    for (let n = 0; part; n++) {
-        try { localStorage.setItem(n, part) } catch { part = part.slice(part.length / 2 + 1) }
-    }";
-
 /// It shares the connection of its page.
 async fn a_worker_reads_as_well(site: &Site, browser: &Browser) {
     browser.go(&site.plain_page()).await;
     until_seen(browser, 8).await;
-    let start = "
-        window.ofWorker = []
-        window.worker = new Worker('/worker.js', { type: 'module' })
-        worker.onmessage = ({ data }) => ofWorker.push(data)";
-    browser.ask::<()>(start).await;
-    let seen = || browser.ask::<Vec<u64>>("return ofWorker");
-    browser.until((1..=8).collect(), seen).await;
+    begin_worker(browser).await;
+    browser.until_returned(vids(8), "return ofWorker").await;
     site.gateway.publish_numbers("door.1", 1).await;
-    browser.until((1..=9).collect(), seen).await;
+    browser.until_returned(vids(9), "return ofWorker").await;
     site.until_streams(browser, 1).await;
 }
 
 /// With everything that it may need loaded before it runs.
 async fn a_service_worker_reads_as_well(site: &Site, browser: &Browser) {
-    let start = "
-        window.ofServiceWorker = []
-        navigator.serviceWorker.onmessage = ({ data }) => ofServiceWorker.push(data)
-        navigator.serviceWorker.startMessages()
-        const options = { type: 'module' }
-        navigator.serviceWorker.register('/service-worker.js', options)
-        navigator.serviceWorker.ready.then(({ active }) => active.postMessage('begin'))";
-    browser.ask::<()>(start).await;
-    let seen = || browser.ask::<Vec<u64>>("return ofServiceWorker");
-    browser.until((1..=9).collect(), seen).await;
+    begin_service_worker(browser).await;
+    browser
+        .until_returned(vids(9), "return ofServiceWorker")
+        .await;
     site.gateway.publish_numbers("door.1", 1).await;
-    browser.until((1..=10).collect(), seen).await;
+    browser
+        .until_returned(vids(10), "return ofServiceWorker")
+        .await;
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::chromium::Browser;
+use super::page::Page as _;
 use crate::common::gateway::{Gateway, Setup};
 use crate::network::Network;
 

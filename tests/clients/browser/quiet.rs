@@ -1,6 +1,7 @@
 //! What the pages must not do.
 
 use super::chromium::Browser;
+use super::page::Page as _;
 use crate::common::gateway::Gateway;
 
 /// Pages with their titles, and how many events each shows.

@@ -5,6 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::chromium::Browser;
+use super::page::Page as _;
 use super::vids;
 use crate::common::gateway::{Gateway, Setup};
 use crate::network::Network;

@@ -20,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use vidette::client::{Client, ReadItem, ReadOptions, Transport};
 
 use super::chromium::Browser;
+use super::page::Page as _;
 use crate::common::gateway::{Gateway, PATIENCE, Setup};
 use crate::common::nats::NatsCluster;
 use crate::python;

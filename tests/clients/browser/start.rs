@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::chromium::Browser;
+use super::page::Page as _;
 use super::vids;
 use crate::common::gateway::{Gateway, Setup};
 use crate::network::Network;

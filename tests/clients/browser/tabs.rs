@@ -4,7 +4,8 @@ use fantoccini::wd::WindowHandle;
 use serde_json::json;
 
 use super::chromium::Browser;
-use super::library::{Site, until_seen, until_state};
+use super::library::{IS_LEADER, Site, until_seen, until_state};
+use super::page::Page as _;
 
 const TABS: usize = 8;
 
@@ -64,9 +65,6 @@ impl Tabs {
         self.open.retain(|tab| *tab != leader);
     }
 }
-
-/// A tab that leads connects; the others are given the state of one that does.
-const IS_LEADER: &str = "return states.findLast(s => s !== 'live') === 'catching-up'";
 
 /// When the last event came, by the browser's clock.
 const NOTE_ARRIVALS: &str =
