@@ -54,7 +54,7 @@ impl Marks {
     /// Adds a match. One older than others comes when events of several topics are marked topic by
     /// topic, and one twice when two of the filter's patterns match it.
     fn add(&mut self, vid: Vid) {
-        // Sorted, so that the next match of any position is found by halves.
+        // Sorted: a reader looks for its next match from the newest backwards.
         let at = self.newest.partition_point(|marked| *marked < vid);
         if vid <= self.known_from || self.newest.get(at) == Some(&vid) {
             return;
@@ -91,8 +91,9 @@ impl FilterGroup {
         if position < marks.known_from {
             return position + 1;
         }
-        let at = marks.newest.partition_point(|vid| *vid <= position);
-        marks.newest.get(at).copied().unwrap_or(Vid::MAX)
+        // From the newest: whoever reads live is one or two behind it.
+        let later = marks.newest.iter().rev().take_while(|vid| **vid > position);
+        later.last().copied().unwrap_or(Vid::MAX)
     }
 
     /// Takes note of matching events, in vid order. True when the group is new on the list of those

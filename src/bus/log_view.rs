@@ -135,14 +135,9 @@ impl Shared {
         // The tail first: events may be trimmed meanwhile, but never become invisible.
         let last = self.tail();
         let known_first = self.log.first.load(Ordering::SeqCst);
-        let state = self.engine.state();
-
         // The engine may have met a reset that its tail has not reported yet.
-        let first = if state.lineage.epoch() == view.epoch() {
-            state.bounds.first.max(known_first)
-        } else {
-            known_first
-        };
+        let of_engine = self.engine.first_vid_of(view.epoch());
+        let first = of_engine.map_or(known_first, |first| first.max(known_first));
 
         // An engine may have trimmed what has yet to become visible.
         LogSnapshot {

@@ -174,7 +174,7 @@ impl Log {
         window: &DedupeWindow,
     ) -> Appended {
         // New events of all batches, and a receipt for each event, known or new.
-        let mut events = Vec::new();
+        let mut events = Vec::with_capacity(batches.iter().map(Vec::len).sum());
         let mut place = |sent| {
             let placed = self.append_one(sent, now, window);
             events.extend(placed.event);
@@ -288,6 +288,10 @@ impl Engine for MemoryEngine {
 
     fn state(&self) -> Arc<LogState> {
         Arc::new(self.log().state(&self.lineage))
+    }
+
+    fn first_vid_of(&self, epoch: &Epoch) -> Option<Vid> {
+        (self.lineage.epoch() == epoch).then(|| self.log().first())
     }
 
     async fn append(&self, batches: Vec<Vec<NewEvent>>, now: Moment) -> Result<Appended> {

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::cursor::Vid;
+use crate::cursor::{Epoch, Vid};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, NewEvent};
 use crate::metrics::Histogram;
@@ -87,6 +87,13 @@ pub trait Engine: Send + Sync + 'static {
 
     /// What the log says of itself, as of one moment.
     fn state(&self) -> Arc<LogState>;
+
+    /// The oldest vid that is retained, if this is the epoch of the log. Each subscription asks, so
+    /// an engine that makes its state anew each time answers without it.
+    fn first_vid_of(&self, epoch: &Epoch) -> Option<Vid> {
+        let state = self.state();
+        (state.lineage.epoch() == epoch).then_some(state.bounds.first)
+    }
 
     /// How much one atomic batch may hold.
     fn batch_bounds(&self) -> BatchBounds {

@@ -15,6 +15,8 @@ use crate::limits::MAX_CONTENT_TYPE_BYTES;
 const JSON: &str = "application/json";
 const PLAIN_TEXT: &str = "text/plain";
 const BYTES: &str = "application/octet-stream";
+/// Those that most events have.
+const COMMON: [&str; 3] = [JSON, PLAIN_TEXT, BYTES];
 
 /// How the data of a content type is shown in JSON (contract §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,15 @@ pub enum DataForm {
 
 /// A media type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContentType(Arc<str>);
+pub struct ContentType(TypeName);
+
+/// Invariant: a common one is never an other one, so that equal names are equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum TypeName {
+    /// Events share its text.
+    Common(&'static str),
+    Other(Arc<str>),
+}
 
 impl ContentType {
     /// Takes the publisher's content type, or finds one that fits the data where none was given.
@@ -76,18 +86,23 @@ impl ContentType {
 
     /// A content type that this bus has checked before, as an engine reads it back.
     pub fn trusted(text: &str) -> Self {
-        ContentType(text.into())
+        let common = COMMON.into_iter().find(|common| *common == text);
+        ContentType(common.map_or_else(|| TypeName::Other(text.into()), TypeName::Common))
     }
 
     /// The media type as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            TypeName::Common(text) => text,
+            TypeName::Other(text) => text,
+        }
     }
 
     /// How data of this type is shown in JSON.
     pub fn form(&self) -> DataForm {
+        let name = self.as_str();
         // The parameters matter only for text: they may name its charset.
-        let (essence, parameters) = self.0.split_once(';').unwrap_or((&self.0, ""));
+        let (essence, parameters) = name.split_once(';').unwrap_or((name, ""));
         let essence = essence.trim();
         if is_json_type(essence) {
             DataForm::Json

@@ -34,7 +34,7 @@ use super::requests::Requests;
 use super::rewind::Rewind;
 use super::streams::{FlowingBody, Streams};
 use crate::limits;
-use crate::transport::{ConnectionInfo, ConnectionLimits, Peer};
+use crate::transport::{ConnectionInfo, ConnectionLimits};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -76,10 +76,10 @@ impl ByHyper {
 
     async fn serve_http1(&self, first: Bytes, io: TimedIo) -> hyper::Result<()> {
         // Between hyper and the stream: where each request begins, and when its peer ends.
-        let peer = Peer::default();
-        let requests = Requests::new(first, peer.clone(), self.in_flight.clone());
+        let peer = self.info.watch_peer().clone();
+        let requests = Requests::new(first, peer, self.in_flight.clone());
         let io = TokioIo::new(Layered::new(requests, io));
-        let service = service_fn(|request| self.answer_http1(request, &peer));
+        let service = service_fn(|request| self.answer_http1(request));
         let connection = self.http1_builder().serve_connection(io, service);
         self.drive(connection, self.is_to_go()).await
     }
@@ -99,10 +99,8 @@ impl ByHyper {
     /// Begins to answer a request of HTTP/1.1.
     fn answer_http1(
         &self,
-        mut request: Request<Incoming>,
-        peer: &Peer,
+        request: Request<Incoming>,
     ) -> impl Future<Output = InFlightAnswer> + use<> {
-        request.extensions_mut().insert(peer.clone());
         let routes = self.context.routes.current();
         let is_kept = keeps_alive(&request) && !self.context.draining.is_cancelled();
         let hint = is_kept.then(|| routes.limits().keep_alive.hint.clone());

@@ -71,10 +71,17 @@ pub(crate) fn parse(
     })
 }
 
+/// Each asks for something that is not done here.
+const OF_HYPER: [HeaderName; 3] = [header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT];
+
+/// The headers of a plain request; none when it is not plain.
 fn owned_headers(bytes: &Bytes, lines: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(lines.len());
     for line in lines {
         let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
+        if OF_HYPER.contains(&name) {
+            return None;
+        }
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value)).ok()?;
         headers.append(name, value);
     }
@@ -92,11 +99,6 @@ fn body_of(bytes: &Bytes, begin: usize, end: usize) -> Option<Body> {
 
 /// The length of a plain request's body; none when the request is not plain.
 fn body_length(method: &Method, headers: &HeaderMap) -> Option<usize> {
-    // Each asks for something that is not done here.
-    let of_hyper = [header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT];
-    if of_hyper.iter().any(|name| headers.contains_key(name)) {
-        return None;
-    }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     match (method, lengths.next(), lengths.next()) {
         (&Method::GET, None, _) => Some(0),

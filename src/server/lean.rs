@@ -7,7 +7,7 @@
 //!
 //! Invariants:
 //! - what the routes answer is written as it is; only the framing is made here;
-//! - a peer that sends no more is answered, only not waited for any longer ([`Peer`]); one that has
+//! - a peer that sends no more is answered, only not waited for any longer; one that has
 //!   reset the connection is given up, and one that takes nothing for the write timeout is cut;
 //! - whoever has not asked for anything yet may still do so while the gateway drains;
 //! - what comes behind a request is kept, up to about [`READ_BYTES`], and read next; the rest stays
@@ -40,7 +40,7 @@ use super::linger;
 use super::opening::OpenedConnection;
 use super::outgoing::{BodyPoll, Outgoing};
 use crate::limits;
-use crate::transport::{Answering, ConnectionInfo, CurrentRoutes, Peer};
+use crate::transport::{Answering, ConnectionInfo, CurrentRoutes};
 
 /// Bytes of one read of a request head; most are smaller.
 const READ_BYTES: usize = 4096;
@@ -52,8 +52,6 @@ pub(super) struct LeanHttp1 {
     outgoing: Outgoing,
     /// Read, and not looked at yet.
     early: Vec<u8>,
-    /// Made when it first waits for events.
-    peer: Option<Peer>,
     /// It sends no more.
     is_half_closed: bool,
     /// Something has been asked on this connection.
@@ -83,7 +81,6 @@ impl LeanHttp1 {
             info,
             outgoing: Outgoing::default(),
             early: Vec::new(),
-            peer: None,
             is_half_closed: false,
             has_asked: false,
         }
@@ -185,20 +182,13 @@ impl LeanHttp1 {
     }
 
     /// Has the routes answer. What comes back holds nothing of this connection.
-    fn begin(
-        &mut self,
-        head: RequestHead,
-        routes: CurrentRoutes,
-        may_wait: bool,
-    ) -> Answering<Body> {
-        let mut request = head.request;
+    fn begin(&self, head: RequestHead, routes: CurrentRoutes, may_wait: bool) -> Answering<Body> {
         // A request that may wait for events notices that its peer leaves. An event is published
         // whoever is there to be answered.
         if may_wait {
-            let peer = self.peer.get_or_insert_default().clone();
-            request.extensions_mut().insert(peer);
+            self.info.watch_peer();
         }
-        routes.answer(request, self.info.clone())
+        routes.answer(head.request, self.info.clone())
     }
 
     /// Waits for an answer, and puts its head into the way out. Gives its body; none when the peer
@@ -297,7 +287,7 @@ impl LeanHttp1 {
     /// The peer sends no more.
     fn note_end(&mut self) {
         self.is_half_closed = true;
-        if let Some(peer) = &self.peer {
+        if let Some(peer) = self.info.watched_peer.get() {
             peer.end();
         }
     }

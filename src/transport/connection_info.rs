@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::http::Uri;
 use tokio::task::AbortHandle;
 
 use super::connection_log::ConnectionLog;
+use super::peer::Peer;
 use crate::bus::ReaderConnection;
 use crate::metrics::{ConnectionUse, EndReason, Transport};
 use crate::quota::ConnectionCount;
@@ -17,6 +19,8 @@ use crate::quota::ConnectionCount;
 #[derive(Debug)]
 pub(crate) struct ConnectionInfo {
     pub(crate) peer: PeerAddress,
+    /// Its other side, once a request that may wait for events has come by HTTP/1.
+    pub(crate) watched_peer: OnceLock<Peer>,
     /// What is sent and received is encrypted between the gateway and its peer.
     pub(crate) is_encrypted: bool,
     /// The subject alternative names of the client's certificate, which has been verified; none
@@ -53,6 +57,7 @@ impl ConnectionInfo {
     pub(crate) fn plain(peer: PeerAddress) -> Self {
         ConnectionInfo {
             peer,
+            watched_peer: OnceLock::new(),
             is_encrypted: false,
             certificate_names: Vec::new(),
             subscriptions: ConnectionCount::default(),
@@ -61,6 +66,11 @@ impl ConnectionInfo {
             stalled: NOTHING.into(),
             task: None,
         }
+    }
+
+    /// Its other side, whose end is noted there from now on.
+    pub(crate) fn watch_peer(&self) -> &Peer {
+        self.watched_peer.get_or_init(Peer::default)
     }
 
     /// A request has come.

@@ -14,6 +14,7 @@ use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::access::RequestCaller;
@@ -44,7 +45,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=ut
 /// What a poll came back with.
 #[derive(Default)]
 pub(super) struct Polled {
-    batches: Vec<Arc<Batch>>,
+    /// One, as a rule.
+    batches: SmallVec<[Arc<Batch>; 1]>,
     pub(super) gap: Option<Gap>,
     /// What is served, where that is less than what was asked for.
     pub(super) cut_to: Option<Filter>,

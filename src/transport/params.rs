@@ -9,13 +9,17 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 use percent_encoding::percent_decode_str;
+use smallvec::SmallVec;
 
 use super::state::AppState;
 use crate::cursor::shorten;
 use crate::error::{Error, Result};
 
+/// As many as most requests have.
+const FEW_PARAMS: usize = 4;
+
 /// The parameters of a query string, until they are taken.
-pub(crate) struct Params<'q>(Vec<(Cow<'q, str>, Cow<'q, str>)>);
+pub(crate) struct Params<'q>(SmallVec<[(Cow<'q, str>, Cow<'q, str>); FEW_PARAMS]>);
 
 impl<'q> Params<'q> {
     /// The parameters of a request.
@@ -25,7 +29,7 @@ impl<'q> Params<'q> {
 
     /// The parameters but those that are ignored, whose values may be anything.
     pub(crate) fn parse(query: Option<&'q str>, ignored: &[String]) -> Result<Self> {
-        let mut params = Vec::new();
+        let mut params = SmallVec::new();
         for (name, value) in pairs(query.unwrap_or_default()) {
             let name = decode_form(name)?;
             // What is ignored need not even be UTF-8.
@@ -37,9 +41,16 @@ impl<'q> Params<'q> {
     }
 
     /// Every value of a repeatable parameter.
-    pub(crate) fn take_all(&mut self, name: &str) -> Vec<Cow<'q, str>> {
-        let taken = self.0.extract_if(.., |(other, _)| other == name);
-        taken.map(|(_, value)| value).collect()
+    pub(crate) fn take_all(&mut self, name: &str) -> SmallVec<[Cow<'q, str>; 1]> {
+        let mut taken = SmallVec::new();
+        self.0.retain(|(other, value)| {
+            let is_it = other == name;
+            if is_it {
+                taken.push(std::mem::take(value));
+            }
+            !is_it
+        });
+        taken
     }
 
     /// The value of a parameter that may be given once; an empty one counts as none.

@@ -75,22 +75,19 @@ impl<S: Sync> FromRequestParts<S> for PeerWatch {
 
 impl PeerWatch {
     pub(super) fn of(extensions: &Extensions) -> Self {
-        PeerWatch {
-            peer: extensions.get().cloned(),
-            connection: extensions.get().cloned(),
-        }
+        let connection = extensions.get::<Arc<ConnectionInfo>>();
+        connection.map_or_else(Self::that_stays, Self::on)
     }
 
-    /// The same, of a request that has come by this connection.
-    pub(super) fn on(connection: &Arc<ConnectionInfo>, extensions: &Extensions) -> Self {
+    /// That of a request that has come by this connection.
+    pub(super) fn on(connection: &Arc<ConnectionInfo>) -> Self {
         PeerWatch {
-            peer: extensions.get().cloned(),
+            peer: connection.watched_peer.get().cloned(),
             connection: Some(connection.clone()),
         }
     }
 
     /// One that is always there.
-    #[cfg(test)]
     pub(super) fn that_stays() -> Self {
         PeerWatch {
             peer: None,

@@ -254,7 +254,7 @@ impl RouteTable {
             }
             Some(refused) => refusal(request.headers(), refused),
             None if is_poll(request.method(), tally.transport) && !is_of_page => {
-                let peer = PeerWatch::on(connection, request.extensions());
+                let peer = PeerWatch::on(connection);
                 let by = (tally.transport, peer);
                 match self.begin_poll(request, &admitted, by).await {
                     Ok(waiting) => {
