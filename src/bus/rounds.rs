@@ -108,8 +108,8 @@ impl Spacing {
 struct Demand {
     /// How much of the machine's cores is busy.
     busy_permille: u32,
-    /// Commits to report in the time of the longest spacing.
-    commits: u32,
+    /// Commits to report in the time of the longest spacing, in thousandths.
+    commits_permille: u32,
 }
 
 impl Demand {
@@ -118,8 +118,21 @@ impl Demand {
     /// Where commits come so fast that each write carries many anyway, quicker rounds would bring
     /// readers little, and take from publishers the cores that they need.
     fn held_back_permille(self) -> u32 {
-        let by_load = part_permille(self.busy_permille, limits::HELD_BACK_BUSY_PERMILLE);
-        by_load.max(part_permille(self.commits, limits::HELD_BACK_COMMITS))
+        let by_load = part_permille(self.busy_permille, self.held_back_busy_permille());
+        by_load.max(part_permille(
+            self.commits_permille,
+            limits::HELD_BACK_COMMITS_PERMILLE,
+        ))
+    }
+
+    /// From which load on rounds wait, and from which as long as they may. A round that would
+    /// gather hardly more than one commit makes its events late for few writes less: it waits only
+    /// on a busier machine.
+    fn held_back_busy_permille(self) -> RangeInclusive<u32> {
+        let gathered = part_permille(self.commits_permille, limits::GATHERED_COMMITS_PERMILLE);
+        let later = limits::HELD_BACK_LATER_PERMILLE * (1000 - gathered) / 1000;
+        let (begin, end) = limits::HELD_BACK_BUSY_PERMILLE.into_inner();
+        begin + later..=end + later
     }
 }
 
@@ -160,8 +173,8 @@ struct State {
     notified_at: Option<Instant>,
     /// How long the writes of a whole round took.
     writing_takes: Duration,
-    /// Commits to report in the time of the longest spacing, as of the last rounds.
-    commits: u32,
+    /// Commits to report in the time of the longest spacing, in thousandths, as of the last rounds.
+    commits_permille: u32,
     /// Whoever waits for the writes.
     waker: Option<Waker>,
 }
@@ -179,7 +192,7 @@ impl Rounds {
         };
         let demand = Demand {
             busy_permille,
-            commits: state.commits,
+            commits_permille: state.commits_permille,
         };
         let spacing = Spacing::new(readers, state.writing_takes, demand);
         last.followed_by(now, &spacing, chunks(readers))
@@ -258,12 +271,12 @@ impl State {
         self.notified_at = None;
 
         let since = last.map_or(Duration::MAX, |last| round.begin - last.begin);
-        let spacings = longest_spacing(readers).as_micros() * u128::from(commits);
-        let now = spacings / since.as_micros().max(1);
+        let spacings = longest_spacing(readers).as_micros() * u128::from(commits) * 1000;
+        let now_permille = spacings / since.as_micros().max(1);
         // A mean with the rounds before: commits come in bursts.
-        self.commits = self
-            .commits
-            .midpoint(u32::try_from(now).unwrap_or(u32::MAX));
+        self.commits_permille = self
+            .commits_permille
+            .midpoint(u32::try_from(now_permille).unwrap_or(u32::MAX));
     }
 
     /// Takes the time of the writes.

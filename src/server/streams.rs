@@ -14,6 +14,7 @@
 //! - a stream with nothing on its way has no timer.
 
 mod flow;
+mod wakes;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,7 @@ use tokio::time::{Sleep, sleep};
 use crate::memory::{MemoryBudget, MemoryKind};
 use crate::transport::ConnectionInfo;
 use flow::{Flow, FlowLimits};
+use wakes::poll_stream;
 
 /// Bytes that are handed out at once: a frame of HTTP/2.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -94,10 +96,9 @@ impl FlowingBody {
     fn poll_end(
         &mut self,
         trailers: Option<HeaderMap>,
-        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         // The stream's task ends with it, and would look no more at what the peer takes.
-        if self.flow.poll_all_taken(context).is_pending() {
+        if self.flow.poll_all_taken().is_pending() {
             self.left = Some(Box::new(LeftOver::End(trailers)));
             return Poll::Pending;
         }
@@ -119,11 +120,11 @@ impl HttpBody for FlowingBody {
 
         if this.flow.limits().memory.is_used_up(MemoryKind::Answer) {
             // One piece after the other, instead of as many as h2 buffers.
-            ready!(this.flow.poll_all_taken(context));
+            ready!(this.flow.poll_all_taken());
         }
         match ready!(this.poll_left(context))? {
             LeftOver::Piece(piece) => Poll::Ready(Some(Ok(this.hand_out(piece)))),
-            LeftOver::End(trailers) => this.poll_end(trailers, context),
+            LeftOver::End(trailers) => this.poll_end(trailers),
         }
     }
 
@@ -230,7 +231,11 @@ impl<F: Future<Output = ()>> Future for WatchedStream<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        if this.stream.poll(context).is_ready() {
+        let polled = match this.flow.as_ref() {
+            Some(flow) => poll_stream(flow, this.stream, context),
+            None => this.stream.poll(context),
+        };
+        if polled.is_ready() {
             return Poll::Ready(());
         }
         // Without anything on its way it may wait for events for ever.

@@ -11,6 +11,8 @@ mod common;
 #[path = "../clients/browser/page.rs"]
 #[allow(dead_code)] // as chromium
 mod page;
+#[path = "../clients/browser/process.rs"]
+mod process;
 #[path = "../clients/tools.rs"]
 #[allow(dead_code)]
 mod tools;

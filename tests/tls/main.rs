@@ -11,6 +11,8 @@ mod common;
 mod chromium;
 #[path = "../clients/browser/page.rs"]
 mod page;
+#[path = "../clients/browser/process.rs"]
+mod process;
 #[path = "../clients/tools.rs"]
 mod tools;
 

@@ -2,13 +2,14 @@
 
 use super::*;
 
+/// With so many commits in the time of the longest spacing that a round gathers several.
 const FREE: Demand = Demand {
     busy_permille: 0,
-    commits: 1,
+    commits_permille: 4_000,
 };
 const SHORT: Demand = Demand {
     busy_permille: 1000,
-    commits: 1,
+    commits_permille: 4_000,
 };
 
 fn ms(ms: u64) -> Duration {
@@ -75,6 +76,26 @@ fn the_busier_the_machine_the_longer_a_round_waits() {
         Spacing::new(1000, ms(900), FREE).total,
         longest_spacing(1000)
     );
+}
+
+#[test]
+fn rounds_that_gather_hardly_more_than_one_commit_wait_only_on_a_busier_machine() {
+    let from = |commits_permille| {
+        let loads = (0..=100).map(|hundredths| hundredths * 10);
+        let waits = |busy_permille: &u32| {
+            let demand = Demand {
+                busy_permille: *busy_permille,
+                commits_permille,
+            };
+            demand.held_back_permille() > 0
+        };
+        loads
+            .into_iter()
+            .find(waits)
+            .expect("a load that is held back")
+    };
+    assert_eq!([from(1_000), from(1_500), from(1_750)], [660, 660, 580]);
+    assert_eq!([from(2_000), from(4_000)], [510, 510]);
 }
 
 #[tokio::test(start_paused = true)]

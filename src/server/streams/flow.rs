@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
+use futures_util::task::ArcWake;
 
+use super::wakes::StreamWakes;
 use crate::limits::PAID_FROM_BYTES;
 use crate::memory::{MemoryBudget, MemoryKind, Reservation};
 use crate::transport::ConnectionInfo;
@@ -25,8 +26,8 @@ pub(super) struct Flow {
     pieces: AtomicU32,
     /// Grows when the peer takes something.
     taken: AtomicU32,
-    /// The body, when it waits for all pieces to be taken.
-    body: AtomicWaker,
+    /// Who wakes the stream's task.
+    pub(super) wakes: StreamWakes,
 }
 
 /// What is the same for all streams of a connection.
@@ -44,7 +45,7 @@ impl Flow {
             unfollowed_bytes: AtomicU32::new(0),
             pieces: AtomicU32::new(0),
             taken: AtomicU32::new(0),
-            body: AtomicWaker::new(),
+            wakes: StreamWakes::default(),
         }
     }
 
@@ -73,6 +74,7 @@ impl Flow {
 
     /// The body is asked for a piece: there is a window, so the last one has been taken.
     pub(super) fn note_asked(&self) {
+        self.wakes.note_body_asked();
         if self.is_held_back.swap(false, Ordering::AcqRel) {
             self.taken.fetch_add(1, Ordering::AcqRel);
         }
@@ -106,20 +108,19 @@ impl Flow {
         self.unfollowed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn poll_all_taken(&self, context: &mut Context<'_>) -> Poll<()> {
-        // Registered first, so that a piece that is taken between the two is not missed.
-        self.body.register(context.waker());
+    /// Where some are left, the stream's task is woken when they have been taken.
+    pub(super) fn poll_all_taken(&self) -> Poll<()> {
         if self.has_pieces() {
             return Poll::Pending;
         }
         Poll::Ready(())
     }
 
-    fn note_taken(&self) {
+    fn note_taken(self: &Arc<Self>) {
         self.taken.fetch_add(1, Ordering::AcqRel);
         // The body is asked again once, not for each piece.
         if self.pieces.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.body.wake();
+            ArcWake::wake_by_ref(self);
         }
     }
 }

@@ -3,20 +3,18 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::SemaphorePermit;
 
 use super::page::{Page, take_turn};
+use super::process::BrowserProcess;
 use crate::tools::find;
 
 pub(super) struct Browser {
@@ -31,7 +29,7 @@ impl Browser {
         let driver = Driver::start();
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(
-            capabilities(driver.profile.path())
+            capabilities(driver.process.profile.path())
                 .as_object()
                 .expect("an object")
                 .clone(),
@@ -47,13 +45,6 @@ impl Browser {
         };
         browser.go(url).await;
         browser
-    }
-
-    pub(super) async fn go(&self, url: &str) {
-        self.client
-            .goto(url)
-            .await
-            .unwrap_or_else(|e| panic!("{url}: {e}"));
     }
 
     pub(super) async fn new_tab(&self, url: &str) {
@@ -207,6 +198,11 @@ impl Browser {
 }
 
 impl Page for Browser {
+    async fn go(&self, url: &str) {
+        let gone = self.client.goto(url).await;
+        gone.unwrap_or_else(|e| panic!("{url}: {e}"));
+    }
+
     async fn ask<T: DeserializeOwned>(&self, script: &str) -> T {
         let answer = self
             .client
@@ -237,26 +233,19 @@ fn capabilities(profile: &std::path::Path) -> Value {
     })
 }
 
+/// chromedriver, which has Chromium join its processes.
 struct Driver {
-    child: Child,
+    process: BrowserProcess,
     url: String,
-    profile: TempDir,
 }
 
 impl Driver {
     fn start() -> Self {
+        let profile = TempDir::new().expect("a folder");
         let mut command = Command::new(find("chromedriver", "bin"));
-        // A group of its own, which the browser joins, so that both can be ended together.
-        command
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0);
-        let mut child = command.spawn().expect("chromedriver starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe"))
-            .lines()
-            .map_while(Result::ok);
+        let mut process = BrowserProcess::start(command.arg("--port=0"), profile);
+        let output = BufReader::new(process.take_output());
+        let mut lines = output.lines().map_while(Result::ok);
         let port = lines.find_map(|line| {
             line.split_once("successfully on port ")
                 .map(|(_, port)| port.to_owned())
@@ -264,18 +253,6 @@ impl Driver {
         let port = port.expect("chromedriver prints its port");
         std::thread::spawn(move || lines.for_each(drop));
         let url = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
-        Driver {
-            child,
-            url,
-            profile: TempDir::new().expect("a folder"),
-        }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let group = Pid::from_raw(-i32::try_from(self.child.id()).expect("a pid"));
-        let _ = kill(group, Signal::SIGKILL);
-        let _ = self.child.wait();
+        Driver { process, url }
     }
 }

@@ -1,6 +1,7 @@
 //! The EventSource page.
 
 use super::chromium::Browser;
+use super::page::Page as _;
 use super::vids;
 use crate::common::gateway::Gateway;
 use crate::network::Network;

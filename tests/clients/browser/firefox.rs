@@ -5,13 +5,10 @@
 //! `[1, id, error, result]`
 //! (<https://firefox-source-docs.mozilla.org/testing/marionette/Protocol.html>).
 
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, SemaphorePermit};
 
 use super::page::{Page, take_turn};
+use super::process::BrowserProcess;
 use crate::common::gateway::PATIENCE;
 use crate::tools::find;
 
@@ -45,7 +43,7 @@ user_pref("toolkit.telemetry.reportingpolicy.firstRun", false);
 
 pub(super) struct Firefox {
     connection: Mutex<Connection>,
-    _process: Process,
+    _process: BrowserProcess,
     _turn: SemaphorePermit<'static>,
 }
 
@@ -54,17 +52,11 @@ struct Connection {
     last_id: u64,
 }
 
-/// Firefox and the processes that it starts.
-struct Process {
-    child: Child,
-    profile: TempDir,
-}
-
 impl Firefox {
     pub(super) async fn open(url: &str) -> Self {
         let turn = take_turn().await;
-        let process = Process::start();
-        let port = process.port().await;
+        let process = start();
+        let port = port(process.profile.path()).await;
         let stream = TcpStream::connect(("127.0.0.1", port)).await;
         let mut connection = Connection {
             stream: stream.expect("Firefox listens"),
@@ -81,11 +73,6 @@ impl Firefox {
         firefox.command("WebDriver:NewSession", json!({})).await;
         firefox.go(url).await;
         firefox
-    }
-
-    pub(super) async fn go(&self, url: &str) {
-        self.command("WebDriver:Navigate", json!({ "url": url }))
-            .await;
     }
 
     pub(super) async fn back(&self) {
@@ -124,16 +111,9 @@ impl Firefox {
         self.command("Marionette:SetContext", context("chrome"))
             .await;
         let script = format!("Services.io.offline = {is_offline}");
-        self.run::<()>(&script).await;
+        self.ask::<()>(&script).await;
         self.command("Marionette:SetContext", context("content"))
             .await;
-    }
-
-    async fn run<T: DeserializeOwned>(&self, script: &str) -> T {
-        let asked = json!({ "script": script, "args": [] });
-        let mut answer = self.command("WebDriver:ExecuteScript", asked).await;
-        let value = answer["value"].take();
-        serde_json::from_value(value).unwrap_or_else(|e| panic!("{script}: {e}"))
     }
 
     async fn command(&self, name: &str, parameters: Value) -> Value {
@@ -148,8 +128,16 @@ impl Firefox {
 }
 
 impl Page for Firefox {
+    async fn go(&self, url: &str) {
+        self.command("WebDriver:Navigate", json!({ "url": url }))
+            .await;
+    }
+
     async fn ask<T: DeserializeOwned>(&self, script: &str) -> T {
-        self.run(script).await
+        let asked = json!({ "script": script, "args": [] });
+        let mut answer = self.command("WebDriver:ExecuteScript", asked).await;
+        let value = answer["value"].take();
+        serde_json::from_value(value).unwrap_or_else(|e| panic!("{script}: {e}"))
     }
 }
 
@@ -185,51 +173,39 @@ impl Connection {
     }
 }
 
-impl Process {
-    fn start() -> Self {
-        let profile = TempDir::new().expect("a folder");
-        std::fs::write(profile.path().join("user.js"), PREFERENCES).expect("preferences");
-        let mut command = Command::new(find("firefox-esr", "bin"));
-        // A group of its own, so that all its processes can be ended together.
-        command
-            .args(["--headless", "--marionette", "--no-remote"])
-            // Scripts in the browser itself, for `set_offline`.
-            .arg("--remote-allow-system-access")
-            .arg("--profile")
-            .arg(profile.path())
-            .env("HOME", profile.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0);
-        let child = command.spawn().expect("Firefox starts");
-        Process { child, profile }
-    }
+/// Starts Firefox with a profile of its own.
+fn start() -> BrowserProcess {
+    let profile = TempDir::new().expect("a folder");
+    std::fs::write(profile.path().join("user.js"), PREFERENCES).expect("preferences");
+    let mut command = Command::new(find("firefox-esr", "bin"));
+    command
+        .args(["--headless", "--marionette", "--no-remote"])
+        // Scripts in the browser itself, for `set_offline`.
+        .arg("--remote-allow-system-access")
+        .arg("--profile")
+        .arg(profile.path())
+        .env("HOME", profile.path());
+    let mut process = BrowserProcess::start(&mut command, profile);
+    // Nobody reads it.
+    drop(process.take_output());
+    process
+}
 
-    /// Waits until it has written the port that it listens on into its profile.
-    async fn port(&self) -> u16 {
-        let path = self.profile.path().join("MarionetteActivePort");
-        let waiting = async {
-            loop {
-                match read_port(&path) {
-                    Some(port) => return port,
-                    None => tokio::time::sleep(Duration::from_millis(50)).await,
-                }
+/// Waits until it has written the port that it listens on into its profile.
+async fn port(profile: &Path) -> u16 {
+    let path = profile.join("MarionetteActivePort");
+    let waiting = async {
+        loop {
+            match read_port(&path) {
+                Some(port) => return port,
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
             }
-        };
-        let port = tokio::time::timeout(PATIENCE, waiting).await;
-        port.expect("Firefox listens in time")
-    }
+        }
+    };
+    let port = tokio::time::timeout(PATIENCE, waiting).await;
+    port.expect("Firefox listens in time")
 }
 
 fn read_port(path: &Path) -> Option<u16> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let group = Pid::from_raw(-i32::try_from(self.child.id()).expect("a pid"));
-        let _ = kill(group, Signal::SIGKILL);
-        let _ = self.child.wait();
-    }
 }

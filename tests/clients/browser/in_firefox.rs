@@ -5,11 +5,10 @@ use serde_json::json;
 
 use super::firefox::Firefox;
 use super::library::{
-    FILL_STORAGE, IS_LEADER, Site, begin_service_worker, begin_worker, until_kept, until_logged,
-    until_seen, until_state,
+    IS_LEADER, Site, a_service_worker_reads_as_well, a_worker_reads_as_well, its_storage_is_full,
+    until_logged, until_seen, until_state,
 };
 use super::page::Page as _;
-use super::vids;
 
 #[tokio::test]
 async fn a_page_goes_on_after_being_hidden_offline_and_left_and_without_storage() {
@@ -60,41 +59,6 @@ async fn left_and_gone_back_to(site: &Site, firefox: &Firefox) {
     firefox.back().await;
     until_seen(firefox, 6).await;
     site.until_streams(firefox, 1).await;
-}
-
-async fn its_storage_is_full(site: &Site, firefox: &Firefox) {
-    let kept = site.page(&json!({ "persist": "doors" }));
-    firefox.go(&kept).await;
-    until_seen(firefox, 6).await;
-    until_kept(firefox).await;
-
-    firefox.ask::<()>(FILL_STORAGE).await;
-    site.gateway.publish_numbers("door.1", 2).await;
-    until_seen(firefox, 8).await;
-    until_logged(firefox, "the cursor is not kept").await;
-    firefox.ask::<()>("localStorage.clear()").await;
-}
-
-/// It shares the connection of its page.
-async fn a_worker_reads_as_well(site: &Site, firefox: &Firefox) {
-    firefox.go(&site.plain_page()).await;
-    until_seen(firefox, 8).await;
-    begin_worker(firefox).await;
-    firefox.until_returned(vids(8), "return ofWorker").await;
-    site.gateway.publish_numbers("door.1", 1).await;
-    firefox.until_returned(vids(9), "return ofWorker").await;
-    site.until_streams(firefox, 1).await;
-}
-
-async fn a_service_worker_reads_as_well(site: &Site, firefox: &Firefox) {
-    begin_service_worker(firefox).await;
-    firefox
-        .until_returned(vids(9), "return ofServiceWorker")
-        .await;
-    site.gateway.publish_numbers("door.1", 1).await;
-    firefox
-        .until_returned(vids(10), "return ofServiceWorker")
-        .await;
 }
 
 const TABS: usize = 8;

@@ -98,7 +98,7 @@ pub(super) const IS_LEADER: &str =
     "return states.findLast(state => state !== 'live') === 'catching-up'";
 
 /// Leaves no byte of the storage, and no cursor in it.
-pub(super) const FILL_STORAGE: &str = "
+const FILL_STORAGE: &str = "
     localStorage.removeItem('vidette:doors')
     let part = 'x'.repeat(1 << 20)
     for (let n = 0; part; n++) {
@@ -124,13 +124,13 @@ pub(super) async fn until_logged(page: &impl Page, text: &str) {
 }
 
 /// Waits until the page has kept its cursor.
-pub(super) async fn until_kept(page: &impl Page) {
+async fn until_kept(page: &impl Page) {
     let is_kept = "return localStorage.getItem('vidette:doors') !== null";
     page.until_returned(true, is_kept).await;
 }
 
 /// Begins a worker of the page, which reads; the vids of its events are in `ofWorker`.
-pub(super) async fn begin_worker(page: &impl Page) {
+async fn begin_worker(page: &impl Page) {
     let begin = "
         window.ofWorker = []
         window.worker = new Worker('/worker.js', { type: 'module' })
@@ -139,7 +139,7 @@ pub(super) async fn begin_worker(page: &impl Page) {
 }
 
 /// Begins a service worker, which reads; the vids of its events are in `ofServiceWorker`.
-pub(super) async fn begin_service_worker(page: &impl Page) {
+async fn begin_service_worker(page: &impl Page) {
     let begin = "
         window.ofServiceWorker = []
         navigator.serviceWorker.onmessage = ({ data }) => ofServiceWorker.push(data)
@@ -148,4 +148,37 @@ pub(super) async fn begin_service_worker(page: &impl Page) {
         navigator.serviceWorker.register('/service-worker.js', options)
         navigator.serviceWorker.ready.then(({ active }) => active.postMessage('begin'))";
     page.ask::<()>(begin).await;
+}
+
+/// With 6 events before, and 2 more while it is full.
+pub(super) async fn its_storage_is_full(site: &Site, page: &impl Page) {
+    page.go(&site.page(&json!({ "persist": "doors" }))).await;
+    until_seen(page, 6).await;
+    until_kept(page).await;
+
+    page.ask::<()>(FILL_STORAGE).await;
+    site.gateway.publish_numbers("door.1", 2).await;
+    until_seen(page, 8).await;
+    until_logged(page, "the cursor is not kept").await;
+    page.ask::<()>("localStorage.clear()").await;
+}
+
+/// With 8 events before; it shares the connection of its page.
+pub(super) async fn a_worker_reads_as_well(site: &Site, page: &impl Page) {
+    page.go(&site.plain_page()).await;
+    until_seen(page, 8).await;
+    begin_worker(page).await;
+    page.until_returned(vids(8), "return ofWorker").await;
+    site.gateway.publish_numbers("door.1", 1).await;
+    page.until_returned(vids(9), "return ofWorker").await;
+    site.until_streams(page, 1).await;
+}
+
+/// With 9 events before.
+pub(super) async fn a_service_worker_reads_as_well(site: &Site, page: &impl Page) {
+    begin_service_worker(page).await;
+    page.until_returned(vids(9), "return ofServiceWorker").await;
+    site.gateway.publish_numbers("door.1", 1).await;
+    page.until_returned(vids(10), "return ofServiceWorker")
+        .await;
 }

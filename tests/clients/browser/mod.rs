@@ -13,6 +13,7 @@ mod legacy;
 mod library;
 mod page;
 mod page_life;
+mod process;
 mod progress;
 mod prototype;
 mod quiet;

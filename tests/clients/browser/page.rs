@@ -18,6 +18,9 @@ pub(super) async fn take_turn() -> SemaphorePermit<'static> {
 
 /// A page in a browser, whichever that is.
 pub(super) trait Page {
+    /// Opens an address in it, and waits until it has loaded.
+    async fn go(&self, url: &str);
+
     /// What a script returns.
     async fn ask<T: DeserializeOwned>(&self, script: &str) -> T;
 

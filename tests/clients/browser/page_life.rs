@@ -4,11 +4,10 @@ use serde_json::json;
 
 use super::chromium::Browser;
 use super::library::{
-    FILL_STORAGE, Site, begin_service_worker, begin_worker, until_kept, until_logged, until_seen,
-    until_state,
+    Site, a_service_worker_reads_as_well, a_worker_reads_as_well, its_storage_is_full,
+    until_logged, until_seen, until_state,
 };
 use super::page::Page as _;
-use super::vids;
 
 #[tokio::test]
 async fn a_page_goes_on_after_being_hidden_offline_and_left_and_without_storage() {
@@ -72,39 +71,4 @@ async fn left_and_gone_back_to(site: &Site, browser: &Browser) {
     assert!(browser.ask::<bool>(is_same).await, "not from the cache");
     until_seen(browser, 6).await;
     until_logged(browser, ": frozen").await;
-}
-
-async fn its_storage_is_full(site: &Site, browser: &Browser) {
-    browser.go(&site.page(&json!({ "persist": "doors" }))).await;
-    until_seen(browser, 6).await;
-    until_kept(browser).await;
-    browser.ask::<()>(FILL_STORAGE).await;
-
-    site.gateway.publish_numbers("door.1", 2).await;
-    until_seen(browser, 8).await;
-    until_logged(browser, "the cursor is not kept").await;
-    browser.ask::<()>("localStorage.clear()").await;
-}
-
-/// It shares the connection of its page.
-async fn a_worker_reads_as_well(site: &Site, browser: &Browser) {
-    browser.go(&site.plain_page()).await;
-    until_seen(browser, 8).await;
-    begin_worker(browser).await;
-    browser.until_returned(vids(8), "return ofWorker").await;
-    site.gateway.publish_numbers("door.1", 1).await;
-    browser.until_returned(vids(9), "return ofWorker").await;
-    site.until_streams(browser, 1).await;
-}
-
-/// With everything that it may need loaded before it runs.
-async fn a_service_worker_reads_as_well(site: &Site, browser: &Browser) {
-    begin_service_worker(browser).await;
-    browser
-        .until_returned(vids(9), "return ofServiceWorker")
-        .await;
-    site.gateway.publish_numbers("door.1", 1).await;
-    browser
-        .until_returned(vids(10), "return ofServiceWorker")
-        .await;
 }

@@ -1,0 +1,41 @@
+//! A browser's processes, with a profile of their own; all are ended when this is dropped.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+pub(super) struct BrowserProcess {
+    child: Child,
+    pub(super) profile: TempDir,
+}
+
+impl BrowserProcess {
+    /// Starts a program that uses this profile.
+    pub(super) fn start(command: &mut Command, profile: TempDir) -> Self {
+        // A group of its own, which all that it starts join, so that they can be ended together.
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0);
+        let child = command.spawn();
+        let child = child.unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()));
+        BrowserProcess { child, profile }
+    }
+
+    /// What it prints, once.
+    pub(super) fn take_output(&mut self) -> ChildStdout {
+        self.child.stdout.take().expect("a pipe")
+    }
+}
+
+impl Drop for BrowserProcess {
+    fn drop(&mut self) {
+        let group = Pid::from_raw(-i32::try_from(self.child.id()).expect("a pid"));
+        let _ = kill(group, Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
