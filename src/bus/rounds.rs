@@ -95,7 +95,9 @@ impl Spacing {
     fn new(readers: usize, writing: Duration, demand: Demand) -> Self {
         let longest = longest_spacing(readers);
         let shortest = writing.min(longest);
-        let held_back = demand.held_back_permille();
+        let written_permille = shortest.as_micros() * 1000 / longest.as_micros();
+        let written_permille = u32::try_from(written_permille).expect("it is 1,000 at most");
+        let held_back = demand.held_back_permille(written_permille);
         Spacing {
             total: (longest * held_back + shortest * (1000 - held_back)) / 1000,
             is_spread: held_back > 0,
@@ -113,15 +115,23 @@ struct Demand {
 }
 
 impl Demand {
-    /// 0 where each event is written at once, 1,000 where rounds wait as long as they may.
-    ///
-    /// Where commits come so fast that each write carries many anyway, quicker rounds would bring
-    /// readers little, and take from publishers the cores that they need.
-    fn held_back_permille(self) -> u32 {
+    /// 0 where each event is written at once, 1,000 where rounds wait as long as they may; the
+    /// writes of a round take this part of that.
+    fn held_back_permille(self, written_permille: u32) -> u32 {
         let by_load = part_permille(self.busy_permille, self.held_back_busy_permille());
-        by_load.max(part_permille(
-            self.commits_permille,
-            limits::HELD_BACK_COMMITS_PERMILLE,
+        by_load.max(self.held_back_by_commits(written_permille))
+    }
+
+    /// The same by commits that come so fast that each write carries many anyway: quicker rounds
+    /// would bring readers little, and take from publishers the cores that they need. Where a round
+    /// is written before the next commit comes, they take little.
+    fn held_back_by_commits(self, written_permille: u32) -> u32 {
+        let while_written = u64::from(self.commits_permille) * u64::from(written_permille) / 1000;
+        let while_written = u32::try_from(while_written).unwrap_or(u32::MAX);
+        let by_commits = part_permille(self.commits_permille, limits::HELD_BACK_COMMITS_PERMILLE);
+        by_commits.min(part_permille(
+            while_written,
+            limits::COMMITS_WHILE_WRITTEN_PERMILLE,
         ))
     }
 
@@ -171,6 +181,9 @@ struct State {
     last: Option<Round>,
     /// When the last chunk of the last round was notified, until its writes are out.
     notified_at: Option<Instant>,
+    /// Chunks of the last round that were notified: fewer than its readers would make where they
+    /// share connections.
+    notified_chunks: u32,
     /// How long the writes of a whole round took.
     writing_takes: Duration,
     /// Commits to report in the time of the longest spacing, in thousandths, as of the last rounds.
@@ -217,7 +230,9 @@ impl Rounds {
     pub(super) fn notifies(&self, readers: usize) {
         let readers = u32::try_from(readers).unwrap_or(u32::MAX);
         self.writing.fetch_add(readers, Ordering::SeqCst);
-        self.state().notified_at = Some(Instant::now());
+        let mut state = self.state();
+        state.notified_at = Some(Instant::now());
+        state.notified_chunks += 1;
     }
 
     /// Notes that one of them waits again, or has left.
@@ -268,7 +283,7 @@ impl Rounds {
 impl State {
     fn begin(&mut self, round: Round, readers: usize, commits: u32) {
         let last = self.last.replace(round);
-        self.notified_at = None;
+        (self.notified_at, self.notified_chunks) = (None, 0);
 
         let since = last.map_or(Duration::MAX, |last| round.begin - last.begin);
         let spacings = longest_spacing(readers).as_micros() * u128::from(commits) * 1000;
@@ -288,7 +303,7 @@ impl State {
         self.writing_takes = if last.is_at_once() {
             last.begin.elapsed()
         } else {
-            notified_at.elapsed() * last.chunks
+            notified_at.elapsed() * self.notified_chunks
         };
     }
 }

@@ -19,8 +19,11 @@ pub const HELD_BACK_LATER_PERMILLE: u32 = 150;
 /// … up to the first of these numbers, in thousandths; from the second on they are not higher.
 pub const GATHERED_COMMITS_PERMILLE: RangeInclusive<u32> = 1_500..=2_000;
 /// Whatever the load, a round waits for so many commits in the time of the longest spacing as it
-/// does for a load, in thousandths.
+/// does for a load, in thousandths …
 pub const HELD_BACK_COMMITS_PERMILLE: RangeInclusive<u32> = 8_000..=24_000;
+/// … where so many of them come while a round is written, in thousandths: not at all up to the
+/// first of these numbers, and from the second on as far as it says.
+pub const COMMITS_WHILE_WRITTEN_PERMILLE: RangeInclusive<u32> = 1_000..=2_000;
 /// One reader in so many may still be writing when the next round begins.
 pub const STRAGGLERS_ONE_IN: usize = 16;
 /// How often the load of the machine is measured while readers are notified …

@@ -87,7 +87,7 @@ fn rounds_that_gather_hardly_more_than_one_commit_wait_only_on_a_busier_machine(
                 busy_permille: *busy_permille,
                 commits_permille,
             };
-            demand.held_back_permille() > 0
+            demand.held_back_permille(0) > 0
         };
         loads
             .into_iter()
@@ -104,13 +104,26 @@ async fn the_more_commits_there_are_to_report_the_longer_a_round_waits() {
     for commits in [1, 1, 10, 100, 100, 1, 1, 1, 1, 1, 1] {
         rounds.begin(Round::at_once(Instant::now()), readers, commits);
         rounds.all_notified();
-        let now = Instant::now();
-        spacings.push(rounds.next(now, readers, 0).begin - now);
+        let demand = Demand {
+            busy_permille: 0,
+            commits_permille: rounds.state().commits_permille,
+        };
+        spacings.push(Spacing::new(readers, ms(8), demand).total);
         tokio::time::advance(longest_spacing(readers)).await;
     }
-    assert_eq!(spacings[1], ms(0), "one at a time is reported at once");
-    assert!(spacings[4] > ms(0), "many are gathered");
-    assert_eq!(spacings[10], ms(0), "and it is so again when they are few");
+    assert_eq!(spacings[1], ms(8), "one at a time is reported at once");
+    assert!(spacings[4] > ms(8), "many are gathered");
+    assert_eq!(spacings[10], ms(8), "and it is so again when they are few");
+}
+
+#[test]
+fn as_many_commits_are_reported_at_once_where_a_round_is_written_before_the_next_one_comes() {
+    let fast = Demand {
+        busy_permille: 0,
+        commits_permille: 11_000,
+    };
+    assert!(Spacing::new(1000, ms(8), fast).is_spread);
+    assert!(!Spacing::new(1000, ms(2), fast).is_spread);
 }
 
 #[tokio::test(start_paused = true)]
