@@ -144,7 +144,8 @@ async fn every_start_is_taken() {
             let line = vidette(&[&["tail"], start, &common].concat()).await.ok();
             assert_eq!(vid_of(&line), expected, "{via} {start:?}");
         }
-        // Without a start it is what comes from now on.
+        // Without a start it is what comes from now on. The one before is not to be taken for it.
+        until_subscribers(&gateway, 0).await;
         let tail = Running::start(
             VIDETTE,
             &[
@@ -158,22 +159,23 @@ async fn every_start_is_taken() {
                 &gateway.url(),
             ],
         );
-        gateway
-            .until("tail waits", || async {
-                gateway.get("/v1/bus").await["subscribers"] == 1
-            })
-            .await;
+        until_subscribers(&gateway, 1).await;
         let expected = gateway
             .publish(&json!({ "topic": "gate.1", "data": 1 }))
             .await["vid"]
             .as_u64();
         assert_eq!(Some(vid_of(&tail.end().await.ok())), expected, "{via}");
-        gateway
-            .until("tail has gone", || async {
-                gateway.get("/v1/bus").await["subscribers"] == 0
-            })
-            .await;
+        until_subscribers(&gateway, 0).await;
     }
+}
+
+/// Waits until so many read.
+async fn until_subscribers(gateway: &Gateway, expected: u64) {
+    gateway
+        .until("subscribers", || async {
+            gateway.get("/v1/bus").await["subscribers"] == expected
+        })
+        .await;
 }
 
 #[tokio::test]
