@@ -3,8 +3,8 @@
 //! h2 wakes whoever sends as soon as a stream may send more, also where that is so because the
 //! stream's own poll has just asked for it. Each message would so be followed by a second poll,
 //! which finds nothing: a tenth of what a message costs. Invariants:
-//! - a stream that is woken while it is polled, by its own poll, is polled again unless its body was
-//!   asked for more after that: whoever asks the body has seen to all the rest;
+//! - a stream that its own poll wakes is polled again unless its body was asked for more after
+//!   that: whoever asks the body has seen to all the rest;
 //! - any other wake-up is the task's.
 
 use std::cell::Cell;

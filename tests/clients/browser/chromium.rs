@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::io::{BufRead as _, BufReader};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -243,7 +243,8 @@ impl Driver {
     fn start() -> Self {
         let profile = TempDir::new().expect("a folder");
         let mut command = Command::new(find("chromedriver", "bin"));
-        let mut process = BrowserProcess::start(command.arg("--port=0"), profile);
+        command.arg("--port=0").stdout(Stdio::piped());
+        let mut process = BrowserProcess::start(&mut command, profile);
         let output = BufReader::new(process.take_output());
         let mut lines = output.lines().map_while(Result::ok);
         let port = lines.find_map(|line| {

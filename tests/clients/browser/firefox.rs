@@ -6,7 +6,7 @@
 //! (<https://firefox-source-docs.mozilla.org/testing/marionette/Protocol.html>).
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -184,11 +184,9 @@ fn start() -> BrowserProcess {
         .arg("--remote-allow-system-access")
         .arg("--profile")
         .arg(profile.path())
-        .env("HOME", profile.path());
-    let mut process = BrowserProcess::start(&mut command, profile);
-    // Nobody reads it.
-    drop(process.take_output());
-    process
+        .env("HOME", profile.path())
+        .stdout(Stdio::null());
+    BrowserProcess::start(&mut command, profile)
 }
 
 /// Waits until it has written the port that it listens on into its profile.

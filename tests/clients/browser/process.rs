@@ -13,12 +13,11 @@ pub(super) struct BrowserProcess {
 }
 
 impl BrowserProcess {
-    /// Starts a program that uses this profile.
+    /// Starts a program that uses this profile; what becomes of its output is the caller's to say.
     pub(super) fn start(command: &mut Command, profile: TempDir) -> Self {
         // A group of its own, which all that it starts join, so that they can be ended together.
         let command = command
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0);
         let child = command.spawn();
@@ -26,7 +25,7 @@ impl BrowserProcess {
         BrowserProcess { child, profile }
     }
 
-    /// What it prints, once.
+    /// What it prints, once, where that is piped.
     pub(super) fn take_output(&mut self) -> ChildStdout {
         self.child.stdout.take().expect("a pipe")
     }
