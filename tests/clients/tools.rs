@@ -167,7 +167,11 @@ impl Running {
             match self.line().await {
                 Some(line) if line.contains(text) => return line,
                 Some(_) => {}
-                None => panic!("it ended before it said {text:?}: {}", self.complaints()),
+                None => {
+                    // It may go on to say why.
+                    let _ = timeout(PATIENCE, &mut self.listening).await;
+                    panic!("it ended before it said {text:?}: {}", self.complaints());
+                }
             }
         }
     }

@@ -566,7 +566,13 @@ async fn what_an_unanswered_try_has_stored_is_new_and_no_duplicate() {
     let engine = engine(&nats, "pause").await;
     publish(&engine, batch(&["first"])).await;
 
-    for (group, vids) in [(batch(&["a", "b"]), 2..=3), (batch(&["c", "", ""]), 4..=6)] {
+    let groups = [
+        (batch(&["a", "b"]), 2..=3),
+        (batch(&["c", "", ""]), 4..=6),
+        (batch(&["d"]), 7..=7),
+        (batch(&[""]), 8..=8),
+    ];
+    for (group, vids) in groups {
         nats.servers[0].freeze();
         let thaw = async {
             // The second try is on its way when the first one is stored.
@@ -576,7 +582,9 @@ async fn what_an_unanswered_try_has_stored_is_new_and_no_duplicate() {
         let (published, ()) = tokio::join!(publish(&engine, group), thaw);
         assert_eq!(published, new(vids));
     }
-    assert_eq!(stream(&nats, "pause").await.all().await.len(), 6);
+    assert_eq!(stream(&nats, "pause").await.all().await.len(), 8);
+    // Whoever publishes such an event anew gets a duplicate, whatever the first one went through.
+    assert_eq!(publish(&engine, batch(&["d"])).await, [(7, true)]);
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ pub(super) struct Tries {
     pub(super) uncertain_since: Option<Instant>,
     /// Each message asks for an answer: one was refused without.
     pub(super) asks_each: bool,
-    /// The ids of the batches that were sent.
+    /// The ids of the batches that were sent, and of the single events.
     pub(super) batch_ids: Vec<String>,
 }
 
@@ -43,6 +43,11 @@ impl Tries {
             asks_each: false,
             batch_ids: Vec::new(),
         }
+    }
+
+    fn new_batch_id(&mut self) -> &str {
+        self.batch_ids.push(random_name());
+        self.batch_ids.last().expect("it has just been added")
     }
 
     pub(super) fn is_uncertain(&self) -> bool {
@@ -59,10 +64,12 @@ impl Lane {
         if let Some((index, id)) = plan.group_id {
             messages[index].identify(id);
         }
-        if messages.len() > 1 {
-            let id = random_name();
-            add_batch_headers(&mut messages, &id);
-            tries.batch_ids.push(id);
+        match &mut messages[..] {
+            [single] if plan.group_id.is_none() => {
+                single.headers.insert(SINGLE_BATCH_ID, tries.new_batch_id());
+            }
+            [_] => {}
+            batch => add_batch_headers(batch, tries.new_batch_id()),
         }
 
         let stream = self.stream.api.stream().to_owned();
@@ -111,6 +118,10 @@ impl Lane {
         }
     }
 }
+
+/// By which a try is recognized that has stored a single event with an id. The server gives it no
+/// meaning: to it, a single message is no batch.
+pub(super) const SINGLE_BATCH_ID: &str = "Vidette-Batch-Id";
 
 /// Makes the messages one batch of this id, which is never used again, not even for the same ones.
 pub(super) fn add_batch_headers(messages: &mut [OutgoingMessage], id: &str) {

@@ -6,15 +6,16 @@
 //! - `attempt`: one try to store them
 //! - `answer`: what JetStream says to it
 //! - `settle`: tries until it is known what has become of a group
+//! - `earlier_tries`: has one of them stored what the stream knows?
 //! - `probe`: which ids does the stream know?
 //! - `health`: can events be appended?
 //!
 //! A try without an answer may have stored everything, and may do so later. So each group has an id
 //! of its own, or all of its events have one, and the same ids are sent again until an answer
-//! comes: whichever try reaches the stream first is the only one that it takes. Past the deadline
-//! the publisher is asked to come back with the same ids; for events without ids nobody can settle
-//! it then. A single event with an id whose first try was not answered may be called a duplicate of
-//! itself: only of batches does the stream keep which try has stored them.
+//! comes: whichever try reaches the stream first is the only one that it takes. Each try has a name
+//! that is stored with it, so what an earlier one has stored is no duplicate. Past the deadline the
+//! publisher is asked to come back with the same ids; for events without ids nobody can settle it
+//! then.
 //!
 //! Invariants:
 //! - one group is under way at a time, so events of one publisher keep their order;
@@ -27,6 +28,7 @@
 mod answer;
 mod attempt;
 pub(super) mod copying;
+mod earlier_tries;
 mod health;
 mod link;
 mod plan;

@@ -6,10 +6,6 @@
 //!   batch;
 //! - an error says whether something may have been stored.
 
-use async_nats::header::NATS_BATCH_ID;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::answer::{Answer, NotNow, Refusal};
@@ -96,7 +92,7 @@ impl Lane {
             let (why, pause) = match self.attempt(plan, tries).await {
                 Answer::Stored { last, duplicate } => {
                     self.gave_up_at = None;
-                    return Ok(stored(plan, last, duplicate));
+                    return Ok(self.stored(plan, last, duplicate, tries).await);
                 }
                 Answer::Refused(refusal) if tries.is_uncertain() => {
                     return Err(Refusal::OfAll(refused_later(&refusal.into_error())));
@@ -149,69 +145,22 @@ impl Lane {
             return Ok(Some(Settled::From(first)));
         }
         let known = self.known_ids(plan, tries.deadline).await?;
-        if tries.is_uncertain()
-            && let Some(first) = self.stored_by_an_earlier_try(plan, &known, tries).await
-        {
+        if let Some(first) = self.stored_by_an_earlier_try(plan, &known, tries).await {
             return Ok(Some(Settled::From(first)));
         }
         Ok((!known.is_empty()).then_some(Settled::Known(known)))
     }
 
-    /// The first vid, where all events have ids and it was this group that has stored them, and not
-    /// somebody before. Where that cannot be found out they count as duplicates.
-    async fn stored_by_an_earlier_try(
-        &self,
-        plan: &Plan<'_>,
-        known: &KnownIds,
-        tries: &Tries,
-    ) -> Option<Vid> {
-        let (_, first_id) = plan.ids().next()?;
-        let first = *known.get(first_id)?;
-        let is_next = |(index, event): (usize, &&crate::event::NewEvent)| {
-            let id = event.id.as_deref();
-            id.and_then(|id| known.get(id)) == Some(&(first + index as Vid))
-        };
-        if !plan.events.iter().enumerate().all(is_next) {
-            return None;
+    /// A single event may turn out to be known; a batch that is acknowledged is new.
+    async fn stored(&self, plan: &Plan<'_>, last: Vid, duplicate: bool, tries: &Tries) -> Settled {
+        let first = (last + 1).saturating_sub(plan.events.len() as Vid);
+        match plan.events[0].id.as_deref() {
+            Some(id) if duplicate && !self.is_of_an_earlier_try(last, tries).await => {
+                Settled::Known([(id.to_owned(), last)].into())
+            }
+            // New, or known by the id of the group: an earlier try has stored it.
+            _ => Settled::From(first),
         }
-        let batch_id = self.batch_id_of(first).await?;
-        tries.batch_ids.contains(&batch_id).then_some(first)
-    }
-
-    /// The batch by which a vid was stored, as the leader knows it.
-    async fn batch_id_of(&self, vid: Vid) -> Option<String> {
-        let api = &self.stream.api;
-        let subject = format!("STREAM.MSG.GET.{}", api.stream());
-        let body = serde_json::json!({ "seq": vid });
-        let wait = limits::NATS_PUBLISH_ANSWER_WAIT;
-        let found: StoredHeaders = api.call(&subject, &body, wait).await.ok()?;
-        let headers = STANDARD.decode(found.message.hdrs).ok()?;
-        let headers = String::from_utf8(headers).ok()?;
-        let name: &str = NATS_BATCH_ID.as_ref();
-        let mut values = headers.lines().filter_map(|line| line.strip_prefix(name));
-        let value = values.next()?.strip_prefix(':')?;
-        Some(value.trim().to_owned())
-    }
-}
-
-#[derive(Deserialize)]
-struct StoredHeaders {
-    message: StoredHeadersBody,
-}
-
-#[derive(Deserialize)]
-struct StoredHeadersBody {
-    #[serde(default)]
-    hdrs: String,
-}
-
-/// A single event may turn out to be known; a batch that is acknowledged is new.
-fn stored(plan: &Plan<'_>, last: Vid, duplicate: bool) -> Settled {
-    let first = (last + 1).saturating_sub(plan.events.len() as Vid);
-    match plan.events[0].id.as_deref() {
-        Some(id) if duplicate => Settled::Known([(id.to_owned(), last)].into()),
-        // Known by the id of the group: an earlier try has stored it.
-        _ => Settled::From(first),
     }
 }
 
