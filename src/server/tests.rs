@@ -3,6 +3,7 @@
 
 mod addresses;
 mod encrypted;
+mod ending;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,10 @@
 //! Python: grpcio with stubs of its own, with reflection only, and gRPC-web by hand over HTTP/1.1.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+use tempfile::TempDir;
 
 use crate::common::gateway::{Gateway, Setup};
 use crate::tools::{Running, root};
@@ -20,26 +22,32 @@ fn python() -> PathBuf {
 fn stubs() -> &'static str {
     static STUBS: OnceLock<String> = OnceLock::new();
     STUBS.get_or_init(|| {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("python-stubs");
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let (proto, out) = (root().join("proto"), folder.display().to_string());
-        let mut command = Command::new(python());
-        command.args(["-m", "grpc_tools.protoc", "-I"]).arg(&proto);
-        command.args([
-            &format!("--python_out={out}"),
-            &format!("--grpc_python_out={out}"),
-        ]);
-        let made = command
-            .arg(proto.join("vidette/v1/vidette.proto"))
-            .output()
-            .expect("protoc runs");
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        out
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let fresh = TempDir::new_in(target).expect("a folder");
+        generate_stubs(fresh.path());
+
+        // Each file at once, as another run of these tests may be reading them.
+        let (package, folder) = ("vidette/v1", target.join("python-stubs"));
+        std::fs::create_dir_all(folder.join(package)).expect("a folder");
+        for file in std::fs::read_dir(fresh.path().join(package)).expect("the stubs") {
+            let file = file.expect("a file");
+            let place = folder.join(package).join(file.file_name());
+            std::fs::rename(file.path(), place).expect("a file");
+        }
+        folder.display().to_string()
     })
+}
+
+fn generate_stubs(folder: &Path) {
+    let (proto, out) = (root().join("proto"), folder.display());
+    let mut command = Command::new(python());
+    command.args(["-m", "grpc_tools.protoc", "-I"]).arg(&proto);
+    command.arg(format!("--python_out={out}"));
+    command.arg(format!("--grpc_python_out={out}"));
+    command.arg(proto.join("vidette/v1/vidette.proto"));
+    let made = command.output().expect("protoc runs");
+    let complaints = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{complaints}");
 }
 
 /// Starts a script of `tests/clients/python` with the stubs and the gateway's address.

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::common::tls::Authority;
 use crate::served::{Served, free_port, installed, until};
-use crate::tools::{Running, find, root};
+use crate::tools::{Running, find, root, run};
 
 /// What stands in the samples for the name of the gateway.
 const HOST: &str = "push.example.org";
@@ -231,6 +231,23 @@ impl Proxy {
     }
 }
 
+impl Proxy {
+    /// A call of gRPC is refused as unavailable, and without a page that some clients read as the
+    /// cut of a stream.
+    async fn refuses_grpc_without_a_gateway(&self, ground: Ground) {
+        let folder = ground.gateway.end(Signal::SIGTERM).await;
+        let ca = folder.path().join("ca.pem").display().to_string();
+        let url = self.url("/vidette.v1.EventBus/Subscribe");
+        let trusted = ["-sSi", "--http2", "--cacert", &ca];
+        let call = ["-X", "POST", "-H", "Content-Type: application/grpc", &url];
+        let answer = run(find("curl", "bin"), &[&trusted[..], &call].concat()).await;
+        let answer = answer.ok();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.contains("grpc-status: 14"), "{answer}");
+        assert_eq!(body, "", "{answer}");
+    }
+}
+
 /// Addresses of curl; grpcurl has that of the proxy.
 const FIRST_CLIENT: [&str; 2] = ["--interface", "127.0.0.2"];
 const SECOND_CLIENT: [&str; 2] = ["--interface", "127.0.0.3"];
@@ -264,6 +281,7 @@ async fn nginx_carries_everything_as_it_comes() {
     proxy
         .carries_everything(&ground, true, Lines::AnsweredEach)
         .await;
+    proxy.refuses_grpc_without_a_gateway(ground).await;
 }
 
 #[tokio::test]
@@ -297,6 +315,7 @@ async fn haproxy_carries_everything_as_it_comes() {
     proxy
         .carries_everything(&ground, true, Lines::AnsweredEach)
         .await;
+    proxy.refuses_grpc_without_a_gateway(ground).await;
 }
 
 #[tokio::test]

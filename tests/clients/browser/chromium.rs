@@ -251,7 +251,8 @@ impl Driver {
             line.split_once("successfully on port ")
                 .map(|(_, port)| port.to_owned())
         });
-        let port = port.expect("chromedriver prints its port");
+        let port =
+            port.unwrap_or_else(|| panic!("chromedriver has no port: {}", process.complaints()));
         std::thread::spawn(move || lines.for_each(drop));
         let url = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
         Driver { process, url }
