@@ -76,8 +76,15 @@ async fn a_head_that_comes_in_pieces_during_the_drain_is_answered() {
     assert_eq!(raw.answer().await.expect("an answer").status, 503);
 }
 
+fn client_of_http2() -> reqwest::Client {
+    let client = reqwest::Client::builder().http2_prior_knowledge();
+    client.build().expect("a client")
+}
+
 #[tokio::test]
 async fn streams_and_calls_over_http2_are_answered_during_the_drain() {
+    // Made first: it takes long, and whoever has connected has to ask within two seconds.
+    let clients_of_http2 = [(); LATE].map(|()| client_of_http2());
     let (gateway, _publisher) = draining().await;
     let url = gateway.url();
     let calls = (0..LATE).map(|_| async {
@@ -101,11 +108,7 @@ async fn streams_and_calls_over_http2_are_answered_during_the_drain() {
             crate::support::refusal(Transport::Grpc, &gateway, &SubscribeParams::default()).await;
         assert!(matches!(refused, Refused::Unavailable(_)), "{refused:?}");
     });
-    let polls = (0..LATE).map(|_| async {
-        let client = reqwest::Client::builder()
-            .http2_prior_knowledge()
-            .build()
-            .expect("a client");
+    let polls = clients_of_http2.iter().map(|client| async {
         let answer = client.get(format!("{url}/v1/poll")).send().await;
         assert_eq!(answer.expect("an answer").status(), 503);
     });

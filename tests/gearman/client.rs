@@ -58,7 +58,8 @@ impl Client {
         assert_eq!(self.answer().0, OPTION_RES);
     }
 
-    pub(crate) fn jobs_of(&mut self, function: &str) -> u64 {
+    /// What the server says about a function.
+    pub(crate) fn status_of(&mut self, function: &str) -> FunctionStatus {
         self.0.write_all(b"status\n").expect("it is sent");
         let mut text = Vec::new();
         while !text.ends_with(b".\n") {
@@ -66,16 +67,23 @@ impl Client {
             self.0.read_exact(&mut byte).expect("an answer");
             text.push(byte[0]);
         }
+
+        // NAME, jobs, jobs in hand, workers; nothing of a function that nobody has named.
         let text = String::from_utf8(text).expect("text");
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(function)?.strip_prefix('\t'));
-        line.map_or(0, |numbers| {
-            numbers
-                .split('\t')
-                .next()
-                .and_then(|n| n.parse().ok())
-                .expect("a number")
-        })
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix(function)?.strip_prefix('\t'));
+        let number = |text: &str| text.parse().expect("a number");
+        let numbers: Vec<u64> =
+            line.map_or(vec![0; 3], |line| line.split('\t').map(number).collect());
+        FunctionStatus {
+            jobs: numbers[0],
+            workers: numbers[2],
+        }
     }
+}
+
+/// Jobs of a function that are waiting or in hand, and workers for it.
+pub(crate) struct FunctionStatus {
+    pub(crate) jobs: u64,
+    pub(crate) workers: u64,
 }

@@ -108,7 +108,12 @@ impl JobServer {
 
     /// Jobs that it still has, in hand or waiting.
     pub(crate) fn jobs(&self) -> u64 {
-        self.client().jobs_of("getmsg")
+        self.client().status_of("getmsg").jobs
+    }
+
+    /// Workers that it knows, busy ones and those that wait.
+    pub(crate) fn workers(&self) -> u64 {
+        self.client().status_of("getmsg").workers
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
 
 use crate::client::SUBMIT_JOB_BG;
 use crate::common::gateway::PATIENCE;
@@ -80,10 +81,7 @@ impl Drop for Php {
 async fn ask(address: SocketAddr, maxvid: u64, patience: Duration) -> Option<Value> {
     let url = format!("http://{address}/backend.php?maxvid={maxvid}");
     let asking = async { reqwest::get(url).await.ok()?.text().await.ok() };
-    let text = tokio::time::timeout(patience, asking)
-        .await
-        .ok()
-        .flatten()?;
+    let text = timeout(patience, asking).await.ok().flatten()?;
     serde_json::from_str(&text).ok()
 }
 
@@ -110,38 +108,61 @@ async fn five_pages(address: SocketAddr, server: &JobServer) -> Vec<u64> {
                 &format!("rec-{number}"),
                 record(number).as_bytes(),
             );
-            tokio::time::sleep(Duration::from_millis(10)).await; // records come one after the other
+            sleep(Duration::from_millis(10)).await; // records come one after the other
         }
     };
     let pages = join_all((0..PAGES).map(|_| page(address)));
     tokio::join!(pages, writing).0
 }
 
+/// Who takes the jobs while pages wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Worker {
+    /// The script of each page, for one job.
+    EachPage,
+    Gateway,
+}
+
 /// Pages that leave while they wait, each before a record comes. How many of the records one that
 /// stays is shown.
-async fn leaving_pages(address: SocketAddr, server: &JobServer, first: u64, maxvid: u64) -> u64 {
-    for number in first..first + LEAVING {
-        assert!(
-            ask(address, maxvid + number - first, Duration::from_millis(150))
-                .await
-                .is_none(),
-            "it was waiting"
-        );
-        server.client().submit(
-            SUBMIT_JOB_BG,
-            &format!("rec-{number}"),
-            record(number).as_bytes(),
-        );
-        while server.jobs() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+async fn leaving_pages(address: SocketAddr, server: &JobServer, worker: Worker) -> u64 {
+    for number in 1..=LEAVING {
+        let waits = async {
+            sleep(Duration::from_millis(150)).await;
+            if worker == Worker::EachPage {
+                // A page that leaves before its script is there would take nothing with it.
+                until("a script waits", || server.workers() == 1).await;
+            }
+        };
+        tokio::select! {
+            answer = ask(address, number - 1, PATIENCE) => panic!("it was waiting: {answer:?}"),
+            () = waits => {}
+        }
+        let id = format!("rec-{number}");
+        let mut client = server.client();
+        client.submit(SUBMIT_JOB_BG, &id, record(number).as_bytes());
+        until("the job is done", || server.jobs() == 0).await;
+        if worker == Worker::EachPage {
+            until("its script has ended", || server.workers() == 0).await;
         }
     }
-    let (mut shown, mut maxvid) = (0, maxvid);
+
+    let (mut shown, mut maxvid) = (0, 0);
     while let Some(record) = ask(address, maxvid, Duration::from_secs(2)).await {
         maxvid = record["vid"].as_u64().expect("a vid");
         shown += 1;
     }
     shown
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let in_time = timeout(PATIENCE, waiting).await;
+    assert!(in_time.is_ok(), "never: {what}");
 }
 
 #[tokio::test]
@@ -167,13 +188,13 @@ async fn every_page_has_what_a_queue_gave_to_one() {
 async fn pages_that_leave_while_they_wait_take_no_record_with_them() {
     let server = JobServer::start();
     let php = Php::start(&server, PAGES);
-    let before = leaving_pages(php.address, &server, 1, 0).await;
+    let before = leaving_pages(php.address, &server, Worker::EachPage).await;
     assert_eq!(before, 0, "each went to a script whose page had gone");
     drop(php);
 
     let server = JobServer::start();
     let gateway = gateway_of(&[server.address()]);
-    let after = leaving_pages(gateway.address(), &server, 1, 0).await;
+    let after = leaving_pages(gateway.address(), &server, Worker::Gateway).await;
     assert_eq!(after, LEAVING);
     println!(
         "{LEAVING} pages leave while they wait: before {before} records are shown, after {after}"
