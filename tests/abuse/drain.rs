@@ -43,7 +43,7 @@ pub async fn late_callers(ground: &mut Ground) {
 
     ground.note_peak();
     ground.gateway.ask_to_end();
-    wait_until_draining(ground).await;
+    wait_until_draining(address).await;
     for _ in 0..ground.count(3, 10) {
         let wave = join_all((0..WAVE).map(|n| call(address, n))).await;
         for label in wave {
@@ -63,9 +63,11 @@ pub async fn late_callers(ground: &mut Ground) {
     ]);
 }
 
-async fn wait_until_draining(ground: &mut Ground) {
+/// Until a new reader is refused: the log speaks of the end a moment before.
+async fn wait_until_draining(address: Target) {
     let until = Instant::now() + PATIENCE;
-    while !ground.gateway.log().contains("shutting down") && Instant::now() < until {
+    let ask = h1::get(address, "/v1/poll?wait=0");
+    while h1::ask(address, &ask, ANSWER_WAIT).await.label() != "503" && Instant::now() < until {
         sleep(Duration::from_millis(2)).await;
     }
 }

@@ -24,9 +24,19 @@ async fn draining() -> (Gateway, Raw) {
     let answer = publisher.answer().await.expect("an answer");
     assert_eq!(answer.status, 100, "its body is waited for");
     gateway.ask_to_end();
-    let is_told = || async { gateway.log().contains("shutting down") };
-    gateway.until("it drains", is_told).await;
+    until_it_drains(&gateway).await;
     (gateway, publisher)
+}
+
+/// Its log speaks of the end a moment before a new reader is refused.
+async fn until_it_drains(gateway: &Gateway) {
+    let is_refused = || async {
+        let mut raw = Raw::connect(gateway).await;
+        raw.send("GET /v1/poll?wait=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await;
+        raw.answer().await.expect("an answer").status == 503
+    };
+    gateway.until("it drains", is_refused).await;
 }
 
 #[tokio::test]

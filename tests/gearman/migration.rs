@@ -53,6 +53,16 @@ fn with_free_ports(text: &str) -> String {
     })
 }
 
+impl Session {
+    /// What its programs have logged.
+    fn logs(&self) -> String {
+        let logs = ["gearmand.log", "nginx.log", "php.log", "hand_on.log"];
+        let text = |name: &str| std::fs::read_to_string(self.folder.path().join(name));
+        let with_its_name = |name| format!("{name}:\n{}\n", text(name).unwrap_or_default());
+        logs.map(with_its_name).concat()
+    }
+}
+
 /// Ends the daemons that a session leaves when it stops half-way.
 struct Session {
     folder: TempDir,
@@ -121,6 +131,7 @@ async fn the_way_from_the_old_system_is_as_its_page_says() {
     let mut printed = seen.split(&end);
     for (command, expected) in &blocks {
         let printed = printed.next().unwrap_or_default();
-        assert_eq!(printed.trim_end(), expected.trim_end(), "{command}\n{seen}");
+        let (printed, expected) = (printed.trim_end(), expected.trim_end());
+        assert_eq!(printed, expected, "{command}\n{seen}{}", session.logs());
     }
 }

@@ -3,12 +3,14 @@
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::client::SUBMIT_JOB_BG;
 use crate::common::gateway::PATIENCE;
@@ -85,21 +87,25 @@ async fn ask(address: SocketAddr, maxvid: u64, patience: Duration) -> Option<Val
     serde_json::from_str(&text).ok()
 }
 
-/// Reads until it has all records, or nothing has come for a while.
-async fn page(address: SocketAddr) -> u64 {
+/// Reads until it has all records, or all pages together have what is to be shown.
+async fn page(address: SocketAddr, to_show: &AtomicU64, all_are_shown: &CancellationToken) -> u64 {
     let (mut records, mut maxvid) = (0, 0);
     while records < RECORDS {
-        let Some(record) = ask(address, maxvid, Duration::from_secs(3)).await else {
+        let asking = ask(address, maxvid, PATIENCE);
+        let Some(Some(record)) = all_are_shown.run_until_cancelled(asking).await else {
             break;
         };
         maxvid = record["vid"].as_u64().expect("a vid");
         records += 1;
+        if to_show.fetch_sub(1, Ordering::SeqCst) == 1 {
+            all_are_shown.cancel();
+        }
     }
     records
 }
 
-/// Five open pages, and records.
-async fn five_pages(address: SocketAddr, server: &JobServer) -> Vec<u64> {
+/// Five open pages, and records, each of which is to be shown so often.
+async fn five_pages(address: SocketAddr, server: &JobServer, times: u64) -> Vec<u64> {
     let writing = async {
         let mut client = server.client();
         for number in 1..=RECORDS {
@@ -111,7 +117,8 @@ async fn five_pages(address: SocketAddr, server: &JobServer) -> Vec<u64> {
             sleep(Duration::from_millis(10)).await; // records come one after the other
         }
     };
-    let pages = join_all((0..PAGES).map(|_| page(address)));
+    let (to_show, all_are_shown) = (AtomicU64::new(times * RECORDS), CancellationToken::new());
+    let pages = join_all((0..PAGES).map(|_| page(address, &to_show, &all_are_shown)));
     tokio::join!(pages, writing).0
 }
 
@@ -169,7 +176,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 async fn every_page_has_what_a_queue_gave_to_one() {
     let server = JobServer::start();
     let php = Php::start(&server, PAGES);
-    let before = five_pages(php.address, &server).await;
+    let before = five_pages(php.address, &server, 1).await;
     assert_eq!(
         before.iter().sum::<u64>(),
         RECORDS,
@@ -179,7 +186,7 @@ async fn every_page_has_what_a_queue_gave_to_one() {
 
     let server = JobServer::start();
     let gateway = gateway_of(&[server.address()]);
-    let after = five_pages(gateway.address(), &server).await;
+    let after = five_pages(gateway.address(), &server, PAGES as u64).await;
     assert_eq!(after, [RECORDS; PAGES], "each record reaches every page");
     println!("five open pages, {RECORDS} records: before {before:?}, after {after:?}");
 }

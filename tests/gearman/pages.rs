@@ -150,13 +150,8 @@ async fn every_page_shows_every_record_once_and_in_order_whoever_is_killed() {
     for producer in [background, foreground] {
         let output =
             tokio::time::timeout(Duration::from_secs(300), producer.wait_with_output()).await;
-        assert!(
-            output
-                .expect("it ends in time")
-                .expect("php")
-                .status
-                .success()
-        );
+        let output = output.expect("it ends in time").expect("php");
+        assert!(output.status.success(), "{output:?}");
     }
     for number in by_php + 1..=jobs {
         let unique = format!("rec-{number}");

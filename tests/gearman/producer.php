@@ -2,11 +2,16 @@
 // Sends door records as the old producers do: producer.php PORT FIRST LAST background|foreground
 // A job that was not taken is sent again, with the same unique id.
 [, $port, $first, $last, $how] = $argv;
-set_error_handler(fn() => true); // a job server that is down is reported as a warning, too
+ini_set('display_errors', 'stderr');
+set_error_handler(fn() => true); // a job server that is down is reported as a warning, …
 
 function connect($port) {
     $client = new GearmanClient();
-    $client->addServer('127.0.0.1', (int) $port);
+    try {
+        $client->addServer('127.0.0.1', (int) $port);
+    } catch (GearmanException) {
+        // … or as an exception, as it is asked for an option at once; the job will fail.
+    }
     $client->setTimeout(10000);
     return $client;
 }

@@ -12,6 +12,8 @@ from types import TracebackType
 
 HOLD = "hold"
 RESET = "reset"
+# What has to happen is waited for so long, on a machine that has more to do.
+PATIENCE_S = 20
 
 Script = Sequence[bytes | float | str]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from raw_server import HOLD, RESET, RawServer, chunked, head
+from raw_server import HOLD, PATIENCE_S, RESET, RawServer, chunked, head
 from virtual import event, gap, hello, poll
 
 from vidette import AsyncClient, Client, Gap, OutcomeUnknown, Receipt, State, StatusError
@@ -93,7 +93,7 @@ def test_silent_heartbeats_are_a_dead_connection(read: Reads) -> None:
 
     with RawServer([first, HOLD], [head() + event(12)]) as server:
         assert read(server.url, 2, limit_factor=0.03)[0] == [11, 12]
-        assert server.client_left.wait(1)
+        assert server.client_left.wait(PATIENCE_S)
 
 
 @both
@@ -120,7 +120,7 @@ def test_close_from_another_thread_ends_the_iterator_at_once() -> None:
         threading.Timer(0.1, events.close).start()
 
         assert list(events) == []
-        assert server.client_left.wait(1)
+        assert server.client_left.wait(PATIENCE_S)
         assert list(events) == []
 
 
@@ -131,14 +131,14 @@ def test_close_ends_a_poll_that_waits_for_its_answer() -> None:
         threading.Timer(0.1, events.close).start()
 
         assert list(events) == []
-        assert server.client_left.wait(1)
+        assert server.client_left.wait(PATIENCE_S)
 
 
 @both
 def test_leaving_a_subscription_leaves_no_socket(read: Reads) -> None:
     with RawServer([KEEP_ALIVE, body_of(11), HOLD]) as server:
         assert read(server.url, 1, transport="poll")[0] == [11]
-        assert server.client_left.wait(1)
+        assert server.client_left.wait(PATIENCE_S)
 
 
 @both
@@ -215,7 +215,7 @@ def test_closing_the_client_closes_its_subscriptions() -> None:
             events = bus.subscribe(after="10-k3x9q2")
             assert next(events).vid == 11
 
-        assert server.client_left.wait(1)
+        assert server.client_left.wait(PATIENCE_S)
         assert list(events) == []
 
 
@@ -227,7 +227,7 @@ async def test_close_from_another_task_ends_the_iterator_at_once() -> None:
                 0.1, lambda: asyncio.ensure_future(events.aclose()))
 
             assert [e async for e in events] == []
-            assert await asyncio.to_thread(server.client_left.wait, 1)
+            assert await asyncio.to_thread(server.client_left.wait, PATIENCE_S)
 
 
 async def test_a_cancelled_read_loses_nothing() -> None:
