@@ -116,7 +116,7 @@ impl ByHyper {
 
     async fn serve_http2(&self, first: Bytes, io: TimedIo) -> hyper::Result<()> {
         // What was read to find the protocol is read once more; what is written goes out together.
-        let io = TokioIo::new(Corked::new(Layered::new(Rewind::new(first), io)));
+        let io = TokioIo::new(Corked::new(Layered::new(Rewind(first), io)));
         let streams = Streams::new(&self.context.memory, self.limits.write_timeout, &self.info);
         let builder = http2_builder(streams.clone());
         let service = service_fn(|request| self.answer_http2(request, &streams));

@@ -1,10 +1,16 @@
 //! A stream of which one layer looks at what is read; what is written passes as it is.
+//!
+//! Invariant: the last answer is let arrive: unless it has long arrived, the stream is closed by
+//! its peer first, or after the bounds of [`Lingering`].
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::linger::Lingering;
+use crate::limits;
 
 /// What stands between a stream and its reader.
 pub(super) trait ReadLayer {
@@ -16,13 +22,9 @@ pub(super) trait ReadLayer {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>>;
 
-    /// Ends the stream, as [`AsyncWrite::poll_shutdown`] does.
-    fn poll_shutdown<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        stream: &mut S,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(stream).poll_shutdown(context)
+    /// Has everything that was written long arrived?
+    fn is_idle(&self) -> bool {
+        false
     }
 }
 
@@ -30,11 +32,16 @@ pub(super) trait ReadLayer {
 pub(super) struct Layered<L, S> {
     layer: L,
     stream: S,
+    lingering: Lingering,
 }
 
 impl<L, S> Layered<L, S> {
     pub(super) fn new(layer: L, stream: S) -> Self {
-        Layered { layer, stream }
+        Layered {
+            layer,
+            stream,
+            lingering: Lingering::new(limits::LINGER_BYTES),
+        }
     }
 
     fn stream(self: Pin<&mut Self>) -> Pin<&mut S>
@@ -52,7 +59,7 @@ impl<L: ReadLayer + Unpin, S: AsyncRead + Unpin> AsyncRead for Layered<L, S> {
         context: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Layered { layer, stream } = self.get_mut();
+        let Layered { layer, stream, .. } = self.get_mut();
         layer.poll_read(stream, context, out)
     }
 }
@@ -83,7 +90,14 @@ impl<L: ReadLayer + Unpin, S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lay
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Layered { layer, stream } = self.get_mut();
-        layer.poll_shutdown(stream, context)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+        if this.layer.is_idle() {
+            return Poll::Ready(Ok(()));
+        }
+        // A peer of HTTP/2 opens its windows as it reads, and would be reset for that: a proxy whose
+        // write fails drops the trailers that it has read already.
+        let stream = Pin::new(&mut this.stream);
+        this.lingering.poll(stream, context).map(Ok)
     }
 }

@@ -16,14 +16,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::chunks::{Chunks, Malformed};
 use super::head::{self, RequestFraming};
 use super::in_flight::InFlight;
 use super::layered::ReadLayer;
-use super::linger::Lingering;
 use crate::limits;
 use crate::transport::Peer;
 
@@ -43,7 +42,6 @@ pub(super) struct Requests {
     in_flight: InFlight,
     /// All has been answered, and nothing has come since.
     is_idle: bool,
-    lingering: Lingering,
 }
 
 /// What comes next.
@@ -68,7 +66,6 @@ impl Requests {
             peer,
             in_flight,
             is_idle: false,
-            lingering: Lingering::new(limits::LINGER_BYTES),
         }
     }
 
@@ -270,17 +267,8 @@ impl ReadLayer for Requests {
         }
     }
 
-    fn poll_shutdown<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        stream: &mut S,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
-        // The last answer of an idle connection has long arrived.
-        if self.is_idle {
-            return Poll::Ready(Ok(()));
-        }
-        self.lingering.poll(Pin::new(stream), context).map(Ok)
+    fn is_idle(&self) -> bool {
+        self.is_idle
     }
 }
 

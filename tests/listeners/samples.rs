@@ -229,9 +229,7 @@ impl Proxy {
         let answer = self.curl(ground, &args, "/v1/poll?wait=0");
         assert_eq!(answer.ended().await.ok().trim(), "429");
     }
-}
 
-impl Proxy {
     /// A call of gRPC is refused as unavailable, and without a page that some clients read as the
     /// cut of a stream.
     async fn refuses_grpc_without_a_gateway(&self, ground: Ground) {
